@@ -1,0 +1,178 @@
+# weft: build, prove, measure, install.  `make help` says what there is.
+
+CC     := $(if $(filter default,$(origin CC)),cc,$(CC))
+CXX    := $(if $(filter default,$(origin CXX)),c++,$(CXX))
+PREFIX ?= /usr/local
+SAN    ?=
+CORO   ?=
+WERROR ?=
+V      ?=
+RUN    ?=
+VERSION := 0.1.0
+
+# ---- The house: each library, top floor first, and what it stands on ----
+
+LIBRARIES := manager http async shm proc coro thread
+
+manager.needs := async shm proc coro thread
+http.needs    := async proc coro thread
+async.needs   := proc coro thread
+shm.needs     := thread
+
+# Libraries, demos, tests and benchmarks are what stands in their folders.
+libs  := $(foreach l,$(LIBRARIES),$(if $(wildcard src/$l/*.cc),$l))
+demos := $(patsubst src/demo/%.cc,%,$(wildcard src/demo/*.cc))
+tests := $(patsubst test/%.cc,%,$(foreach l,base $(libs) demo,$(wildcard test/$l/*.cc)))
+bench := $(patsubst test/bench/%.cc,%,$(wildcard test/bench/*.cc))
+
+sources = $(wildcard src/$1/*.cc) $(if $(CORO),,$(wildcard src/$1/*.S))
+archive = $(foreach l,$1,$(if $(filter $l,$(libs)),$B/lib/libweft-$l.a))
+
+# ---- Where output goes: one folder a configuration, so they never mix ----
+
+comma := ,
+variant := $(subst $(comma),-,$(subst address$(comma)undefined,asan,$(subst thread,tsan,$(SAN))))
+variant := $(strip $(variant) $(CORO) $(if $(findstring clang,$(CXX)),clang) \
+             $(if $(findstring aarch64,$(CXX)),aarch64))
+empty :=
+B := build$(if $(variant),/$(subst $(empty) ,-,$(variant)))
+
+# ---- Flags ----
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werror)
+OPTIMIZE ?= -O2 -g
+FLAGS     = $(OPTIMIZE) $(WARNINGS) -pthread -fPIC -fno-semantic-interposition \
+            -ftls-model=initial-exec -fstack-clash-protection -Iinclude -Isrc \
+            $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
+            $(if $(CORO),-DWEFT_CORO_$(shell echo $(CORO) | tr a-z A-Z)=1)
+LANGUAGE := -std=c++17 -D_GNU_SOURCE -fno-exceptions -fno-rtti -fno-threadsafe-statics
+COMPILE   = $(CXX) $(LANGUAGE) $(FLAGS) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP
+# The C driver links: what weft builds needs libc and no C++ runtime.
+LINK      = $(CC) -pthread $(if $(SAN),-fsanitize=$(SAN)) $(CFLAGS) $(LDFLAGS)
+
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@printf '%-8s %s\n' '$1' '$(patsubst $B/%,%,$@)')
+
+# ---- Building ----
+
+all: $(call archive,$(libs)) $(demos:%=$B/bin/weft-%) ## build the libraries and the demos
+
+demo: all ## build everything and run each demo with its defaults
+	$Q set -e; for d in $(demos); do echo "== weft-$$d"; $(RUN) $B/bin/weft-$$d; done
+
+define library
+$B/lib/libweft-$1.a: $(patsubst %,$B/obj/%.o,$(basename $(call sources,$1)))
+endef
+$(foreach l,$(libs),$(eval $(call library,$l)))
+
+$B/lib/%.a:
+	$(call say,AR)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$Q$(AR) rcs $@ $^
+
+$B/obj/%.o: %.cc
+	$(call say,CXX)
+	@mkdir -p $(@D)
+	$Q$(COMPILE) -c -o $@ $<
+
+$B/obj/%.o: %.S
+	$(call say,AS)
+	@mkdir -p $(@D)
+	$Q$(CC) $(FLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+
+# A demo and a benchmark may use every library; a test only its own and what that stands on.
+$(demos:%=$B/bin/weft-%): $B/bin/weft-%: $B/obj/src/demo/%.o $(call archive,$(libs))
+
+$B/bin/%:
+	$(call say,LINK)
+	@mkdir -p $(@D)
+	$Q$(LINK) -o $@ $^ $(LDLIBS)
+
+library_of = $(filter $(libs),$(firstword $(subst /, ,$1)))
+define test_rule
+$B/test/$1: $B/obj/test/$1.o $(call archive,$(call library_of,$1) $($(call library_of,$1).needs))
+endef
+$(foreach t,$(tests),$(eval $(call test_rule,$t)))
+
+$B/test/%:
+	$(call say,LINK)
+	@mkdir -p $(@D)
+	$Q$(LINK) -o $@ $^ -lcmocka $(LDLIBS)
+
+.SECONDARY:
+-include $(shell find $B/obj -name '*.d' 2>/dev/null)
+
+# ---- Proving ----
+
+check: $(tests:%=run/%) check-installed check-examples ## run every test (SAN=address,undefined  SAN=thread  CORO=ucontext)
+	@echo "check: all tests passed"
+
+unit: $(tests:%=run/%) ## run the unit tests alone
+
+# The demos' tests run the demos.
+run/demo/%: all
+run/%: $B/test/%
+	@echo "== $*"
+	$Q WEFT_BIN=$(abspath $B)/bin $(RUN) $<
+
+check-installed: all
+	$Q test/link/installed $B $(if $(SAN),-fsanitize=$(SAN))
+
+check-examples: all
+	$Q test/man/examples $B $(if $(SAN),-fsanitize=$(SAN))
+
+lint: all ## check format, clang-tidy, man pages, symbols and headers
+	$Q test/lint/all $B
+
+torture: all ## kill participants at every instruction and in storms
+	$Q set -e; for t in $(wildcard test/torture/run); do $$t $B; done
+
+fuzz: all ## fuzz the parsers (libFuzzer, clang)
+	$Q set -e; for t in $(wildcard test/fuzz/run); do $$t $B; done
+
+bench: $(bench:%=$B/bench/%) ## measure weft beside its peers (ONLY=name for one)
+	$Q set -e; for b in $(or $(ONLY),$(bench)); do echo "== $$b"; $B/bench/$$b; done
+
+# Benchmarks are ordinary C++, for the peers' sake; a peer that is missing is left out.
+bench_peers = $(shell for p in glib-2.0 tbb; do pkg-config --exists $$p 2>/dev/null && pkg-config $2 $$p; done)
+$B/bench/%: test/bench/%.cc $(wildcard test/bench/*.h) $(call archive,$(libs))
+	$(call say,CXX)
+	@mkdir -p $(@D)
+	$Q$(CXX) -std=c++20 -O2 -g -pthread -Iinclude -Isrc -D_GNU_SOURCE $(CPPFLAGS) $(call bench_peers,,--cflags) -o $@ $< \
+	  $(call archive,$(libs)) $(call bench_peers,,--libs) $(LDLIBS)
+
+# ---- Packages ----
+
+deps: ## install what the tests need: cmocka, mandoc, pkg-config
+	$Q test/packages tests
+
+bench-deps: ## install the peers that `make bench` measures
+	$Q test/packages bench
+
+check bench: | $(filter deps bench-deps,$(MAKECMDGOALS))
+$(tests:%=$B/obj/test/%.o) $(bench:%=$B/bench/%): | $(filter deps bench-deps,$(MAKECMDGOALS))
+
+# ---- Installing: one list says what is installed and what is removed ----
+
+install: all ## install below PREFIX (DESTDIR for staging)
+	$Q test/install put $B '$(DESTDIR)' '$(PREFIX)' $(VERSION)
+
+uninstall: ## remove exactly what install put there
+	$Q test/install remove $B '$(DESTDIR)' '$(PREFIX)' $(VERSION)
+
+# ---- The rest ----
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## list the targets and variables
+	@awk -F ': .*## |:.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@printf '%s\n' '' \
+	  '  CC, CXX      the compilers (a C driver links; only CXX compiles)' \
+	  '  SAN          a sanitizer build in a folder of its own: address,undefined or thread' \
+	  '  CORO         ucontext: the portable coroutine backend' \
+	  '  PREFIX       where install goes (/usr/local);  DESTDIR: a staging folder before it' \
+	  '  WERROR=1     warnings are errors;  V=1: print the commands'
+
+.PHONY: all demo check unit check-installed check-examples lint torture fuzz bench deps bench-deps install uninstall clean help

@@ -1,0 +1,39 @@
+// saved_errno.h: clean-up that must not disturb the error being reported.
+#ifndef WEFT_BASE_SAVED_ERRNO_H
+#define WEFT_BASE_SAVED_ERRNO_H
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+// Sets errno and returns -1: `return weft_fail(EINVAL);`.
+static inline int weft_fail(int error)
+{
+    errno = error;
+    return -1;
+}
+
+// The same for a pthread return code: 0 stays 0 and leaves errno alone.
+static inline int weft_from_pthread(int code)
+{
+    return code == 0 ? 0 : weft_fail(code);
+}
+
+static inline void weft_free_keep_errno(void *p)
+{
+    int saved = errno;
+    free(p);
+    errno = saved;
+}
+
+// Closes *fd if it is open and makes it -1.
+static inline void weft_close_keep_errno(int *fd)
+{
+    int saved = errno;
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+    errno = saved;
+}
+
+#endif

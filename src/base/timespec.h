@@ -1,0 +1,27 @@
+// timespec.h: deadlines in the kernel's and pthreads' terms.
+#ifndef WEFT_BASE_TIMESPEC_H
+#define WEFT_BASE_TIMESPEC_H
+
+#include <weft/deadline.h>
+
+// The same instant as an absolute timespec on CLOCK_MONOTONIC.
+static inline struct timespec weft_timespec(weft_deadline d)
+{
+    struct timespec t;
+    t.tv_sec = (time_t)(d / 1000000000);
+    t.tv_nsec = (long)(d % 1000000000);
+    return t;
+}
+
+// Milliseconds for poll(2) and epoll_wait(2): rounded up, so that a wait that
+// times out is never early; -1 for WEFT_FOREVER.
+static inline int weft_poll_ms(weft_deadline d)
+{
+    int64_t left = weft_left(d);
+    if (left == WEFT_FOREVER)
+        return -1;
+    left = left / 1000000 + (left % 1000000 != 0);
+    return left > INT32_MAX ? INT32_MAX : (int)left;
+}
+
+#endif
