@@ -19,6 +19,13 @@
 extern "C" {
 #endif
 
+#ifndef CLOCK_MONOTONIC /* strict -std=c11 hides it: POSIX.1-2008 clock_gettime */
+int clock_gettime(int clock, struct timespec *t);
+#define WEFT_CLOCK_MONOTONIC 1
+#else
+#define WEFT_CLOCK_MONOTONIC CLOCK_MONOTONIC
+#endif
+
 /* Nanoseconds on CLOCK_MONOTONIC. */
 typedef int64_t weft_deadline;
 
@@ -32,7 +39,7 @@ typedef int64_t weft_deadline;
 static inline int64_t weft_now(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(WEFT_CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
