@@ -37,26 +37,29 @@ extern "C" {
 #define WEFT_ROBUST 8         /* mutex: a dead owner's lock goes on with EOWNERDEAD */
 #define WEFT_WRITERS_FIRST 16 /* rwlock: waiting writers hold up new readers */
 
+/* Static initialisers: what init with no flags gives.  The two mutexes that glibc only
+ * names under _GNU_SOURCE are there when it is defined. */
+/* clang-format off */
+#define WEFT_MUTEX_INIT {PTHREAD_MUTEX_INITIALIZER}
+#ifdef PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP
+#define WEFT_RECURSIVE_MUTEX_INIT {PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP}
+#define WEFT_CHECKED_MUTEX_INIT {PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP}
+#endif
+#define WEFT_RWLOCK_INIT {0}
+#define WEFT_CONDITION_INIT {0, 0, 0}
+#define WEFT_SEMAPHORE_INIT(count) {(count), WEFT_SEMAPHORE_MAX, 0}
+#define WEFT_BOUNDED_SEMAPHORE_INIT(count, limit) {(count), (limit), 0}
+#define WEFT_EVENT_INIT {0, 0}
+#define WEFT_BARRIER_INIT(parties) {WEFT_MUTEX_INIT, (parties), 0, 0, 0, {0, 0}, {0, 0}, 0}
+#define WEFT_LATCH_INIT(count) {(count), 0}
+#define WEFT_ONCE_INIT {0}
+/* clang-format on */
+
 /* ---- mutex (POSIX pthread_mutex) ---- */
 
 typedef struct weft_mutex {
     pthread_mutex_t pthread;
 } weft_mutex;
-
-#define WEFT_MUTEX_INIT                                                                            \
-    {                                                                                              \
-        PTHREAD_MUTEX_INITIALIZER                                                                  \
-    }
-#ifdef PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP /* with _GNU_SOURCE */
-#define WEFT_RECURSIVE_MUTEX_INIT                                                                  \
-    {                                                                                              \
-        PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP                                                     \
-    }
-#define WEFT_CHECKED_MUTEX_INIT                                                                    \
-    {                                                                                              \
-        PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP                                                    \
-    }
-#endif
 
 int weft_mutex_init(weft_mutex *m, int flags); /* RECURSIVE or CHECKED; SHARED; ROBUST */
 int weft_mutex_destroy(weft_mutex *m);         /* EBUSY: locked */
@@ -95,14 +98,11 @@ int weft_mutex_consistent(weft_mutex *m);
 
 /* ---- rwlock (POSIX pthread_rwlock) ---- */
 
-typedef struct weft_rwlock {
-    pthread_rwlock_t pthread;
+/* The bytes of a pthread_rwlock_t, whose name strict -std=c11 hides. */
+typedef union weft_rwlock {
+    uint64_t align;
+    unsigned char bytes[56];
 } weft_rwlock;
-
-#define WEFT_RWLOCK_INIT                                                                           \
-    {                                                                                              \
-        PTHREAD_RWLOCK_INITIALIZER                                                                 \
-    }
 
 int weft_rwlock_init(weft_rwlock *l, int flags); /* SHARED, WRITERS_FIRST */
 int weft_rwlock_destroy(weft_rwlock *l);         /* EBUSY: locked */
@@ -121,11 +121,6 @@ typedef struct weft_condition {
     uint32_t waiters;
     uint32_t flags;
 } weft_condition;
-
-#define WEFT_CONDITION_INIT                                                                        \
-    {                                                                                              \
-        0, 0, 0                                                                                    \
-    }
 
 int weft_condition_init(weft_condition *c, int flags); /* SHARED */
 int weft_condition_destroy(weft_condition *c);         /* EBUSY: waited on */
@@ -154,15 +149,6 @@ typedef struct weft_semaphore {
     uint32_t flags;
 } weft_semaphore;
 
-#define WEFT_SEMAPHORE_INIT(count)                                                                 \
-    {                                                                                              \
-        (count), WEFT_SEMAPHORE_MAX, 0                                                             \
-    }
-#define WEFT_BOUNDED_SEMAPHORE_INIT(count, limit)                                                  \
-    {                                                                                              \
-        (count), (limit), 0                                                                        \
-    }
-
 /* A semaphore with `count` units that never holds more than `limit`; 0 stands for
  * WEFT_SEMAPHORE_MAX.  -1: EINVAL (count above limit, limit above the maximum, flags
  * other than SHARED). */
@@ -187,11 +173,6 @@ typedef struct weft_event {
     uint32_t flags;
 } weft_event;
 
-#define WEFT_EVENT_INIT                                                                            \
-    {                                                                                              \
-        0, 0                                                                                       \
-    }
-
 int weft_event_init(weft_event *e, int flags); /* SHARED; starts out clear */
 int weft_event_destroy(weft_event *e);         /* EBUSY: waited on */
 
@@ -207,19 +188,15 @@ int weft_event_wait(weft_event *e, weft_deadline d);
 /* ---- barrier ---- */
 
 typedef struct weft_barrier {
-    weft_mutex lock;     /* guards the next three */
+    weft_mutex lock;     /* guards all but `inside` */
     uint32_t parties;    /* how many meet */
     uint32_t arrived;    /* how many wait in this round */
     uint32_t broken;     /* a wait failed, or abort */
-    uint32_t generation; /* which round; sleepers watch it */
-    uint32_t inside;     /* threads that have not left their wait yet */
+    uint32_t generation; /* the round's number; sleepers watch it */
+    uint32_t failed[2];  /* how the last even and the last odd round ended */
+    uint32_t inside[2];  /* threads of those rounds that have not left yet */
     uint32_t flags;
 } weft_barrier;
-
-#define WEFT_BARRIER_INIT(parties)                                                                 \
-    {                                                                                              \
-        WEFT_MUTEX_INIT, (parties), 0, 0, 0, 0, 0                                                  \
-    }
 
 int weft_barrier_init(weft_barrier *b, uint32_t parties, int flags); /* EINVAL: 0 parties */
 /* EBUSY: threads wait for others to come.  Waits for those on their way out. */
@@ -244,11 +221,6 @@ typedef struct weft_latch {
     uint32_t flags;
 } weft_latch;
 
-#define WEFT_LATCH_INIT(count)                                                                     \
-    {                                                                                              \
-        (count), 0                                                                                 \
-    }
-
 int weft_latch_init(weft_latch *l, uint32_t count, int flags); /* SHARED */
 int weft_latch_destroy(weft_latch *l);                         /* EBUSY: waited on */
 
@@ -264,11 +236,6 @@ int weft_latch_wait(weft_latch *l, weft_deadline d);
 typedef struct weft_once {
     uint32_t state;
 } weft_once;
-
-#define WEFT_ONCE_INIT                                                                             \
-    {                                                                                              \
-        0                                                                                          \
-    }
 
 int weft_private_once_run(weft_once *o, int (*fn)(void *), void *arg, weft_deadline d);
 

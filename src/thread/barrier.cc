@@ -1,0 +1,155 @@
+// barrier.cc: threads that wait for one another, round after round.
+//
+// Sleepers watch `generation`, which changes under the lock when a round ends: all have
+// come, or the barrier broke, or it was reset.  How it ended stands in `failed`, one
+// word for even rounds and one for odd ones, written before the generation.  A slow
+// sleeper still finds its own round's word there, because the first to arrive for the
+// round after the next waits until all threads of that parity have left (`inside`).
+// destroy waits for the same: then nobody will touch the barrier again.
+#include "park.h"
+
+#include <base/saved_errno.h>
+#include <weft/sync.h>
+
+static int shared_flag(const weft_barrier *b)
+{
+    return (int)b->flags & WEFT_SHARED;
+}
+
+static void end_round(weft_barrier *b, bool failed)
+{
+    b->failed[b->generation % 2] = failed;
+    b->arrived = 0;
+    __atomic_store_n(&b->generation, b->generation + 1, __ATOMIC_RELEASE);
+    weft_futex_wake(&b->generation, INT_MAX, shared_flag(b));
+}
+
+static void lock(weft_barrier *b)
+{
+    weft_mutex_lock(&b->lock, WEFT_FOREVER);
+}
+
+static void unlock(weft_barrier *b)
+{
+    weft_mutex_unlock(&b->lock);
+}
+
+// Waits until the threads of ended rounds of this parity have left; they need no lock for that.
+static void drain(weft_barrier *b, uint32_t parity)
+{
+    uint32_t n;
+    while ((n = __atomic_load_n(&b->inside[parity], __ATOMIC_ACQUIRE)) != 0)
+        weft_futex_wait(&b->inside[parity], n, WEFT_FOREVER, shared_flag(b));
+}
+
+int weft_barrier_init(weft_barrier *b, uint32_t parties, int flags)
+{
+    if (parties == 0 || flags & ~WEFT_SHARED)
+        return weft_fail(EINVAL);
+    *b = {};
+    b->parties = parties;
+    b->flags = (uint32_t)flags;
+    return weft_mutex_init(&b->lock, flags);
+}
+
+int weft_barrier_destroy(weft_barrier *b)
+{
+    lock(b);
+    bool waited_on = b->arrived != 0;
+    unlock(b);
+    if (waited_on)
+        return weft_fail(EBUSY);
+    drain(b, 0);
+    drain(b, 1);
+    return weft_mutex_destroy(&b->lock);
+}
+
+// Sleeps until round `mine` has ended: 0, or EPIPE when it failed, or our own error when
+// it is we who break it.
+static int await_round(weft_barrier *b, uint32_t mine, weft_deadline d)
+{
+    int error = 0;
+    while (__atomic_load_n(&b->generation, __ATOMIC_ACQUIRE) == mine && error == 0)
+        error = weft_private_park(&b->generation, mine, d, shared_flag(b));
+    if (error != 0) {
+        lock(b);
+        bool still = b->generation == mine;
+        if (still) { // not all will come in time: the others needn't wait either
+            b->broken = 1;
+            end_round(b, true);
+        }
+        unlock(b);
+        if (still)
+            return error;
+    }
+    return b->failed[mine % 2] ? EPIPE : 0;
+}
+
+// The end of a wait: afterwards the barrier may be gone.
+static void depart(weft_barrier *b, uint32_t parity)
+{
+    int shared = shared_flag(b);
+    if (__atomic_sub_fetch(&b->inside[parity], 1, __ATOMIC_ACQ_REL) == 0)
+        weft_futex_wake(&b->inside[parity], INT_MAX, shared);
+}
+
+int weft_barrier_wait(weft_barrier *b, weft_deadline d)
+{
+    lock(b);
+    while (b->arrived == 0 && !b->broken &&
+           __atomic_load_n(&b->inside[b->generation % 2], __ATOMIC_ACQUIRE) != 0) {
+        uint32_t parity = b->generation % 2;
+        unlock(b);
+        drain(b, parity);
+        lock(b);
+    }
+    uint32_t mine = b->generation;
+    if (b->broken) {
+        unlock(b);
+        return weft_fail(EPIPE);
+    }
+    __atomic_fetch_add(&b->inside[mine % 2], 1, __ATOMIC_ACQ_REL);
+    bool last = ++b->arrived == b->parties;
+    if (last)
+        end_round(b, false);
+    unlock(b);
+    int error = last ? 0 : await_round(b, mine, d);
+    depart(b, mine % 2);
+    return error != 0 ? weft_fail(error) : last;
+}
+
+int weft_barrier_abort(weft_barrier *b)
+{
+    lock(b);
+    b->broken = 1;
+    if (b->arrived != 0)
+        end_round(b, true);
+    unlock(b);
+    return 0;
+}
+
+int weft_barrier_reset(weft_barrier *b)
+{
+    lock(b);
+    b->broken = 0;
+    if (b->arrived != 0)
+        end_round(b, true);
+    unlock(b);
+    return 0;
+}
+
+bool weft_barrier_is_broken(weft_barrier *b)
+{
+    lock(b);
+    bool broken = b->broken != 0;
+    unlock(b);
+    return broken;
+}
+
+uint32_t weft_barrier_waiting(weft_barrier *b)
+{
+    lock(b);
+    uint32_t n = b->arrived;
+    unlock(b);
+    return n;
+}

@@ -1,0 +1,63 @@
+// condition.cc: a condition is a counter of events.
+//
+// A waiter reads the counter while it has the mutex, unlocks, and sleeps while the
+// counter stays what it was; a signal first adds 1, then wakes one.  So a signal given
+// after the mutex was released is never missed.  `waiters` saves the system call when
+// nobody waits: it is raised under the mutex, and a signaller that has changed what is
+// waited for under the same mutex sees it.
+#include "park.h"
+
+#include <base/saved_errno.h>
+#include <weft/sync.h>
+
+int weft_condition_init(weft_condition *c, int flags)
+{
+    if (flags & ~WEFT_SHARED)
+        return weft_fail(EINVAL);
+    c->events = c->waiters = 0;
+    c->flags = (uint32_t)flags;
+    return 0;
+}
+
+int weft_condition_destroy(weft_condition *c)
+{
+    return __atomic_load_n(&c->waiters, __ATOMIC_ACQUIRE) != 0 ? weft_fail(EBUSY) : 0;
+}
+
+static int wake(weft_condition *c, int count)
+{
+    int shared = c->flags & WEFT_SHARED;
+    if (__atomic_load_n(&c->waiters, __ATOMIC_ACQUIRE) != 0) {
+        __atomic_fetch_add(&c->events, 1, __ATOMIC_RELEASE);
+        weft_futex_wake(&c->events, count, shared);
+    }
+    return 0;
+}
+
+int weft_condition_wait(weft_condition *c, weft_mutex *m, weft_deadline d)
+{
+    uint32_t seen = __atomic_load_n(&c->events, __ATOMIC_ACQUIRE);
+    __atomic_fetch_add(&c->waiters, 1, __ATOMIC_ACQ_REL);
+    int error = pthread_mutex_unlock(&m->pthread);
+    if (error != 0) {
+        __atomic_fetch_sub(&c->waiters, 1, __ATOMIC_ACQ_REL);
+        return weft_fail(error);
+    }
+    error = weft_private_park(&c->events, seen, d, c->flags & WEFT_SHARED);
+    // The signal that may have been spent on a thread that stops goes to another.
+    if (error == ECANCELED)
+        wake(c, 1);
+    __atomic_fetch_sub(&c->waiters, 1, __ATOMIC_ACQ_REL);
+    int code = pthread_mutex_lock(&m->pthread);
+    return weft_from_pthread(code != 0 ? code : error);
+}
+
+int weft_condition_signal(weft_condition *c)
+{
+    return wake(c, 1);
+}
+
+int weft_condition_broadcast(weft_condition *c)
+{
+    return wake(c, INT_MAX);
+}

@@ -1,0 +1,68 @@
+// counted_waiters.h: a word to sleep on and the number of its sleepers, in one.
+//
+// Semaphore, event and latch keep their value in the low half of a 64-bit word and the
+// number of waiters in the high half.  Whoever changes the value learns from the same
+// atomic step whether somebody must be woken, and touches nothing afterwards but the
+// address: a woken waiter may destroy the object at once (compare glibc BZ 12674).
+#ifndef WEFT_THREAD_COUNTED_WAITERS_H
+#define WEFT_THREAD_COUNTED_WAITERS_H
+
+#include "park.h"
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the futex is the low half");
+
+static const uint64_t ONE_WAITER = (uint64_t)1 << 32;
+
+static inline uint32_t value_of(uint64_t state)
+{
+    return (uint32_t)state;
+}
+
+static inline uint64_t waiters_of(uint64_t state)
+{
+    return state >> 32;
+}
+
+static inline uint64_t load_state(const uint64_t *state)
+{
+    return __atomic_load_n(state, __ATOMIC_SEQ_CST);
+}
+
+static inline const uint32_t *futex_of(const uint64_t *state)
+{
+    return (const uint32_t *)(const void *)state;
+}
+
+// Replaces the value `old` was read with, keeping the waiters; on failure reads *old anew.
+static inline bool change_value(uint64_t *state, uint64_t *old, uint32_t value)
+{
+    uint64_t next = (*old & ~(uint64_t)UINT32_MAX) | value;
+    return __atomic_compare_exchange_n(state, old, next, true, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+// Sleeps until passed(state, arg), which may change the value; 0, ETIMEDOUT or ECANCELED.
+// `passed` gets one more look after an error, so a wake-up spent on us isn't lost.
+static inline int wait_until(uint64_t *state, bool (*passed)(uint64_t *state, uint32_t arg),
+                             uint32_t arg, weft_deadline d, int shared)
+{
+    if (passed(state, arg))
+        return 0;
+    if (d <= WEFT_NOW)
+        return ETIMEDOUT;
+    __atomic_fetch_add(state, ONE_WAITER, __ATOMIC_SEQ_CST);
+    int error = 0;
+    for (;;) {
+        uint32_t seen = value_of(load_state(state));
+        if (passed(state, arg)) {
+            error = 0;
+            break;
+        }
+        if (error != 0)
+            break;
+        error = weft_private_park(futex_of(state), seen, d, shared);
+    }
+    __atomic_fetch_sub(state, ONE_WAITER, __ATOMIC_SEQ_CST);
+    return error;
+}
+
+#endif

@@ -1,0 +1,62 @@
+// event.cc: set or clear, see counted_waiters.h.
+//
+// The value counts changes and is odd while the event is set.  A waiter goes on when the
+// value differs from the even one it found: a set that was cleared before the waiter ran
+// still counts, as with Python's threading.Event.
+#include "counted_waiters.h"
+
+#include <base/saved_errno.h>
+#include <weft/sync.h>
+
+int weft_event_init(weft_event *e, int flags)
+{
+    if (flags & ~WEFT_SHARED)
+        return weft_fail(EINVAL);
+    e->state = 0;
+    e->flags = (uint32_t)flags;
+    return 0;
+}
+
+int weft_event_destroy(weft_event *e)
+{
+    return waiters_of(load_state(&e->state)) != 0 ? weft_fail(EBUSY) : 0;
+}
+
+static bool was_set(uint64_t *state, uint32_t seen)
+{
+    uint32_t now = value_of(load_state(state));
+    return now % 2 == 1 || now != seen;
+}
+
+int weft_event_wait(weft_event *e, weft_deadline d)
+{
+    uint32_t seen = value_of(load_state(&e->state));
+    return weft_from_pthread(wait_until(&e->state, was_set, seen, d, e->flags & WEFT_SHARED));
+}
+
+int weft_event_set(weft_event *e)
+{
+    int shared = e->flags & WEFT_SHARED;
+    uint64_t before = load_state(&e->state);
+    while (value_of(before) % 2 == 0)
+        if (change_value(&e->state, &before, value_of(before) + 1)) {
+            if (waiters_of(before) != 0)
+                weft_futex_wake(futex_of(&e->state), INT_MAX, shared);
+            return 0;
+        }
+    return 0;
+}
+
+int weft_event_clear(weft_event *e)
+{
+    uint64_t before = load_state(&e->state);
+    while (value_of(before) % 2 == 1)
+        if (change_value(&e->state, &before, value_of(before) + 1))
+            return 0;
+    return 0;
+}
+
+bool weft_event_is_set(const weft_event *e)
+{
+    return value_of(load_state(&e->state)) % 2 == 1;
+}

@@ -1,0 +1,42 @@
+// latch.cc: a count that goes down once, see counted_waiters.h.
+#include "counted_waiters.h"
+
+#include <base/saved_errno.h>
+#include <weft/sync.h>
+
+int weft_latch_init(weft_latch *l, uint32_t count, int flags)
+{
+    if (flags & ~WEFT_SHARED)
+        return weft_fail(EINVAL);
+    l->state = count;
+    l->flags = (uint32_t)flags;
+    return 0;
+}
+
+int weft_latch_destroy(weft_latch *l)
+{
+    return waiters_of(load_state(&l->state)) != 0 ? weft_fail(EBUSY) : 0;
+}
+
+int weft_latch_count_down(weft_latch *l, uint32_t n)
+{
+    int shared = l->flags & WEFT_SHARED;
+    uint64_t before = load_state(&l->state);
+    do
+        if (n > value_of(before))
+            return weft_fail(EINVAL);
+    while (!change_value(&l->state, &before, value_of(before) - n));
+    if (value_of(before) == n && waiters_of(before) != 0)
+        weft_futex_wake(futex_of(&l->state), INT_MAX, shared);
+    return 0;
+}
+
+static bool is_zero(uint64_t *state, uint32_t)
+{
+    return value_of(load_state(state)) == 0;
+}
+
+int weft_latch_wait(weft_latch *l, weft_deadline d)
+{
+    return weft_from_pthread(wait_until(&l->state, is_zero, 0, d, l->flags & WEFT_SHARED));
+}

@@ -1,0 +1,128 @@
+// mutex.cc: pthread mutexes and rwlocks with deadlines.
+//
+// Locking without a deadline is inline in the header and costs what pthread_mutex_lock
+// costs.  A deadline in the past needs no care: clocklock tries before it looks at it.
+#include "tsan_locks.h"
+
+#include <base/saved_errno.h>
+#include <base/timespec.h>
+#include <weft/sync.h>
+
+int weft_mutex_init(weft_mutex *m, int flags)
+{
+    if (flags & ~(WEFT_RECURSIVE | WEFT_CHECKED | WEFT_SHARED | WEFT_ROBUST) ||
+        (flags & WEFT_RECURSIVE && flags & WEFT_CHECKED))
+        return weft_fail(EINVAL);
+    pthread_mutexattr_t a;
+    int code = pthread_mutexattr_init(&a);
+    if (code != 0)
+        return weft_fail(code);
+    // The setters fail only for values they don't know.
+    if (flags & (WEFT_RECURSIVE | WEFT_CHECKED))
+        pthread_mutexattr_settype(&a, flags & WEFT_RECURSIVE ? PTHREAD_MUTEX_RECURSIVE
+                                                             : PTHREAD_MUTEX_ERRORCHECK);
+    if (flags & WEFT_SHARED)
+        pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
+    if (flags & WEFT_ROBUST)
+        pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
+    code = pthread_mutex_init(&m->pthread, &a);
+    pthread_mutexattr_destroy(&a);
+    return weft_from_pthread(code);
+}
+
+int weft_mutex_destroy(weft_mutex *m)
+{
+    // glibc's destroy sees a locked mutex only if it is not robust.
+    int code = pthread_mutex_trylock(&m->pthread);
+    if (code == EBUSY || code == EDEADLK)
+        return weft_fail(EBUSY);
+    if (code == 0 || code == EOWNERDEAD)
+        pthread_mutex_unlock(&m->pthread);
+    return weft_from_pthread(pthread_mutex_destroy(&m->pthread));
+}
+
+int weft_private_mutex_lock_until(weft_mutex *m, weft_deadline d)
+{
+    if (d <= WEFT_NOW) {
+        int code = pthread_mutex_trylock(&m->pthread);
+        return weft_from_pthread(code == EBUSY ? ETIMEDOUT : code);
+    }
+    struct timespec t = weft_timespec(d);
+    return weft_from_pthread(pthread_mutex_clocklock(&m->pthread, CLOCK_MONOTONIC, &t));
+}
+
+int weft_mutex_consistent(weft_mutex *m)
+{
+    return weft_from_pthread(pthread_mutex_consistent(&m->pthread));
+}
+
+static_assert(sizeof(weft_rwlock) == sizeof(pthread_rwlock_t) &&
+                  alignof(weft_rwlock) >= alignof(pthread_rwlock_t),
+              "weft_rwlock has a pthread_rwlock_t's bytes");
+
+static pthread_rwlock_t *pthread_of(weft_rwlock *l)
+{
+    return (pthread_rwlock_t *)(void *)l;
+}
+
+int weft_rwlock_init(weft_rwlock *l, int flags)
+{
+    if (flags & ~(WEFT_SHARED | WEFT_WRITERS_FIRST))
+        return weft_fail(EINVAL);
+    pthread_rwlockattr_t a;
+    int code = pthread_rwlockattr_init(&a);
+    if (code != 0)
+        return weft_fail(code);
+    if (flags & WEFT_SHARED)
+        pthread_rwlockattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
+    if (flags & WEFT_WRITERS_FIRST)
+        pthread_rwlockattr_setkind_np(&a, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    code = pthread_rwlock_init(pthread_of(l), &a);
+    pthread_rwlockattr_destroy(&a);
+    return weft_from_pthread(code);
+}
+
+int weft_rwlock_destroy(weft_rwlock *l)
+{
+    // glibc's destroy doesn't look.
+    int code = pthread_rwlock_trywrlock(pthread_of(l));
+    if (code != 0)
+        return weft_fail(EBUSY);
+    pthread_rwlock_unlock(pthread_of(l));
+    return weft_from_pthread(pthread_rwlock_destroy(pthread_of(l)));
+}
+
+int weft_rwlock_read(weft_rwlock *l, weft_deadline d)
+{
+    int code;
+    if (d == WEFT_FOREVER) {
+        code = pthread_rwlock_rdlock(pthread_of(l));
+    } else if (d <= WEFT_NOW) {
+        code = pthread_rwlock_tryrdlock(pthread_of(l));
+        code = code == EBUSY ? ETIMEDOUT : code;
+    } else {
+        struct timespec t = weft_timespec(d);
+        code = pthread_rwlock_clockrdlock(pthread_of(l), CLOCK_MONOTONIC, &t);
+    }
+    return weft_from_pthread(code);
+}
+
+int weft_rwlock_write(weft_rwlock *l, weft_deadline d)
+{
+    int code;
+    if (d == WEFT_FOREVER) {
+        code = pthread_rwlock_wrlock(pthread_of(l));
+    } else if (d <= WEFT_NOW) {
+        code = pthread_rwlock_trywrlock(pthread_of(l));
+        code = code == EBUSY ? ETIMEDOUT : code;
+    } else {
+        struct timespec t = weft_timespec(d);
+        code = pthread_rwlock_clockwrlock(pthread_of(l), CLOCK_MONOTONIC, &t);
+    }
+    return weft_from_pthread(code);
+}
+
+int weft_rwlock_unlock(weft_rwlock *l)
+{
+    return weft_from_pthread(pthread_rwlock_unlock(pthread_of(l)));
+}

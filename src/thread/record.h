@@ -1,0 +1,41 @@
+// record.h: what a thread's handle points to.
+#ifndef WEFT_THREAD_RECORD_H
+#define WEFT_THREAD_RECORD_H
+
+#include <weft/thread.h>
+
+#include <stdint.h>
+
+// Bits of `state`, one atomic word, so that each of join, detach and the thread's end
+// learns from its own change who is to release the record.
+enum {
+    RECORD_ENDED = 1,    // the thread is past its destructors
+    RECORD_DETACHED = 2, // nobody will join
+    RECORD_JOINING = 4,  // a join is under way: it alone may release
+    RECORD_FREE = 8      // on the free list
+};
+
+struct weft_thread {
+    // Written before the thread starts.
+    void *(*fn)(void *);
+    void *arg;
+    pthread_t pthread;
+    char name[WEFT_THREAD_NAME_MAX + 1];
+
+    uint32_t state;    // atomic
+    uint32_t stopping; // atomic; set once
+
+    // The word this thread sleeps on, or is about to; null otherwise.  Only the thread
+    // writes it.  stop() uses it as a number to wake, never to read through: what it
+    // points to may be gone by then.
+    const uint32_t *parked_on;
+    int parked_shared; // atomic
+
+    int destructor_rounds; // the thread's own
+    weft_thread *next;     // on the free list; guarded by its lock
+};
+
+// The calling thread's record; null in threads that weft didn't start.
+extern __thread weft_thread *weft_private_self;
+
+#endif

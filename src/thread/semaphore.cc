@@ -1,0 +1,55 @@
+// semaphore.cc: a count that can be waited for, see counted_waiters.h.
+#include "counted_waiters.h"
+
+#include <base/saved_errno.h>
+#include <weft/sync.h>
+
+int weft_semaphore_init(weft_semaphore *s, uint32_t count, uint32_t limit, int flags)
+{
+    if (limit == 0)
+        limit = WEFT_SEMAPHORE_MAX;
+    if (count > limit || limit > WEFT_SEMAPHORE_MAX || flags & ~WEFT_SHARED)
+        return weft_fail(EINVAL);
+    s->state = count;
+    s->limit = limit;
+    s->flags = (uint32_t)flags;
+    return 0;
+}
+
+int weft_semaphore_destroy(weft_semaphore *s)
+{
+    return waiters_of(load_state(&s->state)) != 0 ? weft_fail(EBUSY) : 0;
+}
+
+static bool take_one(uint64_t *state, uint32_t)
+{
+    uint64_t s = load_state(state);
+    while (value_of(s) > 0)
+        if (change_value(state, &s, value_of(s) - 1))
+            return true;
+    return false;
+}
+
+int weft_semaphore_wait(weft_semaphore *s, weft_deadline d)
+{
+    return weft_from_pthread(wait_until(&s->state, take_one, 0, d, s->flags & WEFT_SHARED));
+}
+
+int weft_semaphore_post(weft_semaphore *s)
+{
+    int shared = s->flags & WEFT_SHARED;
+    uint32_t limit = s->limit;
+    uint64_t before = load_state(&s->state);
+    do
+        if (value_of(before) >= limit)
+            return weft_fail(EOVERFLOW);
+    while (!change_value(&s->state, &before, value_of(before) + 1));
+    if (waiters_of(before) != 0)
+        weft_futex_wake(futex_of(&s->state), 1, shared);
+    return 0;
+}
+
+uint32_t weft_semaphore_value(const weft_semaphore *s)
+{
+    return value_of(load_state(&s->state));
+}

@@ -1,0 +1,42 @@
+// tsan_locks.h: the lock calls that ThreadSanitizer doesn't know.
+//
+// The runtimes of gcc 12 and clang 14 intercept pthread_mutex_timedlock but not
+// pthread_mutex_clocklock: they'd take a mutex locked there for unlocked.  A build for
+// them tries again and again instead.
+#ifndef WEFT_THREAD_TSAN_LOCKS_H
+#define WEFT_THREAD_TSAN_LOCKS_H
+
+#if defined(__SANITIZE_THREAD__)
+#define WEFT_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WEFT_TSAN 1
+#endif
+#endif
+
+#ifdef WEFT_TSAN
+#include <weft/deadline.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+
+template <class Lock>
+static int tsan_retry(int (*attempt)(Lock *), Lock *l, const struct timespec *t)
+{
+    for (;;) {
+        int code = attempt(l);
+        if (code != EBUSY)
+            return code;
+        if (weft_now() >= (int64_t)t->tv_sec * 1000000000 + t->tv_nsec)
+            return ETIMEDOUT;
+        sched_yield();
+    }
+}
+
+#define pthread_mutex_clocklock(m, clock, t) tsan_retry(pthread_mutex_trylock, m, t)
+#define pthread_rwlock_clockrdlock(l, clock, t) tsan_retry(pthread_rwlock_tryrdlock, l, t)
+#define pthread_rwlock_clockwrlock(l, clock, t) tsan_retry(pthread_rwlock_trywrlock, l, t)
+#endif
+
+#endif
