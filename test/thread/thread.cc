@@ -1,0 +1,435 @@
+// Threads: start, join, detach, names, ids, slots, and what happens when a handle is misused.
+#include "../runner.h"
+
+#include "asleep.h"
+#include <weft/sync.h>
+#include <weft/thread.h>
+
+#include <errno.h>
+#include <limits.h>
+
+static void *give_back(void *arg)
+{
+    return arg;
+}
+
+static void *wait_event(void *arg)
+{
+    weft_event_wait((weft_event *)arg, WEFT_FOREVER);
+    return arg;
+}
+
+static void test_start_join_result(void **)
+{
+    int x;
+    void *result = nullptr;
+    errno = 77;
+    weft_thread *t = weft_thread_start(give_back, &x, nullptr);
+    assert_non_null(t);
+    assert_int_equal(weft_thread_join(t, &result, WEFT_FOREVER), 0);
+    assert_ptr_equal(result, &x);
+    assert_int_equal(errno, 77);
+}
+
+static void test_start_no_function(void **)
+{
+    assert_errno(weft_thread_start(nullptr, nullptr, nullptr), EINVAL);
+}
+
+static void test_start_small_stack(void **)
+{
+    weft_thread_options o = {};
+    o.stack_size = 1;
+    assert_errno(weft_thread_start(give_back, nullptr, &o), EINVAL);
+    o.stack_size = SIZE_MAX;
+    assert_errno(weft_thread_start(give_back, nullptr, &o), EINVAL);
+}
+
+static void test_start_impossible_stack(void **)
+{
+    weft_thread_options o = {};
+    o.stack_size = (size_t)1 << 50;
+    errno = 0;
+    assert_null(weft_thread_start(give_back, nullptr, &o));
+    assert_true(errno == EAGAIN || errno == ENOMEM);
+}
+
+static void *stack_size_of_self(void *)
+{
+    pthread_attr_t a;
+    size_t size = 0;
+    pthread_getattr_np(pthread_self(), &a);
+    pthread_attr_getstacksize(&a, &size);
+    pthread_attr_destroy(&a);
+    return (void *)size;
+}
+
+static void test_start_stack_size(void **)
+{
+    weft_thread_options o = {};
+    void *size;
+    o.stack_size = ((size_t)1 << 20) + 1; // rounded up to whole pages
+    weft_thread *t = weft_thread_start(stack_size_of_self, nullptr, &o);
+    assert_int_equal(weft_thread_join(t, &size, WEFT_FOREVER), 0);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    assert_int_equal((size_t)size, ((size_t)1 << 20) + page);
+}
+
+static void *affinity_of_self(void *arg)
+{
+    sched_getaffinity(0, sizeof(cpu_set_t), (cpu_set_t *)arg);
+    return nullptr;
+}
+
+static void test_start_cpus(void **)
+{
+    cpu_set_t ours, its;
+    int first = 0;
+    assert_int_equal(sched_getaffinity(0, sizeof ours, &ours), 0);
+    while (!CPU_ISSET(first, &ours))
+        first++;
+    weft_thread_options o = {};
+    o.cpus = &first;
+    o.cpu_count = 1;
+    weft_thread *t = weft_thread_start(affinity_of_self, &its, &o);
+    assert_non_null(t);
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+    assert_int_equal(CPU_COUNT(&its), 1);
+    assert_true(CPU_ISSET(first, &its));
+}
+
+static void test_start_bad_cpus(void **)
+{
+    int bad[] = {-1}, absent[] = {100000};
+    weft_thread_options o = {};
+    o.cpus = bad;
+    o.cpu_count = 1;
+    assert_errno(weft_thread_start(give_back, nullptr, &o), EINVAL);
+    o.cpu_count = 0;
+    assert_errno(weft_thread_start(give_back, nullptr, &o), EINVAL);
+    o.cpus = absent;
+    o.cpu_count = 1;
+    assert_errno(weft_thread_start(give_back, nullptr, &o), EINVAL);
+}
+
+static void test_join_deadline_leaves_it_joinable(void **)
+{
+    weft_event go = WEFT_EVENT_INIT;
+    void *result;
+    weft_thread *t = weft_thread_start(wait_event, &go, nullptr);
+    assert_errno(weft_thread_join(t, &result, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_thread_join(t, &result, weft_in_ms(5)), ETIMEDOUT);
+    weft_event_set(&go);
+    assert_int_equal(weft_thread_join(t, &result, weft_in_s(30)), 0);
+    assert_ptr_equal(result, &go);
+}
+
+static void *join_self(void *)
+{
+    errno = 0;
+    int code = weft_thread_join(weft_thread_self(), nullptr, WEFT_FOREVER);
+    return (void *)(intptr_t)(code == -1 ? errno : 0);
+}
+
+static void test_join_self(void **)
+{
+    void *result;
+    weft_thread *t = weft_thread_start(join_self, nullptr, nullptr);
+    assert_int_equal(weft_thread_join(t, &result, WEFT_FOREVER), 0);
+    assert_int_equal((intptr_t)result, EDEADLK);
+}
+
+static void test_join_twice(void **)
+{
+    weft_thread *t = weft_thread_start(give_back, nullptr, nullptr);
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+    assert_errno(weft_thread_join(t, nullptr, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_thread_detach(t), EINVAL);
+    assert_errno(weft_thread_stop(t), EINVAL);
+    assert_errno(weft_thread_id(t), EINVAL);
+    char name[16];
+    assert_errno(weft_thread_name(t, name, sizeof name), EINVAL);
+    assert_errno(weft_thread_join(nullptr, nullptr, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_thread_stop(nullptr), EINVAL);
+    assert_errno(weft_thread_detach(nullptr), EINVAL);
+}
+
+struct joiner {
+    weft_thread *target;
+    int code, error;
+};
+
+static void *join_target(void *arg)
+{
+    joiner *j = (joiner *)arg;
+    j->code = weft_thread_join(j->target, nullptr, WEFT_FOREVER);
+    j->error = errno;
+    return nullptr;
+}
+
+static void test_join_from_two_threads(void **)
+{
+    weft_event go = WEFT_EVENT_INIT;
+    joiner j = {weft_thread_start(wait_event, &go, nullptr), -1, 0};
+    weft_thread *t = weft_thread_start(join_target, &j, nullptr);
+    await_asleep(weft_thread_id(t));
+    assert_errno(weft_thread_join(j.target, nullptr, WEFT_FOREVER), EBUSY);
+    assert_errno(weft_thread_detach(j.target), EBUSY);
+    weft_event_set(&go);
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+    assert_int_equal(j.code, 0);
+}
+
+static void *call_pthread_exit(void *arg)
+{
+    pthread_exit(arg);
+}
+
+static void test_join_after_pthread_exit(void **)
+{
+    int x;
+    void *result;
+    weft_thread *t = weft_thread_start(call_pthread_exit, &x, nullptr);
+    assert_int_equal(weft_thread_join(t, &result, weft_in_s(30)), 0);
+    assert_ptr_equal(result, &x);
+}
+
+static void *cancel_self(void *)
+{
+    pthread_cancel(pthread_self());
+    pthread_testcancel();
+    return nullptr;
+}
+
+static void test_join_after_pthread_cancel(void **)
+{
+    void *result;
+    weft_thread *t = weft_thread_start(cancel_self, nullptr, nullptr);
+    assert_int_equal(weft_thread_join(t, &result, weft_in_s(30)), 0);
+    assert_ptr_equal(result, PTHREAD_CANCELED);
+}
+
+static void test_detach_running_and_ended(void **)
+{
+    weft_event go = WEFT_EVENT_INIT;
+    weft_thread *t = weft_thread_start(wait_event, &go, nullptr);
+    pid_t id = weft_thread_id(t);
+    assert_int_equal(weft_thread_detach(t), 0);
+    assert_errno(weft_thread_join(t, nullptr, WEFT_NOW), EINVAL);
+    assert_errno(weft_thread_detach(t), EINVAL);
+    weft_event_set(&go);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d", (int)id);
+    while (access(path, F_OK) == 0)
+        sched_yield();
+
+    t = weft_thread_start(give_back, nullptr, nullptr);
+    while (weft_thread_id(t) > 0)
+        sched_yield();
+    assert_int_equal(errno, ESRCH);
+    assert_int_equal(weft_thread_detach(t), 0);
+}
+
+static void *count_up(void *arg)
+{
+    add_word((int *)arg);
+    return nullptr;
+}
+
+static void test_start_detached(void **)
+{
+    int ran = 0;
+    weft_thread_options o = {};
+    o.detached = true;
+    for (int i = 0; i < 50; i++)
+        assert_non_null(weft_thread_start(count_up, &ran, &o));
+    await_word(&ran, 50);
+}
+
+static void *name_of_self(void *arg)
+{
+    weft_thread_name(nullptr, (char *)arg, 16);
+    return nullptr;
+}
+
+static void test_name_is_cut(void **)
+{
+    char seen[16], name[16];
+    weft_thread_options o = {};
+    o.name = "0123456789abcdefghij";
+    weft_thread *t = weft_thread_start(name_of_self, seen, &o);
+    assert_int_equal(weft_thread_name(t, name, sizeof name), 0);
+    assert_string_equal(name, "0123456789abcde");
+    assert_errno(weft_thread_name(t, name, 15), ERANGE);
+    assert_errno(weft_thread_name(t, nullptr, 15), EINVAL);
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+    assert_string_equal(seen, "0123456789abcde");
+}
+
+static void *rename_self(void *arg)
+{
+    weft_thread_set_name("second");
+    pthread_getname_np(pthread_self(), (char *)arg, 16);
+    return nullptr;
+}
+
+static void test_set_name(void **)
+{
+    char seen[16], name[16], before[16];
+    weft_thread_options o = {};
+    o.name = "first";
+    weft_thread *t = weft_thread_start(rename_self, seen, &o);
+    while (weft_thread_id(t) > 0)
+        sched_yield();
+    assert_int_equal(weft_thread_name(t, name, sizeof name), 0);
+    assert_string_equal(name, "second");
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+    assert_string_equal(seen, "second");
+
+    assert_int_equal(weft_thread_name(nullptr, before, sizeof before), 0);
+    assert_int_equal(weft_thread_set_name("0123456789abc\xe2\x82\xac"), 0); // would cut the euro
+    assert_int_equal(weft_thread_name(nullptr, name, sizeof name), 0);
+    assert_string_equal(name, "0123456789abc");
+    assert_int_equal(weft_thread_set_name(before), 0);
+    assert_errno(weft_thread_set_name(nullptr), EINVAL);
+}
+
+struct identity {
+    pid_t tid;
+    weft_thread *self;
+    weft_event go;
+};
+
+static void *tell_identity(void *arg)
+{
+    identity *i = (identity *)arg;
+    i->tid = (pid_t)gettid();
+    i->self = weft_thread_self();
+    weft_event_wait(&i->go, WEFT_FOREVER);
+    return nullptr;
+}
+
+static void test_self_and_id(void **)
+{
+    identity i = {0, nullptr, WEFT_EVENT_INIT};
+    weft_thread *t = weft_thread_start(tell_identity, &i, nullptr);
+    pid_t id = weft_thread_id(t); // known before the thread has run
+    weft_event_set(&i.go);
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+    assert_int_equal(id, i.tid);
+    assert_ptr_equal(i.self, t);
+    assert_null(weft_thread_self());
+    assert_int_equal(weft_thread_id(nullptr), gettid());
+    assert_false(weft_thread_stopping());
+}
+
+static int destroyed;
+
+static void destroy_value(void *value)
+{
+    if (value == &destroyed)
+        add_word(&destroyed);
+}
+
+static void *use_slot(void *arg)
+{
+    weft_slot *s = (weft_slot *)arg;
+    void *fresh = weft_slot_get(s);
+    weft_slot_set(s, &destroyed);
+    return fresh == nullptr && weft_slot_get(s) == &destroyed ? s : nullptr;
+}
+
+static void test_slot(void **)
+{
+    weft_slot s = {};
+    void *result;
+    destroyed = 0;
+    assert_null(weft_slot_get(&s));
+    assert_errno(weft_slot_set(&s, &s), EINVAL);
+    assert_errno(weft_slot_destroy(&s), EINVAL);
+    assert_int_equal(weft_slot_init(&s, destroy_value), 0);
+    assert_int_equal(weft_slot_set(&s, &s), 0);
+    for (int i = 0; i < 3; i++) {
+        weft_thread *t = weft_thread_start(use_slot, &s, nullptr);
+        assert_int_equal(weft_thread_join(t, &result, weft_in_s(30)), 0);
+        assert_ptr_equal(result, &s);
+        assert_int_equal(destroyed, i + 1); // a joined thread's destructors have run
+    }
+    assert_ptr_equal(weft_slot_get(&s), &s);
+    assert_int_equal(weft_slot_destroy(&s), 0);
+}
+
+static void test_slot_limit(void **)
+{
+    static weft_slot slots[PTHREAD_KEYS_MAX + 1];
+    int n = 0;
+    while (n <= PTHREAD_KEYS_MAX && weft_slot_init(&slots[n], nullptr) == 0)
+        n++;
+    assert_int_equal(errno, EAGAIN);
+    assert_true(n > 0 && n <= PTHREAD_KEYS_MAX);
+    while (n > 0)
+        assert_int_equal(weft_slot_destroy(&slots[--n]), 0);
+}
+
+// Handles are reused; joins, detaches and ends must never release one twice.
+static void *start_and_join_many(void *arg)
+{
+    for (int i = 0; i < 100; i++) {
+        void *result = nullptr;
+        weft_thread *t = weft_thread_start(give_back, &i, nullptr);
+        if (i % 3 == 0 && weft_thread_detach(t) == 0)
+            continue;
+        if (weft_thread_join(t, &result, i % 2 ? WEFT_FOREVER : weft_in_s(30)) != 0 || result != &i)
+            return nullptr;
+    }
+    return arg;
+}
+
+static void test_start_join_detach_from_many(void **)
+{
+    weft_thread *t[8];
+    for (weft_thread *&each : t)
+        each = weft_thread_start(start_and_join_many, &t, nullptr);
+    for (weft_thread *each : t) {
+        void *result;
+        assert_int_equal(weft_thread_join(each, &result, WEFT_FOREVER), 0);
+        assert_ptr_equal(result, &t);
+    }
+}
+
+static void test_sleep(void **)
+{
+    int64_t before = weft_now();
+    assert_int_equal(weft_thread_sleep(weft_in_ms(20)), 0);
+    assert_true(weft_now() - before >= 20000000);
+    assert_int_equal(weft_thread_sleep(WEFT_NOW), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_start_join_result),
+        TEST(test_start_no_function),
+        TEST(test_start_small_stack),
+        TEST(test_start_impossible_stack),
+        TEST(test_start_stack_size),
+        TEST(test_start_cpus),
+        TEST(test_start_bad_cpus),
+        TEST(test_join_deadline_leaves_it_joinable),
+        TEST(test_join_self),
+        TEST(test_join_twice),
+        TEST(test_join_from_two_threads),
+        TEST(test_join_after_pthread_exit),
+        TEST(test_join_after_pthread_cancel),
+        TEST(test_detach_running_and_ended),
+        TEST(test_start_detached),
+        TEST(test_name_is_cut),
+        TEST(test_set_name),
+        TEST(test_self_and_id),
+        TEST(test_slot),
+        TEST(test_slot_limit),
+        TEST(test_start_join_detach_from_many),
+        TEST(test_sleep),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
