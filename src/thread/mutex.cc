@@ -1,7 +1,9 @@
 // mutex.cc: pthread mutexes and rwlocks with deadlines.
 //
 // Locking without a deadline is inline in the header and costs what pthread_mutex_lock
-// costs.  A deadline in the past needs no care: clocklock tries before it looks at it.
+// costs.  Not waiting at all is a clocklock to a time before the clock's beginning, for
+// which glibc makes no system call, and not a trylock: that leaves a mutex which is
+// ENOTRECOVERABLE locked for ever (seen with glibc 2.36).
 #include "tsan_locks.h"
 
 #include <base/saved_errno.h>
@@ -30,11 +32,19 @@ int weft_mutex_init(weft_mutex *m, int flags)
     return weft_from_pthread(code);
 }
 
+static int lock_until(weft_mutex *m, weft_deadline d)
+{
+    struct timespec t = weft_timespec(d);
+    if (d <= WEFT_NOW)
+        t = {-1, 0};
+    return pthread_mutex_clocklock(&m->pthread, CLOCK_MONOTONIC, &t);
+}
+
 int weft_mutex_destroy(weft_mutex *m)
 {
     // glibc's destroy sees a locked mutex only if it is not robust.
-    int code = pthread_mutex_trylock(&m->pthread);
-    if (code == EBUSY || code == EDEADLK)
+    int code = lock_until(m, WEFT_NOW);
+    if (code == ETIMEDOUT || code == EDEADLK)
         return weft_fail(EBUSY);
     if (code == 0 || code == EOWNERDEAD)
         pthread_mutex_unlock(&m->pthread);
@@ -43,12 +53,7 @@ int weft_mutex_destroy(weft_mutex *m)
 
 int weft_private_mutex_lock_until(weft_mutex *m, weft_deadline d)
 {
-    if (d <= WEFT_NOW) {
-        int code = pthread_mutex_trylock(&m->pthread);
-        return weft_from_pthread(code == EBUSY ? ETIMEDOUT : code);
-    }
-    struct timespec t = weft_timespec(d);
-    return weft_from_pthread(pthread_mutex_clocklock(&m->pthread, CLOCK_MONOTONIC, &t));
+    return weft_from_pthread(lock_until(m, d));
 }
 
 int weft_mutex_consistent(weft_mutex *m)
@@ -94,32 +99,20 @@ int weft_rwlock_destroy(weft_rwlock *l)
 
 int weft_rwlock_read(weft_rwlock *l, weft_deadline d)
 {
-    int code;
-    if (d == WEFT_FOREVER) {
-        code = pthread_rwlock_rdlock(pthread_of(l));
-    } else if (d <= WEFT_NOW) {
-        code = pthread_rwlock_tryrdlock(pthread_of(l));
-        code = code == EBUSY ? ETIMEDOUT : code;
-    } else {
-        struct timespec t = weft_timespec(d);
-        code = pthread_rwlock_clockrdlock(pthread_of(l), CLOCK_MONOTONIC, &t);
-    }
-    return weft_from_pthread(code);
+    struct timespec t = weft_timespec(d);
+    int code = d == WEFT_FOREVER ? pthread_rwlock_rdlock(pthread_of(l))
+               : d > WEFT_NOW    ? pthread_rwlock_clockrdlock(pthread_of(l), CLOCK_MONOTONIC, &t)
+                                 : pthread_rwlock_tryrdlock(pthread_of(l));
+    return weft_from_pthread(code == EBUSY ? ETIMEDOUT : code);
 }
 
 int weft_rwlock_write(weft_rwlock *l, weft_deadline d)
 {
-    int code;
-    if (d == WEFT_FOREVER) {
-        code = pthread_rwlock_wrlock(pthread_of(l));
-    } else if (d <= WEFT_NOW) {
-        code = pthread_rwlock_trywrlock(pthread_of(l));
-        code = code == EBUSY ? ETIMEDOUT : code;
-    } else {
-        struct timespec t = weft_timespec(d);
-        code = pthread_rwlock_clockwrlock(pthread_of(l), CLOCK_MONOTONIC, &t);
-    }
-    return weft_from_pthread(code);
+    struct timespec t = weft_timespec(d);
+    int code = d == WEFT_FOREVER ? pthread_rwlock_wrlock(pthread_of(l))
+               : d > WEFT_NOW    ? pthread_rwlock_clockwrlock(pthread_of(l), CLOCK_MONOTONIC, &t)
+                                 : pthread_rwlock_trywrlock(pthread_of(l));
+    return weft_from_pthread(code == EBUSY ? ETIMEDOUT : code);
 }
 
 int weft_rwlock_unlock(weft_rwlock *l)

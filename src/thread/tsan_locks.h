@@ -34,7 +34,14 @@ static int tsan_retry(int (*attempt)(Lock *), Lock *l, const struct timespec *t)
     }
 }
 
-#define pthread_mutex_clocklock(m, clock, t) tsan_retry(pthread_mutex_trylock, m, t)
+static inline int tsan_trylock(pthread_mutex_t *m)
+{
+    static const struct timespec past = {-1, 0};
+    int code = pthread_mutex_timedlock(m, &past); // not trylock: see mutex.cc
+    return code == ETIMEDOUT ? EBUSY : code;
+}
+
+#define pthread_mutex_clocklock(m, clock, t) tsan_retry(tsan_trylock, m, t)
 #define pthread_rwlock_clockrdlock(l, clock, t) tsan_retry(pthread_rwlock_tryrdlock, l, t)
 #define pthread_rwlock_clockwrlock(l, clock, t) tsan_retry(pthread_rwlock_trywrlock, l, t)
 #endif
