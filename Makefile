@@ -41,14 +41,15 @@ B := build$(if $(variant),/$(subst $(empty) ,-,$(variant)))
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werror)
 OPTIMIZE ?= -O2 -g
+SANITIZE := $(if $(SAN),-fsanitize=$(SAN))
 FLAGS     = $(OPTIMIZE) $(WARNINGS) -pthread -fPIC -fno-semantic-interposition \
             -ftls-model=initial-exec -fstack-clash-protection -Iinclude -Isrc \
-            $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
+            $(if $(SAN),$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
             $(if $(CORO),-DWEFT_CORO_$(shell echo $(CORO) | tr a-z A-Z)=1)
 LANGUAGE := -std=c++17 -D_GNU_SOURCE -fno-exceptions -fno-rtti -fno-threadsafe-statics
 COMPILE   = $(CXX) $(LANGUAGE) $(FLAGS) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP
 # The C driver links: what weft builds needs libc and no C++ runtime.
-LINK      = $(CC) -pthread $(if $(SAN),-fsanitize=$(SAN)) $(CFLAGS) $(LDFLAGS)
+LINK      = $(CC) -pthread $(SANITIZE) $(CFLAGS) $(LDFLAGS)
 
 Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '%-8s %s\n' '$1' '$(patsubst $B/%,%,$@)')
@@ -117,13 +118,13 @@ run/%: $B/test/%
 	$Q WEFT_BIN=$(abspath $B)/bin $(RUN) $<
 
 check-installed: all
-	$Q test/link/installed $B $(if $(SAN),-fsanitize=$(SAN))
+	$Q CC='$(CC)' CXX='$(CXX)' RUN='$(RUN)' MAKE='$(MAKE)' test/link/installed $B $(SANITIZE)
 
-check-examples: all
-	$Q test/man/examples $B $(if $(SAN),-fsanitize=$(SAN))
+check-examples: check-installed
+	$Q CC='$(CC)' RUN='$(RUN)' test/man/examples $B $(SANITIZE)
 
 lint: all ## check format, clang-tidy, man pages, symbols and headers
-	$Q test/lint/all $B
+	$Q CC='$(CC)' test/lint/all $B
 
 torture: all ## kill participants at every instruction and in storms
 	$Q set -e; for t in $(wildcard test/torture/run); do $$t $B; done
@@ -155,11 +156,14 @@ $(tests:%=$B/obj/test/%.o) $(bench:%=$B/bench/%): | $(filter deps bench-deps,$(M
 
 # ---- Installing: one list says what is installed and what is removed ----
 
+space := $(empty) $(empty)
+pc     = $(foreach l,$(libs),$l:$(subst $(space),$(comma),$(strip $($l.needs))))
+
 install: all ## install below PREFIX (DESTDIR for staging)
-	$Q test/install put $B '$(DESTDIR)' '$(PREFIX)' $(VERSION)
+	$Q test/install put $B '$(DESTDIR)' '$(PREFIX)' $(VERSION) $(pc)
 
 uninstall: ## remove exactly what install put there
-	$Q test/install remove $B '$(DESTDIR)' '$(PREFIX)' $(VERSION)
+	$Q test/install remove $B '$(DESTDIR)' '$(PREFIX)' $(VERSION) $(pc)
 
 # ---- The rest ----
 

@@ -261,7 +261,7 @@ int weft_thread_name(weft_thread *t, char *name, size_t room)
         pthread_getname_np(t != nullptr ? t->pthread : pthread_self(), now, sizeof now);
     if (strlen(now) >= room)
         return weft_fail(ERANGE);
-    strcpy(name, now);
+    memcpy(name, now, strlen(now) + 1);
     return 0;
 }
 
