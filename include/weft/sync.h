@@ -109,7 +109,8 @@ int weft_rwlock_destroy(weft_rwlock *l);         /* EBUSY: locked */
 
 /* Many may read, or one write.  By default a reader may enter while a writer waits,
  * and may lock again what it holds; with WRITERS_FIRST neither.
- * -1: ETIMEDOUT, EDEADLK (the caller has it for writing), EAGAIN (too many readers). */
+ * -1: ETIMEDOUT, EDEADLK (the caller has it for writing; with WEFT_NOW that is ETIMEDOUT),
+ * EAGAIN (too many readers). */
 int weft_rwlock_read(weft_rwlock *l, weft_deadline d);
 int weft_rwlock_write(weft_rwlock *l, weft_deadline d);
 int weft_rwlock_unlock(weft_rwlock *l);

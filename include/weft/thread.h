@@ -41,8 +41,8 @@ typedef struct weft_thread_options {
 /* Runs fn(arg) in a new thread.  `opts` may be NULL; all it points to is copied.
  * The handle is the caller's until a join succeeds or it is detached; one that was
  * started detached is only good for telling threads apart.  Doesn't wait.
- * NULL: EINVAL (no fn, a stack below PTHREAD_STACK_MIN, a processor that doesn't
- * exist), EAGAIN (limits on threads), ENOMEM.  (POSIX pthread_create) */
+ * NULL: EINVAL (no fn, a stack below PTHREAD_STACK_MIN, `cpus` without one processor
+ * that exists), EAGAIN (limits on threads), ENOMEM.  (POSIX pthread_create) */
 weft_thread *weft_thread_start(void *(*fn)(void *), void *arg, const weft_thread_options *opts);
 
 /* Waits until `t` has ended, stores what its function returned (or gave to

@@ -46,8 +46,11 @@ int weft_mutex_destroy(weft_mutex *m)
     int code = lock_until(m, WEFT_NOW);
     if (code == ETIMEDOUT || code == EDEADLK)
         return weft_fail(EBUSY);
+    bool nested = m->pthread.__data.__count > 1; // recursive, and the caller has it
     if (code == 0 || code == EOWNERDEAD)
         pthread_mutex_unlock(&m->pthread);
+    if (nested)
+        return weft_fail(EBUSY);
     return weft_from_pthread(pthread_mutex_destroy(&m->pthread));
 }
 

@@ -199,7 +199,7 @@ int weft_thread_join(weft_thread *t, void **result, weft_deadline d)
     }
     void *value;
     error = pthread_join(t->pthread, &value);
-    if (error != 0) { // EDEADLK: two threads that join each other
+    if (error != 0) { // EDEADLK: it is joining us
         __atomic_fetch_and(&t->state, ~(uint32_t)RECORD_JOINING, __ATOMIC_RELEASE);
         return weft_fail(error);
     }
@@ -257,8 +257,11 @@ int weft_thread_name(weft_thread *t, char *name, size_t room)
         memcpy(now, t->name, sizeof now);
         pthread_mutex_unlock(&records_lock);
     }
-    if (now[0] == 0)
+    int saved = errno;
+    bool ended = t != nullptr && (state_of(t) & RECORD_ENDED);
+    if (now[0] == 0 && !ended) // never named: what it inherited
         pthread_getname_np(t != nullptr ? t->pthread : pthread_self(), now, sizeof now);
+    errno = saved;
     if (strlen(now) >= room)
         return weft_fail(ERANGE);
     memcpy(name, now, strlen(now) + 1);

@@ -21,29 +21,25 @@
 #include <pthread.h>
 #include <sched.h>
 
+// Tries by a deadline long past: not by a trylock, whose errors differ (see mutex.cc).
 template <class Lock>
-static int tsan_retry(int (*attempt)(Lock *), Lock *l, const struct timespec *t)
+static int tsan_retry(int (*timed)(Lock *, const struct timespec *), Lock *l,
+                      const struct timespec *until)
 {
+    static const struct timespec past = {-1, 0};
     for (;;) {
-        int code = attempt(l);
-        if (code != EBUSY)
+        int code = timed(l, &past);
+        if (code != ETIMEDOUT)
             return code;
-        if (weft_now() >= (int64_t)t->tv_sec * 1000000000 + t->tv_nsec)
+        if (weft_now() >= (int64_t)until->tv_sec * 1000000000 + until->tv_nsec)
             return ETIMEDOUT;
         sched_yield();
     }
 }
 
-static inline int tsan_trylock(pthread_mutex_t *m)
-{
-    static const struct timespec past = {-1, 0};
-    int code = pthread_mutex_timedlock(m, &past); // not trylock: see mutex.cc
-    return code == ETIMEDOUT ? EBUSY : code;
-}
-
-#define pthread_mutex_clocklock(m, clock, t) tsan_retry(tsan_trylock, m, t)
-#define pthread_rwlock_clockrdlock(l, clock, t) tsan_retry(pthread_rwlock_tryrdlock, l, t)
-#define pthread_rwlock_clockwrlock(l, clock, t) tsan_retry(pthread_rwlock_trywrlock, l, t)
+#define pthread_mutex_clocklock(m, clock, t) tsan_retry(pthread_mutex_timedlock, m, t)
+#define pthread_rwlock_clockrdlock(l, clock, t) tsan_retry(pthread_rwlock_timedrdlock, l, t)
+#define pthread_rwlock_clockwrlock(l, clock, t) tsan_retry(pthread_rwlock_timedwrlock, l, t)
 #endif
 
 #endif

@@ -156,6 +156,18 @@ static void test_robust_mutex_hands_on_the_lock(void **)
     assert_int_equal(weft_mutex_destroy(&m), 0);
 }
 
+static void test_robust_recursive_mutex_in_use(void **)
+{
+    weft_mutex m;
+    assert_int_equal(weft_mutex_init(&m, WEFT_ROBUST | WEFT_RECURSIVE), 0);
+    assert_int_equal(weft_mutex_lock(&m, WEFT_FOREVER), 0);
+    assert_errno(weft_mutex_destroy(&m), EBUSY);
+    assert_int_equal(in_thread(lock_now, &m), ETIMEDOUT); // still ours
+    assert_int_equal(weft_mutex_unlock(&m), 0);
+    assert_errno(weft_mutex_unlock(&m), EPERM);
+    assert_int_equal(weft_mutex_destroy(&m), 0);
+}
+
 static void test_shared_robust_mutex_across_processes(void **)
 {
     weft_mutex *m = (weft_mutex *)mmap(nullptr, 4096, PROT_READ | PROT_WRITE,
@@ -214,6 +226,8 @@ static void rwlock_cases(weft_rwlock *l)
     assert_int_equal(in_thread(read_now, l), ETIMEDOUT);
     assert_int_equal(in_thread(read_soon, l), ETIMEDOUT);
     assert_int_equal(in_thread(write_now, l), ETIMEDOUT);
+    assert_errno(weft_rwlock_write(l, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_rwlock_write(l, weft_in_s(30)), EDEADLK);
     assert_errno(weft_rwlock_write(l, WEFT_FOREVER), EDEADLK);
     assert_errno(weft_rwlock_read(l, WEFT_FOREVER), EDEADLK);
     assert_errno(weft_rwlock_destroy(l), EBUSY);
@@ -328,6 +342,7 @@ int main(void)
         TEST(test_checked_mutex),
         TEST(test_static_initialisers),
         TEST(test_robust_mutex_hands_on_the_lock),
+        TEST(test_robust_recursive_mutex_in_use),
         TEST(test_shared_robust_mutex_across_processes),
         TEST(test_rwlock),
         TEST(test_rwlock_writers_first),

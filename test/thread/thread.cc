@@ -273,6 +273,24 @@ static void *rename_self(void *arg)
     return nullptr;
 }
 
+static void test_name_of_the_nameless(void **)
+{
+    char ours[16], name[16];
+    weft_event go = WEFT_EVENT_INIT;
+    assert_int_equal(weft_thread_name(nullptr, ours, sizeof ours), 0);
+    weft_thread *t = weft_thread_start(wait_event, &go, nullptr);
+    assert_int_equal(weft_thread_name(t, name, sizeof name), 0);
+    assert_string_equal(name, ours); // inherited
+    weft_event_set(&go);
+    while (weft_thread_id(t) > 0)
+        sched_yield();
+    errno = 77;
+    assert_int_equal(weft_thread_name(t, name, sizeof name), 0);
+    assert_string_equal(name, "");
+    assert_int_equal(errno, 77);
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+}
+
 static void test_set_name(void **)
 {
     char seen[16], name[16], before[16];
@@ -424,6 +442,7 @@ int main(void)
         TEST(test_detach_running_and_ended),
         TEST(test_start_detached),
         TEST(test_name_is_cut),
+        TEST(test_name_of_the_nameless),
         TEST(test_set_name),
         TEST(test_self_and_id),
         TEST(test_slot),
