@@ -1,0 +1,177 @@
+/* executor.h: run functions on a pool of threads, and collect what they return.
+ *
+ *     weft_executor *ex = weft_executor_create(0, NULL);       // a thread per CPU
+ *     weft_future *f = weft_executor_submit(ex, parse, "a.txt");
+ *     void *tree;
+ *     weft_future_get(f, &tree, WEFT_FOREVER);                 // releases f
+ *     weft_executor_destroy(ex, WEFT_DRAIN);
+ *
+ * A task may submit tasks and wait for them on its own executor: a worker that
+ * waits here runs other tasks meanwhile (or the very one it waits for), so nested
+ * work never deadlocks, not even on one thread.  The price: a task that waits while
+ * it holds a lock may find itself running another task that wants that lock.
+ *
+ * Every wait here ends with ECANCELED when weft_thread_stop ends it.
+ */
+#ifndef WEFT_EXECUTOR_H
+#define WEFT_EXECUTOR_H
+
+#include <weft/deadline.h>
+#include <weft/queue.h> /* WEFT_DRAIN, WEFT_DISCARD */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct weft_executor weft_executor;
+
+/* A task and its result.  Its memory comes from weft_executor_submit, or it is the
+ * caller's (weft_executor_submit_at); the fields are not to be touched. */
+typedef struct weft_future {
+    struct weft_future *next, *previous;
+    weft_executor *executor;
+    void *(*fn)(void *);
+    void *arg;
+    void *result;
+    uint32_t state;
+    uint32_t lock;
+    struct weft_private_watch *watches;
+    void (*then)(struct weft_future *, void *);
+    void *then_arg;
+    int fd;
+    int flags;
+} weft_future;
+
+typedef struct weft_executor_options {
+    const char *name;  /* of its threads (cut after 15 bytes); NULL: "weft-worker" */
+    size_t stack_size; /* of each thread, in bytes; 0: the system's default */
+    size_t backlog;    /* how many tasks may be pending; 0: no limit */
+} weft_executor_options;
+
+/* ---- The pool ---- */
+
+/* A pool of `threads` threads; 0: as many as there are CPUs to use.
+ * NULL and EINVAL: threads below 0 or a stack size the system won't have; ENOMEM;
+ * EAGAIN: the system has no thread to give. */
+weft_executor *weft_executor_create(int threads, const weft_executor_options *opts);
+
+/* Ends the pool: later submits fail with EPIPE.  WEFT_DRAIN: pending tasks are run;
+ * WEFT_DISCARD: they end with ECANCELED, and the threads are told to stop, so that
+ * what a running task waits for in weft's calls fails with ECANCELED.  Waits until
+ * the threads have ended.
+ * ETIMEDOUT, ECANCELED: some still run; the pool stays closed, call again (also to
+ * turn a drain into a discard).  EDEADLK: called by one of its own tasks.  EINVAL:
+ * another `how`. */
+int weft_executor_shutdown(weft_executor *ex, int how, weft_deadline d);
+
+/* Shuts down without deadline and releases ex.  Futures that have not been got stay
+ * valid: they have ended.  EBUSY: a thread waits in weft_executor_submit_wait, _map,
+ * _map_ranges, _wait or _shutdown; EDEADLK, ECANCELED, EINVAL: as shutdown.  On an
+ * error nothing is released.  NULL is ignored. */
+int weft_executor_destroy(weft_executor *ex, int how);
+
+/* Makes the pool `threads` threads strong.  More start at once; those too many end
+ * when they have finished their task.  EINVAL: threads below 1; EPIPE: shut down;
+ * EAGAIN, ENOMEM: fewer than asked for were started, the rest stand. */
+int weft_executor_resize(weft_executor *ex, int threads);
+
+/* How many threads the pool is to have, and how many tasks are pending. */
+int weft_executor_threads(const weft_executor *ex);
+size_t weft_executor_pending(const weft_executor *ex);
+
+/* ---- Giving it work ---- */
+
+/* Queues fn(arg) and returns its future, to be ended by weft_future_get or
+ * weft_future_release.  One allocation.  Never waits.
+ * NULL and EAGAIN: the backlog is full; EPIPE: shut down; EINVAL: no fn; ENOMEM. */
+weft_future *weft_executor_submit(weft_executor *ex, void *(*fn)(void *), void *arg);
+
+/* The same, but waits for room in the backlog; a worker of ex runs pending tasks
+ * meanwhile.  ETIMEDOUT: no room at d; ECANCELED. */
+weft_future *weft_executor_submit_wait(weft_executor *ex, void *(*fn)(void *), void *arg,
+                                       weft_deadline d);
+
+/* As submit, with the caller's memory for the future: no allocation.  *f must stay
+ * until it has ended and weft_future_get or weft_future_release has succeeded;
+ * neither frees it.  What it held before is of no matter. */
+int weft_executor_submit_at(weft_executor *ex, weft_future *f, void *(*fn)(void *), void *arg);
+
+/* Calls fn(i, arg) once for each i from 0 to n - 1, on the pool's threads and the
+ * caller's, and waits for all.  Indices are given out in chunks; the order is not
+ * defined.  The backlog's limit does not apply.
+ * ETIMEDOUT, ECANCELED: gave out no more from d on (or when stopped); some indices
+ * have not been called, and each call begun has returned.  EPIPE: shut down;
+ * EINVAL: no fn. */
+int weft_executor_map(weft_executor *ex, void (*fn)(size_t i, void *arg), void *arg, size_t n,
+                      weft_deadline d);
+
+/* The same by ranges: fn(begin, end, arg) for pieces of `chunk` indices (the last
+ * may be shorter).  chunk 0: an eighth of a thread's fair share. */
+int weft_executor_map_ranges(weft_executor *ex, void (*fn)(size_t begin, size_t end, void *arg),
+                             void *arg, size_t n, size_t chunk, weft_deadline d);
+
+/* Waits until no task is pending or running.  EDEADLK: called by one of its own
+ * tasks; ETIMEDOUT; ECANCELED. */
+int weft_executor_wait(weft_executor *ex, weft_deadline d);
+
+/* A descriptor (eventfd(2)), made by the first call and closed with the executor: its
+ * counter grows by one for each task that ends from now on.  Poll it; read its eight
+ * bytes, then look at the futures with WEFT_NOW.  EMFILE, ENFILE, ENOMEM. */
+int weft_executor_fd(weft_executor *ex);
+
+/* ---- Futures ---- */
+
+#define WEFT_FUTURE_PENDING 0
+#define WEFT_FUTURE_RUNNING 1
+#define WEFT_FUTURE_DONE 2
+#define WEFT_FUTURE_CANCELLED 3
+
+/* Waits until f has ended, stores what its function returned in *result (unless
+ * NULL), and releases f.  On an error f is not released: ETIMEDOUT: not yet;
+ * ECANCELED: f was cancelled, or the caller was told to stop (weft_future_state tells
+ * which); EDEADLK: f is the caller's own task, or one that it interrupted. */
+int weft_future_get(weft_future *f, void **result, weft_deadline d);
+
+/* Waits until f has ended, be it by cancellation, and leaves it at that. */
+int weft_future_wait(weft_future *f, weft_deadline d);
+
+/* Waits until all n have ended.  Errors as for get; n 0: 0. */
+int weft_future_wait_all(weft_future *const futures[], size_t n, weft_deadline d);
+
+/* Waits until one of n has ended and returns the least such index.  The futures may
+ * be of several executors.  EINVAL: n 0; ENOMEM; else as for get. */
+ssize_t weft_future_wait_any(weft_future *const futures[], size_t n, weft_deadline d);
+
+/* One of WEFT_FUTURE_PENDING, _RUNNING, _DONE, _CANCELLED, at this moment. */
+int weft_future_state(const weft_future *f);
+
+/* Takes a pending f out of the backlog; it ends as cancelled.  Does not release it.
+ * 0 also if it was cancelled before.  EBUSY: it is running; EALREADY: it is done. */
+int weft_future_cancel(weft_future *f);
+
+/* Gives f up without its result, whatever its state: what is pending will still run.
+ * EBUSY: f is in the caller's memory and has not ended.  NULL is ignored. */
+int weft_future_release(weft_future *f);
+
+/* Has fn(f, arg) called once when f ends: by the worker that ran it or the thread that
+ * cancels it; at once, if it has ended.  It returns before waits for f do; within it
+ * weft_future_state and weft_future_result are right, weft_future_get(f) is EDEADLK.
+ * fn may release f.  EBUSY: f has a callback already; EINVAL: no fn. */
+int weft_future_then(weft_future *f, void (*fn)(weft_future *f, void *arg), void *arg);
+
+/* What f's function returned, once f has ended; NULL before, and if it was cancelled. */
+void *weft_future_result(const weft_future *f);
+
+/* A descriptor (eventfd(2)), made by the first call and closed when f is released:
+ * readable from f's end on.  Do not read it.  EMFILE, ENFILE, ENOMEM. */
+int weft_future_fd(weft_future *f);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
