@@ -1,0 +1,277 @@
+// queue.cc: the queue under a lock.
+//
+// One lock guards the store and three lists of sleepers.  Who puts an item takes one
+// sleeper off `getters` and wakes it before it releases the lock, and the other way
+// round; so there is one wake per item at most and none when nobody sleeps, and by
+// exactness of the lists (waiters.h) none is lost.  Waking after the release looks
+// cheaper and is not: the woken thread then competes with its waker's next call.
+//
+// A call that has to wait first watches the count for a while without the lock and
+// yields, so that the other side can fill or drain many items: a sleep and a wake
+// cost as much as a hundred items.
+#include "store.h"
+#include "waiters.h"
+
+#include <base/saved_errno.h>
+#include <weft/queue.h>
+
+#include <sched.h>
+
+enum { ROUNDS = 4, LOOKS = 32 };
+
+struct weft_queue {
+    uint32_t lock;
+    // Everything below is guarded by the lock, but for the count's unlocked readers.
+    int closed;
+    weft_private_store store;
+    weft_private_waiters getters, putters, joiners;
+    size_t unfinished; // items put and not yet reported done
+    size_t inside;     // threads that wait, or are about to, or are on their way out
+    size_t capacity;
+};
+
+weft_queue *weft_queue_create(size_t item_size, size_t capacity, const weft_queue_options *opts)
+{
+    static const weft_queue_options defaults = {WEFT_FIFO, nullptr};
+    if (opts == nullptr)
+        opts = &defaults;
+    bool ordered = opts->order == WEFT_PRIORITY;
+    if (item_size == 0 || opts->order < WEFT_FIFO || opts->order > WEFT_PRIORITY ||
+        ordered != (opts->compare != nullptr)) {
+        errno = EINVAL;
+        return nullptr;
+    }
+    weft_private_store store;
+    if (!weft_private_store_init(&store, item_size, capacity != 0 ? capacity : SIZE_MAX,
+                                 opts->order, opts->compare)) {
+        errno = EOVERFLOW;
+        return nullptr;
+    }
+    weft_queue *q = (weft_queue *)calloc(1, sizeof *q);
+    if (q == nullptr)
+        return nullptr;
+    q->store = store;
+    q->capacity = capacity;
+    return q;
+}
+
+int weft_queue_destroy(weft_queue *q)
+{
+    if (q == nullptr)
+        return 0;
+    weft_private_lock(&q->lock);
+    bool busy = q->inside != 0;
+    weft_private_unlock(&q->lock);
+    if (busy)
+        return weft_fail(EBUSY);
+    free(q->store.cells);
+    free(q);
+    return 0;
+}
+
+static bool has_room(const weft_queue *q)
+{
+    return __atomic_load_n(&q->store.count, __ATOMIC_RELAXED) < q->store.limit;
+}
+
+static bool has_item(const weft_queue *q)
+{
+    return __atomic_load_n(&q->store.count, __ATOMIC_RELAXED) > 0;
+}
+
+static bool watch(const weft_queue *q, bool (*ready)(const weft_queue *))
+{
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int look = 0; look < LOOKS; look++) {
+            if (ready(q))
+                return true;
+            weft_private_pause();
+        }
+        sched_yield();
+    }
+    return ready(q);
+}
+
+// Waits, with the lock on entry and return, until `ready` may hold.  An error ends the
+// wait, but what came in the meantime counts: the caller looks once more and gives
+// up only then.
+static int await(weft_queue *q, weft_private_waiters *list, bool (*ready)(const weft_queue *),
+                 weft_deadline d)
+{
+    int error = 0;
+    if (d <= WEFT_NOW)
+        return ETIMEDOUT;
+    q->inside++;
+    weft_private_unlock(&q->lock);
+    watch(q, ready);
+    weft_private_lock(&q->lock);
+    if (!ready(q) && !q->closed)
+        error = weft_private_waiters_wait(list, &q->lock, d);
+    q->inside--;
+    return error;
+}
+
+// Locked, until there is room.  Returns 0 with the lock, or an error without it.
+static int await_room(weft_queue *q, weft_deadline d)
+{
+    int error = 0;
+    for (;;) {
+        if (q->closed)
+            error = EPIPE;
+        else if (has_room(q))
+            return 0;
+        if (error != 0)
+            break;
+        error = await(q, &q->putters, has_room, d);
+    }
+    weft_private_unlock(&q->lock);
+    return error;
+}
+
+// The same, until there is an item.
+static int await_item(weft_queue *q, weft_deadline d)
+{
+    int error = 0;
+    for (;;) {
+        if (has_item(q))
+            return 0;
+        if (q->closed)
+            error = EPIPE;
+        if (error != 0)
+            break;
+        error = await(q, &q->getters, has_item, d);
+    }
+    weft_private_unlock(&q->lock);
+    return error;
+}
+
+int weft_queue_put(weft_queue *q, const void *item, weft_deadline d)
+{
+    weft_private_lock(&q->lock);
+    if (__builtin_expect(q->closed || !has_room(q), 0)) {
+        int error = await_room(q, d);
+        if (error != 0)
+            return weft_fail(error);
+    }
+    bool done = weft_private_store_push(&q->store, item);
+    if (done) {
+        q->unfinished++;
+        weft_private_waiters_wake_one(&q->getters);
+    }
+    weft_private_unlock(&q->lock);
+    return done ? 0 : weft_fail(ENOMEM);
+}
+
+int weft_queue_get(weft_queue *q, void *item, weft_deadline d)
+{
+    weft_private_lock(&q->lock);
+    if (__builtin_expect(!has_item(q), 0)) {
+        int error = await_item(q, d);
+        if (error != 0)
+            return weft_fail(error);
+    }
+    weft_private_store_pop(&q->store, item);
+    weft_private_waiters_wake_one(&q->putters);
+    weft_private_unlock(&q->lock);
+    return 0;
+}
+
+ssize_t weft_queue_put_many(weft_queue *q, const void *items, size_t n, weft_deadline d)
+{
+    const char *from = (const char *)items;
+    size_t size = q->store.item_size, done = 0;
+    int error = 0;
+    while (done < n && error == 0) {
+        weft_private_lock(&q->lock);
+        error = await_room(q, d);
+        if (error != 0)
+            break;
+        size_t before = done;
+        for (; done < n && has_room(q); done++)
+            if (!weft_private_store_push(&q->store, from + done * size)) {
+                error = ENOMEM;
+                break;
+            }
+        q->unfinished += done - before;
+        weft_private_waiters_wake(&q->getters, done - before);
+        weft_private_unlock(&q->lock);
+    }
+    if (error != 0)
+        errno = error;
+    return error != 0 && done == 0 ? -1 : (ssize_t)done;
+}
+
+ssize_t weft_queue_get_many(weft_queue *q, void *items, size_t n, weft_deadline d)
+{
+    char *to = (char *)items;
+    size_t size = q->store.item_size, done = 0;
+    if (n == 0)
+        return 0;
+    weft_private_lock(&q->lock);
+    int error = await_item(q, d);
+    if (error != 0)
+        return weft_fail(error);
+    for (; done < n && has_item(q); done++)
+        weft_private_store_pop(&q->store, to + done * size);
+    weft_private_waiters_wake(&q->putters, done);
+    weft_private_unlock(&q->lock);
+    return (ssize_t)done;
+}
+
+// Locked: `n` items are done.
+static void finish(weft_queue *q, size_t n)
+{
+    q->unfinished -= n;
+    if (q->unfinished == 0)
+        weft_private_waiters_wake(&q->joiners, SIZE_MAX);
+}
+
+int weft_queue_close(weft_queue *q, int how)
+{
+    if (how != WEFT_DRAIN && how != WEFT_DISCARD)
+        return weft_fail(EINVAL);
+    weft_private_lock(&q->lock);
+    q->closed = 1;
+    if (how == WEFT_DISCARD) {
+        size_t thrown = q->store.count;
+        weft_private_store_count(&q->store, 0);
+        finish(q, thrown);
+    }
+    weft_private_waiters_wake(&q->getters, SIZE_MAX);
+    weft_private_waiters_wake(&q->putters, SIZE_MAX);
+    weft_private_unlock(&q->lock);
+    return 0;
+}
+
+size_t weft_queue_length(const weft_queue *q)
+{
+    return __atomic_load_n(&q->store.count, __ATOMIC_RELAXED);
+}
+
+size_t weft_queue_capacity(const weft_queue *q)
+{
+    return q->capacity;
+}
+
+int weft_queue_task_done(weft_queue *q)
+{
+    weft_private_lock(&q->lock);
+    bool owed = q->unfinished > 0;
+    if (owed)
+        finish(q, 1);
+    weft_private_unlock(&q->lock);
+    return owed ? 0 : weft_fail(EINVAL);
+}
+
+int weft_queue_join(weft_queue *q, weft_deadline d)
+{
+    int error = 0;
+    weft_private_lock(&q->lock);
+    q->inside++;
+    while (q->unfinished != 0 && error == 0)
+        error = d <= WEFT_NOW ? ETIMEDOUT : weft_private_waiters_wait(&q->joiners, &q->lock, d);
+    bool done = q->unfinished == 0;
+    q->inside--;
+    weft_private_unlock(&q->lock);
+    return done ? 0 : weft_fail(error);
+}

@@ -1,0 +1,103 @@
+// store.cc: the store's growth and its heap; see store.h.
+#include "store.h"
+
+#include <stdlib.h>
+
+enum { FIRST_ROOM = 16 };
+
+bool weft_private_store_init(weft_private_store *s, size_t item_size, size_t limit, int order,
+                             int (*compare)(const void *, const void *))
+{
+    size_t stride = item_size, end;
+    if (compare != nullptr) {
+        // The arrival number goes behind the item, which keeps the item as aligned as
+        // an element of an array of its size can ask for.
+        size_t align = item_size % 16 == 0 ? 16 : 8;
+        if (__builtin_add_overflow(item_size, sizeof(uint64_t) + align - 1, &stride))
+            return false;
+        stride -= stride % align;
+    }
+    if (__builtin_mul_overflow(limit == SIZE_MAX ? 1 : limit, stride, &end) || end > PTRDIFF_MAX)
+        return false;
+    memset(s, 0, sizeof *s);
+    s->item_size = item_size;
+    s->stride = stride;
+    s->limit = limit;
+    s->compare = compare;
+    s->order = order;
+    return true;
+}
+
+// Twice the room; a circle is cut open at its head.
+bool weft_private_store_grow(weft_private_store *s)
+{
+    size_t room = s->room == 0 ? (size_t)FIRST_ROOM : s->room * 2, bytes;
+    if (room > s->limit)
+        room = s->limit;
+    if (room < s->room || __builtin_mul_overflow(room, s->stride, &bytes) || bytes > PTRDIFF_MAX)
+        return false;
+    char *cells = (char *)malloc(bytes);
+    if (cells == nullptr)
+        return false;
+    if (s->count > 0) {
+        size_t back = s->room - s->head; // it is full: the rest stands before the head
+        memcpy(cells, weft_private_store_cell(s, s->head), back * s->stride);
+        memcpy(cells + back * s->stride, s->cells, s->head * s->stride);
+    }
+    free(s->cells);
+    s->cells = cells;
+    s->room = room;
+    s->head = 0;
+    return true;
+}
+
+static uint64_t arrival(const weft_private_store *s, const char *cell)
+{
+    uint64_t n;
+    memcpy(&n, cell + s->stride - sizeof n, sizeof n);
+    return n;
+}
+
+static bool before(const weft_private_store *s, const char *a, const char *b)
+{
+    int order = s->compare(a, b);
+    return order < 0 || (order == 0 && arrival(s, a) < arrival(s, b));
+}
+
+// The newcomer is the youngest: it passes its parents only when it is truly less.
+void weft_private_heap_push(weft_private_store *s, const void *item)
+{
+    size_t hole = s->count;
+    while (hole > 0) {
+        size_t parent = (hole - 1) / 2;
+        if (s->compare(item, weft_private_store_cell(s, parent)) >= 0)
+            break;
+        memcpy(weft_private_store_cell(s, hole), weft_private_store_cell(s, parent), s->stride);
+        hole = parent;
+    }
+    char *cell = weft_private_store_cell(s, hole);
+    uint64_t n = s->arrivals++;
+    weft_private_copy(cell, item, s->item_size);
+    memcpy(cell + s->stride - sizeof n, &n, sizeof n);
+    weft_private_store_count(s, s->count + 1);
+}
+
+// The hole at the top sinks until the last cell fits into it.
+void weft_private_heap_pop(weft_private_store *s, void *item)
+{
+    size_t n = s->count - 1, hole = 0;
+    const char *last = weft_private_store_cell(s, n);
+    weft_private_copy(item, s->cells, s->item_size);
+    for (size_t child = 1; child < n; child = 2 * hole + 1) {
+        if (child + 1 < n &&
+            before(s, weft_private_store_cell(s, child + 1), weft_private_store_cell(s, child)))
+            child++;
+        if (!before(s, weft_private_store_cell(s, child), last))
+            break;
+        memcpy(weft_private_store_cell(s, hole), weft_private_store_cell(s, child), s->stride);
+        hole = child;
+    }
+    if (hole != n)
+        memcpy(weft_private_store_cell(s, hole), last, s->stride);
+    weft_private_store_count(s, n);
+}
