@@ -30,7 +30,7 @@ void weft_private_waiters_wake_first(weft_private_waiters *list)
     weft_private_waiter *w = list->first;
     weft_private_waiters_remove(list, w);
     // Release: a sleeper that sees it without the lock sees what led to it.
-    __atomic_store_n(&w->woken, 1, __ATOMIC_RELEASE);
+    __atomic_fetch_or(&w->woken, WEFT_PRIVATE_TAKEN_OFF, __ATOMIC_RELEASE);
     weft_futex_wake(&w->woken, 1, 0);
 }
 
@@ -42,14 +42,15 @@ size_t weft_private_waiters_wake(weft_private_waiters *list, size_t most)
     return n;
 }
 
-int weft_private_waiters_wait(weft_private_waiters *list, uint32_t *lock, weft_deadline d)
+static int wait_in(weft_private_waiters *list, uint32_t *lock, weft_deadline d, bool stoppable)
 {
     weft_private_waiter me;
     int error = 0;
     weft_private_waiters_add(list, &me);
     weft_private_unlock(lock);
     while (error == 0 && __atomic_load_n(&me.woken, __ATOMIC_ACQUIRE) == 0)
-        error = weft_private_park(&me.woken, 0, d, 0);
+        error =
+            stoppable ? weft_private_park(&me.woken, 0, d, 0) : weft_futex_wait(&me.woken, 0, d, 0);
     weft_private_lock(lock);
     // Under the lock `woken` is final.  A wake outweighs an error: the caller looks
     // again, and meets the error at its next wait if it finds nothing.
@@ -57,4 +58,14 @@ int weft_private_waiters_wait(weft_private_waiters *list, uint32_t *lock, weft_d
         return 0;
     weft_private_waiters_remove(list, &me);
     return error;
+}
+
+int weft_private_waiters_wait(weft_private_waiters *list, uint32_t *lock, weft_deadline d)
+{
+    return wait_in(list, lock, d, true);
+}
+
+int weft_private_waiters_wait_on(weft_private_waiters *list, uint32_t *lock, weft_deadline d)
+{
+    return wait_in(list, lock, d, false);
 }

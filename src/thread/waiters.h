@@ -17,8 +17,11 @@
 
 typedef struct weft_private_waiter {
     struct weft_private_waiter *next, *previous;
-    uint32_t woken; // the futex: 1 when a waker has taken it off the list
+    uint32_t woken; // the futex, and why it was woken: bits
 } weft_private_waiter;
+
+// A waker has taken the node off its list.  (The other bits are the waiter's own affair.)
+#define WEFT_PRIVATE_TAKEN_OFF 1u
 
 typedef struct weft_private_waiters {
     weft_private_waiter *first, *last;
@@ -40,5 +43,8 @@ static inline void weft_private_waiters_wake_one(weft_private_waiters *list)
 // 0: woken, by a waker that has taken it off; ETIMEDOUT or ECANCELED (returned, not
 // in errno): off the list, and no wake was spent on it.
 int weft_private_waiters_wait(weft_private_waiters *list, uint32_t *lock, weft_deadline d);
+
+// The same for what must come to its end although the thread was told to stop.
+int weft_private_waiters_wait_on(weft_private_waiters *list, uint32_t *lock, weft_deadline d);
 
 #endif

@@ -1,0 +1,108 @@
+// crew.h: what executor.cc, future.cc and map.cc share.
+#ifndef WEFT_THREAD_CREW_H
+#define WEFT_THREAD_CREW_H
+
+#include "waiters.h"
+
+#include <weft/executor.h>
+#include <weft/thread.h>
+
+// One thread of the pool.
+typedef struct weft_private_worker {
+    weft_executor *executor;
+    weft_thread *thread;
+    struct weft_private_worker *next; // in the executor's `workers` or `ended`
+} weft_private_worker;
+
+struct weft_executor {
+    uint32_t lock;
+    // All below is guarded by the lock, but where it says otherwise.
+    int closed;
+    weft_future *first, *last;    // the backlog, oldest first
+    size_t pending;               // its length; atomic for readers without the lock
+    size_t running;               // tasks taken out of it that have not ended
+    int wanted, alive;            // threads; `wanted` is atomic for such readers
+    int searching;                // idle workers that look for work before they sleep
+    weft_private_waiters idle;    // workers with nothing to do
+    weft_private_waiters helpers; // workers that wait for a future
+    weft_private_waiters room;    // threads that wait for room in the backlog
+    weft_private_waiters quiet;   // threads that wait until nothing is pending or running
+    weft_private_waiters gone;    // threads that wait for the workers' end
+    size_t inside;                // threads in a call that destroy must not pull away
+    weft_private_worker *workers, *ended;
+    int fd; // -1, or the eventfd; atomic
+    // Constant.
+    size_t limit;
+    size_t stack_size;
+    char name[WEFT_THREAD_NAME_MAX + 1];
+};
+
+// ---- A future's state ----
+//
+// `state` is 0 until the task has ended.  The usual end is one compare-and-swap from 0
+// to FINAL | its outcome; after it the future belongs to whoever gets it.  The other
+// bits are requests to the thread that ends it.  EXTRAS says that there is a callback, a
+// descriptor or a watch: those are guarded by the future's lock, the end goes by way of
+// that lock, and whoever frees the future passes through it first, so that the ending
+// thread is out of it.
+#define FUTURE_OUTCOME 3u   // 0, WEFT_FUTURE_DONE or WEFT_FUTURE_CANCELLED
+#define FUTURE_FINAL 4u     // waits may return
+#define FUTURE_SLEPT_ON 8u  // a thread sleeps on `state`
+#define FUTURE_EXTRAS 16u   // see above; never taken back
+#define FUTURE_RELEASED 32u // free it at its end
+#define FUTURE_CALLED 64u   // weft_future_then came late and has called back itself
+
+// `flags`
+#define FUTURE_IN_BACKLOG 1 // guarded by the executor's lock; atomic for state()
+#define FUTURE_OWNED 2      // the caller's memory
+#define FUTURE_SILENT 4     // a part of a map: not counted by weft_executor_fd
+
+static inline uint32_t weft_private_future_state(const weft_future *f)
+{
+    // Acquire: who sees the end sees the result.
+    return __atomic_load_n(&f->state, __ATOMIC_ACQUIRE);
+}
+
+// ---- executor.cc ----
+
+extern __thread weft_private_worker *weft_private_crew; // the calling thread, if a worker
+
+// With the executor's lock held.
+void weft_private_backlog_add(weft_executor *ex, weft_future *f);
+void weft_private_backlog_remove(weft_executor *ex, weft_future *f); // it counts as running
+bool weft_private_executor_is_quiet(const weft_executor *ex);
+void weft_private_task_ended(weft_executor *ex);
+static inline void weft_private_wake_worker(weft_executor *ex)
+{
+    if (ex->idle.first != nullptr) {
+        if (ex->searching == 0)
+            weft_private_waiters_wake_first(&ex->idle);
+    } else if (ex->searching == 0) {
+        weft_private_waiters_wake_one(&ex->helpers);
+    }
+}
+
+// Without it.  `f` was removed from the backlog by the caller; it may be gone afterwards.
+void weft_private_task_run(weft_executor *ex, weft_future *f);
+void weft_private_task_cancel(weft_executor *ex, weft_future *f);
+void weft_private_future_make(weft_future *f, weft_executor *ex, void *(*fn)(void *), void *arg,
+                              int flags);
+
+// ---- future.cc ----
+
+// Ends f as done or cancelled; f may be gone afterwards.
+void weft_private_future_end(weft_executor *ex, weft_future *f, uint32_t outcome);
+
+// The calling thread is about to run, or to end, f; until the second call.
+typedef struct weft_private_frame {
+    weft_future *future;
+    struct weft_private_frame *outer;
+} weft_private_frame;
+extern __thread weft_private_frame *weft_private_frames;
+bool weft_private_in_task_of(const weft_executor *ex);
+
+// Waits until one of n futures has ended: 0 and *which, or the errno.
+int weft_private_future_await(weft_future *const futures[], size_t n, weft_deadline d,
+                              bool stoppable, size_t *which);
+
+#endif

@@ -1,0 +1,138 @@
+// map.cc: one function over an index range.
+//
+// The range is cut into pieces, and a counter gives them out.  The caller and one task
+// per worker take pieces until none is left: no allocation or future per index, and a
+// slow piece delays nobody else.  The tasks' futures lie in the caller's frame.  When
+// the caller finds the counter at its end it takes back the tasks that no worker has
+// begun and waits for the others: so a busy pool costs parallelism, never progress.
+#include "crew.h"
+
+#include <base/saved_errno.h>
+
+enum { FEW = 16, SHARES = 8 };
+
+typedef struct map {
+    void (*each)(size_t, void *);          // either this
+    void (*range)(size_t, size_t, void *); // or this
+    void *arg;
+    size_t n, chunk, pieces;
+    size_t next; // atomic: the first piece not given out; `pieces` and more: the end
+} map;
+
+// False: there was no piece left.
+static bool take_piece(map *m)
+{
+    // Relaxed: submit and wait order the tasks' memory, the pieces are independent.
+    size_t piece = __atomic_fetch_add(&m->next, 1, __ATOMIC_RELAXED);
+    if (piece >= m->pieces) {
+        __atomic_store_n(&m->next, m->pieces, __ATOMIC_RELAXED); // far from overflow
+        return false;
+    }
+    size_t begin = piece * m->chunk;
+    size_t end = piece == m->pieces - 1 ? m->n : begin + m->chunk;
+    if (m->range != nullptr)
+        m->range(begin, end, m->arg);
+    else
+        for (size_t i = begin; i < end; i++)
+            m->each(i, m->arg);
+    return true;
+}
+
+static void *take_pieces(void *arg)
+{
+    while (take_piece((map *)arg)) {
+    }
+    return nullptr;
+}
+
+// The caller's own part.  0, or why it ended the giving out.
+static int take_pieces_until(map *m, weft_deadline d)
+{
+    for (;;) {
+        int error = weft_left(d) == 0 ? ETIMEDOUT : weft_thread_stopping() ? ECANCELED : 0;
+        if (error != 0)
+            // Whether that left any index out.
+            return __atomic_exchange_n(&m->next, m->pieces, __ATOMIC_RELAXED) < m->pieces ? error
+                                                                                          : 0;
+        if (!take_piece(m))
+            return 0;
+    }
+}
+
+// Queues the tasks.  0, or EPIPE.
+static int spread(weft_executor *ex, weft_future tasks[], size_t n, map *m)
+{
+    weft_private_lock(&ex->lock);
+    int error = ex->closed ? EPIPE : 0;
+    if (error == 0) {
+        ex->inside++;
+        for (size_t i = 0; i < n; i++) {
+            weft_private_future_make(&tasks[i], ex, take_pieces, m, FUTURE_OWNED | FUTURE_SILENT);
+            weft_private_backlog_add(ex, &tasks[i]);
+            weft_private_wake_worker(ex);
+        }
+    }
+    weft_private_unlock(&ex->lock);
+    return error;
+}
+
+// Takes back what has not begun and waits for the rest.
+static void collect(weft_executor *ex, weft_future tasks[], size_t n)
+{
+    size_t which;
+    weft_private_lock(&ex->lock);
+    for (size_t i = 0; i < n; i++)
+        if (tasks[i].flags & FUTURE_IN_BACKLOG) {
+            weft_private_backlog_remove(ex, &tasks[i]);
+            weft_private_task_ended(ex);
+            tasks[i].state = FUTURE_FINAL; // nobody else knows it any more
+        }
+    weft_private_unlock(&ex->lock);
+    for (size_t i = 0; i < n; i++) {
+        weft_future *f = &tasks[i];
+        weft_private_future_await(&f, 1, WEFT_FOREVER, false, &which);
+        // A helper's watch sends the ending thread through the lock: let it out of there.
+        weft_private_lock(&f->lock);
+        weft_private_unlock(&f->lock);
+    }
+    weft_private_lock(&ex->lock);
+    ex->inside--;
+    weft_private_unlock(&ex->lock);
+}
+
+static int run(weft_executor *ex, map *m, weft_deadline d)
+{
+    weft_future few[FEW], *tasks = few;
+    size_t threads = (size_t)weft_executor_threads(ex);
+    if (m->chunk == 0)
+        m->chunk = m->n / (threads * SHARES) > 0 ? m->n / (threads * SHARES) : 1;
+    m->pieces = m->n / m->chunk + (m->n % m->chunk != 0);
+    size_t count = m->pieces == 0 ? 0 : m->pieces - 1 < threads ? m->pieces - 1 : threads;
+    if (count > FEW) {
+        tasks = (weft_future *)malloc(count * sizeof *tasks);
+        if (tasks == nullptr)
+            return -1;
+    }
+    int error = spread(ex, tasks, count, m);
+    if (error == 0) {
+        error = take_pieces_until(m, d);
+        collect(ex, tasks, count);
+    }
+    if (tasks != few)
+        weft_free_keep_errno(tasks);
+    return error == 0 ? 0 : weft_fail(error);
+}
+
+int weft_executor_map(weft_executor *ex, void (*fn)(size_t i, void *arg), void *arg, size_t n,
+                      weft_deadline d)
+{
+    map m = {fn, nullptr, arg, n, 0, 0, 0};
+    return fn != nullptr ? run(ex, &m, d) : weft_fail(EINVAL);
+}
+
+int weft_executor_map_ranges(weft_executor *ex, void (*fn)(size_t begin, size_t end, void *arg),
+                             void *arg, size_t n, size_t chunk, weft_deadline d)
+{
+    map m = {nullptr, fn, arg, n, chunk, 0, 0};
+    return fn != nullptr ? run(ex, &m, d) : weft_fail(EINVAL);
+}

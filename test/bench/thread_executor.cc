@@ -1,0 +1,209 @@
+// weft_executor beside the pools people use: empty tasks submitted from one thread and
+// completed.  Each row submits a batch and waits until all of it has run, with the same
+// number of workers; what the API returns per task (a future or nothing) is each
+// library's own, and is said in its name.
+#include "bench.h"
+
+#include <weft/executor.h>
+
+#include <atomic>
+#include <thread>
+
+#if __has_include(<tbb/task_group.h>)
+#include <tbb/global_control.h>
+#include <tbb/task_arena.h>
+#include <tbb/task_group.h>
+#define HAVE_TBB 1
+#endif
+#if __has_include(<boost/asio/thread_pool.hpp>)
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
+#define HAVE_ASIO 1
+#endif
+#if __has_include(<glib.h>)
+#include <glib.h>
+#define HAVE_GLIB 1
+#endif
+
+namespace
+{
+
+const size_t BATCH = 200000;
+
+double rate(size_t n, double seconds)
+{
+    return double(n) / seconds / 1e6;
+}
+
+std::atomic<size_t> ran;
+
+void *count(void *)
+{
+    ran.fetch_add(1, std::memory_order_relaxed);
+    return nullptr;
+}
+
+// A future each, and each got.
+double submit_get(int threads)
+{
+    weft_executor *ex = weft_executor_create(threads, nullptr);
+    std::vector<weft_future *> f(BATCH);
+    double s = bench::seconds([&] {
+        for (size_t i = 0; i < BATCH; i++)
+            f[i] = weft_executor_submit(ex, count, nullptr);
+        for (size_t i = 0; i < BATCH; i++)
+            weft_future_get(f[i], nullptr, WEFT_FOREVER);
+    });
+    weft_executor_destroy(ex, WEFT_DRAIN);
+    return rate(BATCH, s);
+}
+
+// Futures given up at once, and a wait for the pool.
+double submit_release(int threads)
+{
+    weft_executor *ex = weft_executor_create(threads, nullptr);
+    double s = bench::seconds([&] {
+        for (size_t i = 0; i < BATCH; i++)
+            weft_future_release(weft_executor_submit(ex, count, nullptr));
+        weft_executor_wait(ex, WEFT_FOREVER);
+    });
+    weft_executor_destroy(ex, WEFT_DRAIN);
+    return rate(BATCH, s);
+}
+
+// No allocation: the futures are the caller's.
+double submit_at(int threads)
+{
+    weft_executor *ex = weft_executor_create(threads, nullptr);
+    std::vector<weft_future> f(BATCH);
+    double s = bench::seconds([&] {
+        for (size_t i = 0; i < BATCH; i++)
+            weft_executor_submit_at(ex, &f[i], count, nullptr);
+        for (size_t i = 0; i < BATCH; i++)
+            weft_future_get(&f[i], nullptr, WEFT_FOREVER);
+    });
+    weft_executor_destroy(ex, WEFT_DRAIN);
+    return rate(BATCH, s);
+}
+
+double map_each(int threads)
+{
+    weft_executor *ex = weft_executor_create(threads, nullptr);
+    double s = bench::seconds([&] {
+        weft_executor_map_ranges(
+            ex,
+            [](size_t begin, size_t end, void *) {
+                for (size_t i = begin; i < end; i++)
+                    count(nullptr);
+            },
+            nullptr, BATCH, 1, WEFT_FOREVER);
+    });
+    weft_executor_destroy(ex, WEFT_DRAIN);
+    return rate(BATCH, s);
+}
+
+#ifdef HAVE_TBB
+double with_tbb(int threads)
+{
+    // The caller works too while it waits: it is one of the arena's threads.
+    tbb::global_control limit(tbb::global_control::max_allowed_parallelism, size_t(threads + 1));
+    tbb::task_arena arena(threads + 1, 1);
+    double s = 0;
+    arena.execute([&] {
+        tbb::task_group g;
+        s = bench::seconds([&] {
+            for (size_t i = 0; i < BATCH; i++)
+                g.run([] { count(nullptr); });
+            g.wait();
+        });
+    });
+    return rate(BATCH, s);
+}
+#endif
+
+#ifdef HAVE_ASIO
+double with_asio(int threads)
+{
+    boost::asio::thread_pool pool(static_cast<size_t>(threads));
+    double s = bench::seconds([&] {
+        for (size_t i = 0; i < BATCH; i++)
+            boost::asio::post(pool, [] { count(nullptr); });
+        pool.join();
+    });
+    return rate(BATCH, s);
+}
+#endif
+
+#ifdef HAVE_GLIB
+double with_glib(int threads)
+{
+    GThreadPool *pool = g_thread_pool_new([](gpointer, gpointer) { count(nullptr); }, nullptr,
+                                          threads, TRUE, nullptr);
+    double s = bench::seconds([&] {
+        for (size_t i = 0; i < BATCH; i++)
+            g_thread_pool_push(pool, &ran, nullptr);
+        g_thread_pool_free(pool, FALSE, TRUE); // waits for all of it
+    });
+    return rate(BATCH, s);
+}
+#endif
+
+double with_python(int threads)
+{
+    const char *program = "import time\n"
+                          "from concurrent.futures import ThreadPoolExecutor\n"
+                          "N=10000\n"
+                          "def f(): pass\n"
+                          "with ThreadPoolExecutor(%d) as e:\n"
+                          "    s=time.perf_counter()\n"
+                          "    for x in [e.submit(f) for i in range(N)]: x.result()\n"
+                          "    print(N/(time.perf_counter()-s)/1e6)\n";
+    char text[512];
+    std::snprintf(text, sizeof text, program, threads);
+    return bench::command("python3 -c '" + std::string(text) + "'");
+}
+
+void measure(int threads)
+{
+    char title[64];
+    std::snprintf(title, sizeof title, "empty tasks, %d workers", threads);
+    bench::Table t(title, "M tasks/s");
+    t.add("submit, get each", [=] { return submit_get(threads); });
+    t.add("submit, release, wait", [=] { return submit_release(threads); });
+    t.add("submit_at, get each", [=] { return submit_at(threads); });
+    t.add("map_ranges, pieces of 1", [=] { return map_each(threads); });
+#ifdef HAVE_TBB
+    t.add("oneTBB task_group", [=] { return with_tbb(threads); });
+#else
+    t.missing("oneTBB task_group", "libtbb-dev");
+#endif
+#ifdef HAVE_ASIO
+    t.add("boost::asio::thread_pool", [=] { return with_asio(threads); });
+#else
+    t.missing("boost::asio::thread_pool", "libboost-dev");
+#endif
+#ifdef HAVE_GLIB
+    t.add("GThreadPool", [=] { return with_glib(threads); });
+#else
+    t.missing("GThreadPool", "libglib2.0-dev");
+#endif
+    if (std::system("python3 -c '' 2>/dev/null") == 0)
+        t.add("Python ThreadPoolExecutor", [=] { return with_python(threads); });
+    else
+        t.missing("Python ThreadPoolExecutor", "python3");
+    t.run(7);
+    for (const char *ours : {"submit, get each", "submit, release, wait"}) {
+        t.at_least(ours, "oneTBB task_group", 1.5);
+        t.at_least(ours, "boost::asio::thread_pool", 2.5);
+        t.at_least(ours, "GThreadPool", 2.5);
+        t.at_least(ours, "Python ThreadPoolExecutor", 200);
+    }
+}
+
+} // namespace
+
+int main()
+{
+    measure(2);
+    measure(4);
+}
