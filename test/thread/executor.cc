@@ -1,0 +1,809 @@
+// weft_executor: create, submit, backlog, map, resize, shutdown, destroy; and load.
+#include "../runner.h"
+#include "asleep.h"
+
+#include <weft/executor.h>
+#include <weft/sync.h>
+#include <weft/thread.h>
+
+#include <errno.h>
+#include <poll.h>
+
+static weft_executor *create(int threads)
+{
+    weft_executor *ex = weft_executor_create(threads, NULL);
+    assert_non_null(ex);
+    return ex;
+}
+
+static void drain(weft_executor *ex)
+{
+    assert_int_equal(weft_executor_destroy(ex, WEFT_DRAIN), 0);
+}
+
+static void *add_one(void *arg)
+{
+    __atomic_fetch_add((int *)arg, 1, __ATOMIC_RELAXED);
+    return arg;
+}
+
+// A task that occupies a worker until its gate opens.
+typedef struct gate {
+    weft_event open;
+    int inside; // atomic
+} gate;
+
+static void *pass(void *arg)
+{
+    gate *g = (gate *)arg;
+    add_word(&g->inside);
+    return weft_event_wait(&g->open, WEFT_FOREVER) == 0 ? arg : NULL;
+}
+
+static void gate_init(gate *g)
+{
+    assert_int_equal(weft_event_init(&g->open, 0), 0);
+    g->inside = 0;
+}
+
+// ---- Create ----
+
+static void test_create_refuses_bad_arguments(void **state)
+{
+    (void)state;
+    assert_errno(weft_executor_create(-1, NULL), EINVAL);
+    weft_executor_options o = {NULL, 1, 0};
+    assert_errno(weft_executor_create(1, &o), EINVAL);
+    assert_int_equal(weft_executor_destroy(NULL, WEFT_DRAIN), 0);
+}
+
+static void test_create_takes_a_thread_per_cpu(void **state)
+{
+    (void)state;
+    weft_executor *ex = create(0);
+    assert_int_equal(weft_executor_threads(ex), weft_cpu_count());
+    drain(ex);
+}
+
+static void *thread_name(void *arg)
+{
+    weft_thread_name(NULL, (char *)arg, 16);
+    return NULL;
+}
+
+static void test_options_name_and_stack(void **state)
+{
+    (void)state;
+    weft_executor_options o = {"a-very-long-name-indeed", 256 * 1024, 0};
+    weft_executor *ex = weft_executor_create(1, &o);
+    char name[16] = "";
+    assert_int_equal(
+        weft_future_get(weft_executor_submit(ex, thread_name, name), NULL, WEFT_FOREVER), 0);
+    assert_string_equal(name, "a-very-long-nam");
+    drain(ex);
+    ex = create(1);
+    assert_int_equal(
+        weft_future_get(weft_executor_submit(ex, thread_name, name), NULL, WEFT_FOREVER), 0);
+    assert_string_equal(name, "weft-worker");
+    drain(ex);
+}
+
+// ---- Submit ----
+
+static void test_submit_runs_every_task(void **state)
+{
+    (void)state;
+    weft_executor *ex = create(3);
+    int n = 0;
+    weft_future *f[200];
+    for (int i = 0; i < 200; i++)
+        assert_non_null(f[i] = weft_executor_submit(ex, add_one, &n));
+    for (int i = 0; i < 200; i++) {
+        void *result = NULL;
+        assert_int_equal(weft_future_get(f[i], &result, WEFT_FOREVER), 0);
+        assert_ptr_equal(result, &n);
+    }
+    assert_int_equal(n, 200);
+    drain(ex);
+}
+
+static void test_submit_refuses_no_function(void **state)
+{
+    (void)state;
+    weft_executor *ex = create(1);
+    weft_future f;
+    assert_errno(weft_executor_submit(ex, NULL, NULL), EINVAL);
+    assert_errno(weft_executor_submit_wait(ex, NULL, NULL, WEFT_NOW), EINVAL);
+    assert_errno(weft_executor_submit_at(ex, &f, NULL, NULL), EINVAL);
+    assert_errno(weft_executor_map(ex, NULL, NULL, 1, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_executor_map_ranges(ex, NULL, NULL, 1, 1, WEFT_FOREVER), EINVAL);
+    drain(ex);
+}
+
+typedef struct numbered {
+    int *log, *count, number;
+} numbered;
+
+static void *write_number(void *arg)
+{
+    numbered *n = (numbered *)arg;
+    n->log[(*n->count)++] = n->number;
+    return NULL;
+}
+
+static void test_one_worker_keeps_the_order(void **state)
+{
+    (void)state;
+    weft_executor *ex = create(1);
+    int log[50], count = 0;
+    numbered n[50];
+    weft_future f[50];
+    for (int i = 0; i < 50; i++) {
+        n[i].log = log;
+        n[i].count = &count;
+        n[i].number = i;
+        assert_int_equal(weft_executor_submit_at(ex, &f[i], write_number, &n[i]), 0);
+    }
+    assert_int_equal(weft_executor_wait(ex, WEFT_FOREVER), 0);
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(log[i], i);
+        assert_int_equal(weft_future_get(&f[i], NULL, WEFT_NOW), 0);
+    }
+    drain(ex);
+}
+
+// ---- Backlog ----
+
+typedef struct full {
+    weft_executor *ex;
+    gate g;
+    weft_future *running, *pending;
+} full;
+
+// One worker, held at the gate, and one task pending of one allowed.
+static void fill(full *p)
+{
+    weft_executor_options o = {NULL, 0, 1};
+    p->ex = weft_executor_create(1, &o);
+    gate_init(&p->g);
+    p->running = weft_executor_submit(p->ex, pass, &p->g);
+    await_word(&p->g.inside, 1);
+    p->pending = weft_executor_submit(p->ex, pass, &p->g);
+    assert_non_null(p->pending);
+    assert_int_equal(weft_executor_pending(p->ex), 1);
+}
+
+static void empty(full *p)
+{
+    weft_event_set(&p->g.open);
+    assert_int_equal(weft_future_get(p->running, NULL, WEFT_FOREVER), 0);
+    assert_int_equal(weft_future_get(p->pending, NULL, WEFT_FOREVER), 0);
+    drain(p->ex);
+}
+
+static void test_backlog_refuses_more(void **state)
+{
+    (void)state;
+    full p;
+    weft_future f;
+    int n = 0;
+    fill(&p);
+    assert_errno(weft_executor_submit(p.ex, add_one, &n), EAGAIN);
+    assert_errno(weft_executor_submit_at(p.ex, &f, add_one, &n), EAGAIN);
+    assert_errno(weft_executor_submit_wait(p.ex, add_one, &n, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_executor_submit_wait(p.ex, add_one, &n, weft_in_ms(2)), ETIMEDOUT);
+    empty(&p);
+    assert_int_equal(n, 0);
+}
+
+typedef struct submitter {
+    weft_executor *ex;
+    weft_thread *thread;
+    pid_t tid; // atomic
+    int n, error;
+    weft_future *f;
+} submitter;
+
+static void *submit_waiting(void *arg)
+{
+    submitter *s = (submitter *)arg;
+    __atomic_store_n(&s->tid, weft_thread_id(NULL), __ATOMIC_RELEASE);
+    s->f = weft_executor_submit_wait(s->ex, add_one, &s->n, WEFT_FOREVER);
+    s->error = errno;
+    return NULL;
+}
+
+static void begin_asleep(submitter *s, weft_executor *ex, void *(*fn)(void *))
+{
+    pid_t tid;
+    memset(s, 0, sizeof *s);
+    s->ex = ex;
+    s->thread = weft_thread_start(fn, s, NULL);
+    while ((tid = __atomic_load_n(&s->tid, __ATOMIC_ACQUIRE)) == 0)
+        sched_yield();
+    await_asleep(tid);
+}
+
+static void test_backlog_waits_for_room(void **state)
+{
+    (void)state;
+    full p;
+    submitter s;
+    fill(&p);
+    begin_asleep(&s, p.ex, submit_waiting);
+    assert_errno(weft_executor_destroy(p.ex, WEFT_DRAIN), EBUSY);
+    assert_int_equal(weft_future_cancel(p.pending), 0); // makes room
+    weft_thread_join(s.thread, NULL, WEFT_FOREVER);
+    assert_non_null(s.f);
+    assert_int_equal(weft_future_release(p.pending), 0);
+    p.pending = s.f;
+    empty(&p);
+    assert_int_equal(s.n, 1);
+}
+
+static void test_backlog_wait_ends_by_stop_and_shutdown(void **state)
+{
+    (void)state;
+    full p;
+    submitter s;
+    fill(&p);
+    begin_asleep(&s, p.ex, submit_waiting);
+    weft_thread_stop(s.thread);
+    weft_thread_join(s.thread, NULL, WEFT_FOREVER);
+    assert_null(s.f);
+    assert_int_equal(s.error, ECANCELED);
+    begin_asleep(&s, p.ex, submit_waiting);
+    assert_errno(weft_executor_shutdown(p.ex, WEFT_DRAIN, WEFT_NOW), ETIMEDOUT);
+    weft_thread_join(s.thread, NULL, WEFT_FOREVER);
+    assert_null(s.f);
+    assert_int_equal(s.error, EPIPE);
+    empty(&p);
+}
+
+static void *submit_from_worker(void *arg)
+{
+    weft_executor *ex = (weft_executor *)arg;
+    static int n;
+    n = 0;
+    weft_future *f[20];
+    for (int i = 0; i < 20; i++)
+        f[i] = weft_executor_submit_wait(ex, add_one, &n, WEFT_FOREVER);
+    for (int i = 0; i < 20; i++)
+        weft_future_get(f[i], NULL, WEFT_FOREVER);
+    return &n;
+}
+
+static void test_worker_makes_its_own_room(void **state)
+{
+    (void)state;
+    weft_executor_options o = {NULL, 0, 2};
+    weft_executor *ex = weft_executor_create(1, &o);
+    void *n;
+    weft_future *f = weft_executor_submit(ex, submit_from_worker, ex);
+    assert_int_equal(weft_future_get(f, &n, WEFT_FOREVER), 0);
+    assert_int_equal(*(int *)n, 20);
+    drain(ex);
+}
+
+// ---- Wait for all ----
+
+static void *wait_for_all(void *arg)
+{
+    weft_executor *ex = (weft_executor *)arg;
+    int code = weft_executor_wait(ex, WEFT_FOREVER);
+    return code != 0 && errno == EDEADLK ? arg : NULL;
+}
+
+static void *wait_outside(void *arg)
+{
+    submitter *s = (submitter *)arg;
+    __atomic_store_n(&s->tid, weft_thread_id(NULL), __ATOMIC_RELEASE);
+    s->n = weft_executor_wait(s->ex, WEFT_FOREVER);
+    s->error = errno;
+    return NULL;
+}
+
+static void test_wait_for_quiet(void **state)
+{
+    (void)state;
+    full p;
+    submitter s;
+    fill(&p);
+    assert_errno(weft_executor_wait(p.ex, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_executor_wait(p.ex, weft_in_ms(2)), ETIMEDOUT);
+    begin_asleep(&s, p.ex, wait_outside);
+    assert_errno(weft_executor_destroy(p.ex, WEFT_DRAIN), EBUSY);
+    weft_thread_stop(s.thread);
+    weft_thread_join(s.thread, NULL, WEFT_FOREVER);
+    assert_int_equal(s.n, -1);
+    assert_int_equal(s.error, ECANCELED);
+    begin_asleep(&s, p.ex, wait_outside);
+    weft_event_set(&p.g.open);
+    weft_thread_join(s.thread, NULL, WEFT_FOREVER);
+    assert_int_equal(s.n, 0);
+    empty(&p);
+}
+
+static void test_wait_within_a_task(void **state)
+{
+    (void)state;
+    weft_executor *ex = create(1);
+    void *told = NULL;
+    weft_future *f = weft_executor_submit(ex, wait_for_all, ex);
+    assert_int_equal(weft_future_get(f, &told, WEFT_FOREVER), 0);
+    assert_non_null(told);
+    drain(ex);
+}
+
+// ---- Map ----
+
+typedef struct tally {
+    weft_executor *ex;
+    int counts[5000]; // atomic
+    size_t largest;   // atomic
+    int depth;
+    gate *g;
+} tally;
+
+static void count_index(size_t i, void *arg)
+{
+    add_word(&((tally *)arg)->counts[i]);
+}
+
+static void count_range(size_t begin, size_t end, void *arg)
+{
+    tally *t = (tally *)arg;
+    size_t seen = __atomic_load_n(&t->largest, __ATOMIC_RELAXED);
+    while (end - begin > seen && !__atomic_compare_exchange_n(&t->largest, &seen, end - begin, true,
+                                                              __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+    for (size_t i = begin; i < end; i++)
+        add_word(&t->counts[i]);
+}
+
+static void test_map_calls_each_index_once(void **state)
+{
+    (void)state;
+    static tally t;
+    int threads[] = {1, 3, 20}; // 20: more parts than the frame holds
+    for (int k = 0; k < 3; k++) {
+        weft_executor *ex = create(threads[k]);
+        for (size_t n = 0; n <= 5000; n = n * 3 + 1) {
+            memset(&t, 0, sizeof t);
+            assert_int_equal(weft_executor_map(ex, count_index, &t, n, WEFT_FOREVER), 0);
+            for (size_t i = 0; i < 5000; i++)
+                assert_int_equal(t.counts[i], i < n);
+        }
+        drain(ex);
+    }
+}
+
+static void test_map_ranges_keeps_the_chunk(void **state)
+{
+    (void)state;
+    static tally t;
+    weft_executor *ex = create(2);
+    size_t chunks[] = {1, 7, 1000, 5000, 100000, 0}, largest[] = {1, 7, 1000, 5000, 5000, 312};
+    for (int k = 0; k < 6; k++) {
+        memset(&t, 0, sizeof t);
+        assert_int_equal(
+            weft_executor_map_ranges(ex, count_range, &t, 5000, chunks[k], WEFT_FOREVER), 0);
+        assert_int_equal(t.largest, largest[k]);
+        for (size_t i = 0; i < 5000; i++)
+            assert_int_equal(t.counts[i], 1);
+    }
+    drain(ex);
+}
+
+static void map_deeper(size_t i, void *arg)
+{
+    tally *t = (tally *)arg;
+    weft_executor_map(t->ex, count_index, t, 20, WEFT_FOREVER);
+    add_word(&t->counts[100 + i]);
+}
+
+static void test_map_within_map(void **state)
+{
+    (void)state;
+    static tally t;
+    for (int threads = 1; threads <= 2; threads++) {
+        memset(&t, 0, sizeof t);
+        t.ex = create(threads);
+        assert_int_equal(weft_executor_map(t.ex, map_deeper, &t, 30, WEFT_FOREVER), 0);
+        for (int i = 0; i < 20; i++)
+            assert_int_equal(t.counts[i], 30);
+        for (int i = 0; i < 30; i++)
+            assert_int_equal(t.counts[100 + i], 1);
+        drain(t.ex);
+    }
+}
+
+// A pool that is busy elsewhere: the caller does it all.
+static void test_map_on_a_busy_pool(void **state)
+{
+    (void)state;
+    static tally t;
+    full p;
+    memset(&t, 0, sizeof t);
+    fill(&p);
+    assert_int_equal(weft_executor_map(p.ex, count_index, &t, 100, WEFT_FOREVER), 0);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(t.counts[i], 1);
+    assert_int_equal(weft_executor_pending(p.ex), 1);
+    empty(&p);
+}
+
+static weft_deadline map_deadline;
+
+static void count_past_deadline(size_t begin, size_t end, void *arg)
+{
+    count_range(begin, end, arg);
+    while (weft_left(map_deadline) > 0)
+        sched_yield();
+}
+
+static void test_map_stops_at_the_deadline(void **state)
+{
+    (void)state;
+    static tally t;
+    full p;
+    memset(&t, 0, sizeof t);
+    fill(&p); // the caller is alone
+    assert_errno(weft_executor_map(p.ex, count_index, &t, 100, WEFT_NOW), ETIMEDOUT);
+    assert_int_equal(t.counts[0], 0);
+    map_deadline = weft_in_ms(20);
+    assert_errno(weft_executor_map_ranges(p.ex, count_past_deadline, &t, 100, 10, map_deadline),
+                 ETIMEDOUT);
+    assert_int_equal(t.counts[9], 1);
+    assert_int_equal(t.counts[10], 0);
+    empty(&p);
+}
+
+static void *map_stopped(void *arg)
+{
+    tally *t = (tally *)arg;
+    add_word(&t->depth);
+    while (!weft_thread_stopping())
+        sched_yield();
+    int code = weft_executor_map(t->ex, count_index, t, 5000, WEFT_FOREVER);
+    return code == -1 && errno == ECANCELED ? NULL : arg;
+}
+
+static void test_map_by_a_stopped_thread(void **state)
+{
+    (void)state;
+    static tally t;
+    memset(&t, 0, sizeof t);
+    t.ex = create(1);
+    weft_thread *thread = weft_thread_start(map_stopped, &t, NULL);
+    void *bad = &t;
+    await_word(&t.depth, 1);
+    weft_thread_stop(thread);
+    weft_thread_join(thread, &bad, WEFT_FOREVER);
+    assert_null(bad);
+    drain(t.ex);
+}
+
+// ---- Resize ----
+
+static void test_resize_grows(void **state)
+{
+    (void)state;
+    weft_executor *ex = create(1);
+    gate g;
+    gate_init(&g);
+    weft_future *f[4];
+    for (int i = 0; i < 4; i++)
+        f[i] = weft_executor_submit(ex, pass, &g);
+    assert_int_equal(weft_executor_resize(ex, 4), 0);
+    assert_int_equal(weft_executor_threads(ex), 4);
+    await_word(&g.inside, 4); // all at once
+    weft_event_set(&g.open);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(weft_future_get(f[i], NULL, WEFT_FOREVER), 0);
+    drain(ex);
+}
+
+static int threads_of_this_process(void)
+{
+    int n = 0;
+    char line[128];
+    FILE *status = fopen("/proc/self/status", "r");
+    while (fgets(line, sizeof line, status) != NULL)
+        if (sscanf(line, "Threads: %d", &n) == 1)
+            break;
+    fclose(status);
+    return n;
+}
+
+static void test_resize_shrinks(void **state)
+{
+    (void)state;
+    int before = threads_of_this_process(), n = 0;
+    weft_executor *ex = create(5);
+    assert_errno(weft_executor_resize(ex, 0), EINVAL);
+    assert_int_equal(weft_executor_resize(ex, 2), 0);
+    while (threads_of_this_process() > before + 2)
+        sched_yield();
+    for (int i = 0; i < 20; i++)
+        weft_future_release(weft_executor_submit(ex, add_one, &n));
+    assert_int_equal(weft_executor_wait(ex, WEFT_FOREVER), 0);
+    assert_int_equal(n, 20);
+    assert_int_equal(weft_executor_resize(ex, 3), 0);
+    assert_int_equal(weft_executor_threads(ex), 3);
+    drain(ex);
+    assert_int_equal(threads_of_this_process(), before);
+}
+
+static void test_resize_after_shutdown(void **state)
+{
+    (void)state;
+    weft_executor *ex = create(1);
+    assert_int_equal(weft_executor_shutdown(ex, WEFT_DRAIN, WEFT_FOREVER), 0);
+    assert_errno(weft_executor_resize(ex, 2), EPIPE);
+    drain(ex);
+}
+
+// ---- Shutdown and destroy ----
+
+static void test_shutdown_drains(void **state)
+{
+    (void)state;
+    weft_executor *ex = create(2);
+    weft_future f;
+    int n = 0;
+    for (int i = 0; i < 100; i++)
+        weft_future_release(weft_executor_submit(ex, add_one, &n));
+    assert_errno(weft_executor_shutdown(ex, 3, WEFT_FOREVER), EINVAL);
+    assert_int_equal(weft_executor_shutdown(ex, WEFT_DRAIN, WEFT_FOREVER), 0);
+    assert_int_equal(n, 100);
+    assert_errno(weft_executor_submit(ex, add_one, &n), EPIPE);
+    assert_errno(weft_executor_submit_wait(ex, add_one, &n, WEFT_FOREVER), EPIPE);
+    assert_errno(weft_executor_submit_at(ex, &f, add_one, &n), EPIPE);
+    static tally t;
+    assert_errno(weft_executor_map(ex, count_index, &t, 10, WEFT_FOREVER), EPIPE);
+    assert_int_equal(weft_executor_shutdown(ex, WEFT_DISCARD, WEFT_NOW), 0);
+    assert_errno(weft_executor_destroy(ex, 3), EINVAL);
+    drain(ex);
+}
+
+static void test_shutdown_times_out_then_discards(void **state)
+{
+    (void)state;
+    full p;
+    void *result = &p;
+    fill(&p);
+    assert_errno(weft_executor_shutdown(p.ex, WEFT_DRAIN, weft_in_ms(2)), ETIMEDOUT);
+    // The running task waits in weft_event_wait: the discard ends that.
+    assert_int_equal(weft_executor_shutdown(p.ex, WEFT_DISCARD, WEFT_FOREVER), 0);
+    assert_int_equal(weft_future_get(p.running, &result, WEFT_NOW), 0);
+    assert_null(result);
+    assert_int_equal(weft_future_state(p.pending), WEFT_FUTURE_CANCELLED);
+    assert_errno(weft_future_get(p.pending, NULL, WEFT_NOW), ECANCELED);
+    drain(p.ex);
+    assert_int_equal(weft_future_release(p.pending), 0); // outlives its executor
+    assert_int_equal(p.g.inside, 1);
+}
+
+static void *end_own_pool(void *arg)
+{
+    weft_executor *ex = (weft_executor *)arg;
+    int ok = weft_executor_shutdown(ex, WEFT_DRAIN, WEFT_FOREVER) == -1 && errno == EDEADLK;
+    ok &= weft_executor_destroy(ex, WEFT_DISCARD) == -1 && errno == EDEADLK;
+    return ok ? arg : NULL;
+}
+
+static void test_shutdown_by_an_own_task(void **state)
+{
+    (void)state;
+    weft_executor *ex = create(1);
+    void *ok = NULL;
+    weft_future *f = weft_executor_submit(ex, end_own_pool, ex);
+    assert_int_equal(weft_future_get(f, &ok, WEFT_FOREVER), 0);
+    assert_non_null(ok);
+    drain(ex);
+}
+
+static void *shut_down_waiting(void *arg)
+{
+    submitter *s = (submitter *)arg;
+    __atomic_store_n(&s->tid, weft_thread_id(NULL), __ATOMIC_RELEASE);
+    s->n = weft_executor_shutdown(s->ex, WEFT_DRAIN, WEFT_FOREVER);
+    s->error = errno;
+    return NULL;
+}
+
+static void test_shutdown_ends_by_stop(void **state)
+{
+    (void)state;
+    full p;
+    submitter s;
+    fill(&p);
+    begin_asleep(&s, p.ex, shut_down_waiting);
+    assert_errno(weft_executor_destroy(p.ex, WEFT_DRAIN), EBUSY);
+    weft_thread_stop(s.thread);
+    weft_thread_join(s.thread, NULL, WEFT_FOREVER);
+    assert_int_equal(s.n, -1);
+    assert_int_equal(s.error, ECANCELED);
+    empty(&p);
+}
+
+// Clean-up works in a thread that was told to stop.
+static void *destroy_stopped(void *arg)
+{
+    tally *t = (tally *)arg;
+    add_word(&t->depth);
+    while (!weft_thread_stopping())
+        sched_yield();
+    for (int i = 0; i < 50; i++)
+        weft_future_release(weft_executor_submit(t->ex, add_one, t->counts));
+    return weft_executor_destroy(t->ex, WEFT_DRAIN) == 0 ? NULL : arg;
+}
+
+static void test_destroy_by_a_stopped_thread(void **state)
+{
+    (void)state;
+    static tally t;
+    memset(&t, 0, sizeof t);
+    t.ex = create(2);
+    weft_thread *thread = weft_thread_start(destroy_stopped, &t, NULL);
+    void *bad = &t;
+    await_word(&t.depth, 1);
+    weft_thread_stop(thread);
+    weft_thread_join(thread, &bad, WEFT_FOREVER);
+    assert_null(bad);
+    assert_int_equal(t.counts[0], 50);
+}
+
+// ---- The descriptor ----
+
+static void test_fd_counts_ended_tasks(void **state)
+{
+    (void)state;
+    weft_executor *ex = create(2);
+    int n = 0, fd = weft_executor_fd(ex);
+    assert_true(fd >= 0);
+    assert_int_equal(weft_executor_fd(ex), fd);
+    struct pollfd p = {fd, POLLIN, 0};
+    assert_int_equal(poll(&p, 1, 0), 0);
+    static tally t;
+    assert_int_equal(weft_executor_map(ex, count_index, &t, 100, WEFT_FOREVER), 0);
+    assert_int_equal(poll(&p, 1, 0), 0); // a map's parts are not tasks of the user
+    weft_future *f[3];
+    for (int i = 0; i < 3; i++)
+        f[i] = weft_executor_submit(ex, add_one, &n);
+    uint64_t sum = 0, ended;
+    while (sum < 3) {
+        assert_int_equal(poll(&p, 1, -1), 1);
+        assert_int_equal(read(fd, &ended, sizeof ended), sizeof ended);
+        sum += ended;
+    }
+    assert_int_equal(sum, 3);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(weft_future_get(f[i], NULL, WEFT_NOW), 0);
+    drain(ex);
+    assert_int_equal(poll(&p, 1, 0), 1);
+    assert_int_equal(p.revents, POLLNVAL); // closed with the executor
+}
+
+// ---- Load ----
+
+enum { SUBMITTERS = 3, EACH = 2000 };
+
+typedef struct load {
+    weft_executor *ex;
+    int ran, refused, cancelled, ended; // atomic
+} load;
+
+static void *count_run(void *arg)
+{
+    add_word(&((load *)arg)->ran);
+    return NULL;
+}
+
+static void *submit_load(void *arg)
+{
+    load *l = (load *)arg;
+    for (int i = 0; i < EACH; i++) {
+        weft_future *f = weft_executor_submit(l->ex, count_run, l);
+        if (f == NULL) {
+            add_word(&l->refused);
+            continue;
+        }
+        if (i % 3 == 0 && weft_future_cancel(f) == 0)
+            add_word(&l->cancelled);
+        else if (i % 3 == 1 && weft_future_get(f, NULL, WEFT_FOREVER) != 0)
+            add_word(&l->cancelled);
+        else if (i % 3 == 1)
+            continue;
+        weft_future_release(f);
+    }
+    add_word(&l->ended);
+    return NULL;
+}
+
+static void start_load(load *l, weft_thread *t[], int threads)
+{
+    memset(l, 0, sizeof *l);
+    l->ex = create(threads);
+    for (int i = 0; i < SUBMITTERS; i++)
+        t[i] = weft_thread_start(submit_load, l, NULL);
+}
+
+static void test_resize_under_load(void **state)
+{
+    (void)state;
+    load l;
+    weft_thread *t[SUBMITTERS];
+    start_load(&l, t, 2);
+    for (int i = 0; __atomic_load_n(&l.ended, __ATOMIC_ACQUIRE) < SUBMITTERS; i++) {
+        assert_int_equal(weft_executor_resize(l.ex, 1 + i % 5), 0);
+        sched_yield();
+    }
+    for (int i = 0; i < SUBMITTERS; i++)
+        weft_thread_join(t[i], NULL, WEFT_FOREVER);
+    assert_int_equal(weft_executor_wait(l.ex, WEFT_FOREVER), 0);
+    assert_int_equal(l.ran + l.cancelled, SUBMITTERS * EACH);
+    assert_int_equal(l.refused, 0);
+    drain(l.ex);
+}
+
+static void test_shutdown_under_load(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 10; round++) {
+        load l;
+        weft_thread *t[SUBMITTERS];
+        start_load(&l, t, 2);
+        await_word(&l.ran, 50 * round);
+        int how = round % 2 ? WEFT_DISCARD : WEFT_DRAIN;
+        assert_int_equal(weft_executor_shutdown(l.ex, how, WEFT_FOREVER), 0);
+        int ran = l.ran;
+        for (int i = 0; i < SUBMITTERS; i++)
+            weft_thread_join(t[i], NULL, WEFT_FOREVER);
+        assert_int_equal(l.ran, ran); // nothing after the shutdown
+        // A discard also ends those that were released with nobody to count them.
+        int known = l.ran + l.refused + l.cancelled;
+        if (how == WEFT_DRAIN)
+            assert_int_equal(known, SUBMITTERS * EACH);
+        else
+            assert_in_range(known, 1, SUBMITTERS * EACH);
+        drain(l.ex);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_create_refuses_bad_arguments),
+        TEST(test_create_takes_a_thread_per_cpu),
+        TEST(test_options_name_and_stack),
+        TEST(test_submit_runs_every_task),
+        TEST(test_submit_refuses_no_function),
+        TEST(test_one_worker_keeps_the_order),
+        TEST(test_backlog_refuses_more),
+        TEST(test_backlog_waits_for_room),
+        TEST(test_backlog_wait_ends_by_stop_and_shutdown),
+        TEST(test_worker_makes_its_own_room),
+        TEST(test_wait_for_quiet),
+        TEST(test_wait_within_a_task),
+        TEST(test_map_calls_each_index_once),
+        TEST(test_map_ranges_keeps_the_chunk),
+        TEST(test_map_within_map),
+        TEST(test_map_on_a_busy_pool),
+        TEST(test_map_stops_at_the_deadline),
+        TEST(test_map_by_a_stopped_thread),
+        TEST(test_resize_grows),
+        TEST(test_resize_shrinks),
+        TEST(test_resize_after_shutdown),
+        TEST(test_shutdown_drains),
+        TEST(test_shutdown_times_out_then_discards),
+        TEST(test_shutdown_by_an_own_task),
+        TEST(test_shutdown_ends_by_stop),
+        TEST(test_destroy_by_a_stopped_thread),
+        TEST(test_fd_counts_ended_tasks),
+        TEST(test_resize_under_load),
+        TEST(test_shutdown_under_load),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

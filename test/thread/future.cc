@@ -1,0 +1,685 @@
+// weft_future: get, wait, cancel, callback, descriptor, release; and waiting in tasks.
+#include "../runner.h"
+#include "asleep.h"
+
+#include <weft/executor.h>
+#include <weft/sync.h>
+#include <weft/thread.h>
+
+#include <errno.h>
+#include <poll.h>
+
+static weft_executor *create(int threads)
+{
+    weft_executor *ex = weft_executor_create(threads, NULL);
+    assert_non_null(ex);
+    return ex;
+}
+
+static void drain(weft_executor *ex)
+{
+    assert_int_equal(weft_executor_destroy(ex, WEFT_DRAIN), 0);
+}
+
+static void *same(void *arg)
+{
+    return arg;
+}
+
+// A task that runs until its gate opens.
+typedef struct gate {
+    weft_event open;
+    int inside; // atomic
+} gate;
+
+static void *pass(void *arg)
+{
+    gate *g = (gate *)arg;
+    add_word(&g->inside);
+    return weft_event_wait(&g->open, WEFT_FOREVER) == 0 ? arg : NULL;
+}
+
+// One worker that runs `running`; `pending` is behind it.
+typedef struct held {
+    weft_executor *ex;
+    gate g;
+    weft_future *running, *pending;
+} held;
+
+static void hold(held *h)
+{
+    h->ex = create(1);
+    assert_int_equal(weft_event_init(&h->g.open, 0), 0);
+    h->g.inside = 0;
+    h->running = weft_executor_submit(h->ex, pass, &h->g);
+    await_word(&h->g.inside, 1);
+    h->pending = weft_executor_submit(h->ex, same, h);
+    assert_non_null(h->pending);
+}
+
+static void let_go(held *h)
+{
+    weft_event_set(&h->g.open);
+    assert_int_equal(weft_future_release(h->running), 0);
+    assert_int_equal(weft_future_release(h->pending), 0);
+    drain(h->ex);
+}
+
+// ---- Get and wait ----
+
+static void test_get_returns_the_result(void **state)
+{
+    (void)state;
+    weft_executor *ex = create(2);
+    void *result = NULL;
+    errno = 4711;
+    weft_future *f = weft_executor_submit(ex, same, &ex);
+    assert_int_equal(weft_future_get(f, &result, WEFT_FOREVER), 0);
+    assert_ptr_equal(result, &ex);
+    assert_int_equal(weft_future_get(weft_executor_submit(ex, same, NULL), NULL, WEFT_FOREVER), 0);
+    assert_int_equal(errno, 4711);
+    drain(ex);
+}
+
+static void test_get_times_out_and_keeps_the_future(void **state)
+{
+    (void)state;
+    held h;
+    void *result = NULL;
+    hold(&h);
+    assert_errno(weft_future_get(h.running, &result, WEFT_NOW), ETIMEDOUT);
+    int64_t start = weft_now();
+    assert_errno(weft_future_get(h.pending, &result, weft_in_ms(5)), ETIMEDOUT);
+    assert_true(weft_now() - start >= 5000000);
+    assert_errno(weft_future_wait(h.running, weft_in_ms(2)), ETIMEDOUT);
+    weft_event_set(&h.g.open);
+    assert_int_equal(weft_future_wait(h.pending, WEFT_FOREVER), 0);
+    assert_int_equal(weft_future_wait(h.running, WEFT_NOW), 0);
+    assert_ptr_equal(weft_future_result(h.running), &h.g);
+    let_go(&h);
+}
+
+static void test_state_follows_the_task(void **state)
+{
+    (void)state;
+    held h;
+    hold(&h);
+    assert_int_equal(weft_future_state(h.running), WEFT_FUTURE_RUNNING);
+    assert_int_equal(weft_future_state(h.pending), WEFT_FUTURE_PENDING);
+    assert_null(weft_future_result(h.running));
+    weft_event_set(&h.g.open);
+    assert_int_equal(weft_future_wait(h.pending, WEFT_FOREVER), 0);
+    assert_int_equal(weft_future_state(h.running), WEFT_FUTURE_DONE);
+    assert_int_equal(weft_future_state(h.pending), WEFT_FUTURE_DONE);
+    let_go(&h);
+}
+
+static void test_futures_outlive_the_executor(void **state)
+{
+    (void)state;
+    weft_executor *ex = create(1);
+    weft_future *f = weft_executor_submit(ex, same, &ex), *g = weft_executor_submit(ex, same, NULL);
+    assert_true(weft_future_fd(g) >= 0);
+    drain(ex);
+    void *result;
+    assert_int_equal(weft_future_get(f, &result, WEFT_NOW), 0);
+    assert_ptr_equal(result, &ex);
+    assert_errno(weft_future_cancel(g), EALREADY);
+    assert_int_equal(weft_future_get(g, NULL, WEFT_NOW), 0);
+}
+
+static void test_own_memory(void **state)
+{
+    (void)state;
+    held h;
+    weft_future f;
+    void *result = NULL;
+    memset(&f, 0xa5, sizeof f);
+    hold(&h);
+    assert_int_equal(weft_executor_submit_at(h.ex, &f, same, &h), 0);
+    assert_errno(weft_future_release(&f), EBUSY);
+    weft_event_set(&h.g.open);
+    assert_int_equal(weft_future_get(&f, &result, WEFT_FOREVER), 0);
+    assert_ptr_equal(result, &h);
+    assert_int_equal(weft_executor_submit_at(h.ex, &f, same, NULL), 0); // again
+    assert_int_equal(weft_future_wait(&f, WEFT_FOREVER), 0);
+    assert_int_equal(weft_future_release(&f), 0);
+    let_go(&h);
+}
+
+// ---- Waiting threads ----
+
+typedef struct waiter {
+    weft_future *f[2];
+    size_t n;
+    weft_thread *thread;
+    pid_t tid; // atomic
+    ssize_t code;
+    int error;
+} waiter;
+
+static void *wait_any(void *arg)
+{
+    waiter *w = (waiter *)arg;
+    __atomic_store_n(&w->tid, weft_thread_id(NULL), __ATOMIC_RELEASE);
+    w->code = w->n == 0 ? weft_future_wait(w->f[0], WEFT_FOREVER)
+                        : weft_future_wait_any(w->f, w->n, WEFT_FOREVER);
+    w->error = errno;
+    return NULL;
+}
+
+static void begin_asleep(waiter *w, weft_future *a, weft_future *b, size_t n)
+{
+    pid_t tid;
+    memset(w, 0, sizeof *w);
+    w->f[0] = a;
+    w->f[1] = b;
+    w->n = n;
+    w->thread = weft_thread_start(wait_any, w, NULL);
+    while ((tid = __atomic_load_n(&w->tid, __ATOMIC_ACQUIRE)) == 0)
+        sched_yield();
+    await_asleep(tid);
+}
+
+static void test_several_threads_wait_for_one(void **state)
+{
+    (void)state;
+    held h;
+    waiter w[3];
+    hold(&h);
+    for (int i = 0; i < 3; i++)
+        begin_asleep(&w[i], h.pending, h.pending, (size_t)i % 3);
+    weft_event_set(&h.g.open);
+    for (int i = 0; i < 3; i++) {
+        weft_thread_join(w[i].thread, NULL, WEFT_FOREVER);
+        assert_int_equal(w[i].code, 0);
+    }
+    let_go(&h);
+}
+
+static void test_stop_ends_a_wait(void **state)
+{
+    (void)state;
+    held h;
+    waiter w;
+    hold(&h);
+    for (size_t n = 0; n <= 2; n++) {
+        begin_asleep(&w, h.pending, h.running, n);
+        weft_thread_stop(w.thread);
+        weft_thread_join(w.thread, NULL, WEFT_FOREVER);
+        assert_int_equal(w.code, -1);
+        assert_int_equal(w.error, ECANCELED);
+    }
+    assert_int_equal(weft_future_state(h.running), WEFT_FUTURE_RUNNING);
+    let_go(&h);
+}
+
+static void test_wait_all(void **state)
+{
+    (void)state;
+    held h;
+    hold(&h);
+    weft_future *both[] = {h.pending, h.running};
+    assert_int_equal(weft_future_wait_all(both, 0, WEFT_NOW), 0);
+    assert_errno(weft_future_wait_all(both, 2, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_future_wait_all(both, 2, weft_in_ms(2)), ETIMEDOUT);
+    weft_event_set(&h.g.open);
+    assert_int_equal(weft_future_wait_all(both, 2, WEFT_FOREVER), 0);
+    let_go(&h);
+}
+
+static void test_wait_any(void **state)
+{
+    (void)state;
+    held a, b;
+    waiter w;
+    hold(&a);
+    hold(&b);
+    weft_future *both[] = {a.running, b.running};
+    assert_errno(weft_future_wait_any(both, 0, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_future_wait_any(both, 2, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_future_wait_any(both, 2, weft_in_ms(2)), ETIMEDOUT);
+    begin_asleep(&w, a.running, b.running, 2);
+    weft_event_set(&b.g.open);
+    weft_thread_join(w.thread, NULL, WEFT_FOREVER);
+    assert_int_equal(w.code, 1);
+    assert_int_equal(weft_future_wait_any(both, 2, WEFT_FOREVER), 1);
+    weft_event_set(&a.g.open);
+    assert_int_equal(weft_future_wait(a.running, WEFT_FOREVER), 0);
+    assert_int_equal(weft_future_wait_any(both, 2, WEFT_FOREVER), 0);
+    let_go(&a);
+    let_go(&b);
+}
+
+static void test_wait_any_of_many(void **state)
+{
+    (void)state;
+    held h;
+    weft_future *f[30];
+    hold(&h);
+    for (int i = 0; i < 30; i++)
+        f[i] = weft_executor_submit(h.ex, same, NULL);
+    assert_errno(weft_future_wait_any(f, 30, weft_in_ms(2)), ETIMEDOUT);
+    weft_event_set(&h.g.open);
+    assert_true(weft_future_wait_any(f, 30, WEFT_FOREVER) >= 0);
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(weft_future_get(f[i], NULL, WEFT_FOREVER), 0);
+    let_go(&h);
+}
+
+// ---- Cancel and release ----
+
+static void test_cancel_while_pending(void **state)
+{
+    (void)state;
+    held h;
+    void *result = &h;
+    hold(&h);
+    assert_int_equal(weft_future_cancel(h.pending), 0);
+    assert_int_equal(weft_future_cancel(h.pending), 0);
+    assert_int_equal(weft_executor_pending(h.ex), 0);
+    assert_int_equal(weft_future_state(h.pending), WEFT_FUTURE_CANCELLED);
+    assert_null(weft_future_result(h.pending));
+    assert_int_equal(weft_future_wait(h.pending, WEFT_NOW), 0);
+    assert_errno(weft_future_get(h.pending, &result, WEFT_FOREVER), ECANCELED);
+    assert_ptr_equal(result, &h);
+    let_go(&h);
+}
+
+static void test_cancel_too_late(void **state)
+{
+    (void)state;
+    held h;
+    hold(&h);
+    assert_errno(weft_future_cancel(h.running), EBUSY);
+    weft_event_set(&h.g.open);
+    assert_int_equal(weft_future_wait(h.running, WEFT_FOREVER), 0);
+    assert_errno(weft_future_cancel(h.running), EALREADY);
+    let_go(&h);
+}
+
+static void test_cancel_wakes_waiters(void **state)
+{
+    (void)state;
+    held h;
+    waiter w[3];
+    hold(&h);
+    for (int i = 0; i < 3; i++)
+        begin_asleep(&w[i], h.pending, h.running, (size_t)i);
+    assert_int_equal(weft_future_cancel(h.pending), 0);
+    for (int i = 0; i < 3; i++) {
+        weft_thread_join(w[i].thread, NULL, WEFT_FOREVER);
+        assert_int_equal(w[i].code, 0);
+    }
+    let_go(&h);
+}
+
+static void test_cancel_in_the_middle(void **state)
+{
+    (void)state;
+    held h;
+    weft_future *f[5];
+    hold(&h);
+    for (int i = 0; i < 5; i++)
+        f[i] = weft_executor_submit(h.ex, same, &h);
+    int order[] = {2, 0, 4};
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(weft_future_cancel(f[order[i]]), 0);
+    weft_event_set(&h.g.open);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(weft_future_wait(f[i], WEFT_FOREVER), 0);
+        assert_int_equal(weft_future_state(f[i]), i % 2 ? WEFT_FUTURE_DONE : WEFT_FUTURE_CANCELLED);
+        assert_int_equal(weft_future_release(f[i]), 0);
+    }
+    let_go(&h);
+}
+
+static void test_release_lets_the_task_run(void **state)
+{
+    (void)state;
+    held h;
+    hold(&h);
+    gate second;
+    assert_int_equal(weft_event_init(&second.open, 0), 0);
+    second.inside = 0;
+    weft_event_set(&second.open);
+    assert_int_equal(weft_future_release(weft_executor_submit(h.ex, pass, &second)), 0);
+    assert_int_equal(weft_future_release(NULL), 0);
+    weft_event_set(&h.g.open);
+    assert_int_equal(weft_executor_wait(h.ex, WEFT_FOREVER), 0);
+    assert_int_equal(second.inside, 1);
+    let_go(&h);
+}
+
+// ---- Callback ----
+
+typedef struct called {
+    int times, state, deadlock; // times: atomic
+    void *result;
+    bool release;
+} called;
+
+static void on_end(weft_future *f, void *arg)
+{
+    called *c = (called *)arg;
+    c->state = weft_future_state(f);
+    c->result = weft_future_result(f);
+    c->deadlock = weft_future_get(f, NULL, WEFT_FOREVER) == -1 ? errno : 0;
+    if (c->release)
+        weft_future_release(f);
+    add_word(&c->times);
+}
+
+static void test_then_is_called_before_waits_return(void **state)
+{
+    (void)state;
+    held h;
+    called c = {0, 0, 0, NULL, false};
+    hold(&h);
+    assert_errno(weft_future_then(h.pending, NULL, NULL), EINVAL);
+    assert_int_equal(weft_future_then(h.pending, on_end, &c), 0);
+    assert_errno(weft_future_then(h.pending, on_end, &c), EBUSY);
+    weft_event_set(&h.g.open);
+    assert_int_equal(weft_future_wait(h.pending, WEFT_FOREVER), 0);
+    assert_int_equal(c.times, 1);
+    assert_int_equal(c.state, WEFT_FUTURE_DONE);
+    assert_ptr_equal(c.result, &h);
+    assert_int_equal(c.deadlock, EDEADLK);
+    let_go(&h);
+}
+
+static void note_end(weft_future *f, void *arg)
+{
+    *(int *)arg = weft_future_state(f);
+}
+
+static void test_then_after_the_end(void **state)
+{
+    (void)state;
+    weft_executor *ex = create(1);
+    weft_future *f = weft_executor_submit(ex, same, NULL);
+    int seen = -1;
+    assert_int_equal(weft_future_wait(f, WEFT_FOREVER), 0);
+    assert_int_equal(weft_future_then(f, note_end, &seen), 0);
+    assert_int_equal(seen, WEFT_FUTURE_DONE);
+    assert_errno(weft_future_then(f, note_end, &seen), EBUSY);
+    assert_int_equal(weft_future_get(f, NULL, WEFT_NOW), 0);
+    drain(ex);
+}
+
+static void test_then_on_cancel_and_discard(void **state)
+{
+    (void)state;
+    held h;
+    called c = {0, 0, 0, &h, false}, d = {0, 0, 0, &h, true};
+    hold(&h);
+    assert_int_equal(weft_future_then(h.pending, on_end, &c), 0);
+    assert_int_equal(weft_future_cancel(h.pending), 0);
+    assert_int_equal(c.times, 1);
+    assert_int_equal(c.state, WEFT_FUTURE_CANCELLED);
+    assert_null(c.result);
+    assert_int_equal(c.deadlock, EDEADLK);
+    assert_int_equal(weft_future_then(weft_executor_submit(h.ex, same, NULL), on_end, &d), 0);
+    assert_errno(weft_executor_shutdown(h.ex, WEFT_DISCARD, WEFT_NOW), ETIMEDOUT);
+    assert_int_equal(d.times, 1);
+    assert_int_equal(d.state, WEFT_FUTURE_CANCELLED);
+    let_go(&h);
+}
+
+// The callback releases its future: nobody else needs to.
+static void release_at_end(weft_future *f, void *arg)
+{
+    add_word((int *)arg);
+    weft_future_release(f);
+}
+
+static void test_then_may_release(void **state)
+{
+    (void)state;
+    weft_executor *ex = create(2);
+    int times = 0;
+    for (int i = 0; i < 300; i++)
+        assert_int_equal(
+            weft_future_then(weft_executor_submit(ex, same, NULL), release_at_end, &times), 0);
+    assert_int_equal(weft_executor_wait(ex, WEFT_FOREVER), 0);
+    assert_int_equal(times, 300);
+    drain(ex);
+}
+
+// ---- Descriptor ----
+
+static void test_fd_is_readable_from_the_end_on(void **state)
+{
+    (void)state;
+    held h;
+    hold(&h);
+    int fd = weft_future_fd(h.pending);
+    assert_true(fd >= 0);
+    assert_int_equal(weft_future_fd(h.pending), fd);
+    struct pollfd p = {fd, POLLIN, 0};
+    assert_int_equal(poll(&p, 1, 0), 0);
+    weft_event_set(&h.g.open);
+    assert_int_equal(poll(&p, 1, -1), 1);
+    assert_int_equal(poll(&p, 1, 0), 1);
+    assert_int_equal(weft_future_get(h.pending, NULL, WEFT_NOW), 0); // done when readable
+    assert_int_equal(poll(&p, 1, 0), 1);
+    assert_int_equal(p.revents, POLLNVAL); // closed
+    h.pending = NULL;
+    assert_int_equal(weft_future_wait(h.running, WEFT_FOREVER), 0);
+    p.fd = weft_future_fd(h.running); // made after the end
+    assert_int_equal(poll(&p, 1, 0), 1);
+    assert_int_equal(p.revents, POLLIN);
+    let_go(&h);
+}
+
+// ---- Waiting within tasks ----
+
+typedef struct sums {
+    weft_executor *ex;
+    int from, to;
+} sums;
+
+// A tree of tasks, each waiting for two more.
+static void *sum(void *arg)
+{
+    sums *s = (sums *)arg;
+    if (s->to - s->from == 1)
+        return (void *)(intptr_t)s->from;
+    int middle = (s->from + s->to) / 2;
+    sums left = {s->ex, s->from, middle}, right = {s->ex, middle, s->to};
+    void *a = NULL, *b = NULL;
+    weft_future *f = weft_executor_submit(s->ex, sum, &left);
+    weft_future *g = weft_executor_submit(s->ex, sum, &right);
+    weft_future *both[] = {f, g};
+    if (middle % 3 == 0)
+        weft_future_wait_any(both, 2, WEFT_FOREVER);
+    weft_future_get(f, &a, WEFT_FOREVER);
+    weft_future_get(g, &b, WEFT_FOREVER);
+    return (void *)((intptr_t)a + (intptr_t)b);
+}
+
+static void test_nested_waits_never_deadlock(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 4; threads++) {
+        weft_executor *ex = create(threads);
+        sums all = {ex, 0, 500};
+        void *total;
+        assert_int_equal(weft_future_get(weft_executor_submit(ex, sum, &all), &total, WEFT_FOREVER),
+                         0);
+        assert_int_equal((intptr_t)total, 500 * 499 / 2);
+        drain(ex);
+    }
+}
+
+static void *get_own(void *arg)
+{
+    weft_future **f = (weft_future **)arg;
+    int code = weft_future_get(*f, NULL, WEFT_FOREVER);
+    return code == -1 && errno == EDEADLK ? arg : NULL;
+}
+
+static void test_get_of_the_own_task(void **state)
+{
+    (void)state;
+    weft_executor *ex = create(1);
+    weft_future f, *self = &f;
+    void *told = NULL;
+    assert_int_equal(weft_executor_submit_at(ex, &f, get_own, &self), 0);
+    assert_int_equal(weft_future_get(&f, &told, WEFT_FOREVER), 0);
+    assert_non_null(told);
+    drain(ex);
+}
+
+// A waits for B; B needs C, which it submits but doesn't wait for in weft's calls: A's
+// worker, asleep as a helper by then, must run C.
+typedef struct three {
+    weft_executor *ex;
+    weft_future b;
+    weft_event done;
+    pid_t tid;
+} three;
+
+static void *task_c(void *arg)
+{
+    weft_event_set(&((three *)arg)->done);
+    return NULL;
+}
+
+static void *task_b(void *arg)
+{
+    three *t = (three *)arg;
+    pid_t tid;
+    while ((tid = __atomic_load_n(&t->tid, __ATOMIC_ACQUIRE)) == 0)
+        sched_yield();
+    await_asleep(tid);
+    weft_future_release(weft_executor_submit(t->ex, task_c, t));
+    weft_event_wait(&t->done, WEFT_FOREVER);
+    return NULL;
+}
+
+static void *task_a(void *arg)
+{
+    three *t = (three *)arg;
+    weft_executor_submit_at(t->ex, &t->b, task_b, t);
+    while (weft_future_state(&t->b) == WEFT_FUTURE_PENDING) // until the other worker has it
+        sched_yield();
+    __atomic_store_n(&t->tid, weft_thread_id(NULL), __ATOMIC_RELEASE);
+    weft_future_get(&t->b, NULL, WEFT_FOREVER);
+    return NULL;
+}
+
+static void test_a_sleeping_helper_takes_new_work(void **state)
+{
+    (void)state;
+    three t;
+    memset(&t, 0, sizeof t);
+    assert_int_equal(weft_event_init(&t.done, 0), 0);
+    t.ex = create(2);
+    weft_future *a = weft_executor_submit(t.ex, task_a, &t);
+    assert_int_equal(weft_future_get(a, NULL, WEFT_FOREVER), 0);
+    drain(t.ex);
+}
+
+// A worker of one pool waits for a task of another.
+static void *get_foreign(void *arg)
+{
+    void *result = NULL;
+    weft_future_get((weft_future *)arg, &result, WEFT_FOREVER);
+    return result;
+}
+
+static void test_wait_across_pools(void **state)
+{
+    (void)state;
+    held h;
+    hold(&h);
+    weft_executor *ex = create(1);
+    weft_future *f = weft_executor_submit(ex, get_foreign, h.pending);
+    weft_event_set(&h.g.open);
+    void *result = NULL;
+    assert_int_equal(weft_future_get(f, &result, WEFT_FOREVER), 0);
+    assert_ptr_equal(result, &h);
+    h.pending = NULL;
+    drain(ex);
+    let_go(&h);
+}
+
+static void *get_with_deadline(void *arg)
+{
+    weft_future *f = (weft_future *)arg;
+    int code = weft_future_get(f, NULL, weft_in_ms(2));
+    return code == -1 && errno == ETIMEDOUT ? arg : NULL;
+}
+
+static void test_wait_in_a_task_times_out(void **state)
+{
+    (void)state;
+    held h;
+    hold(&h);
+    weft_executor *ex = create(1);
+    void *told = NULL;
+    weft_future *f = weft_executor_submit(ex, get_with_deadline, h.running);
+    assert_int_equal(weft_future_get(f, &told, WEFT_FOREVER), 0);
+    assert_non_null(told);
+    drain(ex);
+    let_go(&h);
+}
+
+// ---- Load: ends, waits, watches, callbacks and releases against each other ----
+
+static void test_load_of_extras(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 400 };
+    weft_executor *ex = create(3);
+    called c = {0, 0, 0, NULL, false};
+    for (int i = 0; i < ROUNDS; i++) {
+        weft_future *f[6];
+        for (int k = 0; k < 6; k++)
+            f[k] = weft_executor_submit(ex, same, &c);
+        assert_true(weft_future_fd(f[0]) >= 0);
+        assert_int_equal(weft_future_then(f[1], note_end, &c.state), 0);
+        assert_int_equal(weft_future_release(f[2]), 0);
+        f[2] = f[5];
+        assert_true(weft_future_wait_any(f, 5, WEFT_FOREVER) >= 0);
+        weft_future_cancel(f[4]);
+        for (int k = 0; k < 5; k++)
+            if (weft_future_get(f[k], NULL, WEFT_FOREVER) != 0)
+                assert_int_equal(weft_future_release(f[k]), 0);
+    }
+    drain(ex);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_get_returns_the_result),
+        TEST(test_get_times_out_and_keeps_the_future),
+        TEST(test_state_follows_the_task),
+        TEST(test_futures_outlive_the_executor),
+        TEST(test_own_memory),
+        TEST(test_several_threads_wait_for_one),
+        TEST(test_stop_ends_a_wait),
+        TEST(test_wait_all),
+        TEST(test_wait_any),
+        TEST(test_wait_any_of_many),
+        TEST(test_cancel_while_pending),
+        TEST(test_cancel_too_late),
+        TEST(test_cancel_wakes_waiters),
+        TEST(test_cancel_in_the_middle),
+        TEST(test_release_lets_the_task_run),
+        TEST(test_then_is_called_before_waits_return),
+        TEST(test_then_after_the_end),
+        TEST(test_then_on_cancel_and_discard),
+        TEST(test_then_may_release),
+        TEST(test_fd_is_readable_from_the_end_on),
+        TEST(test_nested_waits_never_deadlock),
+        TEST(test_get_of_the_own_task),
+        TEST(test_a_sleeping_helper_takes_new_work),
+        TEST(test_wait_across_pools),
+        TEST(test_wait_in_a_task_times_out),
+        TEST(test_load_of_extras),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
