@@ -43,7 +43,8 @@ typedef struct weft_future {
     void (*then)(struct weft_future *, void *);
     void *then_arg;
     int fd;
-    int flags;
+    uint16_t pending;
+    uint16_t kind;
 } weft_future;
 
 typedef struct weft_executor_options {

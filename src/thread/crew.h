@@ -52,10 +52,12 @@ struct weft_executor {
 #define FUTURE_RELEASED 32u // free it at its end
 #define FUTURE_CALLED 64u   // weft_future_then came late and has called back itself
 
-// `flags`
-#define FUTURE_IN_BACKLOG 1 // guarded by the executor's lock; atomic for state()
-#define FUTURE_OWNED 2      // the caller's memory
-#define FUTURE_SILENT 4     // a part of a map: not counted by weft_executor_fd
+// `pending`: whether it is in the backlog.  Guarded by the executor's lock; atomic for
+// weft_future_state.
+
+// `kind`, constant:
+#define FUTURE_OWNED 1  // in the caller's memory
+#define FUTURE_SILENT 2 // a part of a map: not counted by weft_executor_fd
 
 static inline uint32_t weft_private_future_state(const weft_future *f)
 {
@@ -86,7 +88,7 @@ static inline void weft_private_wake_worker(weft_executor *ex)
 void weft_private_task_run(weft_executor *ex, weft_future *f);
 void weft_private_task_cancel(weft_executor *ex, weft_future *f);
 void weft_private_future_make(weft_future *f, weft_executor *ex, void *(*fn)(void *), void *arg,
-                              int flags);
+                              uint16_t kind);
 
 // ---- future.cc ----
 

@@ -46,7 +46,7 @@ void weft_private_backlog_remove(weft_executor *ex, weft_future *f)
         f->next->previous = f->previous;
     else
         ex->last = f->previous;
-    __atomic_store_n(&f->flags, f->flags & ~FUTURE_IN_BACKLOG, __ATOMIC_RELAXED);
+    __atomic_store_n(&f->pending, (uint16_t)0, __ATOMIC_RELAXED);
     __atomic_store_n(&ex->pending, ex->pending - 1, __ATOMIC_RELAXED);
     ex->running++;
     weft_private_waiters_wake_one(&ex->room);
@@ -66,11 +66,13 @@ void weft_private_task_ended(weft_executor *ex)
 
 void weft_private_task_run(weft_executor *ex, weft_future *f)
 {
+    int saved = errno; // it may be run from within a call that is to succeed
     weft_private_frame frame = {f, weft_private_frames};
     weft_private_frames = &frame;
     f->result = f->fn(f->arg);
     weft_private_future_end(ex, f, WEFT_FUTURE_DONE);
     weft_private_frames = frame.outer;
+    errno = saved;
 }
 
 void weft_private_task_cancel(weft_executor *ex, weft_future *f)
@@ -349,7 +351,7 @@ int weft_executor_destroy(weft_executor *ex, int how)
 // ---- Submit ----
 
 void weft_private_future_make(weft_future *f, weft_executor *ex, void *(*fn)(void *), void *arg,
-                              int flags)
+                              uint16_t kind)
 {
     f->executor = ex;
     f->fn = fn;
@@ -361,7 +363,8 @@ void weft_private_future_make(weft_future *f, weft_executor *ex, void *(*fn)(voi
     f->then = nullptr;
     f->then_arg = nullptr;
     f->fd = -1;
-    f->flags = flags | FUTURE_IN_BACKLOG;
+    f->pending = 1;
+    f->kind = kind;
 }
 
 // Locked: 0, EPIPE, or EAGAIN.

@@ -65,7 +65,7 @@ static void dispose(weft_future *f)
         weft_private_unlock(&f->lock);
         weft_close_keep_errno(&f->fd);
     }
-    if (!(f->flags & FUTURE_OWNED))
+    if (!(f->kind & FUTURE_OWNED))
         weft_free_keep_errno(f);
 }
 
@@ -75,9 +75,11 @@ static void end_with_extras(weft_future *f, uint32_t outcome)
     __atomic_fetch_or(&f->state, outcome, __ATOMIC_ACQ_REL);
     weft_private_lock(&f->lock);
     if (f->then != nullptr) { // set once, so it can be read after the release
+        int saved = errno;
         weft_private_unlock(&f->lock);
         f->then(f, f->then_arg);
         weft_private_lock(&f->lock);
+        errno = saved;
     }
     uint32_t before = __atomic_fetch_or(&f->state, FUTURE_FINAL, __ATOMIC_ACQ_REL);
     signal_fd(f->fd);
@@ -94,7 +96,7 @@ static void end_with_extras(weft_future *f, uint32_t outcome)
 
 void weft_private_future_end(weft_executor *ex, weft_future *f, uint32_t outcome)
 {
-    bool silent = (f->flags & FUTURE_SILENT) != 0; // f may be gone when we need it
+    bool silent = (f->kind & FUTURE_SILENT) != 0; // f may be gone when we need it
     uint32_t s = 0;
     // Release: the result goes before; acquire: the requests' data is seen.
     while (!__atomic_compare_exchange_n(&f->state, &s, s | outcome | FUTURE_FINAL, false,
@@ -172,7 +174,7 @@ static bool find_ended(weft_future *const futures[], size_t n, size_t *which)
 static weft_future *pick(weft_executor *ex, weft_future *const futures[], size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (futures[i]->executor == ex && (futures[i]->flags & FUTURE_IN_BACKLOG))
+        if (futures[i]->executor == ex && futures[i]->pending)
             return futures[i];
     return ex->first;
 }
@@ -336,11 +338,11 @@ ssize_t weft_future_wait_any(weft_future *const futures[], size_t n, weft_deadli
 int weft_future_state(const weft_future *f)
 {
     // The flag first: a task leaves the backlog before it ends.
-    int flags = __atomic_load_n(&f->flags, __ATOMIC_ACQUIRE);
+    bool pending = __atomic_load_n(&f->pending, __ATOMIC_ACQUIRE) != 0;
     uint32_t outcome = weft_private_future_state(f) & FUTURE_OUTCOME;
     if (outcome != 0)
         return (int)outcome;
-    return flags & FUTURE_IN_BACKLOG ? WEFT_FUTURE_PENDING : WEFT_FUTURE_RUNNING;
+    return pending ? WEFT_FUTURE_PENDING : WEFT_FUTURE_RUNNING;
 }
 
 void *weft_future_result(const weft_future *f)
@@ -354,7 +356,7 @@ int weft_future_cancel(weft_future *f)
     if (outcome == 0) { // so its executor is there
         weft_executor *ex = f->executor;
         weft_private_lock(&ex->lock);
-        bool pending = (f->flags & FUTURE_IN_BACKLOG) != 0;
+        bool pending = f->pending != 0;
         if (pending)
             weft_private_backlog_remove(ex, f);
         ex->inside += pending;
@@ -380,7 +382,7 @@ int weft_future_release(weft_future *f)
         return 0;
     uint32_t s = weft_private_future_state(f);
     while (!(s & FUTURE_FINAL)) {
-        if (f->flags & FUTURE_OWNED)
+        if (f->kind & FUTURE_OWNED)
             return weft_fail(EBUSY);
         if (__atomic_compare_exchange_n(&f->state, &s, s | FUTURE_RELEASED, false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_ACQUIRE))

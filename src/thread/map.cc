@@ -82,7 +82,7 @@ static void collect(weft_executor *ex, weft_future tasks[], size_t n)
     size_t which;
     weft_private_lock(&ex->lock);
     for (size_t i = 0; i < n; i++)
-        if (tasks[i].flags & FUTURE_IN_BACKLOG) {
+        if (tasks[i].pending) {
             weft_private_backlog_remove(ex, &tasks[i]);
             weft_private_task_ended(ex);
             tasks[i].state = FUTURE_FINAL; // nobody else knows it any more
