@@ -82,7 +82,7 @@ int weft_executor_resize(weft_executor *ex, int threads);
 
 /* How many threads the pool is to have, and how many tasks are pending. */
 int weft_executor_threads(const weft_executor *ex);
-size_t weft_executor_pending(const weft_executor *ex);
+size_t weft_executor_pending(weft_executor *ex);
 
 /* ---- Giving it work ---- */
 
@@ -91,7 +91,10 @@ size_t weft_executor_pending(const weft_executor *ex);
  * NULL and EAGAIN: the backlog is full; EPIPE: shut down; EINVAL: no fn; ENOMEM. */
 weft_future *weft_executor_submit(weft_executor *ex, void *(*fn)(void *), void *arg);
 
-/* The same, but waits for room in the backlog; a worker of ex runs pending tasks
+/* The same without a future: nobody will ask what became of it.  The cheapest way in. */
+int weft_executor_post(weft_executor *ex, void *(*fn)(void *), void *arg);
+
+/* As submit, but waits for room in the backlog; a worker of ex runs pending tasks
  * meanwhile.  ETIMEDOUT: no room at d; ECANCELED. */
 weft_future *weft_executor_submit_wait(weft_executor *ex, void *(*fn)(void *), void *arg,
                                        weft_deadline d);
