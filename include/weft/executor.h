@@ -33,18 +33,18 @@ typedef struct weft_executor weft_executor;
  * caller's (weft_executor_submit_at); the fields are not to be touched. */
 typedef struct weft_future {
     struct weft_future *next, *previous;
-    weft_executor *executor;
     void *(*fn)(void *);
     void *arg;
     void *result;
     uint32_t state;
-    uint32_t lock;
+    uint16_t pending;
+    uint16_t kind;
+    weft_executor *executor;
     struct weft_private_watch *watches;
     void (*then)(struct weft_future *, void *);
     void *then_arg;
+    uint32_t lock;
     int fd;
-    uint16_t pending;
-    uint16_t kind;
 } weft_future;
 
 typedef struct weft_executor_options {

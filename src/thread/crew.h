@@ -14,9 +14,15 @@ typedef struct weft_private_worker {
     struct weft_private_worker *next; // in the executor's `workers` or `ended`
 } weft_private_worker;
 
+#define WEFT_PRIVATE_AHEAD 8u
+
 struct weft_executor {
     // Atomic: futures just submitted, newest first; WEFT_PRIVATE_CLOSED at the end.
     alignas(128) weft_future *inbox;
+    // Atomic: some of the last futures pushed, to be prefetched and for nothing else: they
+    // may be gone.
+    weft_future *recent[WEFT_PRIVATE_AHEAD];
+    unsigned recent_at;
     size_t limit; // constant, as the rest of these
     size_t stack_size;
     char name[WEFT_THREAD_NAME_MAX + 1];

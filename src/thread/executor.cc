@@ -42,21 +42,33 @@ void weft_private_backlog_add(weft_executor *ex, weft_future *f)
     __atomic_store_n(&ex->pending, ex->pending + 1, __ATOMIC_RELAXED);
 }
 
-// Takes what is in the inbox, leaving `rest` there, and appends it in order.
+// Takes what is in the inbox, leaving `rest` there, and appends it in order.  The futures
+// lie in the submitter's cache, and fetching them one by one, each link from the one
+// before, would cost more than all else: so each names one some places further on.
 static void collect(weft_executor *ex, weft_future *rest)
 {
     // Acquire: the futures' contents.
-    weft_future *f = __atomic_exchange_n(&ex->inbox, rest, __ATOMIC_SEQ_CST), *next = nullptr;
-    while (f != nullptr) { // turned round: `next` is the oldest in the end
-        weft_future *older = f->next;
-        f->next = next;
-        next = f;
-        f = older;
+    weft_future *f = __atomic_exchange_n(&ex->inbox, rest, __ATOMIC_SEQ_CST);
+    weft_future *newest = f, *newer = nullptr, *older;
+    size_t n = 0;
+    if (f == nullptr)
+        return;
+    for (; f != nullptr; f = older) {
+        older = f->next;
+        __builtin_prefetch(f->previous, 1);
+        f->next = newer;
+        if (newer != nullptr)
+            newer->previous = f;
+        newer = f;
+        n++;
     }
-    for (f = next; f != nullptr; f = next) {
-        next = f->next;
-        weft_private_backlog_add(ex, f);
-    }
+    newer->previous = ex->last;
+    if (ex->last != nullptr)
+        ex->last->next = newer;
+    else
+        ex->first = newer;
+    ex->last = newest;
+    __atomic_store_n(&ex->pending, ex->pending + n, __ATOMIC_RELAXED);
 }
 
 void weft_private_collect(weft_executor *ex)
@@ -476,6 +488,11 @@ static int enqueue(weft_executor *ex, weft_future *f)
 {
     if (ex->limit != SIZE_MAX)
         return enqueue_limited(ex, f);
+    // Relaxed, and not even one step: a lost hint is a slower fetch.
+    unsigned at = __atomic_load_n(&ex->recent_at, __ATOMIC_RELAXED) % WEFT_PRIVATE_AHEAD;
+    f->previous = __atomic_load_n(&ex->recent[at], __ATOMIC_RELAXED);
+    __atomic_store_n(&ex->recent[at], f, __ATOMIC_RELAXED);
+    __atomic_store_n(&ex->recent_at, at + 1, __ATOMIC_RELAXED);
     weft_future *newest = __atomic_load_n(&ex->inbox, __ATOMIC_RELAXED);
     do {
         if (newest == WEFT_PRIVATE_CLOSED)
