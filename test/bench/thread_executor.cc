@@ -28,11 +28,11 @@
 namespace
 {
 
-const size_t BATCH = 200000;
+const size_t BATCH = 20000, BATCHES = 10;
 
-double rate(size_t n, double seconds)
+double rate(double seconds)
 {
-    return double(n) / seconds / 1e6;
+    return double(BATCH * BATCHES) / seconds / 1e6;
 }
 
 std::atomic<size_t> ran;
@@ -43,63 +43,56 @@ void *count(void *)
     return nullptr;
 }
 
-// A future each, and each got.
-double submit_get(int threads)
+// BATCHES times fn(ex) on a pool of its own.
+template <class F> double with_weft(int threads, F fn)
 {
     weft_executor *ex = weft_executor_create(threads, nullptr);
-    std::vector<weft_future *> f(BATCH);
     double s = bench::seconds([&] {
-        for (size_t i = 0; i < BATCH; i++)
-            f[i] = weft_executor_submit(ex, count, nullptr);
-        for (size_t i = 0; i < BATCH; i++)
-            weft_future_get(f[i], nullptr, WEFT_FOREVER);
+        for (size_t i = 0; i < BATCHES; i++)
+            fn(ex);
     });
     weft_executor_destroy(ex, WEFT_DRAIN);
-    return rate(BATCH, s);
+    return rate(s);
 }
 
-// Futures given up at once, and a wait for the pool.
-double submit_release(int threads)
+// A future each, and each got.
+void submit_get(weft_executor *ex)
 {
-    weft_executor *ex = weft_executor_create(threads, nullptr);
-    double s = bench::seconds([&] {
-        for (size_t i = 0; i < BATCH; i++)
-            weft_future_release(weft_executor_submit(ex, count, nullptr));
-        weft_executor_wait(ex, WEFT_FOREVER);
-    });
-    weft_executor_destroy(ex, WEFT_DRAIN);
-    return rate(BATCH, s);
+    static std::vector<weft_future *> f(BATCH);
+    for (size_t i = 0; i < BATCH; i++)
+        f[i] = weft_executor_submit(ex, count, nullptr);
+    for (size_t i = 0; i < BATCH; i++)
+        weft_future_get(f[i], nullptr, WEFT_FOREVER);
+}
+
+// No futures, and a wait for the pool: what the peers in C++ and C do here.
+void post_wait(weft_executor *ex)
+{
+    for (size_t i = 0; i < BATCH; i++)
+        weft_executor_post(ex, count, nullptr);
+    weft_executor_wait(ex, WEFT_FOREVER);
 }
 
 // No allocation: the futures are the caller's.
-double submit_at(int threads)
+void submit_at_get(weft_executor *ex)
 {
-    weft_executor *ex = weft_executor_create(threads, nullptr);
-    std::vector<weft_future> f(BATCH);
-    double s = bench::seconds([&] {
-        for (size_t i = 0; i < BATCH; i++)
-            weft_executor_submit_at(ex, &f[i], count, nullptr);
-        for (size_t i = 0; i < BATCH; i++)
-            weft_future_get(&f[i], nullptr, WEFT_FOREVER);
-    });
-    weft_executor_destroy(ex, WEFT_DRAIN);
-    return rate(BATCH, s);
+    static std::vector<weft_future> f(BATCH);
+    for (size_t i = 0; i < BATCH; i++)
+        weft_executor_submit_at(ex, &f[i], count, nullptr);
+    for (size_t i = 0; i < BATCH; i++)
+        weft_future_get(&f[i], nullptr, WEFT_FOREVER);
 }
 
-double map_each(int threads)
+void count_range(size_t begin, size_t end, void *)
 {
-    weft_executor *ex = weft_executor_create(threads, nullptr);
-    double s = bench::seconds([&] {
-        weft_executor_map_ranges(
-            ex,
-            [](size_t begin, size_t end, void *) {
-                for (size_t i = begin; i < end; i++)
-                    count(nullptr);
-            },
-            nullptr, BATCH, 1, WEFT_FOREVER);
-    });
-    weft_executor_destroy(ex, WEFT_DRAIN);
-    return rate(BATCH, s);
+    for (size_t i = begin; i < end; i++)
+        count(nullptr);
+}
+
+// Not a peer's match: the range is known beforehand.
+void map_each(weft_executor *ex)
+{
+    weft_executor_map_ranges(ex, count_range, nullptr, BATCH, 1, WEFT_FOREVER);
 }
 
 #ifdef HAVE_TBB
@@ -112,12 +105,14 @@ double with_tbb(int threads)
     arena.execute([&] {
         tbb::task_group g;
         s = bench::seconds([&] {
-            for (size_t i = 0; i < BATCH; i++)
-                g.run([] { count(nullptr); });
-            g.wait();
+            for (size_t k = 0; k < BATCHES; k++) {
+                for (size_t i = 0; i < BATCH; i++)
+                    g.run([] { count(nullptr); });
+                g.wait();
+            }
         });
     });
-    return rate(BATCH, s);
+    return rate(s);
 }
 #endif
 
@@ -126,11 +121,11 @@ double with_asio(int threads)
 {
     boost::asio::thread_pool pool(static_cast<size_t>(threads));
     double s = bench::seconds([&] {
-        for (size_t i = 0; i < BATCH; i++)
+        for (size_t i = 0; i < BATCH * BATCHES; i++) // it can be joined once
             boost::asio::post(pool, [] { count(nullptr); });
         pool.join();
     });
-    return rate(BATCH, s);
+    return rate(s);
 }
 #endif
 
@@ -140,11 +135,11 @@ double with_glib(int threads)
     GThreadPool *pool = g_thread_pool_new([](gpointer, gpointer) { count(nullptr); }, nullptr,
                                           threads, TRUE, nullptr);
     double s = bench::seconds([&] {
-        for (size_t i = 0; i < BATCH; i++)
+        for (size_t i = 0; i < BATCH * BATCHES; i++) // it can be joined once
             g_thread_pool_push(pool, &ran, nullptr);
         g_thread_pool_free(pool, FALSE, TRUE); // waits for all of it
     });
-    return rate(BATCH, s);
+    return rate(s);
 }
 #endif
 
@@ -168,10 +163,10 @@ void measure(int threads)
     char title[64];
     std::snprintf(title, sizeof title, "empty tasks, %d workers", threads);
     bench::Table t(title, "M tasks/s");
-    t.add("submit, get each", [=] { return submit_get(threads); });
-    t.add("submit, release, wait", [=] { return submit_release(threads); });
-    t.add("submit_at, get each", [=] { return submit_at(threads); });
-    t.add("map_ranges, pieces of 1", [=] { return map_each(threads); });
+    t.add("submit, get each", [=] { return with_weft(threads, submit_get); });
+    t.add("post, wait for all", [=] { return with_weft(threads, post_wait); });
+    t.add("submit_at, get each", [=] { return with_weft(threads, submit_at_get); });
+    t.add("map_ranges, pieces of 1", [=] { return with_weft(threads, map_each); });
 #ifdef HAVE_TBB
     t.add("oneTBB task_group", [=] { return with_tbb(threads); });
 #else
@@ -192,7 +187,7 @@ void measure(int threads)
     else
         t.missing("Python ThreadPoolExecutor", "python3");
     t.run(7);
-    for (const char *ours : {"submit, get each", "submit, release, wait"}) {
+    for (const char *ours : {"submit, get each", "post, wait for all", "submit_at, get each"}) {
         t.at_least(ours, "oneTBB task_group", 1.5);
         t.at_least(ours, "boost::asio::thread_pool", 2.5);
         t.at_least(ours, "GThreadPool", 2.5);
