@@ -1,0 +1,138 @@
+// weft-threads: its output is what the manual says, and its exit status too.
+#include "../runner.h"
+
+#include "said.h"
+
+static void test_tickets_default(void **)
+{
+    assert_int_equal(run("weft-threads"), 0);
+    assert_int_equal(lines(), 101);
+    assert_string_equal(last_line(), "sold 100 of 100 tickets by 10 booths, oversold 0");
+    // Each ticket once, in order, with what is left.
+    int number, left, booth, expected = 100;
+    for (char *line = strtok(said, "\n"); expected > 0; line = strtok(NULL, "\n"), expected--) {
+        assert_int_equal(sscanf(line, "booth %d sold ticket %d, %d left", &booth, &number, &left),
+                         3);
+        assert_int_equal(number, expected);
+        assert_int_equal(left, expected - 1);
+        assert_true(booth >= 1 && booth <= 10);
+    }
+}
+
+static void test_tickets_options(void **)
+{
+    assert_int_equal(run("weft-threads tickets -b 3 -t 7 -d 0"), 0);
+    assert_string_equal(last_line(), "sold 7 of 7 tickets by 3 booths, oversold 0");
+    assert_int_equal(run("weft-threads tickets -t 0"), 0);
+    assert_string_equal(last_line(), "sold 0 of 0 tickets by 10 booths, oversold 0");
+    assert_int_equal(run("weft-threads tickets -b 1 -d 0 --unsafe"), 0);
+    assert_string_equal(last_line(), "sold 100 of 100 tickets by 1 booths, oversold 0");
+}
+
+static void test_tickets_unsafe_oversells(void **)
+{
+    int sold, over;
+    assert_int_equal(run("weft-threads tickets --unsafe"), 0);
+    assert_int_equal(
+        sscanf(last_line(), "sold %d of 100 tickets by 10 booths, oversold %d", &sold, &over), 2);
+    assert_true(over > 0);
+    assert_int_equal(sold, 100 + over);
+}
+
+static void test_race_runs_both(void **)
+{
+    assert_int_equal(run("weft-threads race -d 1"), 0);
+    assert_non_null(strstr(said, "without a lock:\n"));
+    assert_non_null(strstr(said, "with a lock:\n"));
+    assert_string_equal(last_line(), "sold 100 of 100 tickets by 10 booths, oversold 0");
+}
+
+// On a terminal: a row per booth, redrawn; script(1) makes one.
+static void test_tickets_redraws_on_a_terminal(void **)
+{
+    if (system("command -v script >/dev/null") != 0)
+        return;
+    assert_int_equal(run("script -qec 'weft-threads tickets -b 2 -t 20 -d 5' /dev/null"), 0);
+    assert_non_null(strstr(said, "\033[2A")); // up two rows
+    assert_null(strstr(said, "left"));
+    assert_non_null(strstr(said, "sold 20 of 20 tickets by 2 booths, oversold 0"));
+}
+
+static void test_count_equals_wc(void **)
+{
+    static const char *const cases[] = {
+        "Makefile README.md src/thread/*.cc", "Makefile", "/dev/null", "Makefile /dev/null",
+        "/usr/share/common-licenses/*",
+    };
+    for (const char *files : cases) {
+        char command[256];
+        snprintf(command, sizeof command,
+                 "wc %s >expected; weft-threads count %s | diff expected -", files, files);
+        assert_int_equal(run(command), 0);
+    }
+}
+
+static void test_count_odd_text(void **)
+{
+    // No newline at the end, blanks of all kinds, control characters, UTF-8 and what is not,
+    // a character across the boundary of two reads.
+    run("printf 'one two\\nthree' >a; printf '\\v\\f\\r\\t  \\n\\n' >b; printf '\\001 x\\002y "
+        "\\003' >c;"
+        "printf 'caf\\303\\251 \\302\\240 \\342\\202\\254 \\377 z\\303' >d;"
+        "head -c 131071 /dev/zero | tr '\\0' x >e; printf '\\342\\202\\254 \\342\\202\\254' >>e; : "
+        ">f");
+    assert_int_equal(
+        run("wc a b c d e f >expected; weft-threads count a b c d e f | diff expected -"), 0);
+    assert_int_equal(run("LC_ALL=C.UTF-8; export LC_ALL; wc a b c d e f >expected;"
+                         "weft-threads count a b c d e f | diff expected -"),
+                     0);
+}
+
+static void test_count_errors(void **)
+{
+    assert_int_equal(run("echo x >there; weft-threads count there /nonexistent 2>errors"), 1);
+    assert_string_equal(last_line(), "1 1 2 total");
+    assert_int_equal(run("cat errors"), 0);
+    assert_string_equal(said, "weft-threads: /nonexistent: No such file or directory\n");
+}
+
+static void test_bad_options_are_one_line_and_2(void **)
+{
+    static const char *const bad[] = {
+        "-x",
+        "tickets -b",
+        "tickets -b many",
+        "tickets -b 0",
+        "tickets extra",
+        "nonsense",
+        "count",
+        "tickets -t -1",
+        "tickets --what",
+        "tickets -d 99999999999999999999",
+    };
+    for (const char *options : bad) {
+        char command[128];
+        snprintf(command, sizeof command, "weft-threads %s 2>&1 >/dev/null", options);
+        assert_int_equal(run(command), 2);
+        assert_int_equal(lines(), 1);
+    }
+    assert_int_equal(run("weft-threads -h"), 0);
+    assert_int_equal(strncmp(said, "usage: weft-threads", 19), 0);
+    assert_int_equal(run("weft-threads >/dev/full 2>errors"), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_tickets_default),
+        TEST(test_tickets_options),
+        TEST(test_tickets_unsafe_oversells),
+        TEST(test_race_runs_both),
+        TEST(test_tickets_redraws_on_a_terminal),
+        TEST(test_count_equals_wc),
+        TEST(test_count_odd_text),
+        TEST(test_count_errors),
+        TEST(test_bad_options_are_one_line_and_2),
+    };
+    return cmocka_run_group_tests(tests, enter_scratch, leave_scratch);
+}
