@@ -91,9 +91,6 @@ size_t weft_executor_pending(weft_executor *ex);
  * NULL and EAGAIN: the backlog is full; EPIPE: shut down; EINVAL: no fn; ENOMEM. */
 weft_future *weft_executor_submit(weft_executor *ex, void *(*fn)(void *), void *arg);
 
-/* The same without a future: nobody will ask what became of it.  The cheapest way in. */
-int weft_executor_post(weft_executor *ex, void *(*fn)(void *), void *arg);
-
 /* As submit, but waits for room in the backlog; a worker of ex runs pending tasks
  * meanwhile.  ETIMEDOUT: no room at d; ECANCELED. */
 weft_future *weft_executor_submit_wait(weft_executor *ex, void *(*fn)(void *), void *arg,

@@ -534,19 +534,6 @@ weft_future *weft_executor_submit(weft_executor *ex, void *(*fn)(void *), void *
     return nullptr;
 }
 
-int weft_executor_post(weft_executor *ex, void *(*fn)(void *), void *arg)
-{
-    weft_future *f = make(ex, fn, arg);
-    if (f == nullptr)
-        return -1;
-    f->state = FUTURE_RELEASED;
-    int error = enqueue(ex, f);
-    if (error == 0)
-        return 0;
-    free(f);
-    return weft_fail(error);
-}
-
 // Locked: runs one pending task.
 static void help(weft_executor *ex)
 {

@@ -8,7 +8,7 @@
 // made from the old value then fails, so the last position is known and nothing can
 // slip in behind it.
 //
-// Sleeping.  A thread that finds no room or no item tries 32 times, yields, four times
+// Sleeping.  A thread that finds no room or no item tries 4 times, yields, sixteen times
 // over, and then registers in `sleepers`, looks again, and parks.  Who has published or
 // freed a cell looks at `sleepers` and, if there are any, goes to wake.  "Register, then
 // look at the cell" against "change the cell, then look at sleepers" needs a full
@@ -32,7 +32,7 @@
 #include <linux/membarrier.h>
 #include <sched.h>
 
-enum { ROUNDS = 4, TRIES = 32, LINE = 64 };
+enum { ROUNDS = 16, TRIES = 4, LINE = 64 };
 
 #define CLOSED ((uint64_t)1 << 63)
 #define GETTER ((uint64_t)1)
@@ -129,7 +129,8 @@ static inline __attribute__((always_inline)) int try_put(weft_ring *r, const cha
 {
     uint64_t tail = __atomic_load_n(&r->tail, __ATOMIC_RELAXED);
     for (;;) {
-        uint64_t ahead = sequence_of(cell_at(r, tail)) - tail;
+        char *cell = cell_at(r, tail);
+        uint64_t ahead = sequence_of(cell) - tail;
         if (__builtin_expect(ahead == 0, 1)) {
             size_t k = 1;
             while (k < n && sequence_of(cell_at(r, tail + k)) == tail + k)
@@ -137,8 +138,7 @@ static inline __attribute__((always_inline)) int try_put(weft_ring *r, const cha
             if (!__atomic_compare_exchange_n(&r->tail, &tail, tail + k, false, __ATOMIC_RELAXED,
                                              __ATOMIC_RELAXED))
                 continue;
-            for (size_t i = 0; i < k; i++) {
-                char *cell = cell_at(r, tail + i);
+            for (size_t i = 0; i < k; i++, cell = cell_at(r, tail + i)) {
                 weft_private_copy(cell + sizeof(uint64_t), items + i * r->item_size, r->item_size);
                 set_sequence(cell, tail + i + 1);
             }
@@ -159,7 +159,8 @@ static inline __attribute__((always_inline)) int try_get(weft_ring *r, char *ite
 {
     uint64_t head = __atomic_load_n(&r->head, __ATOMIC_RELAXED);
     for (;;) {
-        uint64_t ahead = sequence_of(cell_at(r, head)) - (head + 1);
+        char *cell = cell_at(r, head);
+        uint64_t ahead = sequence_of(cell) - (head + 1);
         if (__builtin_expect(ahead == 0, 1)) {
             size_t k = 1;
             while (k < n && sequence_of(cell_at(r, head + k)) == head + k + 1)
@@ -167,8 +168,7 @@ static inline __attribute__((always_inline)) int try_get(weft_ring *r, char *ite
             if (!__atomic_compare_exchange_n(&r->head, &head, head + k, false, __ATOMIC_RELAXED,
                                              __ATOMIC_RELAXED))
                 continue;
-            for (size_t i = 0; i < k; i++) {
-                char *cell = cell_at(r, head + i);
+            for (size_t i = 0; i < k; i++, cell = cell_at(r, head + i)) {
                 weft_private_copy(items + i * r->item_size, cell + sizeof(uint64_t), r->item_size);
                 set_sequence(cell, head + i + r->mask + 1);
             }
