@@ -23,7 +23,10 @@ struct weft_executor {
     // may be gone.
     weft_future *recent[WEFT_PRIVATE_AHEAD];
     unsigned recent_at;
-    size_t limit; // constant, as the rest of these
+    uint32_t slab_lock; // guards the two below: see future_memory.cc
+    uint32_t slab_used;
+    struct weft_private_slab *slab;
+    size_t limit; // constant, as the next two
     size_t stack_size;
     char name[WEFT_THREAD_NAME_MAX + 1];
     // Atomic: whether a submit has anybody to wake.  Written under the lock.
@@ -67,8 +70,9 @@ struct weft_executor {
 // weft_future_state.
 
 // `kind`, constant:
-#define FUTURE_OWNED 1  // in the caller's memory
-#define FUTURE_SILENT 2 // a part of a map: not counted by weft_executor_fd
+#define FUTURE_OWNED 1      // in the caller's memory
+#define FUTURE_SILENT 2     // a part of a map: not counted by weft_executor_fd
+#define FUTURE_SLOT_SHIFT 8 // above: its slot in its slab
 
 static inline uint32_t weft_private_future_state(const weft_future *f)
 {
@@ -106,6 +110,12 @@ void weft_private_task_run(weft_executor *ex, weft_future *f);
 void weft_private_task_cancel(weft_executor *ex, weft_future *f);
 void weft_private_future_make(weft_future *f, weft_executor *ex, void *(*fn)(void *), void *arg,
                               uint16_t kind);
+
+// ---- future_memory.cc ----
+
+weft_future *weft_private_future_new(weft_executor *ex, uint16_t *kind); // null: ENOMEM
+void weft_private_future_free(weft_future *f);
+void weft_private_slab_end(weft_executor *ex);
 
 // ---- future.cc ----
 

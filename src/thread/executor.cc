@@ -440,6 +440,7 @@ int weft_executor_destroy(weft_executor *ex, int how)
         return weft_fail(EBUSY);
     shut_down(ex, how, WEFT_FOREVER, false);
     weft_close_keep_errno(&ex->fd);
+    weft_private_slab_end(ex);
     free(ex);
     return 0;
 }
@@ -515,9 +516,10 @@ static weft_future *make(weft_executor *ex, void *(*fn)(void *), void *arg)
         errno = EINVAL;
         return nullptr;
     }
-    weft_future *f = (weft_future *)malloc(sizeof *f);
+    uint16_t kind = 0;
+    weft_future *f = weft_private_future_new(ex, &kind);
     if (f != nullptr)
-        weft_private_future_make(f, ex, fn, arg, 0);
+        weft_private_future_make(f, ex, fn, arg, kind);
     return f;
 }
 
@@ -529,7 +531,7 @@ weft_future *weft_executor_submit(weft_executor *ex, void *(*fn)(void *), void *
     int error = enqueue(ex, f);
     if (error == 0)
         return f;
-    free(f);
+    weft_private_future_free(f);
     errno = error;
     return nullptr;
 }
@@ -582,7 +584,7 @@ weft_future *weft_executor_submit_wait(weft_executor *ex, void *(*fn)(void *), v
     weft_private_unlock(&ex->lock);
     if (error == 0)
         return f;
-    free(f);
+    weft_private_future_free(f);
     errno = error;
     return nullptr;
 }

@@ -66,7 +66,7 @@ static void dispose(weft_future *f)
         weft_close_keep_errno(&f->fd);
     }
     if (!(f->kind & FUTURE_OWNED))
-        weft_free_keep_errno(f);
+        weft_private_future_free(f);
 }
 
 // The end with a callback, a descriptor or watches.
