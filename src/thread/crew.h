@@ -7,6 +7,8 @@
 #include <weft/executor.h>
 #include <weft/thread.h>
 
+typedef struct weft_private_home weft_private_home;
+
 // One thread of the pool.
 typedef struct weft_private_worker {
     weft_executor *executor;
@@ -23,10 +25,10 @@ struct weft_executor {
     // may be gone.
     weft_future *recent[WEFT_PRIVATE_AHEAD];
     unsigned recent_at;
-    uint32_t slab_lock; // guards the two below: see future_memory.cc
-    uint32_t slab_used;
-    struct weft_private_slab *slab;
-    size_t limit; // constant, as the next two
+    uint32_t slab_lock; // see future_memory.cc
+    // Constant:
+    weft_private_home *home;
+    size_t limit;
     size_t stack_size;
     char name[WEFT_THREAD_NAME_MAX + 1];
     // Atomic: whether a submit has anybody to wake.  Written under the lock.
@@ -115,7 +117,8 @@ void weft_private_future_make(weft_future *f, weft_executor *ex, void *(*fn)(voi
 
 weft_future *weft_private_future_new(weft_executor *ex, uint16_t *kind); // null: ENOMEM
 void weft_private_future_free(weft_future *f);
-void weft_private_slab_end(weft_executor *ex);
+weft_private_home *weft_private_home_create(void);
+void weft_private_home_leave(weft_private_home *h);
 
 // ---- future.cc ----
 
