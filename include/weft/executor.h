@@ -87,7 +87,8 @@ size_t weft_executor_pending(weft_executor *ex);
 /* ---- Giving it work ---- */
 
 /* Queues fn(arg) and returns its future, to be ended by weft_future_get or
- * weft_future_release.  One allocation.  Never waits.
+ * weft_future_release.  Never waits, and seldom allocates: the executor keeps the memory
+ * of some thousand used futures for new ones.
  * NULL and EAGAIN: the backlog is full; EPIPE: shut down; EINVAL: no fn; ENOMEM. */
 weft_future *weft_executor_submit(weft_executor *ex, void *(*fn)(void *), void *arg);
 
