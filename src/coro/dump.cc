@@ -1,0 +1,94 @@
+// dump.cc: this thread's coroutines as text (coro.h).
+#include "coroutine.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const char *state_name(const weft_coro *co)
+{
+    static const char *const names[] = {"new", "suspended", "running", "waits for its child",
+                                        "dead"};
+    return names[weft_coro_state(co)];
+}
+
+// Where the suspended call returns to: behind what the swap saved.
+static const void *stands_at(const weft_coro *co)
+{
+#if WEFT_PRIVATE_SWAP && defined(__x86_64__)
+    return ((void **)co->sp)[6];
+#elif WEFT_PRIVATE_SWAP && defined(__aarch64__)
+    return ((void **)co->sp)[1];
+#else
+    (void)co;
+    return nullptr;
+#endif
+}
+
+static void print_place(FILE *out, const weft_coro *co)
+{
+    Dl_info info;
+    if (co->special & WEFT_SPECIAL_UCONTEXT)
+        return;
+    const void *at = co->started ? stands_at(co) : (const void *)co->fn;
+    if (dladdr(at, &info) == 0)
+        fprintf(out, ", at %p", at);
+    else if (info.dli_sname != nullptr)
+        fprintf(out, ", in %s", info.dli_sname);
+    else // what addr2line -e FILE takes
+        fprintf(out, ", at %s+0x%zx", info.dli_fname,
+                (size_t)((const char *)at - (const char *)info.dli_fbase));
+}
+
+static void print_stack(FILE *out, const weft_coro *co, int running)
+{
+    const char *sp = running ? (const char *)__builtin_frame_address(0) : (const char *)co->sp;
+    const char *top = co->stack.low + co->stack.size;
+    fprintf(out, ", %zu of %zu bytes of stack", (size_t)(top - sp), co->stack.size);
+}
+
+static void print(FILE *out, const weft_coro *co, int depth)
+{
+    int state = weft_coro_state(co);
+    fprintf(out, "%*s\"%s\" %p: %s", 2 * depth + 2, "", co->name, (const void *)co, state_name(co));
+    if (co->waits_for != nullptr) {
+        fprintf(out, ", waits for %s", co->waits_for);
+        if (co->waits_on != nullptr)
+            fprintf(out, " %p", co->waits_on);
+    }
+    if (co->stack.low != nullptr && state != WEFT_CORO_DEAD) {
+        print_stack(out, co, state == WEFT_CORO_RUNNING);
+        if (state != WEFT_CORO_RUNNING)
+            print_place(out, co);
+    }
+    fputc('\n', out);
+}
+
+// The next in the tree, elders first, children before younger siblings; NULL after the last.
+static const weft_coro *next(const weft_coro *co, int *depth)
+{
+    if (co->children != nullptr) {
+        ++*depth;
+        return co->children;
+    }
+    for (; co->parent != nullptr; co = co->parent, --*depth)
+        if (co->younger != co->parent->children)
+            return co->younger;
+    return nullptr;
+}
+
+void weft_coro_dump(FILE *out)
+{
+    int saved = errno, depth = 0;
+    weft_private_coro_thread *t = weft_private_coro_enter();
+    if (t != nullptr) {
+        fprintf(out, "weft: the coroutines of thread %d\n", (int)gettid());
+        for (const weft_coro *co = &t->main; co != nullptr; co = next(co, &depth))
+            print(out, co, depth);
+        const char *trouble = weft_private_stacks_trouble(t->stacks);
+        if (trouble != nullptr)
+            fprintf(out, "weft: %s\n", trouble);
+    }
+    errno = saved;
+}

@@ -1,0 +1,288 @@
+// stack.cc: guarded stacks by the million (stack.h).
+//
+// A stack guarded in the usual way, mmap and mprotect, is two mappings, and a process may have
+// 65,530 of them (vm.max_map_count): the 32,753rd coroutine fails.  Here stacks of one
+// size are cut from large chunks that reserve address space only, and a guard is made by
+// MADV_GUARD_INSTALL (Linux 6.13), which marks the page table and splits no mapping: a
+// million stacks are a handful of mappings.  Where the kernel lacks it, or refuses because the
+// process locks its memory (mlockall), the guard is made by mprotect and counted, so that running
+// out is ENOMEM here, with a reason for the dump, before other mmaps of the process fail.
+//
+// Each size (a power of two) has its own class.  Free stacks are kept in an array beside them,
+// not linked through them, so that the kernel can have their memory back: the array
+// is a stack itself, the warm ones on top; when there are too many, the lower half of the warm ones
+// turns cold.  The array has room for every stack ever cut, so giving back never fails.
+#include "stack.h"
+
+#include <base/saved_errno.h>
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+#define PIDFD_OF_SELF (-10001) // PIDFD_SELF_THREAD_GROUP, Linux 6.14
+
+#define LARGEST_CHUNK ((size_t)4 << 30)
+static const int CLASSES = 27;             // 16 KiB .. 1 TiB
+static const size_t FIRST_BATCH = 4;       // stacks cut at a time, doubling ...
+static const size_t LAST_BATCH = 512;      // ... up to this
+static const size_t WARM = 1024;           // free stacks that keep their memory
+static const size_t SPARE_MAPPINGS = 4096; // left to the rest of the process
+
+typedef struct chunk {
+    struct chunk *next;
+    char *base;
+    size_t size;
+    size_t mprotected; // guards made by mprotect
+} chunk;
+
+typedef struct stack_class {
+    char **free; // [0, cold) given back to the kernel, [cold, n) warm
+    size_t n, cold, room;
+    size_t cut;        // stacks cut so far
+    size_t batch;      // of the next cut
+    char *fresh, *end; // of the newest chunk: not cut yet
+    chunk *chunks;
+} stack_class;
+
+struct weft_private_stacks {
+    size_t page;
+    const char *trouble;
+    char text[160];
+    stack_class classes[CLASSES];
+};
+
+static int mprotect_forced;
+static int guards_lacking;       // the kernel has no MADV_GUARD_INSTALL
+static int vector_lacking;       // ... or not for many ranges in one call
+static size_t guards_mprotected; // in the process
+static size_t mappings_allowed;  // vm.max_map_count; 0: not read yet
+
+void weft_private_stacks_force_mprotect(int on)
+{
+    mprotect_forced = on;
+}
+
+// ---- Guards ----
+
+static size_t read_max_map_count(void)
+{
+    size_t count = 65530;
+    char text[32] = "";
+    int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return count;
+    if (read(fd, text, sizeof text - 1) > 0)
+        count = strtoul(text, nullptr, 10);
+    close(fd);
+    return count;
+}
+
+// Each guard splits a mapping in two.  Relaxed: the count only has to be right in the end.
+static int guard_by_mprotect(weft_private_stacks *s, chunk *c, char *low, size_t stride, size_t n)
+{
+    if (__atomic_load_n(&mappings_allowed, __ATOMIC_RELAXED) == 0)
+        __atomic_store_n(&mappings_allowed, read_max_map_count(), __ATOMIC_RELAXED);
+    size_t allowed = __atomic_load_n(&mappings_allowed, __ATOMIC_RELAXED);
+    size_t spare = allowed / 2 < SPARE_MAPPINGS ? allowed / 2 : SPARE_MAPPINGS;
+    for (size_t i = 0; i < n; i++) {
+        size_t guards = __atomic_add_fetch(&guards_mprotected, 1, __ATOMIC_RELAXED);
+        c->mprotected++;
+        if (2 * guards + spare > allowed || mprotect(low + i * stride, s->page, PROT_NONE) != 0) {
+            snprintf(s->text, sizeof s->text,
+                     "no more guarded stacks: %zu guards take two mappings each, and "
+                     "vm.max_map_count is %zu (raise it with sysctl)",
+                     guards - 1, allowed);
+            s->trouble = s->text;
+            __atomic_sub_fetch(&guards_mprotected, 1, __ATOMIC_RELAXED);
+            c->mprotected--;
+            return (int)i;
+        }
+    }
+    return (int)n;
+}
+
+static int guard_by_vector(weft_private_stacks *s, char *low, size_t stride, size_t n)
+{
+    struct iovec ranges[LAST_BATCH];
+    for (size_t i = 0; i < n; i++) {
+        ranges[i].iov_base = low + i * stride;
+        ranges[i].iov_len = s->page;
+    }
+    long done = syscall(SYS_process_madvise, PIDFD_OF_SELF, ranges, n, MADV_GUARD_INSTALL, 0);
+    return done == (long)(n * s->page);
+}
+
+// Guards n stacks from `low` on; returns how many it could.
+static size_t guard(weft_private_stacks *s, chunk *c, char *low, size_t stride, size_t n)
+{
+    if (mprotect_forced || __atomic_load_n(&guards_lacking, __ATOMIC_RELAXED))
+        return (size_t)guard_by_mprotect(s, c, low, stride, n);
+    if (n > 1 && !__atomic_load_n(&vector_lacking, __ATOMIC_RELAXED)) {
+        if (guard_by_vector(s, low, stride, n))
+            return n;
+        __atomic_store_n(&vector_lacking, 1, __ATOMIC_RELAXED);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (madvise(low + i * stride, s->page, MADV_GUARD_INSTALL) != 0)
+            return i + (size_t)guard_by_mprotect(s, c, low + i * stride, stride, n - i);
+    return n;
+}
+
+// ---- Chunks ----
+
+// Chunks double, so that few of them hold many stacks; a smaller one does where
+// address space is short.
+static chunk *chunk_map(stack_class *k, size_t stride)
+{
+    chunk *c = (chunk *)malloc(sizeof *c);
+    if (c == nullptr)
+        return nullptr;
+    size_t size = stride * (k->cut < 16 ? 16 : k->cut);
+    if (size > LARGEST_CHUNK)
+        size = LARGEST_CHUNK > stride ? LARGEST_CHUNK : stride;
+    for (;; size = size / 2 < stride ? stride : size / 2) {
+        void *p = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+        if (p != MAP_FAILED) {
+            c->base = (char *)p;
+            break;
+        }
+        if (size == stride) {
+            weft_free_keep_errno(c);
+            return nullptr;
+        }
+    }
+    // A huge page would make one shallow stack cost 2 MiB.
+    madvise(c->base, size, MADV_NOHUGEPAGE);
+    c->size = size;
+    c->mprotected = 0;
+    c->next = k->chunks;
+    k->chunks = c;
+    k->fresh = c->base;
+    k->end = c->base + size - size % stride;
+    return c;
+}
+
+static int make_room(stack_class *k, size_t n)
+{
+    if (k->cut + n <= k->room)
+        return 0;
+    size_t room = (k->cut + n) * 2;
+    char **grown = (char **)realloc(k->free, room * sizeof *grown);
+    if (grown == nullptr)
+        return -1;
+    k->free = grown;
+    k->room = room;
+    return 0;
+}
+
+// Cuts a batch of stacks from the newest chunk.  Called when none is free.
+static int cut(weft_private_stacks *s, stack_class *k, size_t stride)
+{
+    if (k->fresh == k->end && chunk_map(k, stride) == nullptr)
+        return -1;
+    size_t n = (size_t)(k->end - k->fresh) / stride;
+    size_t batch = k->batch != 0 ? k->batch : FIRST_BATCH;
+    n = n < batch ? n : batch;
+    if (make_room(k, n) != 0)
+        return -1;
+    n = guard(s, k->chunks, k->fresh, stride, n);
+    if (n == 0)
+        return weft_fail(ENOMEM);
+    // The lowest is taken first: top of the array.
+    for (size_t i = n; i-- > 0;)
+        k->free[k->n++] = k->fresh + i * stride;
+    k->fresh += n * stride;
+    k->cut += n;
+    k->cold = k->n;
+    k->batch = batch * 2 > LAST_BATCH ? LAST_BATCH : batch * 2;
+    return 0;
+}
+
+// ---- Taking and giving ----
+
+weft_private_stacks *weft_private_stacks_create(void)
+{
+    weft_private_stacks *s = (weft_private_stacks *)calloc(1, sizeof *s);
+    if (s != nullptr)
+        s->page = (size_t)sysconf(_SC_PAGESIZE);
+    return s;
+}
+
+static void class_destroy(stack_class *k)
+{
+    while (k->chunks != nullptr) {
+        chunk *c = k->chunks;
+        k->chunks = c->next;
+        munmap(c->base, c->size);
+        __atomic_sub_fetch(&guards_mprotected, c->mprotected, __ATOMIC_RELAXED);
+        free(c);
+    }
+    free(k->free);
+}
+
+void weft_private_stacks_destroy(weft_private_stacks *s)
+{
+    if (s == nullptr)
+        return;
+    for (int i = 0; i < CLASSES; i++)
+        class_destroy(&s->classes[i]);
+    free(s);
+}
+
+// The class whose stacks have at least `size` bytes.
+static int class_of(size_t size)
+{
+    int k = size <= WEFT_STACK_LEAST ? 0 : 64 - 14 - __builtin_clzll(size - 1);
+    return k;
+}
+
+int weft_private_stack_take(weft_private_stacks *s, size_t size, weft_private_stack *stack)
+{
+    int number = class_of(size);
+    if (number >= CLASSES)
+        return weft_fail(ENOMEM);
+    stack_class *k = &s->classes[number];
+    size_t stride = WEFT_STACK_LEAST << number;
+    if (k->n == 0 && cut(s, k, stride) != 0)
+        return -1;
+    stack->low = k->free[--k->n];
+    stack->size = stride;
+    stack->guard = s->page;
+    if (k->cold > k->n)
+        k->cold = k->n;
+    return 0;
+}
+
+static void chill(weft_private_stacks *s, stack_class *k, size_t stride, size_t upto)
+{
+    for (; k->cold < upto; k->cold++)
+        madvise(k->free[k->cold] + s->page, stride - s->page, MADV_DONTNEED);
+}
+
+void weft_private_stack_give(weft_private_stacks *s, const weft_private_stack *stack)
+{
+    stack_class *k = &s->classes[class_of(stack->size)];
+    k->free[k->n++] = stack->low;
+    if (k->n - k->cold >= 2 * WARM)
+        chill(s, k, stack->size, k->n - WARM);
+}
+
+void weft_private_stacks_trim(weft_private_stacks *s)
+{
+    for (int i = 0; i < CLASSES; i++)
+        chill(s, &s->classes[i], WEFT_STACK_LEAST << i, s->classes[i].n);
+}
+
+const char *weft_private_stacks_trouble(const weft_private_stacks *s)
+{
+    return s->trouble;
+}

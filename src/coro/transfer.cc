@@ -1,0 +1,367 @@
+// transfer.cc: the slow side of a transfer, and the two backends' first steps.
+//
+// Whatever must be exchanged between two coroutines is exchanged before the stacks
+// are: control words, signal mask and C++ exceptions are loaded for the one to
+// come while still on the stack of the one that goes.  Only the sanitizers and ucontext
+// want something done on arrival.
+//
+// The coroutines that do not keep their own control words or mask share one set, as
+// the functions of one thread do; it is put aside in the main coroutine's machine while one
+// that keeps its own runs.
+//
+// C++: two coroutines that yield inside catch blocks would rethrow each other's exceptions,
+// because the runtime's stack of caught ones is the thread's.  It is found by a weak
+// reference, so a C program links without the C++ runtime.
+//
+// A shadow stack (x86 CET, aarch64 GCS) pairs calls with returns and so forbids the assembly
+// swap; the C library's swapcontext switches shadow stacks too and takes over.
+#include "coroutine.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+#if defined(__has_include)
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#define HAVE_VALGRIND 1
+#endif
+#endif
+
+#define ON_BOTH_STACKS __attribute__((noinline, no_sanitize("thread"), no_sanitize("address")))
+
+// A program that is built with a sanitizer has these, whether this library was or not.
+extern "C" {
+#define WEAK __attribute__((weak))
+WEAK void *__cxa_get_globals(void) noexcept;
+WEAK void __sanitizer_start_switch_fiber(void **fake_stack, const void *bottom, size_t size);
+WEAK void __sanitizer_finish_switch_fiber(void *fake_stack, const void **bottom, size_t *size);
+WEAK void __asan_unpoison_memory_region(void const volatile *address, size_t size);
+WEAK void *__tsan_get_current_fiber(void);
+WEAK void *__tsan_create_fiber(unsigned flags);
+WEAK void __tsan_destroy_fiber(void *fiber);
+WEAK void __tsan_switch_to_fiber(void *fiber, unsigned flags);
+void weft_private_coro_entry(void);
+}
+
+struct weft_private_machine {
+    uint32_t control[2]; // mxcsr and the x87 control word, or fpcr
+    sigset_t mask;
+    void *fake_stack; // ASan's
+    void *fiber;      // TSan's
+    const void *bottom;
+    size_t size;
+    unsigned valgrind;  // stack id
+    ucontext_t context; // last: absent but on the ucontext backend
+};
+
+static weft_private_exceptions no_exceptions;
+static int ucontext_forced;
+
+static constexpr weft_coro nobody(void)
+{
+    weft_coro co = {};
+    co.up = &weft_private_nobody;
+    co.special = WEFT_SPECIAL_NOBODY;
+    return co;
+}
+
+static constexpr weft_private_coro_thread outside(void)
+{
+    weft_private_coro_thread t = {};
+    t.current = &weft_private_nobody;
+    t.exceptions = &no_exceptions;
+    return t;
+}
+
+weft_coro weft_private_nobody = nobody();
+__thread weft_private_coro_thread weft_private_coro = outside();
+
+void weft_private_coro_force_ucontext(int on)
+{
+    ucontext_forced = on;
+}
+
+static int shadow_stack(void)
+{
+    uint64_t active = 0;
+#if defined(__x86_64__)
+    __asm__ volatile("rdsspq %0" : "+r"(active)); // does nothing where there is none
+#elif defined(__aarch64__)
+    register uint64_t x16 __asm__("x16") = 1;
+    __asm__ volatile("hint #40" : "+r"(x16)); // chkfeat: clears the bit of what is on
+    active = x16 == 0;
+#endif
+    return active != 0;
+}
+
+static int under_valgrind(void)
+{
+#ifdef HAVE_VALGRIND
+    return RUNNING_ON_VALGRIND != 0;
+#else
+    return 0;
+#endif
+}
+
+void weft_private_transfer_setup(weft_private_coro_thread *t)
+{
+    if (__cxa_get_globals != nullptr)
+        t->exceptions = (weft_private_exceptions *)__cxa_get_globals();
+    if (__sanitizer_start_switch_fiber != nullptr || __tsan_switch_to_fiber != nullptr)
+        t->watched |= WEFT_SPECIAL_WATCHED;
+    if (!WEFT_PRIVATE_SWAP || ucontext_forced || shadow_stack())
+        t->watched |= WEFT_SPECIAL_UCONTEXT;
+    t->valgrind = under_valgrind() != 0;
+}
+
+// ---- Control words, mask, exceptions ----
+
+static void control_get(uint32_t control[2])
+{
+#if defined(__x86_64__)
+    uint16_t x87;
+    __asm__ volatile("stmxcsr %0" : "=m"(control[0]));
+    __asm__ volatile("fnstcw %0" : "=m"(x87));
+    control[1] = x87;
+#elif defined(__aarch64__)
+    uint64_t fpcr;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
+    control[0] = (uint32_t)fpcr;
+#else
+    control[0] = 0; // swapcontext keeps them
+#endif
+}
+
+static void control_set(const uint32_t control[2])
+{
+#if defined(__x86_64__)
+    uint16_t x87 = (uint16_t)control[1];
+    __asm__ volatile("ldmxcsr %0" : : "m"(control[0]));
+    __asm__ volatile("fldcw %0" : : "m"(x87));
+#elif defined(__aarch64__)
+    uint64_t fpcr = control[0];
+    __asm__ volatile("msr fpcr, %0" : : "r"(fpcr));
+#else
+    (void)control;
+#endif
+}
+
+// Whose machine holds the words (or the mask) of `co`: its own or the shared set.
+static weft_private_machine *keeper(weft_coro *co, uint32_t what)
+{
+    return co->special & what ? co->machine : co->thread->main.machine;
+}
+
+static void exchange(weft_coro *self, weft_coro *to)
+{
+    uint32_t special = self->special | to->special;
+    weft_private_exceptions *now = self->thread->exceptions;
+    if (weft_private_in_flight(self->thread)) {
+        self->exceptions = *now;
+        self->special |= WEFT_SPECIAL_EXCEPTIONS;
+        memset(now, 0, sizeof *now);
+    }
+    if (to->special & WEFT_SPECIAL_EXCEPTIONS) {
+        *now = to->exceptions;
+        to->special &= ~(uint32_t)WEFT_SPECIAL_EXCEPTIONS;
+    }
+    if (special & WEFT_SPECIAL_FP) {
+        control_get(keeper(self, WEFT_SPECIAL_FP)->control);
+        control_set(keeper(to, WEFT_SPECIAL_FP)->control);
+    }
+    if (special & WEFT_SPECIAL_MASK)
+        pthread_sigmask(SIG_SETMASK, &keeper(to, WEFT_SPECIAL_MASK)->mask,
+                        &keeper(self, WEFT_SPECIAL_MASK)->mask);
+}
+
+// ---- The transfer ----
+
+// The call in which a cancelled one is suspended fails.
+static void *deliver(weft_coro *to, void *value)
+{
+    if (!(to->special & WEFT_SPECIAL_PENDING))
+        return value;
+    to->special &= ~(uint32_t)WEFT_SPECIAL_PENDING;
+    errno = to->error;
+    return WEFT_FAILED;
+}
+
+static ON_BOTH_STACKS void announce(weft_coro *self, weft_coro *to, int last)
+{
+    weft_private_machine *m = to->machine;
+    if (__sanitizer_start_switch_fiber != nullptr)
+        __sanitizer_start_switch_fiber(last ? nullptr : &self->machine->fake_stack, m->bottom,
+                                       m->size);
+    if (__tsan_switch_to_fiber != nullptr)
+        __tsan_switch_to_fiber(m->fiber, 0);
+}
+
+static ON_BOTH_STACKS void arrived(weft_coro *co)
+{
+    if (__sanitizer_finish_switch_fiber != nullptr)
+        __sanitizer_finish_switch_fiber(co->machine->fake_stack, nullptr, nullptr);
+}
+
+ON_BOTH_STACKS void *weft_private_transfer_slowly(weft_coro *self, weft_coro *to, void *value)
+{
+    exchange(self, to);
+    self->thread->current = to;
+    if (self->special & WEFT_SPECIAL_WATCHED)
+        announce(self, to, 0);
+    value = deliver(to, value);
+    if (self->special & WEFT_SPECIAL_UCONTEXT) {
+        self->sp = __builtin_frame_address(0);
+        to->value = value;
+        swapcontext(&self->machine->context, &to->machine->context);
+        value = self->value;
+#if WEFT_PRIVATE_SWAP
+    } else {
+        value = weft_private_swap(&self->sp, to->sp, value);
+#endif
+    }
+    if (self->special & WEFT_SPECIAL_WATCHED)
+        arrived(self);
+    return value;
+}
+
+ON_BOTH_STACKS void weft_private_leave(weft_coro *co, weft_coro *to, void *value)
+{
+    exchange(co, to);
+    co->thread->current = to;
+    if (co->special & WEFT_SPECIAL_WATCHED)
+        announce(co, to, 1);
+    value = deliver(to, value);
+    if (co->special & WEFT_SPECIAL_UCONTEXT) {
+        to->value = value;
+        setcontext(&to->machine->context);
+#if WEFT_PRIVATE_SWAP
+    } else {
+        weft_private_swap(&co->sp, to->sp, value);
+#endif
+    }
+    abort(); // a dead one was resumed
+}
+
+// ---- The first step ----
+
+void weft_private_coro_arrive(weft_coro *co)
+{
+    if (co->special & WEFT_SPECIAL_WATCHED)
+        arrived(co);
+}
+
+static void begin_ucontext(void)
+{
+    weft_coro *co = weft_private_coro.current;
+    weft_private_coro_begin(co, co->value);
+}
+
+static int prepare_ucontext(weft_coro *co, char *top)
+{
+    ucontext_t *c = &co->machine->context;
+    char *low = co->stack.low + co->stack.guard;
+    if (getcontext(c) != 0)
+        return -1;
+    c->uc_stack.ss_sp = low;
+    c->uc_stack.ss_size = (size_t)(top - low);
+    c->uc_link = nullptr;
+    makecontext(c, begin_ucontext, 0);
+    co->sp = top;
+    return 0;
+}
+
+int weft_private_prepare(weft_coro *co, char *top)
+{
+    if (co->special & WEFT_SPECIAL_UCONTEXT)
+        return prepare_ucontext(co, top);
+#if WEFT_PRIVATE_SWAP
+    // The swap's frame: the record in the register that the entry takes it from.
+    void **frame;
+#if defined(__x86_64__)
+    frame = (void **)(void *)(top - 7 * sizeof(void *));
+    memset(frame, 0, 7 * sizeof(void *));
+    frame[4] = co; // rbx
+    frame[6] = (void *)weft_private_coro_entry;
+#else
+    frame = (void **)(void *)(top - 160);
+    memset(frame, 0, 160);
+    frame[1] = (void *)weft_private_coro_entry; // x30
+    frame[2] = co;                              // x19
+#endif
+    co->sp = frame;
+#endif
+    return 0;
+}
+
+// ---- The machine ----
+
+static void stack_bounds(weft_coro *co)
+{
+    weft_private_machine *m = co->machine;
+    pthread_attr_t attributes;
+    void *low = nullptr;
+    if (co != &co->thread->main) {
+        m->bottom = co->stack.low + co->stack.guard;
+        m->size = co->stack.size - co->stack.guard;
+    } else if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+        pthread_attr_getstack(&attributes, &low, &m->size);
+        pthread_attr_destroy(&attributes);
+        m->bottom = low;
+    }
+}
+
+static int machine_new(weft_coro *co)
+{
+    size_t size = co->special & WEFT_SPECIAL_UCONTEXT ? sizeof(weft_private_machine)
+                                                      : offsetof(weft_private_machine, context);
+    if (co->machine == nullptr)
+        co->machine = (weft_private_machine *)calloc(1, size);
+    return co->machine == nullptr ? -1 : 0;
+}
+
+int weft_private_machine_create(weft_coro *co)
+{
+    const uint32_t needs = WEFT_SPECIAL_UCONTEXT | WEFT_SPECIAL_WATCHED;
+    // swapcontext keeps mask and control words anyway.
+    co->special |= co->thread->watched & WEFT_SPECIAL_UCONTEXT ? 0 : co->keep;
+    co->special |= co->thread->watched;
+    if (!(co->special & (needs | WEFT_SPECIAL_FP | WEFT_SPECIAL_MASK)) && !co->thread->valgrind)
+        return 0;
+    if (machine_new(co) != 0 || machine_new(&co->thread->main) != 0)
+        return -1;
+    weft_private_machine *m = co->machine;
+    control_get(m->control);
+    if (co->special & WEFT_SPECIAL_MASK)
+        pthread_sigmask(SIG_SETMASK, nullptr, &m->mask);
+    if (co->special & WEFT_SPECIAL_WATCHED)
+        stack_bounds(co);
+    if (__tsan_create_fiber != nullptr)
+        m->fiber = co == &co->thread->main ? __tsan_get_current_fiber() : __tsan_create_fiber(0);
+#ifdef HAVE_VALGRIND
+    if (co->thread->valgrind && co != &co->thread->main)
+        m->valgrind = VALGRIND_STACK_REGISTER(co->stack.low, co->stack.low + co->stack.size);
+#endif
+    return 0;
+}
+
+void weft_private_machine_destroy(weft_coro *co)
+{
+    weft_private_machine *m = co->machine;
+    // The frames of one that never returned are still poisoned.
+    if (__asan_unpoison_memory_region != nullptr && co->stack.low != nullptr)
+        __asan_unpoison_memory_region(co->stack.low + co->stack.guard,
+                                      co->stack.size - co->stack.guard);
+    if (m == nullptr)
+        return;
+    if (m->fiber != nullptr && co != &co->thread->main)
+        __tsan_destroy_fiber(m->fiber);
+#ifdef HAVE_VALGRIND
+    if (co->thread->valgrind && co != &co->thread->main)
+        VALGRIND_STACK_DEREGISTER(m->valgrind);
+#endif
+    free(m);
+    co->machine = nullptr;
+}
