@@ -91,7 +91,7 @@ weft_private_coro_entry:
 // Where branch targets are enforced, a plain branch may not land behind a call.
 #ifdef __ARM_FEATURE_BTI_DEFAULT
 #define LEAVE ret
-#define LANDING hint #36
+#define LANDING hint #34
 #else
 #define LEAVE br x30
 #define LANDING
