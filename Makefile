@@ -136,12 +136,14 @@ bench: $(bench:%=$B/bench/%) ## measure weft beside its peers (ONLY=name for one
 	$Q set -e; for b in $(or $(ONLY),$(bench)); do echo "== $$b"; $B/bench/$$b; done
 
 # Benchmarks are ordinary C++, for the peers' sake; a peer that is missing is left out.
+# Peers without pkg-config are linked when they are there, and only into who uses them.
+bench_libs  = $(foreach l,boost_context st pth,$(if $(wildcard /usr/lib/*/lib$l.so),-l$l))
 bench_peers = $(shell for p in glib-2.0 tbb; do pkg-config --exists $$p 2>/dev/null && pkg-config $2 $$p; done)
 $B/bench/%: test/bench/%.cc $(wildcard test/bench/*.h) $(call archive,$(libs))
 	$(call say,CXX)
 	@mkdir -p $(@D)
 	$Q$(CXX) -std=c++20 -O2 -g -pthread -Iinclude -Isrc -D_GNU_SOURCE $(CPPFLAGS) $(call bench_peers,,--cflags) -o $@ $< \
-	  $(call archive,$(libs)) $(call bench_peers,,--libs) $(LDLIBS)
+	  $(call archive,$(libs)) -Wl,--as-needed $(call bench_peers,,--libs) $(bench_libs) $(LDLIBS)
 
 # ---- Packages ----
 

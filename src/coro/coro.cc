@@ -15,6 +15,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 struct weft_private_deferred {
     weft_private_deferred *next;
@@ -34,6 +35,19 @@ static pthread_key_t thread_key;
 static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
 static int thread_key_error;
 
+static void alternate_stack_drop(weft_private_coro_thread *t)
+{
+    stack_t off, now;
+    if (t->alternate_stack == nullptr)
+        return;
+    memset(&off, 0, sizeof off);
+    off.ss_flags = SS_DISABLE;
+    if (sigaltstack(nullptr, &now) == 0 && now.ss_sp == t->alternate_stack)
+        sigaltstack(&off, nullptr);
+    munmap(t->alternate_stack, t->alternate_size);
+    t->alternate_stack = nullptr;
+}
+
 // The thread's end: its coroutines go, the youngest generation first.
 static void thread_end(void *p)
 {
@@ -46,6 +60,7 @@ static void thread_end(void *p)
             co = co->children;
         weft_private_coro_release(co);
     }
+    alternate_stack_drop(t);
     weft_private_machine_destroy(&t->main);
     weft_private_stacks_destroy(t->stacks);
     t->stacks = nullptr;
@@ -431,6 +446,16 @@ static void drop(weft_coro *co)
     weft_private_coro_transfer(self, co, nullptr);
 }
 
+static void orphan_children(weft_coro *co)
+{
+    weft_coro *child;
+    while ((child = co->children) != nullptr) {
+        if (child->on_orphan != nullptr)
+            child->on_orphan(child);
+        weft_private_coro_adopt(co->parent, child);
+    }
+}
+
 void weft_private_coro_release(weft_coro *co)
 {
     int saved = errno;
@@ -442,8 +467,7 @@ void weft_private_coro_release(weft_coro *co)
     while (co->started && !(co->special & WEFT_SPECIAL_DEAD) &&
            (co->deferred != nullptr || co->special & WEFT_SPECIAL_WATCHED))
         drop(co);
-    while (co->children != nullptr)
-        weft_private_coro_adopt(co->parent, co->children);
+    orphan_children(co);
     tree_unlink(co);
     weft_private_machine_destroy(co);
     if (!lent)

@@ -79,6 +79,7 @@ struct weft_coro {
 
     weft_private_deferred *deferred;                      // the last one first
     weft_coro *(*on_end)(weft_coro *dying, void **value); // NULL: the parent gets the result
+    void (*on_orphan)(weft_coro *co);                     // its parent is being destroyed
     void *data;                                           // the scheduler's
     const char *waits_for;                                // static text: "receive", "sleep"; NULL
     const void *waits_on;                                 // and the object, if there is one
@@ -98,6 +99,8 @@ struct weft_private_coro_thread {
     uint8_t ready;
     uint8_t valgrind;
     weft_private_stacks *stacks;
+    void *alternate_stack; // made by weft_coro_report_overflow
+    size_t alternate_size;
     weft_coro main;
 };
 

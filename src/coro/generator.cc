@@ -1,0 +1,348 @@
+// generator.cc: generators (generator.h).
+//
+// A generator is a coroutine whose record carries, just below it, where the next item goes.
+// The yield copies the item into the consumer's variable and only then transfers, so both next
+// and yield end in the jump into the swap.  The consumer is the coroutine's parent while it
+// waits: if it is destroyed meanwhile the generator hears of it (on_orphan) and will not
+// write there.
+//
+// Delegation makes a chain, outermost `root`, innermost `leaf`.  The consumer's next resumes
+// the leaf, the leaf's yield goes straight to the root's consumer, and only when the leaf
+// ends does control go one step out: the cost of an item does not grow with the depth.
+//
+// The values that pass are the results themselves: 1 an item, 0 the end, -1 an error with
+// errno; towards the generator 0, go on, or -1.
+#include "coroutine.h"
+
+#include <weft/generator.h>
+
+#include <base/saved_errno.h>
+
+#include <string.h>
+
+// Next may be called when the state is IDLE or CHAINED.
+enum {
+    IDLE,      // no consumer waits
+    CHAINED,   // the same, and it delegates
+    BUSY,      // a consumer waits, or waited and was destroyed
+    DELEGATED, // another one delegates to it
+    ENDED
+};
+
+struct weft_generator {
+    // Of a root: its consumer's.  The order keeps the compiler from writing two of them by one
+    // wide store, which their reader would have to wait for.
+    weft_coro *consumer; // nobody when none waits
+    int state;
+    void *item;
+    void *sent;
+
+    // The chain.  A generator outside of any is its own root and leaf.
+    weft_generator *root;  // in every member
+    weft_generator *leaf;  // in the root
+    weft_generator *outer; // who delegates to it; NULL in the root
+
+    size_t item_size;
+    int (*fn)(weft_generator *g, void *arg);
+    void *arg;
+};
+
+// Its coroutine is where it is, not what a field says: one load less on the way to the stack.
+static inline weft_coro *coro_of(const weft_generator *g)
+{
+    return (weft_coro *)(void *)((char *)(uintptr_t)g + ((sizeof *g + 15) & ~(size_t)15));
+}
+
+static inline weft_generator *of_coro(weft_coro *co)
+{
+    return (weft_generator *)weft_private_coro_extra(co, sizeof(weft_generator));
+}
+
+#if WEFT_PRIVATE_SWAP
+// The swap whose value is a result: a cast would keep the compiler from jumping.
+extern "C" int weft_private_swap_result(void **from, void *to,
+                                        void *value) __asm__("weft_private_swap");
+#endif
+
+static void *body(void *arg, void *first)
+{
+    weft_generator *g = (weft_generator *)arg;
+    (void)first;
+    int error = g->fn(g, g->arg);
+    if (error > 0)
+        errno = error;
+    return error == 0 ? nullptr : WEFT_FAILED;
+}
+
+// Who runs when it has ended, on its stack: who delegated to it, or the consumer.
+static weft_coro *ended(weft_coro *co, void **value)
+{
+    (void)value;
+    weft_generator *g = of_coro(co), *outer = g->outer;
+    weft_coro *consumer = g->consumer;
+    g->state = ENDED;
+    g->consumer = &weft_private_nobody;
+    if (outer != nullptr) {
+        g->root->leaf = outer;
+        g->outer = nullptr;
+        g->root = g->leaf = g;
+        return coro_of(outer);
+    }
+    return consumer != &weft_private_nobody ? consumer : weft_private_coro_living(co->parent);
+}
+
+static void orphaned(weft_coro *co)
+{
+    weft_generator *g = of_coro(co);
+    g->consumer = &weft_private_nobody;
+}
+
+weft_generator *weft_generator_create(int (*fn)(weft_generator *g, void *arg), void *arg,
+                                      size_t item_size, const weft_coro_options *opts)
+{
+    if (fn == nullptr) {
+        errno = EINVAL;
+        return nullptr;
+    }
+    weft_coro *co = weft_private_coro_create(body, nullptr, opts, sizeof(weft_generator));
+    if (co == nullptr)
+        return nullptr;
+    weft_generator *g = of_coro(co);
+    g->consumer = &weft_private_nobody;
+    g->root = g->leaf = g;
+    g->item_size = item_size;
+    g->fn = fn;
+    g->arg = arg;
+    co->arg = g;
+    co->on_end = ended;
+    co->on_orphan = orphaned;
+    weft_private_coro_own(co);
+    return g;
+}
+
+// ---- The consumer's side ----
+
+// 0 when `g` can be made to run; else -1, or 1 when it has ended.
+static int check(const weft_generator *g)
+{
+    if (g == nullptr)
+        return weft_fail(EINVAL);
+    if (coro_of(g)->thread != &weft_private_coro)
+        return weft_fail(EPERM);
+    if (g->state == ENDED)
+        return 1;
+    // A consumer below it in the tree of parents would close a ring.
+    if (g->state > CHAINED || weft_private_coro_is_ancestor(coro_of(g), weft_private_coro.current))
+        return weft_fail(EBUSY);
+    return 0;
+}
+
+// Transfers to the innermost; what comes back is the caller's result.
+static int consume(weft_generator *g, void *item, void *sent, void *value)
+{
+    weft_coro *self = weft_private_coro.current;
+    weft_private_coro_adopt(self, coro_of(g));
+    g->state = BUSY;
+    g->consumer = self;
+    g->item = item;
+    g->sent = sent;
+    return (int)(intptr_t)weft_private_coro_transfer(self, coro_of(g->leaf), value);
+}
+
+static __attribute__((noinline)) int next_checked(weft_generator *g, void *item)
+{
+    int wrong = check(g);
+    if (wrong != 0)
+        return wrong < 0 ? -1 : 0;
+    return consume(g, item, nullptr, nullptr);
+}
+
+int weft_generator_next(weft_generator *g, void *item)
+{
+#if WEFT_PRIVATE_SWAP
+    weft_private_coro_thread *t = &weft_private_coro;
+    weft_coro *self = t->current;
+    if (weft_private_likely(g != nullptr && g->state == IDLE && coro_of(g)->parent == self)) {
+        weft_coro *to = coro_of(g);
+        if (weft_private_likely((self->special | to->special | weft_private_in_flight(t)) == 0)) {
+            g->state = BUSY;
+            g->consumer = self;
+            g->item = item;
+            g->sent = nullptr;
+            t->current = to;
+            return weft_private_swap_result(&self->sp, to->sp, nullptr);
+        }
+    }
+#endif
+    return next_checked(g, item);
+}
+
+int weft_generator_send(weft_generator *g, void *value, void *item)
+{
+    int wrong = check(g);
+    if (wrong != 0)
+        return wrong < 0 ? -1 : 0;
+    if (value != nullptr && !coro_of(g)->started)
+        return weft_fail(EINVAL);
+    return consume(g, item, value, nullptr);
+}
+
+static void end_unborn(weft_generator *g)
+{
+    coro_of(g)->special |= WEFT_SPECIAL_DEAD;
+    coro_of(g)->value = nullptr;
+    g->state = ENDED;
+}
+
+int weft_generator_throw(weft_generator *g, int error, void *item)
+{
+    int wrong = check(g);
+    if (wrong < 0)
+        return -1;
+    if (error <= 0)
+        return weft_fail(EINVAL);
+    if (wrong == 0 && !coro_of(g)->started)
+        end_unborn(g);
+    if (g->state == ENDED)
+        return weft_fail(error);
+    errno = error;
+    return consume(g, item, nullptr, WEFT_FAILED);
+}
+
+int weft_generator_close(weft_generator *g)
+{
+    int saved = errno, wrong = check(g);
+    if (wrong != 0)
+        return wrong < 0 ? -1 : 0;
+    if (!coro_of(g)->started) {
+        end_unborn(g);
+        return 0;
+    }
+    // The innermost fails first; as each ends, the call of the next one out fails.
+    for (weft_generator *each = g->leaf; each != nullptr; each = each->outer) {
+        coro_of(each)->error = ECANCELED;
+        coro_of(each)->special |= WEFT_SPECIAL_CANCELLED | WEFT_SPECIAL_PENDING;
+    }
+    int result = consume(g, nullptr, nullptr, nullptr);
+    if (g->state != ENDED)
+        return weft_fail(EBUSY);
+    if (result == -1 && errno != ECANCELED)
+        return -1;
+    errno = saved;
+    return 0;
+}
+
+int weft_generator_destroy(weft_generator *g)
+{
+    int saved = errno;
+    if (g == nullptr)
+        return 0;
+    if (weft_generator_close(g) != 0 && g->state != ENDED)
+        return -1;
+    weft_private_coro_release(coro_of(g));
+    errno = saved;
+    return 0;
+}
+
+int weft_generator_done(const weft_generator *g)
+{
+    if (g == nullptr || coro_of(g)->thread != &weft_private_coro)
+        return weft_fail(g == nullptr ? EINVAL : EPERM);
+    return g->state == ENDED;
+}
+
+// ---- The generator's side ----
+
+static void detach_consumer(weft_generator *root)
+{
+    root->state = root->leaf == root ? IDLE : CHAINED;
+    root->consumer = &weft_private_nobody;
+}
+
+static __attribute__((noinline)) int yield_checked(weft_generator *g, const void *item)
+{
+    if (g == nullptr || (item == nullptr && g->item_size != 0))
+        return weft_fail(EINVAL);
+    weft_coro *self = weft_private_coro.current, *to = g->root->consumer;
+    if (coro_of(g) != self)
+        return weft_fail(EPERM);
+    if (self->special & WEFT_SPECIAL_CANCELLED)
+        return weft_fail(self->error);
+    if (to == &weft_private_nobody)
+        return weft_fail(ECANCELED); // its consumer was destroyed
+    if (g->root->item != nullptr && g->item_size != 0)
+        memcpy(g->root->item, item, g->item_size);
+    detach_consumer(g->root);
+    return (int)(intptr_t)weft_private_coro_transfer(self, to, (void *)1);
+}
+
+// Without a call: 1 when it was copied (or is not wanted).
+static inline int copy_quickly(void *to, const void *from, size_t size)
+{
+    if (to == nullptr)
+        return 1;
+    if (size == sizeof(uint64_t)) {
+        memcpy(to, from, sizeof(uint64_t));
+        return 1;
+    }
+    if (size == sizeof(uint32_t)) {
+        memcpy(to, from, sizeof(uint32_t));
+        return 1;
+    }
+    return 0;
+}
+
+int weft_generator_yield(weft_generator *g, const void *item)
+{
+#if WEFT_PRIVATE_SWAP
+    weft_private_coro_thread *t = &weft_private_coro;
+    weft_coro *self = t->current;
+    if (weft_private_likely(g != nullptr && item != nullptr && coro_of(g) == self &&
+                            g->outer == nullptr)) {
+        // From here on by `self`, which is known before the stack that g comes from is.
+        __asm__("" : "+r"(self));
+        g = of_coro(self);
+        weft_coro *to = g->consumer;
+        if (weft_private_likely((self->special | to->special | weft_private_in_flight(t)) == 0 &&
+                                copy_quickly(g->item, item, g->item_size))) {
+            g->state = IDLE;
+            g->consumer = &weft_private_nobody;
+            t->current = to;
+            return weft_private_swap_result(&self->sp, to->sp, (void *)1);
+        }
+    }
+#endif
+    return yield_checked(g, item);
+}
+
+void *weft_generator_sent(const weft_generator *g)
+{
+    return g != nullptr ? g->root->sent : nullptr;
+}
+
+// Hangs inner, with the chain below it, under g.
+static void attach(weft_generator *g, weft_generator *inner)
+{
+    weft_generator *root = g->root, *leaf = inner->leaf;
+    inner->state = DELEGATED;
+    inner->outer = g;
+    root->leaf = leaf;
+    for (weft_generator *each = leaf; each != g; each = each->outer)
+        each->root = root;
+}
+
+int weft_generator_delegate(weft_generator *g, weft_generator *inner)
+{
+    if (g == nullptr || inner == nullptr || g->item_size != inner->item_size)
+        return weft_fail(EINVAL);
+    weft_coro *self = weft_private_coro.current;
+    if (coro_of(g) != self)
+        return weft_fail(EPERM);
+    if (self->special & WEFT_SPECIAL_CANCELLED)
+        return weft_fail(self->error);
+    int wrong = check(inner);
+    if (wrong != 0)
+        return wrong < 0 ? -1 : 0;
+    attach(g, inner);
+    return (int)(intptr_t)weft_private_coro_transfer(self, coro_of(inner->leaf), nullptr);
+}

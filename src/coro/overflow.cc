@@ -1,0 +1,118 @@
+// overflow.cc: a stack overflow says whose it was (coro.h).
+//
+// The guard makes an overflow a SIGSEGV; the handler compares the address with the guard of the
+// running coroutine.  It runs on an alternate stack, since there is no room on the one that
+// overflowed.  After the report the default action is restored and the instruction
+// runs into the guard once more, so the core shows the place.
+#include "coroutine.h"
+
+#include <base/saved_errno.h>
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+static const int signals[] = {SIGSEGV, SIGBUS};
+static struct sigaction previous[2];
+static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER; // guards `previous`
+
+static int in_guard(const weft_coro *co, const void *address)
+{
+    const char *a = (const char *)address;
+    return co->stack.guard != 0 && a >= co->stack.low && a < co->stack.low + co->stack.guard;
+}
+
+// Only what a signal handler may call.
+static void report(const weft_coro *co)
+{
+    char number[24], *digit = number + sizeof number;
+    const char *name = co->name[0] != 0 ? co->name : "(unnamed)";
+    for (size_t kib = co->stack.size >> 10; digit == number + sizeof number || kib > 0; kib /= 10)
+        *--digit = (char)('0' + kib % 10);
+    const char *parts[] = {"weft: stack overflow in coroutine \"", name, "\" (", digit,
+                           " KiB stack)\n"};
+    struct iovec out[5];
+    for (int i = 0; i < 5; i++) {
+        out[i].iov_base = (void *)(uintptr_t)parts[i];
+        out[i].iov_len = i == 3 ? (size_t)(number + sizeof number - digit) : strlen(parts[i]);
+    }
+    ssize_t n = writev(STDERR_FILENO, out, 5);
+    (void)n;
+}
+
+static void die_by(int sig, const siginfo_t *info)
+{
+    signal(sig, SIG_DFL);
+    if (info->si_code <= 0) // sent, not caused: no instruction will fault again
+        raise(sig);
+}
+
+static void on_fault(int sig, siginfo_t *info, void *context)
+{
+    const weft_private_coro_thread *t = &weft_private_coro;
+    const struct sigaction *p = &previous[sig == SIGBUS];
+    if (t->ready && info->si_code > 0 && in_guard(t->current, info->si_addr)) {
+        report(t->current);
+        die_by(sig, info);
+    } else if (p->sa_flags & SA_SIGINFO) {
+        p->sa_sigaction(sig, info, context);
+    } else if (p->sa_handler == SIG_DFL) {
+        die_by(sig, info);
+    } else if (p->sa_handler != SIG_IGN) {
+        p->sa_handler(sig);
+    } else if (info->si_code > 0) {
+        die_by(sig, info); // a fault can't be ignored
+    }
+}
+
+// The program's own handler keeps the mask and the flags it asked for.
+static int install(int i)
+{
+    struct sigaction now, ours;
+    if (sigaction(signals[i], nullptr, &now) != 0)
+        return -1;
+    if (now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_fault)
+        return 0;
+    previous[i] = now;
+    ours = now;
+    ours.sa_sigaction = on_fault;
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK | (now.sa_flags & (SA_NODEFER | SA_RESTART));
+    return sigaction(signals[i], &ours, nullptr);
+}
+
+static int alternate_stack(weft_private_coro_thread *t)
+{
+    stack_t s;
+    if (sigaltstack(nullptr, &s) != 0)
+        return -1;
+    if (!(s.ss_flags & SS_DISABLE))
+        return 0;
+    long least = sysconf(_SC_SIGSTKSZ);
+    size_t size = least > 65536 ? (size_t)least : 65536;
+    void *p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return -1;
+    memset(&s, 0, sizeof s);
+    s.ss_sp = p;
+    s.ss_size = size;
+    if (sigaltstack(&s, nullptr) != 0) {
+        int saved = errno;
+        munmap(p, size);
+        return weft_fail(saved);
+    }
+    t->alternate_stack = p;
+    t->alternate_size = size;
+    return 0;
+}
+
+int weft_coro_report_overflow(void)
+{
+    weft_private_coro_thread *t = weft_private_coro_enter();
+    if (t == nullptr || alternate_stack(t) != 0)
+        return -1;
+    pthread_mutex_lock(&installing);
+    int error = install(0) != 0 || install(1) != 0 ? errno : 0;
+    pthread_mutex_unlock(&installing);
+    return error != 0 ? weft_fail(error) : 0;
+}
