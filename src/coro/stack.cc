@@ -65,9 +65,10 @@ static int vector_lacking;       // ... or not for many ranges in one call
 static size_t guards_mprotected; // in the process
 static size_t mappings_allowed;  // vm.max_map_count; 0: not read yet
 
-void weft_private_stacks_force_mprotect(int on)
+void weft_private_stacks_force_mprotect(int on, size_t allowed)
 {
     mprotect_forced = on;
+    mappings_allowed = allowed;
 }
 
 // ---- Guards ----

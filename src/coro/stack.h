@@ -37,8 +37,9 @@ void weft_private_stacks_trim(weft_private_stacks *s);
 // Why the last take failed: text for the dump, NULL if none did.
 const char *weft_private_stacks_trouble(const weft_private_stacks *s);
 
-// For tests: 1 forces mprotect, 0 goes back to what the kernel can.
-void weft_private_stacks_force_mprotect(int on);
+// For tests: 1 forces mprotect, 0 goes back to what the kernel can.  `allowed` stands in for
+// vm.max_map_count; 0: the real one.
+void weft_private_stacks_force_mprotect(int on, size_t allowed);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,481 @@
+// Stacks: guards by each method, limits, reuse, memory at scale, the overflow report.
+#include <coro/coroutine.h>
+#include <weft/coro.h>
+
+#include "../runner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#define V(n) ((void *)(intptr_t)(n))
+
+static void *echo(void *arg, void *v)
+{
+    (void)arg;
+    while (v != WEFT_FAILED)
+        v = weft_coro_yield(v);
+    return v;
+}
+
+static void *run_in_thread(void *(*fn)(void *), void *arg)
+{
+    pthread_t t;
+    void *result = NULL;
+    assert_int_equal(pthread_create(&t, NULL, fn, arg), 0);
+    assert_int_equal(pthread_join(t, &result), 0);
+    return result;
+}
+
+static size_t read_number(const char *path, const char *line)
+{
+    char text[512] = "";
+    size_t n = 0;
+    FILE *f = fopen(path, "re");
+    while (f != NULL && fgets(text, sizeof text, f) != NULL)
+        if (line == NULL)
+            n++;
+        else if (strncmp(text, line, strlen(line)) == 0)
+            n = strtoul(text + strlen(line), NULL, 10);
+    if (f != NULL)
+        fclose(f);
+    return n;
+}
+
+static size_t mappings(void)
+{
+    return read_number("/proc/self/maps", NULL);
+}
+
+static size_t resident_kib(void)
+{
+    return read_number("/proc/self/status", "VmRSS:");
+}
+
+// ---- Options ----
+
+static void *report_local(void *arg, void *v)
+{
+    *(uintptr_t *)arg = (uintptr_t)__builtin_frame_address(0);
+    return v;
+}
+
+static void test_callers_stack_is_used(void **state)
+{
+    (void)state;
+    const size_t size = 131072;
+    char *memory = (char *)malloc(size);
+    uintptr_t local = 0;
+    weft_coro_options opts = {};
+    opts.stack = memory + 3; // any alignment does
+    opts.stack_size = size - 3;
+    weft_coro *co = weft_coro_create(report_local, &local, &opts);
+    assert_ptr_equal(weft_coro_resume(co, V(1)), V(1));
+    assert_true(local >= (uintptr_t)memory && local < (uintptr_t)memory + size);
+    assert_true((char *)co >= memory && (char *)co < memory + size);
+    assert_int_equal(weft_coro_destroy(co), 0);
+    free(memory);
+}
+
+// Uses some 1,100 bytes of stack a step.
+static void *use(void *arg, void *v)
+{
+    volatile char room[1024];
+    intptr_t depth = (intptr_t)v;
+    for (size_t i = 0; i < sizeof room; i += 64)
+        room[i] = 0;
+    if (depth == 0)
+        return arg;
+    return V((intptr_t)use(arg, V(depth - 1)) + room[64]);
+}
+
+static void test_stack_size_is_what_was_asked(void **state)
+{
+    (void)state;
+    const size_t sizes[] = {16384, 16385, 100000, 1 << 20, 16 << 20};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        weft_coro_options opts = {};
+        opts.stack_size = sizes[i];
+        weft_coro *co = weft_coro_create(use, V(7), &opts);
+        assert_non_null(co);
+        // All but guard, record and a few KiB; a sanitizer's frames are larger.
+        intptr_t depth = (intptr_t)(sizes[i] - 12288) / (RUNNER_SANITIZED ? 2400 : 1200);
+        assert_ptr_equal(weft_coro_resume(co, V(depth)), V(7));
+        weft_coro_destroy(co);
+    }
+}
+
+static void test_a_stack_is_reused_last_in_first_out(void **state)
+{
+    (void)state;
+    weft_coro *a = weft_coro_create(echo, NULL, NULL), *b = weft_coro_create(echo, NULL, NULL);
+    weft_coro_destroy(a);
+    weft_coro_destroy(b);
+    weft_coro *first = weft_coro_create(echo, NULL, NULL);
+    weft_coro *second = weft_coro_create(echo, NULL, NULL);
+    assert_ptr_equal(first, b);
+    assert_ptr_equal(second, a);
+    weft_coro_destroy(first);
+    weft_coro_destroy(second);
+}
+
+// ---- Guards: the kernel says whether one is there ----
+
+// A read(2) into the guard fails with EFAULT, without a signal; just above it, it does not.
+static int guarded(const weft_coro *co)
+{
+    const weft_private_stack *s = &co->stack;
+    int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    int above = read(fd, s->low + s->guard, 1) == 1;
+    int low = read(fd, s->low, 1) == -1 && errno == EFAULT;
+    int high = read(fd, s->low + s->guard - 1, 1) == -1 && errno == EFAULT;
+    close(fd);
+    return above && low && high;
+}
+
+#define SIZE ((size_t)65536)
+
+static void *create_some(void *arg)
+{
+    weft_coro_options opts = {};
+    intptr_t good = 0;
+    weft_coro *some[100];
+    opts.stack_size = SIZE;
+    for (int i = 0; i < 100; i++) {
+        some[i] = weft_coro_create(echo, NULL, &opts);
+        if (some[i] == NULL)
+            return V(-1);
+    }
+    size_t before = mappings();
+    for (int i = 0; i < 100; i++)
+        good += guarded(some[i]) && weft_coro_resume(some[i], V(i)) == V(i);
+    *(size_t *)arg = before;
+    for (int i = 0; i < 100; i++)
+        weft_coro_destroy(some[i]);
+    return V(good);
+}
+
+static void test_each_stack_is_guarded(void **state)
+{
+    (void)state;
+    size_t maps = 0;
+    assert_ptr_equal(run_in_thread(create_some, &maps), V(100));
+}
+
+static void test_each_stack_is_guarded_by_mprotect(void **state)
+{
+    (void)state;
+    size_t maps = 0, before = mappings();
+    weft_private_stacks_force_mprotect(1, 0);
+    void *good = run_in_thread(create_some, &maps);
+    weft_private_stacks_force_mprotect(0, 0);
+    assert_ptr_equal(good, V(100));
+    assert_true(maps >= before + 150); // two a stack, neighbours share
+}
+
+static void test_locked_memory_falls_back_to_mprotect(void **state)
+{
+    (void)state;
+    size_t maps = 0;
+    if (mlockall(MCL_FUTURE | MCL_ONFAULT) != 0) {
+        assert_true(errno == EPERM || errno == ENOMEM); // RLIMIT_MEMLOCK
+        return;
+    }
+    void *good = run_in_thread(create_some, &maps);
+    assert_int_equal(munlockall(), 0);
+    assert_ptr_equal(good, V(100));
+}
+
+// ---- The limit of mappings ----
+
+typedef struct {
+    int created, error;
+    char *dump;
+    int can_map;
+} limit;
+
+static void *create_to_the_limit(void *arg)
+{
+    limit *l = (limit *)arg;
+    size_t size = 0;
+    weft_coro_options opts = {};
+    opts.stack_size = 16384;
+    while (l->created < 100000 && weft_coro_create(echo, NULL, &opts) != NULL)
+        l->created++;
+    l->error = errno;
+    FILE *out = open_memstream(&l->dump, &size);
+    weft_coro_dump(out);
+    fclose(out);
+    // The rest of the process goes on.
+    void *p = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    l->can_map = p != MAP_FAILED;
+    munmap(p, 4096);
+    return NULL;
+}
+
+static void test_limit_of_mappings_is_enomem(void **state)
+{
+    (void)state;
+    limit l = {0, 0, NULL, 0};
+    size_t allowed = 0;
+    FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
+    assert_int_equal(fscanf(f, "%zu", &allowed), 1);
+    fclose(f);
+    if (RUNNER_SANITIZED || allowed > 150000) // TSan has 8,128 fibers
+        allowed = 12000;
+    weft_private_stacks_force_mprotect(1, allowed);
+    run_in_thread(create_to_the_limit, &l);
+    weft_private_stacks_force_mprotect(0, 0);
+    assert_int_equal(l.error, ENOMEM);
+    assert_true((size_t)l.created < allowed / 2);
+    assert_true((size_t)l.created >= (allowed - 4096) / 2 - 100);
+    assert_non_null(strstr(l.dump, "vm.max_map_count"));
+    assert_int_equal(l.can_map, 1);
+    free(l.dump);
+    // The thread's end gave them all back.
+    size_t maps = 0;
+    weft_private_stacks_force_mprotect(1, 0);
+    void *good = run_in_thread(create_some, &maps);
+    weft_private_stacks_force_mprotect(0, 0);
+    assert_ptr_equal(good, V(100));
+}
+
+// ---- Scale ----
+
+static void test_many_ten_times_without_growth(void **state)
+{
+    (void)state;
+    const int n = RUNNER_SANITIZED ? 500 : 50000, rounds = 10;
+    size_t first = 0, last = 0;
+    weft_coro **some = (weft_coro **)calloc((size_t)n, sizeof *some);
+    for (int round = 0; round < rounds; round++) {
+        for (int i = 0; i < n; i++) {
+            some[i] = weft_coro_create(echo, NULL, NULL);
+            assert_non_null(some[i]);
+        }
+        for (int i = 0; i < n; i += 7)
+            assert_ptr_equal(weft_coro_resume(some[i], V(i)), V(i));
+        for (int i = 0; i < n; i++)
+            weft_coro_destroy(some[i]);
+        last = resident_kib();
+        if (round == 1)
+            first = last;
+    }
+    free(some);
+    assert_true(last < first + first / 10 + 1024);
+    assert_true(mappings() < 150 || RUNNER_SANITIZED);
+}
+
+static void test_a_million_in_turn(void **state)
+{
+    (void)state;
+    const int n = RUNNER_SANITIZED ? 5000 : 1000000, rounds = RUNNER_SANITIZED ? 2 : 10;
+    size_t first = 0;
+    for (int round = 0; round < rounds; round++) {
+        for (int i = 0; i < n / 10; i++) {
+            weft_coro *some[10];
+            for (int k = 0; k < 10; k++)
+                some[k] = weft_coro_create(echo, NULL, NULL);
+            for (int k = 0; k < 10; k++)
+                weft_coro_destroy(some[k]);
+        }
+        if (round == 0)
+            first = resident_kib();
+    }
+    assert_true(resident_kib() <
+                first + (RUNNER_SANITIZED ? 400 << 10 : 1024)); // ASan's quarantine
+}
+
+static void test_trim_gives_memory_back(void **state)
+{
+    (void)state;
+    weft_coro *some[900];
+    for (int i = 0; i < 900; i++) {
+        some[i] = weft_coro_create(use, NULL, NULL);
+        weft_coro_resume(some[i], V(16)); // some 20 KiB deep
+    }
+    for (int i = 0; i < 900; i++)
+        weft_coro_destroy(some[i]);
+    size_t before = resident_kib();
+    errno = 6;
+    weft_coro_trim();
+    assert_int_equal(errno, 6);
+    assert_true(resident_kib() + 900 * 16 < before);
+    // Trimmed stacks still have their guards and work.
+    weft_coro *co = weft_coro_create(echo, NULL, NULL);
+    assert_int_equal(guarded(co), 1);
+    assert_ptr_equal(weft_coro_resume(co, V(3)), V(3));
+    weft_coro_destroy(co);
+}
+
+// ---- Overflow, in a child process ----
+
+static void *overflow(void *arg, void *v)
+{
+    volatile char page[512];
+    page[0] = (char)(intptr_t)v;
+    if (v == arg)
+        return v;
+    void *r = overflow(arg, V((intptr_t)v + 1));
+    return V((intptr_t)r + page[0]);
+}
+
+static void *overflow_in_one_leap(void *arg, void *v)
+{
+    volatile char large[300000];
+    for (size_t i = 0; i < sizeof large; i += 100)
+        large[i] = (char)(intptr_t)v;
+    return V((intptr_t)arg + large[100]);
+}
+
+typedef void *(*body)(void *, void *);
+
+static void own_handler(int sig, siginfo_t *info, void *context)
+{
+    static const char text[] = "own handler\n";
+    (void)sig, (void)info, (void)context;
+    ssize_t n = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)n;
+    _exit(42);
+}
+
+static void *poke(void *arg, void *v)
+{
+    *(volatile int *)arg = (int)(intptr_t)v;
+    return v;
+}
+
+// Runs fn in a coroutine of a child that reports overflows; its standard error in `text`.
+static int child(body fn, void *arg, const char *name, int own, char text[512])
+{
+    int p[2], status = 0;
+    assert_int_equal(pipe(p), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(p[1], STDERR_FILENO);
+        weft_coro_options opts = {};
+        opts.name = name;
+        opts.stack_size = SIZE;
+        struct sigaction sa = {};
+        sa.sa_sigaction = own_handler;
+        sa.sa_flags = SA_SIGINFO;
+        if (own)
+            sigaction(SIGSEGV, &sa, NULL);
+        else
+            signal(SIGSEGV, SIG_DFL);
+        if (weft_coro_report_overflow() != 0 || weft_coro_report_overflow() != 0)
+            _exit(1);
+        weft_coro_resume(weft_coro_create(fn, arg, &opts), NULL);
+        _exit(0);
+    }
+    close(p[1]);
+    size_t n = 0;
+    for (ssize_t got; (got = read(p[0], text + n, 511 - n)) > 0;)
+        n += (size_t)got;
+    text[n] = 0;
+    close(p[0]);
+    waitpid(pid, &status, 0);
+    return status;
+}
+
+static void test_overflow_is_reported(void **state)
+{
+    (void)state;
+    char text[512];
+    int status = child(overflow, V(-1), "deep", 0, text);
+    assert_string_equal(text, "weft: stack overflow in coroutine \"deep\" (64 KiB stack)\n");
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSEGV);
+    status = child(overflow, V(-1), NULL, 0, text);
+    assert_string_equal(text, "weft: stack overflow in coroutine \"(unnamed)\" (64 KiB stack)\n");
+    assert_true(WIFSIGNALED(status));
+}
+
+// Built with -fstack-clash-protection a large frame can't jump the guard.
+static void test_overflow_by_a_large_frame(void **state)
+{
+    (void)state;
+    char text[512];
+    int status = child(overflow_in_one_leap, NULL, "leap", 0, text);
+    assert_string_equal(text, "weft: stack overflow in coroutine \"leap\" (64 KiB stack)\n");
+    assert_int_equal(WTERMSIG(status), SIGSEGV);
+}
+
+static void test_other_faults_go_to_the_programs_own_handler(void **state)
+{
+    (void)state;
+    char text[512];
+    int status = child(poke, V(4096), "wild", 1, text);
+    assert_string_equal(text, "own handler\n");
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 42);
+    status = child(poke, V(4096), "wild", 0, text);
+    assert_string_equal(text, "");
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSEGV);
+    // An overflow is ours, whoever else has a handler.
+    status = child(overflow, V(-1), "deep", 1, text);
+    assert_string_equal(text, "weft: stack overflow in coroutine \"deep\" (64 KiB stack)\n");
+    assert_int_equal(WTERMSIG(status), SIGSEGV);
+}
+
+static void *send_oneself(void *arg, void *v)
+{
+    (void)arg;
+    raise(SIGSEGV); // sent, not caused
+    return v;
+}
+
+static void test_a_sent_sigsegv_still_kills(void **state)
+{
+    (void)state;
+    char text[512];
+    int status = child(send_oneself, NULL, NULL, 0, text);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSEGV);
+}
+
+static void *report_in_thread(void *arg)
+{
+    stack_t s;
+    (void)arg;
+    if (weft_coro_report_overflow() != 0 || sigaltstack(NULL, &s) != 0)
+        return V(0);
+    return V(!(s.ss_flags & SS_DISABLE));
+}
+
+static void test_report_gives_the_thread_a_signal_stack(void **state)
+{
+    (void)state;
+    struct sigaction segv, bus;
+    sigaction(SIGSEGV, NULL, &segv);
+    sigaction(SIGBUS, NULL, &bus);
+    assert_ptr_equal(run_in_thread(report_in_thread, NULL), V(1));
+    sigaction(SIGSEGV, &segv, NULL);
+    sigaction(SIGBUS, &bus, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_callers_stack_is_used),
+        TEST(test_stack_size_is_what_was_asked),
+        TEST(test_a_stack_is_reused_last_in_first_out),
+        TEST(test_each_stack_is_guarded),
+        TEST(test_each_stack_is_guarded_by_mprotect),
+        TEST(test_locked_memory_falls_back_to_mprotect),
+        TEST(test_limit_of_mappings_is_enomem),
+        TEST(test_many_ten_times_without_growth),
+        TEST(test_a_million_in_turn),
+        TEST(test_trim_gives_memory_back),
+        TEST(test_overflow_is_reported),
+        TEST(test_overflow_by_a_large_frame),
+        TEST(test_other_faults_go_to_the_programs_own_handler),
+        TEST(test_a_sent_sigsegv_still_kills),
+        TEST(test_report_gives_the_thread_a_signal_stack),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
