@@ -101,6 +101,10 @@ $B/test/%:
 	@mkdir -p $(@D)
 	$Q$(LINK) -o $@ $^ -lcmocka $(LDLIBS)
 
+# The one test that throws: coroutines keep C++ exceptions apart.
+$B/obj/test/coro/kept.o: LANGUAGE += -fexceptions
+$B/test/coro/kept: LDLIBS += -lstdc++ -lm
+
 .SECONDARY:
 -include $(shell find $B/obj -name '*.d' 2>/dev/null)
 

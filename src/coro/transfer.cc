@@ -39,6 +39,8 @@ WEAK void *__cxa_get_globals(void) noexcept;
 WEAK void __sanitizer_start_switch_fiber(void **fake_stack, const void *bottom, size_t size);
 WEAK void __sanitizer_finish_switch_fiber(void *fake_stack, const void **bottom, size_t *size);
 WEAK void __asan_unpoison_memory_region(void const volatile *address, size_t size);
+WEAK void __lsan_register_root_region(const void *address, size_t size);
+WEAK void __lsan_unregister_root_region(const void *address, size_t size);
 WEAK void *__tsan_get_current_fiber(void);
 WEAK void *__tsan_create_fiber(unsigned flags);
 WEAK void __tsan_destroy_fiber(void *fiber);
@@ -306,6 +308,8 @@ static void stack_bounds(weft_coro *co)
     if (co != &co->thread->main) {
         m->bottom = co->stack.low + co->stack.guard;
         m->size = co->stack.size - co->stack.guard;
+        if (__lsan_register_root_region != nullptr) // what a suspended one holds is no leak
+            __lsan_register_root_region(m->bottom, m->size);
     } else if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
         pthread_attr_getstack(&attributes, &low, &m->size);
         pthread_attr_destroy(&attributes);
@@ -356,6 +360,8 @@ void weft_private_machine_destroy(weft_coro *co)
                                       co->stack.size - co->stack.guard);
     if (m == nullptr)
         return;
+    if (__lsan_unregister_root_region != nullptr && m->bottom != nullptr && co != &co->thread->main)
+        __lsan_unregister_root_region(m->bottom, m->size);
     if (m->fiber != nullptr && co != &co->thread->main)
         __tsan_destroy_fiber(m->fiber);
 #ifdef HAVE_VALGRIND
