@@ -90,6 +90,7 @@ $B/bin/%:
 	@mkdir -p $(@D)
 	$Q$(LINK) -o $@ $^ $(LDLIBS)
 
+CMOCKA := -lcmocka
 library_of = $(filter $(libs),$(firstword $(subst /, ,$1)))
 define test_rule
 $B/test/$1: $B/obj/test/$1.o $(call archive,$(call library_of,$1) $($(call library_of,$1).needs))
@@ -99,7 +100,7 @@ $(foreach t,$(tests),$(eval $(call test_rule,$t)))
 $B/test/%:
 	$(call say,LINK)
 	@mkdir -p $(@D)
-	$Q$(LINK) -o $@ $^ -lcmocka $(LDLIBS)
+	$Q$(LINK) -o $@ $^ $(CMOCKA) $(LDLIBS)
 
 # The one test that throws: coroutines keep C++ exceptions apart.
 $B/obj/test/coro/kept.o: LANGUAGE += -fexceptions
@@ -114,6 +115,13 @@ check: $(tests:%=run/%) check-installed check-examples ## run every test (SAN=ad
 	@echo "check: all tests passed"
 
 unit: $(tests:%=run/%) ## run the unit tests alone
+
+# The coroutine tests on another processor: a cross compiler, qemu and a small stand-in for cmocka.
+check-aarch64: ## run the coroutine tests for aarch64 under qemu-user
+	$Q$(MAKE) --no-print-directory unit CMOCKA= CPPFLAGS=-Itest/aarch64 libs=coro \
+	  tests='$(filter-out coro/tools,$(filter coro/%,$(tests)))' \
+	  CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ AR=aarch64-linux-gnu-ar \
+	  RUN='qemu-aarch64 -L /usr/aarch64-linux-gnu'
 
 # The demos' tests run the demos.
 run/demo/%: all
@@ -177,7 +185,7 @@ clean: ## remove build/
 	rm -rf build
 
 help: ## list the targets and variables
-	@awk -F ': .*## |:.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ': .*## |:.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 	@printf '%s\n' '' \
 	  '  CC, CXX      the compilers (a C driver links; only CXX compiles)' \
 	  '  SAN          a sanitizer build in a folder of its own: address,undefined or thread' \
@@ -185,4 +193,4 @@ help: ## list the targets and variables
 	  '  PREFIX       where install goes (/usr/local);  DESTDIR: a staging folder before it' \
 	  '  WERROR=1     warnings are errors;  V=1: print the commands'
 
-.PHONY: all demo check unit check-installed check-examples lint torture fuzz bench deps bench-deps install uninstall clean help
+.PHONY: all demo check unit check-installed check-examples check-aarch64 lint torture fuzz bench deps bench-deps install uninstall clean help

@@ -27,6 +27,9 @@
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
 #define PIDFD_OF_SELF (-10001) // PIDFD_SELF_THREAD_GROUP, Linux 6.14
 
 #define LARGEST_CHUNK ((size_t)4 << 30)
@@ -59,15 +62,15 @@ struct weft_private_stacks {
     stack_class classes[CLASSES];
 };
 
-static int mprotect_forced;
-static int guards_lacking;       // the kernel has no MADV_GUARD_INSTALL
+static int forced;               // WEFT_GUARD_*
+static int guards_lacking;       // the kernel takes MADV_GUARD_INSTALL and does nothing
 static int vector_lacking;       // ... or not for many ranges in one call
 static size_t guards_mprotected; // in the process
 static size_t mappings_allowed;  // vm.max_map_count; 0: not read yet
 
-void weft_private_stacks_force_mprotect(int on, size_t allowed)
+void weft_private_stacks_force(int how, size_t allowed)
 {
-    mprotect_forced = on;
+    forced = how;
     mappings_allowed = allowed;
 }
 
@@ -87,7 +90,8 @@ static size_t read_max_map_count(void)
 }
 
 // Each guard splits a mapping in two.  Relaxed: the count only has to be right in the end.
-static int guard_by_mprotect(weft_private_stacks *s, chunk *c, char *low, size_t stride, size_t n)
+static size_t guard_by_mprotect(weft_private_stacks *s, chunk *c, char *low, size_t stride,
+                                size_t n)
 {
     if (__atomic_load_n(&mappings_allowed, __ATOMIC_RELAXED) == 0)
         __atomic_store_n(&mappings_allowed, read_max_map_count(), __ATOMIC_RELAXED);
@@ -104,10 +108,10 @@ static int guard_by_mprotect(weft_private_stacks *s, chunk *c, char *low, size_t
             s->trouble = s->text;
             __atomic_sub_fetch(&guards_mprotected, 1, __ATOMIC_RELAXED);
             c->mprotected--;
-            return (int)i;
+            return i;
         }
     }
-    return (int)n;
+    return n;
 }
 
 static int guard_by_vector(weft_private_stacks *s, char *low, size_t stride, size_t n)
@@ -121,20 +125,47 @@ static int guard_by_vector(weft_private_stacks *s, char *low, size_t stride, siz
     return done == (long)(n * s->page);
 }
 
-// Guards n stacks from `low` on; returns how many it could.
-static size_t guard(weft_private_stacks *s, chunk *c, char *low, size_t stride, size_t n)
+static size_t guard_by_mark(weft_private_stacks *s, char *low, size_t stride, size_t n)
 {
-    if (mprotect_forced || __atomic_load_n(&guards_lacking, __ATOMIC_RELAXED))
-        return (size_t)guard_by_mprotect(s, c, low, stride, n);
-    if (n > 1 && !__atomic_load_n(&vector_lacking, __ATOMIC_RELAXED)) {
+    if (n > 1 && forced == WEFT_GUARD_BEST && !__atomic_load_n(&vector_lacking, __ATOMIC_RELAXED)) {
         if (guard_by_vector(s, low, stride, n))
             return n;
         __atomic_store_n(&vector_lacking, 1, __ATOMIC_RELAXED);
     }
     for (size_t i = 0; i < n; i++)
         if (madvise(low + i * stride, s->page, MADV_GUARD_INSTALL) != 0)
-            return i + (size_t)guard_by_mprotect(s, c, low + i * stride, stride, n - i);
+            return i;
     return n;
+}
+
+// Advice may be taken and ignored (qemu's emulation does): the first guard of the process is tried.
+static int marks_work(weft_private_stacks *s, char *low)
+{
+    static int seen; // 1: they do
+    if (__atomic_load_n(&seen, __ATOMIC_RELAXED))
+        return 1;
+    if (madvise(low, s->page, MADV_POPULATE_READ) == 0)
+        return 0;
+    __atomic_store_n(&seen, 1, __ATOMIC_RELAXED);
+    return 1;
+}
+
+// Guards n stacks from `low` on; returns how many it could.  Leaves errno alone.
+static size_t guard(weft_private_stacks *s, chunk *c, char *low, size_t stride, size_t n)
+{
+    int saved = errno;
+    size_t done = 0;
+    if (forced != WEFT_GUARD_MPROTECT && !__atomic_load_n(&guards_lacking, __ATOMIC_RELAXED)) {
+        done = guard_by_mark(s, low, stride, n);
+        if (done > 0 && !marks_work(s, low)) {
+            __atomic_store_n(&guards_lacking, 1, __ATOMIC_RELAXED);
+            done = 0;
+        }
+    }
+    if (done < n)
+        done += guard_by_mprotect(s, c, low + done * stride, stride, n - done);
+    errno = saved;
+    return done;
 }
 
 // ---- Chunks ----

@@ -37,9 +37,10 @@ void weft_private_stacks_trim(weft_private_stacks *s);
 // Why the last take failed: text for the dump, NULL if none did.
 const char *weft_private_stacks_trouble(const weft_private_stacks *s);
 
-// For tests: 1 forces mprotect, 0 goes back to what the kernel can.  `allowed` stands in for
-// vm.max_map_count; 0: the real one.
-void weft_private_stacks_force_mprotect(int on, size_t allowed);
+// For tests: how guards are made from now on.  `allowed` stands in for vm.max_map_count; 0: the
+// real one.
+enum { WEFT_GUARD_BEST, WEFT_GUARD_ONE_BY_ONE, WEFT_GUARD_MPROTECT };
+void weft_private_stacks_force(int how, size_t allowed);
 
 #ifdef __cplusplus
 }

@@ -165,13 +165,23 @@ static void test_each_stack_is_guarded(void **state)
     assert_ptr_equal(run_in_thread(create_some, &maps), V(100));
 }
 
+static void test_each_stack_is_guarded_one_by_one(void **state)
+{
+    (void)state;
+    size_t maps = 0;
+    weft_private_stacks_force(WEFT_GUARD_ONE_BY_ONE, 0);
+    void *good = run_in_thread(create_some, &maps);
+    weft_private_stacks_force(WEFT_GUARD_BEST, 0);
+    assert_ptr_equal(good, V(100));
+}
+
 static void test_each_stack_is_guarded_by_mprotect(void **state)
 {
     (void)state;
     size_t maps = 0, before = mappings();
-    weft_private_stacks_force_mprotect(1, 0);
+    weft_private_stacks_force(WEFT_GUARD_MPROTECT, 0);
     void *good = run_in_thread(create_some, &maps);
-    weft_private_stacks_force_mprotect(0, 0);
+    weft_private_stacks_force(WEFT_GUARD_BEST, 0);
     assert_ptr_equal(good, V(100));
     assert_true(maps >= before + 150); // two a stack, neighbours share
 }
@@ -226,9 +236,9 @@ static void test_limit_of_mappings_is_enomem(void **state)
     fclose(f);
     if (RUNNER_SANITIZED || allowed > 150000) // TSan has 8,128 fibers
         allowed = 12000;
-    weft_private_stacks_force_mprotect(1, allowed);
+    weft_private_stacks_force(WEFT_GUARD_MPROTECT, allowed);
     run_in_thread(create_to_the_limit, &l);
-    weft_private_stacks_force_mprotect(0, 0);
+    weft_private_stacks_force(WEFT_GUARD_BEST, 0);
     assert_int_equal(l.error, ENOMEM);
     assert_true((size_t)l.created < allowed / 2);
     assert_true((size_t)l.created >= (allowed - 4096) / 2 - 100);
@@ -237,18 +247,29 @@ static void test_limit_of_mappings_is_enomem(void **state)
     free(l.dump);
     // The thread's end gave them all back.
     size_t maps = 0;
-    weft_private_stacks_force_mprotect(1, 0);
+    weft_private_stacks_force(WEFT_GUARD_MPROTECT, 0);
     void *good = run_in_thread(create_some, &maps);
-    weft_private_stacks_force_mprotect(0, 0);
+    weft_private_stacks_force(WEFT_GUARD_BEST, 0);
     assert_ptr_equal(good, V(100));
 }
 
 // ---- Scale ----
 
-static void test_many_ten_times_without_growth(void **state)
+// MADV_GUARD_INSTALL, Linux 6.13: many stacks in few mappings.  (qemu takes all advice.)
+static int kernel_marks_guards(void)
+{
+    void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    int marks = madvise(p, 4096, 102) == 0 && read(fd, p, 1) == -1;
+    close(fd);
+    munmap(p, 4096);
+    return marks;
+}
+
+static void test_many_again_and_again_without_growth(void **state)
 {
     (void)state;
-    const int n = RUNNER_SANITIZED ? 500 : 50000, rounds = 10;
+    const int n = RUNNER_SANITIZED ? 500 : 20000, rounds = RUNNER_SANITIZED ? 10 : 20;
     size_t first = 0, last = 0;
     weft_coro **some = (weft_coro **)calloc((size_t)n, sizeof *some);
     for (int round = 0; round < rounds; round++) {
@@ -266,7 +287,8 @@ static void test_many_ten_times_without_growth(void **state)
     }
     free(some);
     assert_true(last < first + first / 10 + 1024);
-    assert_true(mappings() < 150 || RUNNER_SANITIZED);
+    if (kernel_marks_guards() && !RUNNER_SANITIZED)
+        assert_true(mappings() < 150);
 }
 
 static void test_a_million_in_turn(void **state)
@@ -376,6 +398,8 @@ static int child(body fn, void *arg, const char *name, int own, char text[512])
     for (ssize_t got; (got = read(p[0], text + n, 511 - n)) > 0;)
         n += (size_t)got;
     text[n] = 0;
+    if (strstr(text, "qemu: ") != NULL) // an emulator has its own words on the end
+        *strstr(text, "qemu: ") = 0;
     close(p[0]);
     waitpid(pid, &status, 0);
     return status;
@@ -465,10 +489,11 @@ int main(void)
         TEST(test_stack_size_is_what_was_asked),
         TEST(test_a_stack_is_reused_last_in_first_out),
         TEST(test_each_stack_is_guarded),
+        TEST(test_each_stack_is_guarded_one_by_one),
         TEST(test_each_stack_is_guarded_by_mprotect),
         TEST(test_locked_memory_falls_back_to_mprotect),
         TEST(test_limit_of_mappings_is_enomem),
-        TEST(test_many_ten_times_without_growth),
+        TEST(test_many_again_and_again_without_growth),
         TEST(test_a_million_in_turn),
         TEST(test_trim_gives_memory_back),
         TEST(test_overflow_is_reported),
