@@ -46,9 +46,10 @@ typedef struct weft_coro weft_coro;
 /* All zero is the default. */
 typedef struct weft_coro_options {
     const char *name;  /* for the dump and the overflow report; copied, up to 31 bytes */
-    size_t stack_size; /* bytes, guard page and the coroutine's record included; 0: 64 KiB
-                          (256 KiB under a sanitizer); else at least 16 KiB, and rounded up
-                          to a power of two unless `stack` is given */
+    size_t stack_size; /* bytes, guard and the coroutine's record included; at least 16 KiB; a
+                          guarded one is rounded up to a power of two.  0: 64 KiB (128 KiB on
+                          aarch64, where the guard takes 64 KiB; four times that under a
+                          sanitizer) */
     void *stack;       /* the caller's memory to run on, stack_size bytes, which must outlive
                           the coroutine; it has no guard.  NULL: a guarded stack */
     bool keep_fp;      /* own floating-point control words (rounding, exception masks) */

@@ -76,6 +76,20 @@ void weft_private_stacks_force(int how, size_t allowed)
 
 // ---- Guards ----
 
+// With -fstack-clash-protection no frame jumps a guard of one page; but on aarch64 compilers
+// count on 64 KiB.  There a stack too small for that has a page and goes without the promise.
+static size_t guard_size(const weft_private_stacks *s, size_t stride)
+{
+#ifdef __aarch64__
+    const size_t large = (size_t)64 << 10;
+    if (stride >= 2 * large && s->page < large)
+        return large;
+#else
+    (void)stride;
+#endif
+    return s->page;
+}
+
 static size_t read_max_map_count(void)
 {
     size_t count = 65530;
@@ -100,7 +114,8 @@ static size_t guard_by_mprotect(weft_private_stacks *s, chunk *c, char *low, siz
     for (size_t i = 0; i < n; i++) {
         size_t guards = __atomic_add_fetch(&guards_mprotected, 1, __ATOMIC_RELAXED);
         c->mprotected++;
-        if (2 * guards + spare > allowed || mprotect(low + i * stride, s->page, PROT_NONE) != 0) {
+        if (2 * guards + spare > allowed ||
+            mprotect(low + i * stride, guard_size(s, stride), PROT_NONE) != 0) {
             snprintf(s->text, sizeof s->text,
                      "no more guarded stacks: %zu guards take two mappings each, and "
                      "vm.max_map_count is %zu (raise it with sysctl)",
@@ -119,10 +134,10 @@ static int guard_by_vector(weft_private_stacks *s, char *low, size_t stride, siz
     struct iovec ranges[LAST_BATCH];
     for (size_t i = 0; i < n; i++) {
         ranges[i].iov_base = low + i * stride;
-        ranges[i].iov_len = s->page;
+        ranges[i].iov_len = guard_size(s, stride);
     }
     long done = syscall(SYS_process_madvise, PIDFD_OF_SELF, ranges, n, MADV_GUARD_INSTALL, 0);
-    return done == (long)(n * s->page);
+    return done == (long)(n * guard_size(s, stride));
 }
 
 static size_t guard_by_mark(weft_private_stacks *s, char *low, size_t stride, size_t n)
@@ -133,7 +148,7 @@ static size_t guard_by_mark(weft_private_stacks *s, char *low, size_t stride, si
         __atomic_store_n(&vector_lacking, 1, __ATOMIC_RELAXED);
     }
     for (size_t i = 0; i < n; i++)
-        if (madvise(low + i * stride, s->page, MADV_GUARD_INSTALL) != 0)
+        if (madvise(low + i * stride, guard_size(s, stride), MADV_GUARD_INSTALL) != 0)
             return i;
     return n;
 }
@@ -279,7 +294,7 @@ static int class_of(size_t size)
 
 int weft_private_stack_take(weft_private_stacks *s, size_t size, weft_private_stack *stack)
 {
-    int number = class_of(size);
+    int number = class_of(size < 4 * s->page ? 4 * s->page : size);
     if (number >= CLASSES)
         return weft_fail(ENOMEM);
     stack_class *k = &s->classes[number];
@@ -288,7 +303,7 @@ int weft_private_stack_take(weft_private_stacks *s, size_t size, weft_private_st
         return -1;
     stack->low = k->free[--k->n];
     stack->size = stride;
-    stack->guard = s->page;
+    stack->guard = guard_size(s, stride);
     if (k->cold > k->n)
         k->cold = k->n;
     return 0;
@@ -296,8 +311,9 @@ int weft_private_stack_take(weft_private_stacks *s, size_t size, weft_private_st
 
 static void chill(weft_private_stacks *s, stack_class *k, size_t stride, size_t upto)
 {
+    size_t skip = guard_size(s, stride);
     for (; k->cold < upto; k->cold++)
-        madvise(k->free[k->cold] + s->page, stride - s->page, MADV_DONTNEED);
+        madvise(k->free[k->cold] + skip, stride - skip, MADV_DONTNEED);
 }
 
 void weft_private_stack_give(weft_private_stacks *s, const weft_private_stack *stack)

@@ -8,7 +8,11 @@
 extern "C" {
 #endif
 
+#ifdef __aarch64__
+#define WEFT_STACK_DEFAULT ((size_t)128 << 10)
+#else
 #define WEFT_STACK_DEFAULT ((size_t)64 << 10)
+#endif
 #define WEFT_STACK_LEAST ((size_t)16 << 10)
 
 typedef struct weft_private_stack {
