@@ -23,6 +23,8 @@ struct weft_private_deferred {
     void *arg;
 };
 
+static const size_t SPARES = 64; // records kept for the next plain coroutines
+
 static void *fail(int error)
 {
     errno = error;
@@ -79,6 +81,8 @@ static int thread_start(weft_private_coro_thread *t)
     if (thread_key_error != 0)
         return weft_fail(ENOMEM);
     t->watched = 0;
+    t->spare = nullptr;
+    t->spares = 0;
     weft_private_transfer_setup(t);
     memset(&t->main, 0, sizeof t->main);
     t->main.thread = t;
@@ -100,12 +104,10 @@ static int thread_start(weft_private_coro_thread *t)
     return 0;
 }
 
-weft_private_coro_thread *weft_private_coro_enter(void)
+weft_private_coro_thread *weft_private_coro_start(void)
 {
     weft_private_coro_thread *t = &weft_private_coro;
-    if (weft_private_likely(t->ready) || thread_start(t) == 0)
-        return t;
-    return nullptr;
+    return thread_start(t) == 0 ? t : nullptr;
 }
 
 // 0 when user calls may name `co`: one of this thread and no scheduler's own.  Else an errno.
@@ -164,6 +166,18 @@ int weft_private_coro_is_ancestor(const weft_coro *co, const weft_coro *of)
     return 0;
 }
 
+const weft_coro *weft_private_coro_next(const weft_coro *co, int *depth)
+{
+    if (co->children != nullptr) {
+        ++*depth;
+        return co->children;
+    }
+    for (; co->parent != nullptr; co = co->parent, --*depth)
+        if (co->younger != co->parent->children)
+            return co->younger;
+    return nullptr;
+}
+
 weft_coro *weft_private_coro_living(weft_coro *co)
 {
     while (co->special & WEFT_SPECIAL_DEAD)
@@ -175,8 +189,6 @@ weft_coro *weft_private_coro_living(weft_coro *co)
 
 static void run_deferred(weft_coro *co)
 {
-    if (co->deferred == nullptr)
-        return;
     if (!(co->special & WEFT_SPECIAL_CANCELLED)) {
         co->special |= WEFT_SPECIAL_CANCELLED; // nothing there may suspend
         co->error = ECANCELED;
@@ -193,27 +205,55 @@ static void run_deferred(weft_coro *co)
 
 void weft_private_coro_begin(weft_coro *co, void *first)
 {
-    weft_private_coro_arrive(co);
+    if (co->special & WEFT_SPECIAL_WATCHED)
+        weft_private_coro_arrive(co);
     co->started = 1;
-    void *result = WEFT_FAILED;
-    int error = ECANCELED;
-    if (!co->dropping) {
-        result = co->fn(co->arg, first);
-        error = errno;
-    }
-    run_deferred(co);
-    co->special |= WEFT_SPECIAL_DEAD;
-    co->special &= ~(uint32_t)WEFT_SPECIAL_PENDING;
+    void *result = co->dropping ? WEFT_FAILED : co->fn(co->arg, first);
+    int error = result == WEFT_FAILED ? errno : 0;
+    if (co->deferred != nullptr)
+        run_deferred(co);
+    co->special = (co->special | WEFT_SPECIAL_DEAD) & ~(uint32_t)WEFT_SPECIAL_PENDING;
     co->value = result;
     weft_coro *to =
         co->on_end != nullptr ? co->on_end(co, &result) : weft_private_coro_living(co->parent);
     co->error = error;
     if (result == WEFT_FAILED)
         errno = error;
+    weft_private_coro_thread *t = &weft_private_coro;
+    t->last_ended = co;
+#if WEFT_PRIVATE_SWAP
+    if (weft_private_likely(
+            ((co->special ^ WEFT_SPECIAL_DEAD) | to->special | weft_private_in_flight(t)) == 0)) {
+        t->current = to;
+        weft_private_swap(&co->sp, to->sp, result);
+    }
+#endif
     weft_private_leave(co, to, result);
 }
 
 // ---- Creating ----
+
+static inline void prepare(weft_coro *co, char *top)
+{
+#if WEFT_PRIVATE_SWAP
+    if (weft_private_likely(!(co->special & WEFT_SPECIAL_UCONTEXT))) {
+        // The swap's frame: the record in the register that the entry takes it from, and the
+        // entry.  What the other registers start with is all the same.
+#if defined(__x86_64__)
+        void **frame = (void **)(void *)top - 7;
+        frame[4] = co; // rbx
+        frame[6] = (void *)weft_private_coro_entry;
+#else
+        void **frame = (void **)(void *)top - 20;
+        frame[1] = (void *)weft_private_coro_entry; // x30
+        frame[2] = co;                              // x19
+#endif
+        co->sp = frame;
+        return;
+    }
+#endif
+    weft_private_prepare_ucontext(co, top);
+}
 
 static int take_stack(weft_private_coro_thread *t, const weft_coro_options *opts,
                       weft_private_stack *stack)
@@ -239,50 +279,103 @@ static int take_stack(weft_private_coro_thread *t, const weft_coro_options *opts
 // over one of every four.
 static char *place_record(const weft_private_stack *stack)
 {
-    size_t colour = ((uintptr_t)stack->low / stack->size) % 16 * 64;
+    size_t colour = (((uintptr_t)stack->low >> 16) ^ ((uintptr_t)stack->low >> 14)) % 16 * 64;
     uintptr_t top = (uintptr_t)stack->low + stack->size - colour - sizeof(weft_coro);
     return (char *)(top & ~(uintptr_t)63);
 }
 
-static void set_options(weft_coro *co, const weft_coro_options *opts)
+static void set_name(weft_coro *co, const char *name)
 {
     co->name[0] = 0;
-    if (opts == nullptr)
+    if (name == nullptr)
         return;
-    co->lent = opts->stack != nullptr;
-    if (opts->keep_fp)
+    strncpy(co->name, name, sizeof co->name - 1);
+    co->name[sizeof co->name - 1] = 0;
+}
+
+// What every life starts with; stack, thread and extra stay from one life to the next.
+static inline void set_birth(weft_coro *co, void *(*fn)(void *, void *), void *arg)
+{
+    co->owned = 0;
+    co->value = nullptr;
+    co->fn = fn;
+    co->arg = arg;
+    co->error = 0;
+    co->started = 0;
+    co->dropping = 0;
+    co->children = nullptr;
+    co->deferred = nullptr;
+    co->on_end = nullptr;
+    co->on_orphan = nullptr;
+    co->data = nullptr;
+    co->waits_for = nullptr;
+    co->waits_on = nullptr;
+}
+
+// A plain one is on the default stack and keeps nothing of its own.
+static int is_plain(const weft_private_coro_thread *t, const weft_coro_options *opts)
+{
+    if (t->watched | t->valgrind)
+        return 0;
+    return opts == nullptr ||
+           (opts->stack_size == 0 && opts->stack == nullptr && !opts->keep_fp && !opts->keep_mask);
+}
+
+static weft_coro *create_on_a_stack(weft_private_coro_thread *t, const weft_coro_options *opts,
+                                    size_t extra)
+{
+    weft_private_stack stack;
+    if (take_stack(t, opts, &stack) != 0)
+        return nullptr;
+    weft_coro *co = (weft_coro *)(void *)place_record(&stack);
+    memset(co, 0, offsetof(weft_coro, name));
+    co->thread = t;
+    co->stack = stack;
+    co->extra = extra;
+    if (opts != nullptr && opts->keep_fp)
         co->keep |= WEFT_SPECIAL_FP;
-    if (opts->keep_mask)
+    if (opts != nullptr && opts->keep_mask)
         co->keep |= WEFT_SPECIAL_MASK;
-    if (opts->name != nullptr) {
-        strncpy(co->name, opts->name, sizeof co->name - 1);
-        co->name[sizeof co->name - 1] = 0;
+    if ((t->watched | t->valgrind | co->keep) != 0 && weft_private_machine_create(co) != 0) {
+        weft_private_machine_destroy(co);
+        if (stack.guard != 0)
+            weft_private_stack_give(t->stacks, &stack);
+        errno = ENOMEM;
+        return nullptr;
     }
+    return co;
+}
+
+// A destroyed plain one, if there is one with room for as much; its record is warm.
+static inline weft_coro *take_spare(weft_private_coro_thread *t, size_t extra)
+{
+    weft_coro *co = t->spare;
+    if (co == nullptr || co->extra != extra)
+        return nullptr;
+    t->spare = co->parent;
+    t->spares--;
+    co->special = 0;
+    return co;
 }
 
 weft_coro *weft_private_coro_create(void *(*fn)(void *arg, void *first), void *arg,
                                     const weft_coro_options *opts, size_t extra)
 {
-    weft_private_stack stack;
     weft_private_coro_thread *t = weft_private_coro_enter();
-    if (t == nullptr || take_stack(t, opts, &stack) != 0)
+    if (t == nullptr)
         return nullptr;
-    weft_coro *co = (weft_coro *)(void *)place_record(&stack);
-    memset(co, 0, offsetof(weft_coro, name));
-    co->thread = t;
-    co->fn = fn;
-    co->arg = arg;
-    co->stack = stack;
-    set_options(co, opts);
+    int plain = is_plain(t, opts);
+    weft_coro *co = plain ? take_spare(t, extra) : nullptr;
+    if (co == nullptr && (co = create_on_a_stack(t, opts, extra)) == nullptr)
+        return nullptr;
+    set_birth(co, fn, arg);
+    co->life = ++t->births;
+    co->spareable = (uint8_t)plain;
+    set_name(co, opts != nullptr ? opts->name : nullptr);
     char *top = (char *)weft_private_coro_extra(co, extra);
-    memset(top, 0, extra);
-    if (weft_private_machine_create(co) != 0 || weft_private_prepare(co, top) != 0) {
-        weft_private_machine_destroy(co);
-        if (!co->lent)
-            weft_private_stack_give(t->stacks, &stack);
-        errno = ENOMEM;
-        return nullptr;
-    }
+    if (extra != 0)
+        memset(top, 0, extra);
+    prepare(co, top);
     tree_link(t->current, co);
     return co;
 }
@@ -402,6 +495,17 @@ static void die_unborn(weft_coro *co)
     co->value = WEFT_FAILED;
 }
 
+// Whether `co` is still there and has not ended.  It may have been destroyed, so it is looked for
+// in the tree before it is touched.
+static int still_lives(const weft_private_coro_thread *t, const weft_coro *co, uint64_t life)
+{
+    int depth = 0;
+    for (const weft_coro *c = &t->main; c != nullptr; c = weft_private_coro_next(c, &depth))
+        if (c == co)
+            return co->life == life && !(co->special & WEFT_SPECIAL_DEAD);
+    return 0;
+}
+
 int weft_coro_cancel(weft_coro *co, int error)
 {
     int saved = errno;
@@ -424,9 +528,11 @@ int weft_coro_cancel(weft_coro *co, int error)
     co->special |= WEFT_SPECIAL_PENDING;
     if (weft_private_coro_is_ancestor(co, t->current))
         return 0;
+    uint64_t life = co->life;
+    t->last_ended = nullptr;
     weft_private_coro_adopt(t->current, co);
     weft_private_coro_transfer(t->current, co, nullptr);
-    if (!(co->special & WEFT_SPECIAL_DEAD))
+    if (t->last_ended != co && still_lives(t, co, life))
         return weft_fail(EBUSY);
     errno = saved;
     return 0;
@@ -441,7 +547,7 @@ static void drop(weft_coro *co)
     co->special &= ~(uint32_t)WEFT_SPECIAL_PENDING;
     // Below the red zone, and below what swapcontext has of frames of its own.
     char *top = (char *)(((uintptr_t)co->sp - 512) & ~(uintptr_t)15);
-    weft_private_prepare(co, top);
+    prepare(co, top);
     weft_private_coro_adopt(self, co);
     weft_private_coro_transfer(self, co, nullptr);
 }
@@ -456,23 +562,46 @@ static void orphan_children(weft_coro *co)
     }
 }
 
-void weft_private_coro_release(weft_coro *co)
+// The last destroyed are kept with their records, the rest of them as stacks.
+static inline void bury(weft_coro *co)
+{
+    weft_private_coro_thread *t = co->thread;
+    if (co->spareable && t->spares < SPARES) {
+        co->parent = t->spare;
+        t->spare = co;
+        t->spares++;
+        return;
+    }
+    if (co->machine != nullptr)
+        weft_private_machine_destroy(co);
+    if (co->stack.guard != 0)
+        weft_private_stack_give(t->stacks, &co->stack);
+}
+
+static void drop_to_its_end(weft_coro *co)
 {
     int saved = errno;
-    weft_private_stack stack = co->stack;
-    weft_private_coro_thread *t = co->thread;
-    int lent = co->lent;
-    // Under ASan also without any: its fake stack ends with the last switch.  Again when one of
-    // them resumed a coroutine that switched back here: the rest are still to run.
-    while (co->started && !(co->special & WEFT_SPECIAL_DEAD) &&
+    // Under ASan also without any deferred: its fake stack ends with the last switch.  Again
+    // when one of them resumed a coroutine that switched back here: the rest are still to run.
+    while (!(co->special & WEFT_SPECIAL_DEAD) &&
            (co->deferred != nullptr || co->special & WEFT_SPECIAL_WATCHED))
         drop(co);
-    orphan_children(co);
-    tree_unlink(co);
-    weft_private_machine_destroy(co);
-    if (!lent)
-        weft_private_stack_give(t->stacks, &stack);
     errno = saved;
+}
+
+static inline void release(weft_coro *co)
+{
+    if (co->started && !(co->special & WEFT_SPECIAL_DEAD))
+        drop_to_its_end(co);
+    if (co->children != nullptr)
+        orphan_children(co);
+    tree_unlink(co);
+    bury(co);
+}
+
+void weft_private_coro_release(weft_coro *co)
+{
+    release(co);
 }
 
 int weft_coro_destroy(weft_coro *co)
@@ -482,9 +611,10 @@ int weft_coro_destroy(weft_coro *co)
     weft_private_coro_thread *t = &weft_private_coro;
     if (co->thread != t || co->owned)
         return weft_fail(EPERM);
-    if (co->parent == nullptr || weft_private_coro_is_ancestor(co, t->current))
+    // (One that is being dropped lost control in a deferred function: it has its destroyer.)
+    if (co->parent == nullptr || co->dropping || weft_private_coro_is_ancestor(co, t->current))
         return weft_fail(EBUSY);
-    weft_private_coro_release(co);
+    release(co);
     return 0;
 }
 
@@ -573,7 +703,13 @@ int weft_defer(void (*fn)(void *), void *arg)
 void weft_coro_trim(void)
 {
     int saved = errno;
-    if (weft_private_coro.ready)
-        weft_private_stacks_trim(weft_private_coro.stacks);
+    weft_private_coro_thread *t = &weft_private_coro;
+    if (!t->ready)
+        return;
+    for (weft_coro *co; (co = t->spare) != nullptr; t->spares--) {
+        t->spare = co->parent;
+        weft_private_stack_give(t->stacks, &co->stack);
+    }
+    weft_private_stacks_trim(t->stacks);
     errno = saved;
 }

@@ -66,11 +66,11 @@ struct weft_coro {
     void *value; // passed by the ucontext backend; the result when dead
     void *(*fn)(void *arg, void *first);
     void *arg;
-    int error;        // of the cancel, or errno of a result WEFT_FAILED
-    uint8_t started;  // it has run
-    uint8_t dropping; // being destroyed while suspended: only its deferred functions run
-    uint8_t keep;     // WEFT_SPECIAL_FP | _MASK as asked for
-    uint8_t lent;     // its stack is the caller's memory
+    int error;         // of the cancel, or errno of a result WEFT_FAILED
+    uint8_t started;   // it has run
+    uint8_t dropping;  // being destroyed while suspended: only its deferred functions run
+    uint8_t keep;      // WEFT_SPECIAL_FP | _MASK as asked for
+    uint8_t spareable; // a plain one: when it ends it is kept whole, for the next
 
     // The tree of parents.
     weft_coro *parent;
@@ -85,6 +85,8 @@ struct weft_coro {
     const void *waits_on;                                 // and the object, if there is one
 
     weft_private_stack stack;
+    size_t extra;                  // the scheduler's bytes below
+    uint64_t life;                 // tells it from others that had the same stack
     weft_private_machine *machine; // what only the slow path needs; NULL: nothing
     weft_private_exceptions exceptions;
     char name[32];
@@ -99,6 +101,10 @@ struct weft_private_coro_thread {
     uint8_t ready;
     uint8_t valgrind;
     weft_private_stacks *stacks;
+    uint64_t births;
+    weft_coro *last_ended; // only to compare with
+    weft_coro *spare;      // dead and destroyed plain ones, linked by `parent`
+    size_t spares;
     void *alternate_stack; // made by weft_coro_report_overflow
     size_t alternate_size;
     weft_coro main;
@@ -121,8 +127,11 @@ void *weft_private_transfer_slowly(weft_coro *self, weft_coro *to, void *value);
 // Leaves a coroutine for good.  `co` is current and dead.
 void weft_private_leave(weft_coro *co, weft_coro *to, void *value) __attribute__((noreturn));
 
-// Makes `co` start at `top` of its stack (16-aligned) when control comes to it.  -1: ENOMEM.
-int weft_private_prepare(weft_coro *co, char *top);
+// Makes `co` start at `top` of its stack (16-aligned) when control comes to it.
+void weft_private_prepare_ucontext(weft_coro *co, char *top);
+
+// The first instructions of a coroutine on the assembly backend.
+void weft_private_coro_entry(void);
 
 // The first function on every coroutine's stack.
 void weft_private_coro_begin(weft_coro *co, void *first) __attribute__((noreturn));
@@ -137,8 +146,8 @@ void weft_private_coro_arrive(weft_coro *co);
 int weft_private_machine_create(weft_coro *co);
 void weft_private_machine_destroy(weft_coro *co);
 
-// This thread's state, made ready; NULL: ENOMEM.
-weft_private_coro_thread *weft_private_coro_enter(void);
+// Makes this thread's state ready.  NULL: ENOMEM.
+weft_private_coro_thread *weft_private_coro_start(void);
 
 // weft_coro_create, with `extra` zeroed bytes below the record.
 weft_coro *weft_private_coro_create(void *(*fn)(void *arg, void *first), void *arg,
@@ -157,6 +166,9 @@ void weft_private_coro_adopt(weft_coro *parent, weft_coro *co);
 // 1 when `co` is `of` or one of its ancestors.
 int weft_private_coro_is_ancestor(const weft_coro *co, const weft_coro *of);
 
+// The next in the tree, elders first, children before younger siblings; NULL after the last.
+const weft_coro *weft_private_coro_next(const weft_coro *co, int *depth);
+
 // `co` or its nearest ancestor that is not dead (main never is).
 weft_coro *weft_private_coro_living(weft_coro *co);
 
@@ -172,6 +184,13 @@ void weft_private_coro_force_ucontext(int on);
 static inline uintptr_t weft_private_in_flight(const weft_private_coro_thread *t)
 {
     return (uintptr_t)t->exceptions->caught | t->exceptions->uncaught;
+}
+
+// This thread's state, ready; NULL: ENOMEM.
+static inline weft_private_coro_thread *weft_private_coro_enter(void)
+{
+    weft_private_coro_thread *t = &weft_private_coro;
+    return weft_private_likely(t->ready) ? t : weft_private_coro_start();
 }
 
 // From the running coroutine to another of the thread; returns what comes back.

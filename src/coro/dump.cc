@@ -65,26 +65,13 @@ static void print(FILE *out, const weft_coro *co, int depth)
     fputc('\n', out);
 }
 
-// The next in the tree, elders first, children before younger siblings; NULL after the last.
-static const weft_coro *next(const weft_coro *co, int *depth)
-{
-    if (co->children != nullptr) {
-        ++*depth;
-        return co->children;
-    }
-    for (; co->parent != nullptr; co = co->parent, --*depth)
-        if (co->younger != co->parent->children)
-            return co->younger;
-    return nullptr;
-}
-
 void weft_coro_dump(FILE *out)
 {
     int saved = errno, depth = 0;
     weft_private_coro_thread *t = weft_private_coro_enter();
     if (t != nullptr) {
         fprintf(out, "weft: the coroutines of thread %d\n", (int)gettid());
-        for (const weft_coro *co = &t->main; co != nullptr; co = next(co, &depth))
+        for (const weft_coro *co = &t->main; co != nullptr; co = weft_private_coro_next(co, &depth))
             print(out, co, depth);
         const char *trouble = weft_private_stacks_trouble(t->stacks);
         if (trouble != nullptr)

@@ -311,9 +311,11 @@ int weft_private_stack_take(weft_private_stacks *s, size_t size, weft_private_st
 
 static void chill(weft_private_stacks *s, stack_class *k, size_t stride, size_t upto)
 {
+    int saved = errno;
     size_t skip = guard_size(s, stride);
     for (; k->cold < upto; k->cold++)
         madvise(k->free[k->cold] + skip, stride - skip, MADV_DONTNEED);
+    errno = saved;
 }
 
 void weft_private_stack_give(weft_private_stacks *s, const weft_private_stack *stack)

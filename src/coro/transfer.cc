@@ -45,7 +45,6 @@ WEAK void *__tsan_get_current_fiber(void);
 WEAK void *__tsan_create_fiber(unsigned flags);
 WEAK void __tsan_destroy_fiber(void *fiber);
 WEAK void __tsan_switch_to_fiber(void *fiber, unsigned flags);
-void weft_private_coro_entry(void);
 }
 
 struct weft_private_machine {
@@ -251,8 +250,7 @@ ON_BOTH_STACKS void weft_private_leave(weft_coro *co, weft_coro *to, void *value
 
 void weft_private_coro_arrive(weft_coro *co)
 {
-    if (co->special & WEFT_SPECIAL_WATCHED)
-        arrived(co);
+    arrived(co);
 }
 
 static void begin_ucontext(void)
@@ -261,41 +259,16 @@ static void begin_ucontext(void)
     weft_private_coro_begin(co, co->value);
 }
 
-static int prepare_ucontext(weft_coro *co, char *top)
+void weft_private_prepare_ucontext(weft_coro *co, char *top)
 {
     ucontext_t *c = &co->machine->context;
     char *low = co->stack.low + co->stack.guard;
-    if (getcontext(c) != 0)
-        return -1;
+    getcontext(c);
     c->uc_stack.ss_sp = low;
     c->uc_stack.ss_size = (size_t)(top - low);
     c->uc_link = nullptr;
     makecontext(c, begin_ucontext, 0);
     co->sp = top;
-    return 0;
-}
-
-int weft_private_prepare(weft_coro *co, char *top)
-{
-    if (co->special & WEFT_SPECIAL_UCONTEXT)
-        return prepare_ucontext(co, top);
-#if WEFT_PRIVATE_SWAP
-    // The swap's frame: the record in the register that the entry takes it from.
-    void **frame;
-#if defined(__x86_64__)
-    frame = (void **)(void *)(top - 7 * sizeof(void *));
-    memset(frame, 0, 7 * sizeof(void *));
-    frame[4] = co; // rbx
-    frame[6] = (void *)weft_private_coro_entry;
-#else
-    frame = (void **)(void *)(top - 160);
-    memset(frame, 0, 160);
-    frame[1] = (void *)weft_private_coro_entry; // x30
-    frame[2] = co;                              // x19
-#endif
-    co->sp = frame;
-#endif
-    return 0;
 }
 
 // ---- The machine ----
@@ -354,12 +327,13 @@ int weft_private_machine_create(weft_coro *co)
 void weft_private_machine_destroy(weft_coro *co)
 {
     weft_private_machine *m = co->machine;
+    int saved = errno;
+    if (m == nullptr)
+        return;
     // The frames of one that never returned are still poisoned.
     if (__asan_unpoison_memory_region != nullptr && co->stack.low != nullptr)
         __asan_unpoison_memory_region(co->stack.low + co->stack.guard,
                                       co->stack.size - co->stack.guard);
-    if (m == nullptr)
-        return;
     if (__lsan_unregister_root_region != nullptr && m->bottom != nullptr && co != &co->thread->main)
         __lsan_unregister_root_region(m->bottom, m->size);
     if (m->fiber != nullptr && co != &co->thread->main)
@@ -370,4 +344,5 @@ void weft_private_machine_destroy(weft_coro *co)
 #endif
     free(m);
     co->machine = nullptr;
+    errno = saved;
 }

@@ -6,7 +6,11 @@
 #include <weft/coro.h>
 #include <weft/generator.h>
 
+#include <coro/coroutine.h>
+
 #include <coroutine>
+#include <cstring>
+#include <thread>
 #include <ucontext.h>
 
 #if __has_include(<boost/context/detail/fcontext.hpp>)
@@ -180,22 +184,170 @@ double cxx_next(int n)
     return s / n * 1e9;
 }
 
+// ---- A life: create, run to the end, destroy ----
+
+void *nothing(void *, void *first)
+{
+    return first;
+}
+
+double weft_life(int n)
+{
+    return bench::seconds([&] {
+               for (int i = 0; i < n; i++) {
+                   weft_coro *co = weft_coro_create(nothing, nullptr, nullptr);
+                   weft_coro_resume(co, nullptr);
+                   weft_coro_destroy(co);
+               }
+           }) /
+           n * 1e9;
+}
+
+#ifdef HAVE_BOOST
+void fc_nothing(fc::transfer_t t)
+{
+    fc::jump_fcontext(t.fctx, t.data);
+}
+
+// The pool is boost's own; neither side gives memory back between lives.
+double fcontext_life(int n)
+{
+    static boost::context::pooled_fixedsize_stack pool(65536);
+    return bench::seconds([&] {
+               for (int i = 0; i < n; i++) {
+                   boost::context::stack_context s = pool.allocate();
+                   fc::jump_fcontext(fc::make_fcontext(s.sp, s.size, fc_nothing), nullptr);
+                   pool.deallocate(s);
+               }
+           }) /
+           n * 1e9;
+}
+#endif
+
+// ---- The ucontext backend, in a thread that is forced to it ----
+
+double weft_ucontext(int n)
+{
+    double figure = 0;
+    weft_private_coro_force_ucontext(1);
+    std::thread t([&] { figure = weft_switch(nullptr, n); });
+    t.join();
+    weft_private_coro_force_ucontext(0);
+    return figure;
+}
+
+// ---- A million at once ----
+
+long from_file(const char *path, const char *line)
+{
+    char text[512];
+    long n = 0;
+    FILE *f = std::fopen(path, "re");
+    while (f != nullptr && std::fgets(text, sizeof text, f) != nullptr)
+        n += line == nullptr ? 1
+             : std::strncmp(text, line, std::strlen(line)) == 0
+                 ? std::atol(text + std::strlen(line))
+                 : 0;
+    if (f != nullptr)
+        std::fclose(f);
+    return n;
+}
+
+void figure(const char *what, double is, double most)
+{
+    std::printf("  %-44s %12.4g  bar <= %g  %s\n", what, is, most, is <= most ? "ok" : "MISSED");
+}
+
+void a_million()
+{
+    const int n = 1000000;
+    std::vector<weft_coro *> all(n);
+    long before = from_file("/proc/self/status", "VmRSS:");
+    double create = bench::seconds([&] {
+        for (int i = 0; i < n; i++)
+            if ((all[i] = weft_coro_create(echo, nullptr, nullptr)) == nullptr)
+                std::abort();
+    });
+    double run = bench::seconds([&] {
+        for (weft_coro *co : all)
+            weft_coro_resume(co, nullptr);
+    });
+    double again = bench::seconds([&] {
+        for (weft_coro *co : all)
+            weft_coro_resume(co, nullptr);
+    });
+    double kib = double(from_file("/proc/self/status", "VmRSS:") - before) / n;
+    long mappings = from_file("/proc/self/maps", nullptr);
+    double destroy = bench::seconds([&] {
+        for (weft_coro *co : all)
+            weft_coro_destroy(co);
+    });
+    std::printf("\na million guarded coroutines alive at once\n");
+    figure("to create one, us", create * 1e6 / n, 3.5);
+    std::printf("  %-44s %12.4g\n", "first resume and yield, ns", run * 1e9 / n);
+    std::printf("  %-44s %12.4g\n", "later resume and yield, ns", again * 1e9 / n);
+    std::printf("  %-44s %12.4g\n", "to destroy one, ns", destroy * 1e9 / n);
+    figure("resident, KiB each", kib, 4.3);
+    figure("memory mappings of the process", double(mappings), 99);
+}
+
+// ---- Python ----
+
+const char *const python_next = "python3 -c 'import time\n"
+                                "def count():\n"
+                                "    i = 0\n"
+                                "    while True:\n"
+                                "        yield i\n"
+                                "        i += 1\n"
+                                "g = count(); n = 300000\n"
+                                "t = time.perf_counter()\n"
+                                "for _ in range(n): next(g)\n"
+                                "print((time.perf_counter() - t) / n * 1e9)' 2>/dev/null";
+
 } // namespace
 
 int main()
 {
-    bench::Table g("a generator's next", "ns");
-    g.add("weft_generator_next", [] { return weft_next(switches / 2); });
-    g.add("C++20 co_yield", [] { return cxx_next(switches / 2); });
-    g.run(9);
-    g.at_most("weft_generator_next", "C++20 co_yield", 4.5);
-
     bench::Table t("one switch", "ns");
     t.add("weft resume/yield", [] { return weft_switch(nullptr, switches); });
     t.add("weft switch", [] { return weft_symmetric(switches); });
 #ifdef HAVE_BOOST
     t.add("boost fcontext", [] { return fcontext_switch(switches); });
+#else
+    t.missing("boost fcontext", "libboost-context-dev");
 #endif
     t.add("swapcontext", [] { return bare_swapcontext(switches / 20); });
-    t.run(9);
+    t.add("weft, ucontext backend", [] { return weft_ucontext(switches / 20); });
+    t.run(15);
+    t.figure_at_most("weft resume/yield", 4.5);
+    t.at_least("boost fcontext", "weft resume/yield", 1.3);
+    t.at_least("swapcontext", "weft resume/yield", 50);
+    t.at_most("weft, ucontext backend", "swapcontext", 1.05);
+
+    bench::Table g("a generator's next", "ns");
+    g.add("weft_generator_next", [] { return weft_next(switches / 2); });
+    g.add("C++20 co_yield", [] { return cxx_next(switches / 2); });
+    g.add("weft resume and yield", [] { return 2 * weft_switch(nullptr, switches); });
+    bool python = bench::command(python_next) > 0;
+    if (python)
+        g.add("Python generator", [] { return bench::command(python_next); });
+    else
+        g.missing("Python generator", "python3");
+    g.run(9);
+    g.at_most("weft_generator_next", "C++20 co_yield", 4.5);
+    g.at_least("Python generator", "weft resume and yield", 4);
+    // A Python next is a switch there and one back; the bar is for one of ours.
+    g.at_least("Python generator", "weft_generator_next", 3);
+
+    bench::Table l("create, run to the end, destroy", "ns");
+    l.add("weft", [] { return weft_life(300000); });
+#ifdef HAVE_BOOST
+    l.add("boost fcontext, pooled", [] { return fcontext_life(300000); });
+#else
+    l.missing("boost fcontext, pooled", "libboost-context-dev");
+#endif
+    l.run(9);
+    l.at_least("boost fcontext, pooled", "weft", 1.5);
+
+    a_million();
 }

@@ -307,6 +307,74 @@ static void test_cancel_that_is_not_finished_is_busy(void **state)
     weft_coro_destroy(b);
 }
 
+static void *cancels_a(void *arg, void *v)
+{
+    (void)arg;
+    (void)v;
+    return V(weft_coro_cancel(a, 0) == 0 ? 7 : errno);
+}
+
+// While its canceller waits it is destroyed, and its stack used for another one.
+static void test_cancel_of_one_that_is_destroyed_meanwhile(void **state)
+{
+    (void)state;
+    a = weft_coro_create(cleans_up_elsewhere, NULL, NULL);
+    b = weft_coro_create(go_to_main, NULL, NULL);
+    c = weft_coro_create(cancels_a, NULL, NULL);
+    weft_coro_resume(a, NULL);
+    assert_ptr_equal(weft_coro_resume(c, NULL), V(1)); // b handed control here
+    assert_int_equal(weft_coro_state(c), WEFT_CORO_SUSPENDED);
+    assert_int_equal(weft_coro_destroy(a), 0);
+    weft_coro *other = weft_coro_create(echo, NULL, NULL);
+    weft_coro_resume(other, V(1));
+    assert_ptr_equal(weft_coro_switch(c, NULL), V(7));
+    weft_coro_destroy(other);
+    weft_coro_destroy(b);
+    weft_coro_destroy(c);
+}
+
+static void *destroys_a(void *arg, void *v)
+{
+    (void)arg;
+    (void)v;
+    return V(weft_coro_destroy(a) == -1 ? errno : 0);
+}
+
+static void to_c(void *arg)
+{
+    (void)arg;
+    weft_coro_resume(b, NULL);
+}
+
+static void *switches_to_c(void *arg, void *v)
+{
+    (void)arg;
+    return weft_coro_switch(c, v);
+}
+
+static void *defers_to_c(void *arg, void *v)
+{
+    (void)arg;
+    weft_defer(note, S("1"));
+    weft_defer(to_c, NULL);
+    return weft_coro_yield(v);
+}
+
+// Its deferred function loses control to one that would destroy it, too.
+static void test_destroy_of_one_being_destroyed_is_busy(void **state)
+{
+    (void)state;
+    a = weft_coro_create(defers_to_c, NULL, NULL);
+    b = weft_coro_create(switches_to_c, NULL, NULL);
+    c = weft_coro_create(destroys_a, NULL, NULL);
+    weft_coro_resume(a, NULL);
+    assert_int_equal(weft_coro_destroy(a), 0);
+    assert_string_equal(trace, "1");
+    assert_ptr_equal(weft_coro_result(c), V(EBUSY));
+    weft_coro_destroy(b);
+    weft_coro_destroy(c);
+}
+
 // At each of its suspension points in turn.
 static void *many_points(void *arg, void *v)
 {
@@ -508,6 +576,8 @@ int main(void)
         FRESH(test_cancel_self_fails_the_next_yield),
         FRESH(test_cancel_an_ancestor_fails_its_pending_call),
         FRESH(test_cancel_that_is_not_finished_is_busy),
+        FRESH(test_cancel_of_one_that_is_destroyed_meanwhile),
+        FRESH(test_destroy_of_one_being_destroyed_is_busy),
         FRESH(test_cancel_at_every_suspension_point),
         FRESH(test_defer_runs_last_in_first_out),
         FRESH(test_destroy_suspended_runs_deferred_only),
