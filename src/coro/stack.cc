@@ -309,12 +309,29 @@ int weft_private_stack_take(weft_private_stacks *s, size_t size, weft_private_st
     return 0;
 }
 
-static void chill(weft_private_stacks *s, stack_class *k, size_t stride, size_t upto)
+// How many of the n entries are neighbours in memory, upwards (step > 0) or downwards.
+static size_t run_of(char *const *free, size_t n, ptrdiff_t step)
+{
+    size_t run = 1;
+    while (run < n && free[run] == free[run - 1] + step)
+        run++;
+    return run;
+}
+
+// Neighbours go in one call: a guard survives it.
+static void chill(stack_class *k, size_t stride, size_t upto)
 {
     int saved = errno;
-    size_t skip = guard_size(s, stride);
-    for (; k->cold < upto; k->cold++)
-        madvise(k->free[k->cold] + skip, stride - skip, MADV_DONTNEED);
+    while (k->cold < upto) {
+        char **first = k->free + k->cold, *low = *first;
+        size_t run = run_of(first, upto - k->cold, (ptrdiff_t)stride);
+        if (run == 1) {
+            run = run_of(first, upto - k->cold, -(ptrdiff_t)stride);
+            low = first[run - 1];
+        }
+        madvise(low, run * stride, MADV_DONTNEED);
+        k->cold += run;
+    }
     errno = saved;
 }
 
@@ -323,13 +340,13 @@ void weft_private_stack_give(weft_private_stacks *s, const weft_private_stack *s
     stack_class *k = &s->classes[class_of(stack->size)];
     k->free[k->n++] = stack->low;
     if (k->n - k->cold >= 2 * WARM)
-        chill(s, k, stack->size, k->n - WARM);
+        chill(k, stack->size, k->n - WARM);
 }
 
 void weft_private_stacks_trim(weft_private_stacks *s)
 {
     for (int i = 0; i < CLASSES; i++)
-        chill(s, &s->classes[i], WEFT_STACK_LEAST << i, s->classes[i].n);
+        chill(&s->classes[i], WEFT_STACK_LEAST << i, s->classes[i].n);
 }
 
 const char *weft_private_stacks_trouble(const weft_private_stacks *s)

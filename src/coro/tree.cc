@@ -1,0 +1,43 @@
+// tree.cc: who is whose parent (tree.h).
+#include "tree.h"
+
+void weft_private_coro_adopt(weft_coro *parent, weft_coro *co)
+{
+    if (co->parent == parent)
+        return;
+    weft_private_tree_unlink(co);
+    weft_private_tree_link(parent, co);
+}
+
+void weft_private_coro_own(weft_coro *co)
+{
+    co->owned = 1;
+    co->up = &weft_private_nobody;
+}
+
+int weft_private_coro_is_ancestor(const weft_coro *co, const weft_coro *of)
+{
+    for (; of != nullptr; of = of->parent)
+        if (of == co)
+            return 1;
+    return 0;
+}
+
+const weft_coro *weft_private_coro_next(const weft_coro *co, int *depth)
+{
+    if (co->children != nullptr) {
+        ++*depth;
+        return co->children;
+    }
+    for (; co->parent != nullptr; co = co->parent, --*depth)
+        if (co->younger != co->parent->children)
+            return co->younger;
+    return nullptr;
+}
+
+weft_coro *weft_private_coro_living(weft_coro *co)
+{
+    while (co->special & WEFT_SPECIAL_DEAD)
+        co = co->parent;
+    return co;
+}

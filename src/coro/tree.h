@@ -1,0 +1,67 @@
+// tree.h: all coroutines of a thread form one tree, by parent.
+//
+// The main coroutine is its root, and siblings form a ring, the eldest first.  The tree is
+// also the list of all, which the dump and the thread's end go through.
+#ifndef WEFT_CORO_TREE_H
+#define WEFT_CORO_TREE_H
+
+#include "coroutine.h"
+
+#include <errno.h>
+
+// 0 when user calls may name `co`: one of this thread and no scheduler's own.  Else an errno.
+static inline int weft_private_coro_check(const weft_coro *co)
+{
+    if (co == nullptr)
+        return EINVAL;
+    return co->thread != &weft_private_coro || co->owned ? EPERM : 0;
+}
+
+static inline void weft_private_tree_link(weft_coro *parent, weft_coro *co)
+{
+    weft_coro *eldest = parent->children;
+    co->parent = parent;
+    co->up = co->owned ? &weft_private_nobody : parent;
+    if (eldest == nullptr) {
+        parent->children = co->older = co->younger = co;
+        return;
+    }
+    co->older = eldest->older;
+    co->younger = eldest;
+    eldest->older->younger = co;
+    eldest->older = co;
+}
+
+static inline void weft_private_tree_unlink(weft_coro *co)
+{
+    weft_coro *parent = co->parent;
+    if (parent->children == co)
+        parent->children = co->younger == co ? nullptr : co->younger;
+    co->older->younger = co->younger;
+    co->younger->older = co->older;
+}
+
+// Makes `co` start at `top` of its stack (16-aligned) when control comes to it.
+static inline void weft_private_prepare(weft_coro *co, char *top)
+{
+#if WEFT_PRIVATE_SWAP
+    if (weft_private_likely(!(co->special & WEFT_SPECIAL_UCONTEXT))) {
+        // The swap's frame: the record in the register that the entry takes it from, and the
+        // entry.  What the other registers start with is all the same.
+#if defined(__x86_64__)
+        void **frame = (void **)(void *)top - 7;
+        frame[4] = co; // rbx
+        frame[6] = (void *)weft_private_coro_entry;
+#else
+        void **frame = (void **)(void *)top - 20;
+        frame[1] = (void *)weft_private_coro_entry; // x30
+        frame[2] = co;                              // x19
+#endif
+        co->sp = frame;
+        return;
+    }
+#endif
+    weft_private_prepare_ucontext(co, top);
+}
+
+#endif
