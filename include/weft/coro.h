@@ -19,7 +19,7 @@
  * A coroutine belongs to the thread that created it; every function here called
  * on another thread's coroutine fails with EPERM.  The thread's own stack counts as
  * a coroutine, the main one, which is the root of the tree of parents.  When a thread
- * ends, its coroutines are destroyed.
+ * ends, its coroutines are destroyed (not when it calls pthread_exit inside one of them).
  *
  * errno is the thread's, not the coroutine's: read it before the next transfer.
  * No function here waits.  (Terms: M. E. Conway 1963; de Moura and Ierusalimschy,
@@ -100,14 +100,15 @@ int weft_coro_cancel(weft_coro *co, int error);
 /* Ends and releases `co`.  A suspended one never runs on: its deferred functions run on
  * its stack and the stack is dropped (cancel it first if its body must clean up).  Its
  * children get its parent.  NULL does nothing.
- * Fails with EBUSY when `co` is the caller, an ancestor of it or the main coroutine, EPERM
- * from another thread or on a tasklet. */
+ * Fails with EBUSY when `co` is the caller, an ancestor of it or the main coroutine, or when it
+ * is being destroyed already; EPERM from another thread or on a tasklet. */
 int weft_coro_destroy(weft_coro *co);
 
-/* The running coroutine: the main one outside of any. */
+/* The running coroutine: the main one outside of any.  Fails (NULL) with ENOMEM, only at the
+ * thread's first call. */
 weft_coro *weft_coro_self(void);
 
-/* This thread's main coroutine, its own stack. */
+/* This thread's main coroutine, its own stack.  Fails as weft_coro_self does. */
 weft_coro *weft_coro_main(void);
 
 /* Who gets its yields and its result; NULL for the main coroutine (and, with errno, for NULL:

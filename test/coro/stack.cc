@@ -324,7 +324,7 @@ static void test_trim_gives_memory_back(void **state)
     weft_coro *some[900];
     for (int i = 0; i < 900; i++) {
         some[i] = weft_coro_create(use, NULL, NULL);
-        weft_coro_resume(some[i], V(16)); // some 20 KiB deep
+        weft_coro_resume(some[i], V(24)); // some 25 KiB deep
     }
     for (int i = 0; i < 900; i++)
         weft_coro_destroy(some[i]);
@@ -332,7 +332,7 @@ static void test_trim_gives_memory_back(void **state)
     errno = 6;
     weft_coro_trim();
     assert_int_equal(errno, 6);
-    assert_true(resident_kib() + 900 * 16 < before);
+    assert_true(resident_kib() + 900 * 12 < before);
     // Trimmed stacks still have their guards and work.
     weft_coro *co = weft_coro_create(echo, NULL, NULL);
     assert_int_equal(guarded(co), 1);
