@@ -121,6 +121,9 @@ extern "C" {
 // `to` was saved, with `value` in the return register.
 void *weft_private_swap(void **from, void *to, void *value);
 
+// Goes on where `to` was saved and saves nothing.
+void weft_private_land(void *to, void *value) __attribute__((noreturn));
+
 // The transfer when something is special.  `self` is current and `to` lives (or is new).
 void *weft_private_transfer_slowly(weft_coro *self, weft_coro *to, void *value);
 
@@ -134,7 +137,7 @@ void weft_private_prepare_ucontext(weft_coro *co, char *top);
 void weft_private_coro_entry(void);
 
 // The first function on every coroutine's stack.
-void weft_private_coro_begin(weft_coro *co, void *first) __attribute__((noreturn));
+void weft_private_coro_begin(void *first) __attribute__((noreturn));
 
 // Fills in what a thread's transfers depend on.
 void weft_private_transfer_setup(weft_private_coro_thread *t);

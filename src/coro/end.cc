@@ -37,12 +37,9 @@ static void run_deferred(weft_coro *co)
     }
 }
 
-void weft_private_coro_begin(weft_coro *co, void *first)
+// Everything that an end may have to do; `result` is what the body returned.
+static __attribute__((noinline, noreturn)) void end(weft_coro *co, void *result)
 {
-    if (co->special & WEFT_SPECIAL_WATCHED)
-        weft_private_coro_arrive(co);
-    co->started = 1;
-    void *result = co->dropping ? WEFT_FAILED : co->fn(co->arg, first);
     int error = result == WEFT_FAILED ? errno : 0;
     if (co->deferred != nullptr)
         run_deferred(co);
@@ -51,18 +48,34 @@ void weft_private_coro_begin(weft_coro *co, void *first)
     weft_coro *to =
         co->on_end != nullptr ? co->on_end(co, &result) : weft_private_coro_living(co->parent);
     co->error = error;
+    co->thread->last_ended = co;
     if (result == WEFT_FAILED)
         errno = error;
+    weft_private_leave(co, to, result);
+}
+
+void weft_private_coro_begin(void *first)
+{
+    // From here, not by a register on the new stack: known sooner.
     weft_private_coro_thread *t = &weft_private_coro;
-    t->last_ended = co;
+    weft_coro *co = t->current;
+    if (co->special & WEFT_SPECIAL_WATCHED)
+        weft_private_coro_arrive(co);
+    co->started = 1;
+    void *result = co->dropping ? WEFT_FAILED : co->fn(co->arg, first);
 #if WEFT_PRIVATE_SWAP
-    if (weft_private_likely(
-            ((co->special ^ WEFT_SPECIAL_DEAD) | to->special | weft_private_in_flight(t)) == 0)) {
+    weft_coro *to = co->parent;
+    if (weft_private_likely(result != WEFT_FAILED && co->deferred == nullptr &&
+                            co->on_end == nullptr &&
+                            (co->special | to->special | weft_private_in_flight(t)) == 0)) {
+        co->special = WEFT_SPECIAL_DEAD;
+        co->value = result;
+        t->last_ended = co;
         t->current = to;
-        weft_private_swap(&co->sp, to->sp, result);
+        weft_private_land(to->sp, result);
     }
 #endif
-    weft_private_leave(co, to, result);
+    end(co, result);
 }
 
 // ---- Cancelling and destroying ----
@@ -140,14 +153,19 @@ static void orphan_children(weft_coro *co)
     }
 }
 
+static inline void keep_whole(weft_private_coro_thread *t, weft_coro *co)
+{
+    co->parent = t->spare;
+    t->spare = co;
+    t->spares++;
+}
+
 // The last destroyed are kept with their records, the rest of them as stacks.
-static inline void bury(weft_coro *co)
+static void bury(weft_coro *co)
 {
     weft_private_coro_thread *t = co->thread;
     if (co->spareable && t->spares < SPARES) {
-        co->parent = t->spare;
-        t->spare = co;
-        t->spares++;
+        keep_whole(t, co);
         return;
     }
     if (co->machine != nullptr)
@@ -167,7 +185,7 @@ static void drop_to_its_end(weft_coro *co)
     errno = saved;
 }
 
-static inline void release(weft_coro *co)
+void weft_private_coro_release(weft_coro *co)
 {
     if (co->started && !(co->special & WEFT_SPECIAL_DEAD))
         drop_to_its_end(co);
@@ -177,30 +195,33 @@ static inline void release(weft_coro *co)
     bury(co);
 }
 
-void weft_private_coro_release(weft_coro *co)
+static __attribute__((noinline)) int destroy_checked(weft_coro *co)
 {
-    release(co);
+    weft_private_coro_thread *t = &weft_private_coro;
+    if (co == nullptr)
+        return 0;
+    if (co->thread != t || co->owned)
+        return weft_fail(EPERM);
+    // (One that is being dropped lost control in a deferred function: it has its destroyer.)
+    if (co->parent == nullptr || co->dropping || weft_private_coro_is_ancestor(co, t->current))
+        return weft_fail(EBUSY);
+    weft_private_coro_release(co);
+    return 0;
 }
 
 int weft_coro_destroy(weft_coro *co)
 {
-    if (co == nullptr)
-        return 0;
     weft_private_coro_thread *t = &weft_private_coro;
-    if (co->thread != t || co->owned)
-        return weft_fail(EPERM);
     // Dead and without children it is nobody's ancestor.
-    if (weft_private_likely(co->special == WEFT_SPECIAL_DEAD && co->children == nullptr &&
-                            !co->dropping)) {
+    if (weft_private_likely(co != nullptr && co->thread == t && co->special == WEFT_SPECIAL_DEAD &&
+                            co->children == nullptr &&
+                            (co->owned | co->dropping | !co->spareable) == 0 &&
+                            t->spares < SPARES)) {
         weft_private_tree_unlink(co);
-        bury(co);
+        keep_whole(t, co);
         return 0;
     }
-    // (One that is being dropped lost control in a deferred function: it has its destroyer.)
-    if (co->parent == nullptr || co->dropping || weft_private_coro_is_ancestor(co, t->current))
-        return weft_fail(EBUSY);
-    release(co);
-    return 0;
+    return destroy_checked(co);
 }
 
 // ---- Deferring, and giving back what the dead had ----

@@ -6,8 +6,11 @@
 // place, 5 ns a switch.  The control words of the floating-point unit and the signal mask
 // stay as they are.
 //
-// weft_private_coro_entry is where a new coroutine starts: its record comes in a callee-saved
-// register, the first value in the return register.  Backtraces end there.
+// void weft_private_land(void *to, void *value) is the second half alone, for a coroutine that
+// ends and never comes back.
+//
+// weft_private_coro_entry is where a new coroutine starts, with the first value in the return
+// register.  Backtraces end there.
 
 #if defined(__x86_64__)
 
@@ -72,6 +75,27 @@ weft_private_swap:
         .size   weft_private_swap, . - weft_private_swap
 
         .p2align 4
+        .globl  weft_private_land
+        .hidden weft_private_land
+        .type   weft_private_land, @function
+weft_private_land:
+        .cfi_startproc
+        .cfi_undefined rip
+        _CET_ENDBR
+        movq    %rdi, %rsp
+        movq    %rsi, %rax
+        popq    %r15
+        popq    %r14
+        popq    %r13
+        popq    %r12
+        popq    %rbx
+        popq    %rbp
+        popq    %rcx
+        notrack jmp *%rcx
+        .cfi_endproc
+        .size   weft_private_land, . - weft_private_land
+
+        .p2align 4
         .globl  weft_private_coro_entry
         .hidden weft_private_coro_entry
         .type   weft_private_coro_entry, @function
@@ -79,8 +103,7 @@ weft_private_coro_entry:
         .cfi_startproc
         .cfi_undefined rip
         xorl    %ebp, %ebp
-        movq    %rbx, %rdi
-        movq    %rax, %rsi
+        movq    %rax, %rdi
         call    weft_private_coro_begin@PLT
         ud2
         .cfi_endproc
@@ -162,6 +185,31 @@ weft_private_swap:
         .size   weft_private_swap, . - weft_private_swap
 
         .p2align 4
+        .globl  weft_private_land
+        .hidden weft_private_land
+        .type   weft_private_land, %function
+weft_private_land:
+        .cfi_startproc
+        .cfi_undefined x30
+        LANDING
+        mov     sp, x0
+        mov     x0, x1
+        ldp     x29, x30, [sp, #0]
+        ldp     x19, x20, [sp, #16]
+        ldp     x21, x22, [sp, #32]
+        ldp     x23, x24, [sp, #48]
+        ldp     x25, x26, [sp, #64]
+        ldp     x27, x28, [sp, #80]
+        ldp     d8, d9, [sp, #96]
+        ldp     d10, d11, [sp, #112]
+        ldp     d12, d13, [sp, #128]
+        ldp     d14, d15, [sp, #144]
+        add     sp, sp, #160
+        LEAVE
+        .cfi_endproc
+        .size   weft_private_land, . - weft_private_land
+
+        .p2align 4
         .globl  weft_private_coro_entry
         .hidden weft_private_coro_entry
         .type   weft_private_coro_entry, %function
@@ -170,8 +218,6 @@ weft_private_coro_entry:
         .cfi_undefined x30
         mov     x29, #0
         mov     x30, #0
-        mov     x1, x0
-        mov     x0, x19
         bl      weft_private_coro_begin
         brk     #1
         .cfi_endproc

@@ -240,7 +240,7 @@ ON_BOTH_STACKS void weft_private_leave(weft_coro *co, weft_coro *to, void *value
         setcontext(&to->machine->context);
 #if WEFT_PRIVATE_SWAP
     } else {
-        weft_private_swap(&co->sp, to->sp, value);
+        weft_private_land(to->sp, value);
 #endif
     }
     abort(); // a dead one was resumed
@@ -255,8 +255,7 @@ void weft_private_coro_arrive(weft_coro *co)
 
 static void begin_ucontext(void)
 {
-    weft_coro *co = weft_private_coro.current;
-    weft_private_coro_begin(co, co->value);
+    weft_private_coro_begin(weft_private_coro.current->value);
 }
 
 void weft_private_prepare_ucontext(weft_coro *co, char *top)

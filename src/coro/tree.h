@@ -46,16 +46,13 @@ static inline void weft_private_prepare(weft_coro *co, char *top)
 {
 #if WEFT_PRIVATE_SWAP
     if (weft_private_likely(!(co->special & WEFT_SPECIAL_UCONTEXT))) {
-        // The swap's frame: the record in the register that the entry takes it from, and the
-        // entry.  What the other registers start with is all the same.
+        // The swap's frame.  What the registers start with is all the same, but for where to.
 #if defined(__x86_64__)
         void **frame = (void **)(void *)top - 7;
-        frame[4] = co; // rbx
         frame[6] = (void *)weft_private_coro_entry;
 #else
         void **frame = (void **)(void *)top - 20;
         frame[1] = (void *)weft_private_coro_entry; // x30
-        frame[2] = co;                              // x19
 #endif
         co->sp = frame;
         return;
