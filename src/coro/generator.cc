@@ -64,6 +64,19 @@ extern "C" int weft_private_swap_result(void **from, void *to,
                                         void *value) __asm__("weft_private_swap");
 #endif
 
+// weft_private_coro_transfer, for a value that is a result.
+static inline int transfer(weft_coro *self, weft_coro *to, void *value)
+{
+#if WEFT_PRIVATE_SWAP
+    weft_private_coro_thread *t = &weft_private_coro;
+    if (weft_private_likely((self->special | to->special | weft_private_in_flight(t)) == 0)) {
+        t->current = to;
+        return weft_private_swap_result(&self->sp, to->sp, value);
+    }
+#endif
+    return (int)(intptr_t)weft_private_transfer_slowly(self, to, value);
+}
+
 static void *body(void *arg, void *first)
 {
     weft_generator *g = (weft_generator *)arg;
@@ -146,7 +159,7 @@ static int consume(weft_generator *g, void *item, void *sent, void *value)
     g->consumer = self;
     g->item = item;
     g->sent = sent;
-    return (int)(intptr_t)weft_private_coro_transfer(self, coro_of(g->leaf), value);
+    return transfer(self, coro_of(g->leaf), value);
 }
 
 static __attribute__((noinline)) int next_checked(weft_generator *g, void *item)
@@ -273,7 +286,7 @@ static __attribute__((noinline)) int yield_checked(weft_generator *g, const void
     if (g->root->item != nullptr && g->item_size != 0)
         memcpy(g->root->item, item, g->item_size);
     detach_consumer(g->root);
-    return (int)(intptr_t)weft_private_coro_transfer(self, to, (void *)1);
+    return transfer(self, to, (void *)1);
 }
 
 // Without a call: 1 when it was copied (or is not wanted).
@@ -344,5 +357,5 @@ int weft_generator_delegate(weft_generator *g, weft_generator *inner)
     if (wrong != 0)
         return wrong < 0 ? -1 : 0;
     attach(g, inner);
-    return (int)(intptr_t)weft_private_coro_transfer(self, coro_of(inner->leaf), nullptr);
+    return transfer(self, coro_of(inner->leaf), nullptr);
 }
