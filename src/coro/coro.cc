@@ -247,15 +247,18 @@ static __attribute__((noinline)) void *resume_checked(weft_coro *co, void *value
     weft_private_coro_thread *t = weft_private_coro_enter();
     if (t == nullptr)
         return WEFT_FAILED;
-    int error = weft_private_coro_check(co);
-    if (error != 0)
-        return fail(error);
-    if (weft_private_coro_is_ancestor(co, t->current))
-        return fail(EBUSY);
+    weft_coro *self = t->current;
+    if (co == nullptr || co->up != self) {
+        int error = weft_private_coro_check(co);
+        if (error != 0)
+            return fail(error);
+        if (weft_private_coro_is_ancestor(co, self))
+            return fail(EBUSY);
+    }
     if (co->special & WEFT_SPECIAL_DEAD)
         return value;
-    weft_private_coro_adopt(t->current, co);
-    return weft_private_coro_transfer(t->current, co, value);
+    weft_private_coro_adopt(self, co);
+    return weft_private_coro_transfer(self, co, value);
 }
 
 void *weft_coro_resume(weft_coro *co, void *value)

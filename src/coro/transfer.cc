@@ -208,12 +208,15 @@ static ON_BOTH_STACKS void arrived(weft_coro *co)
 
 ON_BOTH_STACKS void *weft_private_transfer_slowly(weft_coro *self, weft_coro *to, void *value)
 {
-    exchange(self, to);
+    uint32_t both = self->special | to->special;
+    if (both != WEFT_SPECIAL_UCONTEXT || weft_private_in_flight(self->thread)) {
+        exchange(self, to);
+        if (both & WEFT_SPECIAL_WATCHED)
+            announce(self, to, 0);
+        value = deliver(to, value);
+    }
     self->thread->current = to;
-    if (self->special & WEFT_SPECIAL_WATCHED)
-        announce(self, to, 0);
-    value = deliver(to, value);
-    if (self->special & WEFT_SPECIAL_UCONTEXT) {
+    if (both & WEFT_SPECIAL_UCONTEXT) {
         self->sp = __builtin_frame_address(0);
         to->value = value;
         swapcontext(&self->machine->context, &to->machine->context);
