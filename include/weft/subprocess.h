@@ -1,0 +1,281 @@
+/* subprocess.h: run a program, feed it, read it, end it.
+ *
+ *     weft_subprocess_options o = {0};
+ *     weft_subprocess_result r;
+ *     o.out.kind = WEFT_STREAM_PIPE;
+ *     if (weft_subprocess_run((const char *const[]){"ls", "-l", NULL}, &o, &r, weft_in_s(5)) == 0)
+ *         fwrite(r.out.data, 1, r.out.size, stdout);
+ *     weft_subprocess_result_free(&r);
+ *
+ * The cost of a start does not depend on the size of the calling process, except
+ * with a callback or a change of user or group, which need fork(2).  A program that
+ * can't be executed is an error of start, with the child's errno.  The child has
+ * the three standard streams and the descriptors in `pass`, and no other; its signal
+ * mask is empty, and SIGPIPE, SIGXFSZ and SIGCHLD have their default action again
+ * (see the options for other wishes).
+ *
+ * Only children started here are ever waited for, and no signal's disposition is
+ * touched.  If this process ignores SIGCHLD, or somebody else reaps the child, the
+ * status is lost: waits end when the child does, with ECHILD.
+ *
+ * A weft_subprocess belongs to one thread at a time; different ones are independent.
+ */
+#ifndef WEFT_SUBPROCESS_H
+#define WEFT_SUBPROCESS_H
+
+#include <weft/deadline.h>
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Bytes that grow ---- */
+
+/* Start from {0}.  data[size] is always 0 once anything was collected, and data is
+ * then never NULL. */
+typedef struct weft_buffer {
+    char *data;
+    size_t size, capacity;
+} weft_buffer;
+
+/* Frees the bytes and makes *b empty again.  NULL is nothing to do. */
+void weft_buffer_free(weft_buffer *b);
+
+/* ---- Options ---- */
+
+/* Where a standard stream of the child comes from or goes to. */
+enum weft_stream_kind {
+    WEFT_STREAM_INHERIT,  /* ours, also when it is closed */
+    WEFT_STREAM_PIPE,     /* a pipe to us */
+    WEFT_STREAM_NULL,     /* /dev/null */
+    WEFT_STREAM_FD,       /* .fd, which stays ours */
+    WEFT_STREAM_READ,     /* input: the file .path */
+    WEFT_STREAM_TRUNCATE, /* output: the file .path, created (0666 & ~umask) or emptied */
+    WEFT_STREAM_APPEND,   /* output: the same, but written at its end */
+    WEFT_STREAM_STDOUT    /* error output: where standard output goes */
+};
+
+typedef struct weft_stream {
+    int kind;
+    int fd;
+    const char *path; /* opened by the caller's process, before its child changes directory */
+} weft_stream;
+
+typedef struct weft_limit {
+    int resource; /* RLIMIT_NOFILE, ... */
+    struct rlimit limit;
+} weft_limit;
+
+/* options.flags */
+enum {
+    WEFT_SUBPROCESS_NEW_SESSION = 1, /* setsid(2): a session and group of its own, no terminal */
+    WEFT_SUBPROCESS_DIE_WITH_PARENT = 2, /* SIGKILL when the *thread* that started it ends */
+    WEFT_SUBPROCESS_SET_UMASK = 4,       /* .umask counts */
+    WEFT_SUBPROCESS_SET_UID = 8,         /* .uid counts: real, effective and saved */
+    WEFT_SUBPROCESS_SET_GID = 16         /* .gid counts, the same */
+};
+
+/* options.process_group: a new one, which the child leads. */
+#define WEFT_GROUP_NEW ((pid_t)-1)
+
+/* All zero: inherit everything. */
+typedef struct weft_subprocess_options {
+    weft_stream in, out, err;
+
+    /* For the run calls: what to feed it; `in` is then a pipe whatever it says. */
+    const void *input;
+    size_t input_size;
+
+    const char *file;       /* what to execute, if not argv[0]; no '/' in it: looked up in PATH */
+    const char *cwd;        /* the child's directory; a relative `file` starts there */
+    const char *const *env; /* "NAME=value"..., NULL: instead of our environment */
+    const char *const *env_add;   /* then set these ... */
+    const char *const *env_unset; /* ... after removing these names */
+    const int *pass;              /* descriptors (3 and up) the child has too, same number */
+    size_t pass_count;
+
+    int flags;           /* WEFT_SUBPROCESS_... */
+    pid_t process_group; /* 0: ours; WEFT_GROUP_NEW; or one to join */
+    mode_t umask;
+    uid_t uid; /* privileges are dropped last: groups, gid, uid */
+    gid_t gid;
+    const gid_t *groups; /* not NULL: the supplementary groups, groups_count may be 0 */
+    size_t groups_count;
+    int nice;        /* added to our niceness */
+    const int *cpus; /* not NULL: the processors it may run on */
+    size_t cpus_count;
+    const weft_limit *limits; /* setrlimit(2) */
+    size_t limits_count;
+
+    const sigset_t *signal_mask;    /* NULL: nothing blocked */
+    const sigset_t *signal_default; /* to their default action */
+    const sigset_t *signal_ignore;  /* ignored (stronger than signal_default) */
+
+    /* After the child has ended, how long communicate still reads from a pipe that some
+     * grandchild keeps open.  0: until the deadline. */
+    int64_t grace_ms;
+
+    /* Runs in the child just before exec, after a plain fork(2): async-signal-safe calls
+     * only if this process has threads.  Not 0: start fails with the callback's errno. */
+    int (*callback)(void *arg);
+    void *callback_arg;
+
+    int *stage; /* not NULL: what failed, a WEFT_STAGE_..., or WEFT_STAGE_NONE */
+} weft_subprocess_options;
+
+/* What a start was doing when it failed. */
+enum weft_stage {
+    WEFT_STAGE_NONE,
+    WEFT_STAGE_PREPARE, /* arguments, memory */
+    WEFT_STAGE_STREAMS, /* opening and placing the standard streams, pass */
+    WEFT_STAGE_SPAWN,   /* clone, fork */
+    WEFT_STAGE_DIRECTORY,
+    WEFT_STAGE_SESSION, /* session, process group */
+    WEFT_STAGE_LIMITS,  /* resource limits, nice, processors */
+    WEFT_STAGE_GROUPS,
+    WEFT_STAGE_GID,
+    WEFT_STAGE_UID,
+    WEFT_STAGE_PARENT, /* die with parent: it was gone already */
+    WEFT_STAGE_CALLBACK,
+    WEFT_STAGE_EXEC
+};
+
+/* "exec", "chdir", ...: for messages.  Static. */
+const char *weft_stage_name(int stage);
+
+/* ---- One child ---- */
+
+typedef struct weft_subprocess weft_subprocess;
+
+/* Starts argv[0] (looked up in the PATH of the child's environment) with argv.  Waits
+ * until the child has executed it.  Everything in opts may go away afterwards.  End it
+ * with weft_subprocess_destroy.  EINVAL: no argv[0], options that contradict each other;
+ * EBADF: a descriptor that isn't open; else errno from the failing stage: ENOENT, EACCES,
+ * E2BIG, EMFILE, EAGAIN, ... (fork(2), execve(2)). */
+weft_subprocess *weft_subprocess_start(const char *const argv[],
+                                       const weft_subprocess_options *opts);
+
+/* Closes its pipes and frees it.  EBUSY: it has not ended yet (stop it or wait).  NULL is fine. */
+int weft_subprocess_destroy(weft_subprocess *p);
+
+pid_t weft_subprocess_pid(const weft_subprocess *p);
+
+/* A pidfd: readable when the child has ended.  Stays p's; do not read or close it.
+ * ENOSYS: a kernel (or sandbox) without pidfds. */
+int weft_subprocess_fd(const weft_subprocess *p);
+
+/* Waits until it has ended.  *status (may be NULL) as from waitpid(2); again any number
+ * of times.  ETIMEDOUT; ECHILD: it has ended, but its status is lost. */
+int weft_subprocess_wait(weft_subprocess *p, int *status, weft_deadline d);
+
+/* 1: ended, *status set; 0: still running; -1 with ECHILD: ended, status lost. */
+int weft_subprocess_poll(weft_subprocess *p, int *status);
+
+/* Waits until one of ps[0..n-1] has ended (NULL entries don't count) and returns its
+ * index; a weft_subprocess_wait on it then returns at once.  ETIMEDOUT; EINVAL: all NULL. */
+int weft_subprocess_wait_any(weft_subprocess *const ps[], size_t n, weft_deadline d);
+
+/* ---- Its streams ---- */
+
+/* Writes `in` to its standard input and closes that, reads both outputs to their ends, and
+ * waits for it, all at once and any amount: no side can block the other.  in NULL: nothing
+ * (the pipe is closed at once); out or err NULL: read and dropped.  Appends to the buffers.
+ * A child that closes its input early is no error.
+ * 0: all done, weft_subprocess_wait gives the status.  1: the child ended, but its grace
+ * (options) ran out with a pipe still held open by another process: the output may be incomplete.
+ * ETIMEDOUT: the buffers keep what came so far; the same call again goes on where it stopped.
+ * EINVAL: input for a child without an input pipe; ENOMEM; ECHILD: all done but the status. */
+int weft_subprocess_communicate(weft_subprocess *p, const void *in, size_t n, weft_buffer *out,
+                                weft_buffer *err, weft_deadline d);
+
+/* Our end of its pipe for stream 0, 1 or 2.  Stays p's.  It may be non-blocking.
+ * EBADF: no such pipe, or closed. */
+int weft_subprocess_stream(const weft_subprocess *p, int stream);
+
+/* Reads up to n bytes of its stream 1 or 2; waits for the first.  0: end.  EBADF, ETIMEDOUT. */
+ssize_t weft_subprocess_read(weft_subprocess *p, int stream, void *bytes, size_t n,
+                             weft_deadline d);
+
+/* Writes all n bytes to its standard input.  Fewer: the deadline or an error struck in between
+ * (errno says which).  EPIPE: nobody reads (no SIGPIPE is left behind); EBADF, ETIMEDOUT. */
+ssize_t weft_subprocess_write(weft_subprocess *p, const void *bytes, size_t n, weft_deadline d);
+
+/* Closes our end: the child sees the end of its input.  EBADF as above. */
+int weft_subprocess_close(weft_subprocess *p, int stream);
+
+/* ---- Ending it ---- */
+
+/* Sends a signal to the child alone.  ESRCH: it has ended and was waited for. */
+int weft_subprocess_send_signal(weft_subprocess *p, int signal);
+
+/* Sends a signal to its whole process group.  EPERM: it was not started as a leader
+ * (WEFT_GROUP_NEW, new session).  ESRCH: it was waited for (its group's number may by
+ * now be somebody else's: signal first, then wait). */
+int weft_subprocess_signal_group(weft_subprocess *p, int signal);
+
+/* SIGTERM, SIGKILL: to its group if it leads one, else to it alone. */
+int weft_subprocess_terminate(weft_subprocess *p);
+int weft_subprocess_kill(weft_subprocess *p);
+
+/* Ends it by degrees: closes its input and waits until close_by; terminates it and waits
+ * until term_by; kills it and waits until d.  A stage whose deadline has passed does not
+ * wait.  A group it leads is killed as a whole in the end, if it has ended or not.
+ * *status as in wait.  ETIMEDOUT: not even dead by d. */
+int weft_subprocess_stop(weft_subprocess *p, int *status, weft_deadline close_by,
+                         weft_deadline term_by, weft_deadline d);
+
+/* ---- All in one ---- */
+
+typedef struct weft_subprocess_result {
+    int status;           /* as from waitpid(2) */
+    bool incomplete;      /* the grace ran out: see communicate */
+    weft_buffer out, err; /* what came through the pipes */
+} weft_subprocess_result;
+
+void weft_subprocess_result_free(weft_subprocess_result *r);
+
+/* Starts it, feeds it opts->input, collects what is a pipe, waits.  *r (may be NULL) is set
+ * in every case; free it with weft_subprocess_result_free.  At the deadline the child (its
+ * group if it leads one) is killed and waited for: ETIMEDOUT, *r holds what came until then.
+ * Errors as start and communicate. */
+int weft_subprocess_run(const char *const argv[], const weft_subprocess_options *opts,
+                        weft_subprocess_result *r, weft_deadline d);
+
+/* sh -c command, with our streams (as system(3), but signals stay as they are).  At the deadline:
+ * ETIMEDOUT, and the command is killed.  With a deadline other than WEFT_FOREVER it runs
+ * in a process group of its own, so that all of it ends; it can't read the terminal then. */
+int weft_system(const char *command, int *status, weft_deadline d);
+
+/* sh -c command with a stream to read its output ("r") or write its input ("w"), as popen(3);
+ * fileno(*stream) is -1, weft_subprocess_stream gives the pipe.  Other children never
+ * inherit the pipe.  A write when nobody reads fails with EPIPE, without a signal.
+ * End it with weft_pclose.  EINVAL: another mode. */
+weft_subprocess *weft_popen(const char *command, const char *mode, FILE **stream);
+
+/* Flushes and closes the stream, waits for the command, frees both, always.  At the deadline: the
+ * shell is killed, ETIMEDOUT.  ECHILD: status lost; else the flush's error. */
+int weft_pclose(weft_subprocess *p, FILE *stream, int *status, weft_deadline d);
+
+/* ---- Statuses, as waitpid(2) and the calls here give them ---- */
+
+int weft_status_exited(int status); /* the exit code, or -1 if a signal killed it */
+int weft_status_signal(int status); /* the signal that killed it, or 0 */
+bool weft_status_core(int status);  /* killed, and left a core dump */
+int weft_status_code(int status);   /* what a shell's $? would be: the exit code, or 128 + signal */
+
+/* "exited with 3", "killed by SIGSEGV (core dumped)": into text, cut to size.  Returns text. */
+char *weft_status_text(int status, char *text, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,232 @@
+// spawn.cc: bringing a child into being.
+//
+// clone(CLONE_VM | CLONE_VFORK): the child borrows our memory until it execs, so
+// no page table is copied and a start costs the same from 10 MB and from 100 GB.  It runs
+// on a stack of its own: this frame's must be intact when we go on.  All signals are
+// blocked meanwhile, also the two that libc keeps to itself (cancellation, and
+// setuid in all threads): no handler may run in a child that shares our memory.
+//
+// clone3 is asked first, for CLONE_CLEAR_SIGHAND resets the handlers in one go.  Where
+// it is missing or a sandbox forbids it: clone, and the child resets them itself.
+//
+// Plain fork in two cases.  A callback, which may do anything.  And a change of user
+// or group: in a child that shares our memory it would mark that memory as not dumpable, for us
+// too and for good, and let a process of that user signal a child that holds us up.
+#include "spawn.h"
+
+#include <base/saved_errno.h>
+
+#include "handle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int weft_private_spawn_without;
+
+enum { STACK = 64 * 1024 }; // the child's deepest frames are close_listed's: under 2 KB
+
+// The system call `number`, where the child comes back on another stack: there it calls
+// fn(plan), which never returns.
+static long call_cloning(long number, long a, long b, long c, long d, long e, void (*fn)(void *),
+                         void *plan)
+{
+#if defined(__x86_64__)
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register void (*r12)(void *) __asm__("r12") = fn;
+    register void *r13 __asm__("r13") = plan;
+    long result;
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "mov %%r13, %%rdi\n\t"
+                     "call *%%r12\n\t"
+                     "hlt\n"
+                     "1:"
+                     : "=a"(result)
+                     : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r12), "r"(r13)
+                     : "rcx", "r11", "memory", "cc");
+    return result;
+#elif defined(__aarch64__)
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
+    register long x8 __asm__("x8") = number;
+    register void (*x20)(void *) __asm__("x20") = fn;
+    register void *x21 __asm__("x21") = plan;
+    __asm__ volatile("svc #0\n\t"
+                     "cbnz x0, 1f\n\t"
+                     "mov x29, xzr\n\t"
+                     "mov x30, xzr\n\t"
+                     "mov x0, x21\n\t"
+                     "blr x20\n\t"
+                     "brk #0\n"
+                     "1:"
+                     : "+r"(x0)
+                     : "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x8), "r"(x20), "r"(x21)
+                     : "x30", "memory", "cc");
+    return x0;
+#else
+#error "weft's processes know x86-64 and aarch64"
+#endif
+}
+
+// The pid, or the negated errno.
+static long clone_with(weft_private_spawn *plan, char *stack, bool use_clone3, int *pidfd)
+{
+    unsigned long flags = CLONE_VM | CLONE_VFORK;
+    if (pidfd != nullptr)
+        flags |= CLONE_PIDFD;
+    plan->handlers_cleared = use_clone3;
+    if (use_clone3) {
+        struct clone_args args;
+        memset(&args, 0, sizeof args);
+        args.flags = flags | CLONE_CLEAR_SIGHAND;
+        args.pidfd = (uint64_t)(uintptr_t)pidfd;
+        args.exit_signal = SIGCHLD;
+        args.stack = (uint64_t)(uintptr_t)stack;
+        args.stack_size = STACK;
+        // The first version of the structure is all it takes.
+        return call_cloning(SYS_clone3, (long)&args, CLONE_ARGS_SIZE_VER0, 0, 0, 0,
+                            weft_private_spawn_child, plan);
+    }
+    return call_cloning(SYS_clone, (long)(flags | SIGCHLD), (long)(stack + STACK), (long)pidfd, 0,
+                        0, weft_private_spawn_child, plan);
+}
+
+static bool missing(long result)
+{
+    return result == -ENOSYS || result == -EPERM || result == -EINVAL;
+}
+
+static pid_t spawn_sharing_memory(weft_private_spawn *plan, int *pidfd)
+{
+    int saved = errno;
+    long result = -ENOSYS;
+    char *stack = (char *)mmap(nullptr, STACK, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    if (stack == (char *)MAP_FAILED)
+        return -1;
+    bool with_pidfd = !(weft_private_spawn_without & WEFT_PRIVATE_NO_PIDFD);
+    if (!(weft_private_spawn_without & WEFT_PRIVATE_NO_CLONE3))
+        result = clone_with(plan, stack, true, with_pidfd ? pidfd : nullptr);
+    if (missing(result) && with_pidfd)
+        result = clone_with(plan, stack, false, pidfd);
+    if (result == -EINVAL || (!with_pidfd && missing(result)))
+        result = clone_with(plan, stack, false, nullptr);
+    munmap(stack, STACK);
+    errno = saved; // the child shared it
+    return result < 0 ? weft_fail((int)-result) : (pid_t)result;
+}
+
+// The child's report: none if it has executed its program, for the pipe closes then.
+static void read_report(weft_private_spawn *plan, int fd)
+{
+    int words[2];
+    ssize_t n;
+    do
+        n = read(fd, words, sizeof words);
+    while (n < 0 && errno == EINTR);
+    if (n == (ssize_t)sizeof words) {
+        plan->stage = words[0];
+        plan->error = words[1];
+    }
+}
+
+static int open_pidfd(pid_t pid)
+{
+    int saved = errno, fd = -1;
+    if (!(weft_private_spawn_without & WEFT_PRIVATE_NO_PIDFD))
+        fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    errno = saved;
+    return fd;
+}
+
+static pid_t spawn_copying_memory(weft_private_spawn *plan, const int report[2], int *pidfd)
+{
+    pid_t pid = fork();
+    if (pid < 0)
+        return -1;
+    if (pid == 0)
+        weft_private_spawn_child(plan);
+    *pidfd = open_pidfd(pid);
+    close(report[1]);
+    read_report(plan, report[0]);
+    return pid;
+}
+
+// A child that could not become its program: nobody hears of it.
+static void bury(pid_t pid, int *pidfd)
+{
+    while (waitpid(pid, nullptr, __WALL) < 0 && errno == EINTR)
+        ;
+    weft_close_keep_errno(pidfd);
+}
+
+static bool needs_fork(const weft_subprocess_options *o)
+{
+    return o->callback != nullptr || o->groups != nullptr ||
+           (o->flags & (WEFT_SUBPROCESS_SET_UID | WEFT_SUBPROCESS_SET_GID)) != 0;
+}
+
+// keep, with one more, in order.
+static void keep_also(int *keep, size_t *count, int fd)
+{
+    size_t i = (*count)++;
+    for (; i > 0 && keep[i - 1] > fd; i--)
+        keep[i] = keep[i - 1];
+    keep[i] = fd;
+}
+
+static pid_t spawn_forking(weft_private_spawn *plan, int *pidfd)
+{
+    int report[2];
+    if (weft_private_pipe(report) != 0)
+        return -1;
+    plan->report = report[1];
+    // The plan's array has a free place at its end for this.
+    keep_also((int *)(uintptr_t)plan->keep, &plan->keep_count, report[1]);
+    pid_t pid = spawn_copying_memory(plan, report, pidfd);
+    if (pid < 0)
+        weft_close_keep_errno(&report[1]);
+    weft_close_keep_errno(&report[0]);
+    return pid;
+}
+
+int weft_private_spawn_start(weft_private_spawn *plan, pid_t *pid, int *pidfd)
+{
+    uint64_t all = ~(uint64_t)0, before = 0;
+    int saved = errno;
+    plan->stage = WEFT_STAGE_NONE;
+    plan->error = 0;
+    plan->report = -1;
+    plan->handlers_cleared = false;
+    plan->parent = getpid();
+    *pidfd = -1;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
+    *pid = needs_fork(plan->opts) ? spawn_forking(plan, pidfd) : spawn_sharing_memory(plan, pidfd);
+    int error = errno;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, nullptr, sizeof before);
+    if (*pid < 0) {
+        plan->stage = WEFT_STAGE_SPAWN;
+        return weft_fail(error);
+    }
+    if (plan->stage != WEFT_STAGE_NONE) {
+        bury(*pid, pidfd);
+        return weft_fail(plan->error);
+    }
+    if (*pidfd >= 0 && *pidfd < 3)
+        *pidfd = weft_private_above_streams(*pidfd);
+    errno = saved;
+    return 0;
+}

@@ -1,0 +1,286 @@
+// spawn_child.cc: what a child does between its birth and its exec.
+//
+// After clone(CLONE_VM) it runs on the parent's memory with the parent's thread
+// stopped, after fork() on a copy of it; the code is the same.  Therefore it:
+//  - makes system calls directly.  libc's setuid and friends would try to change
+//    the parent's threads too; its sigaction keeps hands off some signals.
+//  - is compiled without sanitizers: their shadow state belongs to the parent.
+//  - allocates nothing and takes no lock.
+// errno is the parent's, who puts it back.
+//
+// The steps' order matters: the streams before the rest are closed; resource
+// limits before privileges are dropped, for raising them may need those; groups,
+// then gid, then uid, for each needs the privileges that the next one drops; the parent-death
+// signal after them, as a change of user clears it; signals last, when
+// the handlers of our parent are gone.
+#include "spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if defined(__has_attribute)
+#if __has_attribute(disable_sanitizer_instrumentation)
+#define PLAIN __attribute__((disable_sanitizer_instrumentation))
+#endif
+#endif
+#ifndef PLAIN
+#define PLAIN                                                                                      \
+    __attribute__((no_sanitize("address"), no_sanitize("thread"), no_sanitize("undefined")))
+#endif
+
+// As the kernel knows it.  Its handler comes first on every processor; the rest is
+// only ever zero here.
+struct kernel_sigaction {
+    void (*handler)(int);
+    unsigned long rest[7];
+};
+
+enum { KERNEL_SIGSET = 8, SIGNALS = 64 };
+
+PLAIN [[noreturn]] static void quit(weft_private_spawn *plan, int stage)
+{
+    int words[2] = {stage, errno};
+    plan->stage = stage;
+    plan->error = errno;
+    // A pipe takes eight bytes whole; if the parent is gone nobody wants them.
+    if (plan->report >= 0)
+        syscall(SYS_write, plan->report, words, sizeof words);
+    for (;;)
+        syscall(SYS_exit_group, 127);
+}
+
+// A source below 3 could be overwritten before it is used (swapped streams): move it up first.
+PLAIN static bool place_streams(const weft_private_spawn *plan)
+{
+    int source[3];
+    for (int i = 0; i < 3; i++) {
+        source[i] = plan->source[i];
+        if (source[i] < 0 || source[i] > 2 || source[i] == i)
+            continue;
+        source[i] = (int)syscall(SYS_fcntl, source[i], F_DUPFD_CLOEXEC, 3);
+        if (source[i] < 0)
+            return false;
+    }
+    for (int i = 0; i < 3; i++) {
+        if (source[i] == i && syscall(SYS_fcntl, i, F_SETFD, 0) != 0)
+            return false;
+        if (source[i] >= 0 && source[i] != i && syscall(SYS_dup3, source[i], i, 0) < 0)
+            return false;
+    }
+    return true;
+}
+
+PLAIN static bool pass_descriptors(const weft_private_spawn *plan)
+{
+    for (size_t i = 0; i < plan->keep_count; i++)
+        if (plan->keep[i] != plan->report && syscall(SYS_fcntl, plan->keep[i], F_SETFD, 0) != 0)
+            return false;
+    return true;
+}
+
+PLAIN static bool is_kept(const weft_private_spawn *plan, int fd)
+{
+    for (size_t i = 0; i < plan->keep_count; i++)
+        if (plan->keep[i] == fd)
+            return true;
+    return fd < 3;
+}
+
+PLAIN static int digits(const char *text)
+{
+    int n = 0;
+    for (; *text >= '0' && *text <= '9'; text++)
+        n = n * 10 + (*text - '0');
+    return n;
+}
+
+struct kernel_dirent {
+    uint64_t inode;
+    int64_t offset;
+    unsigned short length;
+    unsigned char type;
+    char name[1];
+};
+
+// Without close_range (Linux before 5.9, some sandboxes): what /proc lists, so
+// that a limit of a million descriptors costs nothing.
+PLAIN static bool close_listed(const weft_private_spawn *plan)
+{
+    alignas(8) char entries[1024];
+    long n;
+    int dir = weft_private_spawn_without & WEFT_PRIVATE_NO_PROC
+                  ? -1
+                  : (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fd",
+                                 O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return false;
+    while ((n = syscall(SYS_getdents64, dir, entries, sizeof entries)) > 0)
+        for (long at = 0; at < n;) {
+            const kernel_dirent *e = (const kernel_dirent *)(entries + at);
+            int fd = digits(e->name);
+            if (e->name[0] != '.' && fd != dir && !is_kept(plan, fd))
+                syscall(SYS_close, fd);
+            at += e->length;
+        }
+    syscall(SYS_close, dir);
+    return n == 0;
+}
+
+PLAIN static void close_all(const weft_private_spawn *plan)
+{
+    struct rlimit limit = {1024, 1024};
+    syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
+    for (rlim_t fd = 3; fd < limit.rlim_max && fd < INT32_MAX; fd++)
+        if (!is_kept(plan, (int)fd))
+            syscall(SYS_close, fd);
+}
+
+PLAIN static void close_others(const weft_private_spawn *plan)
+{
+    unsigned from = 3;
+    bool ranges = !(weft_private_spawn_without & WEFT_PRIVATE_NO_CLOSE_RANGE);
+    for (size_t i = 0; ranges && i < plan->keep_count; i++) {
+        unsigned kept = (unsigned)plan->keep[i];
+        if (kept > from)
+            ranges = syscall(SYS_close_range, from, kept - 1, 0) == 0;
+        from = kept + 1;
+    }
+    if (ranges && syscall(SYS_close_range, from, ~0U, 0) == 0)
+        return;
+    if (!close_listed(plan))
+        close_all(plan);
+}
+
+PLAIN static bool set_limits(const weft_private_spawn *plan)
+{
+    const weft_subprocess_options *o = plan->opts;
+    for (size_t i = 0; i < o->limits_count; i++)
+        if (syscall(SYS_prlimit64, 0, o->limits[i].resource, &o->limits[i].limit, nullptr) != 0)
+            return false;
+    if (o->nice != 0) {
+        // The system call answers 20 - nice.
+        long now = 20 - syscall(SYS_getpriority, PRIO_PROCESS, 0);
+        if (syscall(SYS_setpriority, PRIO_PROCESS, 0, now + o->nice) != 0)
+            return false;
+    }
+    return o->cpus == nullptr ||
+           syscall(SYS_sched_setaffinity, 0, sizeof plan->cpus, plan->cpus) >= 0;
+}
+
+PLAIN static void default_action(int signal)
+{
+    kernel_sigaction action;
+    action.handler = SIG_DFL;
+    for (unsigned long &word : action.rest)
+        word = 0;
+    syscall(SYS_rt_sigaction, signal, &action, nullptr, KERNEL_SIGSET);
+}
+
+PLAIN static bool has_signal(const sigset_t *set, int signal)
+{
+    return set != nullptr && (*(const uint64_t *)(const void *)set >> (signal - 1) & 1) != 0;
+}
+
+// A handler must not run here: it would run on our parent's memory.  So they go before
+// the mask opens.  exec keeps what is ignored, handlers it would reset itself.
+PLAIN static void set_signals(const weft_private_spawn *plan)
+{
+    const weft_subprocess_options *o = plan->opts;
+    static const uint64_t none = 0;
+    for (int s = 1; s <= SIGNALS; s++) {
+        kernel_sigaction action;
+        bool reset =
+            s == SIGPIPE || s == SIGXFSZ || s == SIGCHLD || has_signal(o->signal_default, s);
+        if (has_signal(o->signal_ignore, s)) {
+            action.handler = SIG_IGN;
+            for (unsigned long &word : action.rest)
+                word = 0;
+            syscall(SYS_rt_sigaction, s, &action, nullptr, KERNEL_SIGSET);
+        } else if (reset) {
+            default_action(s);
+        } else if (!plan->handlers_cleared &&
+                   syscall(SYS_rt_sigaction, s, nullptr, &action, KERNEL_SIGSET) == 0 &&
+                   action.handler != SIG_DFL && action.handler != SIG_IGN) {
+            default_action(s);
+        }
+    }
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK,
+            o->signal_mask != nullptr ? (const void *)o->signal_mask : &none, nullptr,
+            KERNEL_SIGSET);
+}
+
+PLAIN static bool set_group(const weft_subprocess_options *o)
+{
+    if (o->flags & WEFT_SUBPROCESS_NEW_SESSION)
+        return syscall(SYS_setsid) >= 0;
+    return o->process_group == 0 ||
+           syscall(SYS_setpgid, 0, o->process_group == WEFT_GROUP_NEW ? 0 : o->process_group) == 0;
+}
+
+PLAIN static void set_identity(weft_private_spawn *plan)
+{
+    const weft_subprocess_options *o = plan->opts;
+    if (o->groups != nullptr && syscall(SYS_setgroups, o->groups_count, o->groups) != 0)
+        quit(plan, WEFT_STAGE_GROUPS);
+    if (o->flags & WEFT_SUBPROCESS_SET_GID && syscall(SYS_setresgid, o->gid, o->gid, o->gid) != 0)
+        quit(plan, WEFT_STAGE_GID);
+    if (o->flags & WEFT_SUBPROCESS_SET_UID && syscall(SYS_setresuid, o->uid, o->uid, o->uid) != 0)
+        quit(plan, WEFT_STAGE_UID);
+}
+
+PLAIN static bool die_with_parent(const weft_private_spawn *plan)
+{
+    if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
+        return false;
+    if (syscall(SYS_getppid) == plan->parent)
+        return true;
+    errno = ESRCH;
+    return false;
+}
+
+// The first error that isn't "not there" wins: a program that may not be executed is
+// worth more to know than that later folders of PATH don't have it.
+PLAIN static void execute(const weft_private_spawn *plan)
+{
+    int first = 0;
+    for (const char *path = plan->candidates; *path != 0;) {
+        syscall(SYS_execve, path, plan->argv, plan->envp);
+        if (errno != ENOENT && errno != ENOTDIR && first == 0)
+            first = errno;
+        while (*path != 0)
+            path++;
+        path++;
+    }
+    if (first != 0)
+        errno = first;
+}
+
+PLAIN void weft_private_spawn_child(void *arg)
+{
+    weft_private_spawn *plan = (weft_private_spawn *)arg;
+    const weft_subprocess_options *o = plan->opts;
+    if (!place_streams(plan) || !pass_descriptors(plan))
+        quit(plan, WEFT_STAGE_STREAMS);
+    if (o->cwd != nullptr && syscall(SYS_chdir, o->cwd) != 0)
+        quit(plan, WEFT_STAGE_DIRECTORY);
+    if (o->flags & WEFT_SUBPROCESS_SET_UMASK)
+        syscall(SYS_umask, o->umask);
+    if (!set_group(o))
+        quit(plan, WEFT_STAGE_SESSION);
+    if (!set_limits(plan))
+        quit(plan, WEFT_STAGE_LIMITS);
+    set_identity(plan);
+    if (o->flags & WEFT_SUBPROCESS_DIE_WITH_PARENT && !die_with_parent(plan))
+        quit(plan, WEFT_STAGE_PARENT);
+    if (o->callback != nullptr && o->callback(o->callback_arg) != 0)
+        quit(plan, WEFT_STAGE_CALLBACK);
+    close_others(plan);
+    set_signals(plan);
+    errno = ENOENT;
+    execute(plan);
+    quit(plan, WEFT_STAGE_EXEC);
+}

@@ -1,0 +1,315 @@
+// subprocess.cc: starting a child: its streams, its plan, its handle.
+//
+// All descriptors made here are close-on-exec from birth and numbered 3 or higher
+// (above_streams): if this process runs with one of its own standard streams closed, a pipe
+// must not take that number, or the child's placing of streams would overwrite it.
+// A failure anywhere ends in one place that closes what was opened, so that nothing is
+// left of a child that could not be started.
+#include <weft/subprocess.h>
+
+#include <base/saved_errno.h>
+
+#include "handle.h"
+#include "plan.h"
+#include "spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int weft_private_above_streams(int fd)
+{
+    if (fd < 0 || fd > 2)
+        return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    weft_close_keep_errno(&fd);
+    return moved;
+}
+
+int weft_private_pipe(int ends[2])
+{
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return -1;
+    for (int i = 0; i < 2; i++)
+        ends[i] = weft_private_above_streams(ends[i]);
+    if (ends[0] >= 0 && ends[1] >= 0)
+        return 0;
+    weft_close_keep_errno(&ends[0]);
+    weft_close_keep_errno(&ends[1]);
+    return -1;
+}
+
+// ---- Streams ----
+
+// What one start opens: the child's sides, closed in the end in any case.
+struct sides {
+    int child[3]; // what becomes 0, 1, 2; -1: inherited
+    bool opened[3];
+};
+
+static bool kind_fits(int kind, int stream)
+{
+    switch (kind) {
+    case WEFT_STREAM_INHERIT:
+    case WEFT_STREAM_PIPE:
+    case WEFT_STREAM_NULL:
+    case WEFT_STREAM_FD:
+        return true;
+    case WEFT_STREAM_READ:
+        return stream == 0;
+    case WEFT_STREAM_TRUNCATE:
+    case WEFT_STREAM_APPEND:
+        return stream != 0;
+    case WEFT_STREAM_STDOUT:
+        return stream == 2;
+    default:
+        return false;
+    }
+}
+
+static int open_path(const char *path, int how)
+{
+    int fd;
+    if (path == nullptr)
+        return weft_fail(EINVAL);
+    do
+        fd = open(path, how | O_CLOEXEC | O_NOCTTY, 0666);
+    while (fd < 0 && errno == EINTR);
+    return weft_private_above_streams(fd);
+}
+
+static int open_pipe(int stream, int *ours)
+{
+    int ends[2];
+    if (weft_private_pipe(ends) != 0)
+        return -1;
+    *ours = ends[stream == 0];
+    return ends[stream != 0];
+}
+
+int weft_private_open_side(const weft_stream *s, int stream, int *ours)
+{
+    switch (s->kind) {
+    case WEFT_STREAM_PIPE:
+        return open_pipe(stream, ours);
+    case WEFT_STREAM_NULL:
+        return open_path("/dev/null", stream == 0 ? O_RDONLY : O_WRONLY);
+    case WEFT_STREAM_READ:
+        return open_path(s->path, O_RDONLY);
+    case WEFT_STREAM_TRUNCATE:
+        return open_path(s->path, O_WRONLY | O_CREAT | O_TRUNC);
+    default: // WEFT_STREAM_APPEND
+        return open_path(s->path, O_WRONLY | O_CREAT | O_APPEND);
+    }
+}
+
+static int place(struct sides *sides, const weft_stream *s, int stream, int *ours)
+{
+    if (!kind_fits(s->kind, stream))
+        return weft_fail(EINVAL);
+    if (s->kind == WEFT_STREAM_INHERIT)
+        return 0;
+    if (s->kind == WEFT_STREAM_STDOUT) {
+        sides->child[stream] = sides->child[1] < 0 ? 1 : sides->child[1];
+        return 0;
+    }
+    if (s->kind == WEFT_STREAM_FD) {
+        sides->child[stream] = s->fd;
+        return fcntl(s->fd, F_GETFD) < 0 ? -1 : 0;
+    }
+    sides->child[stream] = weft_private_open_side(s, stream, ours);
+    sides->opened[stream] = sides->child[stream] >= 0;
+    return sides->opened[stream] ? 0 : -1;
+}
+
+static void close_sides(struct sides *sides)
+{
+    for (int i = 0; i < 3; i++)
+        if (sides->opened[i])
+            weft_close_keep_errno(&sides->child[i]);
+}
+
+static int open_streams(struct sides *sides, const weft_subprocess_options *o, int ours[3])
+{
+    const weft_stream *streams[3] = {&o->in, &o->out, &o->err};
+    for (int i = 0; i < 3; i++)
+        if (place(sides, streams[i], i, &ours[i]) != 0)
+            return -1;
+    return 0;
+}
+
+// ---- The plan ----
+
+static bool options_fit(const char *const argv[], const weft_subprocess_options *o)
+{
+    const int flags = WEFT_SUBPROCESS_NEW_SESSION | WEFT_SUBPROCESS_DIE_WITH_PARENT |
+                      WEFT_SUBPROCESS_SET_UMASK | WEFT_SUBPROCESS_SET_UID | WEFT_SUBPROCESS_SET_GID;
+    return argv != nullptr && argv[0] != nullptr && (o->flags & ~flags) == 0 &&
+           o->process_group >= WEFT_GROUP_NEW && o->grace_ms >= 0 &&
+           !((o->flags & WEFT_SUBPROCESS_NEW_SESSION) && o->process_group > 0);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+    return (x > y) - (x < y);
+}
+
+// The descriptors to pass, in order, each once, with a free place at the end.
+static int *sorted_pass(const weft_subprocess_options *o, size_t *count)
+{
+    int *keep = (int *)malloc((o->pass_count + 1) * sizeof *keep);
+    if (keep == nullptr)
+        return nullptr;
+    if (o->pass_count > 0) {
+        memcpy(keep, o->pass, o->pass_count * sizeof *keep);
+        qsort(keep, o->pass_count, sizeof *keep, by_number);
+    }
+    *count = 0;
+    for (size_t i = 0; i < o->pass_count; i++) {
+        if (keep[i] < 3 || fcntl(keep[i], F_GETFD) < 0) {
+            errno = keep[i] >= 0 && keep[i] < 3 ? EINVAL : EBADF;
+            weft_free_keep_errno(keep);
+            return nullptr;
+        }
+        if (*count == 0 || keep[*count - 1] != keep[i])
+            keep[(*count)++] = keep[i];
+    }
+    return keep;
+}
+
+static int set_cpus(struct weft_private_spawn *plan, const weft_subprocess_options *o)
+{
+    const int bits = 8 * (int)sizeof plan->cpus[0];
+    memset(plan->cpus, 0, sizeof plan->cpus);
+    for (size_t i = 0; o->cpus != nullptr && i < o->cpus_count; i++) {
+        int cpu = o->cpus[i];
+        if (cpu < 0 || cpu >= WEFT_PRIVATE_CPU_WORDS * bits)
+            return weft_fail(EINVAL);
+        plan->cpus[cpu / bits] |= 1UL << (cpu % bits);
+    }
+    return 0;
+}
+
+static int spawn(weft_subprocess *p, const char *const argv[], const weft_subprocess_options *o,
+                 const struct sides *sides, int *stage)
+{
+    struct weft_private_spawn plan;
+    char **environment = nullptr;
+    char *candidates = nullptr;
+    int *keep = nullptr, result = -1;
+    *stage = WEFT_STAGE_PREPARE;
+    plan.opts = o;
+    plan.argv = (char *const *)argv;
+    plan.envp = weft_private_environment(o, &environment);
+    memcpy(plan.source, sides->child, sizeof plan.source);
+    if (plan.envp == nullptr || set_cpus(&plan, o) != 0)
+        goto end;
+    plan.candidates = candidates =
+        weft_private_candidates(o->file != nullptr ? o->file : argv[0], plan.envp);
+    if (candidates == nullptr)
+        goto end;
+    *stage = WEFT_STAGE_STREAMS;
+    plan.keep = keep = sorted_pass(o, &plan.keep_count);
+    if (keep == nullptr)
+        goto end;
+    result = weft_private_spawn_start(&plan, &p->pid, &p->pidfd);
+    *stage = plan.stage;
+end:
+    weft_free_keep_errno(environment);
+    weft_free_keep_errno(candidates);
+    weft_free_keep_errno(keep);
+    return result;
+}
+
+// ---- The handle ----
+
+static weft_subprocess *new_handle(const weft_subprocess_options *o)
+{
+    weft_subprocess *p = (weft_subprocess *)calloc(1, sizeof *p);
+    if (p == nullptr)
+        return nullptr;
+    p->pidfd = p->fds[0] = p->fds[1] = p->fds[2] = -1;
+    p->leads = (o->flags & WEFT_SUBPROCESS_NEW_SESSION) || o->process_group == WEFT_GROUP_NEW;
+    p->takes_input = o->in.kind == WEFT_STREAM_PIPE;
+    p->grace = o->grace_ms < INT64_MAX / 1000000 ? o->grace_ms * 1000000 : INT64_MAX;
+    p->flush_by = WEFT_FOREVER;
+    return p;
+}
+
+static void free_handle(weft_subprocess *p)
+{
+    for (int i = 0; i < 3; i++)
+        weft_close_keep_errno(&p->fds[i]);
+    weft_close_keep_errno(&p->pidfd);
+    weft_free_keep_errno(p);
+}
+
+static weft_subprocess *start(const char *const argv[], const weft_subprocess_options *o,
+                              int *stage)
+{
+    struct sides sides = {{-1, -1, -1}, {false, false, false}};
+    *stage = WEFT_STAGE_PREPARE;
+    if (!options_fit(argv, o)) {
+        errno = EINVAL;
+        return nullptr;
+    }
+    weft_subprocess *p = new_handle(o);
+    if (p == nullptr)
+        return nullptr;
+    *stage = WEFT_STAGE_STREAMS;
+    bool started = open_streams(&sides, o, p->fds) == 0 && spawn(p, argv, o, &sides, stage) == 0;
+    close_sides(&sides);
+    if (started)
+        return p;
+    free_handle(p);
+    return nullptr;
+}
+
+weft_subprocess *weft_subprocess_start(const char *const argv[],
+                                       const weft_subprocess_options *opts)
+{
+    static const weft_subprocess_options defaults = {};
+    const weft_subprocess_options *o = opts != nullptr ? opts : &defaults;
+    int stage = WEFT_STAGE_NONE, cancel;
+    // open is a cancellation point; to be cancelled half-way would leak.
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    weft_subprocess *p = start(argv, o, &stage);
+    pthread_setcancelstate(cancel, nullptr);
+    if (o->stage != nullptr)
+        *o->stage = p != nullptr ? WEFT_STAGE_NONE : stage;
+    return p;
+}
+
+int weft_subprocess_destroy(weft_subprocess *p)
+{
+    if (p == nullptr)
+        return 0;
+    int saved = errno, ended = weft_subprocess_poll(p, nullptr);
+    if (ended == 0)
+        return weft_fail(EBUSY);
+    errno = saved; // a lost status is no failure here
+    free_handle(p);
+    return 0;
+}
+
+pid_t weft_subprocess_pid(const weft_subprocess *p)
+{
+    return p->pid;
+}
+
+int weft_subprocess_fd(const weft_subprocess *p)
+{
+    return p->pidfd >= 0 ? p->pidfd : weft_fail(ENOSYS);
+}
+
+const char *weft_stage_name(int stage)
+{
+    static const char *const names[] = {"none",    "prepare",  "streams",   "spawn",  "chdir",
+                                        "session", "limits",   "setgroups", "setgid", "setuid",
+                                        "parent",  "callback", "exec"};
+    return stage >= 0 && stage <= WEFT_STAGE_EXEC ? names[stage] : "unknown";
+}

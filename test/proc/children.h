@@ -1,0 +1,144 @@
+// children.h: what the tests of the process library share: commands, captured
+// output, and a census of what a test may leave behind.
+#ifndef WEFT_TEST_CHILDREN_H
+#define WEFT_TEST_CHILDREN_H
+
+#include "../runner.h"
+
+#include <weft/subprocess.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+// The argv of a shell script.
+struct script {
+    const char *argv[4];
+};
+
+static inline struct script sh(const char *text)
+{
+    struct script s = {{"sh", "-c", text, NULL}};
+    return s;
+}
+
+static inline weft_subprocess_options no_options(void)
+{
+    weft_subprocess_options o;
+    memset(&o, 0, sizeof o);
+    return o;
+}
+
+static inline weft_subprocess_options piped(void)
+{
+    weft_subprocess_options o = no_options();
+    o.out.kind = WEFT_STREAM_PIPE;
+    return o;
+}
+
+// What `text` prints under these options; it must exit with 0.  Valid until the next call.
+static inline const char *output_of(const char *text, const weft_subprocess_options *opts)
+{
+    static char output[8192];
+    weft_subprocess_options o = opts != NULL ? *opts : no_options();
+    weft_subprocess_result r;
+    o.out.kind = WEFT_STREAM_PIPE;
+    assert_int_equal(weft_subprocess_run(sh(text).argv, &o, &r, WEFT_FOREVER), 0);
+    assert_int_equal(r.status, 0);
+    assert_true(r.out.size < sizeof output);
+    memcpy(output, r.out.data, r.out.size + 1);
+    weft_subprocess_result_free(&r);
+    return output;
+}
+
+static inline weft_subprocess *started(const char *text, const weft_subprocess_options *opts)
+{
+    weft_subprocess *p = weft_subprocess_start(sh(text).argv, opts);
+    assert_non_null(p);
+    return p;
+}
+
+// Waits without end, frees it, and returns the status.
+static inline int finished(weft_subprocess *p)
+{
+    int status = -1;
+    assert_int_equal(weft_subprocess_wait(p, &status, WEFT_FOREVER), 0);
+    assert_int_equal(weft_subprocess_destroy(p), 0);
+    return status;
+}
+
+// Reads exactly the line `expected` from its stream: a child saying that it is ready.
+static inline void expect_line(weft_subprocess *p, int stream, const char *expected)
+{
+    char line[64];
+    size_t n = 0;
+    do {
+        assert_true(n < sizeof line - 1);
+        assert_int_equal(weft_subprocess_read(p, stream, line + n, 1, WEFT_FOREVER), 1);
+    } while (line[n++] != '\n');
+    line[n - 1] = 0;
+    assert_string_equal(line, expected);
+}
+
+static inline int open_descriptors(void)
+{
+    int n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    while (readdir(d) != NULL)
+        n++;
+    closedir(d);
+    return n;
+}
+
+// No child of ours is left, dead or alive.
+static inline bool no_children(void)
+{
+    siginfo_t info;
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno == ECHILD;
+}
+
+// A file of its own name in a fresh folder below /tmp.
+struct scratch {
+    char folder[32], path[64];
+};
+
+static inline struct scratch make_scratch(void)
+{
+    struct scratch s;
+    strcpy(s.folder, "/tmp/weft-test-XXXXXX");
+    assert_non_null(mkdtemp(s.folder));
+    snprintf(s.path, sizeof s.path, "%s/weft-file", s.folder);
+    return s;
+}
+
+static inline void remove_scratch(const struct scratch *s)
+{
+    unlink(s->path);
+    assert_int_equal(rmdir(s->folder), 0);
+}
+
+static inline void write_file(const char *path, const char *text, mode_t mode)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    assert_int_equal(fchmod(fd, mode), 0);
+    close(fd);
+}
+
+static inline const char *read_file(const char *path)
+{
+    static char text[1024];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    ssize_t n = read(fd, text, sizeof text - 1);
+    assert_true(n >= 0);
+    text[n] = 0;
+    close(fd);
+    return text;
+}
+
+#endif

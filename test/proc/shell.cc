@@ -1,0 +1,146 @@
+// weft_system, weft_popen, weft_pclose.
+#include "children.h"
+
+static void test_system(void **state)
+{
+    (void)state;
+    int status = -1;
+    assert_int_equal(weft_system("exit 3", &status, WEFT_FOREVER), 0);
+    assert_int_equal(weft_status_exited(status), 3);
+    assert_int_equal(weft_system("kill -9 $$", &status, weft_in_s(50)), 0);
+    assert_int_equal(weft_status_signal(status), SIGKILL);
+    assert_int_equal(weft_system("no-such-command-of-weft 2>/dev/null", &status, WEFT_FOREVER), 0);
+    assert_int_equal(weft_status_code(status), 127);
+    assert_int_equal(weft_system("-x 2>/dev/null", NULL, WEFT_FOREVER), 0);
+    assert_errno(weft_system(NULL, &status, WEFT_FOREVER), EINVAL);
+}
+
+// All of the command is killed: its background process gives up the pipe.
+static void test_system_deadline(void **state)
+{
+    (void)state;
+    int status = -1, pipes[2];
+    char command[64], byte;
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    int old = fcntl(1, F_DUPFD_CLOEXEC, 10);
+    dup2(pipes[1], 1);
+    snprintf(command, sizeof command, "sleep 1000 & sleep 1000");
+    int result = weft_system(command, &status, weft_in_ms(20)), error = errno;
+    dup2(old, 1);
+    close(old);
+    close(pipes[1]);
+    assert_int_equal(result, -1);
+    assert_int_equal(error, ETIMEDOUT);
+    assert_int_equal(weft_status_signal(status), SIGKILL);
+    assert_int_equal(read(pipes[0], &byte, 1), 0);
+    close(pipes[0]);
+    assert_true(no_children());
+}
+
+static void test_system_leaves_signals_alone(void **state)
+{
+    (void)state;
+    struct sigaction before[3], after;
+    const int signals[] = {SIGCHLD, SIGINT, SIGQUIT};
+    for (int i = 0; i < 3; i++)
+        sigaction(signals[i], NULL, &before[i]);
+    assert_int_equal(weft_system("kill -INT $PPID 2>/dev/null; exit 0", NULL, WEFT_NOW), -1);
+    assert_int_equal(weft_system("exit 0", NULL, WEFT_FOREVER), 0);
+    for (int i = 0; i < 3; i++) {
+        sigaction(signals[i], NULL, &after);
+        assert_true(after.sa_handler == before[i].sa_handler);
+    }
+}
+
+static void test_popen_read(void **state)
+{
+    (void)state;
+    char line[64];
+    FILE *stream;
+    int status = -1;
+    weft_subprocess *p = weft_popen("echo one; echo two; exit 4", "r", &stream);
+    assert_non_null(p);
+    assert_non_null(fgets(line, sizeof line, stream));
+    assert_string_equal(line, "one\n");
+    assert_non_null(fgets(line, sizeof line, stream));
+    assert_null(fgets(line, sizeof line, stream));
+    assert_true(feof(stream));
+    assert_int_equal(weft_pclose(p, stream, &status, WEFT_FOREVER), 0);
+    assert_int_equal(weft_status_exited(status), 4);
+}
+
+static void test_popen_write(void **state)
+{
+    (void)state;
+    struct scratch s = make_scratch();
+    char command[128];
+    FILE *stream;
+    int status = -1;
+    snprintf(command, sizeof command, "cat > %s", s.path);
+    weft_subprocess *p = weft_popen(command, "w", &stream);
+    assert_non_null(p);
+    assert_int_equal(fprintf(stream, "number %d\n", 7), 9);
+    assert_int_equal(weft_pclose(p, stream, &status, WEFT_FOREVER), 0);
+    assert_int_equal(status, 0);
+    assert_string_equal(read_file(s.path), "number 7\n");
+    remove_scratch(&s);
+}
+
+// Two at a time: the second does not hold the first one's pipe open.
+static void test_popen_close_on_exec(void **state)
+{
+    (void)state;
+    FILE *first, *second;
+    weft_subprocess *p = weft_popen("cat", "w", &first);
+    weft_subprocess *q = weft_popen("sleep 1000", "w", &second);
+    assert_int_equal(weft_pclose(p, first, NULL, WEFT_FOREVER), 0);
+    assert_errno(weft_pclose(q, second, NULL, WEFT_NOW), ETIMEDOUT);
+    assert_true(no_children());
+}
+
+// A reader that is gone: EPIPE, no signal.  One that sleeps: the flush ends at the deadline.
+static void test_popen_write_errors(void **state)
+{
+    (void)state;
+    FILE *stream;
+    int status = -1;
+    weft_subprocess *p = weft_popen("exec 0<&-; exit 2", "w", &stream);
+    weft_subprocess_wait(p, NULL, WEFT_FOREVER);
+    assert_int_equal(fputs("lost\n", stream), 1);
+    assert_errno(weft_pclose(p, stream, &status, WEFT_FOREVER), EPIPE);
+    assert_int_equal(weft_status_exited(status), 2);
+    p = weft_popen("exec sleep 1000", "w", &stream);
+    static char large[65536];
+    memset(large, 'x', sizeof large);
+    setvbuf(stream, NULL, _IOFBF, 4096);
+    assert_int_equal(fwrite(large, 1, sizeof large, stream), sizeof large);
+    assert_int_equal(fputs("more\n", stream), 1);
+    assert_errno(weft_pclose(p, stream, &status, weft_in_ms(5)), ETIMEDOUT);
+    assert_int_equal(weft_status_signal(status), SIGKILL);
+    assert_true(no_children());
+}
+
+static void test_popen_misuse(void **state)
+{
+    (void)state;
+    FILE *stream;
+    assert_errno(weft_popen("true", "rw", &stream), EINVAL);
+    assert_errno(weft_popen("true", NULL, &stream), EINVAL);
+    assert_errno(weft_popen(NULL, "r", &stream), EINVAL);
+    assert_true(no_children());
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_system),
+        TEST(test_system_deadline),
+        TEST(test_system_leaves_signals_alone),
+        TEST(test_popen_read),
+        TEST(test_popen_write),
+        TEST(test_popen_close_on_exec),
+        TEST(test_popen_write_errors),
+        TEST(test_popen_misuse),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,492 @@
+// Starting: what is executed, where, as whom, and how a start fails.
+#include "children.h"
+
+#include <proc/spawn.h>
+
+#include <limits.h>
+#include <sched.h>
+#include <sys/prctl.h>
+
+static void test_start_exit_codes(void **state)
+{
+    (void)state;
+    assert_int_equal(finished(started("exit 0", NULL)), 0);
+    assert_int_equal(weft_status_exited(finished(started("exit 47", NULL))), 47);
+    assert_int_equal(weft_status_exited(finished(started("exit 255", NULL))), 255);
+}
+
+static void test_start_misuse(void **state)
+{
+    (void)state;
+    const char *const none[] = {NULL};
+    const char *const yes[] = {"true", NULL};
+    int stage = -1;
+    weft_subprocess_options o = no_options();
+    o.stage = &stage;
+    assert_errno(weft_subprocess_start(NULL, &o), EINVAL);
+    assert_errno(weft_subprocess_start(none, &o), EINVAL);
+    assert_int_equal(stage, WEFT_STAGE_PREPARE);
+    o.flags = 1 << 20;
+    assert_errno(weft_subprocess_start(yes, &o), EINVAL);
+    o.flags = WEFT_SUBPROCESS_NEW_SESSION;
+    o.process_group = 17;
+    assert_errno(weft_subprocess_start(yes, &o), EINVAL);
+    o = no_options();
+    o.grace_ms = -1;
+    assert_errno(weft_subprocess_start(yes, &o), EINVAL);
+    o = no_options();
+    o.process_group = -2;
+    assert_errno(weft_subprocess_start(yes, &o), EINVAL);
+    const char *const nameless[] = {"=x", NULL};
+    o = no_options();
+    o.env_add = nameless;
+    assert_errno(weft_subprocess_start(yes, &o), EINVAL);
+    o = no_options();
+    o.env_unset = nameless;
+    assert_errno(weft_subprocess_start(yes, &o), EINVAL);
+    assert_true(no_children());
+}
+
+// Starts `file` and expects it to fail at exec with `error`, leaving nothing.
+static void expect_exec_error(const char *file, int error, weft_subprocess_options o)
+{
+    const char *const argv[] = {file, NULL};
+    int stage = -1, before = open_descriptors();
+    o.stage = &stage;
+    assert_errno(weft_subprocess_start(argv, &o), error);
+    assert_int_equal(stage, WEFT_STAGE_EXEC);
+    assert_int_equal(open_descriptors(), before);
+    assert_true(no_children());
+}
+
+static int succeed(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static void exec_errors(weft_subprocess_options o)
+{
+    struct scratch s = make_scratch();
+    expect_exec_error("/nonexistent/program", ENOENT, o);
+    expect_exec_error("weft-no-such-program", ENOENT, o);
+    expect_exec_error("", ENOENT, o);
+    expect_exec_error(s.folder, EACCES, o);
+    write_file(s.path, "#!/bin/sh\n", 0600);
+    expect_exec_error(s.path, EACCES, o);
+    write_file(s.path, "#!/nonexistent/interpreter\n", 0700);
+    expect_exec_error(s.path, ENOENT, o);
+    write_file(s.path, "echo no interpreter\n", 0700);
+    expect_exec_error(s.path, ENOEXEC, o);
+    remove_scratch(&s);
+}
+
+static void test_start_exec_errors(void **state)
+{
+    (void)state;
+    exec_errors(piped());
+}
+
+static void test_start_exec_errors_forked(void **state)
+{
+    (void)state;
+    weft_subprocess_options o = piped();
+    o.callback = succeed;
+    exec_errors(o);
+}
+
+static void test_start_argument_list_too_long(void **state)
+{
+    (void)state;
+    enum { LENGTH = 4 << 20 };
+    char *longest = (char *)malloc(LENGTH);
+    memset(longest, 'x', LENGTH - 1);
+    longest[LENGTH - 1] = 0;
+    const char *const argv[] = {"echo", longest, NULL};
+    int stage;
+    weft_subprocess_options o = no_options();
+    o.stage = &stage;
+    assert_errno(weft_subprocess_start(argv, &o), E2BIG);
+    assert_int_equal(stage, WEFT_STAGE_EXEC);
+    free(longest);
+    assert_true(no_children());
+}
+
+// A file that may not be executed, earlier in PATH: the one behind it runs; if there is
+// none, the first error is told.
+static void test_start_path_search(void **state)
+{
+    (void)state;
+    struct scratch s = make_scratch();
+    char path[128];
+    write_file(s.path, "#!/bin/sh\n", 0600);
+    snprintf(path, sizeof path, "PATH=/nonexistent:%s::/bin", s.folder);
+    const char *const env[] = {path, NULL}, *const argv[] = {"weft-file", NULL};
+    const char *const here[] = {"./sh", "-c", "exit 3", NULL}, *const empty[] = {"PATH=", NULL};
+    const char *const bare[] = {"sh", "-c", "exit 4", NULL};
+    weft_subprocess_options o = no_options();
+    o.env = env;
+    assert_errno(weft_subprocess_start(argv, &o), EACCES);
+    // An empty folder in PATH is the current one, which is the child's.
+    o.env = empty;
+    assert_errno(weft_subprocess_start(bare, &o), ENOENT);
+    o.cwd = "/bin";
+    weft_subprocess *p = weft_subprocess_start(bare, &o);
+    assert_non_null(p);
+    assert_int_equal(weft_status_exited(finished(p)), 4);
+    p = weft_subprocess_start(here, &o);
+    assert_non_null(p);
+    assert_int_equal(weft_status_exited(finished(p)), 3);
+    // Without PATH there is a default.
+    const char *const nothing[] = {NULL};
+    o.env = nothing;
+    o.cwd = NULL;
+    p = weft_subprocess_start(bare, &o);
+    assert_non_null(p);
+    assert_int_equal(weft_status_exited(finished(p)), 4);
+    remove_scratch(&s);
+}
+
+static void test_start_file_apart_from_argv0(void **state)
+{
+    (void)state;
+    const char *const argv[] = {"somebody", "-c", "echo $0", NULL};
+    weft_subprocess_options o = piped();
+    weft_subprocess_result r;
+    o.file = "sh";
+    assert_int_equal(weft_subprocess_run(argv, &o, &r, WEFT_FOREVER), 0);
+    assert_string_equal(r.out.data, "somebody\n");
+    weft_subprocess_result_free(&r);
+}
+
+static void test_start_cwd(void **state)
+{
+    (void)state;
+    weft_subprocess_options o = no_options();
+    int stage;
+    o.cwd = "/proc";
+    o.stage = &stage;
+    assert_string_equal(output_of("pwd", &o), "/proc\n");
+    assert_int_equal(stage, WEFT_STAGE_NONE);
+    o.cwd = "/nonexistent";
+    assert_errno(weft_subprocess_start(sh("true").argv, &o), ENOENT);
+    assert_int_equal(stage, WEFT_STAGE_DIRECTORY);
+    o.cwd = "/dev/null";
+    assert_errno(weft_subprocess_start(sh("true").argv, &o), ENOTDIR);
+}
+
+static void test_start_environment(void **state)
+{
+    (void)state;
+    const char *const all[] = {"FRUIT=orange", "PATH=/bin:/usr/bin", NULL};
+    const char *const add[] = {"FRUIT=plum", "EMPTY=", "NEW=a=b", NULL};
+    const char *const unset[] = {"HOME_OF_NOBODY", "FRUIT", "GONE", NULL};
+    weft_subprocess_options o = no_options();
+    o.env = all;
+    assert_string_equal(output_of("echo $FRUIT", &o), "orange\n");
+    o.env_add = add;
+    assert_string_equal(output_of("echo $FRUIT-${EMPTY-unset}-$NEW", &o), "plum--a=b\n");
+    o.env_add = NULL;
+    o.env_unset = unset;
+    assert_string_equal(output_of("echo ${FRUIT-unset}", &o), "unset\n");
+    setenv("GONE", "still here", 1);
+    setenv("FRUITS", "kept", 1);
+    o.env = NULL;
+    o.env_add = add;
+    assert_string_equal(output_of("echo ${GONE-unset} $FRUIT $FRUITS", &o), "unset plum kept\n");
+    assert_string_equal(getenv("GONE"), "still here");
+    unsetenv("GONE");
+    unsetenv("FRUITS");
+}
+
+static void test_start_session_and_groups(void **state)
+{
+    (void)state;
+    weft_subprocess_options o = no_options();
+    int ours, theirs, session, pid;
+    // pid, then process group (field 5) and session (6) of the shell itself.
+    const char *say = "read -r line < /proc/$$/stat; set -- $line; echo $1 $5 $6";
+    assert_int_equal(sscanf(output_of(say, &o), "%d %d %d", &pid, &ours, &session), 3);
+    assert_int_equal(ours, getpgrp());
+    assert_int_equal(session, getsid(0));
+    o.process_group = WEFT_GROUP_NEW;
+    assert_int_equal(sscanf(output_of(say, &o), "%d %d %d", &pid, &theirs, &session), 3);
+    assert_int_equal(theirs, pid);
+    assert_int_equal(session, getsid(0));
+    o.process_group = 0;
+    o.flags = WEFT_SUBPROCESS_NEW_SESSION;
+    assert_int_equal(sscanf(output_of(say, &o), "%d %d %d", &pid, &theirs, &session), 3);
+    assert_int_equal(session, pid);
+    assert_int_equal(theirs, pid);
+}
+
+static void test_start_joins_a_group(void **state)
+{
+    (void)state;
+    weft_subprocess_options o = no_options();
+    o.process_group = WEFT_GROUP_NEW;
+    o.in.kind = WEFT_STREAM_PIPE;
+    weft_subprocess *leader = started("read x", &o);
+    weft_subprocess_options second = no_options();
+    second.process_group = weft_subprocess_pid(leader);
+    weft_subprocess *member = started("sleep 1000", &second);
+    assert_int_equal(getpgid(weft_subprocess_pid(member)), weft_subprocess_pid(leader));
+    assert_int_equal(weft_subprocess_kill(leader), 0);
+    assert_int_equal(weft_status_signal(finished(leader)), SIGKILL);
+    assert_int_equal(weft_status_signal(finished(member)), SIGKILL);
+    int stage;
+    second.process_group = 1;
+    second.stage = &stage;
+    assert_errno(weft_subprocess_start(sh("true").argv, &second), EPERM);
+    assert_int_equal(stage, WEFT_STAGE_SESSION);
+}
+
+static void test_start_umask_nice_limits(void **state)
+{
+    (void)state;
+    const weft_limit limits[] = {{RLIMIT_NOFILE, {77, 78}}, {RLIMIT_CORE, {0, 0}}};
+    const weft_limit bad[] = {{9999, {1, 1}}};
+    int stage;
+    weft_subprocess_options o = no_options();
+    o.flags = WEFT_SUBPROCESS_SET_UMASK;
+    o.umask = 0;
+    assert_string_equal(output_of("umask", &o), "0000\n");
+    o.umask = 0137;
+    assert_string_equal(output_of("umask", &o), "0137\n");
+    o = no_options();
+    o.limits = limits;
+    o.limits_count = 2;
+    assert_string_equal(output_of("ulimit -Sn; ulimit -Hn", &o), "77\n78\n");
+    o.limits = bad;
+    o.limits_count = 1;
+    o.stage = &stage;
+    assert_errno(weft_subprocess_start(sh("true").argv, &o), EINVAL);
+    assert_int_equal(stage, WEFT_STAGE_LIMITS);
+    o = no_options();
+    o.nice = 3;
+    char expected[16];
+    snprintf(expected, sizeof expected, "%d\n", getpriority(PRIO_PROCESS, 0) + 3);
+    assert_string_equal(output_of("nice", &o), expected);
+}
+
+static void test_start_cpus(void **state)
+{
+    (void)state;
+    cpu_set_t ours;
+    assert_int_equal(sched_getaffinity(0, sizeof ours, &ours), 0);
+    int cpu = 0, stage;
+    while (!CPU_ISSET(cpu, &ours))
+        cpu++;
+    char expected[64];
+    snprintf(expected, sizeof expected, "Cpus_allowed_list:\t%d\n", cpu);
+    weft_subprocess_options o = no_options();
+    o.cpus = &cpu;
+    o.cpus_count = 1;
+    assert_string_equal(output_of("grep Cpus_allowed_list /proc/self/status", &o), expected);
+    o.cpus_count = 0;
+    o.stage = &stage;
+    assert_errno(weft_subprocess_start(sh("true").argv, &o), EINVAL);
+    assert_int_equal(stage, WEFT_STAGE_LIMITS);
+    cpu = 1 << 20;
+    o.cpus_count = 1;
+    assert_errno(weft_subprocess_start(sh("true").argv, &o), EINVAL);
+    assert_int_equal(stage, WEFT_STAGE_PREPARE);
+}
+
+static void test_start_identity(void **state)
+{
+    (void)state;
+    weft_subprocess_options o = no_options();
+    gid_t groups[] = {4, 5};
+    int dumpable = prctl(PR_GET_DUMPABLE);
+    o.flags = WEFT_SUBPROCESS_SET_UID | WEFT_SUBPROCESS_SET_GID;
+    o.uid = geteuid() == 0 ? 65534 : geteuid();
+    o.gid = geteuid() == 0 ? 65533 : getegid();
+    if (geteuid() == 0) {
+        o.groups = groups;
+        o.groups_count = 2;
+        assert_string_equal(output_of("id -G", &o), "65533 4 5\n");
+        o.groups_count = 0;
+        assert_string_equal(output_of("id -G", &o), "65533\n");
+    }
+    char expected[64];
+    snprintf(expected, sizeof expected, "%u\n%u\n%u\n%u\n", o.uid, o.uid, o.gid, o.gid);
+    assert_string_equal(output_of("id -u; id -ru; id -g; id -rg", &o), expected);
+    // A change of user in a child must not change this process.
+    assert_int_equal(prctl(PR_GET_DUMPABLE), dumpable);
+}
+
+// In a process without privileges: 0 if each of the three is refused by its name.
+static int refusals(void)
+{
+    const gid_t groups[] = {4};
+    int stage;
+    weft_subprocess_options o = no_options();
+    if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0)
+        return 1;
+    o.stage = &stage;
+    o.flags = WEFT_SUBPROCESS_SET_UID | WEFT_SUBPROCESS_SET_GID;
+    o.uid = o.gid = 12345;
+    o.groups = groups;
+    o.groups_count = 1;
+    if (weft_subprocess_start(sh("true").argv, &o) != NULL || errno != EPERM ||
+        stage != WEFT_STAGE_GROUPS)
+        return 2;
+    o.groups = NULL;
+    if (weft_subprocess_start(sh("true").argv, &o) != NULL || errno != EPERM ||
+        stage != WEFT_STAGE_GID)
+        return 3;
+    o.flags = WEFT_SUBPROCESS_SET_UID;
+    if (weft_subprocess_start(sh("true").argv, &o) != NULL || errno != EPERM ||
+        stage != WEFT_STAGE_UID)
+        return 4;
+    return no_children() ? 0 : 5;
+}
+
+static void test_start_identity_refused(void **state)
+{
+    (void)state;
+    int status;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(refusals());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static int fail_callback(void *arg)
+{
+    errno = *(int *)arg;
+    return -1;
+}
+
+static int change_environment(void *arg)
+{
+    return setenv("CALLED", (const char *)arg, 1) != 0 || chdir("/proc") != 0;
+}
+
+static void test_start_callback(void **state)
+{
+    (void)state;
+    int error = EXDEV, stage, before = open_descriptors();
+    weft_subprocess_options o = no_options();
+    o.callback = change_environment;
+    o.callback_arg = (void *)(uintptr_t) "x";
+    assert_string_equal(output_of("pwd", &o), "/proc\n");
+    assert_null(getenv("CALLED"));
+    o.callback = fail_callback;
+    o.callback_arg = &error;
+    o.stage = &stage;
+    assert_errno(weft_subprocess_start(sh("true").argv, &o), EXDEV);
+    assert_int_equal(stage, WEFT_STAGE_CALLBACK);
+    assert_int_equal(open_descriptors(), before);
+    assert_true(no_children());
+}
+
+// A middle process starts a child that dies with it, tells its number, and goes.
+static void test_start_die_with_parent(void **state)
+{
+    (void)state;
+    int pipes[2];
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    pid_t middle = fork();
+    if (middle == 0) {
+        weft_subprocess_options o = no_options();
+        o.flags = WEFT_SUBPROCESS_DIE_WITH_PARENT;
+        o.out.kind = WEFT_STREAM_FD;
+        o.out.fd = pipes[1];
+        _exit(weft_subprocess_start(sh("echo ready; exec sleep 1000").argv, &o) == NULL);
+    }
+    close(pipes[1]);
+    int status;
+    assert_int_equal(waitpid(middle, &status, 0), middle);
+    assert_int_equal(status, 0);
+    // Only the child holds the pipe now: its end is the child's death.
+    char bytes[16];
+    ssize_t n;
+    while ((n = read(pipes[0], bytes, sizeof bytes)) > 0)
+        ;
+    assert_int_equal(n, 0);
+    close(pipes[0]);
+}
+
+static void all_well(void)
+{
+    struct scratch s = make_scratch();
+    weft_subprocess_options o = piped();
+    write_file(s.path, "#!/bin/sh\n", 0600);
+    assert_string_equal(output_of("cat; echo $0", NULL), "sh\n");
+    const char *const argv[] = {s.path, NULL};
+    assert_errno(weft_subprocess_start(argv, &o), EACCES);
+    assert_int_equal(weft_status_signal(finished(started("kill -9 $$", NULL))), SIGKILL);
+    assert_true(no_children());
+    remove_scratch(&s);
+}
+
+// Each of the newer kernel calls taken away, and all of them.
+static void test_start_old_kernels(void **state)
+{
+    (void)state;
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC), old = dup(0);
+    dup2(null, 0);
+    for (int without = 0; without < 16; without++) {
+        weft_private_spawn_without = without;
+        int before = open_descriptors();
+        all_well();
+        assert_int_equal(open_descriptors(), before);
+    }
+    weft_private_spawn_without = 0;
+    dup2(old, 0);
+    close(old);
+    close(null);
+}
+
+static void test_stage_name(void **state)
+{
+    (void)state;
+    assert_string_equal(weft_stage_name(WEFT_STAGE_NONE), "none");
+    assert_string_equal(weft_stage_name(WEFT_STAGE_DIRECTORY), "chdir");
+    assert_string_equal(weft_stage_name(WEFT_STAGE_EXEC), "exec");
+    assert_string_equal(weft_stage_name(WEFT_STAGE_EXEC + 1), "unknown");
+    assert_string_equal(weft_stage_name(-1), "unknown");
+}
+
+static void test_start_leaves_errno_alone(void **state)
+{
+    (void)state;
+    errno = EDOM;
+    weft_subprocess *p = weft_subprocess_start(sh("exit 0").argv, NULL);
+    assert_non_null(p);
+    assert_int_equal(errno, EDOM);
+    assert_int_equal(weft_subprocess_wait(p, NULL, WEFT_FOREVER), 0);
+    assert_int_equal(errno, EDOM);
+    assert_int_equal(weft_subprocess_destroy(p), 0);
+    assert_int_equal(errno, EDOM);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_start_exit_codes),
+        TEST(test_start_misuse),
+        TEST(test_start_exec_errors),
+        TEST(test_start_exec_errors_forked),
+        TEST(test_start_argument_list_too_long),
+        TEST(test_start_path_search),
+        TEST(test_start_file_apart_from_argv0),
+        TEST(test_start_cwd),
+        TEST(test_start_environment),
+        TEST(test_start_session_and_groups),
+        TEST(test_start_joins_a_group),
+        TEST(test_start_umask_nice_limits),
+        TEST(test_start_cpus),
+        TEST(test_start_identity),
+        TEST(test_start_identity_refused),
+        TEST(test_start_callback),
+        TEST(test_start_die_with_parent),
+        TEST(test_start_old_kernels),
+        TEST(test_stage_name),
+        TEST(test_start_leaves_errno_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

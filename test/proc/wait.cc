@@ -1,0 +1,489 @@
+// Waiting, signals, stopping, statuses: also without pidfds, and with SIGCHLD ignored.
+#include "children.h"
+
+#include <proc/spawn.h>
+
+#include <poll.h>
+#include <pthread.h>
+#include <time.h>
+
+// Runs a test with pidfds and again without.
+#define BOTH_WAYS(test)                                                                            \
+    static void test##_without_pidfd(void **state)                                                 \
+    {                                                                                              \
+        weft_private_spawn_without = WEFT_PRIVATE_NO_PIDFD;                                        \
+        test(state);                                                                               \
+        weft_private_spawn_without = 0;                                                            \
+    }
+
+static weft_subprocess *reader(const char *script, int group)
+{
+    weft_subprocess_options o = piped();
+    o.in.kind = WEFT_STREAM_PIPE;
+    o.process_group = group;
+    return started(script, &o);
+}
+
+static void test_wait_and_poll(void **state)
+{
+    (void)state;
+    int status = -1;
+    weft_subprocess *p = reader("read x; exit 5", 0);
+    assert_int_equal(weft_subprocess_poll(p, &status), 0);
+    assert_errno(weft_subprocess_wait(p, &status, WEFT_NOW), ETIMEDOUT);
+    int64_t before = weft_now();
+    assert_errno(weft_subprocess_wait(p, &status, weft_in_ms(20)), ETIMEDOUT);
+    assert_true(weft_now() - before >= 20000000);
+    assert_errno(weft_subprocess_destroy(p), EBUSY);
+    assert_int_equal(status, -1);
+    assert_int_equal(weft_subprocess_close(p, 0), 0);
+    assert_int_equal(weft_subprocess_wait(p, &status, weft_in_s(50)), 0);
+    assert_int_equal(weft_status_exited(status), 5);
+    status = -1;
+    assert_int_equal(weft_subprocess_wait(p, &status, WEFT_NOW), 0);
+    assert_int_equal(weft_status_exited(status), 5);
+    assert_int_equal(weft_subprocess_poll(p, &status), 1);
+    assert_int_equal(weft_subprocess_poll(p, NULL), 1);
+    assert_int_equal(weft_subprocess_destroy(p), 0);
+    assert_int_equal(weft_subprocess_destroy(NULL), 0);
+}
+BOTH_WAYS(test_wait_and_poll)
+
+static void test_fd_is_readable_at_the_end(void **state)
+{
+    (void)state;
+    weft_subprocess *p = reader("read x", 0);
+    struct pollfd fd = {weft_subprocess_fd(p), POLLIN, 0};
+    assert_true(fd.fd > 2);
+    assert_int_equal(fcntl(fd.fd, F_GETFD), FD_CLOEXEC);
+    assert_int_equal(poll(&fd, 1, 0), 0);
+    weft_subprocess_close(p, 0);
+    assert_int_equal(poll(&fd, 1, -1), 1);
+    assert_int_equal(weft_subprocess_poll(p, NULL), 1);
+    weft_subprocess_destroy(p);
+}
+
+static void test_fd_missing(void **state)
+{
+    (void)state;
+    weft_private_spawn_without = WEFT_PRIVATE_NO_PIDFD;
+    weft_subprocess *p = started("true", NULL);
+    assert_errno(weft_subprocess_fd(p), ENOSYS);
+    finished(p);
+    weft_private_spawn_without = 0;
+}
+
+static void test_wait_any(void **state)
+{
+    (void)state;
+    weft_subprocess *ps[4] = {reader("read x", 0), NULL, reader("read x", 0), reader("read x", 0)};
+    assert_errno(weft_subprocess_wait_any(ps, 4, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_subprocess_wait_any(ps, 4, weft_in_ms(5)), ETIMEDOUT);
+    weft_subprocess_close(ps[2], 0);
+    assert_int_equal(weft_subprocess_wait_any(ps, 4, WEFT_FOREVER), 2);
+    assert_int_equal(weft_status_exited(finished(ps[2])), 1);
+    ps[2] = NULL;
+    weft_subprocess_close(ps[3], 0);
+    assert_int_equal(weft_subprocess_wait_any(ps, 4, weft_in_s(50)), 3);
+    finished(ps[3]);
+    ps[3] = NULL;
+    weft_subprocess_kill(ps[0]);
+    assert_int_equal(weft_subprocess_wait_any(ps, 4, WEFT_FOREVER), 0);
+    finished(ps[0]);
+    ps[0] = NULL;
+    assert_errno(weft_subprocess_wait_any(ps, 4, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_subprocess_wait_any(ps, 0, WEFT_FOREVER), EINVAL);
+}
+BOTH_WAYS(test_wait_any)
+
+static void test_wait_any_of_many(void **state)
+{
+    (void)state;
+    enum { MANY = 80 };
+    weft_subprocess *ps[MANY];
+    for (int i = 0; i < MANY; i++)
+        ps[i] = reader("read x", 0);
+    weft_subprocess_close(ps[MANY - 1], 0);
+    assert_int_equal(weft_subprocess_wait_any(ps, MANY, WEFT_FOREVER), MANY - 1);
+    for (int i = 0; i < MANY; i++) {
+        weft_subprocess_kill(ps[i]);
+        finished(ps[i]);
+    }
+}
+
+static void test_wait_leaves_other_children_alone(void **state)
+{
+    (void)state;
+    pid_t other = fork();
+    if (other == 0)
+        _exit(7);
+    siginfo_t info;
+    assert_int_equal(waitid(P_PID, (id_t)other, &info, WEXITED | WNOWAIT), 0);
+    finished(started("true", NULL));
+    const char *const no[] = {"/nonexistent", NULL};
+    assert_errno(weft_subprocess_start(no, NULL), ENOENT);
+    int status;
+    assert_int_equal(waitpid(other, &status, 0), other);
+    assert_int_equal(weft_status_exited(status), 7);
+}
+
+static void test_wait_status_taken_by_another(void **state)
+{
+    (void)state;
+    int status = -1;
+    weft_subprocess *p = started("exit 3", NULL);
+    assert_int_equal(waitpid(weft_subprocess_pid(p), &status, 0), weft_subprocess_pid(p));
+    assert_errno(weft_subprocess_wait(p, &status, WEFT_FOREVER), ECHILD);
+    assert_errno(weft_subprocess_poll(p, &status), ECHILD);
+    assert_errno(weft_subprocess_send_signal(p, SIGTERM), ESRCH);
+    assert_int_equal(weft_subprocess_destroy(p), 0);
+}
+BOTH_WAYS(test_wait_status_taken_by_another)
+
+static void test_wait_sigchld_ignored(void **state)
+{
+    (void)state;
+    struct sigaction ignore, old, now;
+    memset(&ignore, 0, sizeof ignore);
+    ignore.sa_handler = SIG_IGN;
+    sigaction(SIGCHLD, &ignore, &old);
+    weft_subprocess *p = reader("read x; exit 3", 0);
+    int running = weft_subprocess_poll(p, NULL);
+    weft_subprocess_close(p, 0);
+    int forever = weft_subprocess_wait(p, NULL, WEFT_FOREVER), error = errno;
+    weft_subprocess *q = started("exit 3", NULL);
+    int later = weft_subprocess_wait(q, NULL, weft_in_s(50)), error2 = errno;
+    const char *const no[] = {"/nonexistent", NULL};
+    weft_subprocess *none = weft_subprocess_start(no, NULL);
+    int error3 = errno;
+    weft_subprocess_options o = piped();
+    weft_subprocess_result r;
+    // The child itself starts with the default: its own waits work.
+    int run = weft_subprocess_run(sh("(exit 4); echo $?").argv, &o, &r, WEFT_FOREVER);
+    int error4 = errno;
+    sigaction(SIGCHLD, &old, &now);
+    assert_true(now.sa_handler == SIG_IGN);
+    assert_int_equal(running, 0);
+    assert_int_equal(forever, -1);
+    assert_int_equal(error, ECHILD);
+    assert_int_equal(later, -1);
+    assert_int_equal(error2, ECHILD);
+    assert_null(none);
+    assert_int_equal(error3, ENOENT);
+    assert_int_equal(run, -1);
+    assert_int_equal(error4, ECHILD);
+    assert_string_equal(r.out.data, "4\n");
+    weft_subprocess_result_free(&r);
+    assert_int_equal(weft_subprocess_destroy(p), 0);
+    assert_int_equal(weft_subprocess_destroy(q), 0);
+}
+BOTH_WAYS(test_wait_sigchld_ignored)
+
+static int handled;
+
+static void count_signal(int signal)
+{
+    (void)signal;
+    __atomic_add_fetch(&handled, 1, __ATOMIC_RELAXED);
+}
+
+// A signal every 200 us of real time, so that it also strikes in waits.
+static timer_t start_storm(void)
+{
+    timer_t timer;
+    struct sigaction action;
+    struct sigevent event;
+    const struct itimerspec every = {{0, 200000}, {0, 200000}};
+    memset(&action, 0, sizeof action);
+    action.sa_handler = count_signal;
+    sigaction(SIGPROF, &action, NULL);
+    memset(&event, 0, sizeof event);
+    event.sigev_notify = SIGEV_SIGNAL;
+    event.sigev_signo = SIGPROF;
+    assert_int_equal(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+    assert_int_equal(timer_settime(timer, 0, &every, NULL), 0);
+    return timer;
+}
+
+static void test_interrupted_everywhere(void **state)
+{
+    (void)state;
+    enum { SIZE = 1 << 20 };
+    static char input[SIZE];
+    memset(input, 'i', SIZE);
+    timer_t timer = start_storm();
+    bool good = true;
+    for (int i = 0; i < 5 && good; i++) {
+        weft_subprocess_options o = piped();
+        weft_subprocess_result r;
+        o.input = input;
+        o.input_size = SIZE;
+        good = weft_subprocess_run(sh("cat; sleep 0.01; exit 2").argv, &o, &r, WEFT_FOREVER) == 0 &&
+               r.out.size == SIZE && weft_status_exited(r.status) == 2;
+        weft_subprocess_result_free(&r);
+        weft_subprocess *p = started("sleep 0.01; exit 1", NULL);
+        int status;
+        good = good && weft_subprocess_wait(p, &status, weft_in_s(50)) == 0 &&
+               weft_status_exited(status) == 1;
+        weft_subprocess_destroy(p);
+    }
+    timer_delete(timer);
+    assert_true(good);
+    assert_true(__atomic_load_n(&handled, __ATOMIC_RELAXED) > 10);
+}
+
+// ---- Signals ----
+
+static void test_send_signal(void **state)
+{
+    (void)state;
+    weft_subprocess *p = reader("trap 'echo usr1' USR1; echo ready; read x; read x; exit 6", 0);
+    expect_line(p, 1, "ready");
+    assert_int_equal(weft_subprocess_send_signal(p, SIGUSR1), 0);
+    assert_int_equal(weft_subprocess_write(p, "\n\n", 2, WEFT_FOREVER), 2);
+    expect_line(p, 1, "usr1");
+    int status;
+    assert_int_equal(weft_subprocess_wait(p, &status, WEFT_FOREVER), 0);
+    assert_errno(weft_subprocess_send_signal(p, SIGUSR1), ESRCH);
+    assert_errno(weft_subprocess_terminate(p), ESRCH);
+    assert_errno(weft_subprocess_kill(p), ESRCH);
+    assert_errno(weft_subprocess_signal_group(p, SIGUSR1), EPERM);
+    weft_subprocess_destroy(p);
+    p = reader("read x", 0);
+    assert_errno(weft_subprocess_send_signal(p, 12345), EINVAL);
+    assert_int_equal(weft_subprocess_terminate(p), 0);
+    assert_int_equal(weft_status_signal(finished(p)), SIGTERM);
+}
+BOTH_WAYS(test_send_signal)
+
+// The grandchild holds the output pipe: its end is the grandchild's death.
+static void expect_end(weft_subprocess *p)
+{
+    char byte;
+    assert_int_equal(weft_subprocess_read(p, 1, &byte, 1, WEFT_FOREVER), 0);
+}
+
+static void test_signals_reach_the_group(void **state)
+{
+    (void)state;
+    weft_subprocess *p = reader("sleep 1000 & echo ready; wait", WEFT_GROUP_NEW);
+    expect_line(p, 1, "ready");
+    assert_int_equal(weft_subprocess_terminate(p), 0);
+    assert_int_equal(weft_subprocess_wait(p, NULL, WEFT_FOREVER), 0);
+    expect_end(p);
+    assert_errno(weft_subprocess_signal_group(p, SIGKILL), ESRCH);
+    weft_subprocess_destroy(p);
+    p = reader("sleep 1000 & echo ready; wait", WEFT_GROUP_NEW);
+    expect_line(p, 1, "ready");
+    assert_int_equal(weft_subprocess_signal_group(p, SIGKILL), 0);
+    expect_end(p);
+    assert_int_equal(weft_status_signal(finished(p)), SIGKILL);
+}
+
+static const char *status_line(const char *name, const weft_subprocess_options *o)
+{
+    char script[64];
+    snprintf(script, sizeof script, "exec grep %s /proc/self/status", name);
+    return output_of(script, o);
+}
+
+static void test_signal_mask_is_empty(void **state)
+{
+    (void)state;
+    sigset_t set, old;
+    weft_subprocess_options o = no_options();
+    sigfillset(&set);
+    sigdelset(&set, SIGALRM);
+    pthread_sigmask(SIG_SETMASK, &set, &old);
+    pthread_sigmask(SIG_SETMASK, NULL, &set); // as the kernel keeps it
+    const char *line = status_line("SigBlk", &o);
+    sigset_t now;
+    pthread_sigmask(SIG_SETMASK, &old, &now);
+    assert_string_equal(line, "SigBlk:\t0000000000000000\n");
+    assert_memory_equal(&now, &set, 8);
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    o.signal_mask = &set;
+    assert_string_equal(status_line("SigBlk", &o), "SigBlk:\t0000000000000200\n");
+}
+
+static void signal_dispositions(void)
+{
+    sigset_t reset, ignore;
+    weft_subprocess_options o = no_options();
+    sigemptyset(&reset);
+    sigaddset(&reset, SIGUSR1);
+    sigemptyset(&ignore);
+    sigaddset(&ignore, SIGUSR2);
+    sigaddset(&ignore, SIGPIPE);
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    // SIGHUP (1) and SIGUSR1 (10) stay ignored, as nohup needs it.
+    assert_string_equal(status_line("SigIgn", &o), "SigIgn:\t0000000000000201\n");
+    o.signal_default = &reset;
+    assert_string_equal(status_line("SigIgn", &o), "SigIgn:\t0000000000000001\n");
+    o.signal_ignore = &ignore;
+    assert_string_equal(status_line("SigIgn", &o), "SigIgn:\t0000000000001801\n");
+    signal(SIGUSR1, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
+    signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
+}
+
+static void test_signal_dispositions(void **state)
+{
+    (void)state;
+    signal_dispositions();
+    weft_private_spawn_without = WEFT_PRIVATE_NO_CLONE3;
+    signal_dispositions();
+    weft_private_spawn_without = 0;
+}
+
+// A handler of ours must never run in a child on our memory, whenever the signal comes.
+static void test_signal_handler_stays_here(void **state)
+{
+    (void)state;
+    weft_subprocess_options o = no_options();
+    o.process_group = WEFT_GROUP_NEW;
+    struct sigaction action, old;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = count_signal;
+    sigaction(SIGUSR1, &action, &old);
+    int before = __atomic_load_n(&handled, __ATOMIC_RELAXED), killed = 0;
+    for (int i = 0; i < 200; i++) {
+        weft_private_spawn_without = i % 2 ? WEFT_PRIVATE_NO_CLONE3 : 0;
+        weft_subprocess *p = started("true", &o);
+        weft_subprocess_send_signal(p, SIGUSR1);
+        killed += weft_status_signal(finished(p)) == SIGUSR1;
+    }
+    weft_private_spawn_without = 0;
+    sigaction(SIGUSR1, &old, NULL);
+    assert_int_equal(__atomic_load_n(&handled, __ATOMIC_RELAXED), before);
+    assert_true(killed > 0);
+}
+
+// ---- Stopping ----
+
+static void test_stop_by_closing(void **state)
+{
+    (void)state;
+    int status = -1;
+    weft_subprocess *p = reader("trap '' TERM; read x; exit 8", 0);
+    assert_int_equal(weft_subprocess_stop(p, &status, WEFT_FOREVER, WEFT_FOREVER, WEFT_FOREVER), 0);
+    assert_int_equal(weft_status_exited(status), 8);
+    // Again: it has ended already.
+    assert_int_equal(weft_subprocess_stop(p, &status, WEFT_NOW, WEFT_NOW, WEFT_NOW), 0);
+    weft_subprocess_destroy(p);
+}
+BOTH_WAYS(test_stop_by_closing)
+
+static void test_stop_by_terminating(void **state)
+{
+    (void)state;
+    int status = -1;
+    weft_subprocess *p = reader("exec sleep 1000", 0);
+    assert_int_equal(weft_subprocess_stop(p, &status, WEFT_NOW, WEFT_FOREVER, WEFT_FOREVER), 0);
+    assert_int_equal(weft_status_signal(status), SIGTERM);
+    weft_subprocess_destroy(p);
+}
+
+static void test_stop_by_killing(void **state)
+{
+    (void)state;
+    int status = -1;
+    weft_subprocess *p = reader("trap '' TERM; echo ready; while :; do sleep 0.01; done", 0);
+    expect_line(p, 1, "ready");
+    assert_int_equal(weft_subprocess_stop(p, &status, weft_in_ms(1), weft_in_ms(20), WEFT_FOREVER),
+                     0);
+    assert_int_equal(weft_status_signal(status), SIGKILL);
+    weft_subprocess_destroy(p);
+}
+BOTH_WAYS(test_stop_by_killing)
+
+// The leader obeys, its child does not: the group goes as a whole.
+static void test_stop_takes_the_group(void **state)
+{
+    (void)state;
+    weft_subprocess *p = reader(
+        "sh -c \"trap '' TERM; echo ready; while :; do sleep 0.01; done\" & wait", WEFT_GROUP_NEW);
+    expect_line(p, 1, "ready");
+    assert_int_equal(weft_subprocess_stop(p, NULL, WEFT_NOW, WEFT_FOREVER, WEFT_FOREVER), 0);
+    expect_end(p);
+    weft_subprocess_destroy(p);
+}
+
+// A child stopped by SIGSTOP has not ended, and can't follow SIGTERM.
+static void test_stop_of_a_stopped_child(void **state)
+{
+    (void)state;
+    int status = -1;
+    weft_subprocess *p = reader("kill -STOP $$; exit 0", 0);
+    siginfo_t info;
+    assert_int_equal(waitid(P_PID, (id_t)weft_subprocess_pid(p), &info, WSTOPPED | WNOWAIT), 0);
+    assert_int_equal(weft_subprocess_poll(p, &status), 0);
+    assert_errno(weft_subprocess_wait(p, &status, weft_in_ms(2)), ETIMEDOUT);
+    assert_int_equal(weft_subprocess_stop(p, &status, WEFT_NOW, weft_in_ms(2), WEFT_FOREVER), 0);
+    assert_int_equal(weft_status_signal(status), SIGKILL);
+    weft_subprocess_destroy(p);
+}
+
+// ---- Statuses ----
+
+static void test_status(void **state)
+{
+    (void)state;
+    char text[64];
+    int status = finished(started("exit 3", NULL));
+    assert_int_equal(weft_status_exited(status), 3);
+    assert_int_equal(weft_status_signal(status), 0);
+    assert_int_equal(weft_status_code(status), 3);
+    assert_false(weft_status_core(status));
+    assert_string_equal(weft_status_text(status, text, sizeof text), "exited with 3");
+    status = finished(started("kill -KILL $$", NULL));
+    assert_int_equal(weft_status_exited(status), -1);
+    assert_int_equal(weft_status_signal(status), SIGKILL);
+    assert_int_equal(weft_status_code(status), 137);
+    assert_string_equal(weft_status_text(status, text, sizeof text), "killed by SIGKILL");
+    assert_true(weft_status_core(SIGSEGV | 0x80));
+    assert_int_equal(weft_status_signal(SIGSEGV | 0x80), SIGSEGV);
+    assert_string_equal(weft_status_text(SIGSEGV | 0x80, text, sizeof text),
+                        "killed by SIGSEGV (core dumped)");
+    assert_string_equal(weft_status_text(SIGRTMIN + 3, text, sizeof text), "killed by signal 37");
+    assert_string_equal(weft_status_text(SIGKILL, text, 10), "killed by");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_wait_and_poll),
+        TEST(test_wait_and_poll_without_pidfd),
+        TEST(test_fd_is_readable_at_the_end),
+        TEST(test_fd_missing),
+        TEST(test_wait_any),
+        TEST(test_wait_any_without_pidfd),
+        TEST(test_wait_any_of_many),
+        TEST(test_wait_leaves_other_children_alone),
+        TEST(test_wait_status_taken_by_another),
+        TEST(test_wait_status_taken_by_another_without_pidfd),
+        TEST(test_wait_sigchld_ignored),
+        TEST(test_wait_sigchld_ignored_without_pidfd),
+        TEST(test_interrupted_everywhere),
+        TEST(test_send_signal),
+        TEST(test_send_signal_without_pidfd),
+        TEST(test_signals_reach_the_group),
+        TEST(test_signal_mask_is_empty),
+        TEST(test_signal_dispositions),
+        TEST(test_signal_handler_stays_here),
+        TEST(test_stop_by_closing),
+        TEST(test_stop_by_closing_without_pidfd),
+        TEST(test_stop_by_terminating),
+        TEST(test_stop_by_killing),
+        TEST(test_stop_by_killing_without_pidfd),
+        TEST(test_stop_takes_the_group),
+        TEST(test_stop_of_a_stopped_child),
+        TEST(test_status),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
