@@ -124,7 +124,8 @@ typedef struct weft_subprocess_options {
     int64_t grace_ms;
 
     /* Runs in the child just before exec, after a plain fork(2): async-signal-safe calls
-     * only if this process has threads.  Not 0: start fails with the callback's errno. */
+     * only if this process has threads; an environment it changes is the program's.  Not 0: start
+     * fails with the callback's errno. */
     int (*callback)(void *arg);
     void *callback_arg;
 

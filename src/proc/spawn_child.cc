@@ -259,6 +259,18 @@ PLAIN static void execute(const weft_private_spawn *plan)
         errno = first;
 }
 
+// A callback that changes our environment (setenv) may have moved it.
+PLAIN static bool call_back(weft_private_spawn *plan)
+{
+    const weft_subprocess_options *o = plan->opts;
+    bool inherits = plan->envp == environ;
+    if (o->callback != nullptr && o->callback(o->callback_arg) != 0)
+        return false;
+    if (inherits)
+        plan->envp = environ;
+    return true;
+}
+
 PLAIN void weft_private_spawn_child(void *arg)
 {
     weft_private_spawn *plan = (weft_private_spawn *)arg;
@@ -276,7 +288,7 @@ PLAIN void weft_private_spawn_child(void *arg)
     set_identity(plan);
     if (o->flags & WEFT_SUBPROCESS_DIE_WITH_PARENT && !die_with_parent(plan))
         quit(plan, WEFT_STAGE_PARENT);
-    if (o->callback != nullptr && o->callback(o->callback_arg) != 0)
+    if (!call_back(plan))
         quit(plan, WEFT_STAGE_CALLBACK);
     close_others(plan);
     set_signals(plan);

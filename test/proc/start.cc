@@ -372,7 +372,7 @@ static void test_start_callback(void **state)
     weft_subprocess_options o = no_options();
     o.callback = change_environment;
     o.callback_arg = (void *)(uintptr_t) "x";
-    assert_string_equal(output_of("pwd", &o), "/proc\n");
+    assert_string_equal(output_of("pwd; echo $CALLED", &o), "/proc\nx\n");
     assert_null(getenv("CALLED"));
     o.callback = fail_callback;
     o.callback_arg = &error;
