@@ -238,6 +238,7 @@ int weft_subprocess_stop(weft_subprocess *p, int *status, weft_deadline close_by
 typedef struct weft_subprocess_result {
     int status;           /* as from waitpid(2) */
     bool incomplete;      /* the grace ran out: see communicate */
+    int64_t ns;           /* from its start to its end */
     weft_buffer out, err; /* what came through the pipes */
 } weft_subprocess_result;
 
@@ -249,6 +250,28 @@ void weft_subprocess_result_free(weft_subprocess_result *r);
  * Errors as start and communicate. */
 int weft_subprocess_run(const char *const argv[], const weft_subprocess_options *opts,
                         weft_subprocess_result *r, weft_deadline d);
+
+/* How weft_subprocess_map goes about its commands. */
+typedef struct weft_subprocess_batch {
+    int jobs;         /* so many at once; 0: one for each processor */
+    int64_t limit_ns; /* the longest any command may take; 0: no limit */
+
+    /* Called in the order of the commands, as soon as this one and those before it have
+     * ended: its result (valid during the call), and 0, ETIMEDOUT, or the errno of its start. */
+    void (*report)(size_t i, const weft_subprocess_result *r, int error, void *arg);
+    /* Not NULL: called after each end, with the time since the call began. */
+    void (*progress)(size_t ended, size_t n, int64_t ns, void *arg);
+    void *arg;
+} weft_subprocess_batch;
+
+/* Runs the n commands argvs[0..n-1], several at once, and reports each.  Options hold for each
+ * command, except input; a WEFT_STREAM_PIPE for out or err is collected in an unnamed file
+ * (memfd_create(2)) instead.  The number of commands that failed: could not be started, were late
+ * or did not exit with 0.  At the deadline what still runs is killed (its group if it leads one)
+ * and nothing more reported: ETIMEDOUT.  EINVAL: no report, jobs or limit below 0, `in` a pipe. */
+int weft_subprocess_map(const char *const *const argvs[], size_t n,
+                        const weft_subprocess_options *opts, const weft_subprocess_batch *batch,
+                        weft_deadline d);
 
 /* sh -c command, with our streams (as system(3), but signals stay as they are).  At the deadline:
  * ETIMEDOUT, and the command is killed.  With a deadline other than WEFT_FOREVER it runs

@@ -87,6 +87,7 @@ int weft_subprocess_run(const char *const argv[], const weft_subprocess_options 
         o = *opts;
     if (o.input != nullptr)
         o.in.kind = WEFT_STREAM_PIPE;
+    int64_t start = weft_now();
     weft_subprocess *p = weft_subprocess_start(argv, &o);
     if (p == nullptr)
         return -1;
@@ -96,6 +97,7 @@ int weft_subprocess_run(const char *const argv[], const weft_subprocess_options 
         result = weft_subprocess_wait(p, &to->status, WEFT_NOW);
     else if (errno != ECHILD)
         end_run(p, to);
+    to->ns = weft_now() - start;
     weft_subprocess_destroy(p);
     if (r == nullptr)
         weft_subprocess_result_free(&unwanted);

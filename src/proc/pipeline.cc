@@ -318,6 +318,7 @@ int weft_pipeline_run(const char *const *const argvs[], size_t n,
         o = *opts;
     if (o.input != nullptr)
         o.in.kind = WEFT_STREAM_PIPE;
+    int64_t start = weft_now();
     weft_pipeline *l = weft_pipeline_start(argvs, n, &o);
     if (l == nullptr)
         return -1;
@@ -329,6 +330,7 @@ int weft_pipeline_run(const char *const *const argvs[], size_t n,
         end_run(l, to);
     if (failure != nullptr)
         weft_pipeline_failure(l, failure);
+    to->ns = weft_now() - start;
     weft_pipeline_destroy(l);
     if (r == nullptr)
         weft_subprocess_result_free(&unwanted);

@@ -1,0 +1,142 @@
+// weft-processes: each verb's output and exit status.
+#include "../runner.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static const char *demo(void)
+{
+    static char path[4096];
+    const char *bin = getenv("WEFT_BIN");
+    snprintf(path, sizeof path, "%s/weft-processes", bin != NULL ? bin : "build/bin");
+    return path;
+}
+
+struct outcome {
+    int status;
+    char output[4096];
+};
+
+// Runs `weft-processes ARGUMENTS` in a shell, standard error along with the output.
+static struct outcome run(const char *before, const char *arguments)
+{
+    struct outcome o;
+    char line[8192];
+    snprintf(line, sizeof line, "%s'%s' %s 2>&1", before, demo(), arguments);
+    FILE *p = popen(line, "r");
+    assert_non_null(p);
+    size_t n = fread(o.output, 1, sizeof o.output - 1, p);
+    o.output[n] = 0;
+    int status = pclose(p);
+    assert_true(WIFEXITED(status));
+    o.status = WEXITSTATUS(status);
+    return o;
+}
+
+static void expect(const char *before, const char *arguments, int status, const char *output)
+{
+    struct outcome o = run(before, arguments);
+    assert_string_equal(o.output, output);
+    assert_int_equal(o.status, status);
+}
+
+static void expect_in(const char *before, const char *arguments, int status, const char *part)
+{
+    struct outcome o = run(before, arguments);
+    assert_non_null(strstr(o.output, part));
+    assert_int_equal(o.status, status);
+}
+
+static void test_no_verb(void **state)
+{
+    (void)state;
+    char *wc;
+    struct outcome o = run("cd / && ", "");
+    assert_int_equal(o.status, 0);
+    assert_memory_equal(o.output, "out = ", 6);
+    long lines = strtol(o.output + 6, &wc, 10);
+    assert_true(lines > 1 && *wc == ' ');
+}
+
+static void test_run(void **state)
+{
+    (void)state;
+    expect_in("", "run true", 0, "true: exited with 0 after 0.");
+    expect_in("", "run -- sh -c 'cat; exit 7' </dev/null", 7, "sh: exited with 7");
+    expect_in("echo fed | ", "run cat", 0, "fed\n");
+    expect_in("", "run sh -c 'kill -9 $$'", 137, "killed by SIGKILL");
+    expect_in("", "run -t 0.05 sleep 1000", 124, "out of time");
+    expect_in("", "run -t 60 true", 0, "exited with 0");
+    expect_in("", "run weft-no-such-program", 127, "No such file");
+    expect_in("", "run /", 126, "Permission denied");
+}
+
+static void test_pipe(void **state)
+{
+    (void)state;
+    expect("printf 'b\\na\\n' | ", "pipe sort 'tr a-z A-Z'", 0, "A\nB\n");
+    expect("", "pipe \"printf '%s\\n' 'x  y'\"", 0, "x  y\n");
+    expect("", "pipe 'sh -c \"exit 3\"' 'sh -c \"exit 4\"' true", 4, "");
+    expect_in("", "pipe 'cat \"x'", 126, "No closing quotation at byte 4");
+    expect_in("", "pipe true weft-no-such-program", 127, "No such file");
+    expect("", "pipe yes 'head -n 1'", 141, "y\n");
+}
+
+static void test_each(void **state)
+{
+    (void)state;
+    // The first is the last to end: the order is the input's all the same.
+    struct outcome o =
+        run("printf 'sh -c \"sleep 0.2; echo 1\"\\n# no\\n\\necho 2\\nfalse\\n' | ", "each -j 3");
+    const char *one = strstr(o.output, "1\n"), *two = strstr(o.output, "2\necho 2: exited with 0");
+    assert_non_null(one);
+    assert_non_null(two);
+    assert_true(one < two);
+    assert_non_null(strstr(o.output, "false: exited with 1"));
+    assert_non_null(strstr(o.output, "\nran 3, failed 1\n"));
+    assert_int_equal(o.status, 1);
+    expect_in("printf 'true\\ntrue\\n' | ", "each -j 1", 0, "ran 2, failed 0\n");
+    expect("", "each </dev/null", 0, "ran 0, failed 0\n");
+    expect_in("echo sleep 1000 | ", "each -t 0.05", 1, "sleep 1000: Connection timed out");
+}
+
+static void test_split(void **state)
+{
+    (void)state;
+    expect("", "split \"a 'b  c' d#e\"", 0, "a\nb  c\nd#e\n");
+    expect("", "split -0 'a b' | tr '\\0' ,", 0, "a,b,");
+    expect("", "split --comments 'a #b'", 0, "a\n");
+    expect("", "split '\"\\$x\"'", 0, "\\$x\n");
+    expect("", "split --posix '\"\\$x\"'", 0, "$x\n");
+    expect_in("", "split \"a 'b\"", 1, "No closing quotation at byte 2");
+    expect_in("", "split 'a\\'", 1, "No escaped character at byte 1");
+}
+
+static void test_quote(void **state)
+{
+    (void)state;
+    expect("", "quote a 'b c' ''", 0, "a\n'b c'\n''\n");
+    expect("", "quote -0 a b | tr '\\0' ,", 0, "a,b,");
+}
+
+static void test_usage(void **state)
+{
+    (void)state;
+    expect_in("", "-h", 0, "usage: weft-processes");
+    expect_in("", "run -h", 0, "usage: weft-processes");
+    expect_in("", "nonsense", 2, "-h shows the usage\n");
+    expect_in("", "-x", 2, "-h shows the usage\n");
+    expect_in("", "run", 2, "-h shows the usage\n");
+    expect_in("", "each -j 0", 2, "-h shows the usage\n");
+    expect_in("", "run -t x true", 2, "-h shows the usage\n");
+    expect_in("", "split a b", 2, "-h shows the usage\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_no_verb), TEST(test_run),   TEST(test_pipe),  TEST(test_each),
+        TEST(test_split),   TEST(test_quote), TEST(test_usage),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,160 @@
+// weft_subprocess_map: many commands, a few at a time, reported in order.
+#include "children.h"
+
+#include <proc/spawn.h>
+
+enum { MOST = 64 };
+
+struct seen {
+    size_t reported, ended;
+    int errors[MOST], statuses[MOST];
+    char out[MOST][32], err[MOST][32];
+    bool in_order, long_enough;
+};
+
+static void keep(char *to, const weft_buffer *b)
+{
+    snprintf(to, 32, "%s", b->data != NULL ? b->data : "(null)");
+}
+
+static void report(size_t i, const weft_subprocess_result *r, int error, void *arg)
+{
+    struct seen *s = (struct seen *)arg;
+    s->in_order = s->in_order && i == s->reported;
+    s->long_enough = s->long_enough && r->ns > 0;
+    s->reported++;
+    s->errors[i] = error;
+    s->statuses[i] = r->status;
+    keep(s->out[i], &r->out);
+    keep(s->err[i], &r->err);
+}
+
+static void progress(size_t ended, size_t n, int64_t ns, void *arg)
+{
+    struct seen *s = (struct seen *)arg;
+    s->in_order = s->in_order && ended == s->ended + 1 && ended <= n && ns > 0;
+    s->ended = ended;
+}
+
+static weft_subprocess_batch batch(struct seen *s, int jobs)
+{
+    weft_subprocess_batch b;
+    memset(&b, 0, sizeof b);
+    memset(s, 0, sizeof *s);
+    s->in_order = s->long_enough = true;
+    b.jobs = jobs;
+    b.report = report;
+    b.progress = progress;
+    b.arg = s;
+    return b;
+}
+
+static void test_map_in_order(void **state)
+{
+    (void)state;
+    struct seen s;
+    struct script scripts[MOST];
+    const char *const *argvs[MOST];
+    char texts[MOST][64];
+    for (int i = 0; i < MOST; i++) {
+        snprintf(texts[i], sizeof texts[i], "%s echo %d; echo e%d >&2; exit %d",
+                 i % 7 == 0 ? "sleep 0.03;" : "", i, i, i % 5);
+        scripts[i] = sh(texts[i]);
+        argvs[i] = scripts[i].argv;
+    }
+    weft_subprocess_options o = piped();
+    o.err.kind = WEFT_STREAM_PIPE;
+    for (int jobs = 0; jobs < 9; jobs += 4) {
+        weft_subprocess_batch b = batch(&s, jobs);
+        int before = open_descriptors();
+        assert_int_equal(weft_subprocess_map(argvs, MOST, &o, &b, WEFT_FOREVER), MOST - 13);
+        assert_int_equal(s.reported, MOST);
+        assert_int_equal(s.ended, MOST);
+        assert_true(s.in_order && s.long_enough);
+        for (int i = 0; i < MOST; i++) {
+            char expected[32];
+            snprintf(expected, sizeof expected, "%d\n", i);
+            assert_string_equal(s.out[i], expected);
+            snprintf(expected, sizeof expected, "e%d\n", i);
+            assert_string_equal(s.err[i], expected);
+            assert_int_equal(s.errors[i], 0);
+            assert_int_equal(weft_status_exited(s.statuses[i]), i % 5);
+        }
+        assert_int_equal(open_descriptors(), before);
+        assert_true(no_children());
+    }
+}
+
+static void test_map_errors(void **state)
+{
+    (void)state;
+    struct seen s;
+    struct script good = sh("true"), slow = sh("sleep 1000 & sleep 1000");
+    const char *const none[] = {"/nonexistent", NULL};
+    const char *const *argvs[] = {good.argv, none, NULL, slow.argv, good.argv};
+    weft_subprocess_batch b = batch(&s, 2);
+    weft_subprocess_options o = no_options();
+    o.process_group = WEFT_GROUP_NEW;
+    b.limit_ns = 100000000;
+    b.progress = NULL;
+    assert_int_equal(weft_subprocess_map(argvs, 5, &o, &b, WEFT_FOREVER), 3);
+    assert_int_equal(s.reported, 5);
+    assert_int_equal(s.errors[0], 0);
+    assert_int_equal(s.errors[1], ENOENT);
+    assert_int_equal(s.errors[2], EINVAL);
+    assert_int_equal(s.errors[3], ETIMEDOUT);
+    assert_int_equal(weft_status_signal(s.statuses[3]), SIGKILL);
+    assert_int_equal(s.errors[4], 0);
+    assert_string_equal(s.out[0], "(null)");
+    assert_true(no_children());
+    assert_int_equal(weft_subprocess_map(NULL, 0, NULL, &b, WEFT_FOREVER), 0);
+}
+
+static void test_map_deadline(void **state)
+{
+    (void)state;
+    struct seen s;
+    struct script quick = sh("echo x"), slow = sh("exec sleep 1000");
+    const char *const *argvs[] = {quick.argv, slow.argv, quick.argv, slow.argv};
+    weft_subprocess_batch b = batch(&s, 4);
+    weft_subprocess_options o = piped();
+    int before = open_descriptors();
+    assert_errno(weft_subprocess_map(argvs, 4, &o, &b, weft_in_ms(200)), ETIMEDOUT);
+    assert_int_equal(s.reported, 1);
+    assert_int_equal(s.ended, 2);
+    assert_int_equal(open_descriptors(), before);
+    assert_true(no_children());
+}
+
+static void test_map_misuse(void **state)
+{
+    (void)state;
+    struct seen s;
+    struct script good = sh("true");
+    const char *const *argvs[] = {good.argv};
+    weft_subprocess_options o = no_options();
+    weft_subprocess_batch b = batch(&s, -1);
+    assert_errno(weft_subprocess_map(argvs, 1, &o, NULL, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_subprocess_map(argvs, 1, &o, &b, WEFT_FOREVER), EINVAL);
+    b = batch(&s, 1);
+    b.limit_ns = -1;
+    assert_errno(weft_subprocess_map(argvs, 1, &o, &b, WEFT_FOREVER), EINVAL);
+    b = batch(&s, 1);
+    assert_errno(weft_subprocess_map(NULL, 1, &o, &b, WEFT_FOREVER), EINVAL);
+    o.in.kind = WEFT_STREAM_PIPE;
+    assert_errno(weft_subprocess_map(argvs, 1, &o, &b, WEFT_FOREVER), EINVAL);
+    o.in.kind = WEFT_STREAM_INHERIT;
+    b.report = NULL;
+    assert_errno(weft_subprocess_map(argvs, 1, &o, &b, WEFT_FOREVER), EINVAL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_map_in_order),
+        TEST(test_map_errors),
+        TEST(test_map_deadline),
+        TEST(test_map_misuse),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
