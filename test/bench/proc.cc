@@ -178,23 +178,23 @@ void spawns()
 {
     const char *const script = "import subprocess, time, statistics\n"
                                "t = []\n"
-                               "for i in range(60):\n"
+                               "for i in range(12):\n"
                                "    s = time.perf_counter()\n"
                                "    subprocess.Popen(['/bin/true']).wait()\n"
                                "    t.append(time.perf_counter() - s)\n"
                                "print(statistics.median(t) * 1e6)\n";
     bench::Table t("start and wait for /bin/true", "us");
-    t.add("weft_subprocess_start", [] { return microseconds(by_weft, 60); });
-    t.add("vfork + exec, bare", [] { return microseconds(by_vfork, 60); });
-    t.add("posix_spawn", [] { return microseconds(by_posix_spawn, 60); });
-    t.add("fork + exec, bare", [] { return microseconds(by_fork, 60); });
+    t.add("weft_subprocess_start", [] { return microseconds(by_weft, 12); });
+    t.add("vfork + exec, bare", [] { return microseconds(by_vfork, 12); });
+    t.add("posix_spawn", [] { return microseconds(by_posix_spawn, 12); });
+    t.add("fork + exec, bare", [] { return microseconds(by_fork, 12); });
     if (have_apr)
-        t.add("APR", [] { return microseconds(by_apr, 60); });
+        t.add("APR", [] { return microseconds(by_apr, 12); });
     else
         t.missing("APR", "libapr1");
     t.add("Python subprocess.Popen",
           [=] { return bench::command(std::string("python3 -c \"") + script + "\""); });
-    t.run(9);
+    t.run(60);
     t.at_most("weft_subprocess_start", "vfork + exec, bare", 1.1);
     t.at_most("weft_subprocess_start", "posix_spawn", 1.0);
 }
@@ -208,15 +208,22 @@ void spawns_from_a_large_parent()
         std::printf("\nonly %ld MB free: the large parent has 512 MB instead of 4 GB\n", available);
     }
     Parent small(10UL << 20), big(large << 20);
-    bench::Table t("the same from a parent of 10 MB and of " + std::to_string(large) + " MB", "us");
-    t.add("weft, small parent", [&] { return small.measure(by_weft, 60); });
-    t.add("weft, large parent", [&] { return big.measure(by_weft, 60); });
-    t.add("fork + exec, large parent", [&] { return big.measure(by_fork, 3); });
-    if (have_apr)
-        t.add("APR, large parent", [&] { return big.measure(by_apr, 3); });
-    t.run(9);
+    std::string size = std::to_string(large) + " MB";
+    bench::Table t("the same from a parent of 10 MB and of " + size, "us");
+    t.add("weft, small parent", [&] { return small.measure(by_weft, 12); });
+    t.add("weft, large parent", [&] { return big.measure(by_weft, 12); });
+    t.run(60);
     t.at_most("weft, large parent", "weft, small parent", 1.1);
-    t.at_least("APR, large parent", "weft, large parent", 100);
+
+    bench::Table peers("from the parent of " + size, "us");
+    peers.add("weft", [&] { return big.measure(by_weft, 12); });
+    peers.add("fork + exec, bare", [&] { return big.measure(by_fork, 1); });
+    if (have_apr)
+        peers.add("APR", [&] { return big.measure(by_apr, 1); });
+    else
+        peers.missing("APR", "libapr1");
+    peers.run(9);
+    peers.at_least("APR", "weft", 100);
 }
 
 // ---- Much data ----
@@ -250,7 +257,7 @@ void communicates()
     t.add("weft_subprocess_run", [&] { return communicate(input); });
     t.add("Python subprocess.run",
           [=] { return bench::command(std::string("python3 -c \"") + script + "\""); });
-    t.run(5);
+    t.run(3);
     t.at_least("weft_subprocess_run", "Python subprocess.run", 3);
 }
 
