@@ -124,7 +124,7 @@ check-aarch64: ## run the coroutine tests for aarch64 under qemu-user
 	  RUN='qemu-aarch64 -L /usr/aarch64-linux-gnu'
 
 # The demos' tests run the demos.
-run/demo/%: all
+$(filter run/demo/%,$(tests:%=run/%)): all
 run/%: $B/test/%
 	@echo "== $*"
 	$Q WEFT_BIN=$(abspath $B)/bin $(RUN) $<
