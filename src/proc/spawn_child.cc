@@ -41,7 +41,7 @@ struct kernel_sigaction {
 
 enum { KERNEL_SIGSET = 8, SIGNALS = 64 };
 
-PLAIN [[noreturn]] static void quit(weft_private_spawn *plan, int stage)
+[[noreturn]] PLAIN static void quit(weft_private_spawn *plan, int stage)
 {
     int words[2] = {stage, errno};
     plan->stage = stage;
