@@ -39,8 +39,8 @@ extern "C" {
 
 /* ---- Bytes that grow ---- */
 
-/* Start from {0}.  data[size] is always 0 once anything was collected, and data is
- * then never NULL. */
+/* Start from {0}.  What has collected a stream is a string even if nothing came: data is
+ * not NULL, and data[size] is 0. */
 typedef struct weft_buffer {
     char *data;
     size_t size, capacity;

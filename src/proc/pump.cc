@@ -25,7 +25,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PIPE_SIZE = 64 * 1024, WIDE_PIPE = 1024 * 1024, LOOK_EVERY_MS = 5 };
+enum {
+    PIPE_SIZE = 64 * 1024,
+    WIDE_PIPE = 1024 * 1024,
+    FIRST_ROOM = PIPE_SIZE + 4096,
+    LOOK_EVERY_MS = 5
+};
 
 void weft_buffer_free(weft_buffer *b)
 {
@@ -38,10 +43,11 @@ void weft_buffer_free(weft_buffer *b)
 // Room for at least a pipe's content, and for the 0 after it.
 static int make_room(weft_buffer *b)
 {
+    const size_t first = FIRST_ROOM;
     size_t capacity = b->capacity;
     if (capacity - b->size > PIPE_SIZE)
         return 0;
-    capacity = capacity > PIPE_SIZE ? capacity * 2 : 2 * PIPE_SIZE;
+    capacity = capacity > PIPE_SIZE ? capacity * 2 : first;
     char *data = capacity < b->capacity ? nullptr : (char *)realloc(b->data, capacity);
     if (data == nullptr)
         return weft_fail(ENOMEM);
@@ -185,11 +191,14 @@ int weft_private_pump_run(weft_private_pump *pump, weft_deadline d)
     struct weft_private_sigpipe hold;
     bool broken = false;
     int *in = &pump->fds[0];
-    for (int i = 1; i < 3; i++)
-        if (pump->to[i] != nullptr && make_room(pump->to[i]) != 0)
+    // Also what stays empty is a string.
+    for (int i = 1; i < 3; i++) {
+        weft_buffer *to = pump->fds[i] >= 0 ? pump->to[i] : nullptr;
+        if (to != nullptr && make_room(to) != 0)
             return -1;
-        else if (pump->to[i] != nullptr)
-            pump->to[i]->data[pump->to[i]->size] = 0;
+        if (to != nullptr)
+            to->data[to->size] = 0;
+    }
     if (*in < 0)
         return pump_until(pump, d, &broken);
     if (pump->size <= *pump->written) {
