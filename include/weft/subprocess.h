@@ -31,6 +31,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/select.h> /* sigset_t, which strict -std=c11 hides in signal.h */
 #include <sys/types.h>
 
 #ifdef __cplusplus

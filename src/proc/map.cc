@@ -193,7 +193,7 @@ int weft_subprocess_map(const char *const *const argvs[], size_t n,
         (argvs == nullptr && n > 0) || n > INT32_MAX || b.opts->in.kind == WEFT_STREAM_PIPE)
         return weft_fail(EINVAL);
     b.commands = (struct command *)calloc(n + 1, sizeof *b.commands);
-    b.children = (weft_subprocess **)calloc(n + 1, sizeof *b.children);
+    b.children = (weft_subprocess **)calloc(n + 1, sizeof(void *));
     int jobs = how->jobs > 0 ? how->jobs : (int)sysconf(_SC_NPROCESSORS_ONLN);
     int failed =
         b.commands != nullptr && b.children != nullptr ? run_all(&b, jobs, d) : weft_fail(ENOMEM);

@@ -62,7 +62,7 @@ char *const *weft_private_environment(const weft_subprocess_options *o, char ***
     const char **envp = (const char **)malloc((have + added + 1) * sizeof *envp);
     if (envp == nullptr)
         return nullptr;
-    for (size_t i = 0; i < have; i++)
+    for (size_t i = 0; base != nullptr && base[i] != nullptr; i++)
         if (!is_replaced(o, base[i]))
             envp[n++] = base[i];
     for (size_t i = 0; i < added; i++)

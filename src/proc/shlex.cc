@@ -261,13 +261,13 @@ static bool is_safe(const char *word)
     return *word != 0 && word[strspn(word, safe)] == 0;
 }
 
-// Writes `word` quoted to `to`, or only measures if that is NULL.
+// Writes `word` quoted to `to` (and perhaps a 0 behind it), or only measures if that is NULL.
 static size_t put_quoted(char *to, const char *word)
 {
     size_t length = strlen(word), n = 0;
     if (is_safe(word)) {
         if (to != nullptr)
-            memcpy(to, word, length);
+            stpcpy(to, word);
         return length;
     }
     if (to == nullptr) {
@@ -281,7 +281,7 @@ static size_t put_quoted(char *to, const char *word)
             to[n++] = *word;
             continue;
         }
-        memcpy(to + n, "'\"'\"'", 5);
+        stpcpy(to + n, "'\"'\"'");
         n += 5;
     }
     to[n++] = '\'';
