@@ -9,9 +9,10 @@
 // clone3 is asked first, for CLONE_CLEAR_SIGHAND resets the handlers in one go.  Where
 // it is missing or a sandbox forbids it: clone, and the child resets them itself.
 //
-// Plain fork in two cases.  A callback, which may do anything.  And a change of user
-// or group: in a child that shares our memory it would mark that memory as not dumpable, for us
-// too and for good, and let a process of that user signal a child that holds us up.
+// Plain fork in three cases.  A callback, which may do anything.  A change of user or
+// group: in a child that shares our memory it would mark that memory as not dumpable, for
+// us too and for good, and let a process of that user signal a child that holds us up.  And
+// emulators where such a child does not share our memory.
 #include "spawn.h"
 
 #include <base/saved_errno.h>
@@ -168,15 +169,41 @@ static pid_t spawn_copying_memory(weft_private_spawn *plan, const int report[2],
 // A child that could not become its program: nobody hears of it.
 static void bury(pid_t pid, int *pidfd)
 {
+    int saved = errno;
     while (waitpid(pid, nullptr, __WALL) < 0 && errno == EINTR)
         ;
-    weft_close_keep_errno(pidfd);
+    errno = saved;
+    if (pidfd != nullptr)
+        weft_close_keep_errno(pidfd);
+}
+
+// Valgrind and qemu-user make a plain copy of such a child: then it can't report through our
+// memory, and we do not wait for its exec.  Asked once, of a child that only sets a word.
+static bool children_share_memory(void)
+{
+    static int known; // 0: not yet; 1: they do; 2: they don't
+    int word = 0, answer = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if (weft_private_spawn_without & WEFT_PRIVATE_NO_SHARING)
+        return false;
+    if (answer != 0)
+        return answer == 1;
+    alignas(16) char stack[2048];
+    // No signal at its end: nobody need hear of it.
+    long pid = call_cloning(SYS_clone, CLONE_VM | CLONE_VFORK, (long)(stack + sizeof stack), 0, 0,
+                            0, weft_private_spawn_probe, &word);
+    if (pid > 0)
+        bury((pid_t)pid, nullptr);
+    answer = __atomic_load_n(&word, __ATOMIC_RELAXED) != 0 ? 1 : 2;
+    // Threads that ask at the same time find the same.
+    __atomic_store_n(&known, pid > 0 ? answer : 0, __ATOMIC_RELAXED);
+    return answer == 1;
 }
 
 static bool needs_fork(const weft_subprocess_options *o)
 {
     return o->callback != nullptr || o->groups != nullptr ||
-           (o->flags & (WEFT_SUBPROCESS_SET_UID | WEFT_SUBPROCESS_SET_GID)) != 0;
+           (o->flags & (WEFT_SUBPROCESS_SET_UID | WEFT_SUBPROCESS_SET_GID)) != 0 ||
+           !children_share_memory();
 }
 
 // keep, with one more, in order.

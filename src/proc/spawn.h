@@ -31,7 +31,8 @@ enum {
     WEFT_PRIVATE_NO_CLONE3 = 1,
     WEFT_PRIVATE_NO_PIDFD = 2,
     WEFT_PRIVATE_NO_CLOSE_RANGE = 4,
-    WEFT_PRIVATE_NO_PROC = 8
+    WEFT_PRIVATE_NO_PROC = 8,
+    WEFT_PRIVATE_NO_SHARING = 16 // clone(CLONE_VM) copies, as under Valgrind and qemu-user
 };
 
 #ifdef __cplusplus
@@ -42,6 +43,9 @@ extern int weft_private_spawn_without;
 
 // Becomes the program.  Returns never: exits with 127 after reporting a failure.
 [[noreturn]] void weft_private_spawn_child(void *plan);
+
+// Sets *word to 1 and exits: whether our memory changes tells if a child shares it.
+[[noreturn]] void weft_private_spawn_probe(void *word);
 
 // Starts the plan.  0: it runs, *pid and *pidfd (or -1) are set; else -1, errno and
 // plan->stage tell, and nothing is left of the child.

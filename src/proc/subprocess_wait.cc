@@ -157,8 +157,13 @@ int weft_subprocess_send_signal(weft_subprocess *p, int signal)
 {
     if (p->ended)
         return weft_fail(ESRCH);
-    if (p->pidfd >= 0)
-        return (int)syscall(SYS_pidfd_send_signal, p->pidfd, signal, nullptr, 0);
+    int saved = errno;
+    if (p->pidfd >= 0) {
+        long result = syscall(SYS_pidfd_send_signal, p->pidfd, signal, nullptr, 0);
+        if (result == 0 || errno != ENOSYS)
+            return (int)result;
+        errno = saved;
+    }
     return kill(p->pid, signal);
 }
 

@@ -429,7 +429,7 @@ static void test_start_old_kernels(void **state)
     (void)state;
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC), old = dup(0);
     dup2(null, 0);
-    for (int without = 0; without < 16; without++) {
+    for (int without = 0; without < 32; without++) {
         weft_private_spawn_without = without;
         int before = open_descriptors();
         all_well();
