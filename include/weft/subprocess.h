@@ -67,7 +67,8 @@ enum weft_stream_kind {
 typedef struct weft_stream {
     int kind;
     int fd;
-    const char *path; /* opened by the caller's process, before its child changes directory */
+    const char
+        *path; /* opened (a FIFO waits) by this process, before its child changes directory */
 } weft_stream;
 
 typedef struct weft_limit {

@@ -85,6 +85,8 @@ int weft_subprocess_run(const char *const argv[], const weft_subprocess_options 
     memset(to, 0, sizeof *to);
     if (opts != nullptr)
         o = *opts;
+    if (o.input == nullptr && o.input_size > 0)
+        return weft_fail(EINVAL);
     if (o.input != nullptr)
         o.in.kind = WEFT_STREAM_PIPE;
     int64_t start = weft_now();

@@ -316,6 +316,8 @@ int weft_pipeline_run(const char *const *const argvs[], size_t n,
     memset(to, 0, sizeof *to);
     if (opts != nullptr)
         o = *opts;
+    if (o.input == nullptr && o.input_size > 0)
+        return weft_fail(EINVAL);
     if (o.input != nullptr)
         o.in.kind = WEFT_STREAM_PIPE;
     int64_t start = weft_now();

@@ -233,12 +233,14 @@ static pid_t spawn_forking(weft_private_spawn *plan, int *pidfd)
 int weft_private_spawn_start(weft_private_spawn *plan, pid_t *pid, int *pidfd)
 {
     uint64_t all = ~(uint64_t)0, before = 0;
+    struct rlimit limit;
     int saved = errno;
     plan->stage = WEFT_STAGE_NONE;
     plan->error = 0;
     plan->report = -1;
     plan->handlers_cleared = false;
     plan->parent = getpid();
+    plan->descriptors = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : 1024;
     *pidfd = -1;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
     *pid = needs_fork(plan->opts) ? spawn_forking(plan, pidfd) : spawn_sharing_memory(plan, pidfd);

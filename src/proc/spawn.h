@@ -20,6 +20,7 @@ struct weft_private_spawn {
     size_t keep_count;
     int report; // where a forked child writes its error; -1: it shares our memory
     pid_t parent;
+    rlim_t descriptors; // the limit of their numbers, before the child's own limits
     unsigned long cpus[WEFT_PRIVATE_CPU_WORDS];
     bool handlers_cleared; // by clone3
     // Written by the child when it fails.

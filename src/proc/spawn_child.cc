@@ -132,9 +132,7 @@ PLAIN static bool close_listed(const weft_private_spawn *plan)
 
 PLAIN static void close_all(const weft_private_spawn *plan)
 {
-    struct rlimit limit = {1024, 1024};
-    syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
-    for (rlim_t fd = 3; fd < limit.rlim_max && fd < INT32_MAX; fd++)
+    for (rlim_t fd = 3; fd < plan->descriptors && fd < INT32_MAX; fd++)
         if (!is_kept(plan, (int)fd))
             syscall(SYS_close, fd);
 }

@@ -319,7 +319,10 @@ static void test_run(void **state)
     weft_subprocess_result_free(&r);
     assert_int_equal(weft_subprocess_run(sh("exit 1").argv, NULL, NULL, WEFT_FOREVER), 0);
     const char *const no[] = {"/nonexistent", NULL};
+    o.input = NULL;
+    assert_errno(weft_subprocess_run(sh("true").argv, &o, &r, WEFT_FOREVER), EINVAL);
     memset(&r, 'x', sizeof r);
+    o.input_size = 0;
     assert_errno(weft_subprocess_run(no, &o, &r, WEFT_FOREVER), ENOENT);
     assert_null(r.out.data);
     weft_subprocess_result_free(&r);

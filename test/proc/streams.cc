@@ -1,6 +1,8 @@
 // The standard streams in all their combinations, and the descriptors a child has.
 #include "children.h"
 
+#include <proc/spawn.h>
+
 #include <pthread.h>
 #include <sys/stat.h>
 
@@ -255,6 +257,24 @@ static void test_pass_only_those(void **state)
         close(fd);
 }
 
+// Also those above the limit that the child is given.
+static void test_pass_nothing_above_the_limit(void **state)
+{
+    (void)state;
+    const weft_limit few[] = {{RLIMIT_NOFILE, {20, 20}}};
+    weft_subprocess_options o = no_options();
+    int fd = fcntl(1, F_DUPFD, 50);
+    assert_int_equal(fd, 50);
+    o.limits = few;
+    o.limits_count = 1;
+    for (int without = 0; without < 16; without += 4) {
+        weft_private_spawn_without = without;
+        assert_string_equal(output_of("ls /proc/$$/fd", &o), "0\n1\n2\n");
+    }
+    weft_private_spawn_without = 0;
+    close(fd);
+}
+
 static void test_pass_errors(void **state)
 {
     (void)state;
@@ -403,6 +423,7 @@ int main(void)
         TEST(test_stream_ours_closed),
         TEST(test_stream_closed_is_inherited),
         TEST(test_pass_only_those),
+        TEST(test_pass_nothing_above_the_limit),
         TEST(test_pass_errors),
         TEST(test_pass_and_stream),
         TEST(test_start_from_eight_threads),
