@@ -348,7 +348,7 @@ static void test_run_deadline(void **state)
         assert_true(no_children());
     }
     o.process_group = 0;
-    assert_errno(weft_subprocess_run(sh("sleep 1000").argv, &o, NULL, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_subprocess_run(sh("exec sleep 1000").argv, &o, NULL, WEFT_NOW), ETIMEDOUT);
     assert_true(no_children());
 }
 
