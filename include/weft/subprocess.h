@@ -268,9 +268,10 @@ typedef struct weft_subprocess_batch {
 
 /* Runs the n commands argvs[0..n-1], several at once, and reports each.  Options hold for each
  * command, except input; a WEFT_STREAM_PIPE for out or err is collected in an unnamed file
- * (memfd_create(2)) instead.  The number of commands that failed: could not be started, were late
- * or did not exit with 0.  At the deadline what still runs is killed (its group if it leads one)
- * and nothing more reported: ETIMEDOUT.  EINVAL: no report, jobs or limit below 0, `in` a pipe. */
+ * (memfd_create(2)) instead, so it stays in memory until its report.  The number of commands that
+ * failed: could not be started, were late or did not exit with 0.  At the deadline what still runs
+ * is killed (its group if it leads one) and nothing more reported: ETIMEDOUT.  EINVAL: no report,
+ * jobs or limit below 0, `in` a pipe. */
 int weft_subprocess_map(const char *const *const argvs[], size_t n,
                         const weft_subprocess_options *opts, const weft_subprocess_batch *batch,
                         weft_deadline d);

@@ -75,8 +75,9 @@ static int pipe_together(char **commands)
 static void report(size_t i, const weft_subprocess_result *r, int error, void *)
 {
     char text[64];
-    const char *end = error ? strerror(error) : weft_status_text(r->status, text, sizeof text);
     fwrite(r->out.data, 1, r->out.size, stdout);
+    weft_status_text(r->status, text, sizeof text);
+    const char *end = error == ETIMEDOUT ? "out of time" : error ? strerror(error) : text;
     printf("%s: %s, %.2f s\n", lines[i], end, (double)r->ns / 1e9);
 }
 
@@ -132,8 +133,7 @@ int main(int argc, char **argv)
     int v = 0, given = argc > 1 && argv[1][0] != '-';
     while (v < 5 && (!given || strcmp(verbs[v], argv[1]) != 0))
         v++;
-    optind = 1 + given;
-    opterr = 0;
+    optind = 1 + given, opterr = 0;
     for (int c; (c = getopt_long(argc, argv, "+h0j:t:", longs, nullptr)) != -1;) {
         if (c == 'h')
             return fputs(usage, stdout) < 0;

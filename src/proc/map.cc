@@ -34,14 +34,14 @@ struct batch {
     weft_subprocess **children; // of commands that run, else NULL
 };
 
-static void collect_in_file(weft_stream *s, int *file)
+static int collect_in_file(weft_stream *s, int *file)
 {
-    *file = -1;
     if (s->kind != WEFT_STREAM_PIPE)
-        return;
+        return 0;
     *file = weft_private_above_streams(memfd_create("weft output", MFD_CLOEXEC));
     s->kind = WEFT_STREAM_FD;
     s->fd = *file;
+    return *file >= 0 ? 0 : -1;
 }
 
 static void command_ends(struct batch *b, struct command *c)
@@ -58,10 +58,10 @@ static void start_next(struct batch *b)
     size_t i = b->next++;
     struct command *c = &b->commands[i];
     weft_subprocess_options o = *b->opts;
-    collect_in_file(&o.out, &c->files[0]);
-    collect_in_file(&o.err, &c->files[1]);
+    c->files[0] = c->files[1] = -1;
     c->start = weft_now();
-    b->children[i] = weft_subprocess_start(b->argvs[i], &o);
+    if (collect_in_file(&o.out, &c->files[0]) == 0 && collect_in_file(&o.err, &c->files[1]) == 0)
+        b->children[i] = weft_subprocess_start(b->argvs[i], &o);
     if (b->children[i] != nullptr) {
         b->running++;
         return;

@@ -68,11 +68,17 @@ static bool again(void)
     return errno == EAGAIN || errno == EINTR;
 }
 
-static ssize_t read_into(int fd, weft_buffer *b)
+// Apart from read_into, whose callers may have little stack.
+__attribute__((noinline)) static ssize_t read_and_drop(int fd)
 {
     char dropped[16 * 1024];
+    return read(fd, dropped, sizeof dropped);
+}
+
+static ssize_t read_into(int fd, weft_buffer *b)
+{
     if (b == nullptr)
-        return read(fd, dropped, sizeof dropped);
+        return read_and_drop(fd);
     if (make_room(b) != 0)
         return -1;
     ssize_t n = read(fd, b->data + b->size, b->capacity - b->size - 1);

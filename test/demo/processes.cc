@@ -97,7 +97,7 @@ static void test_each(void **state)
     assert_int_equal(o.status, 1);
     expect_in("printf 'true\\ntrue\\n' | ", "each -j 1", 0, "ran 2, failed 0\n");
     expect("", "each </dev/null", 0, "ran 0, failed 0\n");
-    expect_in("echo sleep 1000 | ", "each -t 0.05", 1, "sleep 1000: Connection timed out");
+    expect_in("echo sleep 1000 | ", "each -t 0.05", 1, "sleep 1000: out of time");
 }
 
 static void test_split(void **state)

@@ -126,6 +126,29 @@ static void test_map_deadline(void **state)
     assert_true(no_children());
 }
 
+// No descriptor is left for the output: an error of each command, not of the call.
+static void test_map_out_of_descriptors(void **state)
+{
+    (void)state;
+    struct seen s;
+    struct script good = sh("true");
+    const char *const *argvs[] = {good.argv, good.argv};
+    weft_subprocess_options o = piped();
+    weft_subprocess_batch b = batch(&s, 2);
+    struct rlimit old, few;
+    int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    few = old;
+    few.rlim_cur = (rlim_t)next;
+    setrlimit(RLIMIT_NOFILE, &few);
+    int failed = weft_subprocess_map(argvs, 2, &o, &b, WEFT_FOREVER);
+    setrlimit(RLIMIT_NOFILE, &old);
+    assert_int_equal(failed, 2);
+    assert_int_equal(s.errors[0], EMFILE);
+    assert_int_equal(s.errors[1], EMFILE);
+}
+
 static void test_map_misuse(void **state)
 {
     (void)state;
@@ -151,10 +174,8 @@ static void test_map_misuse(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_map_in_order),
-        TEST(test_map_errors),
-        TEST(test_map_deadline),
-        TEST(test_map_misuse),
+        TEST(test_map_in_order),           TEST(test_map_errors), TEST(test_map_deadline),
+        TEST(test_map_out_of_descriptors), TEST(test_map_misuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
