@@ -19,9 +19,8 @@ static const char usage[] =
     "       weft-processes split [-0] [--posix] [--comments] STRING | quote [-0] ARG...\n";
 static int jobs, posix, comments, end_of_word = '\n';
 static int64_t limit_ns = INT64_MAX;
-// The commands of pipe and each, and the lines they came from.
-static const char *const **argvs;
-static char **lines;
+static const char *const **argvs; // the commands of pipe and each
+static char **lines;              // what they were split from
 static size_t n;
 
 static int list_and_count(char **)
@@ -75,6 +74,7 @@ static int pipe_together(char **commands)
 static void report(size_t i, const weft_subprocess_result *r, int error, void *)
 {
     char text[64];
+    fputs(isatty(2) ? "\r\033[K" : "", stderr); // the progress
     fwrite(r->out.data, 1, r->out.size, stdout);
     weft_status_text(r->status, text, sizeof text);
     const char *end = error == ETIMEDOUT ? "out of time" : error ? strerror(error) : text;
@@ -84,8 +84,8 @@ static void report(size_t i, const weft_subprocess_result *r, int error, void *)
 static void progress(size_t ended, size_t all, int64_t ns, void *)
 {
     double left = (double)ns / 1e9 / (double)ended * (double)(all - ended);
-    fprintf(stderr, "\r[%-40.*s] %zu/%zu, %.0f s left %s", (int)(ended * 40 / all),
-            "########################################", ended, all, left, ended == all ? "\n" : "");
+    fprintf(stderr, "\r[%-40.*s] %zu/%zu, %.0f s left ", (int)(ended * 40 / all),
+            "########################################", ended, all, left);
 }
 
 static int each(char **)
