@@ -257,7 +257,7 @@ void spawns_from_a_large_parent()
         peers.add("APR", [&] { return big.measure(by_apr, 1); });
     else
         peers.missing("APR", "libapr1");
-    peers.run(9);
+    peers.run(5);
     peers.at_least("APR", "weft", 100);
 }
 
