@@ -43,12 +43,16 @@ static void thread_end(void *p)
     weft_private_coro_thread *t = (weft_private_coro_thread *)p;
     if (t->current != &t->main)
         return; // pthread_exit inside a coroutine: this very stack is one of them
+    if (t->scheduler_end != nullptr)
+        t->scheduler_end(0);
     while (t->main.children != nullptr) {
         weft_coro *co = t->main.children;
         while (co->children != nullptr)
             co = co->children;
         weft_private_coro_release(co);
     }
+    if (t->scheduler_end != nullptr)
+        t->scheduler_end(1);
     alternate_stack_drop(t);
     weft_private_machine_destroy(&t->main);
     weft_private_stacks_destroy(t->stacks);

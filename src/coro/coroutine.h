@@ -15,6 +15,8 @@
 //   in a tasklet may block; remember the leaf that was suspended and resume that);
 // - sets `on_end` to choose who runs when one has ended (it runs on the dying stack as the last
 //   thing; free the coroutine from another stack with weft_private_coro_release);
+// - sets WEFT_SPECIAL_BLOCKED in a leaf it suspends and clears it before it transfers there:
+//   until then anybody else's transfer to it fails with EPERM;
 // - sets `waits_for` and `waits_on` while it blocks one, for the dump.
 #ifndef WEFT_CORO_COROUTINE_H
 #define WEFT_CORO_COROUTINE_H
@@ -43,7 +45,8 @@ enum {
     WEFT_SPECIAL_EXCEPTIONS = 32, // C++ exceptions in flight were put aside in `exceptions`
     WEFT_SPECIAL_WATCHED = 64,    // a sanitizer must hear of each transfer
     WEFT_SPECIAL_UCONTEXT = 128,  // runs on the ucontext backend
-    WEFT_SPECIAL_NOBODY = 256     // no coroutine at all, a stand-in for NULL
+    WEFT_SPECIAL_NOBODY = 256,    // no coroutine at all, a stand-in for NULL
+    WEFT_SPECIAL_BLOCKED = 512    // waits in a scheduler: only that one may transfer to it
 };
 
 // The C++ runtime's state of exceptions in flight (Itanium C++ ABI, __cxa_eh_globals).
@@ -105,7 +108,9 @@ struct weft_private_coro_thread {
     weft_coro *last_ended; // only to compare with
     weft_coro *spare;      // dead and destroyed plain ones, linked by `parent`
     size_t spares;
-    void *alternate_stack; // made by weft_coro_report_overflow
+    weft_coro *(*shelter)(void);     // who goes on when one ends and its heir is blocked
+    void (*scheduler_end)(int last); // the thread's end, before its coroutines go and after
+    void *alternate_stack;           // made by weft_coro_report_overflow
     size_t alternate_size;
     weft_coro main;
 };

@@ -51,6 +51,8 @@ static __attribute__((noinline, noreturn)) void end(weft_coro *co, void *result)
     co->thread->last_ended = co;
     if (result == WEFT_FAILED)
         errno = error;
+    if (to->special & WEFT_SPECIAL_BLOCKED)
+        to = co->thread->shelter();
     weft_private_leave(co, to, result);
 }
 
@@ -135,7 +137,7 @@ static void drop(weft_coro *co)
     weft_coro *self = co->thread->current;
     co->dropping = 1;
     co->on_end = nullptr;
-    co->special &= ~(uint32_t)WEFT_SPECIAL_PENDING;
+    co->special &= ~(uint32_t)(WEFT_SPECIAL_PENDING | WEFT_SPECIAL_BLOCKED);
     // Below the red zone, and below what swapcontext has of frames of its own.
     char *top = (char *)(((uintptr_t)co->sp - 512) & ~(uintptr_t)15);
     weft_private_prepare(co, top);
@@ -200,7 +202,7 @@ static __attribute__((noinline)) int destroy_checked(weft_coro *co)
     weft_private_coro_thread *t = &weft_private_coro;
     if (co == nullptr)
         return 0;
-    if (co->thread != t || co->owned)
+    if (co->thread != t || co->owned || co->special & WEFT_SPECIAL_BLOCKED)
         return weft_fail(EPERM);
     // (One that is being dropped lost control in a deferred function: it has its destroyer.)
     if (co->parent == nullptr || co->dropping || weft_private_coro_is_ancestor(co, t->current))

@@ -208,6 +208,10 @@ static ON_BOTH_STACKS void arrived(weft_coro *co)
 
 ON_BOTH_STACKS void *weft_private_transfer_slowly(weft_coro *self, weft_coro *to, void *value)
 {
+    if (to->special & WEFT_SPECIAL_BLOCKED) {
+        errno = EPERM;
+        return WEFT_FAILED;
+    }
     uint32_t both = self->special | to->special;
     if (both != WEFT_SPECIAL_UCONTEXT || weft_private_in_flight(self->thread)) {
         exchange(self, to);

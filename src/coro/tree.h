@@ -9,12 +9,15 @@
 
 #include <errno.h>
 
-// 0 when user calls may name `co`: one of this thread and no scheduler's own.  Else an errno.
+// 0 when user calls may name `co`: one of this thread, no scheduler's own, nor waiting in one.
+// Else an errno.
 static inline int weft_private_coro_check(const weft_coro *co)
 {
     if (co == nullptr)
         return EINVAL;
-    return co->thread != &weft_private_coro || co->owned ? EPERM : 0;
+    if (co->thread != &weft_private_coro || co->owned || co->special & WEFT_SPECIAL_BLOCKED)
+        return EPERM;
+    return 0;
 }
 
 static inline void weft_private_tree_link(weft_coro *parent, weft_coro *co)
