@@ -1,0 +1,250 @@
+// scheduler.h: what a tasklet is, and how control passes from one to the next.
+//
+// Tasklets that are ready stand in a ring, linked through their records, and the running one
+// is the place in it: a yield goes on to the next and moves nothing.  One that waits
+// leaves the ring; one that is woken enters it just behind the running one, which is last.
+// There is no scheduler between two tasklets: the call that waits does all bookkeeping and
+// jumps straight into the next one's stack (coroutine.h).
+//
+// Whoever ends a wait does it entirely: takes the waiter out of the queues and the timers and
+// leaves in `value` what its call returns (an error: in its leaf's `error`, delivered by
+// WEFT_SPECIAL_PENDING).  So nothing is left to do on arrival, and what was delivered
+// can't be lost to a cancel or a deadline that comes after.
+//
+// A tasklet waits in its leaf: its own coroutine, or a generator or coroutine it runs.
+// While it waits both are WEFT_SPECIAL_BLOCKED.
+#ifndef WEFT_CORO_SCHEDULER_H
+#define WEFT_CORO_SCHEDULER_H
+
+#include <weft/channel.h>
+#include <weft/tasklet.h>
+
+#include "coroutine.h"
+#include "timers.h"
+
+typedef struct weft_private_waiter weft_private_waiter;
+typedef struct weft_private_scheduler weft_private_scheduler;
+
+// `value` of one whose wait was ended by a wake: a cancel has nothing to end any more.  The
+// lower half is what the call returns.
+#define WEFT_PRIVATE_WOKEN ((intptr_t)1 << 32)
+
+// What `parked` says of one that is not in the ring.
+enum {
+    WEFT_PARKED_READY,    // it is
+    WEFT_PARKED_WAITS,    // for the deadline's or another's error or success
+    WEFT_PARKED_SLEEPS,   // the same, and its deadline is success
+    WEFT_PARKED_SUSPENDS, // until a wake
+    WEFT_PARKED_REMOVED,  // was ready when it was taken out
+    WEFT_PARKED_ENDED
+};
+
+struct weft_tasklet {
+    // Of each switch.
+    weft_tasklet *next, *previous; // in the ring
+    weft_coro *coro;               // its own
+    weft_coro *leaf;               // where it waits
+    intptr_t value;                // what its wait returns
+    uint32_t cancelled;            // errno of each wait that begins; 0: none
+    uint8_t parked;                // WEFT_PARKED_*
+    uint8_t permit;                // it was woken before it suspended itself
+    uint8_t detached;
+    uint8_t joinable;
+
+    // Of its wait.
+    weft_private_waiter own;  // in a channel's queue
+    weft_select_case *cases;  // of a select, instead
+    int n;                    // of those
+    int queued;               // `own` or `cases` are in queues
+    weft_private_timer timer; // its deadline
+    weft_tasklet *joins;      // whose end it waits for
+
+    weft_tasklet *joiner; // who waits for its end
+    void *(*fn)(void *arg);
+    void *arg;
+    int error; // errno when fn failed
+    weft_private_scheduler *home;
+    void *slot;
+    weft_scope *scope;             // it is a child of
+    weft_tasklet *older, *younger; // the others in there
+    weft_scope *scopes;            // it has open, the innermost
+};
+
+// One per thread.
+struct weft_private_scheduler {
+    weft_tasklet *running;
+    int32_t budget;  // switches until it looks at the clock
+    uint32_t rounds; // budgets spent
+    weft_private_timer *timers;
+    weft_poller *poller;
+    int64_t polled;       // when, last
+    weft_tasklet *keeper; // waits for events when nobody is ready; not in the ring else
+    weft_tasklet *corpse; // has ended and is to be released from another stack
+    size_t alive;         // tasklets that have not ended
+    uint32_t random;
+    uint8_t main_runs; // the main one is in weft_tasklet_run
+    uint8_t ending;    // the thread is
+    weft_tasklet main;
+};
+
+extern __thread weft_private_scheduler weft_private_sched;
+extern weft_tasklet weft_private_no_tasklet;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// The thread's scheduler, made ready.  NULL: ENOMEM.
+weft_private_scheduler *weft_private_sched_enter(void);
+
+// weft_private_go when something is special, or the budget is spent.
+int weft_private_go_slowly(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *to);
+
+// Suspends the running one, which has put itself where it will be found, until it is woken or the
+// deadline passes.  `what` and `on` are for the dump.  Returns the wake's value; -1: an error.
+int weft_private_park(weft_private_scheduler *s, int how, const char *what, const void *on,
+                      weft_deadline d);
+
+// Ends the wait of `t` with an error.  Nothing if it does not wait.
+void weft_private_unpark_error(weft_tasklet *t, int error);
+
+// Takes `t`, which waits in a select, out of all its queues.
+void weft_private_unqueue_cases(weft_tasklet *t);
+
+// 0 when the running tasklet may begin a wait until `d`, else the errno it fails with.
+int weft_private_refusal(weft_private_scheduler *s, weft_deadline d);
+
+// The suspended call of `t` will fail with `error`.
+void weft_private_pend(weft_tasklet *t, int error);
+
+// Who goes on after the running one, which has ended, and with what value.
+weft_coro *weft_private_next(weft_private_scheduler *s, weft_tasklet *dead, void **value);
+
+// A yield of one that was alone: is it still?
+int weft_private_look_around(weft_private_scheduler *s);
+
+// tasklet.cc: a tasklet's on_end.
+weft_coro *weft_private_tasklet_ended(weft_coro *co, void **value);
+
+// The last one that ended, if it is to be released.
+void weft_private_bury(weft_private_scheduler *s);
+
+// scope.cc: a child's start and end, and the end of a tasklet that has scopes open.
+void weft_private_scope_add(weft_scope *scope, weft_tasklet *child);
+void weft_private_scope_drop(weft_tasklet *child, int error);
+void weft_private_scope_abandon(weft_tasklet *owner);
+
+// channel.cc, for select.cc: 0 when the case is one for this thread, else an errno; whether it can
+// happen at once; has it happen; puts it in its queue.
+int weft_private_case_check(const weft_select_case *c);
+int weft_private_case_ready(const weft_select_case *c);
+void weft_private_case_happen(weft_select_case *c);
+void weft_private_case_queue(weft_select_case *c, weft_tasklet *t, int index);
+
+// watchdog.cc: the scheduler begins or ends a wait for events; the thread ends.
+void weft_private_watchdog_rest(int resting);
+void weft_private_watchdog_end(void);
+
+#if WEFT_PRIVATE_SWAP
+// The swap whose value is a result: a cast would keep the compiler from jumping.
+int weft_private_swap_int(void **from, void *to, void *value) __asm__("weft_private_swap");
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+// ---- The ring ----
+
+static inline void weft_private_ring_insert(weft_tasklet *before, weft_tasklet *t)
+{
+    weft_tasklet *last = before->previous;
+    t->next = before;
+    t->previous = last;
+    last->next = t;
+    before->previous = t;
+}
+
+static inline void weft_private_ring_remove(weft_tasklet *t)
+{
+    t->previous->next = t->next;
+    t->next->previous = t->previous;
+}
+
+// ---- The wait's end ----
+
+// One waiter out of its queue, whose head is a waiter too.
+static inline void weft_private_waiter_remove(weft_private_waiter *w)
+{
+    w->previous->next = w->next;
+    w->next->previous = w->previous;
+}
+
+// Everything that could end the wait of `t` forgets it, and it is ready again.
+static inline void weft_private_ready(weft_tasklet *t)
+{
+    if (t->queued) {
+        t->queued = 0;
+        if (weft_private_likely(t->cases == nullptr))
+            weft_private_waiter_remove(&t->own);
+        else
+            weft_private_unqueue_cases(t);
+    }
+    if (t->timer.armed)
+        weft_private_timer_remove(&t->home->timers, &t->timer);
+    if (t->joins != nullptr) {
+        t->joins->joiner = nullptr;
+        t->joins = nullptr;
+    }
+    t->leaf->waits_for = nullptr;
+    t->parked = WEFT_PARKED_READY;
+    weft_private_ring_insert(t->home->running, t);
+}
+
+// Ends the wait of `t`, which waits: its call returns `value`.
+static inline void weft_private_unpark(weft_tasklet *t, int value)
+{
+    t->value = WEFT_PRIVATE_WOKEN | value;
+    weft_private_ready(t);
+}
+
+// ---- The switch ----
+
+// From the running tasklet to another.  Returns what the wait returns that `me` begins here.
+static inline int weft_private_go(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *to)
+{
+#if WEFT_PRIVATE_SWAP
+    weft_private_coro_thread *t = &weft_private_coro;
+    weft_coro *self = me->coro, *co = to->coro;
+    if (weft_private_likely(t->current == self && to->leaf == co && --s->budget > 0 &&
+                            (self->special | (co->special ^ WEFT_SPECIAL_BLOCKED) |
+                             weft_private_in_flight(t)) == 0)) {
+        self->special = WEFT_SPECIAL_BLOCKED;
+        co->special = 0;
+        s->running = to;
+        t->current = co;
+        return weft_private_swap_int(&self->sp, co->sp, (void *)to->value);
+    }
+#endif
+    return weft_private_go_slowly(s, me, to);
+}
+
+// The same after `me` was put where its waker will find it.
+static inline int weft_private_block(weft_private_scheduler *s, weft_tasklet *me, int how,
+                                     const char *what, const void *on)
+{
+    weft_coro *self = weft_private_coro.current;
+    weft_tasklet *to = me->next;
+    self->waits_for = what;
+    self->waits_on = on;
+    me->parked = (uint8_t)how;
+    me->value = 0;
+    if (__builtin_expect(to == me, 0)) {
+        weft_private_ring_insert(me, s->keeper);
+        to = s->keeper;
+    }
+    weft_private_ring_remove(me);
+    return weft_private_go(s, me, to);
+}
+
+#endif

@@ -1,0 +1,130 @@
+// scope.cc: scopes (tasklet.h).
+//
+// A scope lives in its owner's frame and lists its children, who leave the list as they end.  The
+// owner waits in close for the last of them, suspended like any other, and goes on waiting
+// whatever happens to it: that none outlives the block is the point.
+#include "scheduler.h"
+
+#include <base/saved_errno.h>
+
+#include <string.h>
+
+static const char waits_for_children[] = "the scope's children";
+
+void weft_private_scope_add(weft_scope *scope, weft_tasklet *child)
+{
+    child->scope = scope;
+    child->older = nullptr;
+    child->younger = scope->children;
+    if (scope->children != nullptr)
+        scope->children->older = child;
+    scope->children = child;
+    scope->count++;
+}
+
+static void unlink_child(weft_tasklet *child)
+{
+    if (child->older != nullptr)
+        child->older->younger = child->younger;
+    else
+        child->scope->children = child->younger;
+    if (child->younger != nullptr)
+        child->younger->older = child->older;
+    child->scope = nullptr;
+}
+
+static void cancel_children(weft_scope *scope)
+{
+    scope->cancelled = 1;
+    for (weft_tasklet *t = scope->children; t != nullptr; t = t->younger)
+        weft_tasklet_cancel(t);
+}
+
+void weft_private_scope_drop(weft_tasklet *child, int error)
+{
+    weft_scope *scope = child->scope;
+    weft_tasklet *owner = scope->owner;
+    unlink_child(child);
+    scope->count--;
+    // One that was cancelled and says so has not failed.
+    if (error != 0 && scope->error == 0 && !(error == ECANCELED && child->cancelled)) {
+        scope->error = error;
+        cancel_children(scope);
+    }
+    if (scope->count == 0 && owner->parked == WEFT_PARKED_WAITS &&
+        owner->leaf->waits_for == waits_for_children && owner->leaf->waits_on == scope)
+        weft_private_unpark(owner, 0);
+}
+
+// Its frame is going.
+void weft_private_scope_abandon(weft_tasklet *owner)
+{
+    for (weft_scope *scope = owner->scopes; scope != nullptr; scope = scope->outer) {
+        cancel_children(scope);
+        while (scope->children != nullptr)
+            unlink_child(scope->children);
+        scope->owner = nullptr;
+    }
+    owner->scopes = nullptr;
+}
+
+int weft_scope_open(weft_scope *scope)
+{
+    if (scope == nullptr)
+        return weft_fail(EINVAL);
+    weft_tasklet *me = weft_tasklet_self();
+    if (me == nullptr)
+        return -1;
+    memset(scope, 0, sizeof *scope);
+    scope->owner = me;
+    scope->outer = me->scopes;
+    me->scopes = scope;
+    return 0;
+}
+
+static int close_refusal(const weft_private_scheduler *s, const weft_scope *scope)
+{
+    if (scope == nullptr)
+        return EINVAL;
+    if (scope->owner == nullptr || scope->owner != s->running)
+        return EPERM;
+    return s->running->scopes != scope ? EBUSY : 0;
+}
+
+int weft_scope_close(weft_scope *scope, weft_deadline d)
+{
+    int saved = errno;
+    weft_private_scheduler *s = &weft_private_sched;
+    int error = close_refusal(s, scope);
+    if (error != 0)
+        return weft_fail(error);
+    error = scope->count != 0 ? weft_private_refusal(s, d) : 0;
+    if (error == 0 && scope->count != 0 && d <= WEFT_NOW)
+        error = ETIMEDOUT;
+    while (scope->count != 0 && !s->ending) {
+        if (error != 0) {
+            cancel_children(scope);
+            d = WEFT_FOREVER;
+        }
+        if (weft_private_park(s, WEFT_PARKED_WAITS, waits_for_children, scope, d) != 0 &&
+            error == 0)
+            error = errno;
+    }
+    s->running->scopes = scope->outer;
+    scope->owner = nullptr;
+    error = scope->error != 0 ? scope->error : error;
+    if (error != 0)
+        return weft_fail(error);
+    errno = saved;
+    return 0;
+}
+
+int weft_scope_cancel(weft_scope *scope)
+{
+    if (scope == nullptr)
+        return weft_fail(EINVAL);
+    if (scope->owner == nullptr || scope->owner->home != &weft_private_sched)
+        return weft_fail(EPERM);
+    cancel_children(scope);
+    return 0;
+}

@@ -1,0 +1,66 @@
+// select.cc: waiting for one of several channels (channel.h).
+//
+// The caller's cases are themselves the waiters in the channels' queues: a select of any size
+// allocates nothing.  Whoever has one happen takes the others out of their queues.
+#include "scheduler.h"
+
+#include <base/saved_errno.h>
+
+// xorshift (G. Marsaglia, 2003): fairness needs no more.
+static uint32_t draw(weft_private_scheduler *s)
+{
+    uint32_t x = s->random;
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    return s->random = x;
+}
+
+// One of those that can happen at once, each as likely; -1: none.
+static int pick(weft_private_scheduler *s, const weft_select_case cases[], int n)
+{
+    int picked = -1;
+    uint32_t ready = 0;
+    for (int i = 0; i < n; i++)
+        if (weft_private_case_ready(&cases[i]) && (++ready == 1 || draw(s) % ready == 0))
+            picked = i;
+    return picked;
+}
+
+static int refusal(weft_private_scheduler *s, const weft_select_case cases[], int n,
+                   weft_deadline d)
+{
+    if (n < 0 || (n > 0 && cases == nullptr))
+        return EINVAL;
+    for (int i = 0; i < n; i++) {
+        int error = weft_private_case_check(&cases[i]);
+        if (error != 0)
+            return error;
+    }
+    return weft_private_refusal(s, d);
+}
+
+int weft_select(weft_select_case cases[], int n, weft_deadline d)
+{
+    weft_private_scheduler *s = weft_private_sched_enter();
+    if (s == nullptr)
+        return -1;
+    int error = refusal(s, cases, n, d);
+    if (error != 0)
+        return weft_fail(error);
+    int i = pick(s, cases, n);
+    if (i >= 0) {
+        weft_private_case_happen(&cases[i]);
+        return i;
+    }
+    if (d <= WEFT_NOW)
+        return weft_fail(ETIMEDOUT);
+    weft_tasklet *me = s->running;
+    for (i = 0; i < n; i++)
+        if (cases[i].channel != nullptr)
+            weft_private_case_queue(&cases[i], me, i);
+    me->cases = cases;
+    me->n = n;
+    me->queued = 1;
+    return weft_private_park(s, WEFT_PARKED_WAITS, "one of several channels", nullptr, d);
+}

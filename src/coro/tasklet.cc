@@ -1,0 +1,369 @@
+// tasklet.cc: tasklets (tasklet.h) on the ring of scheduler.h.
+//
+// A tasklet's record lies below its coroutine's, on the tasklet's own stack: spawning allocates
+// nothing but the stack.  All tasklets are children of the main coroutine.  One that is not
+// joined is released by the next spawn, end or idle moment, for nobody can free the
+// stack he stands on; so a stack is reused while it is still warm.
+#include "scheduler.h"
+
+#include <base/saved_errno.h>
+
+#include <string.h>
+
+static weft_tasklet *of_coro(weft_coro *co)
+{
+    return (weft_tasklet *)weft_private_coro_extra(co, sizeof(weft_tasklet));
+}
+
+// 0 when `t` is one of this thread's that user calls may name.  Else an errno.
+static int check(const weft_tasklet *t)
+{
+    if (t == nullptr)
+        return EINVAL;
+    return t->home != &weft_private_sched ? EPERM : 0;
+}
+
+static int check_not_main(const weft_tasklet *t)
+{
+    int error = check(t);
+    return error == 0 && t == &weft_private_sched.main ? EINVAL : error;
+}
+
+// ---- Life ----
+
+static void *body(void *arg, void *first)
+{
+    weft_tasklet *t = (weft_tasklet *)arg;
+    (void)first;
+    void *result = WEFT_FAILED;
+    if (t->cancelled != 0)
+        errno = (int)t->cancelled;
+    else
+        result = t->fn(t->arg);
+    t->error = errno;
+    return result;
+}
+
+weft_coro *weft_private_tasklet_ended(weft_coro *co, void **value)
+{
+    weft_tasklet *t = of_coro(co);
+    weft_private_scheduler *s = t->home;
+    weft_private_bury(s);
+    t->parked = WEFT_PARKED_ENDED;
+    if (t->scopes != nullptr)
+        weft_private_scope_abandon(t);
+    if (t->scope != nullptr)
+        weft_private_scope_drop(t, co->value == WEFT_FAILED ? t->error : 0);
+    if (t->joiner != nullptr)
+        weft_private_unpark(t->joiner, 0);
+    if (!t->joinable)
+        s->corpse = t;
+    if (--s->alive == 0 && s->main_runs)
+        weft_private_unpark(&s->main, 0);
+    return weft_private_next(s, t, value);
+}
+
+static int scope_refusal(const weft_private_scheduler *s, const weft_scope *scope)
+{
+    if (scope == nullptr)
+        return 0;
+    if (scope->owner == nullptr)
+        return EINVAL;
+    if (scope->owner->home != s)
+        return EPERM;
+    return scope->cancelled ? ECANCELED : 0;
+}
+
+static weft_coro *create_coro(const weft_tasklet_options *opts)
+{
+    weft_coro_options o;
+    if (opts == nullptr)
+        return weft_private_coro_create(body, nullptr, nullptr, sizeof(weft_tasklet));
+    memset(&o, 0, sizeof o);
+    o.name = opts->name;
+    o.stack_size = opts->stack_size;
+    o.keep_fp = opts->keep_fp;
+    o.keep_mask = opts->keep_mask;
+    return weft_private_coro_create(body, nullptr, &o, sizeof(weft_tasklet));
+}
+
+weft_tasklet *weft_tasklet_spawn(void *(*fn)(void *arg), void *arg,
+                                 const weft_tasklet_options *opts)
+{
+    weft_private_scheduler *s = weft_private_sched_enter();
+    if (s == nullptr)
+        return nullptr;
+    int error = fn == nullptr ? EINVAL : scope_refusal(s, opts != nullptr ? opts->scope : nullptr);
+    if (error == 0 && s->ending)
+        error = ECANCELED;
+    if (error != 0) {
+        errno = error;
+        return nullptr;
+    }
+    weft_private_bury(s);
+    weft_coro *co = create_coro(opts);
+    if (co == nullptr)
+        return nullptr;
+    weft_tasklet *t = of_coro(co);
+    weft_private_coro_own(co);
+    weft_private_coro_adopt(&weft_private_coro.main, co);
+    co->arg = t;
+    co->on_end = weft_private_tasklet_ended;
+    co->special |= WEFT_SPECIAL_BLOCKED;
+    t->coro = t->leaf = co;
+    t->own.tasklet = t;
+    t->own.index = -1;
+    t->fn = fn;
+    t->arg = arg;
+    t->home = s;
+    t->joinable = opts == nullptr || !(opts->detached || opts->scope != nullptr);
+    if (opts != nullptr && opts->scope != nullptr)
+        weft_private_scope_add(opts->scope, t);
+    s->alive++;
+    weft_private_ring_insert(s->running, t);
+    return t;
+}
+
+// ---- Waits ----
+
+int weft_tasklet_run(void)
+{
+    weft_private_scheduler *s = weft_private_sched_enter();
+    if (s == nullptr)
+        return -1;
+    if (s->running != &s->main)
+        return weft_fail(EPERM);
+    int error = weft_private_refusal(s, WEFT_FOREVER);
+    if (error != 0)
+        return weft_fail(error);
+    int result = 0;
+    if (s->alive != 0) {
+        s->main_runs = 1;
+        result = weft_private_park(s, WEFT_PARKED_WAITS, "all to end", nullptr, WEFT_FOREVER);
+        s->main_runs = 0;
+    }
+    weft_private_bury(s);
+    return result;
+}
+
+static __attribute__((noinline)) int yield_checked(void)
+{
+    weft_private_scheduler *s = weft_private_sched_enter();
+    if (s == nullptr)
+        return -1;
+    weft_tasklet *me = s->running;
+    int error = weft_private_refusal(s, WEFT_FOREVER);
+    if (error != 0)
+        return weft_fail(error);
+    me->value = 0;
+    return me->next != me ? weft_private_go_slowly(s, me, me->next) : weft_private_look_around(s);
+}
+
+int weft_tasklet_yield(void)
+{
+    weft_private_scheduler *s = &weft_private_sched;
+    weft_tasklet *me = s->running, *to = me->next;
+    const weft_coro *self = weft_private_coro.current;
+    if (weft_private_likely(me->cancelled == 0 && to != me &&
+                            !(self->special & WEFT_SPECIAL_CANCELLED))) {
+        me->value = 0;
+        return weft_private_go(s, me, to);
+    }
+    return yield_checked();
+}
+
+int weft_tasklet_sleep(weft_deadline d)
+{
+    if (d <= WEFT_NOW)
+        return weft_tasklet_yield();
+    weft_private_scheduler *s = weft_private_sched_enter();
+    if (s == nullptr)
+        return -1;
+    int error = weft_private_refusal(s, d);
+    if (error != 0)
+        return weft_fail(error);
+    return weft_private_park(s, WEFT_PARKED_SLEEPS, "sleep", nullptr, d);
+}
+
+static int join_refusal(const weft_private_scheduler *s, weft_tasklet *t, weft_deadline d)
+{
+    int error = check_not_main(t);
+    if (error == 0 && !t->joinable)
+        error = EINVAL;
+    if (error == 0 && t->joiner != nullptr)
+        error = EBUSY;
+    if (error != 0)
+        return error;
+    for (const weft_tasklet *each = t; each != nullptr; each = each->joins)
+        if (each == s->running)
+            return EDEADLK;
+    return weft_private_refusal(&weft_private_sched, d);
+}
+
+int weft_tasklet_join(weft_tasklet *t, void **result, weft_deadline d)
+{
+    weft_private_scheduler *s = weft_private_sched_enter();
+    if (s == nullptr)
+        return -1;
+    int error = join_refusal(s, t, d);
+    if (error == 0 && t->parked != WEFT_PARKED_ENDED && d <= WEFT_NOW)
+        error = ETIMEDOUT;
+    if (error != 0)
+        return weft_fail(error);
+    if (t->parked != WEFT_PARKED_ENDED) {
+        t->joiner = s->running;
+        s->running->joins = t;
+        if (weft_private_park(s, WEFT_PARKED_WAITS, "the end of", t->coro, d) != 0)
+            return -1;
+    }
+    void *value = t->coro->value;
+    error = t->error;
+    weft_private_coro_release(t->coro);
+    if (result != nullptr)
+        *result = value;
+    if (value == WEFT_FAILED)
+        errno = error;
+    return 0;
+}
+
+int weft_tasklet_detach(weft_tasklet *t)
+{
+    int error = check_not_main(t);
+    if (error == 0 && !t->joinable)
+        error = EINVAL;
+    if (error == 0 && t->joiner != nullptr)
+        error = EBUSY;
+    if (error != 0)
+        return weft_fail(error);
+    t->joinable = 0;
+    if (t->parked == WEFT_PARKED_ENDED)
+        weft_private_coro_release(t->coro);
+    return 0;
+}
+
+// ---- Stopping and going on ----
+
+static void insert_removed(weft_tasklet *t)
+{
+    t->parked = WEFT_PARKED_READY;
+    t->leaf->waits_for = nullptr;
+    weft_private_ring_insert(t->home->running, t);
+}
+
+// A signal handler may cancel the running one: that is the mark alone.
+int weft_tasklet_cancel(weft_tasklet *t)
+{
+    int error = check_not_main(t);
+    if (error != 0)
+        return weft_fail(error);
+    if (t->cancelled != 0 || t->parked == WEFT_PARKED_ENDED)
+        return 0;
+    t->cancelled = ECANCELED;
+    if (t == t->home->running)
+        return 0;
+    if (t->parked == WEFT_PARKED_REMOVED)
+        insert_removed(t);
+    if (t->parked != WEFT_PARKED_READY)
+        weft_private_unpark_error(t, ECANCELED);
+    else if (t->coro->started && t->value == 0)
+        weft_private_pend(t, ECANCELED); // it yielded
+    return 0;
+}
+
+int weft_tasklet_suspend(weft_deadline d)
+{
+    weft_private_scheduler *s = weft_private_sched_enter();
+    if (s == nullptr)
+        return -1;
+    weft_tasklet *me = s->running;
+    int error = weft_private_refusal(s, d);
+    if (error == 0 && me->permit) {
+        me->permit = 0;
+        return 0;
+    }
+    if (error == 0 && d <= WEFT_NOW)
+        error = ETIMEDOUT;
+    if (error != 0)
+        return weft_fail(error);
+    return weft_private_park(s, WEFT_PARKED_SUSPENDS, "a wake", nullptr, d);
+}
+
+int weft_tasklet_wake(weft_tasklet *t)
+{
+    int error = check(t);
+    if (error != 0)
+        return weft_fail(error);
+    if (t->parked == WEFT_PARKED_SUSPENDS)
+        weft_private_unpark(t, 0);
+    else if (t->parked == WEFT_PARKED_REMOVED)
+        insert_removed(t);
+    else
+        t->permit = 1;
+    return 0;
+}
+
+int weft_tasklet_remove(weft_tasklet *t)
+{
+    int error = check_not_main(t);
+    if (error != 0)
+        return weft_fail(error);
+    if (t->parked == WEFT_PARKED_ENDED)
+        return weft_fail(ESRCH);
+    if (t->parked == WEFT_PARKED_REMOVED)
+        return 0;
+    if (t->parked != WEFT_PARKED_READY || t == t->home->running)
+        return weft_fail(EBUSY);
+    weft_private_ring_remove(t);
+    t->parked = WEFT_PARKED_REMOVED;
+    t->leaf->waits_for = "a wake";
+    t->leaf->waits_on = nullptr;
+    return 0;
+}
+
+// ---- Who is who ----
+
+weft_tasklet *weft_tasklet_self(void)
+{
+    weft_private_scheduler *s = weft_private_sched_enter();
+    if (s == nullptr)
+        return nullptr;
+    if (s->running != s->keeper)
+        return s->running;
+    errno = EPERM;
+    return nullptr;
+}
+
+const char *weft_tasklet_name(const weft_tasklet *t)
+{
+    return t != nullptr ? t->coro->name : nullptr;
+}
+
+int weft_tasklet_ended(const weft_tasklet *t)
+{
+    int error = check(t);
+    return error != 0 ? weft_fail(error) : t->parked == WEFT_PARKED_ENDED;
+}
+
+size_t weft_tasklet_count(void)
+{
+    return weft_private_sched.alive;
+}
+
+void **weft_tasklet_slot(void)
+{
+    weft_tasklet *t = weft_tasklet_self();
+    return t != nullptr ? &t->slot : nullptr;
+}
+
+int weft_tasklet_set_poller(weft_poller *p)
+{
+    weft_private_scheduler *s = weft_private_sched_enter();
+    if (s == nullptr)
+        return -1;
+    if (p != nullptr && p->poll == nullptr)
+        return weft_fail(EINVAL);
+    if (p != nullptr && s->poller != nullptr && s->poller != p)
+        return weft_fail(EBUSY);
+    s->poller = p;
+    return 0;
+}

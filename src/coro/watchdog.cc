@@ -1,0 +1,155 @@
+// watchdog.cc: who hogs the thread? (tasklet.h)
+//
+// A timer of the thread sends it a signal every half limit.  The handler, on the thread itself,
+// sees whether the same tasklet is still in the same turn as last time: each switch changes the
+// budget or the round.  While the scheduler waits for events the timer is disarmed, so an idle
+// thread stays asleep.  A thread of its own would need no signal, but could not read
+// a tasklet's name without racing its end.
+#include "scheduler.h"
+
+#include <base/saved_errno.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+typedef struct watchdog {
+    int64_t limit; // ns; 0: none
+    timer_t timer;
+    void (*report)(weft_tasklet *hog, int64_t ns);
+    const weft_tasklet *hog; // the turn that was running at the last look
+    int32_t budget;
+    uint32_t rounds;
+    int64_t since; // when that was first seen
+    int told;
+} watchdog;
+
+static __thread watchdog dog;
+
+// Only what a signal handler may call.
+static void tell(const weft_tasklet *hog, int64_t ns)
+{
+    char number[24], *digit = number + sizeof number;
+    const char *name = weft_tasklet_name(hog);
+    int64_t ms = ns / 1000000;
+    do {
+        *--digit = (char)('0' + ms % 10);
+        ms /= 10;
+    } while (ms > 0);
+    const char *parts[] = {"weft: tasklet \"", name[0] != 0 ? name : "(unnamed)",
+                           "\" has held its thread for ", digit, " ms\n"};
+    struct iovec out[5];
+    for (int i = 0; i < 5; i++) {
+        out[i].iov_base = (void *)(uintptr_t)parts[i];
+        out[i].iov_len = i == 3 ? (size_t)(number + sizeof number - digit) : strlen(parts[i]);
+    }
+    ssize_t n = writev(STDERR_FILENO, out, 5);
+    (void)n;
+}
+
+static void look(int sig)
+{
+    int saved = errno;
+    const weft_private_scheduler *s = &weft_private_sched;
+    watchdog *w = &dog;
+    (void)sig;
+    weft_tasklet *running = s->running;
+    int64_t now = weft_now();
+    if (running != w->hog || s->budget != w->budget || s->rounds != w->rounds) {
+        w->hog = running;
+        w->budget = s->budget;
+        w->rounds = s->rounds;
+        w->since = now;
+        w->told = 0;
+    } else if (w->limit != 0 && !w->told && now - w->since >= w->limit && s->alive != 0) {
+        w->told = 1;
+        if (w->report != nullptr)
+            w->report(running, now - w->since);
+        else
+            tell(running, now - w->since);
+    }
+    errno = saved;
+}
+
+static void arm(const watchdog *w, int64_t every)
+{
+    struct itimerspec t;
+    t.it_value.tv_sec = t.it_interval.tv_sec = (time_t)(every / 1000000000);
+    t.it_value.tv_nsec = t.it_interval.tv_nsec = (long)(every % 1000000000);
+    timer_settime(w->timer, 0, &t, nullptr);
+}
+
+static int64_t half(int64_t limit)
+{
+    return limit / 2 > 0 ? limit / 2 : 1;
+}
+
+void weft_private_watchdog_rest(int resting)
+{
+    if (dog.limit == 0)
+        return;
+    dog.hog = nullptr;
+    arm(&dog, resting ? 0 : half(dog.limit));
+}
+
+void weft_private_watchdog_end(void)
+{
+    if (dog.limit == 0)
+        return;
+    dog.limit = 0;
+    timer_delete(dog.timer);
+}
+
+// Two threads with the same signal share the handler.
+static int install(int sig)
+{
+    struct sigaction now, ours;
+    if (sigaction(sig, nullptr, &now) != 0)
+        return -1;
+    if (now.sa_handler == look)
+        return 0;
+    if (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN)
+        return weft_fail(EBUSY);
+    memset(&ours, 0, sizeof ours);
+    ours.sa_handler = look;
+    ours.sa_flags = SA_RESTART;
+    return sigaction(sig, &ours, nullptr);
+}
+
+int weft_tasklet_watchdog(int64_t limit_ns, int sig, void (*report)(weft_tasklet *hog, int64_t ns))
+{
+    struct sigevent event;
+    if (limit_ns < 0)
+        return weft_fail(EINVAL);
+    if (weft_private_sched_enter() == nullptr)
+        return -1;
+    if (limit_ns == 0) {
+        weft_private_watchdog_end();
+        return 0;
+    }
+    if (sig == 0)
+        sig = SIGRTMAX - 1;
+    if (install(sig) != 0)
+        return -1;
+    memset(&event, 0, sizeof event);
+    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_signo = sig;
+    event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
+    timer_t timer;
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer) != 0)
+        return -1;
+    weft_private_watchdog_end();
+    dog.timer = timer;
+    dog.report = report;
+    dog.hog = nullptr;
+    dog.limit = limit_ns;
+    arm(&dog, half(limit_ns));
+    return 0;
+}
