@@ -46,7 +46,8 @@ enum {
     WEFT_SPECIAL_WATCHED = 64,    // a sanitizer must hear of each transfer
     WEFT_SPECIAL_UCONTEXT = 128,  // runs on the ucontext backend
     WEFT_SPECIAL_NOBODY = 256,    // no coroutine at all, a stand-in for NULL
-    WEFT_SPECIAL_BLOCKED = 512    // waits in a scheduler: only that one may transfer to it
+    WEFT_SPECIAL_BLOCKED = 512,   // waits in a scheduler: only that one may transfer to it
+    WEFT_SPECIAL_NESTED = 1024    // a coroutine it runs waits so
 };
 
 // The C++ runtime's state of exceptions in flight (Itanium C++ ABI, __cxa_eh_globals).
@@ -110,6 +111,7 @@ struct weft_private_coro_thread {
     size_t spares;
     weft_coro *(*shelter)(void);     // who goes on when one ends and its heir is blocked
     void (*scheduler_end)(int last); // the thread's end, before its coroutines go and after
+    void (*before_dump)(void);       // sets waits_for and waits_on
     void *alternate_stack;           // made by weft_coro_report_overflow
     size_t alternate_size;
     weft_coro main;

@@ -70,6 +70,8 @@ void weft_coro_dump(FILE *out)
     int saved = errno, depth = 0;
     weft_private_coro_thread *t = weft_private_coro_enter();
     if (t != nullptr) {
+        if (t->before_dump != nullptr)
+            t->before_dump();
         fprintf(out, "weft: the coroutines of thread %d\n", (int)gettid());
         for (const weft_coro *co = &t->main; co != nullptr; co = weft_private_coro_next(co, &depth))
             print(out, co, depth);

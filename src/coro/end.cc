@@ -137,7 +137,7 @@ static void drop(weft_coro *co)
     weft_coro *self = co->thread->current;
     co->dropping = 1;
     co->on_end = nullptr;
-    co->special &= ~(uint32_t)(WEFT_SPECIAL_PENDING | WEFT_SPECIAL_BLOCKED);
+    co->special &= ~(uint32_t)(WEFT_SPECIAL_PENDING | WEFT_SPECIAL_BLOCKED | WEFT_SPECIAL_NESTED);
     // Below the red zone, and below what swapcontext has of frames of its own.
     char *top = (char *)(((uintptr_t)co->sp - 512) & ~(uintptr_t)15);
     weft_private_prepare(co, top);
