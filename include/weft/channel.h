@@ -71,7 +71,7 @@ struct weft_private_waiter {
     weft_tasklet *tasklet;
     void *item;
     int error; /* a sender's: sent instead of an item */
-    int index; /* of its case; -1: not in a select */
+    int index; /* of its case */
 };
 
 typedef struct weft_select_case {

@@ -16,6 +16,7 @@
 
 struct weft_channel {
     weft_private_scheduler *home;
+    weft_private_scheduler *plain; // the same while it is open and its items are 8 bytes
     size_t item_size;
     size_t count; // buffered
     int closed;
@@ -68,6 +69,7 @@ weft_channel *weft_channel_create(size_t item_size, size_t capacity)
         return nullptr;
     memset(c, 0, sizeof *c);
     c->home = s;
+    c->plain = item_size == sizeof(uint64_t) ? s : nullptr;
     c->item_size = item_size;
     c->capacity = capacity;
     c->receivers.next = c->receivers.previous = &c->receivers;
@@ -92,20 +94,20 @@ int weft_channel_destroy(weft_channel *c)
 // ---- What happens at once ----
 
 // The wait of `w` has come true, or fails with `error`.
-static inline void complete(weft_private_waiter *w, int error)
+static void complete(weft_private_waiter *w, int error)
 {
     weft_tasklet *t = w->tasklet;
-    if (__builtin_expect(w->index >= 0, 0)) {
+    if ((t->state & ~WEFT_IS_TIMED) == WEFT_IS_SELECTING) {
         t->cases[w->index].error = error;
-        weft_private_unpark(t, w->index);
-    } else if (__builtin_expect(error != 0, 0)) {
+        t->value = WEFT_PRIVATE_WOKEN | w->index;
+    } else if (error != 0) {
         weft_private_unpark_error(t, error);
-    } else {
-        weft_private_unpark(t, 0);
+        return;
     }
+    weft_private_unpark(t->home, t);
 }
 
-static void push(weft_channel *c, const void *item, int error)
+static inline void push(weft_channel *c, const void *item, int error)
 {
     size_t slot = c->first + c->count++;
     if (slot >= c->capacity)
@@ -117,7 +119,7 @@ static void push(weft_channel *c, const void *item, int error)
         copy(c->slots + slot * c->item_size, item, c->item_size);
 }
 
-static int pop(weft_channel *c, void *item)
+static inline int pop(weft_channel *c, void *item)
 {
     size_t slot = c->first;
     int error = 0;
@@ -133,7 +135,7 @@ static int pop(weft_channel *c, void *item)
 // What to do next.
 enum { DONE, WAIT = -1 }; // or an errno
 
-static inline int send_now(weft_channel *c, const void *item, int error)
+static int send_now(weft_channel *c, const void *item, int error)
 {
     weft_private_waiter *w = c->receivers.next;
     if (w != &c->receivers) {
@@ -150,22 +152,17 @@ static inline int send_now(weft_channel *c, const void *item, int error)
     return DONE;
 }
 
-static int pop_and_refill(weft_channel *c, void *item)
+static int receive_now(weft_channel *c, void *item)
 {
     weft_private_waiter *w = c->senders.next;
-    int error = pop(c, item);
-    if (w != &c->senders) {
-        push(c, w->item, w->error);
-        complete(w, 0);
+    if (c->count != 0) {
+        int error = pop(c, item);
+        if (w != &c->senders) {
+            push(c, w->item, w->error);
+            complete(w, 0);
+        }
+        return error;
     }
-    return error;
-}
-
-static inline int receive_now(weft_channel *c, void *item)
-{
-    weft_private_waiter *w = c->senders.next;
-    if (c->count != 0)
-        return pop_and_refill(c, item);
     if (w != &c->senders) {
         int error = w->error;
         if (error == 0)
@@ -178,8 +175,8 @@ static inline int receive_now(weft_channel *c, void *item)
 
 // ---- What waits ----
 
-// Whatever the quick path did not let through.  0: go on.
-static __attribute__((noinline)) int check(const weft_channel *c, const void *item, weft_deadline d)
+// 0: go on.
+static int check(const weft_channel *c, const void *item, weft_deadline d)
 {
     weft_private_scheduler *s = weft_private_sched_enter();
     if (s == nullptr)
@@ -194,78 +191,185 @@ static __attribute__((noinline)) int check(const weft_channel *c, const void *it
     return error != 0 ? weft_fail(error) : 0;
 }
 
-static inline int fine(const weft_channel *c, const void *item, const weft_private_scheduler *s)
+// These two end in the jump into the next tasklet.
+static inline int wait_to_send(weft_private_scheduler *s, weft_tasklet *me, weft_channel *c,
+                               const void *item, int state)
 {
-    return c != nullptr && item != nullptr && c->home == s && s->running->cancelled == 0 &&
-           !(weft_private_coro.current->special & WEFT_SPECIAL_CANCELLED);
+    me->own.item = (void *)(uintptr_t)item;
+    append(&c->senders, &me->own);
+    return weft_private_block(s, me, state, 0);
 }
 
-// Only EPIPE, an error that was sent, and having to wait with no time come here.
-static __attribute__((noinline)) int fail(int outcome)
+static inline int wait_to_receive(weft_private_scheduler *s, weft_tasklet *me, weft_channel *c,
+                                  void *item, int state, int result)
 {
-    return weft_fail(outcome == WAIT ? ETIMEDOUT : outcome);
-}
-
-// Ends in the jump into the next tasklet.
-static inline int wait_in(weft_private_scheduler *s, weft_private_waiter *queue, void *item,
-                          int error, const char *what, const weft_channel *c, weft_deadline d)
-{
-    weft_tasklet *me = s->running;
     me->own.item = item;
-    me->own.error = error;
-    append(queue, &me->own);
-    me->queued = 1;
-    if (d != WEFT_FOREVER)
-        weft_private_timer_add(&s->timers, &me->timer, d);
-    return weft_private_block(s, me, WEFT_PARKED_WAITS, what, c);
+    append(&c->receivers, &me->own);
+    return weft_private_block(s, me, state, result);
 }
 
-static inline int send(weft_channel *c, const void *item, int error, weft_deadline d)
+static __attribute__((noinline)) int send_checked(weft_channel *c, const void *item, int error,
+                                                  weft_deadline d)
 {
+    weft_private_scheduler *s = &weft_private_sched;
+    if (check(c, item, d) != 0)
+        return -1;
     int outcome = send_now(c, item, error);
-    if (weft_private_likely(outcome == DONE))
+    if (outcome == DONE)
         return 0;
     if (outcome != WAIT || d <= WEFT_NOW)
-        return fail(outcome);
-    return wait_in(&weft_private_sched, &c->senders, (void *)(uintptr_t)item, error, "send to", c,
-                   d);
+        return weft_fail(outcome == WAIT ? ETIMEDOUT : outcome);
+    s->running->own.error = error;
+    int state = error != 0 ? WEFT_IS_SENDING_ERROR : WEFT_IS_SENDING;
+    return wait_to_send(s, s->running, c, item, state | weft_private_deadline(s, d));
+}
+
+static __attribute__((noinline)) int receive_checked(weft_channel *c, void *item, weft_deadline d,
+                                                     int result)
+{
+    weft_private_scheduler *s = &weft_private_sched;
+    if (check(c, item, d) != 0)
+        return -1;
+    int outcome = receive_now(c, item);
+    if (outcome == DONE)
+        return result;
+    if (outcome != WAIT || d <= WEFT_NOW)
+        return weft_fail(outcome == WAIT ? ETIMEDOUT : outcome);
+    return wait_to_receive(s, s->running, c, item, WEFT_IS_RECEIVING | weft_private_deadline(s, d),
+                           result);
+}
+
+// What nearly all calls are: nothing is wrong, no deadline, an item of a pointer's size.
+// Anything else jumps to the functions above, so that no register need be saved here.
+static inline int plain(const weft_channel *c, const void *item, const weft_tasklet *me,
+                        weft_deadline d)
+{
+    return c != nullptr && item != nullptr && c->plain == me->home && d == WEFT_FOREVER &&
+           me->cancelled == 0;
+}
+
+static inline int plain_coro(void)
+{
+    return !(weft_private_coro.current->special & WEFT_SPECIAL_CANCELLED);
+}
+
+static __attribute__((noinline)) int send_plain(weft_channel *c, const void *item, weft_deadline d,
+                                                weft_private_scheduler *s, weft_tasklet *me)
+{
+    if (!weft_private_likely(plain_coro()))
+        return send_checked(c, item, 0, d);
+    me->own.error = 0;
+    return wait_to_send(s, me, c, item, WEFT_IS_SENDING);
+}
+
+static inline weft_tasklet *tasklet_of(weft_private_waiter *w)
+{
+    return (weft_tasklet *)(void *)((char *)w - offsetof(weft_tasklet, own));
+}
+
+// The first of a queue, which waits for nothing else, is ready.
+static inline void end_plain(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *t,
+                             weft_private_waiter *queue)
+{
+    weft_private_waiter *second = t->own.next;
+    queue->next = second;
+    second->previous = queue;
+    t->state = WEFT_IS_READY;
+    weft_private_ring_insert(me, t);
+    (void)s;
 }
 
 int weft_channel_send(weft_channel *c, const void *item, weft_deadline d)
 {
-    if (!weft_private_likely(fine(c, item, &weft_private_sched)) && check(c, item, d) != 0)
-        return -1;
-    return send(c, item, 0, d);
+    weft_private_scheduler *s = &weft_private_sched;
+    weft_tasklet *me = s->running;
+    if (!weft_private_likely(plain(c, item, me, d)))
+        return send_checked(c, item, 0, d);
+    weft_private_waiter *w = c->receivers.next;
+    if (w == &c->receivers) {
+        if (c->count == c->capacity)
+            return send_plain(c, item, d, s, me);
+        push(c, item, 0);
+        return 0;
+    }
+    weft_tasklet *t = tasklet_of(w);
+    if (!weft_private_likely(t == w->tasklet && t->state == WEFT_IS_RECEIVING))
+        return send_checked(c, item, 0, d);
+    memcpy(w->item, item, sizeof(uint64_t));
+    end_plain(s, me, t, &c->receivers);
+    return 0;
 }
 
-int weft_channel_send_error(weft_channel *c, int error, weft_deadline d)
+static __attribute__((noinline)) int receive_plain(weft_channel *c, void *item, weft_deadline d,
+                                                   int result, weft_private_scheduler *s,
+                                                   weft_tasklet *me)
 {
-    if (error <= 0)
-        return weft_fail(EINVAL);
-    return check(c, &error, d) != 0 ? -1 : send(c, "", error, d);
+    if (!weft_private_likely(plain_coro()))
+        return receive_checked(c, item, d, result);
+    return wait_to_receive(s, me, c, item, WEFT_IS_RECEIVING, result);
+}
+
+static inline int receive(weft_channel *c, void *item, weft_deadline d, int result)
+{
+    weft_private_scheduler *s = &weft_private_sched;
+    weft_tasklet *me = s->running;
+    if (!weft_private_likely(plain(c, item, me, d)))
+        return receive_checked(c, item, d, result);
+    weft_private_waiter *w = c->senders.next;
+    if (c->count != 0) {
+        if (w != &c->senders || c->errors != 0)
+            return receive_checked(c, item, d, result);
+        pop(c, item);
+        return result;
+    }
+    if (w == &c->senders)
+        return receive_plain(c, item, d, result, s, me);
+    weft_tasklet *t = tasklet_of(w);
+    if (!weft_private_likely(t == w->tasklet && t->state == WEFT_IS_SENDING))
+        return receive_checked(c, item, d, result);
+    memcpy(item, w->item, sizeof(uint64_t));
+    end_plain(s, me, t, &c->senders);
+    return result;
 }
 
 int weft_channel_receive(weft_channel *c, void *item, weft_deadline d)
 {
-    if (!weft_private_likely(fine(c, item, &weft_private_sched)) && check(c, item, d) != 0)
-        return -1;
-    int outcome = receive_now(c, item);
-    if (weft_private_likely(outcome == DONE))
-        return 0;
-    if (outcome != WAIT || d <= WEFT_NOW)
-        return fail(outcome);
-    return wait_in(&weft_private_sched, &c->receivers, item, 0, "receive from", c, d);
+    return receive(c, item, d, 0);
+}
+
+// A loop's last receive, once it is known to have failed.
+static __attribute__((noinline)) int next_checked(weft_channel *c, void *item, weft_deadline d)
+{
+    int saved = errno;
+    if (c == nullptr || !c->closed || c->home != &weft_private_sched)
+        return receive_checked(c, item, d, 1);
+    int result = receive_checked(c, item, d, 1);
+    if (result != -1 || errno != EPIPE || c->count != 0)
+        return result;
+    errno = saved;
+    return 0;
 }
 
 int weft_channel_next(weft_channel *c, void *item, weft_deadline d)
 {
-    int saved = errno;
-    if (weft_channel_receive(c, item, d) == 0)
-        return 1;
-    if (errno != EPIPE || !c->closed)
-        return -1;
-    errno = saved;
-    return 0;
+    return c == nullptr || c->closed ? next_checked(c, item, d) : receive(c, item, d, 1);
+}
+
+int weft_channel_send_error(weft_channel *c, int error, weft_deadline d)
+{
+    return error <= 0 ? weft_fail(EINVAL) : send_checked(c, "", error, d);
+}
+
+// A loop that waits in weft_channel_next ends well.
+static void end_receiver(weft_private_waiter *w)
+{
+    weft_tasklet *t = w->tasklet;
+    if ((t->state & ~WEFT_IS_TIMED) == WEFT_IS_RECEIVING && t->value != WEFT_PRIVATE_WOKEN) {
+        t->value = WEFT_PRIVATE_WOKEN;
+        weft_private_unpark(t->home, t);
+    } else {
+        complete(w, EPIPE);
+    }
 }
 
 int weft_channel_close(weft_channel *c)
@@ -275,8 +379,9 @@ int weft_channel_close(weft_channel *c)
     if (c->home != &weft_private_sched)
         return weft_fail(EPERM);
     c->closed = 1;
+    c->plain = nullptr;
     while (!empty(&c->receivers))
-        complete(c->receivers.next, EPIPE);
+        end_receiver(c->receivers.next);
     while (!empty(&c->senders))
         complete(c->senders.next, EPIPE);
     return 0;
@@ -336,4 +441,23 @@ void weft_private_case_queue(weft_select_case *k, weft_tasklet *t, int index)
     k->waiter.error = 0;
     k->waiter.index = index;
     append(k->op == WEFT_SEND ? &c->senders : &c->receivers, &k->waiter);
+}
+
+// ---- For the dump ----
+
+void weft_private_describe(weft_tasklet *t, const char *what)
+{
+    const weft_private_waiter *w = &t->own;
+    int state = t->state & ~WEFT_IS_TIMED;
+    t->leaf->waits_for = what;
+    t->leaf->waits_on = nullptr;
+    if (state == WEFT_IS_JOINING)
+        t->leaf->waits_on = t->joins->coro;
+    if (state < WEFT_IS_RECEIVING || state > WEFT_IS_SENDING_ERROR)
+        return;
+    while (w->tasklet != nullptr) // the queue's head has none
+        w = w->next;
+    size_t head = state == WEFT_IS_RECEIVING ? offsetof(weft_channel, receivers)
+                                             : offsetof(weft_channel, senders);
+    t->leaf->waits_on = (const char *)w - head;
 }

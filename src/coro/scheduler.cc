@@ -40,6 +40,7 @@ weft_tasklet weft_private_no_tasklet = nobody();
 __thread weft_private_scheduler weft_private_sched = outside();
 
 static void *keep(void *arg, void *first);
+static void describe(void);
 static weft_coro *shelter(void);
 static void thread_end(int last);
 
@@ -68,13 +69,13 @@ static int start(weft_private_scheduler *s)
     m->coro = m->leaf = &t->main;
     m->home = s;
     m->own.tasklet = m;
-    m->own.index = -1;
     s->keeper = keeper;
     s->budget = BUDGET;
     s->random = (uint32_t)(uintptr_t)s | 1;
     s->running = m;
     t->shelter = shelter;
     t->scheduler_end = thread_end;
+    t->before_dump = describe;
     return 0;
 }
 
@@ -91,6 +92,24 @@ static weft_coro *shelter(void)
     return weft_private_sched.running->coro;
 }
 
+// Says in the coroutines what their tasklets wait for.
+static void describe(void)
+{
+    static const char *const what[] = {
+        nullptr,  "receive from", "send to",    "send to",   "one of several channels",
+        "sleep",  "a wake",       "the end of", "its scope", "all to end",
+        "a wake", nullptr};
+    weft_private_scheduler *s = &weft_private_sched;
+    weft_coro *eldest = weft_private_coro.main.children, *co = eldest;
+    weft_private_describe(&s->main, what[s->main.state & ~WEFT_IS_TIMED]);
+    do {
+        weft_tasklet *t = (weft_tasklet *)weft_private_coro_extra(co, sizeof(weft_tasklet));
+        if (co->on_end == weft_private_tasklet_ended)
+            weft_private_describe(t, what[t->state & ~WEFT_IS_TIMED]);
+        co = co->younger;
+    } while (co != eldest);
+}
+
 // Before: nobody waits any more, nor can; the deferred functions that run now meet this.  After:
 // as if there had been no call.
 static void thread_end(int last)
@@ -104,15 +123,12 @@ static void thread_end(int last)
     }
     s->ending = 1;
     s->corpse = nullptr;
-    s->timers = nullptr;
     weft_coro *eldest = weft_private_coro.main.children, *co = eldest;
     do {
         if (co->on_end == weft_private_tasklet_ended) {
             weft_tasklet *t = (weft_tasklet *)weft_private_coro_extra(co, sizeof(weft_tasklet));
-            if (t->queued)
-                weft_private_ready(t);
-            t->timer.armed = 0;
-            t->parked = WEFT_PARKED_ENDED;
+            weft_private_untie(t);
+            t->state = WEFT_IS_ENDED;
         }
         co = co->younger;
     } while (co != eldest); // the keeper is one of them
@@ -141,13 +157,33 @@ int weft_private_refusal(weft_private_scheduler *s, weft_deadline d)
     return self->special & WEFT_SPECIAL_CANCELLED ? self->error : 0;
 }
 
-int weft_private_park(weft_private_scheduler *s, int how, const char *what, const void *on,
-                      weft_deadline d)
+int weft_private_deadline(weft_private_scheduler *s, weft_deadline d)
 {
-    weft_tasklet *me = s->running;
-    if (d != WEFT_FOREVER)
-        weft_private_timer_add(&s->timers, &me->timer, d);
-    return weft_private_block(s, me, how, what, on);
+    if (d == WEFT_FOREVER)
+        return 0;
+    weft_private_timer_add(&s->timers, &s->running->timer, d);
+    return WEFT_IS_TIMED;
+}
+
+int weft_private_park(weft_private_scheduler *s, int state, intptr_t value, weft_deadline d)
+{
+    return weft_private_block(s, s->running, state | weft_private_deadline(s, d), value);
+}
+
+void weft_private_untie(weft_tasklet *t)
+{
+    int state = t->state & ~WEFT_IS_TIMED;
+    if (t->state != state)
+        weft_private_timer_remove(&t->home->timers, &t->timer);
+    if (state >= WEFT_IS_RECEIVING && state < WEFT_IS_SELECTING)
+        weft_private_waiter_remove(&t->own);
+    if (state == WEFT_IS_SELECTING)
+        for (int i = 0; i < t->n; i++)
+            if (t->cases[i].channel != nullptr)
+                weft_private_waiter_remove(&t->cases[i].waiter);
+    if (state == WEFT_IS_JOINING)
+        t->joins->joiner = nullptr;
+    t->joins = nullptr;
 }
 
 void weft_private_pend(weft_tasklet *t, int error)
@@ -158,18 +194,11 @@ void weft_private_pend(weft_tasklet *t, int error)
 
 void weft_private_unpark_error(weft_tasklet *t, int error)
 {
-    if (t->parked == WEFT_PARKED_READY || t->parked >= WEFT_PARKED_REMOVED)
+    int state = t->state & ~WEFT_IS_TIMED;
+    if (state == WEFT_IS_READY || state >= WEFT_IS_REMOVED)
         return;
     weft_private_pend(t, error);
-    weft_private_ready(t);
-}
-
-void weft_private_unqueue_cases(weft_tasklet *t)
-{
-    for (int i = 0; i < t->n; i++)
-        if (t->cases[i].channel != nullptr)
-            weft_private_waiter_remove(&t->cases[i].waiter);
-    t->cases = nullptr;
+    weft_private_unpark(t->home, t);
 }
 
 // ---- Switches ----
@@ -183,8 +212,8 @@ static void fire(weft_private_scheduler *s, int64_t now)
 {
     while (s->timers != nullptr && s->timers->at <= now) {
         weft_tasklet *t = tasklet_of(s->timers);
-        if (t->parked == WEFT_PARKED_SLEEPS)
-            weft_private_unpark(t, 0);
+        if (t->state == (WEFT_IS_SLEEPING | WEFT_IS_TIMED))
+            weft_private_unpark(s, t);
         else
             weft_private_unpark_error(t, ETIMEDOUT);
     }
@@ -212,15 +241,18 @@ static weft_tasklet *look_around(weft_private_scheduler *s, weft_tasklet *to)
 static void block(weft_tasklet *t, weft_coro *leaf)
 {
     t->leaf = leaf;
+    if (leaf != t->coro)
+        t->coro->special |= WEFT_SPECIAL_BLOCKED | WEFT_SPECIAL_NESTED;
     leaf->special |= WEFT_SPECIAL_BLOCKED;
-    t->coro->special |= WEFT_SPECIAL_BLOCKED;
 }
 
 static weft_coro *unblock(weft_tasklet *t)
 {
-    t->leaf->special &= ~(uint32_t)WEFT_SPECIAL_BLOCKED;
-    t->coro->special &= ~(uint32_t)WEFT_SPECIAL_BLOCKED;
-    return t->leaf;
+    weft_coro *leaf = t->leaf;
+    t->leaf = t->coro;
+    t->coro->special &= ~(uint32_t)(WEFT_SPECIAL_BLOCKED | WEFT_SPECIAL_NESTED);
+    leaf->special &= ~(uint32_t)WEFT_SPECIAL_BLOCKED;
+    return leaf;
 }
 
 int weft_private_go_slowly(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *to)

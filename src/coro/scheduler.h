@@ -12,7 +12,8 @@
 // can't be lost to a cancel or a deadline that comes after.
 //
 // A tasklet waits in its leaf: its own coroutine, or a generator or coroutine it runs.
-// While it waits both are WEFT_SPECIAL_BLOCKED.
+// While it waits that is WEFT_SPECIAL_BLOCKED, and if its own is another one that is
+// BLOCKED and NESTED, which sends the switch to it on the slow way.
 #ifndef WEFT_CORO_SCHEDULER_H
 #define WEFT_CORO_SCHEDULER_H
 
@@ -29,41 +30,48 @@ typedef struct weft_private_scheduler weft_private_scheduler;
 // lower half is what the call returns.
 #define WEFT_PRIVATE_WOKEN ((intptr_t)1 << 32)
 
-// What `parked` says of one that is not in the ring.
+// What a tasklet is doing.  From RECEIVES to SELECTS it is in queues; what is not READY, REMOVED or
+// ENDED can be ended by an error.
 enum {
-    WEFT_PARKED_READY,    // it is
-    WEFT_PARKED_WAITS,    // for the deadline's or another's error or success
-    WEFT_PARKED_SLEEPS,   // the same, and its deadline is success
-    WEFT_PARKED_SUSPENDS, // until a wake
-    WEFT_PARKED_REMOVED,  // was ready when it was taken out
-    WEFT_PARKED_ENDED
+    WEFT_IS_READY, // or running
+    WEFT_IS_RECEIVING,
+    WEFT_IS_SENDING,
+    WEFT_IS_SENDING_ERROR,
+    WEFT_IS_SELECTING,
+    WEFT_IS_SLEEPING, // its deadline is success
+    WEFT_IS_SUSPENDED,
+    WEFT_IS_JOINING,
+    WEFT_IS_CLOSING, // a scope
+    WEFT_IS_RUNNING_ALL,
+    WEFT_IS_REMOVED, // was ready when it was taken out
+    WEFT_IS_ENDED,
+    WEFT_IS_TIMED = 128 // it has a deadline as well
 };
 
 struct weft_tasklet {
     // Of each switch.
     weft_tasklet *next, *previous; // in the ring
     weft_coro *coro;               // its own
-    weft_coro *leaf;               // where it waits
-    intptr_t value;                // what its wait returns
-    uint32_t cancelled;            // errno of each wait that begins; 0: none
-    uint8_t parked;                // WEFT_PARKED_*
-    uint8_t permit;                // it was woken before it suspended itself
-    uint8_t detached;
+    weft_private_scheduler *home;
+    intptr_t value;     // what its wait returns, once nobody says otherwise
+    uint32_t cancelled; // errno of each wait that begins; 0: none
+    uint8_t state;      // WEFT_IS_*
+    uint8_t permit;     // it was woken before it suspended itself
     uint8_t joinable;
+    weft_coro *leaf; // where it waits
 
     // Of its wait.
     weft_private_waiter own;  // in a channel's queue
     weft_select_case *cases;  // of a select, instead
     int n;                    // of those
-    int queued;               // `own` or `cases` are in queues
     weft_private_timer timer; // its deadline
     weft_tasklet *joins;      // whose end it waits for
+    weft_scope *closes;
 
     weft_tasklet *joiner; // who waits for its end
     void *(*fn)(void *arg);
     void *arg;
     int error; // errno when fn failed
-    weft_private_scheduler *home;
     void *slot;
     weft_scope *scope;             // it is a child of
     weft_tasklet *older, *younger; // the others in there
@@ -101,15 +109,17 @@ weft_private_scheduler *weft_private_sched_enter(void);
 int weft_private_go_slowly(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *to);
 
 // Suspends the running one, which has put itself where it will be found, until it is woken or the
-// deadline passes.  `what` and `on` are for the dump.  Returns the wake's value; -1: an error.
-int weft_private_park(weft_private_scheduler *s, int how, const char *what, const void *on,
-                      weft_deadline d);
+// deadline passes.  Returns `value`, unless its waker puts another one there; -1: an error.
+int weft_private_park(weft_private_scheduler *s, int state, intptr_t value, weft_deadline d);
+
+// The running one's deadline; returns what it adds to the state.
+int weft_private_deadline(weft_private_scheduler *s, weft_deadline d);
 
 // Ends the wait of `t` with an error.  Nothing if it does not wait.
 void weft_private_unpark_error(weft_tasklet *t, int error);
 
-// Takes `t`, which waits in a select, out of all its queues.
-void weft_private_unqueue_cases(weft_tasklet *t);
+// Takes `t` out of the queues, the timers and the hands of who would end its wait.
+void weft_private_untie(weft_tasklet *t);
 
 // 0 when the running tasklet may begin a wait until `d`, else the errno it fails with.
 int weft_private_refusal(weft_private_scheduler *s, weft_deadline d);
@@ -140,6 +150,9 @@ int weft_private_case_check(const weft_select_case *c);
 int weft_private_case_ready(const weft_select_case *c);
 void weft_private_case_happen(weft_select_case *c);
 void weft_private_case_queue(weft_select_case *c, weft_tasklet *t, int index);
+
+// channel.cc: what a tasklet's leaf waits for, for the dump.
+void weft_private_describe(weft_tasklet *t, const char *what);
 
 // watchdog.cc: the scheduler begins or ends a wait for events; the thread ends.
 void weft_private_watchdog_rest(int resting);
@@ -180,70 +193,67 @@ static inline void weft_private_waiter_remove(weft_private_waiter *w)
     w->next->previous = w->previous;
 }
 
-// Everything that could end the wait of `t` forgets it, and it is ready again.
-static inline void weft_private_ready(weft_tasklet *t)
+// Whatever could end the wait of `t` has forgotten it: it is ready again.
+static inline void weft_private_ready(weft_private_scheduler *s, weft_tasklet *t)
 {
-    if (t->queued) {
-        t->queued = 0;
-        if (weft_private_likely(t->cases == nullptr))
-            weft_private_waiter_remove(&t->own);
-        else
-            weft_private_unqueue_cases(t);
-    }
-    if (t->timer.armed)
-        weft_private_timer_remove(&t->home->timers, &t->timer);
-    if (t->joins != nullptr) {
-        t->joins->joiner = nullptr;
-        t->joins = nullptr;
-    }
-    t->leaf->waits_for = nullptr;
-    t->parked = WEFT_PARKED_READY;
-    weft_private_ring_insert(t->home->running, t);
+    t->state = WEFT_IS_READY;
+    weft_private_ring_insert(s->running, t);
 }
 
-// Ends the wait of `t`, which waits: its call returns `value`.
-static inline void weft_private_unpark(weft_tasklet *t, int value)
+// Ends the wait of `t`, which waits: its call returns its `value`.
+static inline void weft_private_unpark(weft_private_scheduler *s, weft_tasklet *t)
 {
-    t->value = WEFT_PRIVATE_WOKEN | value;
-    weft_private_ready(t);
+    weft_private_untie(t);
+    weft_private_ready(s, t);
 }
 
 // ---- The switch ----
+
+#if WEFT_PRIVATE_SWAP
+// Whether nothing is special about a switch from the running tasklet to another.
+static inline int weft_private_quick(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *to)
+{
+    const weft_private_coro_thread *t = &weft_private_coro;
+    const weft_coro *self = me->coro, *co = to->coro;
+    return t->current == self && --s->budget > 0 &&
+           (self->special | (co->special ^ WEFT_SPECIAL_BLOCKED) | weft_private_in_flight(t)) == 0;
+}
+
+static inline int weft_private_jump(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *to)
+{
+    weft_coro *self = me->coro, *co = to->coro;
+    self->special = WEFT_SPECIAL_BLOCKED;
+    co->special = 0;
+    s->running = to;
+    weft_private_coro.current = co;
+    return weft_private_swap_int(&self->sp, co->sp, (void *)to->value);
+}
+#endif
 
 // From the running tasklet to another.  Returns what the wait returns that `me` begins here.
 static inline int weft_private_go(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *to)
 {
 #if WEFT_PRIVATE_SWAP
-    weft_private_coro_thread *t = &weft_private_coro;
-    weft_coro *self = me->coro, *co = to->coro;
-    if (weft_private_likely(t->current == self && to->leaf == co && --s->budget > 0 &&
-                            (self->special | (co->special ^ WEFT_SPECIAL_BLOCKED) |
-                             weft_private_in_flight(t)) == 0)) {
-        self->special = WEFT_SPECIAL_BLOCKED;
-        co->special = 0;
-        s->running = to;
-        t->current = co;
-        return weft_private_swap_int(&self->sp, co->sp, (void *)to->value);
-    }
+    if (weft_private_likely(weft_private_quick(s, me, to)))
+        return weft_private_jump(s, me, to);
 #endif
     return weft_private_go_slowly(s, me, to);
 }
 
 // The same after `me` was put where its waker will find it.
-static inline int weft_private_block(weft_private_scheduler *s, weft_tasklet *me, int how,
-                                     const char *what, const void *on)
+static inline int weft_private_block(weft_private_scheduler *s, weft_tasklet *me, int state,
+                                     intptr_t value)
 {
-    weft_coro *self = weft_private_coro.current;
-    weft_tasklet *to = me->next;
-    self->waits_for = what;
-    self->waits_on = on;
-    me->parked = (uint8_t)how;
-    me->value = 0;
+    weft_tasklet *to = me->next, *before = me->previous;
+    me->state = (uint8_t)state;
+    me->value = WEFT_PRIVATE_WOKEN | value;
     if (__builtin_expect(to == me, 0)) {
-        weft_private_ring_insert(me, s->keeper);
-        to = s->keeper;
+        before = to = s->keeper;
+        to->next = to->previous = to;
+    } else {
+        before->next = to;
+        to->previous = before;
     }
-    weft_private_ring_remove(me);
     return weft_private_go(s, me, to);
 }
 

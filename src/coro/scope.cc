@@ -9,8 +9,6 @@
 
 #include <string.h>
 
-static const char waits_for_children[] = "the scope's children";
-
 void weft_private_scope_add(weft_scope *scope, weft_tasklet *child)
 {
     child->scope = scope;
@@ -51,9 +49,9 @@ void weft_private_scope_drop(weft_tasklet *child, int error)
         scope->error = error;
         cancel_children(scope);
     }
-    if (scope->count == 0 && owner->parked == WEFT_PARKED_WAITS &&
-        owner->leaf->waits_for == waits_for_children && owner->leaf->waits_on == scope)
-        weft_private_unpark(owner, 0);
+    if (scope->count == 0 && owner->closes == scope &&
+        (owner->state & ~WEFT_IS_TIMED) == WEFT_IS_CLOSING)
+        weft_private_unpark(owner->home, owner);
 }
 
 // Its frame is going.
@@ -106,8 +104,8 @@ int weft_scope_close(weft_scope *scope, weft_deadline d)
             cancel_children(scope);
             d = WEFT_FOREVER;
         }
-        if (weft_private_park(s, WEFT_PARKED_WAITS, waits_for_children, scope, d) != 0 &&
-            error == 0)
+        s->running->closes = scope;
+        if (weft_private_park(s, WEFT_IS_CLOSING, 0, d) != 0 && error == 0)
             error = errno;
     }
     s->running->scopes = scope->outer;

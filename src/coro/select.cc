@@ -61,6 +61,5 @@ int weft_select(weft_select_case cases[], int n, weft_deadline d)
             weft_private_case_queue(&cases[i], me, i);
     me->cases = cases;
     me->n = n;
-    me->queued = 1;
-    return weft_private_park(s, WEFT_PARKED_WAITS, "one of several channels", nullptr, d);
+    return weft_private_park(s, WEFT_IS_SELECTING, 0, d);
 }

@@ -49,17 +49,17 @@ weft_coro *weft_private_tasklet_ended(weft_coro *co, void **value)
     weft_tasklet *t = of_coro(co);
     weft_private_scheduler *s = t->home;
     weft_private_bury(s);
-    t->parked = WEFT_PARKED_ENDED;
+    t->state = WEFT_IS_ENDED;
     if (t->scopes != nullptr)
         weft_private_scope_abandon(t);
     if (t->scope != nullptr)
         weft_private_scope_drop(t, co->value == WEFT_FAILED ? t->error : 0);
     if (t->joiner != nullptr)
-        weft_private_unpark(t->joiner, 0);
+        weft_private_unpark(s, t->joiner);
     if (!t->joinable)
         s->corpse = t;
     if (--s->alive == 0 && s->main_runs)
-        weft_private_unpark(&s->main, 0);
+        weft_private_unpark(s, &s->main);
     return weft_private_next(s, t, value);
 }
 
@@ -112,7 +112,6 @@ weft_tasklet *weft_tasklet_spawn(void *(*fn)(void *arg), void *arg,
     co->special |= WEFT_SPECIAL_BLOCKED;
     t->coro = t->leaf = co;
     t->own.tasklet = t;
-    t->own.index = -1;
     t->fn = fn;
     t->arg = arg;
     t->home = s;
@@ -139,7 +138,7 @@ int weft_tasklet_run(void)
     int result = 0;
     if (s->alive != 0) {
         s->main_runs = 1;
-        result = weft_private_park(s, WEFT_PARKED_WAITS, "all to end", nullptr, WEFT_FOREVER);
+        result = weft_private_park(s, WEFT_IS_RUNNING_ALL, 0, WEFT_FOREVER);
         s->main_runs = 0;
     }
     weft_private_bury(s);
@@ -161,14 +160,15 @@ static __attribute__((noinline)) int yield_checked(void)
 
 int weft_tasklet_yield(void)
 {
+#if WEFT_PRIVATE_SWAP
     weft_private_scheduler *s = &weft_private_sched;
     weft_tasklet *me = s->running, *to = me->next;
-    const weft_coro *self = weft_private_coro.current;
-    if (weft_private_likely(me->cancelled == 0 && to != me &&
-                            !(self->special & WEFT_SPECIAL_CANCELLED))) {
+    // One that is alone is not quick: its coroutine is not blocked.
+    if (weft_private_likely(weft_private_quick(s, me, to) && me->cancelled == 0)) {
         me->value = 0;
-        return weft_private_go(s, me, to);
+        return weft_private_jump(s, me, to);
     }
+#endif
     return yield_checked();
 }
 
@@ -182,7 +182,7 @@ int weft_tasklet_sleep(weft_deadline d)
     int error = weft_private_refusal(s, d);
     if (error != 0)
         return weft_fail(error);
-    return weft_private_park(s, WEFT_PARKED_SLEEPS, "sleep", nullptr, d);
+    return weft_private_park(s, WEFT_IS_SLEEPING, 0, d);
 }
 
 static int join_refusal(const weft_private_scheduler *s, weft_tasklet *t, weft_deadline d)
@@ -206,14 +206,14 @@ int weft_tasklet_join(weft_tasklet *t, void **result, weft_deadline d)
     if (s == nullptr)
         return -1;
     int error = join_refusal(s, t, d);
-    if (error == 0 && t->parked != WEFT_PARKED_ENDED && d <= WEFT_NOW)
+    if (error == 0 && t->state != WEFT_IS_ENDED && d <= WEFT_NOW)
         error = ETIMEDOUT;
     if (error != 0)
         return weft_fail(error);
-    if (t->parked != WEFT_PARKED_ENDED) {
+    if (t->state != WEFT_IS_ENDED) {
         t->joiner = s->running;
         s->running->joins = t;
-        if (weft_private_park(s, WEFT_PARKED_WAITS, "the end of", t->coro, d) != 0)
+        if (weft_private_park(s, WEFT_IS_JOINING, 0, d) != 0)
             return -1;
     }
     void *value = t->coro->value;
@@ -236,7 +236,7 @@ int weft_tasklet_detach(weft_tasklet *t)
     if (error != 0)
         return weft_fail(error);
     t->joinable = 0;
-    if (t->parked == WEFT_PARKED_ENDED)
+    if (t->state == WEFT_IS_ENDED)
         weft_private_coro_release(t->coro);
     return 0;
 }
@@ -245,9 +245,7 @@ int weft_tasklet_detach(weft_tasklet *t)
 
 static void insert_removed(weft_tasklet *t)
 {
-    t->parked = WEFT_PARKED_READY;
-    t->leaf->waits_for = nullptr;
-    weft_private_ring_insert(t->home->running, t);
+    weft_private_ready(t->home, t);
 }
 
 // A signal handler may cancel the running one: that is the mark alone.
@@ -256,14 +254,14 @@ int weft_tasklet_cancel(weft_tasklet *t)
     int error = check_not_main(t);
     if (error != 0)
         return weft_fail(error);
-    if (t->cancelled != 0 || t->parked == WEFT_PARKED_ENDED)
+    if (t->cancelled != 0 || t->state == WEFT_IS_ENDED)
         return 0;
     t->cancelled = ECANCELED;
     if (t == t->home->running)
         return 0;
-    if (t->parked == WEFT_PARKED_REMOVED)
+    if (t->state == WEFT_IS_REMOVED)
         insert_removed(t);
-    if (t->parked != WEFT_PARKED_READY)
+    if (t->state != WEFT_IS_READY)
         weft_private_unpark_error(t, ECANCELED);
     else if (t->coro->started && t->value == 0)
         weft_private_pend(t, ECANCELED); // it yielded
@@ -285,7 +283,7 @@ int weft_tasklet_suspend(weft_deadline d)
         error = ETIMEDOUT;
     if (error != 0)
         return weft_fail(error);
-    return weft_private_park(s, WEFT_PARKED_SUSPENDS, "a wake", nullptr, d);
+    return weft_private_park(s, WEFT_IS_SUSPENDED, 0, d);
 }
 
 int weft_tasklet_wake(weft_tasklet *t)
@@ -293,9 +291,9 @@ int weft_tasklet_wake(weft_tasklet *t)
     int error = check(t);
     if (error != 0)
         return weft_fail(error);
-    if (t->parked == WEFT_PARKED_SUSPENDS)
-        weft_private_unpark(t, 0);
-    else if (t->parked == WEFT_PARKED_REMOVED)
+    if ((t->state & ~WEFT_IS_TIMED) == WEFT_IS_SUSPENDED)
+        weft_private_unpark(t->home, t);
+    else if (t->state == WEFT_IS_REMOVED)
         insert_removed(t);
     else
         t->permit = 1;
@@ -307,16 +305,14 @@ int weft_tasklet_remove(weft_tasklet *t)
     int error = check_not_main(t);
     if (error != 0)
         return weft_fail(error);
-    if (t->parked == WEFT_PARKED_ENDED)
+    if (t->state == WEFT_IS_ENDED)
         return weft_fail(ESRCH);
-    if (t->parked == WEFT_PARKED_REMOVED)
+    if (t->state == WEFT_IS_REMOVED)
         return 0;
-    if (t->parked != WEFT_PARKED_READY || t == t->home->running)
+    if (t->state != WEFT_IS_READY || t == t->home->running)
         return weft_fail(EBUSY);
     weft_private_ring_remove(t);
-    t->parked = WEFT_PARKED_REMOVED;
-    t->leaf->waits_for = "a wake";
-    t->leaf->waits_on = nullptr;
+    t->state = WEFT_IS_REMOVED;
     return 0;
 }
 
@@ -341,7 +337,7 @@ const char *weft_tasklet_name(const weft_tasklet *t)
 int weft_tasklet_ended(const weft_tasklet *t)
 {
     int error = check(t);
-    return error != 0 ? weft_fail(error) : t->parked == WEFT_PARKED_ENDED;
+    return error != 0 ? weft_fail(error) : t->state == WEFT_IS_ENDED;
 }
 
 size_t weft_tasklet_count(void)

@@ -46,7 +46,6 @@ static weft_private_timer *gather(weft_private_timer *first)
 void weft_private_timer_add(weft_private_timer **root, weft_private_timer *t, weft_deadline at)
 {
     t->at = at;
-    t->armed = 1;
     t->child = t->next = t->previous = nullptr;
     *root = meld(*root, t);
 }
@@ -54,7 +53,6 @@ void weft_private_timer_add(weft_private_timer **root, weft_private_timer *t, we
 void weft_private_timer_remove(weft_private_timer **root, weft_private_timer *t)
 {
     weft_private_timer *children = gather(t->child);
-    t->armed = 0;
     if (t == *root) {
         *root = children;
         return;

@@ -15,7 +15,6 @@ struct weft_private_timer {
     weft_private_timer *child;
     weft_private_timer *next;     // sibling
     weft_private_timer *previous; // sibling, or the parent of a first child
-    int armed;                    // it is in the heap
 };
 
 #ifdef __cplusplus
