@@ -135,7 +135,6 @@ void **weft_tasklet_slot(void);
 struct weft_scope {
     weft_scope *outer;
     weft_tasklet *owner;
-    weft_tasklet *children;
     size_t count;
     int error;
     int cancelled;

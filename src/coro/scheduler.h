@@ -75,6 +75,8 @@ struct weft_tasklet {
     void *slot;
     weft_scope *scope;             // it is a child of
     weft_tasklet *older, *younger; // the others in there
+    weft_tasklet *owner;           // of that scope
+    weft_tasklet *children;        // in its own scopes
     weft_scope *scopes;            // it has open, the innermost
 };
 

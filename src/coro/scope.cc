@@ -1,8 +1,8 @@
 // scope.cc: scopes (tasklet.h).
 //
-// A scope lives in its owner's frame and lists its children, who leave the list as they end.  The
-// owner waits in close for the last of them, suspended like any other, and goes on waiting
-// whatever happens to it: that none outlives the block is the point.
+// A scope lives in its owner's frame; its children are listed in the owner's record, for the frame
+// may go without a close.  The owner waits in close for the last of them, suspended like any
+// other, and goes on waiting whatever happens to it: that none outlives the block is the point.
 #include "scheduler.h"
 
 #include <base/saved_errno.h>
@@ -11,12 +11,14 @@
 
 void weft_private_scope_add(weft_scope *scope, weft_tasklet *child)
 {
+    weft_tasklet *owner = scope->owner;
     child->scope = scope;
+    child->owner = owner;
     child->older = nullptr;
-    child->younger = scope->children;
-    if (scope->children != nullptr)
-        scope->children->older = child;
-    scope->children = child;
+    child->younger = owner->children;
+    if (owner->children != nullptr)
+        owner->children->older = child;
+    owner->children = child;
     scope->count++;
 }
 
@@ -25,7 +27,7 @@ static void unlink_child(weft_tasklet *child)
     if (child->older != nullptr)
         child->older->younger = child->younger;
     else
-        child->scope->children = child->younger;
+        child->owner->children = child->younger;
     if (child->younger != nullptr)
         child->younger->older = child->older;
     child->scope = nullptr;
@@ -34,8 +36,9 @@ static void unlink_child(weft_tasklet *child)
 static void cancel_children(weft_scope *scope)
 {
     scope->cancelled = 1;
-    for (weft_tasklet *t = scope->children; t != nullptr; t = t->younger)
-        weft_tasklet_cancel(t);
+    for (weft_tasklet *t = scope->owner->children; t != nullptr; t = t->younger)
+        if (t->scope == scope)
+            weft_tasklet_cancel(t);
 }
 
 void weft_private_scope_drop(weft_tasklet *child, int error)
@@ -54,16 +57,13 @@ void weft_private_scope_drop(weft_tasklet *child, int error)
         weft_private_unpark(owner->home, owner);
 }
 
-// Its frame is going.
+// The frames its scopes were in are gone.
 void weft_private_scope_abandon(weft_tasklet *owner)
 {
-    for (weft_scope *scope = owner->scopes; scope != nullptr; scope = scope->outer) {
-        cancel_children(scope);
-        while (scope->children != nullptr)
-            unlink_child(scope->children);
-        scope->owner = nullptr;
+    while (owner->children != nullptr) {
+        weft_tasklet_cancel(owner->children);
+        unlink_child(owner->children);
     }
-    owner->scopes = nullptr;
 }
 
 int weft_scope_open(weft_scope *scope)

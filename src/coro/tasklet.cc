@@ -50,7 +50,7 @@ weft_coro *weft_private_tasklet_ended(weft_coro *co, void **value)
     weft_private_scheduler *s = t->home;
     weft_private_bury(s);
     t->state = WEFT_IS_ENDED;
-    if (t->scopes != nullptr)
+    if (t->children != nullptr)
         weft_private_scope_abandon(t);
     if (t->scope != nullptr)
         weft_private_scope_drop(t, co->value == WEFT_FAILED ? t->error : 0);
@@ -190,14 +190,12 @@ static int join_refusal(const weft_private_scheduler *s, weft_tasklet *t, weft_d
     int error = check_not_main(t);
     if (error == 0 && !t->joinable)
         error = EINVAL;
-    if (error == 0 && t->joiner != nullptr)
-        error = EBUSY;
     if (error != 0)
         return error;
     for (const weft_tasklet *each = t; each != nullptr; each = each->joins)
         if (each == s->running)
             return EDEADLK;
-    return weft_private_refusal(&weft_private_sched, d);
+    return t->joiner != nullptr ? EBUSY : weft_private_refusal(&weft_private_sched, d);
 }
 
 int weft_tasklet_join(weft_tasklet *t, void **result, weft_deadline d)
