@@ -70,6 +70,7 @@ static int start(weft_private_scheduler *s)
     m->home = s;
     m->own.tasklet = m;
     s->keeper = keeper;
+    s->machine = co->machine;
     s->budget = BUDGET;
     s->random = (uint32_t)(uintptr_t)s | 1;
     s->running = m;

@@ -89,6 +89,7 @@ struct weft_private_scheduler {
     weft_poller *poller;
     int64_t polled;       // when, last
     weft_tasklet *keeper; // waits for events when nobody is ready; not in the ring else
+    const void *machine;  // the keeper's, where a leak checker looks
     weft_tasklet *corpse; // has ended and is to be released from another stack
     size_t alive;         // tasklets that have not ended
     uint32_t random;

@@ -132,7 +132,8 @@ static void test_create_checks_sizes(void **state)
     (void)state;
     assert_errno(weft_channel_create(SIZE_MAX / 2, 3), EINVAL);
     assert_errno(weft_channel_create(1, SIZE_MAX), EINVAL);
-    assert_errno(weft_channel_create(SIZE_MAX / 4, 1), ENOMEM);
+    if (!RUNNER_SANITIZED) // whose malloc ends the process instead
+        assert_errno(weft_channel_create(SIZE_MAX / 4, 1), ENOMEM);
     assert_int_equal(weft_channel_destroy(NULL), 0);
 }
 
