@@ -1,0 +1,56 @@
+// hackysack.h: `weft-coroutines hackysack`, the classic comparison of tasklets with threads.
+//
+// Players stand in a circle, each a tasklet with a channel of its own; whoever has the ball passes
+// it to any of the others.  So each pass is one switch to a tasklet that nobody foresees.
+#ifndef WEFT_DEMO_HACKYSACK_H
+#define WEFT_DEMO_HACKYSACK_H
+
+#include "options.h"
+
+#include <weft/channel.h>
+
+static struct {
+    weft_channel **of; // each player's
+    uint64_t players, rounds, passes, seed;
+} circle;
+
+// A player waits for the ball and passes it to any of the others.
+static inline void *play(void *place)
+{
+    uint64_t me = (uintptr_t)place, from;
+    while (weft_channel_next(circle.of[me], &from, WEFT_FOREVER) == 1 &&
+           circle.passes++ < circle.rounds) {
+        circle.seed = circle.seed * 6364136223846793005U + 1442695040888963407U;
+        uint64_t to = (me + 1 + (circle.seed >> 33) % (circle.players - 1)) % circle.players;
+        weft_channel_send(circle.of[to], &me, WEFT_FOREVER);
+    }
+    for (uint64_t i = 0; circle.passes > circle.rounds && i < circle.players; i++)
+        weft_channel_close(circle.of[i]);
+    return nullptr;
+}
+
+static inline int hackysack(long players, long rounds)
+{
+    static const weft_tasklet_options detached = {nullptr, 0, nullptr, true, false, false};
+    uint64_t ball = 0;
+    circle = {(weft_channel **)calloc((size_t)players, sizeof *circle.of), (uint64_t)players,
+              (uint64_t)rounds, 0, 1};
+    for (long i = 0; i < players; i++)
+        if (circle.of == nullptr ||
+            (circle.of[i] = weft_channel_create(sizeof ball, 0)) == nullptr ||
+            weft_tasklet_spawn(play, (void *)i, &detached) == nullptr)
+            options_fail("weft-coroutines: hackysack");
+    weft_tasklet_yield(); // they take their places
+    int64_t start = weft_now();
+    weft_channel_send(circle.of[0], &ball, WEFT_FOREVER);
+    if (weft_tasklet_run() != 0)
+        options_fail("weft-coroutines: hackysack");
+    double ns = (double)(weft_now() - start) / (double)(rounds > 0 ? rounds : 1);
+    for (long i = 0; i < players; i++)
+        weft_channel_destroy(circle.of[i]);
+    free(circle.of);
+    printf("%ld players, %ld passes, %.1f ns per pass\n", players, rounds, ns);
+    return 0;
+}
+
+#endif

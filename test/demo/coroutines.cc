@@ -1,0 +1,132 @@
+// weft-coroutines: its output is what the manual says, and its exit status too.
+#include "../runner.h"
+
+#include "said.h"
+
+static void test_produce_default(void **)
+{
+    assert_int_equal(run("weft-coroutines"), 0);
+    assert_int_equal(lines(), 21);
+    assert_string_equal(last_line(), "popped 10 of 10 items, the producer is exhausted");
+    // Each item is popped before the next is produced.
+    char *line = strtok(said, "\n");
+    for (int i = 1, item; i <= 10; i++) {
+        assert_int_equal(sscanf(line, "producer yields %d", &item), 1);
+        assert_int_equal(item, i);
+        line = strtok(NULL, "\n");
+        assert_int_equal(sscanf(line, "consumer pops %d", &item), 1);
+        assert_int_equal(item, i);
+        line = strtok(NULL, "\n");
+    }
+}
+
+static void test_produce_count(void **)
+{
+    assert_int_equal(run("weft-coroutines produce -n 0"), 0);
+    assert_string_equal(said, "popped 0 of 0 items, the producer is exhausted\n");
+    assert_int_equal(run("weft-coroutines -n 3"), 0);
+    assert_string_equal(last_line(), "popped 3 of 3 items, the producer is exhausted");
+}
+
+static void test_greenlets_alternate(void **)
+{
+    assert_int_equal(run("weft-coroutines greenlets"), 0);
+    assert_string_equal(said, "stroke 1: ping switches to pong\n"
+                              "stroke 2: pong switches to ping\n"
+                              "stroke 3: ping switches to pong\n"
+                              "stroke 4: pong switches to ping\n"
+                              "stroke 5: ping switches to pong\n"
+                              "stroke 6: pong switches to ping\n"
+                              "ping ends, and its parent goes on\n");
+}
+
+static void test_sieve_prints_primes(void **)
+{
+    assert_int_equal(run("weft-coroutines sieve 10"), 0);
+    assert_string_equal(said, "2\n3\n5\n7\n11\n13\n17\n19\n23\n29\n");
+    assert_int_equal(run("weft-coroutines sieve 1"), 0);
+    assert_string_equal(said, "2\n");
+    assert_int_equal(run("weft-coroutines sieve 200"), 0);
+    assert_int_equal(lines(), 200);
+    assert_string_equal(last_line(), "1223");
+}
+
+static void test_hackysack_counts_passes(void **)
+{
+    long players, passes;
+    double ns;
+    assert_int_equal(run("weft-coroutines hackysack -p 20 -r 5000"), 0);
+    assert_int_equal(
+        sscanf(last_line(), "%ld players, %ld passes, %lf ns per pass", &players, &passes, &ns), 3);
+    assert_int_equal(players, 20);
+    assert_int_equal(passes, 5000);
+    assert_true(ns > 0);
+    assert_int_equal(run("weft-coroutines hackysack -p 2 -r 1"), 0);
+    assert_int_equal(lines(), 1);
+}
+
+static void test_million_by_another_number(void **)
+{
+    long maps = 0;
+    assert_int_equal(run("weft-coroutines million -n 2000"), 0);
+    assert_string_equal(last_line(), "2000 coroutines alive at once, all guarded");
+    assert_int_equal(lines(), 5);
+    const char *at = strstr(said, "memory mappings");
+    assert_non_null(at);
+    assert_int_equal(sscanf(at, "memory mappings %ld in all", &maps), 1);
+    assert_true(maps > 0);
+    assert_int_equal(run("weft-coroutines million -n 0"), 0);
+}
+
+static void test_overflow_is_reported(void **)
+{
+    if (RUNNER_SANITIZED) { // a sanitizer has a handler and a report of its own
+        assert_int_not_equal(run("weft-coroutines overflow 2>&1"), 2);
+        return;
+    }
+    assert_int_equal(run("weft-coroutines overflow 2>&1"), 0);
+    assert_string_equal(said, "weft: stack overflow in coroutine \"deep\" (64 KiB stack)\n"
+                              "the guard stopped it: ended by SIGSEGV\n");
+}
+
+static void test_bad_options(void **)
+{
+    static const char *const bad[] = {
+        "-x",      "-n",        "-n ten",         "-n -1",         "nonsense",
+        "sieve 0", "sieve 3 4", "hackysack -p 1", "hackysack -r 0"};
+    char command[128];
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        snprintf(command, sizeof command, "weft-coroutines %s 2>&1", bad[i]);
+        assert_int_equal(run(command), 2);
+        assert_int_equal(lines(), 1);
+    }
+}
+
+static void test_help(void **)
+{
+    assert_int_equal(run("weft-coroutines -h"), 0);
+    assert_non_null(strstr(said, "usage: weft-coroutines"));
+    assert_int_equal(run("weft-coroutines sieve -h"), 0);
+}
+
+static void test_full_output_is_a_failure(void **)
+{
+    assert_int_equal(run("weft-coroutines >/dev/full 2>/dev/null"), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_produce_default),
+        TEST(test_produce_count),
+        TEST(test_greenlets_alternate),
+        TEST(test_sieve_prints_primes),
+        TEST(test_hackysack_counts_passes),
+        TEST(test_million_by_another_number),
+        TEST(test_overflow_is_reported),
+        TEST(test_bad_options),
+        TEST(test_help),
+        TEST(test_full_output_is_a_failure),
+    };
+    return cmocka_run_group_tests(tests, enter_scratch, leave_scratch);
+}
