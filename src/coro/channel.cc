@@ -45,9 +45,10 @@ static inline int empty(const weft_private_waiter *queue)
 
 static inline void append(weft_private_waiter *queue, weft_private_waiter *w)
 {
-    w->next = queue;
-    w->previous = queue->previous;
-    queue->previous->next = w;
+    weft_private_waiter *last = queue->previous;
+    w->next = queue; // the order as in weft_private_ring_insert
+    last->next = w;
+    w->previous = last;
     queue->previous = w;
 }
 
@@ -152,19 +153,25 @@ static int send_now(weft_channel *c, const void *item, int error)
     return DONE;
 }
 
+// What a waiting sender sends instead of an item; 0: an item.
+static int error_of(const weft_private_waiter *w)
+{
+    return (w->tasklet->state & ~WEFT_IS_TIMED) == WEFT_IS_SENDING_ERROR ? w->error : 0;
+}
+
 static int receive_now(weft_channel *c, void *item)
 {
     weft_private_waiter *w = c->senders.next;
     if (c->count != 0) {
         int error = pop(c, item);
         if (w != &c->senders) {
-            push(c, w->item, w->error);
+            push(c, w->item, error_of(w));
             complete(w, 0);
         }
         return error;
     }
     if (w != &c->senders) {
-        int error = w->error;
+        int error = error_of(w);
         if (error == 0)
             copy(item, w->item, c->item_size);
         complete(w, 0);
@@ -233,33 +240,24 @@ static __attribute__((noinline)) int receive_checked(weft_channel *c, void *item
     int outcome = receive_now(c, item);
     if (outcome == DONE)
         return result;
+    if (outcome == EPIPE && c->closed && result == 1)
+        return 0; // a loop's end
     if (outcome != WAIT || d <= WEFT_NOW)
         return weft_fail(outcome == WAIT ? ETIMEDOUT : outcome);
     return wait_to_receive(s, s->running, c, item, WEFT_IS_RECEIVING | weft_private_deadline(s, d),
                            result);
 }
 
-// What nearly all calls are: nothing is wrong, no deadline, an item of a pointer's size.
-// Anything else jumps to the functions above, so that no register need be saved here.
+// ---- The quick way ----
+//
+// What nearly all calls are: an item of a pointer's size, nobody cancelled, no deadline.  Anything
+// else jumps to the functions above, so that here no register need be saved.
+
 static inline int plain(const weft_channel *c, const void *item, const weft_tasklet *me,
                         weft_deadline d)
 {
     return c != nullptr && item != nullptr && c->plain == me->home && d == WEFT_FOREVER &&
            me->cancelled == 0;
-}
-
-static inline int plain_coro(void)
-{
-    return !(weft_private_coro.current->special & WEFT_SPECIAL_CANCELLED);
-}
-
-static __attribute__((noinline)) int send_plain(weft_channel *c, const void *item, weft_deadline d,
-                                                weft_private_scheduler *s, weft_tasklet *me)
-{
-    if (!weft_private_likely(plain_coro()))
-        return send_checked(c, item, 0, d);
-    me->own.error = 0;
-    return wait_to_send(s, me, c, item, WEFT_IS_SENDING);
 }
 
 static inline weft_tasklet *tasklet_of(weft_private_waiter *w)
@@ -268,27 +266,51 @@ static inline weft_tasklet *tasklet_of(weft_private_waiter *w)
 }
 
 // The first of a queue, which waits for nothing else, is ready.
-static inline void end_plain(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *t,
-                             weft_private_waiter *queue)
+static inline void end_plain(weft_tasklet *me, weft_tasklet *t, weft_private_waiter *queue)
 {
     weft_private_waiter *second = t->own.next;
     queue->next = second;
     second->previous = queue;
     t->state = WEFT_IS_READY;
     weft_private_ring_insert(me, t);
-    (void)s;
+}
+
+#if WEFT_PRIVATE_SWAP
+// Waits at the end of a queue, when the switch to the next one is quick.
+static inline int wait_plain(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *to,
+                             weft_private_waiter *queue, void *item, int state, intptr_t value)
+{
+    weft_tasklet *before = me->previous;
+    me->own.item = item;
+    append(queue, &me->own);
+    me->state = (uint8_t)state;
+    me->value = WEFT_PRIVATE_WOKEN | value;
+    before->next = to;
+    to->previous = before;
+    return weft_private_jump(s, me, to);
+}
+#endif
+
+static __attribute__((noinline)) int send_waits(weft_channel *c, const void *item)
+{
+#if WEFT_PRIVATE_SWAP
+    weft_private_scheduler *s = c->home;
+    weft_tasklet *me = s->running, *to = me->next;
+    if (weft_private_likely(weft_private_quick(s, me, to)))
+        return wait_plain(s, me, to, &c->senders, (void *)(uintptr_t)item, WEFT_IS_SENDING, 0);
+#endif
+    return send_checked(c, item, 0, WEFT_FOREVER);
 }
 
 int weft_channel_send(weft_channel *c, const void *item, weft_deadline d)
 {
-    weft_private_scheduler *s = &weft_private_sched;
-    weft_tasklet *me = s->running;
+    weft_tasklet *me = weft_private_sched.running;
     if (!weft_private_likely(plain(c, item, me, d)))
         return send_checked(c, item, 0, d);
     weft_private_waiter *w = c->receivers.next;
     if (w == &c->receivers) {
         if (c->count == c->capacity)
-            return send_plain(c, item, d, s, me);
+            return send_waits(c, item);
         push(c, item, 0);
         return 0;
     }
@@ -296,23 +318,25 @@ int weft_channel_send(weft_channel *c, const void *item, weft_deadline d)
     if (!weft_private_likely(t == w->tasklet && t->state == WEFT_IS_RECEIVING))
         return send_checked(c, item, 0, d);
     memcpy(w->item, item, sizeof(uint64_t));
-    end_plain(s, me, t, &c->receivers);
+    end_plain(me, t, &c->receivers);
     return 0;
 }
 
-static __attribute__((noinline)) int receive_plain(weft_channel *c, void *item, weft_deadline d,
-                                                   int result, weft_private_scheduler *s,
-                                                   weft_tasklet *me)
+static __attribute__((noinline)) int receive_waits(weft_channel *c, void *item, int result)
 {
-    if (!weft_private_likely(plain_coro()))
-        return receive_checked(c, item, d, result);
-    return wait_to_receive(s, me, c, item, WEFT_IS_RECEIVING, result);
+#if WEFT_PRIVATE_SWAP
+    weft_private_scheduler *s = c->home;
+    weft_tasklet *me = s->running, *to = me->next;
+    if (weft_private_likely(weft_private_quick(s, me, to)))
+        return wait_plain(s, me, to, &c->receivers, item, WEFT_IS_RECEIVING, result);
+#endif
+    return receive_checked(c, item, WEFT_FOREVER, result);
 }
 
-static inline int receive(weft_channel *c, void *item, weft_deadline d, int result)
+static inline __attribute__((always_inline)) int receive(weft_channel *c, void *item,
+                                                         weft_deadline d, int result)
 {
-    weft_private_scheduler *s = &weft_private_sched;
-    weft_tasklet *me = s->running;
+    weft_tasklet *me = weft_private_sched.running;
     if (!weft_private_likely(plain(c, item, me, d)))
         return receive_checked(c, item, d, result);
     weft_private_waiter *w = c->senders.next;
@@ -323,12 +347,12 @@ static inline int receive(weft_channel *c, void *item, weft_deadline d, int resu
         return result;
     }
     if (w == &c->senders)
-        return receive_plain(c, item, d, result, s, me);
+        return receive_waits(c, item, result);
     weft_tasklet *t = tasklet_of(w);
     if (!weft_private_likely(t == w->tasklet && t->state == WEFT_IS_SENDING))
         return receive_checked(c, item, d, result);
     memcpy(item, w->item, sizeof(uint64_t));
-    end_plain(s, me, t, &c->senders);
+    end_plain(me, t, &c->senders);
     return result;
 }
 
@@ -337,22 +361,9 @@ int weft_channel_receive(weft_channel *c, void *item, weft_deadline d)
     return receive(c, item, d, 0);
 }
 
-// A loop's last receive, once it is known to have failed.
-static __attribute__((noinline)) int next_checked(weft_channel *c, void *item, weft_deadline d)
-{
-    int saved = errno;
-    if (c == nullptr || !c->closed || c->home != &weft_private_sched)
-        return receive_checked(c, item, d, 1);
-    int result = receive_checked(c, item, d, 1);
-    if (result != -1 || errno != EPIPE || c->count != 0)
-        return result;
-    errno = saved;
-    return 0;
-}
-
 int weft_channel_next(weft_channel *c, void *item, weft_deadline d)
 {
-    return c == nullptr || c->closed ? next_checked(c, item, d) : receive(c, item, d, 1);
+    return receive(c, item, d, 1);
 }
 
 int weft_channel_send_error(weft_channel *c, int error, weft_deadline d)

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const int32_t BUDGET = 64;
+static const uint32_t BUDGET = 64;
 static const int64_t POLL_INTERVAL = 100000;
 static const size_t KEEPER_STACK = (size_t)256 << 10;
 
@@ -220,6 +220,12 @@ static void fire(weft_private_scheduler *s, int64_t now)
     }
 }
 
+// The quick switch lets a spent budget wrap round; then it is spent still.
+static int spent(weft_private_scheduler *s)
+{
+    return s->budget-- - 1 >= BUDGET;
+}
+
 // The budget is spent: who is next, instead of `to`?
 static weft_tasklet *look_around(weft_private_scheduler *s, weft_tasklet *to)
 {
@@ -260,7 +266,7 @@ int weft_private_go_slowly(weft_private_scheduler *s, weft_tasklet *me, weft_tas
 {
     weft_coro *self = weft_private_coro.current;
     block(me, self);
-    if (s->budget-- <= 0)
+    if (spent(s))
         to = look_around(s, to);
     s->running = to;
     weft_coro *co = unblock(to);
@@ -275,7 +281,7 @@ weft_coro *weft_private_next(weft_private_scheduler *s, weft_tasklet *dead, void
         to = s->keeper;
     }
     weft_private_ring_remove(dead);
-    if (s->budget-- <= 0)
+    if (spent(s))
         to = look_around(s, to);
     s->running = to;
     *value = (void *)to->value;
@@ -285,7 +291,7 @@ weft_coro *weft_private_next(weft_private_scheduler *s, weft_tasklet *dead, void
 int weft_private_look_around(weft_private_scheduler *s)
 {
     weft_tasklet *me = s->running;
-    if (s->budget-- > 0)
+    if (!spent(s))
         return 0;
     weft_tasklet *to = look_around(s, me);
     s->running = me;

@@ -83,7 +83,7 @@ struct weft_tasklet {
 // One per thread.
 struct weft_private_scheduler {
     weft_tasklet *running;
-    int32_t budget;  // switches until it looks at the clock
+    uint32_t budget; // switches until it looks at the clock
     uint32_t rounds; // budgets spent
     weft_private_timer *timers;
     weft_poller *poller;
@@ -175,9 +175,10 @@ int weft_private_swap_int(void **from, void *to, void *value) __asm__("weft_priv
 static inline void weft_private_ring_insert(weft_tasklet *before, weft_tasklet *t)
 {
     weft_tasklet *last = before->previous;
+    // In this order: two adjacent stores made one would keep the next load waiting.
     t->next = before;
-    t->previous = last;
     last->next = t;
+    t->previous = last;
     before->previous = t;
 }
 
@@ -218,7 +219,7 @@ static inline int weft_private_quick(weft_private_scheduler *s, weft_tasklet *me
 {
     const weft_private_coro_thread *t = &weft_private_coro;
     const weft_coro *self = me->coro, *co = to->coro;
-    return t->current == self && --s->budget > 0 &&
+    return t->current == self && !__builtin_sub_overflow(s->budget, 1U, &s->budget) &&
            (self->special | (co->special ^ WEFT_SPECIAL_BLOCKED) | weft_private_in_flight(t)) == 0;
 }
 

@@ -25,7 +25,7 @@ typedef struct watchdog {
     timer_t timer;
     void (*report)(weft_tasklet *hog, int64_t ns);
     const weft_tasklet *hog; // the turn that was running at the last look
-    int32_t budget;
+    uint32_t budget;
     uint32_t rounds;
     int64_t since; // when that was first seen
     int told;
