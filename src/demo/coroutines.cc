@@ -85,7 +85,7 @@ static void *numbers(void *out)
 // next tasklet.  When there are enough the last one closes its channel, and so on upwards.
 static void *sieve_one(void *in)
 {
-    long prime, n;
+    long prime = 0, n;
     weft_channel *out = weft_channel_create(sizeof n, 0);
     if (out == nullptr || weft_channel_next((weft_channel *)in, &prime, WEFT_FOREVER) != 1)
         options_fail("weft-coroutines: sieve");
