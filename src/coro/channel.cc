@@ -203,6 +203,7 @@ static inline int wait_to_send(weft_private_scheduler *s, weft_tasklet *me, weft
                                const void *item, int state)
 {
     me->own.item = (void *)(uintptr_t)item;
+    me->own.index = state == WEFT_IS_SENDING ? WEFT_PRIVATE_PLAIN : 0;
     append(&c->senders, &me->own);
     return weft_private_block(s, me, state, 0);
 }
@@ -211,6 +212,7 @@ static inline int wait_to_receive(weft_private_scheduler *s, weft_tasklet *me, w
                                   void *item, int state, int result)
 {
     me->own.item = item;
+    me->own.index = state == WEFT_IS_RECEIVING ? WEFT_PRIVATE_PLAIN : 0;
     append(&c->receivers, &me->own);
     return weft_private_block(s, me, state, result);
 }
@@ -266,9 +268,10 @@ static inline weft_tasklet *tasklet_of(weft_private_waiter *w)
 }
 
 // The first of a queue, which waits for nothing else, is ready.
-static inline void end_plain(weft_tasklet *me, weft_tasklet *t, weft_private_waiter *queue)
+static inline void end_plain(weft_tasklet *me, weft_private_waiter *w, weft_private_waiter *queue)
 {
-    weft_private_waiter *second = t->own.next;
+    weft_private_waiter *second = w->next;
+    weft_tasklet *t = tasklet_of(w);
     queue->next = second;
     second->previous = queue;
     t->state = WEFT_IS_READY;
@@ -291,14 +294,15 @@ static inline int wait_plain(weft_private_scheduler *s, weft_tasklet *me, weft_t
 }
 #endif
 
-static __attribute__((noinline)) int send_waits(weft_channel *c, const void *item)
+static __attribute__((noinline)) int send_waits(weft_channel *c, const void *item, weft_tasklet *me)
 {
 #if WEFT_PRIVATE_SWAP
     weft_private_scheduler *s = c->home;
-    weft_tasklet *me = s->running, *to = me->next;
+    weft_tasklet *to = me->next;
     if (weft_private_likely(weft_private_quick(s, me, to)))
         return wait_plain(s, me, to, &c->senders, (void *)(uintptr_t)item, WEFT_IS_SENDING, 0);
 #endif
+    (void)me;
     return send_checked(c, item, 0, WEFT_FOREVER);
 }
 
@@ -310,26 +314,27 @@ int weft_channel_send(weft_channel *c, const void *item, weft_deadline d)
     weft_private_waiter *w = c->receivers.next;
     if (w == &c->receivers) {
         if (c->count == c->capacity)
-            return send_waits(c, item);
+            return send_waits(c, item, me);
         push(c, item, 0);
         return 0;
     }
-    weft_tasklet *t = tasklet_of(w);
-    if (!weft_private_likely(t == w->tasklet && t->state == WEFT_IS_RECEIVING))
+    if (!weft_private_likely(w->index == WEFT_PRIVATE_PLAIN))
         return send_checked(c, item, 0, d);
     memcpy(w->item, item, sizeof(uint64_t));
-    end_plain(me, t, &c->receivers);
+    end_plain(me, w, &c->receivers);
     return 0;
 }
 
-static __attribute__((noinline)) int receive_waits(weft_channel *c, void *item, int result)
+static __attribute__((noinline)) int receive_waits(weft_channel *c, void *item, weft_tasklet *me,
+                                                   int result)
 {
 #if WEFT_PRIVATE_SWAP
     weft_private_scheduler *s = c->home;
-    weft_tasklet *me = s->running, *to = me->next;
+    weft_tasklet *to = me->next;
     if (weft_private_likely(weft_private_quick(s, me, to)))
         return wait_plain(s, me, to, &c->receivers, item, WEFT_IS_RECEIVING, result);
 #endif
+    (void)me;
     return receive_checked(c, item, WEFT_FOREVER, result);
 }
 
@@ -347,12 +352,11 @@ static inline __attribute__((always_inline)) int receive(weft_channel *c, void *
         return result;
     }
     if (w == &c->senders)
-        return receive_waits(c, item, result);
-    weft_tasklet *t = tasklet_of(w);
-    if (!weft_private_likely(t == w->tasklet && t->state == WEFT_IS_SENDING))
+        return receive_waits(c, item, me, result);
+    if (!weft_private_likely(w->index == WEFT_PRIVATE_PLAIN))
         return receive_checked(c, item, d, result);
     memcpy(item, w->item, sizeof(uint64_t));
-    end_plain(me, t, &c->senders);
+    end_plain(me, w, &c->senders);
     return result;
 }
 

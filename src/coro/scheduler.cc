@@ -69,6 +69,7 @@ static int start(weft_private_scheduler *s)
     m->coro = m->leaf = &t->main;
     m->home = s;
     m->own.tasklet = m;
+    m->own.index = WEFT_PRIVATE_PLAIN;
     s->keeper = keeper;
     s->machine = co->machine;
     s->budget = BUDGET;
@@ -178,6 +179,7 @@ void weft_private_untie(weft_tasklet *t)
         weft_private_timer_remove(&t->home->timers, &t->timer);
     if (state >= WEFT_IS_RECEIVING && state < WEFT_IS_SELECTING)
         weft_private_waiter_remove(&t->own);
+    t->own.index = WEFT_PRIVATE_PLAIN;
     if (state == WEFT_IS_SELECTING)
         for (int i = 0; i < t->n; i++)
             if (t->cases[i].channel != nullptr)
@@ -220,10 +222,10 @@ static void fire(weft_private_scheduler *s, int64_t now)
     }
 }
 
-// The quick switch lets a spent budget wrap round; then it is spent still.
+// The quick switch may have found out already.
 static int spent(weft_private_scheduler *s)
 {
-    return s->budget-- - 1 >= BUDGET;
+    return s->budget == 0 || --s->budget == 0;
 }
 
 // The budget is spent: who is next, instead of `to`?

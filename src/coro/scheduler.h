@@ -30,6 +30,9 @@ typedef struct weft_private_scheduler weft_private_scheduler;
 // lower half is what the call returns.
 #define WEFT_PRIVATE_WOKEN ((intptr_t)1 << 32)
 
+// `index` of a waiter that a hand-off can end by itself: one tasklet's own, no deadline, no error.
+#define WEFT_PRIVATE_PLAIN (-2)
+
 // What a tasklet is doing.  From RECEIVES to SELECTS it is in queues; what is not READY, REMOVED or
 // ENDED can be ended by an error.
 enum {
@@ -219,8 +222,9 @@ static inline int weft_private_quick(weft_private_scheduler *s, weft_tasklet *me
 {
     const weft_private_coro_thread *t = &weft_private_coro;
     const weft_coro *self = me->coro, *co = to->coro;
-    return t->current == self && !__builtin_sub_overflow(s->budget, 1U, &s->budget) &&
-           (self->special | (co->special ^ WEFT_SPECIAL_BLOCKED) | weft_private_in_flight(t)) == 0;
+    return t->current == self && --s->budget != 0 &&
+           (self->special | (co->special ^ WEFT_SPECIAL_BLOCKED) | me->cancelled |
+            weft_private_in_flight(t)) == 0;
 }
 
 static inline int weft_private_jump(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *to)

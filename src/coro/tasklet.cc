@@ -112,6 +112,7 @@ weft_tasklet *weft_tasklet_spawn(void *(*fn)(void *arg), void *arg,
     co->special |= WEFT_SPECIAL_BLOCKED;
     t->coro = t->leaf = co;
     t->own.tasklet = t;
+    t->own.index = WEFT_PRIVATE_PLAIN;
     t->fn = fn;
     t->arg = arg;
     t->home = s;
@@ -164,7 +165,7 @@ int weft_tasklet_yield(void)
     weft_private_scheduler *s = &weft_private_sched;
     weft_tasklet *me = s->running, *to = me->next;
     // One that is alone is not quick: its coroutine is not blocked.
-    if (weft_private_likely(weft_private_quick(s, me, to) && me->cancelled == 0)) {
+    if (weft_private_likely(weft_private_quick(s, me, to))) {
         me->value = 0;
         return weft_private_jump(s, me, to);
     }
