@@ -121,6 +121,8 @@ static void thread_end(int last)
         weft_private_watchdog_end();
         memset(s, 0, sizeof *s);
         s->running = &weft_private_no_tasklet;
+        weft_private_coro.before_dump = nullptr;
+        weft_private_coro.scheduler_end = nullptr;
         return;
     }
     s->ending = 1;
@@ -268,7 +270,9 @@ int weft_private_go_slowly(weft_private_scheduler *s, weft_tasklet *me, weft_tas
 {
     weft_coro *self = weft_private_coro.current;
     block(me, self);
-    if (spent(s))
+    if (me == s->keeper)
+        s->budget = BUDGET; // it has just looked
+    else if (spent(s))
         to = look_around(s, to);
     s->running = to;
     weft_coro *co = unblock(to);

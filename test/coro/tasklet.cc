@@ -1152,6 +1152,38 @@ static void test_poller_has_turns_under_load(void **state)
     assert_int_equal(weft_channel_destroy(channel), 0);
 }
 
+static int poll_counts(weft_poller *p, weft_deadline d)
+{
+    struct test_poller *t = (struct test_poller *)(void *)p;
+    t->polls_now += d == WEFT_NOW;
+    return 1;
+}
+
+static void *yield_until_polled(void *arg)
+{
+    struct test_poller *p = (struct test_poller *)arg;
+    while (p->polls_now < 1000 && weft_tasklet_yield() == 0)
+        ;
+    return NULL;
+}
+
+static void test_poller_always_due(void **state)
+{
+    (void)state;
+    struct test_poller p;
+    memset(&p, 0, sizeof p);
+    p.poller.poll = poll_counts;
+    p.poller.interval = 1;
+    assert_int_equal(weft_tasklet_set_poller(&p.poller), 0);
+    for (int i = 0; i < 3; i++)
+        spawn_detached(yield_until_polled, &p);
+    assert_int_equal(weft_tasklet_run(), 0);
+    p.polls_now = 0;
+    yield_until_polled(&p); // alone
+    assert_int_equal(p.polls_now, 1000);
+    assert_int_equal(weft_tasklet_set_poller(NULL), 0);
+}
+
 static void test_poller_failure_reaches_main(void **state)
 {
     (void)state;
@@ -1204,6 +1236,7 @@ int main(void)
         TEST(test_thread_end_releases_tasklets),
         TEST(test_poller_wakes),
         TEST(test_poller_has_turns_under_load),
+        TEST(test_poller_always_due),
         TEST(test_poller_failure_reaches_main),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
