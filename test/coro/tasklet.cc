@@ -169,6 +169,35 @@ static void test_spawn_takes_options(void **state)
     assert_null(weft_tasklet_name(NULL));
 }
 
+static int inside, intruders;
+
+// Between two waits nobody else runs, though timers are due and others are ready.
+static void *atomic_section(void *arg)
+{
+    int64_t item = 1;
+    for (int i = 0; i < 200; i++) {
+        intruders += inside;
+        inside = 1;
+        for (int64_t end = weft_now() + 2000; weft_now() < end;)
+            weft_channel_send((weft_channel *)arg, &item, WEFT_NOW);
+        inside = 0;
+        weft_tasklet_sleep(weft_in_us(i % 5));
+    }
+    return NULL;
+}
+
+static void test_atomic_between_two_waits(void **state)
+{
+    (void)state;
+    weft_channel *c = weft_channel_create(sizeof(int64_t), 3);
+    inside = intruders = 0;
+    for (int i = 0; i < 4; i++)
+        spawn_detached(atomic_section, c);
+    assert_int_equal(weft_tasklet_run(), 0);
+    assert_int_equal(intruders, 0);
+    assert_int_equal(weft_channel_destroy(c), 0);
+}
+
 // ---- Join ----
 
 static void test_join_gives_the_result(void **state)
@@ -1203,6 +1232,7 @@ int main(void)
         TEST(test_run_runs_what_is_spawned_meanwhile),
         TEST(test_spawn_checks_its_arguments),
         TEST(test_spawn_takes_options),
+        TEST(test_atomic_between_two_waits),
         TEST(test_join_gives_the_result),
         TEST(test_join_of_an_ended_one),
         TEST(test_join_of_a_failed_one_sets_errno),
