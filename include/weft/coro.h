@@ -17,7 +17,8 @@
  * transfer.  Nothing runs at the same time as anything else in its thread.
  *
  * A coroutine belongs to the thread that created it; every function here called
- * on another thread's coroutine fails with EPERM.  The thread's own stack counts as
+ * on another thread's coroutine fails with EPERM, and so do resume, switch, cancel and
+ * destroy of one that waits inside a tasklet (tasklet.h).  The thread's own stack counts as
  * a coroutine, the main one, which is the root of the tree of parents.  When a thread
  * ends, its coroutines are destroyed (not when it calls pthread_exit inside one of them).
  *
