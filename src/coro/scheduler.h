@@ -256,7 +256,7 @@ static inline int weft_private_block(weft_private_scheduler *s, weft_tasklet *me
     me->state = (uint8_t)state;
     me->value = WEFT_PRIVATE_WOKEN | value;
     if (__builtin_expect(to == me, 0)) {
-        before = to = s->keeper;
+        to = s->keeper;
         to->next = to->previous = to;
     } else {
         before->next = to;
