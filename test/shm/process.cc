@@ -1,0 +1,424 @@
+// Children that run a function: how they end, what they keep, and whom they outlive.
+#include "../runner.h"
+
+#include <weft/process.h>
+#include <weft/thread.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+static int return_arg(void *arg)
+{
+    return *(int *)arg;
+}
+
+static int wait_for_signal(void *)
+{
+    for (;;)
+        pause();
+}
+
+// What a test and its children share.
+static struct shared {
+    int ready; // how many have come so far
+    pid_t pid, other;
+    char name[16];
+    int flags[4];
+} * shared;
+
+static int share(void **)
+{
+    shared = (struct shared *)mmap(nullptr, sizeof *shared, PROT_READ | PROT_WRITE,
+                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return shared == MAP_FAILED ? -1 : 0;
+}
+
+static void fresh(void)
+{
+    memset(shared, 0, sizeof *shared);
+}
+
+static void await_ready(int n)
+{
+    while (__atomic_load_n(&shared->ready, __ATOMIC_ACQUIRE) < n)
+        sched_yield();
+}
+
+static void say_ready(void)
+{
+    __atomic_fetch_add(&shared->ready, 1, __ATOMIC_RELEASE);
+}
+
+static void end(weft_process *p)
+{
+    assert_int_equal(weft_process_kill(p), 0);
+    assert_int_equal(weft_process_join(p, nullptr, WEFT_FOREVER), 0);
+    assert_int_equal(weft_process_destroy(p), 0);
+}
+
+static void test_start_returns_its_code(void **)
+{
+    int codes[] = {0, 3, 255, 256 + 7}, status;
+    for (int &code : codes) {
+        weft_process *p = weft_process_start(return_arg, &code, nullptr);
+        assert_non_null(p);
+        errno = 4711;
+        assert_int_equal(weft_process_join(p, &status, WEFT_FOREVER), 0);
+        assert_int_equal(errno, 4711);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), code & 0xff);
+        assert_int_equal(weft_process_join(p, nullptr, WEFT_NOW), 0); // again
+        assert_int_equal(weft_process_exit_code(p), code & 0xff);
+        assert_int_equal(weft_process_signal(p), 0);
+        assert_false(weft_process_is_alive(p));
+        assert_int_equal(weft_process_destroy(p), 0);
+    }
+}
+
+static void test_start_bad_arguments(void **)
+{
+    int fd = 0, negative = -1;
+    weft_process_options unknown = {}, keep = {}, bad = {};
+    unknown.flags = 1 << 20;
+    keep.keep = &fd;
+    keep.keep_count = 1;
+    bad.keep = &negative;
+    bad.keep_count = 1;
+    bad.flags = WEFT_PROCESS_CLOSE_OTHERS;
+    assert_errno(weft_process_start(nullptr, nullptr, nullptr), EINVAL);
+    assert_errno(weft_process_start(return_arg, &fd, &unknown), EINVAL);
+    assert_errno(weft_process_start(return_arg, &fd, &keep), EINVAL);
+    assert_errno(weft_process_start(return_arg, &fd, &bad), EBADF);
+}
+
+static void test_null_handle(void **)
+{
+    assert_errno(weft_process_join(nullptr, nullptr, WEFT_NOW), EINVAL);
+    assert_false(weft_process_is_alive(nullptr));
+    assert_errno(weft_process_exit_code(nullptr), EINVAL);
+    assert_errno(weft_process_signal(nullptr), EINVAL);
+    assert_errno(weft_process_pid(nullptr), EINVAL);
+    assert_errno(weft_process_fd(nullptr), EINVAL);
+    assert_errno(weft_process_send_signal(nullptr, SIGTERM), EINVAL);
+    assert_int_equal(weft_process_destroy(nullptr), 0);
+}
+
+static void test_running_child(void **)
+{
+    weft_process *p = weft_process_start(wait_for_signal, nullptr, nullptr);
+    assert_non_null(p);
+    assert_true(weft_process_is_alive(p));
+    assert_errno(weft_process_join(p, nullptr, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_process_join(p, nullptr, weft_in_ms(2)), ETIMEDOUT);
+    assert_errno(weft_process_exit_code(p), EBUSY);
+    assert_errno(weft_process_signal(p), EBUSY);
+    assert_errno(weft_process_destroy(p), EBUSY);
+    assert_errno(weft_process_send_signal(p, 12345), EINVAL);
+    struct pollfd f = {weft_process_fd(p), POLLIN, 0};
+    assert_int_equal(poll(&f, 1, 0), 0);
+    assert_int_equal(weft_process_terminate(p), 0);
+    assert_int_equal(poll(&f, 1, -1), 1);
+    assert_int_equal(weft_process_join(p, nullptr, WEFT_NOW), 0);
+    assert_int_equal(weft_process_signal(p), SIGTERM);
+    assert_int_equal(weft_process_exit_code(p), 128 + SIGTERM);
+    assert_errno(weft_process_kill(p), ESRCH);
+    assert_true(weft_process_pid(p) > 0);
+    assert_int_equal(weft_process_destroy(p), 0);
+}
+
+static void test_status_lost(void **)
+{
+    int code = 1;
+    weft_process *p = weft_process_start(return_arg, &code, nullptr);
+    assert_non_null(p);
+    assert_int_equal(waitpid(weft_process_pid(p), nullptr, 0), weft_process_pid(p));
+    assert_errno(weft_process_join(p, nullptr, WEFT_FOREVER), ECHILD);
+    assert_errno(weft_process_exit_code(p), ECHILD);
+    assert_errno(weft_process_signal(p), ECHILD);
+    assert_int_equal(weft_process_destroy(p), 0);
+    signal(SIGCHLD, SIG_IGN);
+    p = weft_process_start(wait_for_signal, nullptr, nullptr);
+    assert_non_null(p);
+    assert_int_equal(weft_process_kill(p), 0);
+    assert_errno(weft_process_join(p, nullptr, WEFT_FOREVER), ECHILD);
+    signal(SIGCHLD, SIG_DFL);
+    assert_int_equal(weft_process_destroy(p), 0);
+}
+
+static int report_self(void *)
+{
+    prctl(PR_GET_NAME, shared->name);
+    shared->pid = getsid(0);
+    shared->other = getpgrp();
+    say_ready();
+    return wait_for_signal(nullptr);
+}
+
+static void test_options_name_session_group(void **)
+{
+    weft_process_options o = {};
+    o.name = "a name that is too long";
+    o.flags = WEFT_PROCESS_NEW_SESSION;
+    fresh();
+    weft_process *p = weft_process_start(report_self, nullptr, &o);
+    assert_non_null(p);
+    await_ready(1);
+    assert_string_equal(shared->name, "a name that is ");
+    assert_int_equal(shared->pid, weft_process_pid(p));
+    end(p);
+    fresh();
+    o.flags = WEFT_PROCESS_NEW_GROUP;
+    p = weft_process_start(report_self, nullptr, &o);
+    assert_non_null(p);
+    await_ready(1);
+    assert_int_equal(shared->pid, getsid(0));
+    assert_int_equal(shared->other, weft_process_pid(p));
+    end(p);
+}
+
+static int have_a_child(void *)
+{
+    if (fork() == 0)
+        for (say_ready();;)
+            pause();
+    say_ready();
+    return wait_for_signal(nullptr);
+}
+
+// The signal reaches the grandchild too: it held the pipe's write end.
+static void test_signals_reach_the_group(void **)
+{
+    static const int flags[] = {WEFT_PROCESS_NEW_GROUP, WEFT_PROCESS_NEW_SESSION};
+    for (int flag : flags) {
+        weft_process_options o = {};
+        o.flags = flag;
+        int held[2];
+        char byte;
+        fresh();
+        assert_int_equal(pipe2(held, O_CLOEXEC), 0);
+        weft_process *p = weft_process_start(have_a_child, nullptr, &o);
+        close(held[1]);
+        await_ready(2);
+        end(p);
+        assert_int_equal(read(held[0], &byte, 1), 0);
+        close(held[0]);
+    }
+}
+
+// A signal sent at once finds its target, whatever the child has come to.
+static void test_kill_at_once(void **)
+{
+    weft_process_options o = {};
+    for (int i = 0; i < 60; i++) {
+        static const int flags[] = {0, WEFT_PROCESS_NEW_GROUP, WEFT_PROCESS_NEW_SESSION,
+                                    WEFT_PROCESS_DIE_WITH_PARENT};
+        o.flags = flags[i % 4];
+        weft_process *p = weft_process_start(wait_for_signal, nullptr, &o);
+        assert_non_null(p);
+        end(p);
+    }
+}
+
+static int look_at_descriptors(void *arg)
+{
+    for (int i = 0; i < 4; i++)
+        shared->flags[i] = fcntl(((int *)arg)[i], F_GETFD) >= 0;
+    return 0;
+}
+
+static void test_keep_descriptors(void **)
+{
+    int fds[4];
+    for (int &fd : fds)
+        fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int keep[2] = {fds[3], fds[1]};
+    weft_process_options o = {};
+    o.flags = WEFT_PROCESS_CLOSE_OTHERS | WEFT_PROCESS_DIE_WITH_PARENT;
+    o.keep = keep;
+    o.keep_count = 2;
+    for (int close_others = 0; close_others < 2; close_others++) {
+        weft_process *p = weft_process_start(look_at_descriptors, fds, close_others ? &o : nullptr);
+        assert_int_equal(weft_process_join(p, nullptr, WEFT_FOREVER), 0);
+        assert_int_equal(weft_process_exit_code(p), 0);
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(shared->flags[i], !close_others || i == 1 || i == 3);
+        weft_process_destroy(p);
+    }
+    for (int fd : fds)
+        close(fd);
+}
+
+static void *start_two_and_end(void *arg)
+{
+    weft_process_options o = {};
+    o.flags = WEFT_PROCESS_DIE_WITH_PARENT;
+    weft_process **p = (weft_process **)arg;
+    p[0] = weft_process_start(wait_for_signal, nullptr, &o);
+    p[1] = weft_process_start(wait_for_signal, nullptr, &o);
+    return nullptr;
+}
+
+// A parent whose children were started by a thread that has ended: they must live on
+// until the parent dies.
+static int be_a_parent(void *)
+{
+    weft_process *p[2];
+    weft_thread *t = weft_thread_start(start_two_and_end, p, nullptr);
+    if (t == nullptr || weft_thread_join(t, nullptr, WEFT_FOREVER) != 0)
+        return 1;
+    shared->pid = weft_process_pid(p[0]);
+    shared->other = weft_process_pid(p[1]);
+    shared->flags[0] = weft_process_is_alive(p[0]) && weft_process_is_alive(p[1]);
+    say_ready();
+    return wait_for_signal(nullptr);
+}
+
+static void test_die_with_parent(void **)
+{
+    int held[2];
+    char byte;
+    fresh();
+    assert_int_equal(pipe2(held, O_CLOEXEC), 0);
+    weft_process *parent = weft_process_start(be_a_parent, nullptr, nullptr);
+    assert_non_null(parent);
+    close(held[1]);
+    await_ready(1);
+    assert_true(shared->flags[0]);
+    assert_int_equal(kill(shared->pid, 0), 0);
+    assert_int_equal(kill(shared->other, 0), 0);
+    end(parent);
+    // The pipe is closed when both are gone: the second did not keep the first alive.
+    struct pollfd f = {held[0], POLLIN, 0};
+    assert_int_equal(poll(&f, 1, 1000), 1);
+    assert_int_equal(read(held[0], &byte, 1), 0);
+    close(held[0]);
+}
+
+static void *join_it(void *p)
+{
+    errno = 0;
+    int r = weft_process_join((weft_process *)p, nullptr, WEFT_FOREVER);
+    return r == 0 ? nullptr : (void *)(intptr_t)errno;
+}
+
+static void test_join_by_threads_and_stop(void **)
+{
+    void *result;
+    weft_process *p = weft_process_start(wait_for_signal, nullptr, nullptr);
+    weft_thread *stopped = weft_thread_start(join_it, p, nullptr);
+    assert_int_equal(weft_thread_stop(stopped), 0);
+    assert_int_equal(weft_thread_join(stopped, &result, WEFT_FOREVER), 0);
+    assert_int_equal((intptr_t)result, ECANCELED);
+    weft_thread *t[4];
+    for (weft_thread *&thread : t)
+        thread = weft_thread_start(join_it, p, nullptr);
+    assert_int_equal(weft_process_kill(p), 0);
+    for (weft_thread *thread : t) {
+        assert_int_equal(weft_thread_join(thread, &result, WEFT_FOREVER), 0);
+        assert_null(result);
+    }
+    assert_int_equal(weft_process_destroy(p), 0);
+}
+
+static int look_at_self(void *)
+{
+    return weft_thread_self() != nullptr || weft_thread_stopping() ? 1 : 0;
+}
+
+static void *start_while_stopping(void *)
+{
+    while (!weft_thread_stopping())
+        sched_yield();
+    weft_process *p = weft_process_start(look_at_self, nullptr, nullptr);
+    while (weft_process_is_alive(p))
+        sched_yield();
+    void *code = (void *)(intptr_t)weft_process_exit_code(p);
+    weft_process_destroy(p);
+    return code;
+}
+
+static void test_child_of_a_thread_is_a_main_thread(void **)
+{
+    void *code;
+    weft_thread *t = weft_thread_start(start_while_stopping, nullptr, nullptr);
+    assert_int_equal(weft_thread_stop(t), 0);
+    assert_int_equal(weft_thread_join(t, &code, WEFT_FOREVER), 0);
+    assert_int_equal((intptr_t)code, 0);
+}
+
+static int print_word(void *)
+{
+    printf("child ");
+    return 0;
+}
+
+// What waits in the parent's buffer is written once, and what the child prints too.
+static void test_standard_output_is_written_once(void **)
+{
+    char text[64] = "";
+    int to[2], saved = dup(STDOUT_FILENO);
+    fflush(stdout);
+    assert_int_equal(pipe2(to, O_CLOEXEC), 0);
+    dup2(to[1], STDOUT_FILENO);
+    printf("parent ");
+    weft_process *p = weft_process_start(print_word, nullptr, nullptr);
+    weft_process_join(p, nullptr, WEFT_FOREVER);
+    fflush(stdout);
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    close(to[1]);
+    assert_int_equal(read(to[0], text, sizeof text), strlen("parent child "));
+    assert_string_equal(text, "parent child ");
+    close(to[0]);
+    assert_int_equal(weft_process_destroy(p), 0);
+}
+
+static int next_descriptor(void)
+{
+    int fd = dup(0);
+    close(fd);
+    return fd;
+}
+
+// Starts that fail leave nothing, and so do those that don't.
+static void test_no_descriptor_is_left(void **)
+{
+    int code = 0, negative = -1, before = next_descriptor();
+    weft_process_options o = {}, bad = {};
+    o.flags = WEFT_PROCESS_DIE_WITH_PARENT;
+    bad = {nullptr, WEFT_PROCESS_DIE_WITH_PARENT | WEFT_PROCESS_CLOSE_OTHERS, &negative, 1};
+    assert_errno(weft_process_start(return_arg, &code, &bad), EBADF);
+    weft_process *p = weft_process_start(return_arg, &code, &o);
+    assert_int_equal(weft_process_join(p, nullptr, WEFT_FOREVER), 0);
+    assert_int_equal(weft_process_destroy(p), 0);
+    assert_int_equal(next_descriptor(), before);
+    assert_int_equal(waitpid(-1, nullptr, WNOHANG), -1);
+    assert_int_equal(errno, ECHILD);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_start_returns_its_code),
+        TEST(test_start_bad_arguments),
+        TEST(test_null_handle),
+        TEST(test_running_child),
+        TEST(test_status_lost),
+        TEST(test_options_name_session_group),
+        TEST(test_signals_reach_the_group),
+        TEST(test_kill_at_once),
+        TEST(test_keep_descriptors),
+        TEST(test_die_with_parent),
+        TEST(test_join_by_threads_and_stop),
+        TEST(test_child_of_a_thread_is_a_main_thread),
+        TEST(test_standard_output_is_written_once),
+        TEST(test_no_descriptor_is_left),
+    };
+    return cmocka_run_group_tests(tests, share, nullptr);
+}
