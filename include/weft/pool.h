@@ -1,0 +1,240 @@
+/* pool.h: a pool of worker processes that no death can hang.
+ *
+ *     static int square(const void *arg, size_t n, void *result, size_t room);   // 0 or an errno
+ *     weft_pool *p = weft_pool_create(0, NULL);                 // a worker per CPU
+ *     weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof y);
+ *     if (weft_result_get(r, &y, weft_in_s(5)) != 0)            // releases r when it has ended
+ *         perror("square");                                     // ECHILD: its worker was killed
+ *     weft_pool_close(p), weft_pool_join(p, WEFT_FOREVER), weft_pool_destroy(p);
+ *
+ * Arguments and results are bytes, copied into memory shared with the workers and back.
+ * Pointers in them mean nothing to a worker, unless what they point to was
+ * there when the pool was created, and is not changed since, or lies in shared memory.  A
+ * task's function must have been there then too (no library loaded later).
+ *
+ * weft_pool_create forks one process, the supervisor, and only this one forks workers: so
+ * the locks that the program's other threads hold matter at that moment alone.
+ * Create pools early.
+ *
+ * A task ends in one of these ways, of which its result tells:
+ *     0           its function returned 0; the result's bytes are there
+ *     an errno    that its function returned, from 1 to 4095 (EINVAL for any other number)
+ *     ECHILD      its worker died in it, and in each of its retries; the status tells how
+ *     ETIMEDOUT   it took longer than the pool's task_ms; its worker was killed
+ *     ECANCELED   it was cancelled, or the pool was terminated
+ *     EPIPE       the supervisor died
+ * A worker's death costs no other task anything.  A task runs at most once, or, with retries,
+ * once more for each death of its worker.  When this process ends, in whatever way, supervisor
+ * and workers end at once; when the supervisor is killed, so are the workers.
+ *
+ * Workers ignore SIGINT and SIGQUIT, so that a key pressed is the program's to judge; all other
+ * signals have their default action, unless the program ignored them, and none is blocked.
+ * A pool may be used by all threads of the process that created it, and by no
+ * other process (EPERM); a result belongs to one thread at a time.  Waits end with
+ * ECANCELED when the thread is told to stop (weft_thread_stop).
+ */
+#ifndef WEFT_POOL_H
+#define WEFT_POOL_H
+
+#include <weft/deadline.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEFT_POOL_WORKERS_MAX 1000
+#define WEFT_POOL_SLOTS_MAX (1 << 20)
+
+typedef struct weft_pool weft_pool;
+typedef struct weft_result weft_result;
+typedef struct weft_imap weft_imap;
+
+/* A task, run in a worker: reads n bytes at arg, writes its result's bytes, which are 0 before.
+ * Both are aligned to 16 bytes (in a map: the first of a chunk is).  0 or an errno.
+ * What it prints to standard output is flushed when it returns. */
+typedef int weft_pool_fn(const void *arg, size_t n, void *result, size_t result_size);
+
+/* ---- The pool ---- */
+
+/* Zero means the default, for each. */
+typedef struct weft_pool_options {
+    int (*initialiser)(void *arg); /* run by each worker before its first task: 0 or an errno */
+    void *initialiser_arg;
+    uint32_t tasks_per_child; /* a worker is replaced after so many calls (in a map: at the
+                                 end of a chunk); 0: never */
+    uint32_t retries;         /* how often a task is run again when its worker died in it */
+    int64_t task_ms;          /* how long one call of a task may take; 0: as long as it likes */
+    size_t slots;             /* how many tasks (and chunks) may exist at a time, until
+                                 their results are released; 0: 16384 */
+    size_t memory;            /* bytes for all arguments and results that don't fit into
+                                 their slots' 176; committed as used; 0: 256 MiB */
+    const char *name;         /* of the workers, cut to 15 bytes; NULL: as the program */
+    bool close_others;        /* workers have the descriptors 0, 1, 2 and `keep` alone */
+    const int *keep;
+    size_t keep_count;
+} weft_pool_options;
+
+/* Forks a supervisor, which forks `workers` processes (0: weft_cpu_count()).  Doesn't wait for
+ * them.  A worker whose initialiser fails or dies is replaced, but when three have failed in a
+ * row the pool ends: EPIPE for all (weft_pool_statistics tells the initialiser's error).
+ * NULL: EINVAL (workers not in 0 .. WEFT_POOL_WORKERS_MAX, slots above WEFT_POOL_SLOTS_MAX, task_ms
+ * negative, keep without close_others), EBADF (keep), EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSYS
+ * (no pidfds). */
+weft_pool *weft_pool_create(int workers, const weft_pool_options *opts);
+
+/* Lets no more tasks in (EPIPE); workers end when all tasks have.  Again: nothing.
+ * -1: EINVAL (NULL), EPERM. */
+int weft_pool_close(weft_pool *p);
+
+/* Kills the workers.  Tasks that have not ended end with ECANCELED.  Doesn't wait: join.
+ * -1: EINVAL (NULL), EPERM. */
+int weft_pool_terminate(weft_pool *p);
+
+/* Waits until a closed or terminated pool's processes have ended; runs callbacks meanwhile.
+ * Results can still be got.  -1: ETIMEDOUT, ECANCELED, EBUSY (neither closed nor
+ * terminated), EPIPE (they have ended, but before their time), EINVAL (NULL), EPERM. */
+int weft_pool_join(weft_pool *p, weft_deadline d);
+
+/* Releases a pool whose processes have ended, and all its results.  -1: EBUSY (they have not, or an
+ * imap is open), EPERM.  NULL is ignored. */
+int weft_pool_destroy(weft_pool *p);
+
+/* A descriptor that is readable when tasks have ended since the last weft_pool_dispatch, and when
+ * the supervisor has.  Poll it, then call weft_pool_dispatch, then look at results with WEFT_NOW.
+ * Never read it.  Stays the pool's.  From the first call on, each end of a task costs its worker a
+ * system call.  -1: EINVAL (NULL), EPERM. */
+int weft_pool_fd(weft_pool *p);
+
+/* Calls the callbacks (weft_result_then) of tasks that have ended, after waiting until
+ * d for one if there is none.  Returns how many it called; with no callback to wait for, 0 at once.
+ * -1: ETIMEDOUT, ECANCELED, EPIPE (the pool has ended; the callbacks of its lost tasks have been
+ * called by calls before), EINVAL (NULL), EPERM. */
+ssize_t weft_pool_dispatch(weft_pool *p, weft_deadline d);
+
+typedef struct weft_pool_statistics {
+    uint64_t submitted;    /* tasks; in a map, items */
+    uint64_t done;         /* of those, ended by their function's return, well or ill */
+    uint64_t lost;         /* ended with ECHILD */
+    uint64_t timed_out;    /* ended with ETIMEDOUT */
+    uint64_t retried;      /* times that a task was begun again after a death */
+    uint64_t forked;       /* workers so far */
+    uint64_t deaths;       /* of those, ended otherwise than at their time */
+    size_t pending;        /* tasks and chunks that wait for a worker, now */
+    int workers;           /* places for workers */
+    int alive;             /* workers that live, now */
+    int busy;              /* and that are in a task */
+    int initialiser_error; /* the last initialiser's; ECHILD: it died; 0: fine */
+    pid_t supervisor;
+} weft_pool_statistics;
+
+/* How it stands; the numbers are taken one after the other while work goes on.
+ * -1: EINVAL (NULL), EPERM. */
+int weft_pool_stat(weft_pool *p, weft_pool_statistics *s);
+
+/* The process in one of the `workers` places, from 0: its id, and whether it is in a task. It may
+ * be gone when the caller reads this.  -1: EINVAL (no such place), ESRCH (it is empty now), EPERM.
+ */
+pid_t weft_pool_worker(weft_pool *p, int place, bool *busy);
+
+/* ---- One task ---- */
+
+/* Queues fn(arg, n) with room for result_size bytes, copies arg, and returns its result, to be
+ * ended by weft_result_get or weft_result_release.  Never waits.
+ * NULL: EAGAIN (all slots or all memory in use), EMSGSIZE (more than the pool's memory could ever
+ * hold), EPIPE (closed, terminated, or its supervisor dead), EINVAL (no pool, no fn, no arg for n
+ * bytes), EPERM. */
+weft_result *weft_pool_apply_async(weft_pool *p, weft_pool_fn *fn, const void *arg, size_t n,
+                                   size_t result_size);
+
+/* The same, but waits until d for slots and memory.  ETIMEDOUT and ECANCELED instead of EAGAIN. */
+weft_result *weft_pool_apply_async_until(weft_pool *p, weft_pool_fn *fn, const void *arg, size_t n,
+                                         size_t result_size, weft_deadline d);
+
+/* Both in one: runs fn in a worker and waits for its result.  A task that has not ended at d is
+ * given up: cancelled if it had not begun, else it goes on unheard.  Errors as
+ * weft_pool_apply_async_until and weft_result_get. */
+int weft_pool_apply(weft_pool *p, weft_pool_fn *fn, const void *arg, size_t n, void *result,
+                    size_t result_size, weft_deadline d);
+
+/* How a task ended. */
+typedef struct weft_outcome {
+    int error;  /* 0, or the errno with which it ended */
+    int status; /* ECHILD: how its worker ended, as waitpid(2): WIFSIGNALED, WTERMSIG, ...; else 0
+                 */
+} weft_outcome;
+
+/* Waits until r has ended, copies its bytes to result (may be NULL; only if it ended with 0), and
+ * releases r. -1: the errno with which it ended, r is released; or, **and r is still the
+ * caller's**: ETIMEDOUT and ECANCELED for the wait itself.  Where a task too may end with these,
+ * weft_result_wait tells first. EINVAL (NULL, or released before), EPERM. */
+int weft_result_get(weft_result *r, void *result, weft_deadline d);
+
+/* Waits until r has ended, well or ill, and leaves it at that; `outcome` (may be NULL) tells how.
+ * -1: ETIMEDOUT, ECANCELED, EINVAL, EPERM: all of them about the wait. */
+int weft_result_wait(weft_result *r, weft_outcome *outcome, weft_deadline d);
+
+/* Whether it has ended.  Never waits. */
+bool weft_result_ready(weft_result *r);
+
+/* Its bytes in the pool's memory, aligned to 16, without a copy, until r is released; NULL: it
+ * has not ended with 0. */
+const void *weft_result_bytes(weft_result *r);
+
+/* Takes a task that has not begun out of the queue: it ends with ECANCELED.  Doesn't release r.
+ * -1: EBUSY (it runs), EALREADY (it has ended otherwise), EINVAL, EPERM. */
+int weft_result_cancel(weft_result *r);
+
+/* Has fn(r, arg) called once when r has ended: by weft_pool_dispatch or weft_pool_join, in the
+ * thread that calls them, and at once if it has ended already.  There is no hidden thread.  fn owns
+ * r, and releases it: by weft_result_get with WEFT_NOW, or weft_result_release. -1: EBUSY (it has a
+ * callback), EINVAL, EPERM. */
+int weft_result_then(weft_result *r, void (*fn)(weft_result *r, void *arg), void *arg);
+
+/* Gives r up without its bytes, whatever its state: what is queued will still run.
+ * -1: EINVAL, EPERM.  NULL is ignored. */
+int weft_result_release(weft_result *r);
+
+/* ---- Many tasks ---- */
+
+/* Zero means the default, for each. */
+typedef struct weft_map_options {
+    size_t chunk;           /* items that a worker takes at a time; 0: as fits */
+    bool unordered;         /* imap: results as they come */
+    weft_outcome *outcomes; /* map: not NULL: n places for how each item ended */
+} weft_map_options;
+
+/* Calls fn in the workers once for each of n items of item_size bytes, waits for all, and puts
+ * their results of result_size bytes side by side into results, where 0 bytes stand for an item
+ * that failed.  Chunks are the unit of copying, not of failure: a death costs the one item it
+ * happened in, and a retry runs that one item again.
+ * 0: all ended with 0; -1: the errno of the first item that did not; ETIMEDOUT, ECANCELED: also
+ * when d came first: what had not begun was cancelled, what runs goes on unheard, and outcomes tell
+ * ETIMEDOUT for it. EINVAL, EMSGSIZE, EPIPE, EPERM: as weft_pool_apply_async. */
+int weft_pool_map(weft_pool *p, weft_pool_fn *fn, const void *items, size_t item_size, size_t n,
+                  void *results, size_t result_size, const weft_map_options *opts, weft_deadline d);
+
+/* Begins the same and hands the results out one by one, in the items' order or, if so asked, as
+ * they come.  Only a few chunks for each worker are in the pool at a time; items must stay until
+ * the end.  Never waits. NULL: EINVAL, EMSGSIZE, EPIPE, EPERM, ENOMEM. */
+weft_imap *weft_pool_imap(weft_pool *p, weft_pool_fn *fn, const void *items, size_t item_size,
+                          size_t n, size_t result_size, const weft_map_options *opts);
+
+/* The next result: 1, with its bytes (of an item that ended with 0), the item's index, and how it
+ * ended in *outcome; each pointer may be NULL.  0: that was all.  -1: ETIMEDOUT, ECANCELED: of the
+ * wait; call again.  EINVAL (NULL), EPERM. */
+int weft_imap_next(weft_imap *it, void *result, size_t *index, weft_outcome *outcome,
+                   weft_deadline d);
+
+/* Ends it, at any time; what has not begun is cancelled.  NULL is ignored.  -1: EPERM. */
+int weft_imap_destroy(weft_imap *it);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
