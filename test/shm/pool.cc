@@ -1,0 +1,1018 @@
+// The pool when nobody dies: every function, option and error.
+#include "pool_tasks.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+
+// ---- Creating and ending ----
+
+static void test_create_bad_arguments(void **)
+{
+    int fd = 0, negative = -1;
+    weft_pool_options o = {};
+    assert_errno(weft_pool_create(-1, nullptr), EINVAL);
+    assert_errno(weft_pool_create(WEFT_POOL_WORKERS_MAX + 1, nullptr), EINVAL);
+    o.slots = WEFT_POOL_SLOTS_MAX + 1;
+    assert_errno(weft_pool_create(1, &o), EINVAL);
+    o = {};
+    o.task_ms = -1;
+    assert_errno(weft_pool_create(1, &o), EINVAL);
+    o = {};
+    o.memory = SIZE_MAX;
+    assert_errno(weft_pool_create(1, &o), EINVAL);
+    o = {};
+    o.keep = &fd;
+    o.keep_count = 1;
+    assert_errno(weft_pool_create(1, &o), EINVAL);
+    o.close_others = true;
+    o.keep = &negative;
+    assert_errno(weft_pool_create(1, &o), EBADF);
+}
+
+static void test_null_handles(void **)
+{
+    weft_pool_statistics s;
+    assert_errno(weft_pool_close(nullptr), EINVAL);
+    assert_errno(weft_pool_terminate(nullptr), EINVAL);
+    assert_errno(weft_pool_join(nullptr, WEFT_NOW), EINVAL);
+    assert_int_equal(weft_pool_destroy(nullptr), 0);
+    assert_errno(weft_pool_fd(nullptr), EINVAL);
+    assert_errno(weft_pool_dispatch(nullptr, WEFT_NOW), EINVAL);
+    assert_errno(weft_pool_stat(nullptr, &s), EINVAL);
+    assert_errno(weft_pool_worker(nullptr, 0, nullptr), EINVAL);
+    assert_errno(weft_pool_apply_async(nullptr, square, nullptr, 0, 0), EINVAL);
+    assert_errno(weft_pool_apply_async_until(nullptr, square, nullptr, 0, 0, WEFT_NOW), EINVAL);
+    assert_errno(weft_pool_apply(nullptr, square, nullptr, 0, nullptr, 0, WEFT_NOW), EINVAL);
+    assert_errno(weft_pool_map(nullptr, square, nullptr, 0, 1, nullptr, 0, nullptr, WEFT_NOW),
+                 EINVAL);
+    assert_errno(weft_pool_imap(nullptr, square, nullptr, 0, 1, 0, nullptr), EINVAL);
+    assert_errno(weft_imap_next(nullptr, nullptr, nullptr, nullptr, WEFT_NOW), EINVAL);
+    assert_int_equal(weft_imap_destroy(nullptr), 0);
+    assert_errno(weft_result_get(nullptr, nullptr, WEFT_NOW), EINVAL);
+    assert_errno(weft_result_wait(nullptr, nullptr, WEFT_NOW), EINVAL);
+    assert_false(weft_result_ready(nullptr));
+    assert_null(weft_result_bytes(nullptr));
+    assert_errno(weft_result_cancel(nullptr), EINVAL);
+    assert_int_equal(weft_result_release(nullptr), 0);
+}
+
+static void test_close_join_destroy(void **)
+{
+    weft_pool *p = pool_of(2, nullptr);
+    int x = 3;
+    weft_result *r = start(p, square_behind_gate, x);
+    assert_errno(weft_pool_join(p, WEFT_NOW), EBUSY);
+    assert_errno(weft_pool_destroy(p), EBUSY);
+    assert_int_equal(weft_pool_close(p), 0);
+    assert_int_equal(weft_pool_close(p), 0);
+    assert_errno(weft_pool_apply_async(p, square, &x, sizeof x, sizeof x), EPIPE);
+    assert_errno(weft_pool_join(p, weft_in_ms(5)), ETIMEDOUT);
+    assert_errno(weft_pool_destroy(p), EBUSY);
+    add(&shared->gate, 1);
+    errno = 4711;
+    assert_int_equal(weft_pool_join(p, WEFT_FOREVER), 0);
+    assert_int_equal(weft_pool_join(p, WEFT_NOW), 0);
+    assert_int_equal(errno, 4711);
+    assert_int_equal(get(r), 9); // results outlive the processes
+    assert_int_equal(weft_pool_destroy(p), 0);
+}
+
+static void test_close_runs_what_is_queued(void **)
+{
+    enum { N = 300 };
+    weft_result *r[N];
+    weft_pool *p = pool_of(3, nullptr);
+    for (int i = 0; i < N; i++)
+        r[i] = start(p, square, i);
+    assert_int_equal(weft_pool_close(p), 0);
+    assert_int_equal(weft_pool_join(p, WEFT_FOREVER), 0);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(get(r[i]), i * i);
+    assert_int_equal(weft_pool_destroy(p), 0);
+}
+
+static void test_terminate(void **)
+{
+    weft_pool *p = pool_of(1, nullptr);
+    weft_result *done = start(p, square, 2);
+    assert_int_equal(weft_result_wait(done, nullptr, WEFT_FOREVER), 0);
+    weft_result *running = start(p, square_behind_gate, 1), *queued = start(p, square, 1);
+    await(&shared->entered, 1);
+    assert_int_equal(weft_pool_terminate(p), 0);
+    assert_errno(weft_pool_apply_async(p, square, nullptr, 0, 0), EPIPE);
+    assert_int_equal(weft_pool_join(p, WEFT_FOREVER), 0);
+    assert_int_equal(get(done), 4);
+    assert_true(weft_result_ready(running));
+    assert_null(weft_result_bytes(running));
+    assert_errno(weft_result_cancel(running), EALREADY);
+    assert_errno(weft_result_get(running, nullptr, WEFT_FOREVER), ECANCELED);
+    assert_errno(weft_result_get(queued, nullptr, WEFT_FOREVER), ECANCELED);
+    assert_int_equal(weft_pool_destroy(p), 0);
+}
+
+// A wait that began before the end is ended by it.
+static void *get_it(void *r)
+{
+    return weft_result_get((weft_result *)r, nullptr, WEFT_FOREVER) == 0 ? nullptr
+                                                                         : (void *)(intptr_t)errno;
+}
+
+static void test_terminate_ends_waits(void **)
+{
+    void *error;
+    weft_pool *p = pool_of(1, nullptr);
+    weft_thread *t = weft_thread_start(get_it, start(p, square_behind_gate, 1), nullptr);
+    await(&shared->entered, 1);
+    assert_int_equal(weft_pool_terminate(p), 0);
+    assert_int_equal(weft_thread_join(t, &error, WEFT_FOREVER), 0);
+    assert_int_equal((intptr_t)error, ECANCELED);
+    assert_int_equal(weft_pool_join(p, WEFT_FOREVER), 0);
+    assert_int_equal(weft_pool_destroy(p), 0);
+}
+
+static void test_default_workers(void **)
+{
+    weft_pool_statistics s;
+    weft_pool *p = pool_of(0, nullptr);
+    assert_int_equal(weft_pool_stat(p, &s), 0);
+    assert_int_equal(s.workers, weft_cpu_count());
+    assert_true(s.supervisor > 0);
+    end(p);
+}
+
+// ---- One task ----
+
+static int check_alignment(const void *arg, size_t n, void *result, size_t room)
+{
+    const unsigned char *bytes = (const unsigned char *)result;
+    for (size_t i = 0; i < room; i++)
+        if (bytes[i] != 0)
+            return ENOTSUP;
+    if ((uintptr_t)arg % 16 != 0 || (uintptr_t)result % 16 != 0)
+        return EFAULT;
+    memset(result, 0xff, room);
+    memcpy(result, arg, n < room ? n : room);
+    return 0;
+}
+
+// Nothing, what fits into a slot, what just doesn't, and much.
+static void test_apply_sizes(void **)
+{
+    static const size_t sizes[] = {0, 1, 7, 8, 88, 96, 97, 176, 192, 193, 5000, 1 << 20, 3 << 20};
+    unsigned char *in = (unsigned char *)malloc(3 << 20), *out = (unsigned char *)malloc(3 << 20);
+    weft_pool *p = pool_of(2, nullptr);
+    for (size_t i = 0; i < 3 << 20; i++)
+        in[i] = (unsigned char)(i * 7 + i / 255);
+    for (size_t size : sizes)
+        for (size_t room : sizes) {
+            size_t same = size < room ? size : room;
+            if (size > 5000 && room > 5000 && size != room)
+                continue;
+            assert_int_equal(weft_pool_apply(p, check_alignment, in, size, out, room, WEFT_FOREVER),
+                             0);
+            assert_memory_equal(in, out, same);
+            if (room > same)
+                assert_int_equal(out[room - 1], 0xff);
+        }
+    free(in);
+    free(out);
+    end(p);
+}
+
+static int return_it(const void *arg, size_t, void *result, size_t room)
+{
+    memset(result, 1, room);
+    return *(const int *)arg;
+}
+
+static void test_task_errors(void **)
+{
+    static const int codes[][2] = {{ENOENT, ENOENT}, {1, 1},       {4095, 4095},
+                                   {4096, EINVAL},   {-1, EINVAL}, {INT32_MIN, EINVAL}};
+    weft_pool *p = pool_of(1, nullptr);
+    for (auto &code : codes) {
+        int y = 7;
+        weft_outcome o = {-1, -1};
+        weft_result *r = start(p, return_it, code[0]);
+        assert_int_equal(weft_result_wait(r, &o, WEFT_FOREVER), 0);
+        assert_int_equal(o.error, code[1]);
+        assert_int_equal(o.status, 0);
+        assert_null(weft_result_bytes(r));
+        assert_errno(weft_result_get(r, &y, WEFT_NOW), code[1]);
+        assert_int_equal(y, 7);
+        assert_errno(weft_result_get(r, &y, WEFT_NOW), EINVAL); // released, also with an error
+    }
+    end(p);
+}
+
+static void test_apply_bad_arguments(void **)
+{
+    weft_pool *p = pool_of(1, nullptr);
+    assert_errno(weft_pool_apply_async(p, nullptr, "x", 1, 0), EINVAL);
+    assert_errno(weft_pool_apply_async(p, square, nullptr, 1, 0), EINVAL);
+    assert_errno(weft_pool_apply_async(p, square, "x", 1, SIZE_MAX), EMSGSIZE);
+    assert_errno(weft_pool_apply_async(p, square, "x", 1, (size_t)1 << 40), EMSGSIZE);
+    assert_errno(weft_pool_apply_async_until(p, nullptr, "x", 1, 0, WEFT_NOW), EINVAL);
+    end(p);
+}
+
+static void test_result_wait_ready_bytes(void **)
+{
+    weft_pool *p = pool_of(1, nullptr);
+    weft_result *r = start(p, square_behind_gate, 5);
+    int y;
+    assert_false(weft_result_ready(r));
+    assert_null(weft_result_bytes(r));
+    assert_errno(weft_result_get(r, &y, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_result_get(r, &y, weft_in_ms(3)), ETIMEDOUT);
+    assert_errno(weft_result_wait(r, nullptr, weft_in_ms(3)), ETIMEDOUT);
+    add(&shared->gate, 1);
+    assert_int_equal(weft_result_wait(r, nullptr, WEFT_FOREVER), 0);
+    assert_true(weft_result_ready(r));
+    assert_int_equal(*(const int *)weft_result_bytes(r), 25);
+    assert_int_equal(get(r), 25);
+    assert_false(weft_result_ready(r));
+    assert_errno(weft_result_release(r), EINVAL);
+    end(p);
+}
+
+static void test_cancel(void **)
+{
+    weft_pool *p = pool_of(1, nullptr);
+    weft_outcome o;
+    weft_result *running = start(p, square_behind_gate, 2), *queued = start(p, square, 3),
+                *last = start(p, square, 4);
+    await(&shared->entered, 1);
+    assert_errno(weft_result_cancel(running), EBUSY);
+    assert_int_equal(weft_result_cancel(queued), 0);
+    assert_int_equal(weft_result_cancel(queued), 0);
+    assert_int_equal(weft_result_wait(queued, &o, WEFT_NOW), 0);
+    assert_int_equal(o.error, ECANCELED);
+    assert_errno(weft_result_get(queued, nullptr, WEFT_NOW), ECANCELED);
+    add(&shared->gate, 1);
+    assert_int_equal(get(last), 16);
+    assert_errno(weft_result_cancel(running), EALREADY);
+    assert_int_equal(get(running), 4);
+    end(p);
+}
+
+// Slots of cancelled tasks are used again while their old places in the queue still stand.
+static void test_cancel_and_reuse_slots(void **)
+{
+    weft_pool_options o = {};
+    o.slots = 4;
+    weft_pool *p = pool_of(1, &o);
+    weft_result *running = start(p, square_behind_gate, 2);
+    await(&shared->entered, 1);
+    int x = 6, full = 0;
+    for (int i = 0; i < 10; i++) {
+        weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof x);
+        if (r == nullptr) {
+            assert_int_equal(errno, EAGAIN);
+            full++;
+            continue;
+        }
+        assert_int_equal(weft_result_cancel(r), 0);
+        assert_int_equal(weft_result_release(r), 0);
+    }
+    assert_true(full > 0); // of entries, not of slots
+    add(&shared->gate, 1);
+    assert_int_equal(get(running), 4);
+    weft_result *r = weft_pool_apply_async_until(p, square, &x, sizeof x, sizeof x, WEFT_FOREVER);
+    assert_int_equal(get(r), 36);
+    end(p);
+}
+
+static void test_release_before_the_end(void **)
+{
+    weft_pool_options o = {};
+    o.slots = 2;
+    weft_pool *p = pool_of(1, &o);
+    int x = 3;
+    weft_result *r = start(p, square_behind_gate, 1);
+    assert_int_equal(weft_result_release(r), 0);
+    assert_errno(weft_result_get(r, nullptr, WEFT_NOW), EINVAL);
+    assert_int_equal(weft_result_release(start(p, square_behind_gate, 1)), 0);
+    assert_errno(weft_pool_apply_async(p, square, &x, sizeof x, sizeof x), EAGAIN);
+    add(&shared->gate, 1);
+    // Their slots come back by themselves.
+    for (int i = 0; i < 100; i++) {
+        r = weft_pool_apply_async_until(p, square, &x, sizeof x, sizeof x, WEFT_FOREVER);
+        assert_non_null(r);
+        assert_int_equal(weft_result_release(r), 0);
+    }
+    end(p);
+}
+
+static void test_stop_ends_waits(void **)
+{
+    void *error;
+    weft_pool *p = pool_of(1, nullptr);
+    weft_result *r = start(p, square_behind_gate, 1);
+    weft_thread *t = weft_thread_start(get_it, r, nullptr);
+    assert_int_equal(weft_thread_stop(t), 0);
+    assert_int_equal(weft_thread_join(t, &error, WEFT_FOREVER), 0);
+    assert_int_equal((intptr_t)error, ECANCELED);
+    add(&shared->gate, 1);
+    assert_int_equal(get(r), 1);
+    end(p);
+}
+
+static void *join_pool(void *p)
+{
+    return weft_pool_join((weft_pool *)p, WEFT_FOREVER) == 0 ? nullptr : (void *)(intptr_t)errno;
+}
+
+static void test_stop_ends_join(void **)
+{
+    void *error;
+    weft_pool *p = pool_of(1, nullptr);
+    weft_result *r = start(p, square_behind_gate, 1);
+    weft_pool_close(p);
+    weft_thread *t = weft_thread_start(join_pool, p, nullptr);
+    assert_int_equal(weft_thread_stop(t), 0);
+    assert_int_equal(weft_thread_join(t, &error, WEFT_FOREVER), 0);
+    assert_int_equal((intptr_t)error, ECANCELED);
+    add(&shared->gate, 1);
+    assert_int_equal(get(r), 1);
+    end(p);
+}
+
+static void test_apply_deadline(void **)
+{
+    weft_pool *p = pool_of(1, nullptr);
+    int x = 3, y = 0;
+    assert_errno(weft_pool_apply(p, square_behind_gate, &x, sizeof x, &y, sizeof y, weft_in_ms(20)),
+                 ETIMEDOUT);
+    add(&shared->gate, 1);
+    assert_int_equal(weft_pool_apply(p, square, &x, sizeof x, &y, sizeof y, WEFT_FOREVER), 0);
+    assert_int_equal(y, 9);
+    end(p);
+}
+
+// ---- Options ----
+
+static int initialise(void *arg)
+{
+    add(&shared->entered, 1);
+    shared->sum = *(int *)arg;
+    return 0;
+}
+
+static void test_initialiser(void **)
+{
+    int seven = 7;
+    weft_pool_options o = {};
+    o.initialiser = initialise;
+    o.initialiser_arg = &seven;
+    weft_pool *p = pool_of(3, &o);
+    await(&shared->entered, 3);
+    assert_int_equal(shared->sum, 7);
+    end(p);
+}
+
+static int fail_to_initialise(void *)
+{
+    return ENOENT;
+}
+
+static int crash_in_initialiser(void *)
+{
+    _exit(9);
+}
+
+static void test_initialiser_that_fails(void **)
+{
+    for (int crash = 0; crash < 2; crash++) {
+        weft_pool_options o = {};
+        weft_pool_statistics s;
+        o.initialiser = crash ? crash_in_initialiser : fail_to_initialise;
+        weft_pool *p = pool_of(2, &o);
+        int x = 1;
+        weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof x);
+        if (r != nullptr)
+            assert_errno(weft_result_get(r, nullptr, WEFT_FOREVER), EPIPE);
+        assert_int_equal(weft_pool_stat(p, &s), 0);
+        assert_int_equal(s.initialiser_error, crash ? ECHILD : ENOENT);
+        assert_errno(weft_pool_join(p, WEFT_FOREVER), EPIPE);
+        assert_int_equal(weft_pool_destroy(p), 0);
+    }
+}
+
+static void test_tasks_per_child(void **)
+{
+    weft_pool_options o = {};
+    o.tasks_per_child = 3;
+    weft_pool *p = pool_of(1, &o);
+    weft_pool_statistics s;
+    pid_t pid[9];
+    for (int i = 0; i < 9; i++)
+        assert_int_equal(
+            weft_pool_apply(p, tell_pid, nullptr, 0, &pid[i], sizeof pid[i], WEFT_FOREVER), 0);
+    for (int i = 1; i < 9; i++)
+        assert_int_equal(pid[i] == pid[i - 1], i % 3 != 0);
+    assert_int_equal(weft_pool_stat(p, &s), 0);
+    assert_int_equal(s.deaths, 0);
+    assert_true(s.forked >= 3);
+    end(p);
+}
+
+static void *open_gate_when_release(void *r)
+{
+    get((weft_result *)r);
+    return nullptr;
+}
+
+static void test_slots(void **)
+{
+    weft_pool_options o = {};
+    o.slots = 2;
+    weft_pool *p = pool_of(1, &o);
+    int x = 4;
+    weft_result *a = start(p, square_behind_gate, 1), *b = start(p, square, 2);
+    assert_errno(weft_pool_apply_async(p, square, &x, sizeof x, sizeof x), EAGAIN);
+    assert_errno(weft_pool_apply_async_until(p, square, &x, sizeof x, sizeof x, WEFT_NOW),
+                 ETIMEDOUT);
+    assert_errno(weft_pool_apply_async_until(p, square, &x, sizeof x, sizeof x, weft_in_ms(5)),
+                 ETIMEDOUT);
+    // Another thread gets a result, and so makes room.
+    weft_thread *t = weft_thread_start(open_gate_when_release, a, nullptr);
+    add(&shared->gate, 1);
+    weft_result *c = weft_pool_apply_async_until(p, square, &x, sizeof x, sizeof x, WEFT_FOREVER);
+    assert_non_null(c);
+    assert_int_equal(get(b), 4);
+    assert_int_equal(get(c), 16);
+    weft_thread_join(t, nullptr, WEFT_FOREVER);
+    end(p);
+}
+
+static int sum_bytes(const void *arg, size_t n, void *result, size_t)
+{
+    unsigned sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += ((const unsigned char *)arg)[i];
+    *(unsigned *)result = sum;
+    return 0;
+}
+
+static void test_memory(void **)
+{
+    static unsigned char bytes[1 << 16];
+    weft_pool_options o = {};
+    unsigned sum = 0, expected = 0;
+    o.memory = 1 << 16;
+    weft_pool *p = pool_of(2, &o);
+    for (unsigned i = 0; i < sizeof bytes; i++)
+        expected += bytes[i] = (unsigned char)i;
+    assert_errno(weft_pool_apply_async(p, sum_bytes, bytes, sizeof bytes, 4), EMSGSIZE);
+    expected -= bytes[sizeof bytes - 1] + bytes[sizeof bytes - 2];
+    for (int i = 0; i < 16; i++)
+        expected -= bytes[sizeof bytes - 3 - (unsigned)i];
+    size_t most = sizeof bytes - 18;
+    weft_result *r = weft_pool_apply_async(p, sum_bytes, bytes, most, 4);
+    assert_non_null(r);
+    assert_errno(weft_pool_apply_async(p, sum_bytes, bytes, 1000, 4), EAGAIN);
+    assert_int_equal(weft_result_get(r, &sum, WEFT_FOREVER), 0);
+    assert_int_equal(sum, expected);
+    // Blocks of all sizes, in an order that splits and joins them.
+    for (int round = 0; round < 50; round++) {
+        weft_result *many[24] = {};
+        int n = 0;
+        while (n < 24 && (many[n] = weft_pool_apply_async(
+                              p, sum_bytes, bytes, 200 + (size_t)(n * round * 37 % 3000), 4)))
+            n++;
+        assert_true(n > 5);
+        for (int odd = 0; odd < 2; odd++)
+            for (int i = odd; i < n; i += 2)
+                assert_int_equal(weft_result_get(many[i], nullptr, WEFT_FOREVER), 0);
+    }
+    r = weft_pool_apply_async(p, sum_bytes, bytes, most, 4); // all in one again
+    assert_non_null(r);
+    assert_int_equal(weft_result_get(r, &sum, WEFT_FOREVER), 0);
+    assert_int_equal(sum, expected);
+    end(p);
+}
+
+static int tell_name(const void *, size_t, void *result, size_t)
+{
+    return prctl(PR_GET_NAME, result) == 0 ? 0 : errno;
+}
+
+static int is_open(const void *arg, size_t, void *result, size_t)
+{
+    *(int *)result = fcntl(*(const int *)arg, F_GETFD) >= 0;
+    return 0;
+}
+
+static void test_name_and_descriptors(void **)
+{
+    char name[16];
+    int kept = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int other = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    weft_pool_options o = {};
+    o.name = "a rather long name";
+    o.close_others = true;
+    o.keep = &kept;
+    o.keep_count = 1;
+    weft_pool *p = pool_of(1, &o);
+    assert_int_equal(weft_pool_apply(p, tell_name, nullptr, 0, name, sizeof name, WEFT_FOREVER), 0);
+    assert_string_equal(name, "a rather long n");
+    assert_int_equal(get(start(p, is_open, kept)), 1);
+    assert_int_equal(get(start(p, is_open, other)), 0);
+    weft_pool *inheriting = pool_of(1, nullptr);
+    assert_int_equal(get(start(inheriting, is_open, other)), 1);
+    close(kept);
+    close(other);
+    end(p);
+    end(inheriting);
+}
+
+// ---- Callbacks and the descriptor ----
+
+static void note_result(weft_result *r, void *arg)
+{
+    *(int *)arg += 1000 + get(r);
+}
+
+static void test_then_and_dispatch(void **)
+{
+    int a = 0, b = 0;
+    weft_pool *p = pool_of(1, nullptr);
+    assert_int_equal(weft_pool_dispatch(p, WEFT_FOREVER), 0); // nothing to wait for
+    weft_result *r = start(p, square_behind_gate, 3);
+    assert_errno(weft_result_then(r, nullptr, nullptr), EINVAL);
+    assert_int_equal(weft_result_then(r, note_result, &a), 0);
+    assert_errno(weft_result_then(r, note_result, &a), EBUSY);
+    assert_errno(weft_pool_dispatch(p, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_pool_dispatch(p, weft_in_ms(5)), ETIMEDOUT);
+    add(&shared->gate, 1);
+    assert_int_equal(weft_pool_dispatch(p, WEFT_FOREVER), 1);
+    assert_int_equal(a, 1009);
+    // At once when it has ended.
+    r = start(p, square, 4);
+    weft_result_wait(r, nullptr, WEFT_FOREVER);
+    assert_int_equal(weft_result_then(r, note_result, &b), 0);
+    assert_int_equal(b, 1016);
+    assert_int_equal(weft_pool_dispatch(p, WEFT_FOREVER), 0);
+    end(p);
+}
+
+static void note_error(weft_result *r, void *arg)
+{
+    *(int *)arg = weft_result_get(r, nullptr, WEFT_NOW) == 0 ? -1 : errno;
+}
+
+static void test_then_cancelled_and_lost(void **)
+{
+    int cancelled = 0, lost = 0;
+    weft_pool *p = pool_of(1, nullptr);
+    weft_result *running = start(p, square_behind_gate, 3), *queued = start(p, square, 1);
+    await(&shared->entered, 1);
+    assert_int_equal(weft_result_then(running, note_error, &lost), 0);
+    assert_int_equal(weft_result_then(queued, note_error, &cancelled), 0);
+    assert_int_equal(weft_result_cancel(queued), 0);
+    assert_int_equal(weft_pool_dispatch(p, WEFT_FOREVER), 1);
+    assert_int_equal(cancelled, ECANCELED);
+    assert_int_equal(weft_pool_terminate(p), 0);
+    assert_int_equal(weft_pool_join(p, WEFT_FOREVER), 0); // calls back too
+    assert_int_equal(lost, ECANCELED);
+    assert_errno(weft_pool_dispatch(p, WEFT_FOREVER), EPIPE);
+    assert_int_equal(weft_pool_destroy(p), 0);
+}
+
+static void test_join_calls_back(void **)
+{
+    enum { N = 200 };
+    int sums[N] = {};
+    weft_pool *p = pool_of(2, nullptr);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(weft_result_then(start(p, square, i), note_result, &sums[i]), 0);
+    end(p);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(sums[i], 1000 + i * i);
+}
+
+static void test_fd(void **)
+{
+    weft_pool *p = pool_of(1, nullptr);
+    struct pollfd f = {weft_pool_fd(p), POLLIN, 0};
+    assert_true(f.fd >= 0);
+    assert_int_equal(weft_pool_fd(p), f.fd);
+    assert_int_equal(poll(&f, 1, 0), 0);
+    weft_result *r = start(p, square, 5);
+    assert_int_equal(poll(&f, 1, -1), 1);
+    assert_int_equal(weft_pool_dispatch(p, WEFT_NOW), 0);
+    assert_int_equal(poll(&f, 1, 0), 0);
+    assert_int_equal(get(r), 25);
+    weft_pool_close(p);
+    assert_int_equal(poll(&f, 1, -1), 1); // the supervisor has ended
+    end(p);
+}
+
+// ---- Maps ----
+
+static int square_or_fail(const void *arg, size_t n, void *result, size_t room)
+{
+    square(arg, n, result, room);
+    return *(const int *)arg % 1000 == 777 ? ERANGE : 0;
+}
+
+static void test_map_sizes_and_chunks(void **)
+{
+    enum { MOST = 20011 };
+    static const size_t counts[] = {0, 1, 2, 17, 1000, MOST}, chunks[] = {0, 1, 7, 1000, SIZE_MAX};
+    static int in[MOST], out[MOST];
+    weft_pool *p = pool_of(2, nullptr);
+    for (int i = 0; i < MOST; i++)
+        in[i] = i;
+    for (size_t n : counts)
+        for (size_t chunk : chunks) {
+            weft_map_options o = {};
+            o.chunk = chunk;
+            memset(out, 0xff, sizeof out);
+            assert_int_equal(
+                weft_pool_map(p, square, in, sizeof *in, n, out, sizeof *out, &o, WEFT_FOREVER), 0);
+            for (int i = 0; i < MOST; i++)
+                assert_int_equal(out[i], (size_t)i < n ? i * i : -1);
+        }
+    // Without items, without results.
+    assert_int_equal(
+        weft_pool_map(p, tell_pid, nullptr, 0, 10, out, sizeof *out, nullptr, WEFT_FOREVER), 0);
+    assert_true(out[9] > 0);
+    end(p);
+}
+
+static void test_map_errors(void **)
+{
+    enum { N = 3000 };
+    static int in[N], out[N];
+    static weft_outcome outcomes[N];
+    weft_map_options o = {};
+    o.outcomes = outcomes;
+    weft_pool *p = pool_of(2, nullptr);
+    for (int i = 0; i < N; i++)
+        in[i] = i;
+    assert_errno(
+        weft_pool_map(p, square_or_fail, in, sizeof *in, N, out, sizeof *out, &o, WEFT_FOREVER),
+        ERANGE);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(outcomes[i].error, i % 1000 == 777 ? ERANGE : 0);
+        assert_int_equal(out[i], i % 1000 == 777 ? 0 : i * i);
+    }
+    assert_errno(weft_pool_map(p, nullptr, in, 4, N, out, 4, nullptr, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_pool_map(p, square, nullptr, 4, N, out, 4, nullptr, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_pool_map(p, square, in, SIZE_MAX / 2, N, out, 4, nullptr, WEFT_FOREVER),
+                 EMSGSIZE);
+    o.chunk = (size_t)1 << 30;
+    assert_errno(
+        weft_pool_map(p, square, in, (size_t)1 << 20, (size_t)1 << 30, out, 4, &o, WEFT_FOREVER),
+        EMSGSIZE);
+    end(p);
+    p = pool_of(1, nullptr);
+    weft_pool_close(p);
+    assert_errno(weft_pool_map(p, square, in, 4, N, out, 4, nullptr, WEFT_FOREVER), EPIPE);
+    end(p);
+}
+
+static void test_map_deadline(void **)
+{
+    enum { N = 100 };
+    int in[N] = {}, out[N];
+    weft_outcome outcomes[N];
+    weft_map_options o = {};
+    o.chunk = 1;
+    o.outcomes = outcomes;
+    weft_pool *p = pool_of(1, nullptr);
+    assert_errno(weft_pool_map(p, square_behind_gate, in, sizeof *in, N, out, sizeof *out, &o,
+                               weft_in_ms(30)),
+                 ETIMEDOUT);
+    assert_int_equal(outcomes[0].error, ETIMEDOUT);
+    assert_int_equal(outcomes[1].error, ECANCELED);
+    assert_int_equal(outcomes[N - 1].error, ECANCELED);
+    add(&shared->gate, 1);
+    assert_int_equal(get(start(p, square, 3)), 9);
+    assert_int_equal(shared->entered, 1);
+    end(p);
+}
+
+// More items than memory and slots hold at a time.
+static void test_map_in_little_room(void **)
+{
+    enum { N = 5000 };
+    static int in[N], out[N];
+    weft_pool_options o = {};
+    weft_map_options m = {};
+    o.slots = 2;
+    o.memory = 4096;
+    m.chunk = 50;
+    weft_pool *p = pool_of(2, &o);
+    for (int i = 0; i < N; i++)
+        in[i] = i;
+    assert_int_equal(weft_pool_map(p, square, in, 4, N, out, 4, nullptr, WEFT_FOREVER), 0);
+    assert_int_equal(weft_pool_map(p, square, in, 4, N, out, 4, &m, WEFT_FOREVER), 0);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(out[i], i * i);
+    end(p);
+}
+
+static void test_imap(void **)
+{
+    enum { N = 2500 };
+    static int in[N];
+    static bool seen[N];
+    weft_pool *p = pool_of(3, nullptr);
+    for (int i = 0; i < N; i++)
+        in[i] = i;
+    for (int unordered = 0; unordered < 2; unordered++) {
+        weft_map_options o = {};
+        weft_outcome outcome;
+        size_t index, count = 0;
+        int y, r;
+        o.unordered = unordered;
+        o.chunk = 9;
+        memset(seen, 0, sizeof seen);
+        weft_imap *it = weft_pool_imap(p, square_or_fail, in, 4, N, 4, &o);
+        assert_non_null(it);
+        for (; (r = weft_imap_next(it, &y, &index, &outcome, WEFT_FOREVER)) == 1; count++) {
+            assert_true(index < N && !seen[index]);
+            seen[index] = true;
+            if (!unordered)
+                assert_int_equal(index, count);
+            assert_int_equal(outcome.error, index % 1000 == 777 ? ERANGE : 0);
+            if (outcome.error == 0)
+                assert_int_equal(y, index * index);
+        }
+        assert_int_equal(r, 0);
+        assert_int_equal(count, N);
+        assert_int_equal(weft_imap_next(it, &y, &index, &outcome, WEFT_FOREVER), 0);
+        assert_int_equal(weft_imap_destroy(it), 0);
+    }
+    end(p);
+}
+
+static int wait_if_first(const void *arg, size_t n, void *result, size_t room)
+{
+    return *(const int *)arg == 0 ? square_behind_gate(arg, n, result, room)
+                                  : square(arg, n, result, room);
+}
+
+static void test_imap_waits(void **)
+{
+    int in[4] = {0, 1, 2, 3}, y;
+    size_t index;
+    weft_map_options o = {};
+    o.chunk = 1;
+    weft_pool *p = pool_of(2, nullptr);
+    // In order, nothing comes before the first; unordered, all others do.
+    weft_imap *it = weft_pool_imap(p, wait_if_first, in, 4, 4, 4, &o);
+    assert_errno(weft_imap_next(it, &y, &index, nullptr, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_imap_next(it, &y, &index, nullptr, weft_in_ms(5)), ETIMEDOUT);
+    add(&shared->gate, 1);
+    assert_int_equal(weft_imap_next(it, &y, &index, nullptr, WEFT_FOREVER), 1);
+    assert_int_equal(index, 0);
+    assert_errno((weft_pool_close(p), weft_pool_destroy(p)), EBUSY);
+    weft_pool_join(p, WEFT_FOREVER);
+    assert_errno(weft_pool_destroy(p), EBUSY); // the imap is open
+    assert_int_equal(weft_imap_destroy(it), 0);
+    end(p);
+
+    p = pool_of(2, nullptr);
+    o.unordered = true;
+    it = weft_pool_imap(p, wait_if_first, in, 4, 4, 4, &o);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(weft_imap_next(it, &y, &index, nullptr, WEFT_FOREVER), 1);
+        assert_true(index > 0);
+    }
+    assert_errno(weft_imap_next(it, &y, &index, nullptr, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_imap_next(it, &y, &index, nullptr, weft_in_ms(5)), ETIMEDOUT);
+    add(&shared->gate, 1);
+    assert_int_equal(weft_imap_next(it, &y, &index, nullptr, WEFT_FOREVER), 1);
+    assert_int_equal(index, 0);
+    assert_int_equal(weft_imap_next(it, &y, &index, nullptr, WEFT_FOREVER), 0);
+    assert_int_equal(weft_imap_destroy(it), 0);
+    end(p);
+}
+
+static void test_imap_terminated(void **)
+{
+    int in[100] = {}, r, errors[2] = {};
+    weft_outcome o;
+    weft_map_options m = {};
+    m.chunk = 1;
+    weft_pool *p = pool_of(1, nullptr);
+    weft_imap *it = weft_pool_imap(p, square_behind_gate, in, 4, 100, 4, &m);
+    await(&shared->entered, 1);
+    weft_pool_terminate(p);
+    while ((r = weft_imap_next(it, nullptr, nullptr, &o, WEFT_FOREVER)) == 1)
+        errors[o.error == EPIPE] += o.error == EPIPE || o.error == ECANCELED;
+    assert_int_equal(r, 0);
+    assert_int_equal(errors[0] + errors[1], 100); // what was in the pool, and the rest
+    assert_true(errors[0] > 0 && errors[1] > 0);
+    assert_int_equal(weft_imap_destroy(it), 0);
+    assert_int_equal(weft_pool_join(p, WEFT_FOREVER), 0);
+    assert_int_equal(weft_pool_destroy(p), 0);
+}
+
+// ---- In company ----
+
+static int send_self_sigint(const void *, size_t, void *, size_t)
+{
+    raise(SIGINT);
+    raise(SIGQUIT);
+    sigset_t blocked;
+    sigprocmask(SIG_SETMASK, nullptr, &blocked);
+    struct sigaction a;
+    sigaction(SIGUSR1, nullptr, &a);
+    return sigismember(&blocked, SIGTERM) || a.sa_handler != SIG_DFL ? EPROTO : 0;
+}
+
+static void do_nothing(int)
+{
+}
+
+static void test_signals_of_workers(void **)
+{
+    sigset_t term, before;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    signal(SIGUSR1, do_nothing);
+    sigprocmask(SIG_BLOCK, &term, &before);
+    weft_pool *p = pool_of(1, nullptr);
+    sigprocmask(SIG_SETMASK, &before, nullptr);
+    signal(SIGUSR1, SIG_DFL);
+    assert_int_equal(weft_pool_apply(p, send_self_sigint, nullptr, 0, nullptr, 0, WEFT_FOREVER), 0);
+    end(p);
+}
+
+static int print_it(const void *arg, size_t n, void *, size_t)
+{
+    printf("%.*s", (int)n, (const char *)arg);
+    return 0;
+}
+
+static void test_standard_output_of_tasks(void **)
+{
+    char text[64] = "";
+    int to[2], saved = dup(STDOUT_FILENO);
+    fflush(stdout);
+    assert_int_equal(pipe2(to, O_CLOEXEC), 0);
+    dup2(to[1], STDOUT_FILENO);
+    printf("first ");
+    weft_pool *p = weft_pool_create(1, nullptr);
+    weft_pool_apply(p, print_it, "task ", 5, nullptr, 0, WEFT_FOREVER);
+    printf("last");
+    fflush(stdout);
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    close(to[1]);
+    assert_true(read(to[0], text, sizeof text - 1) > 0);
+    assert_string_equal(text, "first task last");
+    close(to[0]);
+    end(p);
+}
+
+// A process that the program forks has no say in its pool.
+static void test_not_in_a_child(void **)
+{
+    int x = 2, status;
+    weft_pool *p = pool_of(1, nullptr);
+    weft_result *r = start(p, square, 3);
+    pid_t pid = fork();
+    if (pid == 0) {
+        weft_pool_statistics s;
+        int wrong = 0;
+        wrong += weft_pool_apply_async(p, square, &x, 4, 4) != nullptr || errno != EPERM;
+        wrong += weft_result_get(r, &x, WEFT_FOREVER) == 0 || errno != EPERM;
+        wrong += weft_pool_close(p) == 0 || errno != EPERM;
+        wrong += weft_pool_join(p, WEFT_FOREVER) == 0 || errno != EPERM;
+        wrong += weft_pool_terminate(p) == 0 || errno != EPERM;
+        wrong += weft_pool_destroy(p) == 0 || errno != EPERM;
+        wrong += weft_pool_stat(p, &s) == 0 || errno != EPERM;
+        wrong += weft_result_cancel(r) == 0 || errno != EPERM;
+        _exit(wrong);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(get(r), 9);
+    end(p);
+}
+
+enum { THREADS = 4, EACH = 1500 };
+
+static void *use_pool(void *arg)
+{
+    weft_pool *p = (weft_pool *)arg;
+    weft_result *r[30];
+    intptr_t wrong = 0;
+    for (int i = 0; i < EACH; i += 30) {
+        for (int k = 0; k < 30; k++) {
+            int x = i + k;
+            r[k] = weft_pool_apply_async_until(p, square, &x, sizeof x, sizeof x, WEFT_FOREVER);
+        }
+        for (int k = 0; k < 30; k++) {
+            int y = 0;
+            wrong += weft_result_get(r[k], &y, WEFT_FOREVER) != 0 || y != (i + k) * (i + k);
+        }
+    }
+    return (void *)wrong;
+}
+
+static void test_many_threads(void **)
+{
+    weft_pool_options o = {};
+    weft_pool_statistics s;
+    weft_thread *t[THREADS];
+    void *wrong;
+    o.slots = 128;
+    weft_pool *p = pool_of(2, &o);
+    for (weft_thread *&thread : t)
+        thread = weft_thread_start(use_pool, p, nullptr);
+    for (weft_thread *thread : t) {
+        assert_int_equal(weft_thread_join(thread, &wrong, WEFT_FOREVER), 0);
+        assert_null(wrong);
+    }
+    assert_int_equal(weft_pool_stat(p, &s), 0);
+    assert_int_equal(s.submitted, THREADS * EACH);
+    assert_int_equal(s.done, THREADS * EACH);
+    assert_int_equal(s.lost + s.timed_out + s.retried + s.deaths, 0);
+    assert_int_equal(s.pending, 0);
+    end(p);
+}
+
+static void test_stat_and_worker(void **)
+{
+    weft_pool_statistics s;
+    bool busy = false;
+    pid_t pid;
+    weft_pool *p = pool_of(1, nullptr);
+    assert_errno(weft_pool_stat(p, nullptr), EINVAL);
+    assert_errno(weft_pool_worker(p, -1, nullptr), EINVAL);
+    assert_errno(weft_pool_worker(p, 1, nullptr), EINVAL);
+    assert_int_equal(weft_pool_apply(p, tell_pid, nullptr, 0, &pid, sizeof pid, WEFT_FOREVER), 0);
+    assert_int_equal(weft_pool_worker(p, 0, &busy), pid);
+    assert_false(busy);
+    weft_result *r = start(p, square_behind_gate, 2), *next = start(p, square, 3);
+    await(&shared->entered, 1);
+    assert_int_equal(weft_pool_worker(p, 0, &busy), pid);
+    assert_true(busy);
+    assert_int_equal(weft_pool_stat(p, &s), 0);
+    assert_int_equal(s.busy, 1);
+    assert_int_equal(s.alive, 1);
+    assert_int_equal(s.pending, 1);
+    assert_int_equal(s.submitted, 3);
+    assert_int_equal(s.done, 1);
+    add(&shared->gate, 1);
+    assert_int_equal(get(r) + get(next), 13);
+    weft_pool_close(p);
+    weft_pool_join(p, WEFT_FOREVER);
+    assert_errno(weft_pool_worker(p, 0, nullptr), ESRCH);
+    end(p);
+}
+
+int main(void)
+{
+    first_descriptor = next_descriptor();
+    const struct CMUnitTest tests[] = {
+        TEST(test_create_bad_arguments),
+        TEST(test_null_handles),
+        TEST(test_close_join_destroy),
+        TEST(test_close_runs_what_is_queued),
+        TEST(test_terminate),
+        TEST(test_terminate_ends_waits),
+        TEST(test_default_workers),
+        TEST(test_apply_sizes),
+        TEST(test_task_errors),
+        TEST(test_apply_bad_arguments),
+        TEST(test_result_wait_ready_bytes),
+        TEST(test_cancel),
+        TEST(test_cancel_and_reuse_slots),
+        TEST(test_release_before_the_end),
+        TEST(test_stop_ends_waits),
+        TEST(test_stop_ends_join),
+        TEST(test_apply_deadline),
+        TEST(test_initialiser),
+        TEST(test_initialiser_that_fails),
+        TEST(test_tasks_per_child),
+        TEST(test_slots),
+        TEST(test_memory),
+        TEST(test_name_and_descriptors),
+        TEST(test_then_and_dispatch),
+        TEST(test_then_cancelled_and_lost),
+        TEST(test_join_calls_back),
+        TEST(test_fd),
+        TEST(test_map_sizes_and_chunks),
+        TEST(test_map_errors),
+        TEST(test_map_deadline),
+        TEST(test_map_in_little_room),
+        TEST(test_imap),
+        TEST(test_imap_waits),
+        TEST(test_imap_terminated),
+        TEST(test_signals_of_workers),
+        TEST(test_standard_output_of_tasks),
+        TEST(test_not_in_a_child),
+        TEST(test_many_threads),
+        TEST(test_stat_and_worker),
+        TEST(test_nothing_is_left),
+    };
+    return cmocka_run_group_tests(tests, share, nullptr);
+}
