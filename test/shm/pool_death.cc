@@ -461,6 +461,8 @@ static void test_supervisor_terminated(void **)
     weft_pool_stat(p, &s);
     assert_int_equal(kill(s.supervisor, SIGTERM), 0);
     assert_gone(held[0]);
+    struct pollfd f = {weft_pool_fd(p), POLLIN, 0};
+    assert_int_equal(poll(&f, 1, 1000), 1);
     assert_errno(weft_pool_join(p, WEFT_FOREVER), EPIPE);
     assert_int_equal(weft_pool_destroy(p), 0);
 }

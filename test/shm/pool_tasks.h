@@ -45,7 +45,8 @@ static inline int square(const void *arg, size_t n, void *result, size_t room)
 {
     if (n != sizeof(int) || room != sizeof(int))
         return EBADMSG;
-    *(int *)result = *(const int *)arg * *(const int *)arg;
+    unsigned x = *(const unsigned *)arg;
+    *(unsigned *)result = x * x;
     return 0;
 }
 
