@@ -244,7 +244,8 @@ static void *kill_workers(void *arg)
         // A number that is out of date by now is nobody's: it comes round again after all
         // others.
         weft_pool_stat(s->p, &st);
-        pid_t pid = weft_pool_worker(s->p, (int)(rand_r(&seed) % (unsigned)st.workers), nullptr);
+        pid_t pid =
+            weft_pool_worker(s->p, (int)((unsigned)rand_r(&seed) % (unsigned)st.workers), nullptr);
         s->kills += pid > 0 && kill(pid, SIGKILL) == 0;
         usleep(200 + (useconds_t)rand_r(&seed) % 1500);
     }
