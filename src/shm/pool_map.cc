@@ -222,14 +222,9 @@ static void drop(weft_result *r)
     weft_private_result_release(r);
 }
 
-int weft_imap_destroy(weft_imap *it)
+static void imap_end(weft_imap *it)
 {
-    if (it == nullptr)
-        return 0;
     weft_pool *p = it->pool;
-    int error = weft_private_pool_check(p);
-    if (error != 0)
-        return weft_fail(error);
     drop(it->current.r);
     for (size_t i = 0; i < it->pieces; i++)
         drop(it->window[i].r);
@@ -238,6 +233,15 @@ int weft_imap_destroy(weft_imap *it)
     pthread_mutex_unlock(&p->lock);
     weft_free_keep_errno(it->window);
     weft_free_keep_errno(it);
+}
+
+int weft_imap_destroy(weft_imap *it)
+{
+    int error = it == nullptr ? 0 : weft_private_pool_check(it->pool);
+    if (error != 0)
+        return weft_fail(error);
+    if (it != nullptr)
+        imap_end(it);
     return 0;
 }
 
@@ -310,7 +314,7 @@ int weft_pool_map(weft_pool *p, weft_pool_fn *fn, const void *items, size_t item
     }
     if (there < 0)
         gather_rest(it, &g, errno);
-    weft_imap_destroy(it);
+    imap_end(it);
     errno = saved;
     return g.error == 0 ? 0 : weft_fail(g.error);
 }

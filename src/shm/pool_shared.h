@@ -86,7 +86,8 @@ enum { POOL_OPEN, POOL_CLOSED, POOL_TERMINATED };
 // `listening`: how many of the program's threads sleep on done_bell, and this bit.
 static const uint32_t LISTENING_FD = 1u << 31;
 
-struct pool_shared {
+// Who writes apart lies apart, each on cache lines of its own.
+struct pool_shared { // NOLINT(clang-analyzer-optin.performance.Padding)
     // Constant.
     uint32_t workers, slots, queue_mask, asleep_words;
     uint32_t tasks_per_child, retries;
