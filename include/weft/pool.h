@@ -71,8 +71,9 @@ typedef struct weft_pool_options {
     int64_t task_ms;          /* how long one call of a task may take; 0: as long as it likes */
     size_t slots;             /* how many tasks (and chunks) may exist at a time, until
                                  their results are released; 0: 16384 */
-    size_t memory;            /* bytes for all arguments and results that don't fit into
-                                 their slots' 176; committed as used; 0: 256 MiB */
+    size_t memory;            /* bytes for arguments and results that don't fit into their
+                                 slots' 192 (the argument rounded up to 16), committed as
+                                 used, rounded up to a power of two; 0: 256 MiB */
     const char *name;         /* of the workers, cut to 15 bytes; NULL: as the program */
     bool close_others;        /* workers have the descriptors 0, 1, 2 and `keep` alone */
     const int *keep;
