@@ -276,7 +276,11 @@ int weft_pool_join(weft_pool *p, weft_deadline d)
     if (error != 0)
         return weft_fail(error);
     int saved = errno;
-    weft_pool_fd(p); // so that ends are heard; without it, the slices do
+    pthread_mutex_lock(&p->lock);
+    bool callbacks = p->callbacks != 0;
+    pthread_mutex_unlock(&p->lock);
+    if (callbacks)
+        weft_pool_fd(p); // so that ends are heard; if it fails, the slices do
     while (run_callbacks(p), weft_private_pool_look(p) == 0) {
         struct pollfd f[] = {{p->supervisor_fd, POLLIN, 0}, {p->shared->done_fd, POLLIN, 0}};
         weft_deadline slice = weft_in_ms(SLICE_MS);

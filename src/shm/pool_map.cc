@@ -89,9 +89,11 @@ static void take_piece(weft_imap *it, size_t i)
     memmove(it->window + i, it->window + i + 1, (it->pieces - i) * sizeof *it->window);
 }
 
+// The first that has ended; in order, only the first of all will do.
 static bool take_ended(weft_imap *it)
 {
-    for (size_t i = 0; i < it->pieces; i++)
+    size_t n = it->unordered || it->pieces == 0 ? it->pieces : 1;
+    for (size_t i = 0; i < n; i++)
         if (weft_result_ready(it->window[i].r)) {
             take_piece(it, i);
             return true;

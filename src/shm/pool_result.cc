@@ -290,6 +290,8 @@ int weft_private_result_await(weft_result *r, weft_deadline d)
     pool_slot *s = slot_of(r);
     if (result_ended(r) || look_for_end(r, d))
         return 0;
+    if (d == WEFT_NOW)
+        return weft_private_pool_look(r->pool) != 0 ? 0 : ETIMEDOUT;
     for (int error = 0;;) {
         // SEQ_CST: whoever ends the task sees this flag, or we see its end.
         uint64_t state = __atomic_fetch_or(&s->state, SLOT_WAITED, __ATOMIC_SEQ_CST) | SLOT_WAITED;
@@ -297,7 +299,7 @@ int weft_private_result_await(weft_result *r, weft_deadline d)
             return 0;
         if (error == ECANCELED || (error == ETIMEDOUT && weft_left(d) == 0))
             return error;
-        weft_deadline slice = d == WEFT_NOW ? d : weft_in_ms(SLICE_MS);
+        weft_deadline slice = weft_in_ms(SLICE_MS);
         error = weft_private_park(state_futex(s), (uint32_t)state, slice < d ? slice : d, 1);
     }
 }

@@ -793,6 +793,42 @@ static void test_imap_waits(void **)
     end(p);
 }
 
+// The first item ends after the second.
+static int second_first(const void *arg, size_t n, void *result, size_t room)
+{
+    if (*(const int *)arg == 0)
+        await(&shared->sum, 1);
+    else
+        add(&shared->sum, 1);
+    return square(arg, n, result, room);
+}
+
+// In order also when there was no room at first, and then for two chunks at a time.
+static void test_imap_order_in_little_room(void **)
+{
+    int in[3] = {0, 1, 2}, y;
+    size_t index;
+    weft_pool_options o = {};
+    weft_map_options m = {};
+    o.slots = 2;
+    m.chunk = 1;
+    weft_pool *p = pool_of(2, &o);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(weft_result_release(start(p, square_behind_gate, 1)), 0);
+    weft_imap *it = weft_pool_imap(p, second_first, in, 4, 3, 4, &m);
+    assert_non_null(it);
+    assert_errno(weft_imap_next(it, &y, &index, nullptr, weft_in_ms(2)), ETIMEDOUT);
+    add(&shared->gate, 1);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(weft_imap_next(it, &y, &index, nullptr, WEFT_FOREVER), 1);
+        assert_int_equal(index, i);
+        assert_int_equal(y, i * i);
+    }
+    assert_int_equal(weft_imap_next(it, &y, &index, nullptr, WEFT_FOREVER), 0);
+    assert_int_equal(weft_imap_destroy(it), 0);
+    end(p);
+}
+
 static void test_imap_terminated(void **)
 {
     int in[100] = {}, r, errors[2] = {};
@@ -1006,6 +1042,7 @@ int main(void)
         TEST(test_map_in_little_room),
         TEST(test_imap),
         TEST(test_imap_waits),
+        TEST(test_imap_order_in_little_room),
         TEST(test_imap_terminated),
         TEST(test_signals_of_workers),
         TEST(test_standard_output_of_tasks),
