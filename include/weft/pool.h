@@ -57,7 +57,7 @@ typedef struct weft_imap weft_imap;
 /* A task, run in a worker: reads n bytes at arg, writes its result's bytes, which are 0 before.
  * Both are aligned to 16 bytes (in a map: the first of a chunk is).  0 or an errno.
  * What it prints to standard output is flushed when it returns. */
-typedef int weft_pool_fn(const void *arg, size_t n, void *result, size_t result_size);
+typedef int (*weft_pool_fn)(const void *arg, size_t n, void *result, size_t result_size);
 
 /* ---- The pool ---- */
 
@@ -149,17 +149,17 @@ pid_t weft_pool_worker(weft_pool *p, int place, bool *busy);
  * NULL: EAGAIN (all slots or all memory in use), EMSGSIZE (more than the pool's memory could ever
  * hold), EPIPE (closed, terminated, or its supervisor dead), EINVAL (no pool, no fn, no arg for n
  * bytes), EPERM. */
-weft_result *weft_pool_apply_async(weft_pool *p, weft_pool_fn *fn, const void *arg, size_t n,
+weft_result *weft_pool_apply_async(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n,
                                    size_t result_size);
 
 /* The same, but waits until d for slots and memory.  ETIMEDOUT and ECANCELED instead of EAGAIN. */
-weft_result *weft_pool_apply_async_until(weft_pool *p, weft_pool_fn *fn, const void *arg, size_t n,
+weft_result *weft_pool_apply_async_until(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n,
                                          size_t result_size, weft_deadline d);
 
 /* Both in one: runs fn in a worker and waits for its result.  A task that has not ended at d is
  * given up: cancelled if it had not begun, else it goes on unheard.  Errors as
  * weft_pool_apply_async_until and weft_result_get. */
-int weft_pool_apply(weft_pool *p, weft_pool_fn *fn, const void *arg, size_t n, void *result,
+int weft_pool_apply(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n, void *result,
                     size_t result_size, weft_deadline d);
 
 /* How a task ended. */
@@ -216,13 +216,13 @@ typedef struct weft_map_options {
  * 0: all ended with 0; -1: the errno of the first item that did not; ETIMEDOUT, ECANCELED: also
  * when d came first: what had not begun was cancelled, what runs goes on unheard, and outcomes tell
  * ETIMEDOUT for it. EINVAL, EMSGSIZE, EPIPE, EPERM: as weft_pool_apply_async. */
-int weft_pool_map(weft_pool *p, weft_pool_fn *fn, const void *items, size_t item_size, size_t n,
+int weft_pool_map(weft_pool *p, weft_pool_fn fn, const void *items, size_t item_size, size_t n,
                   void *results, size_t result_size, const weft_map_options *opts, weft_deadline d);
 
 /* Begins the same and hands the results out one by one, in the items' order or, if so asked, as
  * they come.  Only a few chunks for each worker are in the pool at a time; items must stay until
  * the end.  Never waits. NULL: EINVAL, EMSGSIZE, EPIPE, EPERM, ENOMEM. */
-weft_imap *weft_pool_imap(weft_pool *p, weft_pool_fn *fn, const void *items, size_t item_size,
+weft_imap *weft_pool_imap(weft_pool *p, weft_pool_fn fn, const void *items, size_t item_size,
                           size_t n, size_t result_size, const weft_map_options *opts);
 
 /* The next result: 1, with its bytes (of an item that ended with 0), the item's index, and how it

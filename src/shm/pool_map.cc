@@ -19,7 +19,7 @@ struct piece {
 
 struct weft_imap {
     weft_pool *pool;
-    weft_pool_fn *fn;
+    weft_pool_fn fn;
     const unsigned char *items;
     size_t item_size, n, result_size, chunk;
     bool unordered;
@@ -53,7 +53,7 @@ static int imap_init(weft_imap *it, weft_pool *p, const weft_map_options *o)
     return it->window != nullptr ? 0 : ENOMEM;
 }
 
-static int imap_check(const weft_pool *p, weft_pool_fn *fn, const void *items, size_t item_size,
+static int imap_check(const weft_pool *p, weft_pool_fn fn, const void *items, size_t item_size,
                       size_t n)
 {
     int error = weft_private_pool_check(p);
@@ -163,7 +163,7 @@ static weft_outcome outcome_at(const weft_imap *it, size_t at)
     return weft_private_result_outcome(it->current.r, at);
 }
 
-weft_imap *weft_pool_imap(weft_pool *p, weft_pool_fn *fn, const void *items, size_t item_size,
+weft_imap *weft_pool_imap(weft_pool *p, weft_pool_fn fn, const void *items, size_t item_size,
                           size_t n, size_t result_size, const weft_map_options *opts)
 {
     static const weft_map_options defaults = {};
@@ -298,7 +298,7 @@ static void gather_rest(weft_imap *it, gathered *g, int error)
     g->error = error;
 }
 
-int weft_pool_map(weft_pool *p, weft_pool_fn *fn, const void *items, size_t item_size, size_t n,
+int weft_pool_map(weft_pool *p, weft_pool_fn fn, const void *items, size_t item_size, size_t n,
                   void *results, size_t result_size, const weft_map_options *opts, weft_deadline d)
 {
     weft_map_options o = opts != nullptr ? *opts : weft_map_options{};

@@ -73,7 +73,7 @@ int weft_private_pool_look(weft_pool *p);
 void weft_private_pool_sweep(weft_pool *p, weft_result **due);
 
 // A task of `count` calls.  Null: EAGAIN, EMSGSIZE, EPIPE.
-weft_result *weft_private_pool_submit(weft_pool *p, weft_pool_fn *fn, const void *arguments,
+weft_result *weft_private_pool_submit(weft_pool *p, weft_pool_fn fn, const void *arguments,
                                       size_t argument_size, size_t count, size_t result_size);
 
 // Waits until r has ended: 0, or ETIMEDOUT or ECANCELED.

@@ -155,7 +155,7 @@ static int reserve(weft_pool *p, size_t bytes, weft_result **r)
     return error;
 }
 
-static void fill(pool_slot *s, weft_pool_fn *fn, const void *arguments, size_t argument_size,
+static void fill(pool_slot *s, weft_pool_fn fn, const void *arguments, size_t argument_size,
                  size_t count, size_t result_size)
 {
     s->item = 0;
@@ -168,7 +168,7 @@ static void fill(pool_slot *s, weft_pool_fn *fn, const void *arguments, size_t a
         memcpy(s->arguments, arguments, argument_size * count);
 }
 
-weft_result *weft_private_pool_submit(weft_pool *p, weft_pool_fn *fn, const void *arguments,
+weft_result *weft_private_pool_submit(weft_pool *p, weft_pool_fn fn, const void *arguments,
                                       size_t argument_size, size_t count, size_t result_size)
 {
     weft_result *r = nullptr;
@@ -191,13 +191,13 @@ weft_result *weft_private_pool_submit(weft_pool *p, weft_pool_fn *fn, const void
 }
 
 // Why these can't be a task's parts; 0 if they can.
-static int task_check(const weft_pool *p, weft_pool_fn *fn, const void *argument, size_t n)
+static int task_check(const weft_pool *p, weft_pool_fn fn, const void *argument, size_t n)
 {
     int error = weft_private_pool_check(p);
     return error == 0 && (fn == nullptr || (argument == nullptr && n != 0)) ? EINVAL : error;
 }
 
-weft_result *weft_pool_apply_async(weft_pool *p, weft_pool_fn *fn, const void *arg, size_t n,
+weft_result *weft_pool_apply_async(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n,
                                    size_t result_size)
 {
     int error = task_check(p, fn, arg, n);
@@ -209,7 +209,7 @@ weft_result *weft_pool_apply_async(weft_pool *p, weft_pool_fn *fn, const void *a
 
 struct attempt {
     weft_pool *p;
-    weft_pool_fn *fn;
+    weft_pool_fn fn;
     const void *arg;
     size_t n, result_size;
     weft_result *r;
@@ -226,7 +226,7 @@ static bool try_again(void *arg)
     return a->error == EAGAIN;
 }
 
-weft_result *weft_pool_apply_async_until(weft_pool *p, weft_pool_fn *fn, const void *arg, size_t n,
+weft_result *weft_pool_apply_async_until(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n,
                                          size_t result_size, weft_deadline d)
 {
     attempt a = {p, fn, arg, n, result_size, nullptr, task_check(p, fn, arg, n)};
@@ -241,7 +241,7 @@ weft_result *weft_pool_apply_async_until(weft_pool *p, weft_pool_fn *fn, const v
     return nullptr;
 }
 
-int weft_pool_apply(weft_pool *p, weft_pool_fn *fn, const void *arg, size_t n, void *result,
+int weft_pool_apply(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n, void *result,
                     size_t result_size, weft_deadline d)
 {
     weft_result *r = weft_pool_apply_async_until(p, fn, arg, n, result_size, d);

@@ -55,7 +55,7 @@ struct pool_verdict {
 struct pool_slot {
     uint64_t state;
     uint64_t item; // the call that runs or is next; the calls before it have their verdicts
-    weft_pool_fn *fn;
+    weft_pool_fn fn;
     unsigned char *arguments; // then the results, then the verdicts if there are several
     size_t argument_size, result_size;
     uint32_t count;

@@ -87,7 +87,7 @@ static inline void end(weft_pool *p)
     assert_int_equal(weft_pool_destroy(p), 0);
 }
 
-static inline weft_result *start(weft_pool *p, weft_pool_fn *fn, int x)
+static inline weft_result *start(weft_pool *p, weft_pool_fn fn, int x)
 {
     weft_result *r = weft_pool_apply_async(p, fn, &x, sizeof x, sizeof(int));
     assert_non_null(r);

@@ -1,0 +1,255 @@
+// The pool among threads, signals, output and event loops.
+#include "pool_tasks.h"
+
+#include <fcntl.h>
+
+// ---- Callbacks and the descriptor ----
+
+static void note_result(weft_result *r, void *arg)
+{
+    *(int *)arg += 1000 + get(r);
+}
+
+static void test_then_and_dispatch(void **)
+{
+    int a = 0, b = 0;
+    weft_pool *p = pool_of(1, nullptr);
+    assert_int_equal(weft_pool_dispatch(p, WEFT_FOREVER), 0); // nothing to wait for
+    weft_result *r = start(p, square_behind_gate, 3);
+    assert_errno(weft_result_then(r, nullptr, nullptr), EINVAL);
+    assert_int_equal(weft_result_then(r, note_result, &a), 0);
+    assert_errno(weft_result_then(r, note_result, &a), EBUSY);
+    assert_errno(weft_pool_dispatch(p, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_pool_dispatch(p, weft_in_ms(5)), ETIMEDOUT);
+    add(&shared->gate, 1);
+    assert_int_equal(weft_pool_dispatch(p, WEFT_FOREVER), 1);
+    assert_int_equal(a, 1009);
+    // At once when it has ended.
+    r = start(p, square, 4);
+    weft_result_wait(r, nullptr, WEFT_FOREVER);
+    assert_int_equal(weft_result_then(r, note_result, &b), 0);
+    assert_int_equal(b, 1016);
+    assert_int_equal(weft_pool_dispatch(p, WEFT_FOREVER), 0);
+    end(p);
+}
+
+static void note_error(weft_result *r, void *arg)
+{
+    *(int *)arg = weft_result_get(r, nullptr, WEFT_NOW) == 0 ? -1 : errno;
+}
+
+static void test_then_cancelled_and_lost(void **)
+{
+    int cancelled = 0, lost = 0;
+    weft_pool *p = pool_of(1, nullptr);
+    weft_result *running = start(p, square_behind_gate, 3), *queued = start(p, square, 1);
+    await(&shared->entered, 1);
+    assert_int_equal(weft_result_then(running, note_error, &lost), 0);
+    assert_int_equal(weft_result_then(queued, note_error, &cancelled), 0);
+    assert_int_equal(weft_result_cancel(queued), 0);
+    assert_int_equal(weft_pool_dispatch(p, WEFT_FOREVER), 1);
+    assert_int_equal(cancelled, ECANCELED);
+    assert_int_equal(weft_pool_terminate(p), 0);
+    assert_int_equal(weft_pool_join(p, WEFT_FOREVER), 0); // calls back too
+    assert_int_equal(lost, ECANCELED);
+    assert_errno(weft_pool_dispatch(p, WEFT_FOREVER), EPIPE);
+    assert_int_equal(weft_pool_destroy(p), 0);
+}
+
+static void test_join_calls_back(void **)
+{
+    enum { N = 200 };
+    int sums[N] = {};
+    weft_pool *p = pool_of(2, nullptr);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(weft_result_then(start(p, square, i), note_result, &sums[i]), 0);
+    end(p);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(sums[i], 1000 + i * i);
+}
+
+static void test_fd(void **)
+{
+    weft_pool *p = pool_of(1, nullptr);
+    struct pollfd f = {weft_pool_fd(p), POLLIN, 0};
+    assert_true(f.fd >= 0);
+    assert_int_equal(weft_pool_fd(p), f.fd);
+    assert_int_equal(poll(&f, 1, 0), 0);
+    weft_result *r = start(p, square, 5);
+    assert_int_equal(poll(&f, 1, -1), 1);
+    assert_int_equal(weft_pool_dispatch(p, WEFT_NOW), 0);
+    assert_int_equal(poll(&f, 1, 0), 0);
+    assert_int_equal(get(r), 25);
+    weft_pool_close(p);
+    assert_int_equal(poll(&f, 1, -1), 1); // the supervisor has ended
+    end(p);
+}
+
+// ---- In company ----
+
+static int send_self_sigint(const void *, size_t, void *, size_t)
+{
+    raise(SIGINT);
+    raise(SIGQUIT);
+    sigset_t blocked;
+    sigprocmask(SIG_SETMASK, nullptr, &blocked);
+    struct sigaction a;
+    sigaction(SIGUSR1, nullptr, &a);
+    return sigismember(&blocked, SIGTERM) || a.sa_handler != SIG_DFL ? EPROTO : 0;
+}
+
+static void do_nothing(int)
+{
+}
+
+static void test_signals_of_workers(void **)
+{
+    sigset_t term, before;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    signal(SIGUSR1, do_nothing);
+    sigprocmask(SIG_BLOCK, &term, &before);
+    weft_pool *p = pool_of(1, nullptr);
+    sigprocmask(SIG_SETMASK, &before, nullptr);
+    signal(SIGUSR1, SIG_DFL);
+    assert_int_equal(weft_pool_apply(p, send_self_sigint, nullptr, 0, nullptr, 0, WEFT_FOREVER), 0);
+    end(p);
+}
+
+static int print_it(const void *arg, size_t n, void *, size_t)
+{
+    printf("%.*s", (int)n, (const char *)arg);
+    return 0;
+}
+
+static void test_standard_output_of_tasks(void **)
+{
+    char text[64] = "";
+    int to[2], saved = dup(STDOUT_FILENO);
+    fflush(stdout);
+    assert_int_equal(pipe2(to, O_CLOEXEC), 0);
+    dup2(to[1], STDOUT_FILENO);
+    printf("first ");
+    weft_pool *p = weft_pool_create(1, nullptr);
+    weft_pool_apply(p, print_it, "task ", 5, nullptr, 0, WEFT_FOREVER);
+    printf("last");
+    fflush(stdout);
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    close(to[1]);
+    assert_true(read(to[0], text, sizeof text - 1) > 0);
+    assert_string_equal(text, "first task last");
+    close(to[0]);
+    end(p);
+}
+
+// A process that the program forks has no say in its pool.
+static void test_not_in_a_child(void **)
+{
+    int x = 2, status;
+    weft_pool *p = pool_of(1, nullptr);
+    weft_result *r = start(p, square, 3);
+    pid_t pid = fork();
+    if (pid == 0) {
+        weft_pool_statistics s;
+        int wrong = 0;
+        wrong += weft_pool_apply_async(p, square, &x, 4, 4) != nullptr || errno != EPERM;
+        wrong += weft_result_get(r, &x, WEFT_FOREVER) == 0 || errno != EPERM;
+        wrong += weft_pool_close(p) == 0 || errno != EPERM;
+        wrong += weft_pool_join(p, WEFT_FOREVER) == 0 || errno != EPERM;
+        wrong += weft_pool_terminate(p) == 0 || errno != EPERM;
+        wrong += weft_pool_destroy(p) == 0 || errno != EPERM;
+        wrong += weft_pool_stat(p, &s) == 0 || errno != EPERM;
+        wrong += weft_result_cancel(r) == 0 || errno != EPERM;
+        _exit(wrong);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(get(r), 9);
+    end(p);
+}
+
+enum { THREADS = 4, EACH = 1500 };
+
+static void *use_pool(void *arg)
+{
+    weft_pool *p = (weft_pool *)arg;
+    weft_result *r[30];
+    intptr_t wrong = 0;
+    for (int i = 0; i < EACH; i += 30) {
+        for (int k = 0; k < 30; k++) {
+            int x = i + k;
+            r[k] = weft_pool_apply_async_until(p, square, &x, sizeof x, sizeof x, WEFT_FOREVER);
+        }
+        for (int k = 0; k < 30; k++) {
+            int y = 0;
+            wrong += weft_result_get(r[k], &y, WEFT_FOREVER) != 0 || y != (i + k) * (i + k);
+        }
+    }
+    return (void *)wrong;
+}
+
+static void test_many_threads(void **)
+{
+    weft_pool_options o = {};
+    weft_pool_statistics s;
+    weft_thread *t[THREADS];
+    void *wrong;
+    o.slots = 128;
+    weft_pool *p = pool_of(2, &o);
+    for (weft_thread *&thread : t)
+        thread = weft_thread_start(use_pool, p, nullptr);
+    for (weft_thread *thread : t) {
+        assert_int_equal(weft_thread_join(thread, &wrong, WEFT_FOREVER), 0);
+        assert_null(wrong);
+    }
+    assert_int_equal(weft_pool_stat(p, &s), 0);
+    assert_int_equal(s.submitted, THREADS * EACH);
+    assert_int_equal(s.done, THREADS * EACH);
+    assert_int_equal(s.lost + s.timed_out + s.retried + s.deaths, 0);
+    assert_int_equal(s.pending, 0);
+    end(p);
+}
+
+static void test_stat_and_worker(void **)
+{
+    weft_pool_statistics s;
+    bool busy = false;
+    pid_t pid;
+    weft_pool *p = pool_of(1, nullptr);
+    assert_errno(weft_pool_stat(p, nullptr), EINVAL);
+    assert_errno(weft_pool_worker(p, -1, nullptr), EINVAL);
+    assert_errno(weft_pool_worker(p, 1, nullptr), EINVAL);
+    assert_int_equal(weft_pool_apply(p, tell_pid, nullptr, 0, &pid, sizeof pid, WEFT_FOREVER), 0);
+    assert_int_equal(weft_pool_worker(p, 0, &busy), pid);
+    assert_false(busy);
+    weft_result *r = start(p, square_behind_gate, 2), *next = start(p, square, 3);
+    await(&shared->entered, 1);
+    assert_int_equal(weft_pool_worker(p, 0, &busy), pid);
+    assert_true(busy);
+    assert_int_equal(weft_pool_stat(p, &s), 0);
+    assert_int_equal(s.busy, 1);
+    assert_int_equal(s.alive, 1);
+    assert_int_equal(s.pending, 1);
+    assert_int_equal(s.submitted, 3);
+    assert_int_equal(s.done, 1);
+    add(&shared->gate, 1);
+    assert_int_equal(get(r) + get(next), 13);
+    weft_pool_close(p);
+    weft_pool_join(p, WEFT_FOREVER);
+    assert_errno(weft_pool_worker(p, 0, nullptr), ESRCH);
+    end(p);
+}
+
+int main(void)
+{
+    first_descriptor = next_descriptor();
+    const struct CMUnitTest tests[] = {
+        TEST(test_then_and_dispatch),  TEST(test_then_cancelled_and_lost),
+        TEST(test_join_calls_back),    TEST(test_fd),
+        TEST(test_signals_of_workers), TEST(test_standard_output_of_tasks),
+        TEST(test_not_in_a_child),     TEST(test_many_threads),
+        TEST(test_stat_and_worker),    TEST(test_nothing_is_left),
+    };
+    return cmocka_run_group_tests(tests, share, nullptr);
+}
