@@ -214,17 +214,14 @@ int weft_pool_terminate(weft_pool *p)
     return 0;
 }
 
-// The caller holds p->lock.
+// The caller holds p->lock.  Its exit status may be lost to others who wait for children.
 static void note_end(weft_pool *p)
 {
-    siginfo_t how = {};
-    uint32_t phase = p->shared->phase;
-    // Somebody else may have reaped it: then all that is known is what it was told.
-    bool told = waitid(P_PID, (id_t)p->supervisor, &how, WEXITED) != 0 ||
-                (how.si_code == CLD_EXITED && how.si_status == 0);
-    p->gone_well = told && phase != POOL_OPEN;
-    __atomic_store_n(&p->gone, p->gone_well && phase == POOL_TERMINATED ? ECANCELED : EPIPE,
-                     __ATOMIC_SEQ_CST);
+    while (waitpid(p->supervisor, nullptr, 0) < 0 && errno == EINTR)
+        ;
+    p->gone_well = __atomic_load_n(&p->shared->ended_as_told, __ATOMIC_SEQ_CST) != 0;
+    bool terminated = p->gone_well && p->shared->phase == POOL_TERMINATED;
+    __atomic_store_n(&p->gone, terminated ? ECANCELED : EPIPE, __ATOMIC_SEQ_CST);
 }
 
 int weft_private_pool_look(weft_pool *p)

@@ -117,6 +117,7 @@ struct pool_shared { // NOLINT(clang-analyzer-optin.performance.Padding)
     uint64_t timed_out, retried, forked, deaths;
     uint32_t alive, initialised;
     int32_t initialiser_error;
+    uint32_t ended_as_told; // the supervisor's last word; missing if it was killed
 };
 
 static inline uint64_t slot_state(const pool_slot *s)

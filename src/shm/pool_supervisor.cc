@@ -48,6 +48,8 @@ static uint32_t phase(const supervisor *v)
             kill(v->sh->place[i].pid, SIGKILL);
     while (waitpid(-1, nullptr, 0) > 0 || errno == EINTR)
         ;
+    if (code == 0)
+        __atomic_store_n(&v->sh->ended_as_told, 1, __ATOMIC_SEQ_CST);
     _exit(code);
 }
 

@@ -241,6 +241,49 @@ static void test_stat_and_worker(void **)
     end(p);
 }
 
+static int allocate(const void *arg, size_t, void *result, size_t)
+{
+    unsigned sum = 0;
+    for (int i = 1; i < 50; i++) {
+        unsigned char *m = (unsigned char *)malloc((size_t)i * 40);
+        if (m == nullptr)
+            return ENOMEM;
+        memset(m, i, (size_t)i * 40);
+        sum += m[i];
+        free(m);
+    }
+    *(unsigned *)result = sum + *(const unsigned *)arg;
+    return 0;
+}
+
+static int keep_allocating = 1;
+
+static void *allocate_on(void *)
+{
+    while (__atomic_load_n(&keep_allocating, __ATOMIC_SEQ_CST))
+        free(malloc(1000));
+    return nullptr;
+}
+
+static void test_create_among_threads(void **)
+{
+    weft_thread *t[4];
+    for (weft_thread *&thread : t)
+        thread = weft_thread_start(allocate_on, nullptr, nullptr);
+    for (int round = 0; round < 15; round++) {
+        weft_pool *p = pool_of(2, nullptr);
+        for (int i = 0; i < 20; i++)
+            assert_int_equal(get(start(p, allocate, i)), 49 * 50 / 2 + i);
+        pid_t worker = weft_pool_worker(p, 0, nullptr);
+        if (worker > 0) // -1 would be everybody
+            kill(worker, SIGKILL);
+        end(p);
+    }
+    __atomic_store_n(&keep_allocating, 0, __ATOMIC_SEQ_CST);
+    for (weft_thread *thread : t)
+        assert_int_equal(weft_thread_join(thread, nullptr, WEFT_FOREVER), 0);
+}
+
 int main(void)
 {
     first_descriptor = next_descriptor();
@@ -249,7 +292,8 @@ int main(void)
         TEST(test_join_calls_back),    TEST(test_fd),
         TEST(test_signals_of_workers), TEST(test_standard_output_of_tasks),
         TEST(test_not_in_a_child),     TEST(test_many_threads),
-        TEST(test_stat_and_worker),    TEST(test_nothing_is_left),
+        TEST(test_stat_and_worker),    TEST(test_create_among_threads),
+        TEST(test_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, share, nullptr);
 }

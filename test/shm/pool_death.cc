@@ -468,6 +468,31 @@ static void test_supervisor_terminated(void **)
     assert_int_equal(weft_pool_destroy(p), 0);
 }
 
+// Who waits for all children takes the supervisor's status from the pool; it knows all the same.
+static void test_supervisor_reaped_by_others(void **)
+{
+    weft_pool_statistics s;
+    for (int killed = 0; killed < 2; killed++) {
+        weft_pool *p = pool_of(1, nullptr);
+        assert_int_equal(get(start(p, square, 3)), 9);
+        weft_pool_stat(p, &s);
+        if (killed)
+            assert_int_equal(kill(s.supervisor, SIGKILL), 0);
+        weft_pool_close(p);
+        assert_int_equal(waitpid(-1, nullptr, 0), s.supervisor);
+        if (killed)
+            assert_errno(weft_pool_join(p, WEFT_FOREVER), EPIPE);
+        else
+            assert_int_equal(weft_pool_join(p, WEFT_FOREVER), 0);
+        assert_int_equal(weft_pool_destroy(p), 0);
+    }
+    signal(SIGCHLD, SIG_IGN);
+    weft_pool *p = pool_of(1, nullptr);
+    assert_int_equal(get(start(p, square, 3)), 9);
+    end(p);
+    signal(SIGCHLD, SIG_DFL);
+}
+
 // A program with two pools, a busy one and an idle one, and a child that outlives it: it
 // holds copies of everything the program had.
 [[noreturn]] static void be_a_program(int held)
@@ -525,51 +550,6 @@ static void test_program_exits(void **)
     assert_gone(held[0]);
 }
 
-// ---- A program with threads ----
-
-static int allocate(const void *arg, size_t, void *result, size_t)
-{
-    unsigned sum = 0;
-    for (int i = 1; i < 50; i++) {
-        unsigned char *m = (unsigned char *)malloc((size_t)i * 40);
-        if (m == nullptr)
-            return ENOMEM;
-        memset(m, i, (size_t)i * 40);
-        sum += m[i];
-        free(m);
-    }
-    *(unsigned *)result = sum + *(const unsigned *)arg;
-    return 0;
-}
-
-static int keep_allocating = 1;
-
-static void *allocate_on(void *)
-{
-    while (__atomic_load_n(&keep_allocating, __ATOMIC_SEQ_CST))
-        free(malloc(1000));
-    return nullptr;
-}
-
-static void test_create_among_threads(void **)
-{
-    weft_thread *t[4];
-    for (weft_thread *&thread : t)
-        thread = weft_thread_start(allocate_on, nullptr, nullptr);
-    for (int round = 0; round < 15; round++) {
-        weft_pool *p = pool_of(2, nullptr);
-        for (int i = 0; i < 20; i++)
-            assert_int_equal(get(start(p, allocate, i)), 49 * 50 / 2 + i);
-        pid_t worker = weft_pool_worker(p, 0, nullptr);
-        if (worker > 0) // -1 would be everybody
-            kill(worker, SIGKILL);
-        end(p);
-    }
-    __atomic_store_n(&keep_allocating, 0, __ATOMIC_SEQ_CST);
-    for (weft_thread *thread : t)
-        assert_int_equal(weft_thread_join(thread, nullptr, WEFT_FOREVER), 0);
-}
-
 int main(void)
 {
     first_descriptor = next_descriptor();
@@ -580,8 +560,8 @@ int main(void)
         TEST(test_storm_with_retries),    TEST(test_storm_without_retries),
         TEST(test_storm_over_a_map),      TEST(test_idle_workers_killed),
         TEST(test_supervisor_killed),     TEST(test_supervisor_killed_while_waiting),
-        TEST(test_supervisor_terminated), TEST(test_program_killed),
-        TEST(test_program_exits),         TEST(test_create_among_threads),
+        TEST(test_supervisor_terminated), TEST(test_supervisor_reaped_by_others),
+        TEST(test_program_killed),        TEST(test_program_exits),
         TEST(test_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, share, nullptr);

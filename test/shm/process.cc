@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 static int return_arg(void *arg)
@@ -402,6 +403,32 @@ static void test_no_descriptor_is_left(void **)
     assert_int_equal(errno, ECHILD);
 }
 
+static void test_start_without_descriptors(void **)
+{
+    struct rlimit before, few;
+    int code = 3, first = next_descriptor(), failed = 0;
+    weft_process_options o = {};
+    weft_process *p = nullptr;
+    o.flags = WEFT_PROCESS_DIE_WITH_PARENT;
+    getrlimit(RLIMIT_NOFILE, &before);
+    few = before;
+    for (few.rlim_cur = (rlim_t)first; p == nullptr; few.rlim_cur++) {
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        p = weft_process_start(return_arg, &code, &o);
+        int error = errno;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        if (p == nullptr) {
+            assert_int_equal(error, EMFILE);
+            assert_int_equal(next_descriptor(), first);
+            failed++;
+        }
+    }
+    assert_int_equal(failed, 3); // a pipe and a pidfd
+    assert_int_equal(weft_process_join(p, nullptr, WEFT_FOREVER), 0);
+    assert_int_equal(weft_process_destroy(p), 0);
+    assert_int_equal(waitpid(-1, nullptr, WNOHANG), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -419,6 +446,7 @@ int main(void)
         TEST(test_child_of_a_thread_is_a_main_thread),
         TEST(test_standard_output_is_written_once),
         TEST(test_no_descriptor_is_left),
+        TEST(test_start_without_descriptors),
     };
     return cmocka_run_group_tests(tests, share, nullptr);
 }

@@ -1,0 +1,72 @@
+// Many workers, and what a pool can't have.
+#include "pool_tasks.h"
+
+#include <sys/resource.h>
+
+// More than a word of bits tells who sleeps; and each is woken for a task of its own.
+static void test_many_workers(void **)
+{
+    enum { N = 70 };
+    weft_result *r[N];
+    weft_pool *p = pool_of(N, nullptr);
+    for (int i = 0; i < N; i++)
+        r[i] = start(p, square_behind_gate, i);
+    await(&shared->entered, N);
+    add(&shared->gate, 1);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(get(r[i]), i * i);
+    end(p);
+}
+
+// What create can't have: it says so, and leaves nothing.
+static void test_create_without_descriptors(void **)
+{
+    struct rlimit before, few;
+    getrlimit(RLIMIT_NOFILE, &before);
+    int first = next_descriptor(), failed = 0;
+    weft_pool *p = nullptr;
+    few = before;
+    for (few.rlim_cur = (rlim_t)first; p == nullptr; few.rlim_cur++) {
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        p = weft_pool_create(1, nullptr);
+        int error = errno;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        if (p == nullptr) {
+            assert_int_equal(error, EMFILE);
+            assert_int_equal(next_descriptor(), first);
+            failed++;
+        }
+    }
+    assert_true(failed >= 3);
+    weft_pool_terminate(p); // its supervisor may lack what it needs
+    weft_pool_join(p, WEFT_FOREVER);
+    assert_int_equal(weft_pool_destroy(p), 0);
+}
+
+static void test_create_without_memory(void **)
+{
+    if (RUNNER_SANITIZED) // they need all addresses for themselves
+        return;
+    struct rlimit before, little;
+    getrlimit(RLIMIT_AS, &before);
+    little = before;
+    little.rlim_cur = 100 << 20;
+    assert_int_equal(setrlimit(RLIMIT_AS, &little), 0);
+    weft_pool *p = weft_pool_create(1, nullptr);
+    int error = errno;
+    setrlimit(RLIMIT_AS, &before);
+    assert_null(p);
+    assert_int_equal(error, ENOMEM);
+}
+
+int main(void)
+{
+    first_descriptor = next_descriptor();
+    const struct CMUnitTest tests[] = {
+        TEST(test_many_workers),
+        TEST(test_create_without_descriptors),
+        TEST(test_create_without_memory),
+        TEST(test_nothing_is_left),
+    };
+    return cmocka_run_group_tests(tests, share, nullptr);
+}
