@@ -74,7 +74,7 @@ struct alignas(64) pool_place {
     int32_t initialiser_error;
     int64_t started; // when the current call began, if it may not take for ever; else 0
     uint64_t calls_done;
-    // Written by the supervisor.
+    // Written by the supervisor, and pid by the worker too.
     pid_t pid;
     uint32_t inherits; // the slot named by intent is this worker's from the start
     // Written by the wakers.

@@ -66,17 +66,18 @@ static void fork_worker(supervisor *v, uint32_t i)
     place->leaving = 0;
     place->started = 0;
     place->initialiser_error = 0;
+    __atomic_fetch_add(&v->sh->alive, 1, __ATOMIC_RELAXED); // before its first task is done
     pid_t pid = weft_private_fork();
     if (pid == 0) {
         close(v->signal_fd);
         weft_private_pool_work(v->pool, i);
     }
     if (pid < 0) {
+        __atomic_fetch_sub(&v->sh->alive, 1, __ATOMIC_RELAXED);
         later(v);
         return;
     }
-    __atomic_store_n(&place->pid, pid, __ATOMIC_RELEASE);
-    __atomic_fetch_add(&v->sh->alive, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&place->pid, pid, __ATOMIC_RELEASE); // as it does itself, who comes first
     count_up(&v->sh->forked);
 }
 

@@ -154,6 +154,7 @@ static void begin(worker *w)
     if (getppid() != p->supervisor)
         _exit(1);
     *p->whose = POOL_WORKER;
+    __atomic_store_n(&w->place->pid, getpid(), __ATOMIC_RELEASE);
     close(p->control_fd);
     close(p->parent_fd);
     weft_private_name_process(p->name[0] != 0 ? p->name : nullptr);
