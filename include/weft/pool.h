@@ -137,9 +137,9 @@ typedef struct weft_pool_statistics {
  * -1: EINVAL (NULL), EPERM. */
 int weft_pool_stat(weft_pool *p, weft_pool_statistics *s);
 
-/* The process in one of the `workers` places, from 0: its id, and whether it is in a task. It may
- * be gone when the caller reads this.  -1: EINVAL (no such place), ESRCH (it is empty now), EPERM.
- */
+/* The process in one of the `workers` places, from 0: its id, and whether it is in a task.
+ * It may be gone when the caller reads this.
+ * -1: EINVAL (no such place), ESRCH (it is empty now), EPERM. */
 pid_t weft_pool_worker(weft_pool *p, int place, bool *busy);
 
 /* ---- One task ---- */
@@ -165,14 +165,14 @@ int weft_pool_apply(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n, vo
 /* How a task ended. */
 typedef struct weft_outcome {
     int error;  /* 0, or the errno with which it ended */
-    int status; /* ECHILD: how its worker ended, as waitpid(2): WIFSIGNALED, WTERMSIG, ...; else 0
-                 */
+    int status; /* ECHILD: its worker's, as of waitpid(2): WIFSIGNALED, ...; else 0 */
 } weft_outcome;
 
 /* Waits until r has ended, copies its bytes to result (may be NULL; only if it ended with 0), and
- * releases r. -1: the errno with which it ended, r is released; or, **and r is still the
- * caller's**: ETIMEDOUT and ECANCELED for the wait itself.  Where a task too may end with these,
- * weft_result_wait tells first. EINVAL (NULL, or released before), EPERM. */
+ * releases r.
+ * -1: the errno with which it ended, r is released; or, **and r is still the caller's**:
+ * ETIMEDOUT and ECANCELED for the wait itself.  Where a task too may end with these,
+ * weft_result_wait tells first.  EINVAL (NULL, or released before), EPERM. */
 int weft_result_get(weft_result *r, void *result, weft_deadline d);
 
 /* Waits until r has ended, well or ill, and leaves it at that; `outcome` (may be NULL) tells how.
@@ -192,8 +192,8 @@ int weft_result_cancel(weft_result *r);
 
 /* Has fn(r, arg) called once when r has ended: by weft_pool_dispatch or weft_pool_join, in the
  * thread that calls them, and at once if it has ended already.  There is no hidden thread.  fn owns
- * r, and releases it: by weft_result_get with WEFT_NOW, or weft_result_release. -1: EBUSY (it has a
- * callback), EINVAL, EPERM. */
+ * r, and releases it: by weft_result_get with WEFT_NOW, or weft_result_release.
+ * -1: EBUSY (it has a callback), EINVAL, EPERM. */
 int weft_result_then(weft_result *r, void (*fn)(weft_result *r, void *arg), void *arg);
 
 /* Gives r up without its bytes, whatever its state: what is queued will still run.
@@ -215,13 +215,14 @@ typedef struct weft_map_options {
  * happened in, and a retry runs that one item again.
  * 0: all ended with 0; -1: the errno of the first item that did not; ETIMEDOUT, ECANCELED: also
  * when d came first: what had not begun was cancelled, what runs goes on unheard, and outcomes tell
- * ETIMEDOUT for it. EINVAL, EMSGSIZE, EPIPE, EPERM: as weft_pool_apply_async. */
+ * ETIMEDOUT for it.  EINVAL, EMSGSIZE, EPIPE, EPERM: as weft_pool_apply_async. */
 int weft_pool_map(weft_pool *p, weft_pool_fn fn, const void *items, size_t item_size, size_t n,
                   void *results, size_t result_size, const weft_map_options *opts, weft_deadline d);
 
 /* Begins the same and hands the results out one by one, in the items' order or, if so asked, as
  * they come.  Only a few chunks for each worker are in the pool at a time; items must stay until
- * the end.  Never waits. NULL: EINVAL, EMSGSIZE, EPIPE, EPERM, ENOMEM. */
+ * the end.  Never waits.
+ * NULL: EINVAL, EMSGSIZE, EPIPE, EPERM, ENOMEM. */
 weft_imap *weft_pool_imap(weft_pool *p, weft_pool_fn fn, const void *items, size_t item_size,
                           size_t n, size_t result_size, const weft_map_options *opts);
 

@@ -105,9 +105,13 @@ static bool step(pid_t p)
     int status;
     if (ptrace(PTRACE_SINGLESTEP, p, nullptr, nullptr) != 0)
         return false;
-    while (waitpid(p, &status, __WALL) != p)
-        if (errno != EINTR || asleep(p))
+    for (int ticks = 0; waitpid(p, &status, __WALL) != p;) {
+        if (errno != EINTR)
             return false;
+        ticks = asleep(p) ? ticks + 1 : 0; // a short sleep is but a part of a system call
+        if (ticks == 3)
+            return false;
+    }
     return WIFSTOPPED(status);
 }
 
@@ -369,8 +373,11 @@ static const char *kill_supervisor(enum situation, long steps, bool *over)
     if (!seize(st.supervisor))
         return "can't take hold of the supervisor";
     pid_t worker = weft_pool_worker(pool, 0, nullptr);
-    if (worker > 0) // -1 would be everybody
-        kill(worker, SIGKILL);
+    if (worker <= 0) // kill(-1) would be everybody
+        return "a task without a worker";
+    kill(worker, SIGKILL);
+    while (state_of(worker) != 'Z') // else the supervisor would still sleep
+        usleep(20);
     *over = !step_on(st.supervisor, steps);
     end_victim(st.supervisor);
     bool told = weft_result_get(r, nullptr, weft_in_ms(200)) != 0 && errno == EPIPE;
