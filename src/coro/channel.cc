@@ -105,7 +105,7 @@ static void complete(weft_private_waiter *w, int error)
         weft_private_unpark_error(t, error);
         return;
     }
-    weft_private_unpark(t->home, t);
+    weft_private_tasklet_unpark(t->home, t);
 }
 
 static inline void push(weft_channel *c, const void *item, int error)
@@ -381,7 +381,7 @@ static void end_receiver(weft_private_waiter *w)
     weft_tasklet *t = w->tasklet;
     if ((t->state & ~WEFT_IS_TIMED) == WEFT_IS_RECEIVING && t->value != WEFT_PRIVATE_WOKEN) {
         t->value = WEFT_PRIVATE_WOKEN;
-        weft_private_unpark(t->home, t);
+        weft_private_tasklet_unpark(t->home, t);
     } else {
         complete(w, EPIPE);
     }

@@ -169,7 +169,7 @@ int weft_private_deadline(weft_private_scheduler *s, weft_deadline d)
     return WEFT_IS_TIMED;
 }
 
-int weft_private_park(weft_private_scheduler *s, int state, intptr_t value, weft_deadline d)
+int weft_private_tasklet_park(weft_private_scheduler *s, int state, intptr_t value, weft_deadline d)
 {
     return weft_private_block(s, s->running, state | weft_private_deadline(s, d), value);
 }
@@ -203,7 +203,7 @@ void weft_private_unpark_error(weft_tasklet *t, int error)
     if (state == WEFT_IS_READY || state >= WEFT_IS_REMOVED)
         return;
     weft_private_pend(t, error);
-    weft_private_unpark(t->home, t);
+    weft_private_tasklet_unpark(t->home, t);
 }
 
 // ---- Switches ----
@@ -218,7 +218,7 @@ static void fire(weft_private_scheduler *s, int64_t now)
     while (s->timers != nullptr && s->timers->at <= now) {
         weft_tasklet *t = tasklet_of(s->timers);
         if (t->state == (WEFT_IS_SLEEPING | WEFT_IS_TIMED))
-            weft_private_unpark(s, t);
+            weft_private_tasklet_unpark(s, t);
         else
             weft_private_unpark_error(t, ETIMEDOUT);
     }

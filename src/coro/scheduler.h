@@ -116,7 +116,8 @@ int weft_private_go_slowly(weft_private_scheduler *s, weft_tasklet *me, weft_tas
 
 // Suspends the running one, which has put itself where it will be found, until it is woken or the
 // deadline passes.  Returns `value`, unless its waker puts another one there; -1: an error.
-int weft_private_park(weft_private_scheduler *s, int state, intptr_t value, weft_deadline d);
+int weft_private_tasklet_park(weft_private_scheduler *s, int state, intptr_t value,
+                              weft_deadline d);
 
 // The running one's deadline; returns what it adds to the state.
 int weft_private_deadline(weft_private_scheduler *s, weft_deadline d);
@@ -208,7 +209,7 @@ static inline void weft_private_ready(weft_private_scheduler *s, weft_tasklet *t
 }
 
 // Ends the wait of `t`, which waits: its call returns its `value`.
-static inline void weft_private_unpark(weft_private_scheduler *s, weft_tasklet *t)
+static inline void weft_private_tasklet_unpark(weft_private_scheduler *s, weft_tasklet *t)
 {
     weft_private_untie(t);
     weft_private_ready(s, t);

@@ -54,7 +54,7 @@ void weft_private_scope_drop(weft_tasklet *child, int error)
     }
     if (scope->count == 0 && owner->closes == scope &&
         (owner->state & ~WEFT_IS_TIMED) == WEFT_IS_CLOSING)
-        weft_private_unpark(owner->home, owner);
+        weft_private_tasklet_unpark(owner->home, owner);
 }
 
 // The frames its scopes were in are gone.
@@ -105,7 +105,7 @@ int weft_scope_close(weft_scope *scope, weft_deadline d)
             d = WEFT_FOREVER;
         }
         s->running->closes = scope;
-        if (weft_private_park(s, WEFT_IS_CLOSING, 0, d) != 0 && error == 0)
+        if (weft_private_tasklet_park(s, WEFT_IS_CLOSING, 0, d) != 0 && error == 0)
             error = errno;
     }
     s->running->scopes = scope->outer;

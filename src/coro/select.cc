@@ -61,5 +61,5 @@ int weft_select(weft_select_case cases[], int n, weft_deadline d)
             weft_private_case_queue(&cases[i], me, i);
     me->cases = cases;
     me->n = n;
-    return weft_private_park(s, WEFT_IS_SELECTING, 0, d);
+    return weft_private_tasklet_park(s, WEFT_IS_SELECTING, 0, d);
 }

@@ -55,11 +55,11 @@ weft_coro *weft_private_tasklet_ended(weft_coro *co, void **value)
     if (t->scope != nullptr)
         weft_private_scope_drop(t, co->value == WEFT_FAILED ? t->error : 0);
     if (t->joiner != nullptr)
-        weft_private_unpark(s, t->joiner);
+        weft_private_tasklet_unpark(s, t->joiner);
     if (!t->joinable)
         s->corpse = t;
     if (--s->alive == 0 && s->main_runs)
-        weft_private_unpark(s, &s->main);
+        weft_private_tasklet_unpark(s, &s->main);
     return weft_private_next(s, t, value);
 }
 
@@ -139,7 +139,7 @@ int weft_tasklet_run(void)
     int result = 0;
     if (s->alive != 0) {
         s->main_runs = 1;
-        result = weft_private_park(s, WEFT_IS_RUNNING_ALL, 0, WEFT_FOREVER);
+        result = weft_private_tasklet_park(s, WEFT_IS_RUNNING_ALL, 0, WEFT_FOREVER);
         s->main_runs = 0;
     }
     weft_private_bury(s);
@@ -183,7 +183,7 @@ int weft_tasklet_sleep(weft_deadline d)
     int error = weft_private_refusal(s, d);
     if (error != 0)
         return weft_fail(error);
-    return weft_private_park(s, WEFT_IS_SLEEPING, 0, d);
+    return weft_private_tasklet_park(s, WEFT_IS_SLEEPING, 0, d);
 }
 
 static int join_refusal(const weft_private_scheduler *s, weft_tasklet *t, weft_deadline d)
@@ -212,7 +212,7 @@ int weft_tasklet_join(weft_tasklet *t, void **result, weft_deadline d)
     if (t->state != WEFT_IS_ENDED) {
         t->joiner = s->running;
         s->running->joins = t;
-        if (weft_private_park(s, WEFT_IS_JOINING, 0, d) != 0)
+        if (weft_private_tasklet_park(s, WEFT_IS_JOINING, 0, d) != 0)
             return -1;
     }
     void *value = t->coro->value;
@@ -282,7 +282,7 @@ int weft_tasklet_suspend(weft_deadline d)
         error = ETIMEDOUT;
     if (error != 0)
         return weft_fail(error);
-    return weft_private_park(s, WEFT_IS_SUSPENDED, 0, d);
+    return weft_private_tasklet_park(s, WEFT_IS_SUSPENDED, 0, d);
 }
 
 int weft_tasklet_wake(weft_tasklet *t)
@@ -291,7 +291,7 @@ int weft_tasklet_wake(weft_tasklet *t)
     if (error != 0)
         return weft_fail(error);
     if ((t->state & ~WEFT_IS_TIMED) == WEFT_IS_SUSPENDED)
-        weft_private_unpark(t->home, t);
+        weft_private_tasklet_unpark(t->home, t);
     else if (t->state == WEFT_IS_REMOVED)
         insert_removed(t);
     else
