@@ -1,0 +1,140 @@
+/* shared_queue.h: a bounded queue of messages between processes.
+ *
+ *     weft_shared_queue *q = weft_shared_queue_create(NULL, 1 << 16, NULL);
+ *     if (fork() == 0)
+ *         _exit(weft_shared_queue_put(q, "done", 4, WEFT_FOREVER));
+ *     char text[64];
+ *     ssize_t n = weft_shared_queue_get(q, text, sizeof text, weft_in_ms(500));
+ *
+ * Any number of processes and threads put and get; messages are of any size that fits, copied
+ * in and out whole, first in first out.  A SIGKILL of any of them at any instruction leaves the
+ * queue whole: a message is there or not there, never in part, never twice.
+ *
+ * What a killed process had got is gone with it, unless the queue is in lease mode: there a
+ * get gives a lease, and the message comes back if its holder dies without acknowledging it.
+ *
+ * Where a wait is spoken of: it fails with ETIMEDOUT when the deadline passes and with
+ * ECANCELED when the thread is told to stop (weft_thread_stop).
+ */
+#ifndef WEFT_SHARED_QUEUE_H
+#define WEFT_SHARED_QUEUE_H
+
+#include <weft/shm.h>
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* For weft_shared_queue_close; the same as in queue.h. */
+#define WEFT_DRAIN 0
+#define WEFT_DISCARD 1
+
+/* One per process and queue: made by create, attach or inherited over fork. */
+typedef struct weft_shared_queue weft_shared_queue;
+
+typedef struct weft_shared_queue_options {
+    bool leases; /* lease mode: weft_shared_queue_lease instead of get */
+    int spin;    /* looks at the queue before sleeping; 0: the default, -1: none */
+} weft_shared_queue_options;
+
+/* A message got in lease mode. */
+typedef struct weft_shared_lease {
+    uint64_t place;      /* weft's own */
+    uint32_t number;     /* weft's own */
+    uint32_t deliveries; /* 1, or more if it came back from a holder before */
+} weft_shared_lease;
+
+/* ---- making and finding ---- */
+
+/* The bytes of a ring that a message of `n` bytes takes (`leases`: in lease mode). */
+size_t weft_shared_queue_cost(size_t n, bool leases);
+
+/* Makes a queue in `s` (NULL: in an anonymous segment of its own) whose ring has `bytes`, rounded
+ * up to a power of two.  NULL: EINVAL (bytes 0 or above 4 GiB), ENOMEM, ENOSPC. */
+weft_shared_queue *weft_shared_queue_create(weft_shm *s, size_t bytes,
+                                            const weft_shared_queue_options *opts);
+
+/* Where it lies in its segment, for the others to attach to.  `s` stays attached as long as the
+ * handle.  NULL: EINVAL (no queue lies there), ENOMEM. */
+uint64_t weft_shared_queue_offset(const weft_shared_queue *q);
+weft_shared_queue *weft_shared_queue_attach(weft_shm *s, uint64_t offset);
+
+/* Releases this process's handle. */
+int weft_shared_queue_detach(weft_shared_queue *q);
+
+/* The same, and gives the queue's memory back.  For the last who uses it.
+ * -1: EBUSY (somebody is at work in it this moment). */
+int weft_shared_queue_destroy(weft_shared_queue *q);
+
+/* ---- put ---- */
+
+/* Puts a copy of a message of 0 or more bytes; waits for room.
+ * -1: EMSGSIZE (larger than the ring), EPIPE (closed), ETIMEDOUT, ECANCELED. */
+int weft_shared_queue_put(weft_shared_queue *q, const void *message, size_t n, weft_deadline d);
+
+/* Puts as many of `n` messages as there is room for, at least one, in one step that others see at
+ * once; waits for room for the first.  How many; -1 as put. */
+ssize_t weft_shared_queue_put_batch(weft_shared_queue *q, const struct iovec *messages, size_t n,
+                                    weft_deadline d);
+
+/* ---- get ---- */
+
+/* Takes the oldest message; waits for one.  Its size.
+ * -1: EMSGSIZE (longer than `room`: it stays), EPIPE (closed, and empty), ETIMEDOUT, ECANCELED,
+ * EINVAL (lease mode). */
+ssize_t weft_shared_queue_get(weft_shared_queue *q, void *message, size_t room, weft_deadline d);
+
+/* Takes as many as there are, up to `n`, each into its buffer, whose iov_len becomes the message's
+ * size; waits for the first.  Ends before one that is too long.  How many; -1 as get. */
+ssize_t weft_shared_queue_get_batch(weft_shared_queue *q, struct iovec *messages, size_t n,
+                                    weft_deadline d);
+
+/* The size of the message that the next get (lease) would take.  -1: ETIMEDOUT (there is none). */
+ssize_t weft_shared_queue_next_size(weft_shared_queue *q);
+
+/* ---- lease mode ---- */
+
+/* Takes the oldest message on lease for this process; waits for one.  Its size.  Messages that
+ * come back go first.  -1: as get; EINVAL (not in lease mode). */
+ssize_t weft_shared_queue_lease(weft_shared_queue *q, void *message, size_t room,
+                                weft_shared_lease *l, weft_deadline d);
+
+/* The message is dealt with: it is gone for good, and counts as done.  Gives it back: another
+ * gets it.  Any thread of the holder's process may.  -1: ESTALE (not on this lease any more). */
+int weft_shared_queue_acknowledge(weft_shared_queue *q, const weft_shared_lease *l);
+int weft_shared_queue_give_back(weft_shared_queue *q, const weft_shared_lease *l);
+
+/* ---- the whole ---- */
+
+/* No more puts: they fail with EPIPE, also those that wait.  WEFT_DRAIN: gets go on until it is
+ * empty; WEFT_DISCARD: they fail with EPIPE at once.  Closing again may go on to DISCARD.
+ * -1: EINVAL. */
+int weft_shared_queue_close(weft_shared_queue *q, int how);
+
+/* Messages that wait to be got. */
+size_t weft_shared_queue_length(const weft_shared_queue *q);
+
+/* A message that was got is dealt with.  -1: EINVAL (more than were got, or lease mode).
+ * (Python queue.Queue.task_done) */
+int weft_shared_queue_task_done(weft_shared_queue *q);
+
+/* Waits until as many are done as were put.  In lease mode: acknowledged.  A consumer killed
+ * between get and task_done leaves its message undone for ever: there take lease mode.
+ * -1: ETIMEDOUT, ECANCELED. */
+int weft_shared_queue_join(weft_shared_queue *q, weft_deadline d);
+
+/* Readable while there may be something to get; get with WEFT_NOW until ETIMEDOUT, then poll
+ * again.  Owned by the handle; each process has its own, also after a fork.  A producer killed
+ * between its put and its ring is heard of with the next put: poll no longer than a second.
+ * -1: EUSERS (too many processes watch this queue), EMFILE. */
+int weft_shared_queue_fd(weft_shared_queue *q);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,229 @@
+/* shared_sync.h: mutex, condition, semaphore, event, barrier, value, array between processes.
+ *
+ *     weft_shared_semaphore *doors = weft_shm_allocate(s, sizeof *doors);
+ *     weft_shared_semaphore_init(doors, 3, 3);
+ *     weft_shared_semaphore_wait(doors, weft_in_ms(250));     // in any process that maps it
+ *     ...
+ *     weft_shared_semaphore_post(doors);
+ *
+ * Plain structs that live in memory which processes share (shm.h), at whatever address; their
+ * fields are weft's own.  Initialise each once, before others see it.  **All of them survive a
+ * SIGKILL of any process at any instruction**: what a dead process held comes back, and those
+ * who wait go on.
+ *
+ * Calls return 0, or -1 with errno set.  Waits fail with ETIMEDOUT when the deadline passes and
+ * with ECANCELED when the thread is told to stop (weft_thread_stop; mutexes know no ECANCELED).
+ * All processes must be in one PID namespace.  There are no destroy functions: nothing is held
+ * outside the struct; release its memory when nobody uses it any more.
+ */
+#ifndef WEFT_SHARED_SYNC_H
+#define WEFT_SHARED_SYNC_H
+
+#include <weft/sync.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* How many processes at once may hold units of one semaphore, or be parties of one barrier. */
+#define WEFT_SHARED_HOLDERS 128
+
+/* ---- mutex ---- */
+
+typedef struct weft_shared_mutex {
+    weft_mutex lock;
+} weft_shared_mutex;
+
+/* `flags`: WEFT_RECURSIVE, WEFT_CHECKED or 0.  -1: EINVAL. */
+int weft_shared_mutex_init(weft_shared_mutex *m, int flags);
+
+int weft_private_shared_mutex_failed(weft_shared_mutex *m, int error);
+
+/* Locks `m`; waits as long as its owner lives and keeps it.  When the owner dies (a thread's
+ * end counts) the next one gets EOWNERDEAD, once: **it has the lock**, what `m` guards may be
+ * half done; mend it, unlock as always.  -1: ETIMEDOUT, EOWNERDEAD, EDEADLK (CHECKED), EAGAIN
+ * (RECURSIVE: too deep). */
+static inline int weft_shared_mutex_lock(weft_shared_mutex *m, weft_deadline d)
+{
+    if (weft_mutex_lock(&m->lock, d) == 0)
+        return 0;
+    return weft_private_shared_mutex_failed(m, errno);
+}
+
+/* Unlocks it.  -1: EPERM (not the owner). */
+static inline int weft_shared_mutex_unlock(weft_shared_mutex *m)
+{
+    return weft_mutex_unlock(&m->lock);
+}
+
+/* ---- condition ---- */
+
+typedef struct weft_shared_condition {
+    uint32_t events; /* one more with each signal */
+    uint32_t armed;  /* not 0: somebody may sleep */
+} weft_shared_condition;
+
+int weft_shared_condition_init(weft_shared_condition *c);
+
+/* Unlocks `m`, sleeps until a signal or broadcast, locks `m` again: also when it fails, except
+ * with EPERM.  It may return without a signal, and does so 20 times a second: in case the
+ * signal's sender, or the one it woke, was killed.  Call it in a loop around what is waited
+ * for.  A RECURSIVE mutex must be locked once.
+ * -1: ETIMEDOUT, ECANCELED, EPERM (`m` is not the caller's), EOWNERDEAD (as for lock). */
+int weft_shared_condition_wait(weft_shared_condition *c, weft_shared_mutex *m, weft_deadline d);
+
+/* Wakes one waiter, or all.  Best called with the mutex held.  Never fails, never waits. */
+int weft_shared_condition_signal(weft_shared_condition *c);
+int weft_shared_condition_broadcast(weft_shared_condition *c);
+
+/* ---- semaphore ---- */
+
+/* Who a process is: its id and the time of its start, so that a later process with the same
+ * id is another. */
+typedef struct weft_shared_holder {
+    uint64_t who;   /* id in the low 24 bits, start above; 0: nobody */
+    uint32_t count; /* what it holds */
+    uint32_t unused;
+} weft_shared_holder;
+
+typedef struct weft_shared_semaphore {
+    weft_mutex lock; /* robust; guards all but posts and armed */
+    uint32_t units;  /* all there are, held or not */
+    uint32_t limit;  /* 0: not bounded */
+    uint32_t posts;  /* one more when units become free; sleepers watch it */
+    uint32_t armed;
+    weft_shared_holder holders[WEFT_SHARED_HOLDERS];
+} weft_shared_semaphore;
+
+/* A semaphore with `units`.  With a limit it is bounded, and `units` may not exceed it.
+ * -1: EINVAL. */
+int weft_shared_semaphore_init(weft_shared_semaphore *s, uint32_t units, uint32_t limit);
+
+/* Takes a unit for this process, waits for one.  A dead process's units come back.
+ * -1: ETIMEDOUT, ECANCELED, EUSERS (too many processes hold some). */
+int weft_shared_semaphore_wait(weft_shared_semaphore *s, weft_deadline d);
+
+/* Gives back a unit of this process; if it holds none, adds a new one.
+ * -1: EOVERFLOW (bounded: one post too many). */
+int weft_shared_semaphore_post(weft_shared_semaphore *s);
+
+/* The units that are free now. */
+uint32_t weft_shared_semaphore_value(weft_shared_semaphore *s);
+
+/* ---- event ---- */
+
+typedef struct weft_shared_event {
+    uint32_t state; /* odd while set, one more with each change */
+    uint32_t armed;
+} weft_shared_event;
+
+int weft_shared_event_init(weft_shared_event *e); /* starts out clear */
+
+/* Sets the event: all waiters go on, also if it is cleared at once, and later waits return at
+ * once until it is cleared.  Never fail, never wait. */
+int weft_shared_event_set(weft_shared_event *e);
+int weft_shared_event_clear(weft_shared_event *e);
+bool weft_shared_event_is_set(const weft_shared_event *e);
+
+/* Waits until it is set.  -1: ETIMEDOUT, ECANCELED. */
+int weft_shared_event_wait(weft_shared_event *e, weft_deadline d);
+
+/* ---- barrier ---- */
+
+typedef struct weft_shared_barrier {
+    weft_mutex lock; /* robust; guards all but armed */
+    uint32_t parties;
+    uint32_t armed;
+    uint64_t state; /* the round, how many have arrived, what broke it: one word, one store */
+    uint64_t members[WEFT_SHARED_HOLDERS]; /* as in weft_shared_holder */
+} weft_shared_barrier;
+
+int weft_shared_barrier_init(weft_shared_barrier *b, uint32_t parties); /* EINVAL: 0, > 65535 */
+
+/* Waits until `parties` threads, of whatever processes, have come.  1 in the last to come, 0 in
+ * the others.  A process that waits here is from then on a member: if it ends without
+ * weft_shared_barrier_leave, the barrier breaks with EOWNERDEAD for all, until reset; so those
+ * who wait for the dead go on.  A wait that fails breaks it too: with EPIPE for the others.
+ * -1: ETIMEDOUT, ECANCELED, EOWNERDEAD, EPIPE, EUSERS (too many members). */
+int weft_shared_barrier_wait(weft_shared_barrier *b, weft_deadline d);
+
+/* Becomes a member before the first wait; is one no longer.  -1: EUSERS; EINVAL (is none). */
+int weft_shared_barrier_enter(weft_shared_barrier *b);
+int weft_shared_barrier_leave(weft_shared_barrier *b);
+
+/* Breaks it with EPIPE; makes it new, and forgets its dead (those who wait get EPIPE). */
+int weft_shared_barrier_abort(weft_shared_barrier *b);
+int weft_shared_barrier_reset(weft_shared_barrier *b);
+bool weft_shared_barrier_is_broken(weft_shared_barrier *b);
+uint32_t weft_shared_barrier_waiting(weft_shared_barrier *b); /* how many have arrived */
+
+/* ---- value ---- */
+
+/* A number changed in single steps.  Each call is one atomic operation, in one order that all
+ * processes agree on. */
+typedef struct weft_shared_value {
+    int64_t number;
+} weft_shared_value;
+
+static inline void weft_shared_value_set(weft_shared_value *v, int64_t to)
+{
+    __atomic_store_n(&v->number, to, __ATOMIC_SEQ_CST);
+}
+
+static inline int64_t weft_shared_value_get(const weft_shared_value *v)
+{
+    return __atomic_load_n(&v->number, __ATOMIC_SEQ_CST);
+}
+
+/* Adds; the sum. */
+static inline int64_t weft_shared_value_add(weft_shared_value *v, int64_t n)
+{
+    return __atomic_add_fetch(&v->number, n, __ATOMIC_SEQ_CST);
+}
+
+/* Sets; what it was. */
+static inline int64_t weft_shared_value_exchange(weft_shared_value *v, int64_t to)
+{
+    return __atomic_exchange_n(&v->number, to, __ATOMIC_SEQ_CST);
+}
+
+/* Sets if it is *was; if not, *was becomes what it is, and false. */
+static inline bool weft_shared_value_replace(weft_shared_value *v, int64_t *was, int64_t to)
+{
+    return __atomic_compare_exchange_n(&v->number, was, to, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
+}
+
+/* ---- array ---- */
+
+/* Items of one size with a lock.  A set is whole or not at all, whoever is killed in it. */
+typedef struct weft_shared_array {
+    weft_shared_mutex lock; /* guards what follows */
+    uint32_t item_size;
+    uint32_t unused;
+    uint64_t count;
+    uint64_t pending; /* item number + 1 that is to be copied from the spare cell, or 0 */
+    /* then a spare cell, then the items */
+} weft_shared_array;
+
+/* The bytes an array takes; 0: too many. */
+size_t weft_shared_array_bytes(size_t count, uint32_t item_size);
+int weft_shared_array_init(weft_shared_array *a, size_t count, uint32_t item_size); /* EINVAL */
+
+/* Reads or writes one item under the lock.  -1: EINVAL (no such item), EDEADLK (the caller has
+ * locked the array). */
+int weft_shared_array_get(weft_shared_array *a, size_t i, void *item);
+int weft_shared_array_set(weft_shared_array *a, size_t i, const void *item);
+
+/* Locks it for more than one step; then the items may be used in place.
+ * -1: ETIMEDOUT, EDEADLK, EOWNERDEAD (locked; the one before died at work on the items). */
+int weft_shared_array_lock(weft_shared_array *a, weft_deadline d);
+int weft_shared_array_unlock(weft_shared_array *a); /* EPERM */
+void *weft_shared_array_items(weft_shared_array *a);
+size_t weft_shared_array_count(const weft_shared_array *a);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

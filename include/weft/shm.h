@@ -1,0 +1,145 @@
+/* shm.h: memory that processes share, an allocator in it, POSIX semaphores.
+ *
+ *     weft_shm *s = weft_shm_create("prices", 1 << 20, NULL);       // one program
+ *     weft_shm_set_root(s, weft_shm_allocate(s, sizeof(struct prices)));
+ *     weft_shm_ready(s);
+ *
+ *     weft_shm *s = weft_shm_attach("prices", weft_in_ms(500));     // another
+ *     struct prices *p = weft_shm_root(s);
+ *
+ * An anonymous segment (no name) is shared with children made by fork, which see it at
+ * the same address, and with whoever is passed its descriptor.  A named one lives in
+ * /dev/shm **as long as some process has it**: the last to detach removes the name; what
+ * processes left behind that were all killed is removed by the next call that opens that
+ * name, or by weft_shm_reap.  Names are one user's own: mode 0600.
+ *
+ * Processes that attach see a segment at different addresses: keep offsets in it, not
+ * pointers.  All that weft keeps there survives a SIGKILL of any process at any instruction.
+ */
+#ifndef WEFT_SHM_H
+#define WEFT_SHM_H
+
+#include <weft/deadline.h>
+
+#include <semaphore.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct weft_shm weft_shm;
+
+typedef struct weft_shm_options {
+    uint32_t version; /* of what the user keeps in it; attach compares it */
+    bool lazy;        /* don't reserve the memory: when it runs out, a write is SIGBUS */
+    size_t room;      /* how far it may grow; default: not at all */
+    size_t fixed;     /* bytes at weft_shm_address that the allocator leaves alone */
+} weft_shm_options;
+
+/* ---- segments ---- */
+
+/* Makes a segment of `size` zero bytes, anonymous (memfd_create(2)) if `name` is NULL.  A
+ * name is without slashes but for one at its front; it is made exclusively, appears with
+ * the segment whole, and others' attach waits until weft_shm_ready.  Growing needs address
+ * space, not memory, for `room`.  The handle is the caller's until weft_shm_detach; after
+ * a fork the child has one too.
+ * NULL: EEXIST (a living process has that name, or it is no segment of weft's), EINVAL,
+ * ENAMETOOLONG, ENOSPC (no memory to reserve), ENOMEM, EMFILE. */
+weft_shm *weft_shm_create(const char *name, size_t size, const weft_shm_options *opts);
+
+/* What the creator keeps in it is in place: attach may go on.  Anonymous ones are born ready. */
+int weft_shm_ready(weft_shm *s);
+
+/* Opens a named segment of version 0, or of the version given; waits until it is ready.
+ * NULL: ENOENT (no such name, or only what the dead have left, which is removed), ETIMEDOUT,
+ * EPROTO (another version of the user's or of weft's layout), EBADMSG (no segment of weft's,
+ * or cut short), EACCES (not this user's), EINVAL, ENAMETOOLONG, ENOMEM, EMFILE. */
+weft_shm *weft_shm_attach(const char *name, weft_deadline d);
+weft_shm *weft_shm_attach_version(const char *name, uint32_t version, weft_deadline d);
+
+/* The same from a descriptor, inherited over exec or received; it is duplicated.  Any
+ * version (see weft_shm_version).  NULL: EBADF, EBADMSG, EPROTO, ENOMEM, EMFILE. */
+weft_shm *weft_shm_attach_fd(int fd);
+
+/* Unmaps the segment and releases the handle; the last process to do so removes the name. */
+int weft_shm_detach(weft_shm *s);
+
+/* Removes the name now; who has the segment keeps it.  -1: ENOENT, EBADMSG, EACCES, EINVAL. */
+int weft_shm_unlink(const char *name);
+
+/* Removes all of this user's segments in /dev/shm that no living process has; how many. */
+int weft_shm_reap(void);
+
+/* The first of its bytes (page-aligned); how many there are now; their version; the descriptor,
+ * which stays the segment's. */
+void *weft_shm_address(const weft_shm *s);
+size_t weft_shm_size(const weft_shm *s);
+uint32_t weft_shm_version(const weft_shm *s);
+int weft_shm_fd(const weft_shm *s);
+
+/* Makes it `size` bytes or leaves it larger, for all processes at once and at the same address.
+ * -1: ENOMEM (more than its room), EPERM (sealed), ENOSPC. */
+int weft_shm_grow(weft_shm *s, size_t size);
+
+/* Forbids growth from now on; an anonymous one by the kernel (F_SEAL_GROW).  None can be
+ * shrunk: an anonymous one is sealed against it at birth. */
+int weft_shm_seal(weft_shm *s);
+
+/* Passes the segment's descriptor over a Unix socket; takes one from there (any version).
+ * -1, NULL: ETIMEDOUT, EPIPE (the other end is closed), EBADMSG (what came is no segment), and
+ * errors of sendmsg(2), recvmsg(2), weft_shm_attach_fd. */
+int weft_shm_send(const weft_shm *s, int socket, weft_deadline d);
+weft_shm *weft_shm_receive(int socket, weft_deadline d);
+
+/* ---- the allocator ---- */
+
+/* A block of `size` bytes on a cache line of its own, not cleared; the segment grows for it
+ * as far as it may.  First fit, for some hundreds of objects rather than millions.  A process
+ * killed before it has written down what it got leaves the block allocated.
+ * NULL: ENOMEM, ENOSPC. */
+void *weft_shm_allocate(weft_shm *s, size_t size);
+
+/* Gives a block back; NULL is fine.  -1: EINVAL (not a block in use). */
+int weft_shm_release(weft_shm *s, void *block);
+
+/* Where something lies in the segment: the same number in each process, never 0.  And back:
+ * NULL for 0 and for what lies outside.  weft_shm_offset: 0 for what lies outside. */
+uint64_t weft_shm_offset(const weft_shm *s, const void *p);
+void *weft_shm_at(const weft_shm *s, uint64_t offset);
+
+/* The one thing by which the others find the rest; NULL until it is set.
+ * -1: EINVAL (outside the segment). */
+int weft_shm_set_root(weft_shm *s, const void *p);
+void *weft_shm_root(const weft_shm *s);
+
+/* ---- POSIX semaphores (sem_init(3), sem_open(3)) ---- */
+
+/* Interoperable, and as POSIX has them: **what a killed process held is gone**.  Inside weft's
+ * own programs take weft_shared_semaphore. */
+typedef struct weft_posix_semaphore {
+    sem_t posix;
+} weft_posix_semaphore;
+
+/* An unnamed one, in shared memory or not.  -1: EINVAL (count above SEM_VALUE_MAX). */
+int weft_posix_semaphore_init(weft_posix_semaphore *s, unsigned count);
+int weft_posix_semaphore_destroy(weft_posix_semaphore *s);
+
+/* A named one ("/name"), made with `count` units if there is none.  Kept by the kernel until
+ * weft_posix_semaphore_unlink.  NULL and -1: errors of sem_open, sem_unlink. */
+weft_posix_semaphore *weft_posix_semaphore_open(const char *name, unsigned count);
+int weft_posix_semaphore_close(weft_posix_semaphore *s);
+int weft_posix_semaphore_unlink(const char *name);
+
+/* Takes a unit, waits for one.  -1: ETIMEDOUT.  weft_thread_stop does not end this wait. */
+int weft_posix_semaphore_wait(weft_posix_semaphore *s, weft_deadline d);
+int weft_posix_semaphore_post(weft_posix_semaphore *s); /* EOVERFLOW */
+int weft_posix_semaphore_value(weft_posix_semaphore *s);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

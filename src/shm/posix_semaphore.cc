@@ -1,0 +1,58 @@
+// posix_semaphore.cc: sem_t with deadlines on the monotonic clock.
+#include <base/saved_errno.h>
+#include <base/timespec.h>
+#include <weft/shm.h>
+
+#include <fcntl.h>
+
+int weft_posix_semaphore_init(weft_posix_semaphore *s, unsigned count)
+{
+    return sem_init(&s->posix, 1, count);
+}
+
+int weft_posix_semaphore_destroy(weft_posix_semaphore *s)
+{
+    return sem_destroy(&s->posix);
+}
+
+weft_posix_semaphore *weft_posix_semaphore_open(const char *name, unsigned count)
+{
+    sem_t *s = sem_open(name, O_CREAT, 0600, count);
+    return s != SEM_FAILED ? (weft_posix_semaphore *)(void *)s : nullptr;
+}
+
+int weft_posix_semaphore_close(weft_posix_semaphore *s)
+{
+    return sem_close(&s->posix);
+}
+
+int weft_posix_semaphore_unlink(const char *name)
+{
+    return sem_unlink(name);
+}
+
+int weft_posix_semaphore_wait(weft_posix_semaphore *s, weft_deadline d)
+{
+    int saved = errno, n;
+    struct timespec t = weft_timespec(d < 0 ? 0 : d);
+    do
+        n = d == WEFT_FOREVER ? sem_wait(&s->posix)
+            : d <= WEFT_NOW   ? sem_trywait(&s->posix)
+                              : sem_clockwait(&s->posix, CLOCK_MONOTONIC, &t);
+    while (n != 0 && errno == EINTR);
+    if (n != 0)
+        return errno == EAGAIN ? weft_fail(ETIMEDOUT) : -1;
+    errno = saved;
+    return 0;
+}
+
+int weft_posix_semaphore_post(weft_posix_semaphore *s)
+{
+    return sem_post(&s->posix);
+}
+
+int weft_posix_semaphore_value(weft_posix_semaphore *s)
+{
+    int n;
+    return sem_getvalue(&s->posix, &n) == 0 ? n : -1;
+}

@@ -1,0 +1,53 @@
+// shm_segment.h: what lies at the front of each segment.
+//
+// The head fills the first page; the user's bytes follow.  Offsets count from the head, so 0
+// is no object's.
+#ifndef WEFT_SHM_SEGMENT_H
+#define WEFT_SHM_SEGMENT_H
+
+#include <weft/shm.h>
+#include <weft/sync.h>
+
+#include <limits.h>
+
+static const uint64_t SHM_MAGIC = 0x314d485354464557; // "WEFTSHM1"
+static const uint32_t SHM_LAYOUT = 1 << 16 | (uint32_t)sizeof(weft_mutex);
+static const size_t SHM_HEAD = 4096;
+
+#define SHM_FOLDER "/dev/shm/"
+enum { PATH_ROOM = sizeof SHM_FOLDER + NAME_MAX + 1 };
+
+struct shm_head {
+    // Written before the segment is seen, then never.
+    uint64_t magic;
+    uint32_t layout;
+    uint32_t version;
+    uint64_t room;  // bytes mapped by everyone, this page included
+    uint64_t fixed; // where the allocator's blocks begin
+    uint32_t lazy;
+
+    // Single words, each valid at any time.
+    uint32_t ready; // futex
+    uint64_t root;  // offset
+    uint32_t sealed;
+
+    alignas(64) weft_mutex lock; // robust; guards what follows
+    uint64_t size;               // bytes of the file that may be used; read without the lock
+    uint64_t top;                // blocks lie from `fixed` to here
+    uint64_t hint;               // a block from which to look for a free one, or 0
+};
+static_assert(sizeof(shm_head) <= SHM_HEAD, "the head fits its page");
+
+struct weft_shm {
+    shm_head *head;
+    size_t room; // the mapping's length
+    int fd;
+    char path[PATH_ROOM]; // "/dev/shm/name", or "" for a segment that came without one
+};
+
+// Takes the head's lock, whatever happened to its last holder: each change under it is one
+// store, so there is nothing to mend.
+void weft_private_shm_lock(shm_head *h);
+int weft_private_shm_grow_locked(weft_shm *s, uint64_t end);
+
+#endif
