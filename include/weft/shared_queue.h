@@ -44,7 +44,6 @@ typedef struct weft_shared_queue_options {
 /* A message got in lease mode. */
 typedef struct weft_shared_lease {
     uint64_t place;      /* weft's own */
-    uint32_t number;     /* weft's own */
     uint32_t deliveries; /* 1, or more if it came back from a holder before */
 } weft_shared_lease;
 

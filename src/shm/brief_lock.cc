@@ -1,0 +1,79 @@
+// brief_lock.cc: who this thread is, and waiting for a brief lock.
+//
+// A sleeper sets FUTEX_WAITERS, and keeps it when it gets the lock, since it can't know whether
+// it was the last.  No sleep is longer than HEAL, in case the one woken was killed.
+#include "brief_lock.h"
+
+#include "doorbell.h"
+
+#include <sched.h>
+#include <sys/syscall.h>
+
+static const int SPIN = 100;
+
+__thread brief_self weft_private_brief_self;
+static __thread struct robust_list_head nowhere; // should the kernel not tell (an emulator's)
+
+brief_self *weft_private_brief_enlist(void)
+{
+    brief_self *self = &weft_private_brief_self;
+    int saved = errno;
+    struct robust_list_head *head = nullptr;
+    size_t n;
+    if (syscall(SYS_get_robust_list, 0, &head, &n) != 0 || head == nullptr)
+        head = &nowhere;
+    self->head = head;
+    self->id = (uint32_t)syscall(SYS_gettid);
+    self->process = weft_private_holder_self();
+    errno = saved;
+    return self;
+}
+
+// Takes the lock if it has no owner; 0, EOWNERDEAD, or EBUSY with *seen as it is.
+static int attempt(uint32_t *lock, uint32_t mine, uint32_t keep, uint32_t *seen)
+{
+    *seen = __atomic_load_n(lock, __ATOMIC_RELAXED);
+    while ((*seen & FUTEX_TID_MASK) == 0) {
+        uint32_t next = mine | keep | (*seen & FUTEX_WAITERS);
+        bool died = (*seen & FUTEX_OWNER_DIED) != 0;
+        if (__atomic_compare_exchange_n(lock, seen, next, false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED))
+            return died ? EOWNERDEAD : 0;
+    }
+    return EBUSY;
+}
+
+static bool say_waiting(uint32_t *lock, uint32_t *seen)
+{
+    if (*seen & FUTEX_WAITERS)
+        return true;
+    bool said = __atomic_compare_exchange_n(lock, seen, *seen | FUTEX_WAITERS, false,
+                                            __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    if (said)
+        *seen |= FUTEX_WAITERS;
+    return said;
+}
+
+int weft_private_brief_lock_slowly(uint32_t *lock, brief_self *self, weft_deadline d)
+{
+    uint32_t seen;
+    int code = EBUSY;
+    for (int i = 0; i < SPIN && code == EBUSY; i++) {
+        code = attempt(lock, self->id, 0, &seen);
+        doorbell_relax();
+    }
+    weft_deadline moment = code == EBUSY ? weft_in_ms(20) : 0;
+    d = d > moment ? d : moment;
+    for (uint32_t keep = 0; code == EBUSY;) {
+        code = attempt(lock, self->id, keep, &seen);
+        if (code != EBUSY || !say_waiting(lock, &seen))
+            continue;
+        weft_deadline heal = weft_now() + HEAL;
+        if (weft_futex_wait(lock, seen, d < heal ? d : heal, 1) == ETIMEDOUT && d <= heal)
+            code = ETIMEDOUT;
+        keep = FUTEX_WAITERS;
+    }
+    if (code == ETIMEDOUT)
+        brief_forget(self);
+    return code;
+}

@@ -1,0 +1,59 @@
+// doorbell.h: sleeping between processes any of which may be killed.
+//
+// A doorbell holds no state: what is waited for lies elsewhere.  A sleeper reads the count,
+// arms the bell, looks once more at what it waits for, and sleeps while the count stays what it
+// was; who changes the thing rings, which is one load when nobody has armed.  (The
+// change and the look at `armed`, the arming and the look at the thing: all sequentially
+// consistent, so one of the two sees the other.)
+//
+// Whoever was killed between change and ring, or after it was woken in others' place,
+// took a wake-up with it.  So no sleep lasts longer than HEAL: then it looks again.
+#ifndef WEFT_SHM_DOORBELL_H
+#define WEFT_SHM_DOORBELL_H
+
+#include <thread/park.h>
+
+static const int64_t HEAL = 50 * 1000000; // ns
+
+static inline void doorbell_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
+#endif
+}
+
+static inline uint32_t doorbell_count(const uint32_t *count)
+{
+    return __atomic_load_n(count, __ATOMIC_SEQ_CST);
+}
+
+static inline void doorbell_arm(uint32_t *armed)
+{
+    __atomic_store_n(armed, 1, __ATOMIC_SEQ_CST);
+}
+
+// 0: look again; ETIMEDOUT: `d` has passed; ECANCELED.  Leaves errno alone.
+static inline int doorbell_sleep(const uint32_t *count, uint32_t seen, weft_deadline d)
+{
+    weft_deadline heal = weft_now() + HEAL;
+    int error = weft_private_park(count, seen, d < heal ? d : heal, 1);
+    return error == ETIMEDOUT && d > heal ? 0 : error;
+}
+
+// Wakes `n` sleepers for certain.
+static inline void doorbell_ring_now(uint32_t *count, uint32_t *armed, int n)
+{
+    __atomic_store_n(armed, 0, __ATOMIC_SEQ_CST);
+    __atomic_fetch_add(count, 1, __ATOMIC_SEQ_CST);
+    weft_futex_wake(count, n, 1);
+}
+
+static inline void doorbell_ring(uint32_t *count, uint32_t *armed, int n)
+{
+    if (__atomic_load_n(armed, __ATOMIC_SEQ_CST) != 0)
+        doorbell_ring_now(count, armed, n);
+}
+
+#endif

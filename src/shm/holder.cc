@@ -1,0 +1,85 @@
+// holder.cc: a process as one word.
+//
+// Whether it lives is asked of a pidfd, which says so also of a process whose first thread has
+// ended before the others, and which a zombie makes readable; the start time comes
+// from /proc.  Without /proc it is 0, and the id alone counts.
+//
+// The own word is kept in a page that a fork wipes in the child (MADV_WIPEONFORK), so asking
+// for it is one load.
+#include "holder.h"
+
+#include <base/saved_errno.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+static const uint64_t ID = ((uint64_t)1 << 24) - 1;
+
+// Field 22 of /proc/ID/stat, in clock ticks since boot; 0 if it can't be read.
+static uint64_t start_of(int id)
+{
+    char text[512], *p;
+    snprintf(text, sizeof text, "/proc/%d/stat", id);
+    int fd = open(text, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+    weft_close_keep_errno(&fd);
+    text[n > 0 ? n : 0] = 0;
+    p = strrchr(text, ')'); // the name before it may hold anything
+    for (int field = 2; p != nullptr && field < 22; field++)
+        p = strchr(p + 1, ' ');
+    return p != nullptr ? strtoull(p + 1, nullptr, 10) & (~(uint64_t)0 >> 25) : 0;
+}
+
+uint64_t *weft_private_holder_page; // wiped on fork
+
+static uint64_t *wiped_page(void)
+{
+    uint64_t *page = __atomic_load_n(&weft_private_holder_page, __ATOMIC_ACQUIRE);
+    if (page != nullptr)
+        return page;
+    void *p = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return nullptr;
+    if (madvise(p, 4096, MADV_WIPEONFORK) != 0 ||
+        !__atomic_compare_exchange_n(&weft_private_holder_page, &page, (uint64_t *)p, false,
+                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        munmap(p, 4096);
+        return page;
+    }
+    return (uint64_t *)p;
+}
+
+uint64_t weft_private_holder_self(void)
+{
+    uint64_t who = weft_private_holder_known();
+    if (who != 0)
+        return who;
+    int saved = errno, id = getpid();
+    who = start_of(id) << 24 | (uint64_t)id;
+    uint64_t *page = wiped_page();
+    if (page != nullptr)
+        __atomic_store_n(page, who, __ATOMIC_RELAXED);
+    errno = saved;
+    return who;
+}
+
+bool weft_private_holder_lives(uint64_t who)
+{
+    if (who == weft_private_holder_self())
+        return true;
+    int saved = errno, id = (int)(who & ID);
+    int fd = (int)syscall(SYS_pidfd_open, id, 0);
+    bool lives = fd >= 0 || (errno != ESRCH && errno != EINVAL && errno != ENOENT);
+    if (fd >= 0) {
+        struct pollfd p = {fd, POLLIN, 0};
+        uint64_t start = start_of(id);
+        lives = poll(&p, 1, 0) != 1 && (start == 0 || who >> 24 == 0 || start == who >> 24);
+        close(fd);
+    }
+    errno = saved;
+    return lives;
+}

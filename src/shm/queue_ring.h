@@ -1,0 +1,166 @@
+// queue_ring.h: what a shared queue is in memory, for the files it is made of.
+//
+// A ring of 8-byte units, a power of two of them.  A place in it is one word: how many
+// messages came before in the high half, the unit where it begins in the low half, both
+// counted on for ever and wrapping at 2^32.  So one store moves a place past a message
+// and counts it.
+//
+//      head             next                    tail
+//       | leased or done | waiting to be got     | free
+//
+// Producers, under put_lock, write messages behind `tail`, then move it.  Consumers, under
+// get_lock, read what is before `tail`, then move `head`; in lease mode they move `next`,
+// and `head` follows over what is acknowledged.  Neither lock's holder ever sleeps.  Each
+// move is one store after all else is in place: whoever is killed, at whichever
+// instruction, has either done it or not, and nothing needs mending.
+#ifndef WEFT_SHM_QUEUE_RING_H
+#define WEFT_SHM_QUEUE_RING_H
+
+#include "brief_lock.h"
+#include "doorbell.h"
+
+#include <weft/shared_queue.h>
+#include <weft/sync.h>
+
+#include <string.h>
+
+static const uint64_t RING_MAGIC = 0x3151524654464557; // "WEFTFRQ1"
+enum { WATCHES = 16 };
+enum { OPEN = 0, DRAINING = 1, DISCARDED = 2 };
+
+// A message: this, then its bytes, to the next whole unit.
+struct record {
+    uint32_t length;
+    uint32_t deliveries; // in lease mode: how often it was leased
+    uint64_t owner;      // in lease mode only: NOBODY, a holder, or ACKNOWLEDGED
+};
+static const uint64_t NOBODY = 0, ACKNOWLEDGED = ~(uint64_t)0;
+
+struct bell {
+    uint32_t count;
+    uint32_t armed;
+    uint32_t sleepers; // a hint: the killed stay counted
+};
+
+struct ring {
+    // Never changes, but for `closed`: under put_lock.
+    uint64_t magic;
+    uint32_t units;
+    uint32_t leases;
+    uint32_t spin;
+    uint32_t closed;
+
+    // Producers'.
+    alignas(64) uint32_t put_lock;
+    uint64_t seen_head; // `head` as it was; saves looking at the consumers' line
+    alignas(64) uint64_t tail;
+
+    // Consumers'.
+    alignas(64) uint32_t get_lock;
+    uint64_t seen_tail;
+    uint64_t next;      // lease mode
+    int64_t look_again; // lease mode: when to look for dead holders
+    uint32_t returned;  // lease mode: not 0 while NOBODY may be found before `next`
+    alignas(64) uint64_t head;
+
+    // Everybody's, seldom written.
+    alignas(64) bell getters;
+    uint32_t watches_armed; // a bit for each of `watches`
+    bell putters;
+    bell joiners;
+    alignas(64) uint32_t done; // messages done with, not in lease mode
+    uint64_t watches[WATCHES]; // the random names of sockets that wait for a ring, or 0
+};
+
+static inline uint64_t *units_of(ring *r)
+{
+    return (uint64_t *)(void *)(r + 1);
+}
+
+struct weft_shared_queue {
+    ring *r;
+    weft_shm *shm;
+    uint32_t mask;
+    bool owns_shm;
+
+    weft_mutex watch_lock; // guards the watch; below, this process's
+    int watch, watch_pid, watch_slot;
+    int sender; // the socket that rings others' watches; -1 until needed
+};
+
+// ---- places ----
+
+static inline uint64_t load_place(const uint64_t *place)
+{
+    return __atomic_load_n(place, __ATOMIC_SEQ_CST);
+}
+
+// Release: who sees the new place sees what was written before.  That the doorbell's `armed` is
+// loaded after this is seen to by the lock's release in between: see brief_unlock.
+static inline void store_place(uint64_t *place, uint64_t to)
+{
+    __atomic_store_n(place, to, __ATOMIC_RELEASE);
+}
+
+static inline uint32_t number_of(uint64_t place)
+{
+    return (uint32_t)(place >> 32);
+}
+
+static inline uint32_t unit_of(uint64_t place)
+{
+    return (uint32_t)place;
+}
+
+static inline uint64_t past(uint64_t place, uint32_t units)
+{
+    return (uint64_t)(number_of(place) + 1) << 32 | (uint32_t)(unit_of(place) + units);
+}
+
+static inline size_t record_size(bool leases)
+{
+    return leases ? sizeof(record) : offsetof(record, owner);
+}
+
+static inline size_t units_for(size_t n, bool leases)
+{
+    return (record_size(leases) + n + 7) / 8;
+}
+
+static inline record *record_at(const weft_shared_queue *q, uint64_t place)
+{
+    return (record *)(void *)&units_of(q->r)[unit_of(place) & q->mask];
+}
+
+// The owner's word may lie on the other side of the ring's end.
+static inline uint64_t *owner_at(const weft_shared_queue *q, uint64_t place)
+{
+    return &units_of(q->r)[(unit_of(place) + 1) & q->mask];
+}
+
+// Copies a message's bytes out.
+void weft_private_queue_copy_out(const weft_shared_queue *q, uint64_t place, void *to, size_t n);
+
+// Waits on `b` until ready(q, n), or the deadline.  0: look again; ETIMEDOUT, ECANCELED.
+int weft_private_queue_wait(weft_shared_queue *q, bell *b,
+                            bool (*ready)(const weft_shared_queue *q, size_t n), size_t n,
+                            weft_deadline d);
+
+// Something can be got: `n` messages.
+void weft_private_queue_ring_getters(weft_shared_queue *q, size_t n);
+
+// In lease mode: what consumers do on the way, for those who wait while there is none.
+void weft_private_queue_look_after_leases(weft_shared_queue *q);
+
+// Rings each armed watch; says that this process found the queue empty; takes it down.
+void weft_private_queue_ring_watches(weft_shared_queue *q);
+void weft_private_queue_found_empty(weft_shared_queue *q);
+void weft_private_queue_unwatch(weft_shared_queue *q);
+
+// Whether a get (lease) is worth trying.
+bool weft_private_queue_gettable(const weft_shared_queue *q, size_t n);
+
+// A getter that has slept may have been woken in others' place: wakes the next.
+void weft_private_queue_pass_on(weft_shared_queue *q);
+
+#endif

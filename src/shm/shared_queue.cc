@@ -1,0 +1,334 @@
+// shared_queue.cc: putting and getting.  queue_ring.h says how the ring works.
+//
+// Two robust locks, so that a producer and a consumer work at once.  A call that must
+// wait looks some hundred times, then sleeps on a doorbell.  One getter is woken at a
+// time: it wakes the next if there is more, so a burst of puts doesn't wake a crowd for
+// what one consumer takes.
+#include "queue_ring.h"
+
+#include <base/saved_errno.h>
+
+#include <limits.h>
+#include <sched.h>
+
+// ---- copying ----
+
+static void copy_in(weft_shared_queue *q, uint32_t unit, const void *from, size_t n)
+{
+    size_t at = (size_t)(unit & q->mask) * 8, room = ((size_t)q->mask + 1) * 8 - at;
+    char *bytes = (char *)units_of(q->r);
+    if (__builtin_expect(n <= room, 1)) {
+        if (n != 0)
+            memcpy(bytes + at, from, n);
+        return;
+    }
+    memcpy(bytes + at, from, room);
+    memcpy(bytes, (const char *)from + room, n - room);
+}
+
+void weft_private_queue_copy_out(const weft_shared_queue *q, uint64_t place, void *to, size_t n)
+{
+    uint32_t unit = unit_of(place) + (uint32_t)(record_size(q->r->leases) / 8);
+    size_t at = (size_t)(unit & q->mask) * 8, room = ((size_t)q->mask + 1) * 8 - at;
+    const char *bytes = (const char *)units_of(q->r);
+    if (__builtin_expect(n <= room, 1)) {
+        if (n != 0)
+            memcpy(to, bytes + at, n);
+        return;
+    }
+    memcpy(to, bytes + at, room);
+    memcpy((char *)to + room, bytes, n - room);
+}
+
+// ---- waiting ----
+
+int weft_private_queue_wait(weft_shared_queue *q, bell *b,
+                            bool (*ready)(const weft_shared_queue *q, size_t n), size_t n,
+                            weft_deadline d)
+{
+    if (d <= WEFT_NOW)
+        return ETIMEDOUT;
+    for (uint32_t i = 0; i < q->r->spin; i++) {
+        if (ready(q, n))
+            return 0;
+        doorbell_relax();
+    }
+    uint32_t seen = doorbell_count(&b->count);
+    __atomic_fetch_add(&b->sleepers, 1, __ATOMIC_SEQ_CST);
+    doorbell_arm(&b->armed);
+    int error = ready(q, n) ? 0 : doorbell_sleep(&b->count, seen, d);
+    // The ring that woke us disarmed the bell for the others too.
+    if (__atomic_sub_fetch(&b->sleepers, 1, __ATOMIC_SEQ_CST) != 0)
+        doorbell_arm(&b->armed);
+    return error;
+}
+
+static void ring_all(bell *b)
+{
+    doorbell_ring(&b->count, &b->armed, INT_MAX);
+}
+
+void weft_private_queue_ring_getters(weft_shared_queue *q, size_t n)
+{
+    ring *r = q->r;
+    doorbell_ring(&r->getters.count, &r->getters.armed, n < INT_MAX ? (int)n : INT_MAX);
+    if (__atomic_load_n(&r->watches_armed, __ATOMIC_SEQ_CST) != 0)
+        weft_private_queue_ring_watches(q);
+}
+
+// A wake-up may have been spent on a getter that took nothing, or one of many.
+void weft_private_queue_pass_on(weft_shared_queue *q)
+{
+    bell *b = &q->r->getters;
+    if (__atomic_load_n(&b->armed, __ATOMIC_SEQ_CST) != 0 && weft_private_queue_gettable(q, 0))
+        doorbell_ring_now(&b->count, &b->armed, 1);
+}
+
+static uint32_t closed(const weft_shared_queue *q)
+{
+    return __atomic_load_n(&q->r->closed, __ATOMIC_SEQ_CST);
+}
+
+// ---- put ----
+
+static bool has_room(const weft_shared_queue *q, size_t units)
+{
+    uint32_t used = unit_of(load_place(&q->r->tail)) - unit_of(load_place(&q->r->head));
+    return (size_t)q->mask + 1 - used >= units || closed(q) != OPEN;
+}
+
+// Whether `units` fit behind `tail`.
+static bool fits(ring *r, uint64_t tail, size_t units)
+{
+    if (r->units - (unit_of(tail) - unit_of(r->seen_head)) >= units)
+        return true;
+    r->seen_head = load_place(&r->head);
+    return r->units - (unit_of(tail) - unit_of(r->seen_head)) >= units;
+}
+
+static void write_record(weft_shared_queue *q, uint64_t place, const void *message, size_t n)
+{
+    record *h = record_at(q, place);
+    h->length = (uint32_t)n;
+    h->deliveries = 0;
+    if (q->r->leases)
+        *owner_at(q, place) = NOBODY;
+    copy_in(q, unit_of(place) + (uint32_t)(record_size(q->r->leases) / 8), message, n);
+}
+
+// How many of the messages went in; 0: no room; -1: errno.
+static ssize_t try_put(weft_shared_queue *q, const struct iovec *v, size_t n, weft_deadline d)
+{
+    ring *r = q->r;
+    if (brief_lock(&r->put_lock, d) == ETIMEDOUT)
+        return weft_fail(ETIMEDOUT);
+    if (closed(q) != OPEN) {
+        brief_unlock(&r->put_lock);
+        return weft_fail(EPIPE);
+    }
+    uint64_t tail = __atomic_load_n(&r->tail, __ATOMIC_RELAXED); // only ever stored under put_lock
+    size_t i;
+    for (i = 0; i < n; i++) {
+        size_t units = units_for(v[i].iov_len, r->leases);
+        if (!fits(r, tail, units))
+            break;
+        write_record(q, tail, v[i].iov_base, v[i].iov_len);
+        tail = past(tail, (uint32_t)units);
+    }
+    if (i != 0)
+        store_place(&r->tail, tail);
+    brief_unlock(&r->put_lock);
+    if (i != 0)
+        weft_private_queue_ring_getters(q, i);
+    return (ssize_t)i;
+}
+
+static bool too_large(const weft_shared_queue *q, size_t n)
+{
+    return n > (size_t)q->r->units * 8 || units_for(n, q->r->leases) > q->r->units;
+}
+
+ssize_t weft_shared_queue_put_batch(weft_shared_queue *q, const struct iovec *messages, size_t n,
+                                    weft_deadline d)
+{
+    size_t fit = 0;
+    while (fit < n && !too_large(q, messages[fit].iov_len))
+        fit++;
+    if (n == 0)
+        return 0;
+    if (fit == 0)
+        return weft_fail(EMSGSIZE);
+    size_t units = units_for(messages[0].iov_len, q->r->leases);
+    for (int error = 0;;) {
+        ssize_t put = try_put(q, messages, fit, d);
+        if (put != 0)
+            return put;
+        if (error != 0)
+            return weft_fail(error);
+        weft_private_queue_look_after_leases(q);
+        error = weft_private_queue_wait(q, &q->r->putters, has_room, units, d);
+    }
+}
+
+int weft_shared_queue_put(weft_shared_queue *q, const void *message, size_t n, weft_deadline d)
+{
+    struct iovec one = {(void *)(uintptr_t)message, n};
+    return weft_shared_queue_put_batch(q, &one, 1, d) == 1 ? 0 : -1;
+}
+
+// ---- get ----
+
+bool weft_private_queue_gettable(const weft_shared_queue *q, size_t)
+{
+    const ring *r = q->r;
+    uint32_t end = closed(q);
+    uint64_t tail = load_place(&r->tail);
+    if (!r->leases)
+        return end != OPEN || tail != load_place(&r->head);
+    return tail != load_place(&r->next) || __atomic_load_n(&r->returned, __ATOMIC_SEQ_CST) ||
+           end == DISCARDED || (end == DRAINING && tail == load_place(&r->head));
+}
+
+// The first message, or false.
+static bool first(ring *r, uint64_t head)
+{
+    if (number_of(r->seen_tail) != number_of(head))
+        return true;
+    r->seen_tail = load_place(&r->tail);
+    return number_of(r->seen_tail) != number_of(head);
+}
+
+// How many were got; 0: none there; -1: errno.
+static ssize_t try_get(weft_shared_queue *q, struct iovec *v, size_t n, weft_deadline d)
+{
+    ring *r = q->r;
+    if (brief_lock(&r->get_lock, d) == ETIMEDOUT)
+        return weft_fail(ETIMEDOUT);
+    uint32_t end = closed(q); // before looking for the last message
+    uint64_t head = __atomic_load_n(&r->head, __ATOMIC_RELAXED); // only stored under get_lock
+    size_t i;
+    int error = end == DISCARDED ? EPIPE : 0;
+    for (i = 0; error == 0 && i < n && first(r, head); i++) {
+        size_t length = record_at(q, head)->length;
+        if (length > v[i].iov_len) {
+            error = EMSGSIZE;
+            break;
+        }
+        weft_private_queue_copy_out(q, head, v[i].iov_base, length);
+        v[i].iov_len = length;
+        head = past(head, (uint32_t)units_for(length, false));
+    }
+    if (i != 0)
+        store_place(&r->head, head);
+    brief_unlock(&r->get_lock);
+    if (i != 0) {
+        ring_all(&r->putters);
+        return (ssize_t)i;
+    }
+    if (error == 0 && end != OPEN)
+        error = EPIPE;
+    return error != 0 ? weft_fail(error) : 0;
+}
+
+ssize_t weft_shared_queue_get_batch(weft_shared_queue *q, struct iovec *messages, size_t n,
+                                    weft_deadline d)
+{
+    if (q->r->leases)
+        return weft_fail(EINVAL);
+    if (n == 0)
+        return 0;
+    for (int error = 0, slept = 0;; slept = 1) {
+        ssize_t got = weft_private_queue_gettable(q, 0) ? try_get(q, messages, n, d) : 0;
+        if (slept)
+            weft_private_queue_pass_on(q);
+        if (got != 0)
+            return got;
+        if (error == ETIMEDOUT)
+            weft_private_queue_found_empty(q);
+        if (error != 0)
+            return weft_fail(error);
+        error = weft_private_queue_wait(q, &q->r->getters, weft_private_queue_gettable, 0, d);
+    }
+}
+
+ssize_t weft_shared_queue_get(weft_shared_queue *q, void *message, size_t room, weft_deadline d)
+{
+    struct iovec one = {message, room};
+    return weft_shared_queue_get_batch(q, &one, 1, d) == 1 ? (ssize_t)one.iov_len : -1;
+}
+
+// ---- done and joined ----
+
+// Messages put and not done with.
+static uint32_t unfinished(const weft_shared_queue *q)
+{
+    const ring *r = q->r;
+    uint32_t gone =
+        r->leases ? number_of(load_place(&r->head)) : __atomic_load_n(&r->done, __ATOMIC_SEQ_CST);
+    const uint64_t *last = closed(q) != DISCARDED ? &r->tail : r->leases ? &r->next : &r->head;
+    return number_of(load_place(last)) - gone;
+}
+
+static bool all_done(const weft_shared_queue *q, size_t)
+{
+    return unfinished(q) == 0;
+}
+
+int weft_shared_queue_task_done(weft_shared_queue *q)
+{
+    ring *r = q->r;
+    uint32_t done = __atomic_load_n(&r->done, __ATOMIC_SEQ_CST);
+    do
+        if (r->leases || done == number_of(load_place(&r->head)))
+            return weft_fail(EINVAL);
+    while (!__atomic_compare_exchange_n(&r->done, &done, done + 1, true, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_SEQ_CST));
+    if (unfinished(q) == 0)
+        ring_all(&r->joiners);
+    return 0;
+}
+
+int weft_shared_queue_join(weft_shared_queue *q, weft_deadline d)
+{
+    for (int error = 0; unfinished(q) != 0;) {
+        if (error != 0)
+            return weft_fail(error);
+        weft_private_queue_look_after_leases(q);
+        error = weft_private_queue_wait(q, &q->r->joiners, all_done, 0, d);
+    }
+    return 0;
+}
+
+// ---- the whole ----
+
+int weft_shared_queue_close(weft_shared_queue *q, int how)
+{
+    ring *r = q->r;
+    if (how != WEFT_DRAIN && how != WEFT_DISCARD)
+        return weft_fail(EINVAL);
+    // Under put_lock: once it is closed, no put is under way.
+    brief_lock(&r->put_lock, WEFT_FOREVER);
+    uint32_t end = how == WEFT_DRAIN ? DRAINING : DISCARDED;
+    if (end > closed(q))
+        __atomic_store_n(&r->closed, end, __ATOMIC_SEQ_CST);
+    brief_unlock(&r->put_lock);
+    ring_all(&r->putters);
+    ring_all(&r->joiners);
+    weft_private_queue_ring_getters(q, INT_MAX);
+    return 0;
+}
+
+size_t weft_shared_queue_length(const weft_shared_queue *q)
+{
+    const ring *r = q->r;
+    if (closed(q) == DISCARDED)
+        return 0;
+    // First the place that follows: read the other way round, it might be ahead.
+    uint64_t from = load_place(r->leases ? &r->next : &r->head);
+    return number_of(load_place(&r->tail)) - number_of(from);
+}
+
+size_t weft_shared_queue_cost(size_t n, bool leases)
+{
+    return units_for(n, leases) * 8;
+}

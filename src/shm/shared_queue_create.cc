@@ -1,0 +1,114 @@
+// shared_queue_create.cc: making, finding and ending a shared queue.
+#include "queue_ring.h"
+
+#include <base/saved_errno.h>
+
+static const int DEFAULT_SPIN = 300;
+
+static weft_shared_queue *handle_new(weft_shm *s, ring *r)
+{
+    weft_shared_queue *q = (weft_shared_queue *)calloc(1, sizeof *q);
+    if (q == nullptr)
+        return nullptr;
+    q->r = r;
+    q->shm = s;
+    q->mask = r->units - 1;
+    q->watch = q->sender = -1;
+    weft_mutex_init(&q->watch_lock, 0);
+    return q;
+}
+
+static uint64_t power_of_two(uint64_t n)
+{
+    uint64_t p = 4;
+    while (p < n)
+        p *= 2;
+    return p;
+}
+
+static void ring_init(ring *r, uint64_t units, const weft_shared_queue_options *o)
+{
+    memset((void *)r, 0, sizeof *r);
+    r->units = (uint32_t)units;
+    r->leases = o->leases;
+    r->spin = (uint32_t)(o->spin == 0 ? DEFAULT_SPIN : o->spin < 0 ? 0 : o->spin);
+    r->magic = RING_MAGIC;
+}
+
+weft_shared_queue *weft_shared_queue_create(weft_shm *s, size_t bytes,
+                                            const weft_shared_queue_options *opts)
+{
+    static const weft_shared_queue_options defaults = {};
+    const weft_shared_queue_options *o = opts != nullptr ? opts : &defaults;
+    if (bytes == 0 || bytes > (size_t)1 << 32) {
+        errno = EINVAL;
+        return nullptr;
+    }
+    uint64_t units = power_of_two((bytes + 7) / 8);
+    size_t size = sizeof(ring) + units * 8;
+    bool own = s == nullptr;
+    if (own && (s = weft_shm_create(nullptr, size + 64, nullptr)) == nullptr)
+        return nullptr;
+
+    ring *r = (ring *)weft_shm_allocate(s, size);
+    if (r != nullptr)
+        ring_init(r, units, o);
+    weft_shared_queue *q = r != nullptr ? handle_new(s, r) : nullptr;
+    if (q != nullptr) {
+        q->owns_shm = own;
+        return q;
+    }
+    int saved = errno;
+    weft_shm_release(s, r);
+    if (own)
+        weft_shm_detach(s);
+    errno = saved;
+    return nullptr;
+}
+
+uint64_t weft_shared_queue_offset(const weft_shared_queue *q)
+{
+    return weft_shm_offset(q->shm, q->r);
+}
+
+weft_shared_queue *weft_shared_queue_attach(weft_shm *s, uint64_t offset)
+{
+    ring *r = (ring *)weft_shm_at(s, offset);
+    size_t left = weft_shm_size(s) - (size_t)((char *)r - (char *)weft_shm_address(s));
+    if (r == nullptr || offset % 64 != 0 || left > weft_shm_size(s) || left < sizeof *r ||
+        r->magic != RING_MAGIC || (left - sizeof *r) / 8 < r->units) {
+        errno = EINVAL;
+        return nullptr;
+    }
+    return handle_new(s, r);
+}
+
+int weft_shared_queue_detach(weft_shared_queue *q)
+{
+    if (q == nullptr)
+        return weft_fail(EINVAL);
+    int saved = errno;
+    weft_private_queue_unwatch(q);
+    weft_close_keep_errno(&q->sender);
+    if (q->owns_shm)
+        weft_shm_detach(q->shm);
+    free(q);
+    errno = saved;
+    return 0;
+}
+
+int weft_shared_queue_destroy(weft_shared_queue *q)
+{
+    if (q == nullptr)
+        return weft_fail(EINVAL);
+    ring *r = q->r;
+    if (brief_lock(&r->put_lock, WEFT_NOW) == ETIMEDOUT)
+        return weft_fail(EBUSY);
+    brief_unlock(&r->put_lock);
+    if (brief_lock(&r->get_lock, WEFT_NOW) == ETIMEDOUT)
+        return weft_fail(EBUSY);
+    brief_unlock(&r->get_lock);
+    r->magic = 0;
+    weft_shm_release(q->shm, r);
+    return weft_shared_queue_detach(q);
+}

@@ -1,0 +1,166 @@
+// shared_watch.cc: a shared queue as a descriptor.
+//
+// A futex can't be polled, and an eventfd doesn't reach processes that met by name.  So who
+// asks for a descriptor gets a datagram socket bound to a random name in the abstract
+// namespace (unix(7)), writes the name into one of the queue's slots, and arms it; a
+// put that sees an armed slot disarms it and sends one byte.  The kernel forgets the socket
+// with its process, so nothing stays behind; a slot whose socket is gone is cleared by the
+// next that rings it or looks for a free one.
+//
+// The byte stays until a get finds the queue empty: then it is read and the slot armed again.
+#include "queue_ring.h"
+
+#include <base/saved_errno.h>
+
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+static socklen_t address_of(uint64_t name, struct sockaddr_un *a)
+{
+    memset(a, 0, sizeof *a);
+    a->sun_family = AF_UNIX;
+    int n = snprintf(a->sun_path + 1, sizeof a->sun_path - 1, "weft-queue-%016llx",
+                     (unsigned long long)name);
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+}
+
+static int datagram_socket(void)
+{
+    return socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+// The socket this process sends from; threads may race to make it.
+static int sender(weft_shared_queue *q)
+{
+    int fd = __atomic_load_n(&q->sender, __ATOMIC_ACQUIRE);
+    if (fd >= 0)
+        return fd;
+    int made = datagram_socket();
+    if (__atomic_compare_exchange_n(&q->sender, &fd, made, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE))
+        return made;
+    close(made);
+    return fd;
+}
+
+// False: nobody is there any more.
+static bool ring_one(weft_shared_queue *q, uint64_t name)
+{
+    struct sockaddr_un a;
+    socklen_t n = address_of(name, &a);
+    return sendto(sender(q), "", 1, MSG_NOSIGNAL, (struct sockaddr *)&a, n) == 1 ||
+           errno != ECONNREFUSED;
+}
+
+static void clear_slot(ring *r, int slot, uint64_t name)
+{
+    __atomic_compare_exchange_n(&r->watches[slot], &name, 0, false, __ATOMIC_SEQ_CST,
+                                __ATOMIC_SEQ_CST);
+}
+
+void weft_private_queue_ring_watches(weft_shared_queue *q)
+{
+    ring *r = q->r;
+    int saved = errno;
+    uint32_t armed = __atomic_exchange_n(&r->watches_armed, 0, __ATOMIC_SEQ_CST);
+    for (int i = 0; armed != 0; i++, armed >>= 1) {
+        uint64_t name = __atomic_load_n(&r->watches[i], __ATOMIC_SEQ_CST);
+        if ((armed & 1) && name != 0 && !ring_one(q, name))
+            clear_slot(r, i, name);
+    }
+    errno = saved;
+}
+
+static bool mine(const weft_shared_queue *q)
+{
+    return q->watch >= 0 && q->watch_pid == getpid();
+}
+
+// Arms, then looks: a put in between has either seen it armed or is seen here.
+static void arm(weft_shared_queue *q)
+{
+    ring *r = q->r;
+    uint64_t name = __atomic_load_n(&r->watches[q->watch_slot], __ATOMIC_SEQ_CST);
+    __atomic_fetch_or(&r->watches_armed, (uint32_t)1 << q->watch_slot, __ATOMIC_SEQ_CST);
+    if (weft_private_queue_gettable(q, 0))
+        ring_one(q, name);
+}
+
+void weft_private_queue_found_empty(weft_shared_queue *q)
+{
+    if (__atomic_load_n(&q->watch, __ATOMIC_ACQUIRE) < 0)
+        return;
+    int saved = errno;
+    weft_mutex_lock(&q->watch_lock, WEFT_FOREVER);
+    if (mine(q)) {
+        char byte;
+        while (recv(q->watch, &byte, 1, 0) >= 0)
+            ;
+        arm(q);
+    }
+    weft_mutex_unlock(&q->watch_lock);
+    errno = saved;
+}
+
+// A slot for `name`; -1: EUSERS.
+static int claim_slot(weft_shared_queue *q, uint64_t name)
+{
+    ring *r = q->r;
+    for (int i = 0; i < WATCHES; i++) {
+        uint64_t old = __atomic_load_n(&r->watches[i], __ATOMIC_SEQ_CST);
+        if (old != 0 && !ring_one(q, old)) // a ring too many does no harm
+            clear_slot(r, i, old);
+        old = 0;
+        if (__atomic_compare_exchange_n(&r->watches[i], &old, name, false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_SEQ_CST))
+            return i;
+    }
+    return weft_fail(EUSERS);
+}
+
+static int watch_start(weft_shared_queue *q)
+{
+    uint64_t name = 0;
+    struct sockaddr_un a;
+    while (name == 0)
+        if (getrandom(&name, sizeof name, 0) != (ssize_t)sizeof name)
+            return -1;
+    int fd = datagram_socket();
+    if (fd < 0)
+        return -1;
+    socklen_t n = address_of(name, &a);
+    if (bind(fd, (struct sockaddr *)&a, n) != 0 || sender(q) < 0 ||
+        (q->watch_slot = claim_slot(q, name)) < 0) {
+        weft_close_keep_errno(&fd);
+        return -1;
+    }
+    q->watch_pid = getpid();
+    __atomic_store_n(&q->watch, fd, __ATOMIC_RELEASE);
+    arm(q);
+    return fd;
+}
+
+int weft_shared_queue_fd(weft_shared_queue *q)
+{
+    weft_mutex_lock(&q->watch_lock, WEFT_FOREVER);
+    int saved = errno;
+    if (q->watch >= 0 && !mine(q)) // a parent's
+        weft_close_keep_errno(&q->watch);
+    int fd = q->watch >= 0 ? q->watch : watch_start(q);
+    if (fd >= 0)
+        errno = saved;
+    weft_mutex_unlock(&q->watch_lock);
+    return fd;
+}
+
+void weft_private_queue_unwatch(weft_shared_queue *q)
+{
+    ring *r = q->r;
+    if (mine(q)) {
+        uint64_t name = __atomic_load_n(&r->watches[q->watch_slot], __ATOMIC_SEQ_CST);
+        clear_slot(r, q->watch_slot, name);
+    }
+    weft_close_keep_errno(&q->watch);
+}

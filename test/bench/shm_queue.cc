@@ -1,0 +1,266 @@
+// A shared queue beside boost::interprocess::message_queue and Python's
+// multiprocessing.Queue; a robust lock beside a plain one.  Producers and consumers are
+// processes; all messages are copied in and out, all sleep when there is nothing to do.
+#include "bench.h"
+
+#include <weft/shared_queue.h>
+#include <weft/shared_sync.h>
+
+#include <cstring>
+#include <new>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#if __has_include(<boost/interprocess/ipc/message_queue.hpp>)
+#include <boost/interprocess/ipc/message_queue.hpp>
+#define HAVE_BOOST 1
+#endif
+
+static const int MESSAGES = 1000000, SIZE = 64, DEPTH = 1024;
+
+// Runs fn(i) in n processes; all must end well.
+template <class F> static void in_processes(int n, F fn)
+{
+    for (int i = 0; i < n; i++)
+        if (fork() == 0) {
+            fn(i);
+            _exit(0);
+        }
+    for (int i = 0, status; i < n; i++)
+        if (wait(&status) < 0 || status != 0) {
+            std::fprintf(stderr, "a child failed: %x\n", status);
+            std::exit(1);
+        }
+}
+
+// M messages/s from `pairs` producers to as many consumers.
+template <class P, class G> static double flow(int pairs, int messages, P put, G get)
+{
+    double s = bench::seconds([&] {
+        in_processes(2 * pairs, [&](int i) {
+            char m[SIZE] = {};
+            for (int k = 0; k < messages / pairs; k++)
+                i % 2 ? get(m) : put(m);
+        });
+    });
+    return messages / 1e6 / s;
+}
+
+static double weft_flow(int pairs)
+{
+    weft_shared_queue *q =
+        weft_shared_queue_create(nullptr, DEPTH * weft_shared_queue_cost(SIZE, false), nullptr);
+    double x = flow(
+        pairs, MESSAGES, [&](char *m) { weft_shared_queue_put(q, m, SIZE, WEFT_FOREVER); },
+        [&](char *m) { weft_shared_queue_get(q, m, SIZE, WEFT_FOREVER); });
+    weft_shared_queue_destroy(q);
+    return x;
+}
+
+static double weft_lease_flow()
+{
+    weft_shared_queue_options o = {};
+    o.leases = true;
+    weft_shared_queue *q =
+        weft_shared_queue_create(nullptr, DEPTH * weft_shared_queue_cost(SIZE, true), &o);
+    double x = flow(
+        1, MESSAGES, [&](char *m) { weft_shared_queue_put(q, m, SIZE, WEFT_FOREVER); },
+        [&](char *m) {
+            weft_shared_lease l;
+            weft_shared_queue_lease(q, m, SIZE, &l, WEFT_FOREVER);
+            weft_shared_queue_acknowledge(q, &l);
+        });
+    weft_shared_queue_destroy(q);
+    return x;
+}
+
+static double weft_batch_flow()
+{
+    enum { BATCH = 16 };
+    weft_shared_queue *q =
+        weft_shared_queue_create(nullptr, DEPTH * weft_shared_queue_cost(SIZE, false), nullptr);
+    double s = bench::seconds([&] {
+        in_processes(2, [&](int i) {
+            static char m[BATCH][SIZE];
+            for (int k = 0; k < MESSAGES;) {
+                struct iovec v[BATCH];
+                size_t n = MESSAGES - k < BATCH ? (size_t)(MESSAGES - k) : BATCH;
+                for (int j = 0; j < BATCH; j++)
+                    v[j] = {m[j], SIZE};
+                k += (int)(i ? weft_shared_queue_get_batch(q, v, n, WEFT_FOREVER)
+                             : weft_shared_queue_put_batch(q, v, n, WEFT_FOREVER));
+            }
+        });
+    });
+    weft_shared_queue_destroy(q);
+    return MESSAGES / 1e6 / s;
+}
+
+// us from put to the answer's get, both sides sleeping when they must.
+static double weft_round_trip()
+{
+    const int TRIPS = 5000;
+    weft_shared_queue *there = weft_shared_queue_create(nullptr, 4096, nullptr);
+    weft_shared_queue *back = weft_shared_queue_create(nullptr, 4096, nullptr);
+    double s = bench::seconds([&] {
+        in_processes(2, [&](int i) {
+            char m[SIZE] = {};
+            for (int k = 0; k < TRIPS; k++)
+                if (i) {
+                    weft_shared_queue_get(there, m, SIZE, WEFT_FOREVER);
+                    weft_shared_queue_put(back, m, SIZE, WEFT_FOREVER);
+                } else {
+                    weft_shared_queue_put(there, m, SIZE, WEFT_FOREVER);
+                    weft_shared_queue_get(back, m, SIZE, WEFT_FOREVER);
+                }
+        });
+    });
+    weft_shared_queue_destroy(there);
+    weft_shared_queue_destroy(back);
+    return s * 1e6 / TRIPS;
+}
+
+#ifdef HAVE_BOOST
+namespace bip = boost::interprocess;
+
+static double boost_flow(int pairs)
+{
+    bip::message_queue::remove("weft-bench");
+    bip::message_queue q(bip::create_only, "weft-bench", DEPTH, SIZE);
+    double x = flow(
+        pairs, MESSAGES, [&](char *m) { q.send(m, SIZE, 0); },
+        [&](char *m) {
+            bip::message_queue::size_type n;
+            unsigned priority;
+            q.receive(m, SIZE, n, priority);
+        });
+    bip::message_queue::remove("weft-bench");
+    return x;
+}
+
+static double boost_round_trip()
+{
+    const int TRIPS = 5000;
+    bip::message_queue::remove("weft-bench-1");
+    bip::message_queue::remove("weft-bench-2");
+    bip::message_queue there(bip::create_only, "weft-bench-1", 16, SIZE);
+    bip::message_queue back(bip::create_only, "weft-bench-2", 16, SIZE);
+    double s = bench::seconds([&] {
+        in_processes(2, [&](int i) {
+            char m[SIZE] = {};
+            bip::message_queue::size_type n;
+            unsigned priority;
+            for (int k = 0; k < TRIPS; k++)
+                if (i) {
+                    there.receive(m, SIZE, n, priority);
+                    back.send(m, SIZE, 0);
+                } else {
+                    there.send(m, SIZE, 0);
+                    back.receive(m, SIZE, n, priority);
+                }
+        });
+    });
+    bip::message_queue::remove("weft-bench-1");
+    bip::message_queue::remove("weft-bench-2");
+    return s * 1e6 / TRIPS;
+}
+#endif
+
+static double python_flow()
+{
+    return bench::command("python3 -c '\n"
+                          "import multiprocessing as m, time\n"
+                          "m.set_start_method(\"fork\")\n"
+                          "q, n, x = m.Queue(1024), 40000, b\"x\" * 64\n"
+                          "def put():\n"
+                          "    for _ in range(n): q.put(x)\n"
+                          "p = m.Process(target=put)\n"
+                          "t = time.monotonic()\n"
+                          "p.start()\n"
+                          "for _ in range(n): q.get()\n"
+                          "print(n / 1e6 / (time.monotonic() - t))\n"
+                          "p.join()' 2>/dev/null");
+}
+
+// ---- locks ----
+
+static const int LOCKS = 2000000;
+struct locks {
+    pthread_mutex_t plain;
+    alignas(64) weft_shared_mutex robust;
+    volatile long guarded;
+};
+static locks *l;
+
+static double plain_lock()
+{
+    return 1e9 / LOCKS * bench::seconds([] {
+               for (int i = 0; i < LOCKS; i++) {
+                   pthread_mutex_lock(&l->plain);
+                   l->guarded = l->guarded + 1;
+                   pthread_mutex_unlock(&l->plain);
+               }
+           });
+}
+
+static double robust_lock()
+{
+    return 1e9 / LOCKS * bench::seconds([] {
+               for (int i = 0; i < LOCKS; i++) {
+                   weft_shared_mutex_lock(&l->robust, WEFT_FOREVER);
+                   l->guarded = l->guarded + 1;
+                   weft_shared_mutex_unlock(&l->robust);
+               }
+           });
+}
+
+int main()
+{
+    weft_shm *s = weft_shm_create(nullptr, sizeof(locks), nullptr);
+    l = new (weft_shm_address(s)) locks;
+    pthread_mutexattr_t a;
+    pthread_mutexattr_init(&a);
+    pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
+    pthread_mutex_init(&l->plain, &a);
+    weft_shared_mutex_init(&l->robust, 0);
+
+    bench::Table locks("uncontended lock and unlock, shared memory", "ns");
+    locks.add("weft_shared_mutex (robust)", robust_lock);
+    locks.add("pthread_mutex (plain)", plain_lock);
+    locks.run(7);
+    locks.at_most("weft_shared_mutex (robust)", "pthread_mutex (plain)", 1.3);
+
+    bench::Table one("queue, 64 bytes, 1 producer 1 consumer", "M messages/s");
+    one.add("weft_shared_queue", [] { return weft_flow(1); });
+    one.add("weft_shared_queue, batches of 16", weft_batch_flow);
+    one.add("weft_shared_queue, leases", weft_lease_flow);
+#ifdef HAVE_BOOST
+    one.add("boost::interprocess::message_queue", [] { return boost_flow(1); });
+#else
+    one.missing("boost::interprocess::message_queue", "libboost-dev");
+#endif
+    if (python_flow() > 0)
+        one.add("multiprocessing.Queue", python_flow);
+    else
+        one.missing("multiprocessing.Queue", "python3");
+    one.run(7);
+    one.at_least("weft_shared_queue", "boost::interprocess::message_queue", 1.0);
+    one.at_least("weft_shared_queue", "multiprocessing.Queue", 40);
+
+    bench::Table four("queue, 64 bytes, 4 producers 4 consumers", "M messages/s");
+    four.add("weft_shared_queue", [] { return weft_flow(4); });
+#ifdef HAVE_BOOST
+    four.add("boost::interprocess::message_queue", [] { return boost_flow(4); });
+#endif
+    four.run(5);
+    four.at_least("weft_shared_queue", "boost::interprocess::message_queue", 1.5);
+
+    bench::Table trip("queue, 64 bytes, there and back", "us");
+    trip.add("weft_shared_queue", weft_round_trip);
+#ifdef HAVE_BOOST
+    trip.add("boost::interprocess::message_queue", boost_round_trip);
+#endif
+    trip.run(5);
+    weft_shm_detach(s);
+}
