@@ -32,14 +32,15 @@ static inline int weft_futex_wait(const uint32_t *word, uint32_t expected, weft_
     return error;
 }
 
-// Wakes up to `count` sleepers (INT_MAX: all).  Leaves errno alone, also when
-// the word has been unmapped since: a wake may come after its object's end.
-static inline void weft_futex_wake(const uint32_t *word, int count, int shared)
+// Wakes up to `count` sleepers (INT_MAX: all); how many there were.  Leaves errno alone, also
+// when the word has been unmapped since: a wake may come after its object's end.
+static inline int weft_futex_wake(const uint32_t *word, int count, int shared)
 {
     int saved = errno;
-    syscall(SYS_futex, word, shared ? FUTEX_WAKE : FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, nullptr,
-            nullptr, 0);
+    long n = syscall(SYS_futex, word, shared ? FUTEX_WAKE : FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count,
+                     nullptr, nullptr, 0);
     errno = saved;
+    return n > 0 ? (int)n : 0;
 }
 
 #endif
