@@ -87,11 +87,12 @@ typedef struct weft_shared_holder {
 } weft_shared_holder;
 
 typedef struct weft_shared_semaphore {
-    weft_mutex lock; /* robust; guards all but posts and armed */
-    uint32_t units;  /* all there are, held or not */
-    uint32_t limit;  /* 0: not bounded */
-    uint32_t posts;  /* one more when units become free; sleepers watch it */
-    uint32_t armed;
+    uint32_t lock;  /* robust; guards units and holders */
+    uint32_t units; /* all there are, held or not */
+    uint32_t limit; /* 0: not bounded */
+    uint32_t posts; /* one more when units become free; sleepers watch it */
+    uint32_t armed; /* not 0: somebody may sleep */
+    uint32_t used;  /* no holder lies behind this many */
     weft_shared_holder holders[WEFT_SHARED_HOLDERS];
 } weft_shared_semaphore;
 
@@ -131,10 +132,11 @@ int weft_shared_event_wait(weft_shared_event *e, weft_deadline d);
 /* ---- barrier ---- */
 
 typedef struct weft_shared_barrier {
-    weft_mutex lock; /* robust; guards all but armed */
+    uint32_t lock; /* robust; guards state and members */
     uint32_t parties;
+    uint32_t rings; /* one more with each change; sleepers watch it */
     uint32_t armed;
-    uint64_t state; /* the round, how many have arrived, what broke it: one word, one store */
+    uint64_t state; /* round, arrivals, what broke it, how the last rounds ended: one store */
     uint64_t members[WEFT_SHARED_HOLDERS]; /* as in weft_shared_holder */
 } weft_shared_barrier;
 
@@ -200,7 +202,7 @@ static inline bool weft_shared_value_replace(weft_shared_value *v, int64_t *was,
 typedef struct weft_shared_array {
     weft_shared_mutex lock; /* guards what follows */
     uint32_t item_size;
-    uint32_t unused;
+    uint32_t in_use; /* the thread between lock and unlock */
     uint64_t count;
     uint64_t pending; /* item number + 1 that is to be copied from the spare cell, or 0 */
     /* then a spare cell, then the items */

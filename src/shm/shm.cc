@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 
 // ---- locks on the file ----
 
@@ -151,6 +152,10 @@ static int reserve(int fd, bool lazy, size_t size)
 {
     if (lazy)
         return ftruncate(fd, (off_t)size);
+    // The kernel would look for it until it has killed others to find it.
+    struct sysinfo machine;
+    if (sysinfo(&machine) == 0 && size / machine.mem_unit > machine.totalram + machine.totalswap)
+        return weft_fail(ENOSPC);
     int n;
     while ((n = fallocate(fd, 0, 0, (off_t)size)) != 0 && errno == EINTR)
         ;

@@ -1,0 +1,42 @@
+// shared_condition.cc: a condition is a counter of events that holds nothing.
+//
+// pthread_cond_t counts its waiters in groups, and a killed one is waited for in vain.  Here
+// nobody is counted.  A signal lost with whoever was killed is made good by each waiter's
+// looking again every 50 ms, which the caller's loop around the wait does.
+#include "doorbell.h"
+
+#include <base/saved_errno.h>
+#include <weft/shared_sync.h>
+
+int weft_shared_condition_init(weft_shared_condition *c)
+{
+    *c = {};
+    return 0;
+}
+
+int weft_shared_condition_wait(weft_shared_condition *c, weft_shared_mutex *m, weft_deadline d)
+{
+    uint32_t seen = doorbell_count(&c->events);
+    doorbell_arm_each(&c->armed);
+    if (weft_shared_mutex_unlock(m) != 0)
+        return -1;
+    int error = doorbell_sleep(&c->events, seen, d);
+    // The signal that may have been spent on a thread that stops goes to another.
+    if (error == ECANCELED)
+        weft_shared_condition_signal(c);
+    if (weft_shared_mutex_lock(m, WEFT_FOREVER) != 0)
+        return -1;
+    return error != 0 ? weft_fail(error) : 0;
+}
+
+int weft_shared_condition_signal(weft_shared_condition *c)
+{
+    doorbell_ring_each(&c->events, &c->armed, 1);
+    return 0;
+}
+
+int weft_shared_condition_broadcast(weft_shared_condition *c)
+{
+    doorbell_ring_each(&c->events, &c->armed, INT_MAX);
+    return 0;
+}

@@ -1,0 +1,90 @@
+// processes.h: children for tests, and what must not be left behind.
+#ifndef WEFT_TEST_PROCESSES_H
+#define WEFT_TEST_PROCESSES_H
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+// The child runs fn(arg) and exits with its result; a test's alarm ends it too.
+static inline pid_t child_of(int (*fn)(void *arg), void *arg)
+{
+    pid_t p = fork();
+    if (p == 0) {
+        alarm(60);
+        _exit(fn(arg));
+    }
+    return p;
+}
+
+// Its exit status, or 256 and the signal that killed it.
+static inline int end_of(pid_t p)
+{
+    int status;
+    if (waitpid(p, &status, 0) != p)
+        return -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+}
+
+static inline void kill_and_reap(pid_t p)
+{
+    kill(p, SIGKILL);
+    waitpid(p, nullptr, 0);
+}
+
+// Whether process `p` (or a thread with that id) sleeps in a futex or in pause().
+static inline bool process_asleep(pid_t p)
+{
+    char path[64], text[256] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", p);
+    FILE *f = fopen(path, "r");
+    if (f == nullptr)
+        return true;
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[n] = 0;
+    const char *end = strrchr(text, ')');
+    return end != nullptr && end[2] == 'S';
+}
+
+static inline void wait_asleep(pid_t p)
+{
+    while (!process_asleep(p))
+        usleep(200);
+}
+
+static inline int entries(const char *folder)
+{
+    int n = 0;
+    DIR *d = opendir(folder);
+    while (readdir(d) != nullptr)
+        n++;
+    closedir(d);
+    return n;
+}
+
+// Descriptors open and names in /dev/shm, when the tests begin; the same when they end, and
+// no child is left.
+static int descriptors_before, names_before;
+
+static inline int census_begin(void **)
+{
+    descriptors_before = entries("/proc/self/fd");
+    names_before = entries("/dev/shm");
+    return 0;
+}
+
+static inline int census_end(void **)
+{
+    bool clean = entries("/proc/self/fd") == descriptors_before &&
+                 entries("/dev/shm") == names_before && waitpid(-1, nullptr, WNOHANG) == -1;
+    if (!clean)
+        fprintf(stderr, "left behind: %d descriptors, %d names in /dev/shm, or a child\n",
+                entries("/proc/self/fd") - descriptors_before, entries("/dev/shm") - names_before);
+    return clean ? 0 : -1;
+}
+
+#endif
