@@ -12,18 +12,30 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
 static const uint64_t ID = ((uint64_t)1 << 24) - 1;
 
+// "/proc/ID/stat".
+static void path_of(int id, char path[32])
+{
+    char digits[16], *d = digits + sizeof digits;
+    do
+        *--d = (char)('0' + id % 10);
+    while ((id /= 10) != 0);
+    size_t n = (size_t)(digits + sizeof digits - d);
+    memcpy(path, "/proc/", 6);
+    memcpy(path + 6, d, n);
+    memcpy(path + 6 + n, "/stat", 6);
+}
+
 // Field 22 of /proc/ID/stat, in clock ticks since boot; 0 if it can't be read.
 static uint64_t start_of(int id)
 {
     char text[512], *p;
-    snprintf(text, sizeof text, "/proc/%d/stat", id);
+    path_of(id, text);
     int fd = open(text, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
     weft_close_keep_errno(&fd);

@@ -88,15 +88,15 @@ static int take(weft_shared_semaphore *s, uint64_t self)
 
 // ---- the calls ----
 
-// 0, EAGAIN, EUSERS or ETIMEDOUT.  When it fails, looks for the dead and tries again.
-static int try_take(weft_shared_semaphore *s, weft_deadline d)
+// 0, EAGAIN, EUSERS or ETIMEDOUT.  When it fails, may look for the dead and try again.
+static int try_take(weft_shared_semaphore *s, bool look, weft_deadline d)
 {
     uint64_t self = weft_private_holder_self();
     uint32_t back = 0;
     if (brief_lock(&s->lock, d) == ETIMEDOUT)
         return ETIMEDOUT;
     int error = take(s, self);
-    if (error != 0 && (back = take_back(s)) != 0)
+    if (error != 0 && look && (back = take_back(s)) != 0)
         error = take(s, self);
     brief_unlock(&s->lock);
     if (back > 1)
@@ -110,10 +110,10 @@ int weft_shared_semaphore_wait(weft_shared_semaphore *s, weft_deadline d)
         uint32_t seen = doorbell_count(&s->posts);
         if (!first)
             doorbell_arm_each(&s->armed);
-        int code = try_take(s, d);
+        int code = try_take(s, !first || error != 0, d);
         if (code == 0)
             return 0;
-        if (code != EAGAIN)
+        if (code == ETIMEDOUT || (code == EUSERS && (!first || error != 0)))
             return weft_fail(code);
         if (error != 0) {
             doorbell_ring_each(&s->posts, &s->armed, 1); // the last may have been spent on us
