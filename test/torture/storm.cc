@@ -313,6 +313,8 @@ static void look(const struct storm *s, struct watch *t, struct outcome *o)
 
 static void kill_one(const struct storm *s, int i, struct outcome *o)
 {
+    if (alive[i] <= 0) // -1, a fork that failed, would be everybody
+        return;
     kill(alive[i], SIGKILL);
     int status;
     waitpid(alive[i], &status, 0);

@@ -44,7 +44,8 @@ static inline int end_by(pid_t p, weft_deadline d)
 static inline void finish(pid_t p)
 {
     int status;
-    kill(p, SIGKILL);
+    if (p > 0) // -1, a fork that failed, would be everybody
+        kill(p, SIGKILL);
     while (waitpid(p, &status, 0) == p && !WIFEXITED(status) && !WIFSIGNALED(status))
         ;
 }
