@@ -38,7 +38,7 @@ typedef struct weft_shared_queue weft_shared_queue;
 
 typedef struct weft_shared_queue_options {
     bool leases; /* lease mode: weft_shared_queue_lease instead of get */
-    int spin;    /* looks at the queue before sleeping; 0: the default, -1: none */
+    int spin;    /* at most so many looks before sleeping; 0: the default, -1: none */
 } weft_shared_queue_options;
 
 /* A message got in lease mode. */

@@ -81,6 +81,7 @@ struct weft_shared_queue {
     ring *r;
     weft_shm *shm;
     uint32_t mask;
+    uint32_t spin; // how long to look this time, at most the ring's spin
     bool owns_shm;
 
     weft_mutex watch_lock; // guards the watch; below, this process's

@@ -9,7 +9,8 @@
 #include <base/saved_errno.h>
 
 #include <limits.h>
-#include <sched.h>
+
+static const uint32_t LEAST_SPIN = 16;
 
 // ---- copying ----
 
@@ -42,17 +43,33 @@ void weft_private_queue_copy_out(const weft_shared_queue *q, uint64_t place, voi
 
 // ---- waiting ----
 
+// Looks for a while; longer where looking has helped of late, shorter where it has not: on a
+// busy machine the one to wait for may need this processor.
+static bool spin_until(weft_shared_queue *q, bool (*ready)(const weft_shared_queue *q, size_t n),
+                       size_t n)
+{
+    uint32_t most = q->r->spin, limit = __atomic_load_n(&q->spin, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < limit && i < most; i++) {
+        if (ready(q, n)) {
+            __atomic_store_n(&q->spin, limit + limit / 4 < most ? limit + limit / 4 : most,
+                             __ATOMIC_RELAXED);
+            return true;
+        }
+        doorbell_relax();
+    }
+    __atomic_store_n(&q->spin, limit > LEAST_SPIN ? limit - limit / 4 : LEAST_SPIN,
+                     __ATOMIC_RELAXED);
+    return false;
+}
+
 int weft_private_queue_wait(weft_shared_queue *q, bell *b,
                             bool (*ready)(const weft_shared_queue *q, size_t n), size_t n,
                             weft_deadline d)
 {
     if (d <= WEFT_NOW)
         return ETIMEDOUT;
-    for (uint32_t i = 0; i < q->r->spin; i++) {
-        if (ready(q, n))
-            return 0;
-        doorbell_relax();
-    }
+    if (spin_until(q, ready, n))
+        return 0;
     uint32_t seen = doorbell_count(&b->count);
     __atomic_fetch_add(&b->sleepers, 1, __ATOMIC_SEQ_CST);
     doorbell_arm(&b->armed);

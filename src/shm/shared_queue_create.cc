@@ -3,7 +3,7 @@
 
 #include <base/saved_errno.h>
 
-static const int DEFAULT_SPIN = 300;
+static const int DEFAULT_SPIN = 1000;
 
 static weft_shared_queue *handle_new(weft_shm *s, ring *r)
 {
@@ -13,6 +13,7 @@ static weft_shared_queue *handle_new(weft_shm *s, ring *r)
     q->r = r;
     q->shm = s;
     q->mask = r->units - 1;
+    q->spin = r->spin / 8;
     q->watch = q->sender = -1;
     weft_mutex_init(&q->watch_lock, 0);
     return q;

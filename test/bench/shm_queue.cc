@@ -3,6 +3,7 @@
 // processes; all messages are copied in and out, all sleep when there is nothing to do.
 #include "bench.h"
 
+#include <shm/brief_lock.h>
 #include <weft/shared_queue.h>
 #include <weft/shared_sync.h>
 
@@ -189,7 +190,8 @@ static const int LOCKS = 2000000;
 struct locks {
     pthread_mutex_t plain;
     alignas(64) weft_shared_mutex robust;
-    volatile long guarded;
+    alignas(64) uint32_t brief;
+    alignas(64) volatile long guarded;
 };
 static locks *l;
 
@@ -215,6 +217,18 @@ static double robust_lock()
            });
 }
 
+// What queues, semaphores and barriers lock with inside.
+static double brief_locks()
+{
+    return 1e9 / LOCKS * bench::seconds([] {
+               for (int i = 0; i < LOCKS; i++) {
+                   brief_lock(&l->brief, WEFT_FOREVER);
+                   l->guarded = l->guarded + 1;
+                   brief_unlock(&l->brief);
+               }
+           });
+}
+
 int main()
 {
     weft_shm *s = weft_shm_create(nullptr, sizeof(locks), nullptr);
@@ -227,9 +241,11 @@ int main()
 
     bench::Table locks("uncontended lock and unlock, shared memory", "ns");
     locks.add("weft_shared_mutex (robust)", robust_lock);
+    locks.add("the queue's own lock (robust)", brief_locks);
     locks.add("pthread_mutex (plain)", plain_lock);
     locks.run(7);
     locks.at_most("weft_shared_mutex (robust)", "pthread_mutex (plain)", 1.3);
+    locks.at_most("the queue's own lock (robust)", "pthread_mutex (plain)", 1.3);
 
     bench::Table one("queue, 64 bytes, 1 producer 1 consumer", "M messages/s");
     one.add("weft_shared_queue", [] { return weft_flow(1); });
