@@ -13,7 +13,7 @@
 
 #include <thread/park.h>
 
-static const int64_t HEAL = 50 * 1000000; // ns
+static const int64_t HEAL = 50000000; // ns
 
 static inline void doorbell_relax(void)
 {

@@ -25,10 +25,10 @@ static void path_of(int id, char path[32])
     do
         *--d = (char)('0' + id % 10);
     while ((id /= 10) != 0);
-    size_t n = (size_t)(digits + sizeof digits - d);
-    memcpy(path, "/proc/", 6);
-    memcpy(path + 6, d, n);
-    memcpy(path + 6 + n, "/stat", 6);
+    path = stpcpy(path, "/proc/");
+    while (d != digits + sizeof digits)
+        *path++ = *d++;
+    strcpy(path, "/stat");
 }
 
 // Field 22 of /proc/ID/stat, in clock ticks since boot; 0 if it can't be read.

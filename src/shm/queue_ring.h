@@ -42,7 +42,7 @@ struct bell {
     uint32_t sleepers; // a hint: the killed stay counted
 };
 
-struct ring {
+struct ring { // NOLINT(clang-analyzer-optin.performance.Padding): a line for each side
     // Never changes, but for `closed`: under put_lock.
     uint64_t magic;
     uint32_t units;
@@ -62,13 +62,13 @@ struct ring {
     int64_t look_again; // lease mode: when to look for dead holders
     uint32_t returned;  // lease mode: not 0 while NOBODY may be found before `next`
     alignas(64) uint64_t head;
+    uint32_t done; // messages done with, not in lease mode
 
     // Everybody's, seldom written.
     alignas(64) bell getters;
     uint32_t watches_armed; // a bit for each of `watches`
     bell putters;
     bell joiners;
-    alignas(64) uint32_t done; // messages done with, not in lease mode
     uint64_t watches[WATCHES]; // the random names of sockets that wait for a ring, or 0
 };
 
