@@ -4,6 +4,8 @@
 // ended before the others, and which a zombie makes readable; the start time comes
 // from /proc.  Without /proc it is 0, and the id alone counts.
 //
+// It is asked with a brief lock held: a thread must not be cancelled in there.
+//
 // The own word is kept in a page that a fork wipes in the child (MADV_WIPEONFORK), so asking
 // for it is one load.
 #include "holder.h"
@@ -12,6 +14,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -83,7 +86,8 @@ bool weft_private_holder_lives(uint64_t who)
 {
     if (who == weft_private_holder_self())
         return true;
-    int saved = errno, id = (int)(who & ID);
+    int saved = errno, id = (int)(who & ID), cancel;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     int fd = (int)syscall(SYS_pidfd_open, id, 0);
     bool lives = fd >= 0 || (errno != ESRCH && errno != EINVAL && errno != ENOENT);
     if (fd >= 0) {
@@ -92,6 +96,7 @@ bool weft_private_holder_lives(uint64_t who)
         lives = poll(&p, 1, 0) != 1 && (start == 0 || who >> 24 == 0 || start == who >> 24);
         close(fd);
     }
+    pthread_setcancelstate(cancel, nullptr);
     errno = saved;
     return lives;
 }

@@ -72,12 +72,23 @@ uint64_t weft_shared_queue_offset(const weft_shared_queue *q)
     return weft_shm_offset(q->shm, q->r);
 }
 
-weft_shared_queue *weft_shared_queue_attach(weft_shm *s, uint64_t offset)
+// The ring at `offset`, if one lies there whole.
+static ring *ring_at(const weft_shm *s, uint64_t offset)
 {
     ring *r = (ring *)weft_shm_at(s, offset);
-    size_t left = weft_shm_size(s) - (size_t)((char *)r - (char *)weft_shm_address(s));
-    if (r == nullptr || offset % 64 != 0 || left > weft_shm_size(s) || left < sizeof *r ||
-        r->magic != RING_MAGIC || (left - sizeof *r) / 8 < r->units) {
+    if (r == nullptr || offset % 64 != 0)
+        return nullptr;
+    size_t before = (size_t)((char *)r - (char *)weft_shm_address(s)), size = weft_shm_size(s);
+    if (before > size || size - before < sizeof *r || r->magic != RING_MAGIC ||
+        (size - before - sizeof *r) / 8 < r->units)
+        return nullptr;
+    return r;
+}
+
+weft_shared_queue *weft_shared_queue_attach(weft_shm *s, uint64_t offset)
+{
+    ring *r = ring_at(s, offset);
+    if (r == nullptr) {
         errno = EINVAL;
         return nullptr;
     }

@@ -47,17 +47,20 @@ static bool nobody_has(int fd)
     return lock_byte(fd, F_WRLCK, LIFE, F_OFD_GETLK) == F_UNLCK;
 }
 
+// Whether `path` means the file of `fd`.
+static bool same_file(int fd, const char *path)
+{
+    struct stat ours, named;
+    return fstat(fd, &ours) == 0 && stat(path, &named) == 0 && ours.st_ino == named.st_ino &&
+           ours.st_dev == named.st_dev;
+}
+
 // Removes `path` if it still means the file of `fd`.
 static int unlink_same(int fd, const char *path)
 {
-    struct stat ours, named;
-    if (lock_byte(fd, F_WRLCK, NAME, F_OFD_SETLKW) < 0 || fstat(fd, &ours) != 0)
+    if (lock_byte(fd, F_WRLCK, NAME, F_OFD_SETLKW) < 0)
         return -1;
-    if (stat(path, &named) != 0)
-        return -1;
-    if (ours.st_ino != named.st_ino || ours.st_dev != named.st_dev)
-        return weft_fail(ENOENT);
-    return unlink(path);
+    return same_file(fd, path) ? unlink(path) : weft_fail(ENOENT);
 }
 
 // Removes what nobody has.  -1: somebody has it (or has removed it before us).
@@ -265,7 +268,10 @@ static int try_attach(weft_shm *s, uint32_t version)
     // While it waits, it holds no lock: its own would hide the creator's death.
     if (!__atomic_load_n(&s->head->ready, __ATOMIC_ACQUIRE))
         return EAGAIN;
-    return lock_byte(s->fd, F_RDLCK, LIFE, F_OFD_SETLK) < 0 ? EAGAIN : 0;
+    // Who removed it meanwhile did so before we had the lock, or can't any more.
+    if (lock_byte(s->fd, F_RDLCK, LIFE, F_OFD_SETLK) < 0 || !same_file(s->fd, s->path))
+        return EAGAIN;
+    return 0;
 }
 
 weft_shm *weft_shm_attach_version(const char *name, uint32_t version, weft_deadline d)
@@ -320,9 +326,7 @@ int weft_shm_detach(weft_shm *s)
     int saved = errno;
     // A description of our own, to ask after our share in the old one is closed.
     int fd = s->path[0] != 0 ? open_path(s->path) : -1;
-    struct stat ours, named;
-    bool same = fd >= 0 && fstat(fd, &named) == 0 && fstat(s->fd, &ours) == 0 &&
-                ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+    bool same = fd >= 0 && same_file(s->fd, s->path);
     munmap(s->head, s->room);
     close(s->fd);
     if (same)
