@@ -31,30 +31,24 @@ extern "C" {
 /* ---- mutex ---- */
 
 typedef struct weft_shared_mutex {
-    weft_mutex lock;
+    uint32_t word;  /* the owner's thread id; see src/shm/brief_lock.h */
+    uint32_t flags; /* written by init */
+    uint32_t count; /* of the owner's further locks */
+    uint32_t unused[3];
+    void *prev, *next; /* the owner's list of what it has, for the kernel */
 } weft_shared_mutex;
 
 /* `flags`: WEFT_RECURSIVE, WEFT_CHECKED or 0.  -1: EINVAL. */
 int weft_shared_mutex_init(weft_shared_mutex *m, int flags);
 
-int weft_private_shared_mutex_failed(weft_shared_mutex *m, int error);
-
 /* Locks `m`; waits as long as its owner lives and keeps it.  When the owner dies (a thread's
  * end counts) the next one gets EOWNERDEAD, once: **it has the lock**, what `m` guards may be
  * half done; mend it, unlock as always.  -1: ETIMEDOUT, EOWNERDEAD, EDEADLK (CHECKED), EAGAIN
  * (RECURSIVE: too deep). */
-static inline int weft_shared_mutex_lock(weft_shared_mutex *m, weft_deadline d)
-{
-    if (weft_mutex_lock(&m->lock, d) == 0)
-        return 0;
-    return weft_private_shared_mutex_failed(m, errno);
-}
+int weft_shared_mutex_lock(weft_shared_mutex *m, weft_deadline d);
 
 /* Unlocks it.  -1: EPERM (not the owner). */
-static inline int weft_shared_mutex_unlock(weft_shared_mutex *m)
-{
-    return weft_mutex_unlock(&m->lock);
-}
+int weft_shared_mutex_unlock(weft_shared_mutex *m);
 
 /* ---- condition ---- */
 

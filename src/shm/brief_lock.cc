@@ -14,17 +14,42 @@ static const int SPIN = 100;
 __thread brief_self weft_private_brief_self;
 static __thread struct robust_list_head nowhere; // should the kernel not tell (an emulator's)
 
+// At the list's end; once in each process.
+static void hang_anchor(brief_self *self)
+{
+    struct robust_list *head = &self->head->list, *at = head, *next;
+    struct robust_list *anchor = (struct robust_list *)(void *)&self->anchor.next;
+    // The lowest bit tells the kernel of priority inheritance.
+    while ((next = (struct robust_list *)((uintptr_t)at->next & ~(uintptr_t)1)) != head) {
+        if (next == anchor)
+            break;
+        at = next;
+    }
+    self->anchor.next = head; // what followed was the parent's
+    self->anchor.prev = at;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    at->next = anchor;
+}
+
 brief_self *weft_private_brief_enlist(void)
 {
     brief_self *self = &weft_private_brief_self;
+    uint64_t process = weft_private_holder_self();
+    if (self->process == process)
+        return self;
     int saved = errno;
     struct robust_list_head *head = nullptr;
     size_t n;
-    if (syscall(SYS_get_robust_list, 0, &head, &n) != 0 || head == nullptr)
+    if (syscall(SYS_get_robust_list, 0, &head, &n) != 0 || head == nullptr) {
+        nowhere.list.next = &nowhere.list;
+        nowhere.futex_offset =
+            (long)offsetof(weft_shared_mutex, word) - (long)offsetof(weft_shared_mutex, next);
         head = &nowhere;
+    }
     self->head = head;
+    hang_anchor(self);
     self->id = (uint32_t)syscall(SYS_gettid);
-    self->process = weft_private_holder_self();
+    self->process = process;
     errno = saved;
     return self;
 }
@@ -54,26 +79,32 @@ static bool say_waiting(uint32_t *lock, uint32_t *seen)
     return said;
 }
 
-int weft_private_brief_lock_slowly(uint32_t *lock, brief_self *self, weft_deadline d)
+int weft_private_brief_wait(uint32_t *lock, brief_self *self, weft_deadline d)
 {
     uint32_t seen;
-    int code = EBUSY;
-    for (int i = 0; i < SPIN && code == EBUSY; i++) {
-        code = attempt(lock, self->id, 0, &seen);
+    int code = attempt(lock, self->id, 0, &seen);
+    for (int i = 0; i < SPIN && code == EBUSY && d > WEFT_NOW; i++) {
         doorbell_relax();
+        code = attempt(lock, self->id, 0, &seen);
     }
-    weft_deadline moment = code == EBUSY ? weft_in_ms(20) : 0;
-    d = d > moment ? d : moment;
     for (uint32_t keep = 0; code == EBUSY;) {
         code = attempt(lock, self->id, keep, &seen);
+        if (code == EBUSY && d <= WEFT_NOW)
+            code = ETIMEDOUT;
         if (code != EBUSY || !say_waiting(lock, &seen))
             continue;
         weft_deadline heal = weft_now() + HEAL;
         if (weft_futex_wait(lock, seen, d < heal ? d : heal, 1) == ETIMEDOUT && d <= heal)
-            code = ETIMEDOUT;
+            d = WEFT_NOW; // one more look
         keep = FUTEX_WAITERS;
     }
     if (code == ETIMEDOUT)
         brief_forget(self);
     return code;
+}
+
+int weft_private_brief_lock_slowly(uint32_t *lock, brief_self *self, weft_deadline d)
+{
+    weft_deadline moment = d < WEFT_FOREVER ? weft_in_ms(20) : 0;
+    return weft_private_brief_wait(lock, self, d > moment ? d : moment);
 }

@@ -7,27 +7,44 @@
 // for the whole section, and need no list: robust at the price of a plain lock, half that of a
 // robust pthread_mutex.
 //
-// So between lock and unlock: no waiting, no other lock, no call that might take one.
+// So between brief_lock and brief_unlock: no waiting, no other lock, no call that might take one.
 // (A signal handler that locks robust mutexes, which POSIX doesn't allow, would break it.)
 //
 // The word: 0, or the owner's thread id, FUTEX_WAITERS if some may sleep, FUTEX_OWNER_DIED
 // without an id when the owner is dead.
+//
+// A weft_shared_mutex is held as long as its owner likes, so it must be on the list.  That is
+// glibc's, but at its end hangs an anchor of each thread, a mutex that nobody locks, and
+// what follows the anchor is weft's alone: glibc adds at the front, and when it takes out
+// the anchor's neighbour it writes the anchor's `prev`, which lies where a
+// pthread_mutex_t has it.  The kernel follows `next` to the list's head.
 #ifndef WEFT_SHM_BRIEF_LOCK_H
 #define WEFT_SHM_BRIEF_LOCK_H
 
 #include "holder.h"
 
 #include <base/futex.h>
+#include <weft/shared_sync.h>
 
 struct brief_self {
     struct robust_list_head *head; // this thread's
     uint64_t process;              // whose thread it is; another one's after a fork
     uint32_t id;
+    weft_shared_mutex anchor;
 };
+static_assert(offsetof(pthread_mutex_t, __data.__lock) == offsetof(weft_shared_mutex, word) &&
+                  offsetof(pthread_mutex_t, __data.__list.__prev) ==
+                      offsetof(weft_shared_mutex, prev) &&
+                  offsetof(pthread_mutex_t, __data.__list.__next) ==
+                      offsetof(weft_shared_mutex, next),
+              "where glibc and the kernel look for them");
 
 extern __thread brief_self weft_private_brief_self;
 brief_self *weft_private_brief_enlist(void);
 int weft_private_brief_lock_slowly(uint32_t *lock, brief_self *self, weft_deadline d);
+
+// Takes the lock, which is noted, until `d`; the note stays unless it is ETIMEDOUT.
+int weft_private_brief_wait(uint32_t *lock, brief_self *self, weft_deadline d);
 
 static inline brief_self *brief_this_thread(void)
 {
@@ -76,6 +93,34 @@ static inline void brief_unlock(uint32_t *lock)
     if (__builtin_expect((was & FUTEX_WAITERS) != 0, 0))
         weft_futex_wake(lock, 1, 1);
     brief_forget(&weft_private_brief_self);
+}
+
+// Puts a noted mutex behind the anchor, or takes it out; at each instruction the list is whole,
+// or the note says what it lacks.  `next` and `prev` point to other mutexes' `next`.
+static inline void **brief_prev_of(void *next)
+{
+    return (void **)next - 1;
+}
+
+static inline void brief_link(brief_self *self, weft_shared_mutex *m)
+{
+    void *first = self->anchor.next;
+    m->next = first;
+    m->prev = &self->anchor.next;
+    if (first != (void *)self->head)
+        *brief_prev_of(first) = &m->next;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    self->anchor.next = &m->next;
+    brief_forget(self);
+}
+
+static inline void brief_unlink(brief_self *self, weft_shared_mutex *m)
+{
+    void *next = m->next;
+    *(void **)m->prev = next;
+    if (next != (void *)self->head)
+        *brief_prev_of(next) = m->prev;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 #endif
