@@ -130,6 +130,7 @@ typedef struct weft_shared_barrier {
     uint32_t parties;
     uint32_t rings; /* one more with each change; sleepers watch it */
     uint32_t armed;
+    uint32_t used;  /* no member lies behind this many */
     uint64_t state; /* round, arrivals, what broke it, how the last rounds ended: one store */
     uint64_t members[WEFT_SHARED_HOLDERS]; /* as in weft_shared_holder */
 } weft_shared_barrier;

@@ -9,7 +9,7 @@
 #include <sched.h>
 #include <sys/syscall.h>
 
-static const int SPIN = 100;
+int weft_private_brief_spin = 100;
 
 __thread brief_self weft_private_brief_self;
 static __thread struct robust_list_head nowhere; // should the kernel not tell (an emulator's)
@@ -83,7 +83,7 @@ int weft_private_brief_wait(uint32_t *lock, brief_self *self, weft_deadline d)
 {
     uint32_t seen;
     int code = attempt(lock, self->id, 0, &seen);
-    for (int i = 0; i < SPIN && code == EBUSY && d > WEFT_NOW; i++) {
+    for (int i = 0; i < weft_private_brief_spin && code == EBUSY && d > WEFT_NOW; i++) {
         doorbell_relax();
         code = attempt(lock, self->id, 0, &seen);
     }

@@ -40,6 +40,7 @@ static_assert(offsetof(pthread_mutex_t, __data.__lock) == offsetof(weft_shared_m
               "where glibc and the kernel look for them");
 
 extern __thread brief_self weft_private_brief_self;
+extern int weft_private_brief_spin; // looks before sleeping; the torture steps through a few only
 brief_self *weft_private_brief_enlist(void);
 int weft_private_brief_lock_slowly(uint32_t *lock, brief_self *self, weft_deadline d);
 

@@ -54,7 +54,7 @@ static void ring(weft_shared_barrier *b)
 // The slot that holds `who` (0: a free one), or NULL.
 static uint64_t *member(weft_shared_barrier *b, uint64_t who)
 {
-    for (int i = 0; i < WEFT_SHARED_HOLDERS; i++)
+    for (uint32_t i = 0; i < b->used; i++)
         if (b->members[i] == who)
             return &b->members[i];
     return nullptr;
@@ -65,9 +65,14 @@ static int enter(weft_shared_barrier *b, uint64_t who)
     if (member(b, who) != nullptr)
         return 0;
     uint64_t *slot = member(b, 0);
+    if (slot == nullptr && b->used < WEFT_SHARED_HOLDERS)
+        slot = &b->members[b->used];
     if (slot == nullptr)
         return EUSERS;
     __atomic_store_n(slot, who, __ATOMIC_RELEASE);
+    // Only now it counts.
+    if (slot == &b->members[b->used])
+        __atomic_store_n(&b->used, b->used + 1, __ATOMIC_RELEASE);
     return 0;
 }
 
@@ -94,7 +99,7 @@ static void breaks(weft_shared_barrier *b, int error)
 static bool dead_member(weft_shared_barrier *b, bool forget)
 {
     bool found = false;
-    for (int i = 0; i < WEFT_SHARED_HOLDERS; i++) {
+    for (uint32_t i = 0; i < b->used; i++) {
         uint64_t who = b->members[i];
         if (who == 0 || weft_private_holder_lives(who))
             continue;
