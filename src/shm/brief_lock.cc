@@ -12,7 +12,8 @@
 int weft_private_brief_spin = 100;
 
 __thread brief_self weft_private_brief_self;
-static __thread struct robust_list_head nowhere; // should the kernel not tell (an emulator's)
+static __thread struct robust_list_head
+    nowhere; // if the kernel doesn't tell (an emulator's): not robust
 
 // At the list's end; once in each process.
 static void hang_anchor(brief_self *self)
@@ -40,10 +41,9 @@ brief_self *weft_private_brief_enlist(void)
     int saved = errno;
     struct robust_list_head *head = nullptr;
     size_t n;
-    if (syscall(SYS_get_robust_list, 0, &head, &n) != 0 || head == nullptr) {
+    if (syscall(SYS_get_robust_list, 0, &head, &n) != 0 || head == nullptr ||
+        head->futex_offset != BRIEF_OFFSET) {
         nowhere.list.next = &nowhere.list;
-        nowhere.futex_offset =
-            (long)offsetof(weft_shared_mutex, word) - (long)offsetof(weft_shared_mutex, next);
         head = &nowhere;
     }
     self->head = head;

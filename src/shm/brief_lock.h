@@ -39,7 +39,11 @@ static_assert(offsetof(pthread_mutex_t, __data.__lock) == offsetof(weft_shared_m
                       offsetof(weft_shared_mutex, next),
               "where glibc and the kernel look for them");
 
-extern __thread brief_self weft_private_brief_self;
+// From what is on the list to its word: one for all locks of a thread, so glibc's.
+static const long BRIEF_OFFSET =
+    (long)offsetof(weft_shared_mutex, word) - (long)offsetof(weft_shared_mutex, next);
+
+extern __thread brief_self weft_private_brief_self __attribute__((visibility("hidden")));
 extern int weft_private_brief_spin; // looks before sleeping; the torture steps through a few only
 brief_self *weft_private_brief_enlist(void);
 int weft_private_brief_lock_slowly(uint32_t *lock, brief_self *self, weft_deadline d);
@@ -61,7 +65,7 @@ static inline void brief_note(brief_self *self, uint32_t *lock)
 {
     volatile struct robust_list_head *head = self->head;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    head->list_op_pending = (struct robust_list *)(void *)((char *)lock - head->futex_offset);
+    head->list_op_pending = (struct robust_list *)(void *)((char *)lock - BRIEF_OFFSET);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 

@@ -12,7 +12,7 @@
 uint64_t weft_private_holder_self(void);
 
 // The same if it was asked for before, else 0; a load.
-extern uint64_t *weft_private_holder_page;
+extern uint64_t *weft_private_holder_page __attribute__((visibility("hidden")));
 static inline uint64_t weft_private_holder_known(void)
 {
     uint64_t *page = __atomic_load_n(&weft_private_holder_page, __ATOMIC_ACQUIRE);
