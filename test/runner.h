@@ -80,7 +80,8 @@ static inline int runner_end(void **state)
 #define assert_errno(expression, error)                                                            \
     do {                                                                                           \
         errno = 0;                                                                                 \
-        assert_true((intptr_t)(expression) == -1 || (intptr_t)(expression) == 0);                  \
+        intptr_t assert_errno_got = (intptr_t)(expression);                                        \
+        assert_true(assert_errno_got == -1 || assert_errno_got == 0);                              \
         assert_int_equal(errno, error);                                                            \
     } while (0)
 

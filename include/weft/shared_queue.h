@@ -19,6 +19,7 @@
 #ifndef WEFT_SHARED_QUEUE_H
 #define WEFT_SHARED_QUEUE_H
 
+#include <weft/queue.h> /* WEFT_DRAIN, WEFT_DISCARD */
 #include <weft/shm.h>
 
 #include <stdint.h>
@@ -28,10 +29,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* For weft_shared_queue_close; the same as in queue.h. */
-#define WEFT_DRAIN 0
-#define WEFT_DISCARD 1
 
 /* One per process and queue: made by create, attach or inherited over fork. */
 typedef struct weft_shared_queue weft_shared_queue;

@@ -1,6 +1,8 @@
-// weft-processes: programs run, piped and fed.  Without arguments the tutorial's `ls -l | wc`; the
-// verbs show subprocess.h (run, each), pipeline.h (pipe) and shlex.h (split, quote).
-// Try: weft-processes pipe 'ls -l' 'wc -l';  seq 5 | sed 's/^/sleep 0./' | weft-processes each
+// weft-processes: programs run, piped and fed, and work shared out.  Without arguments `ls -l |
+// wc`; subprocess.h (run, each), pipeline.h (pipe), shlex.h (split, quote), pool.h (pool, sum).
+#include "pool.h"
+#include "sum.h"
+
 #include <weft/pipeline.h>
 #include <weft/shlex.h>
 
@@ -16,7 +18,9 @@ static const char usage[] =
     "       weft-processes run [-t seconds] [--] CMD [ARG...]\n"
     "       weft-processes pipe CMD...\n"
     "       weft-processes each [-j jobs] [-t seconds] <COMMANDS\n"
-    "       weft-processes split [-0] [--posix] [--comments] STRING | quote [-0] ARG...\n";
+    "       weft-processes split [-0] [--posix] [--comments] STRING | quote [-0] ARG...\n"
+    "       weft-processes pool [-w workers] [-n tasks] [-s seconds] [--kill]\n"
+    "       weft-processes sum [-w workers] FILE...\n";
 static int jobs, posix, comments, end_of_word = '\n';
 static int64_t limit_ns = INT64_MAX;
 static const char *const **argvs; // the commands of pipe and each
@@ -131,6 +135,8 @@ int main(int argc, char **argv)
     static int (*const calls[])(char **) = {run, pipe_together, each, split, quote, list_and_count};
     static const int arguments[] = {-1, -1, 0, 1, -1, 0}; // -1: one or more
     int v = 0, given = argc > 1 && argv[1][0] != '-';
+    if (given && (strcmp(argv[1], "pool") == 0 || strcmp(argv[1], "sum") == 0))
+        return argv[1][0] == 'p' ? pool_main(argc, argv) : sum_main(argc, argv);
     while (v < 5 && (!given || strcmp(verbs[v], argv[1]) != 0))
         v++;
     optind = 1 + given, opterr = 0;
