@@ -293,7 +293,8 @@ static void test_many_again_and_again_without_growth(void **state)
             first = last;
     }
     free(some);
-    assert_true(last < first + first / 10 + 1024);
+    // ASan keeps what was freed aside.
+    assert_true(last < first + first / 10 + (RUNNER_SANITIZED ? 65536 : 1024));
     if (kernel_marks_guards() && !RUNNER_SANITIZED)
         assert_true(mappings() < 150);
 }
