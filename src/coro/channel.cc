@@ -16,7 +16,7 @@
 
 struct weft_channel {
     weft_private_scheduler *home;
-    weft_private_scheduler *plain; // the same while it is open and its items are 8 bytes
+    void *plain; // the same while it is open and its items are 8 bytes, else the channel itself
     size_t item_size;
     size_t count; // buffered
     int closed;
@@ -70,7 +70,7 @@ weft_channel *weft_channel_create(size_t item_size, size_t capacity)
         return nullptr;
     memset(c, 0, sizeof *c);
     c->home = s;
-    c->plain = item_size == sizeof(uint64_t) ? s : nullptr;
+    c->plain = item_size == sizeof(uint64_t) ? s : (void *)c;
     c->item_size = item_size;
     c->capacity = capacity;
     c->receivers.next = c->receivers.previous = &c->receivers;
@@ -108,7 +108,8 @@ static void complete(weft_private_waiter *w, int error)
     weft_private_tasklet_unpark(t->home, t);
 }
 
-static inline void push(weft_channel *c, const void *item, int error)
+static inline __attribute__((always_inline)) void push_sized(weft_channel *c, const void *item,
+                                                             int error, size_t size)
 {
     size_t slot = c->first + c->count++;
     if (slot >= c->capacity)
@@ -117,10 +118,15 @@ static inline void push(weft_channel *c, const void *item, int error)
     if (error != 0)
         c->errors++;
     else
-        copy(c->slots + slot * c->item_size, item, c->item_size);
+        copy(c->slots + slot * size, item, size);
 }
 
-static inline int pop(weft_channel *c, void *item)
+static void push(weft_channel *c, const void *item, int error)
+{
+    push_sized(c, item, error, c->item_size);
+}
+
+static inline __attribute__((always_inline)) int pop_sized(weft_channel *c, void *item, size_t size)
 {
     size_t slot = c->first;
     int error = 0;
@@ -129,8 +135,13 @@ static inline int pop(weft_channel *c, void *item)
     if (c->errors != 0 && (error = c->error[slot]) != 0)
         c->errors--;
     else
-        copy(item, c->slots + slot * c->item_size, c->item_size);
+        copy(item, c->slots + slot * size, size);
     return error;
+}
+
+static int pop(weft_channel *c, void *item)
+{
+    return pop_sized(c, item, c->item_size);
 }
 
 // What to do next.
@@ -253,13 +264,13 @@ static __attribute__((noinline)) int receive_checked(weft_channel *c, void *item
 // ---- The quick way ----
 //
 // What nearly all calls are: an item of a pointer's size, nobody cancelled, no deadline.  Anything
-// else jumps to the functions above, so that here no register need be saved.
+// else jumps to the functions above, so that there is no call here.  `free_at` answers for both
+// the thread and the cancel.
 
 static inline int plain(const weft_channel *c, const void *item, const weft_tasklet *me,
                         weft_deadline d)
 {
-    return c != nullptr && item != nullptr && c->plain == me->home && d == WEFT_FOREVER &&
-           me->cancelled == 0;
+    return c != nullptr && item != nullptr && c->plain == me->free_at && d == WEFT_FOREVER;
 }
 
 static inline weft_tasklet *tasklet_of(weft_private_waiter *w)
@@ -294,12 +305,13 @@ static inline int wait_plain(weft_private_scheduler *s, weft_tasklet *me, weft_t
 }
 #endif
 
-static __attribute__((noinline)) int send_waits(weft_channel *c, const void *item, weft_tasklet *me)
+static inline __attribute__((always_inline)) int send_waits(weft_channel *c, const void *item,
+                                                            weft_tasklet *me)
 {
 #if WEFT_PRIVATE_SWAP
-    weft_private_scheduler *s = c->home;
+    weft_private_scheduler *s = &weft_private_sched;
     weft_tasklet *to = me->next;
-    if (weft_private_likely(weft_private_quick(s, me, to)))
+    if (weft_private_likely(weft_private_quick(s, me, to, 0)))
         return wait_plain(s, me, to, &c->senders, (void *)(uintptr_t)item, WEFT_IS_SENDING, 0);
 #endif
     (void)me;
@@ -315,7 +327,7 @@ int weft_channel_send(weft_channel *c, const void *item, weft_deadline d)
     if (w == &c->receivers) {
         if (c->count == c->capacity)
             return send_waits(c, item, me);
-        push(c, item, 0);
+        push_sized(c, item, 0, sizeof(uint64_t));
         return 0;
     }
     if (!weft_private_likely(w->index == WEFT_PRIVATE_PLAIN))
@@ -325,13 +337,13 @@ int weft_channel_send(weft_channel *c, const void *item, weft_deadline d)
     return 0;
 }
 
-static __attribute__((noinline)) int receive_waits(weft_channel *c, void *item, weft_tasklet *me,
-                                                   int result)
+static inline __attribute__((always_inline)) int receive_waits(weft_channel *c, void *item,
+                                                               weft_tasklet *me, int result)
 {
 #if WEFT_PRIVATE_SWAP
-    weft_private_scheduler *s = c->home;
+    weft_private_scheduler *s = &weft_private_sched;
     weft_tasklet *to = me->next;
-    if (weft_private_likely(weft_private_quick(s, me, to)))
+    if (weft_private_likely(weft_private_quick(s, me, to, 0)))
         return wait_plain(s, me, to, &c->receivers, item, WEFT_IS_RECEIVING, result);
 #endif
     (void)me;
@@ -348,7 +360,7 @@ static inline __attribute__((always_inline)) int receive(weft_channel *c, void *
     if (c->count != 0) {
         if (w != &c->senders || c->errors != 0)
             return receive_checked(c, item, d, result);
-        pop(c, item);
+        pop_sized(c, item, sizeof(uint64_t));
         return result;
     }
     if (w == &c->senders)
@@ -394,7 +406,7 @@ int weft_channel_close(weft_channel *c)
     if (c->home != &weft_private_sched)
         return weft_fail(EPERM);
     c->closed = 1;
-    c->plain = nullptr;
+    c->plain = c;
     while (!empty(&c->receivers))
         end_receiver(c->receivers.next);
     while (!empty(&c->senders))

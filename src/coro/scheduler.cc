@@ -67,7 +67,7 @@ static int start(weft_private_scheduler *s)
     memset(m, 0, sizeof *m);
     m->next = m->previous = m;
     m->coro = m->leaf = &t->main;
-    m->home = s;
+    m->home = m->free_at = s;
     m->own.tasklet = m;
     m->own.index = WEFT_PRIVATE_PLAIN;
     s->keeper = keeper;
@@ -138,6 +138,7 @@ static void thread_end(int last)
     } while (co != eldest); // the keeper is one of them
     s->main.next = s->main.previous = &s->main;
     s->main.cancelled = ECANCELED;
+    s->main.free_at = nullptr;
 }
 
 void weft_private_bury(weft_private_scheduler *s)
@@ -358,6 +359,6 @@ static void *keep(void *arg, void *first)
         weft_tasklet *to = me->next;
         weft_private_ring_remove(me);
         me->value = 0;
-        weft_private_go(s, me, to);
+        weft_private_go_slowly(s, me, to); // which gives a whole budget
     }
 }

@@ -56,10 +56,11 @@ struct weft_tasklet {
     weft_tasklet *next, *previous; // in the ring
     weft_coro *coro;               // its own
     weft_private_scheduler *home;
-    intptr_t value;     // what its wait returns, once nobody says otherwise
-    uint32_t cancelled; // errno of each wait that begins; 0: none
-    uint8_t state;      // WEFT_IS_*
-    uint8_t permit;     // it was woken before it suspended itself
+    weft_private_scheduler *free_at; // home until it is cancelled, then NULL
+    intptr_t value;                  // what its wait returns, once nobody says otherwise
+    uint32_t cancelled;              // errno of each wait that begins; 0: none
+    uint8_t state;                   // WEFT_IS_*
+    uint8_t permit;                  // it was woken before it suspended itself
     uint8_t joinable;
     weft_coro *leaf; // where it waits
 
@@ -218,13 +219,15 @@ static inline void weft_private_tasklet_unpark(weft_private_scheduler *s, weft_t
 // ---- The switch ----
 
 #if WEFT_PRIVATE_SWAP
-// Whether nothing is special about a switch from the running tasklet to another.
-static inline int weft_private_quick(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *to)
+// Whether nothing is special about a switch from the running tasklet to another; `cancelled` is 0
+// when the caller knows that it is not.
+static inline int weft_private_quick(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *to,
+                                     uint32_t cancelled)
 {
     const weft_private_coro_thread *t = &weft_private_coro;
     const weft_coro *self = me->coro, *co = to->coro;
     return t->current == self && --s->budget != 0 &&
-           (self->special | (co->special ^ WEFT_SPECIAL_BLOCKED) | me->cancelled |
+           (self->special | (co->special ^ WEFT_SPECIAL_BLOCKED) | cancelled |
             weft_private_in_flight(t)) == 0;
 }
 
@@ -239,11 +242,12 @@ static inline int weft_private_jump(weft_private_scheduler *s, weft_tasklet *me,
 }
 #endif
 
-// From the running tasklet to another.  Returns what the wait returns that `me` begins here.
+// From the running tasklet to another, cancelled or not: whether it may wait the caller has seen
+// to. Returns what the wait returns that `me` begins here.
 static inline int weft_private_go(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *to)
 {
 #if WEFT_PRIVATE_SWAP
-    if (weft_private_likely(weft_private_quick(s, me, to)))
+    if (weft_private_likely(weft_private_quick(s, me, to, 0)))
         return weft_private_jump(s, me, to);
 #endif
     return weft_private_go_slowly(s, me, to);

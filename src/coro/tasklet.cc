@@ -115,7 +115,7 @@ weft_tasklet *weft_tasklet_spawn(void *(*fn)(void *arg), void *arg,
     t->own.index = WEFT_PRIVATE_PLAIN;
     t->fn = fn;
     t->arg = arg;
-    t->home = s;
+    t->home = t->free_at = s;
     t->joinable = opts == nullptr || !(opts->detached || opts->scope != nullptr);
     if (opts != nullptr && opts->scope != nullptr)
         weft_private_scope_add(opts->scope, t);
@@ -165,7 +165,7 @@ int weft_tasklet_yield(void)
     weft_private_scheduler *s = &weft_private_sched;
     weft_tasklet *me = s->running, *to = me->next;
     // One that is alone is not quick: its coroutine is not blocked.
-    if (weft_private_likely(weft_private_quick(s, me, to))) {
+    if (weft_private_likely(weft_private_quick(s, me, to, me->cancelled))) {
         me->value = 0;
         return weft_private_jump(s, me, to);
     }
@@ -256,6 +256,7 @@ int weft_tasklet_cancel(weft_tasklet *t)
     if (t->cancelled != 0 || t->state == WEFT_IS_ENDED)
         return 0;
     t->cancelled = ECANCELED;
+    t->free_at = nullptr;
     if (t == t->home->running)
         return 0;
     if (t->state == WEFT_IS_REMOVED)
