@@ -45,7 +45,7 @@ static inline int empty(const weft_private_waiter *queue)
 
 static inline void append(weft_private_waiter *queue, weft_private_waiter *w)
 {
-    weft_private_waiter *last = queue->previous;
+    weft_private_waiter *last = (weft_private_waiter *)weft_private_guess(queue->previous, queue);
     w->next = queue; // the order as in weft_private_ring_insert
     last->next = w;
     w->previous = last;
@@ -281,7 +281,7 @@ static inline weft_tasklet *tasklet_of(weft_private_waiter *w)
 // The first of a queue, which waits for nothing else, is ready.
 static inline void end_plain(weft_tasklet *me, weft_private_waiter *w, weft_private_waiter *queue)
 {
-    weft_private_waiter *second = w->next;
+    weft_private_waiter *second = (weft_private_waiter *)weft_private_guess(w->next, queue);
     weft_tasklet *t = tasklet_of(w);
     queue->next = second;
     second->previous = queue;
@@ -294,7 +294,7 @@ static inline void end_plain(weft_tasklet *me, weft_private_waiter *w, weft_priv
 static inline int wait_plain(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *to,
                              weft_private_waiter *queue, void *item, int state, intptr_t value)
 {
-    weft_tasklet *before = me->previous;
+    weft_tasklet *before = (weft_tasklet *)weft_private_guess(me->previous, to);
     me->own.item = item;
     append(queue, &me->own);
     me->state = (uint8_t)state;

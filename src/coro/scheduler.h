@@ -177,9 +177,20 @@ int weft_private_swap_int(void **from, void *to, void *value) __asm__("weft_priv
 
 // ---- The ring ----
 
+// `loaded`, which is often `likely`: then a branch, foretold, stands for the load.  What was just
+// stored comes back after some 7 cycles, and a store whose address waits for that holds up
+// every load behind it.
+static inline void *weft_private_guess(void *loaded, void *likely)
+{
+    if (!weft_private_likely(loaded == likely))
+        return loaded;
+    __asm__("" : "+r"(likely)); // or the compiler finds that both are the same
+    return likely;
+}
+
 static inline void weft_private_ring_insert(weft_tasklet *before, weft_tasklet *t)
 {
-    weft_tasklet *last = before->previous;
+    weft_tasklet *last = (weft_tasklet *)weft_private_guess(before->previous, before);
     // In this order: two adjacent stores made one would keep the next load waiting.
     t->next = before;
     last->next = t;
