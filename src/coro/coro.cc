@@ -138,23 +138,19 @@ static void set_name(weft_coro *co, const char *name)
     co->name[sizeof co->name - 1] = 0;
 }
 
-// What every life starts with; stack, thread and extra stay from one life to the next.
+// What every life starts with; stack, thread and extra stay from one life to the next, and what
+// only a scheduler sets is cleared when its coroutine becomes a spare.
 static inline void be_born(weft_private_coro_thread *t, weft_coro *co, char *top,
                            void *(*fn)(void *, void *), void *arg)
 {
     co->life = ++t->births;
-    co->owned = 0;
     co->value = nullptr;
     co->fn = fn;
     co->arg = arg;
     co->error = 0;
     co->started = 0;
-    co->dropping = 0;
     co->children = nullptr;
     co->deferred = nullptr;
-    co->on_end = nullptr;
-    co->on_orphan = nullptr;
-    co->data = nullptr;
     co->waits_for = nullptr;
     co->waits_on = nullptr;
     co->name[0] = 0;

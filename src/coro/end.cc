@@ -167,6 +167,11 @@ static void bury(weft_coro *co)
 {
     weft_private_coro_thread *t = co->thread;
     if (co->spareable && t->spares < SPARES) {
+        co->owned = 0;
+        co->dropping = 0;
+        co->on_end = nullptr;
+        co->on_orphan = nullptr;
+        co->data = nullptr;
         keep_whole(t, co);
         return;
     }
@@ -214,7 +219,8 @@ static __attribute__((noinline)) int destroy_checked(weft_coro *co)
 int weft_coro_destroy(weft_coro *co)
 {
     weft_private_coro_thread *t = &weft_private_coro;
-    // Dead and without children it is nobody's ancestor.
+    // Dead and without children it is nobody's ancestor; not owned, it has nothing of a
+    // scheduler's.
     if (weft_private_likely(co != nullptr && co->thread == t && co->special == WEFT_SPECIAL_DEAD &&
                             co->children == nullptr &&
                             (co->owned | co->dropping | !co->spareable) == 0 &&

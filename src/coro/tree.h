@@ -38,8 +38,12 @@ static inline void weft_private_tree_link(weft_coro *parent, weft_coro *co)
 static inline void weft_private_tree_unlink(weft_coro *co)
 {
     weft_coro *parent = co->parent;
+    if (co->younger == co) { // an only child: nobody to tell
+        parent->children = nullptr;
+        return;
+    }
     if (parent->children == co)
-        parent->children = co->younger == co ? nullptr : co->younger;
+        parent->children = co->younger;
     co->older->younger = co->younger;
     co->younger->older = co->older;
 }
