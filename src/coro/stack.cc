@@ -30,12 +30,15 @@
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 #define PIDFD_OF_SELF (-10001) // PIDFD_SELF_THREAD_GROUP, Linux 6.14
 
 #define LARGEST_CHUNK ((size_t)4 << 30)
 static const int CLASSES = 27;             // 16 KiB .. 1 TiB
 static const size_t FIRST_BATCH = 4;       // stacks cut at a time, doubling ...
-static const size_t LAST_BATCH = 512;      // ... up to this
+static const size_t LAST_BATCH = 64;       // ... up to this
 static const size_t WARM = 1024;           // free stacks that keep their memory
 static const size_t SPARE_MAPPINGS = 4096; // left to the rest of the process
 
@@ -129,21 +132,22 @@ static size_t guard_by_mprotect(weft_private_stacks *s, chunk *c, char *low, siz
     return n;
 }
 
-static int guard_by_vector(weft_private_stacks *s, char *low, size_t stride, size_t n)
+// The same advice on `size` bytes of each of n stacks.
+static int advise(char *first, size_t size, size_t stride, size_t n, int advice)
 {
     struct iovec ranges[LAST_BATCH];
     for (size_t i = 0; i < n; i++) {
-        ranges[i].iov_base = low + i * stride;
-        ranges[i].iov_len = guard_size(s, stride);
+        ranges[i].iov_base = first + i * stride;
+        ranges[i].iov_len = size;
     }
-    long done = syscall(SYS_process_madvise, PIDFD_OF_SELF, ranges, n, MADV_GUARD_INSTALL, 0);
-    return done == (long)(n * guard_size(s, stride));
+    long done = syscall(SYS_process_madvise, PIDFD_OF_SELF, ranges, n, advice, 0);
+    return done == (long)(n * size);
 }
 
 static size_t guard_by_mark(weft_private_stacks *s, char *low, size_t stride, size_t n)
 {
     if (n > 1 && forced == WEFT_GUARD_BEST && !__atomic_load_n(&vector_lacking, __ATOMIC_RELAXED)) {
-        if (guard_by_vector(s, low, stride, n))
+        if (advise(low, guard_size(s, stride), stride, n, MADV_GUARD_INSTALL))
             return n;
         __atomic_store_n(&vector_lacking, 1, __ATOMIC_RELAXED);
     }
@@ -162,6 +166,20 @@ static int marks_work(weft_private_stacks *s, char *low)
     if (madvise(low, s->page, MADV_POPULATE_READ) == 0)
         return 0;
     __atomic_store_n(&seen, 1, __ATOMIC_RELAXED);
+    return 1;
+}
+
+// Who has cut that many will use these too: their top pages, each of which would be a fault, in one
+// call.  At most a batch of pages is taken too early.  Where it fails the faults come.  Returns
+// whether there may be memory in the stacks now.
+static int populate_tops(const weft_private_stacks *s, char *low, size_t stride, size_t n)
+{
+    int saved = errno;
+    if (n != LAST_BATCH || forced != WEFT_GUARD_BEST ||
+        __atomic_load_n(&vector_lacking, __ATOMIC_RELAXED))
+        return 0;
+    advise(low + stride - s->page, s->page, stride, n, MADV_POPULATE_WRITE);
+    errno = saved;
     return 1;
 }
 
@@ -244,12 +262,13 @@ static int cut(weft_private_stacks *s, stack_class *k, size_t stride)
     n = guard(s, k->chunks, k->fresh, stride, n);
     if (n == 0)
         return weft_fail(ENOMEM);
+    int warm = populate_tops(s, k->fresh, stride, n);
     // The lowest is taken first: top of the array.
     for (size_t i = n; i-- > 0;)
         k->free[k->n++] = k->fresh + i * stride;
     k->fresh += n * stride;
     k->cut += n;
-    k->cold = k->n;
+    k->cold = warm ? 0 : k->n;
     k->batch = batch * 2 > LAST_BATCH ? LAST_BATCH : batch * 2;
     return 0;
 }
