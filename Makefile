@@ -117,9 +117,10 @@ check: $(tests:%=run/%) check-installed check-examples ## run every test (SAN=ad
 unit: $(tests:%=run/%) ## run the unit tests alone
 
 # The coroutine tests on another processor: a cross compiler, qemu and a small stand-in for cmocka.
+# Not coro/scope: qemu-user 7.2 has no SIGEV_THREAD_ID for the watchdog.
 check-aarch64: ## run the coroutine tests for aarch64 under qemu-user
 	$Q$(MAKE) --no-print-directory unit CMOCKA= CPPFLAGS=-Itest/aarch64 libs=coro \
-	  tests='$(filter-out coro/tools,$(filter coro/%,$(tests)))' \
+	  tests='$(filter-out coro/tools coro/scope,$(filter coro/%,$(tests)))' \
 	  CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ AR=aarch64-linux-gnu-ar \
 	  RUN='qemu-aarch64 -L /usr/aarch64-linux-gnu'
 
