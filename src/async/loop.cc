@@ -1,0 +1,356 @@
+// loop.cc: the loop itself: make it, run it, nest it, end it.
+//
+// A round: apply the changed masks, sleep in epoll until an event, the next alarm or the deadline,
+// read the clock once, then call: descriptors first (data that has arrived beats the timeout of
+// waiting for it), alarms, posts, deferred functions.  Each of these is bounded by what was there
+// when it began, so a callback that always makes new work starves nobody.
+#include "loop_state.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+
+__thread char weft_private_thread_mark;
+
+// ---- The kernel's part ----
+
+static void drained(weft_watch *w, int)
+{
+    uint64_t count;
+    int saved = errno;
+    ssize_t n = read(w->fd, &count, sizeof count);
+    (void)n; // EAGAIN: nothing left
+    errno = saved;
+}
+
+static int open_kernel_part(weft_loop *l)
+{
+    l->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (l->epoll < 0)
+        return -1;
+    int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake < 0)
+        return -1;
+    if (weft_private_loop_watch_internal(l, &l->wake_watch, wake, drained) == 0)
+        return 0;
+    weft_close_keep_errno(&wake);
+    return -1;
+}
+
+// Memory that a forked child finds zeroed.
+static void keep_from_children(weft_loop *l)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    l->pid = getpid();
+    void *p = mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return;
+    if (madvise(p, page, MADV_WIPEONFORK) != 0) {
+        munmap(p, page);
+        return;
+    }
+    l->kept = (unsigned char *)p;
+    *l->kept = 1;
+}
+
+// Puts a new descriptor where the old one was, which then is the parent's alone.
+static int replace(int fresh, int old)
+{
+    if (fresh < 0)
+        return -1;
+    int r = dup3(fresh, old, O_CLOEXEC);
+    weft_close_keep_errno(&fresh);
+    return r < 0 ? -1 : 0;
+}
+
+// In a forked child: epoll, eventfd and timerfd are shared with the parent.  Makes new ones under
+// the old numbers.
+int weft_private_loop_reborn(weft_loop *l)
+{
+    int saved = errno;
+    if (replace(epoll_create1(EPOLL_CLOEXEC), l->epoll) != 0 ||
+        replace(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), l->wake_watch.fd) != 0)
+        return -1;
+    if (l->nested && replace(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+                             l->clock_watch.fd) != 0)
+        return -1;
+    l->clock_at = WEFT_FOREVER;
+    l->pid = getpid();
+    if (l->kept != nullptr)
+        *l->kept = 1;
+    weft_private_loop_attach_all(l);
+    errno = saved;
+    return 0;
+}
+
+// ---- Create, own, destroy ----
+
+static void release(weft_loop *l)
+{
+    int saved = errno;
+    weft_close_keep_errno(&l->epoll);
+    if (l->wake_watch.loop != nullptr)
+        weft_close_keep_errno(&l->wake_watch.fd);
+    if (l->nested)
+        weft_close_keep_errno(&l->clock_watch.fd);
+    if (l->kept != nullptr)
+        munmap((void *)l->kept, (size_t)sysconf(_SC_PAGESIZE));
+    free(l->slots);
+    free(l->dirty);
+    free(l->events);
+    free(l);
+    errno = saved;
+}
+
+static bool options_valid(const weft_loop_options *o)
+{
+    return o->batch >= 0 && o->blocked_ns >= 0;
+}
+
+weft_loop *weft_loop_create(const weft_loop_options *opts)
+{
+    weft_loop_options o = {};
+    if (opts != nullptr)
+        o = *opts;
+    if (!options_valid(&o)) {
+        errno = EINVAL;
+        return nullptr;
+    }
+    weft_loop *l = (weft_loop *)calloc(1, sizeof *l);
+    if (l == nullptr)
+        return nullptr;
+    l->epoll = -1;
+    l->owner = &weft_private_thread_mark;
+    l->batch = o.batch > 0 ? o.batch : 512;
+    l->blocked_ns = o.blocked_ns;
+    l->blocked = o.blocked;
+    l->blocked_arg = o.blocked_arg;
+    l->now = weft_now();
+    l->clock_at = WEFT_FOREVER;
+    weft_private_wheel_init(&l->wheel, weft_private_tick_of(l->now));
+    weft_private_list_init(&l->near);
+    weft_private_list_init(&l->due);
+    weft_private_list_init(&l->deferred);
+    weft_private_list_init(&l->idle);
+    keep_from_children(l);
+    l->events = (struct epoll_event *)calloc((size_t)l->batch, sizeof *l->events);
+    if (l->events == nullptr || open_kernel_part(l) != 0) {
+        release(l);
+        return nullptr;
+    }
+    return l;
+}
+
+int weft_loop_own(weft_loop *l)
+{
+    // In a forked child the thread that ran it may be gone.
+    if (weft_private_loop_forked(l) && !weft_private_loop_owned(l))
+        l->running = false;
+    if (l->running)
+        return weft_fail(EBUSY);
+    __atomic_store_n(&l->owner, &weft_private_thread_mark, __ATOMIC_RELAXED);
+    return 0;
+}
+
+int weft_loop_destroy(weft_loop *l)
+{
+    if (l == nullptr)
+        return 0;
+    if (!weft_private_loop_owned(l))
+        return weft_fail(EPERM);
+    if (l->running)
+        return weft_fail(EBUSY);
+    weft_private_loop_drop_alarms(l);
+    weft_private_loop_drop_tasks(l);
+    weft_private_loop_drop_watches(l);
+    release(l);
+    return 0;
+}
+
+// ---- A round ----
+
+static bool has_posts(const weft_loop *l)
+{
+    return __atomic_load_n(&l->posted, __ATOMIC_RELAXED) != nullptr;
+}
+
+static bool nothing_left(const weft_loop *l)
+{
+    return (int64_t)(l->stats.watches + l->stats.armed + l->tasks - l->internal) + l->hold <= 0 &&
+           !has_posts(l);
+}
+
+// Until when there is nothing to do, unless the kernel tells.
+static weft_deadline sleep_until(weft_loop *l)
+{
+    if (l->tasks > 0 || has_posts(l) || l->dirty_count > 0)
+        return WEFT_NOW;
+    return weft_private_loop_next_alarm(l);
+}
+
+// epoll_pwait2(2) has nanoseconds, since Linux 5.11; before, poll(2) on the epoll descriptor has.
+static int wait_exactly(weft_loop *l, int64_t ns)
+{
+    struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+    if (!l->no_pwait2) {
+        int n = (int)syscall(SYS_epoll_pwait2, l->epoll, l->events, l->batch, &t, nullptr, 0);
+        if (n >= 0 || (errno != ENOSYS && errno != EPERM))
+            return n;
+        l->no_pwait2 = true;
+    }
+    struct pollfd p = {l->epoll, POLLIN, 0};
+    int n = ppoll(&p, 1, &t, nullptr);
+    return n <= 0 ? n : epoll_wait(l->epoll, l->events, l->batch, 0);
+}
+
+// Events fetched; 0 also when a signal handler ran.
+static int wait_for_events(weft_loop *l, weft_deadline until, int64_t now)
+{
+    int n, saved = errno;
+    if (until == WEFT_FOREVER)
+        n = epoll_wait(l->epoll, l->events, l->batch, -1);
+    else if (until <= now)
+        n = epoll_wait(l->epoll, l->events, l->batch, 0);
+    else
+        n = wait_exactly(l, until - now);
+    if (n < 0 && errno == EINTR)
+        n = 0;
+    if (n >= 0)
+        errno = saved;
+    return n;
+}
+
+// Calls what is ready; returns how many calls that were.
+static uint64_t call_all(weft_loop *l, int events)
+{
+    uint64_t before = l->stats.events + l->stats.alarms + l->stats.tasks;
+    for (int i = 0; i < events; i++)
+        weft_private_loop_dispatch(l, &l->events[i]);
+    weft_private_loop_run_alarms(l);
+    weft_private_loop_run_posted(l);
+    if (!weft_private_list_empty(&l->deferred))
+        weft_private_loop_run_list(l, &l->deferred);
+    uint64_t called = l->stats.events + l->stats.alarms + l->stats.tasks - before;
+    if (called == 0 && !weft_private_list_empty(&l->idle))
+        called = weft_private_loop_run_list(l, &l->idle);
+    return called;
+}
+
+// 1: something happened; 0: nothing did.
+static int run_round(weft_loop *l, weft_deadline d)
+{
+    if (weft_private_loop_forked(l) && weft_private_loop_reborn(l) != 0)
+        return -1;
+    weft_private_loop_flush(l, true);
+    weft_deadline until = sleep_until(l);
+    // One look at the clock ends a round and begins the sleep.
+    int64_t before = weft_now(), lag = before - l->now;
+    l->stats.busy_ns += lag;
+    l->stats.lag_ns = lag;
+    if (lag > l->stats.lag_max_ns)
+        l->stats.lag_max_ns = lag;
+    int n = wait_for_events(l, until < d ? until : d, before);
+    l->now = weft_now();
+    if (n < 0)
+        return -1;
+    l->stats.rounds++;
+    return call_all(l, n) > 0 || n > 0;
+}
+
+static int run(weft_loop *l, int how, weft_deadline d)
+{
+    for (;;) {
+        // acquire: what the stopper wrote before is seen after the run.
+        if (__atomic_load_n(&l->stopped, __ATOMIC_RELAXED) &&
+            __atomic_exchange_n(&l->stopped, 0, __ATOMIC_ACQUIRE))
+            return 1;
+        if (nothing_left(l))
+            return 0;
+        int happened = run_round(l, d);
+        if (happened < 0)
+            return -1;
+        if (how == WEFT_LOOP_ONCE && happened)
+            return 1;
+        if (d != WEFT_FOREVER && d <= l->now && !__atomic_load_n(&l->stopped, __ATOMIC_RELAXED))
+            return weft_fail(ETIMEDOUT);
+    }
+}
+
+int weft_loop_run(weft_loop *l, int how, weft_deadline d)
+{
+    if (weft_private_loop_enter(l) != 0)
+        return -1;
+    if (how != WEFT_LOOP_ALL && how != WEFT_LOOP_ONCE)
+        return weft_fail(EINVAL);
+    if (l->running)
+        return weft_fail(EBUSY);
+    l->running = true;
+    l->now = weft_now();
+    int r = run(l, how, d);
+    l->running = false;
+    weft_private_loop_changed(l);
+    return r;
+}
+
+int weft_loop_hold(weft_loop *l, int by)
+{
+    if (weft_private_loop_enter(l) != 0)
+        return -1;
+    l->hold += by;
+    return 0;
+}
+
+int64_t weft_loop_now(const weft_loop *l)
+{
+    return l->now;
+}
+
+int weft_loop_stats(const weft_loop *l, weft_loop_statistics *s)
+{
+    if (!weft_private_loop_owned(l))
+        return weft_fail(EPERM);
+    *s = l->stats;
+    s->watches -= l->internal;
+    return 0;
+}
+
+// ---- In another loop ----
+
+// The epoll descriptor is readable when a watched one is ready or the eventfd was written to; a
+// timerfd makes it readable when an alarm is due, or at once when something waits to be called.
+void weft_private_loop_show(weft_loop *l)
+{
+    weft_private_loop_flush(l, false);
+    weft_deadline at = sleep_until(l);
+    if (at == l->clock_at && at > weft_now())
+        return;
+    int saved = errno;
+    struct itimerspec t = {};
+    if (at != WEFT_FOREVER)
+        t.it_value = {(time_t)(at / 1000000000), (long)(at % 1000000000) + (at == WEFT_NOW)};
+    timerfd_settime(l->clock_watch.fd, TFD_TIMER_ABSTIME, &t, nullptr);
+    l->clock_at = at;
+    errno = saved;
+}
+
+int weft_loop_fd(weft_loop *l)
+{
+    if (weft_private_loop_enter(l) != 0)
+        return -1;
+    if (l->nested)
+        return l->epoll;
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (fd < 0)
+        return -1;
+    if (weft_private_loop_watch_internal(l, &l->clock_watch, fd, drained) != 0) {
+        weft_close_keep_errno(&fd);
+        return -1;
+    }
+    l->nested = true;
+    weft_private_loop_changed(l);
+    return l->epoll;
+}

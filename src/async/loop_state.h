@@ -1,0 +1,134 @@
+// loop_state.h: what a loop is made of, for the files that make it.
+//
+// All is touched by the owner alone, except the fields under "any thread".
+#ifndef WEFT_ASYNC_LOOP_STATE_H
+#define WEFT_ASYNC_LOOP_STATE_H
+
+#include "wheel.h"
+
+#include <base/saved_errno.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+// A descriptor's place.  What epoll hands back is (generation, descriptor), never a pointer:
+// after a stop, or with the number in use again, the generation no longer fits.
+struct weft_private_slot {
+    weft_watch *watch;   // nullptr: nobody's
+    uint32_t generation; // of the watch that is, or was the last
+    uint32_t registered; // the mask that the kernel has
+    bool attached;       // the kernel has it
+    bool dirty;          // it is in `dirty`
+};
+
+struct weft_loop {
+    // ---- Who may call ----
+    const char *owner;            // the owner's weft_private_thread_mark; any thread reads it
+    volatile unsigned char *kept; // 0 in a forked child (MADV_WIPEONFORK); nullptr: compare pid
+    pid_t pid;
+    bool running;
+
+    // ---- Descriptors ----
+    int epoll;
+    struct weft_private_slot *slots; // by descriptor
+    size_t slot_count;
+    int *dirty; // descriptors whose mask may differ from the kernel's; room for 2 * slot_count
+    size_t dirty_count;
+    struct epoll_event *events;
+    int batch;
+    bool no_pwait2; // the kernel has no epoll_pwait2(2)
+
+    // ---- Alarms ----
+    struct weft_private_wheel wheel;
+    weft_loop_link near; // precise ones whose tick has begun, by time
+    weft_loop_link due;  // those about to be called
+    int64_t now;         // when this round's callbacks began
+
+    // ---- Functions ----
+    weft_loop_link deferred, idle;
+    size_t tasks; // deferred and idle
+
+    // ---- Signals ----
+    weft_signal *signals;
+    weft_watch signal_watch; // of the signalfd
+    uint64_t unblock;        // the signals that were not blocked before
+
+    // ---- Being nested ----
+    bool nested;
+    weft_watch clock_watch; // of the timerfd
+    weft_deadline clock_at; // what it is set to
+
+    int hold;
+    size_t internal; // watches of our own
+    weft_loop_statistics stats;
+    int64_t blocked_ns;
+    void (*blocked)(weft_loop *l, const weft_loop_callback *c, void *arg);
+    void *blocked_arg;
+
+    // ---- Any thread ----
+    weft_loop_link *posted; // atomic: a stack, last first
+    weft_watch wake_watch;  // its fd: the eventfd
+    uint32_t stopped;       // atomic
+    struct {
+        const char *kind; // atomic
+        void (*fn)(void); // atomic
+        int fd;           // atomic
+        int64_t since;    // atomic; 0: none runs
+    } current;
+};
+
+// Its address tells threads apart, at the price of an addition.
+extern __thread char weft_private_thread_mark;
+
+int weft_private_loop_reborn(weft_loop *l);
+
+static inline bool weft_private_loop_forked(const weft_loop *l)
+{
+    return l->kept != nullptr ? *l->kept == 0 : l->pid != getpid();
+}
+
+static inline bool weft_private_loop_owned(const weft_loop *l)
+{
+    return __atomic_load_n(&l->owner, __ATOMIC_RELAXED) == &weft_private_thread_mark;
+}
+
+// At the start of each call: the owner's, in the process that made the kernel's part?
+static inline int weft_private_loop_enter(weft_loop *l)
+{
+    if (__builtin_expect(!weft_private_loop_owned(l), 0))
+        return weft_fail(EPERM);
+    return __builtin_expect(weft_private_loop_forked(l), 0) ? weft_private_loop_reborn(l) : 0;
+}
+
+// At the end of each call that changes something: a nested loop shows it to the outer one now.
+void weft_private_loop_show(weft_loop *l);
+
+static inline void weft_private_loop_changed(weft_loop *l)
+{
+    if (__builtin_expect(l->nested && !l->running, 0))
+        weft_private_loop_show(l);
+}
+
+// loop_watch.cc: brings the kernel's masks up to date; returns how many are left to do.  `tell`:
+// call the watches that the kernel refuses (else they are left).
+size_t weft_private_loop_flush(weft_loop *l, bool tell);
+void weft_private_loop_dispatch(weft_loop *l, const struct epoll_event *e);
+int weft_private_loop_watch_internal(weft_loop *l, weft_watch *w, int fd,
+                                     void (*fn)(weft_watch *w, int events));
+void weft_private_loop_attach_all(weft_loop *l);
+void weft_private_loop_drop_watches(weft_loop *l);
+
+// timer.cc: when the next alarm is due; calls those that are.
+weft_deadline weft_private_loop_next_alarm(weft_loop *l);
+size_t weft_private_loop_run_alarms(weft_loop *l);
+void weft_private_loop_drop_alarms(weft_loop *l);
+
+// loop_task.cc
+size_t weft_private_loop_run_posted(weft_loop *l);
+size_t weft_private_loop_run_list(weft_loop *l, weft_loop_link *list);
+void weft_private_loop_drop_tasks(weft_loop *l);
+
+// loop_blocked.cc: around each callback, if the detector is on.
+void weft_private_loop_callback_begins(weft_loop *l, const char *kind, void (*fn)(void), int fd);
+void weft_private_loop_callback_ends(weft_loop *l);
+
+#endif

@@ -1,0 +1,272 @@
+// loop_watch.cc: descriptors, level-triggered, with masks that reach the kernel late.
+//
+// A first watch is registered at once, for its errors; a stop takes the descriptor out at once,
+// because after a close that left a duplicate open nobody could.  A change in between is only
+// noted (`dirty`) and applied before the loop sleeps, so that a server which turns writing on and
+// off within a round makes no system call for it.
+//
+// The kernel tells of errors and hang-ups even with a mask of 0.  A watch that waits for nothing
+// is taken out of the kernel when that happens, and put back by its next change: it doesn't spin.
+#include "loop_state.h"
+
+#include <string.h>
+
+enum { ALL_EVENTS = WEFT_READ | WEFT_WRITE | WEFT_HANGUP | WEFT_EDGE | WEFT_EXCLUSIVE };
+enum { WAITS_FOR = WEFT_READ | WEFT_WRITE | WEFT_HANGUP };
+
+static uint32_t mask_of(int events)
+{
+    uint32_t m = 0;
+    if (events & WEFT_READ)
+        m |= EPOLLIN;
+    if (events & WEFT_WRITE)
+        m |= EPOLLOUT;
+    // EPOLL_CTL_ADD refuses EPOLLRDHUP beside EPOLLEXCLUSIVE.
+    if (events & WEFT_HANGUP)
+        m |= EPOLLRDHUP;
+    if (events & WEFT_EDGE)
+        m |= (uint32_t)EPOLLET;
+    if (events & WEFT_EXCLUSIVE)
+        m |= (uint32_t)EPOLLEXCLUSIVE;
+    return m;
+}
+
+static bool events_valid(int events)
+{
+    return (events & ~ALL_EVENTS) == 0 &&
+           (events & (WEFT_EXCLUSIVE | WEFT_HANGUP)) != (WEFT_EXCLUSIVE | WEFT_HANGUP);
+}
+
+static int make_room(weft_loop *l, int fd)
+{
+    size_t n = l->slot_count == 0 ? 64 : l->slot_count;
+    while (n <= (size_t)fd)
+        n *= 2;
+    int *dirty = (int *)realloc(l->dirty, 2 * n * sizeof *dirty);
+    if (dirty == nullptr)
+        return -1;
+    l->dirty = dirty;
+    weft_private_slot *slots = (weft_private_slot *)realloc(l->slots, n * sizeof *slots);
+    if (slots == nullptr)
+        return -1;
+    for (size_t i = l->slot_count; i < n; i++)
+        slots[i] = {};
+    l->slots = slots;
+    l->slot_count = n;
+    return 0;
+}
+
+// epoll_ctl for a slot; keeps what the kernel has in the slot.
+static int control(weft_loop *l, int op, int fd, uint32_t mask)
+{
+    weft_private_slot *s = &l->slots[fd];
+    struct epoll_event e = {};
+    e.events = mask;
+    e.data.u64 = (uint64_t)s->generation << 32 | (uint32_t)fd;
+    if (epoll_ctl(l->epoll, op, fd, &e) != 0)
+        return -1;
+    s->attached = op != EPOLL_CTL_DEL;
+    s->registered = mask;
+    return 0;
+}
+
+static int attach(weft_loop *l, weft_watch *w, int fd, int events)
+{
+    if ((size_t)fd >= l->slot_count && make_room(l, fd) != 0)
+        return -1;
+    weft_private_slot *s = &l->slots[fd];
+    if (s->watch != nullptr)
+        return weft_fail(EEXIST);
+    s->generation++;
+    if (control(l, EPOLL_CTL_ADD, fd, mask_of(events)) != 0)
+        return -1;
+    s->watch = w;
+    l->stats.watches++;
+    w->loop = l;
+    w->fd = fd;
+    w->events = events;
+    return 0;
+}
+
+int weft_loop_watch(weft_loop *l, weft_watch *w, int fd, int events,
+                    void (*fn)(weft_watch *w, int events), void *arg)
+{
+    if (weft_private_loop_enter(l) != 0)
+        return -1;
+    if (fn == nullptr || !events_valid(events))
+        return weft_fail(EINVAL);
+    if (w->loop != nullptr)
+        return weft_fail(EBUSY);
+    if (fd < 0)
+        return weft_fail(EBADF);
+    if (attach(l, w, fd, events) != 0)
+        return -1;
+    w->fn = fn;
+    w->arg = arg;
+    return 0;
+}
+
+int weft_private_loop_watch_internal(weft_loop *l, weft_watch *w, int fd,
+                                     void (*fn)(weft_watch *w, int events))
+{
+    if (attach(l, w, fd, WEFT_READ) != 0)
+        return -1;
+    w->fn = fn;
+    l->internal++;
+    return 0;
+}
+
+static void note(weft_loop *l, int fd)
+{
+    if (l->slots[fd].dirty)
+        return;
+    l->slots[fd].dirty = true;
+    l->dirty[l->dirty_count++] = fd;
+}
+
+int weft_watch_change(weft_watch *w, int events)
+{
+    weft_loop *l = w->loop;
+    if (l == nullptr)
+        return weft_fail(EALREADY);
+    if (weft_private_loop_enter(l) != 0)
+        return -1;
+    if (!events_valid(events))
+        return weft_fail(EINVAL);
+    w->events = events;
+    weft_private_slot *s = &l->slots[w->fd];
+    if (!s->attached || s->registered != mask_of(events)) {
+        note(l, w->fd);
+        weft_private_loop_changed(l);
+    }
+    return 0;
+}
+
+int weft_watch_stop(weft_watch *w)
+{
+    weft_loop *l = w->loop;
+    if (l == nullptr)
+        return weft_fail(EALREADY);
+    if (weft_private_loop_enter(l) != 0)
+        return -1;
+    weft_private_slot *s = &l->slots[w->fd];
+    int saved = errno;
+    // It fails when `fd` was closed first; the kernel has then taken it out itself, most likely.
+    if (s->attached)
+        control(l, EPOLL_CTL_DEL, w->fd, 0);
+    errno = saved;
+    s->attached = false;
+    s->watch = nullptr;
+    w->loop = nullptr;
+    l->stats.watches--;
+    return 0;
+}
+
+// ---- Before the loop sleeps ----
+
+static int apply(weft_loop *l, weft_watch *w)
+{
+    weft_private_slot *s = &l->slots[w->fd];
+    uint32_t mask = mask_of(w->events);
+    if (!s->attached)
+        return w->events & WAITS_FOR ? control(l, EPOLL_CTL_ADD, w->fd, mask) : 0;
+    if (mask == s->registered)
+        return 0;
+    if (((mask | s->registered) & EPOLLEXCLUSIVE) == 0)
+        return control(l, EPOLL_CTL_MOD, w->fd, mask);
+    // The kernel does not change exclusive ones.
+    return control(l, EPOLL_CTL_DEL, w->fd, 0) == 0 ? control(l, EPOLL_CTL_ADD, w->fd, mask) : -1;
+}
+
+size_t weft_private_loop_flush(weft_loop *l, bool tell)
+{
+    size_t n = l->dirty_count;
+    if (n == 0)
+        return 0;
+    int saved = errno;
+    for (size_t i = 0; i < n; i++) {
+        int fd = l->dirty[i];
+        weft_watch *w = l->slots[fd].watch;
+        l->slots[fd].dirty = false;
+        if (w == nullptr || apply(l, w) == 0)
+            continue;
+        if (!tell) {
+            note(l, fd);
+            continue;
+        }
+        l->slots[fd].attached = false;
+        w->events = 0;
+        w->fn(w, WEFT_ERROR);
+    }
+    // What those functions changed comes in the next round: else one could keep us here.
+    l->dirty_count -= n;
+    memmove(l->dirty, l->dirty + n, l->dirty_count * sizeof *l->dirty);
+    errno = saved;
+    return l->dirty_count;
+}
+
+// ---- When the kernel has something ----
+
+static int events_of(uint32_t told, int watched)
+{
+    int e = 0;
+    if (told & (EPOLLIN | EPOLLHUP | EPOLLERR))
+        e |= WEFT_READ;
+    if (told & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        e |= WEFT_WRITE;
+    // Data before hang-up: whoever watches both is told to read, too.
+    if (told & (EPOLLRDHUP | EPOLLHUP))
+        e |= WEFT_HANGUP | WEFT_READ;
+    e &= watched;
+    return told & EPOLLERR ? e | WEFT_ERROR : e;
+}
+
+void weft_private_loop_dispatch(weft_loop *l, const struct epoll_event *event)
+{
+    int fd = (int)(uint32_t)event->data.u64;
+    weft_private_slot *s = &l->slots[fd];
+    weft_watch *w = s->watch;
+    if (w == nullptr || s->generation != (uint32_t)(event->data.u64 >> 32)) {
+        l->stats.stale++;
+        return;
+    }
+    if ((w->events & WAITS_FOR) == 0) {
+        if (event->events & (EPOLLHUP | EPOLLERR))
+            control(l, EPOLL_CTL_DEL, fd, 0);
+        return;
+    }
+    int events = events_of(event->events, w->events);
+    if (events == 0)
+        return;
+    l->stats.events++;
+    if (__builtin_expect(l->blocked_ns == 0, 1)) {
+        w->fn(w, events);
+        return;
+    }
+    weft_private_loop_callback_begins(l, "watch", (void (*)(void))w->fn, fd);
+    w->fn(w, events);
+    weft_private_loop_callback_ends(l);
+}
+
+// ---- After a fork, and at the end ----
+
+void weft_private_loop_attach_all(weft_loop *l)
+{
+    for (size_t fd = 0; fd < l->slot_count; fd++) {
+        weft_private_slot *s = &l->slots[fd];
+        // What was fetched from the parent's kernel part is stale now.
+        s->generation++;
+        if (s->watch == nullptr || !s->attached)
+            continue;
+        s->attached = false;
+        if (control(l, EPOLL_CTL_ADD, (int)fd, mask_of(s->watch->events)) != 0)
+            note(l, (int)fd);
+    }
+}
+
+void weft_private_loop_drop_watches(weft_loop *l)
+{
+    for (size_t fd = 0; fd < l->slot_count; fd++)
+        if (l->slots[fd].watch != nullptr)
+            l->slots[fd].watch->loop = nullptr;
+}

@@ -1,0 +1,211 @@
+// timer.cc: alarms on the wheel.
+//
+// An ordinary alarm is filed under the first tick that doesn't begin before its time, so that it
+// is never early; a precise one under the tick in which its time lies: when that begins it goes to
+// `near`, sorted, and the loop sleeps until the first of those.
+//
+// An alarm that is put off is not moved: `at` says when it is due, `tick` where it lies, and what
+// is collected before its time is filed again.  A timeout that each request puts off costs a store
+// a request and one move a period.
+#include "loop_state.h"
+
+enum { ORDINARY, PRECISE, NEAR };
+
+static uint64_t tick_for(const weft_alarm *a, weft_deadline at)
+{
+    return a->precise == ORDINARY ? weft_private_tick_after(at) : weft_private_tick_of(at);
+}
+
+// Puts it into `near`, behind those due before.
+static void put_near(weft_loop *l, weft_alarm *a)
+{
+    weft_loop_link *at = &l->near;
+    while (at->previous != &l->near && ((weft_alarm *)at->previous)->at > a->at)
+        at = at->previous;
+    weft_private_list_insert(at, &a->link);
+    a->precise = NEAR;
+}
+
+static void file(weft_loop *l, weft_alarm *a)
+{
+    a->tick = tick_for(a, a->at);
+    if (a->precise != ORDINARY && a->tick < l->wheel.tick) {
+        put_near(l, a);
+        return;
+    }
+    if (a->precise == NEAR)
+        a->precise = PRECISE;
+    weft_private_wheel_add(&l->wheel, a);
+}
+
+static void disarm(weft_loop *l, weft_alarm *a)
+{
+    weft_private_list_remove(&a->link);
+    a->loop = nullptr;
+    l->stats.armed--;
+}
+
+static void arm(weft_loop *l, weft_alarm *a, weft_deadline at)
+{
+    // With nothing armed the wheel stood still: bring it to the present, which skips the rest.
+    if (l->stats.armed++ == 0 && weft_private_list_empty(&l->due)) {
+        uint64_t now = weft_private_tick_of(weft_now());
+        if (now > l->wheel.tick)
+            weft_private_wheel_collect(&l->wheel, now - 1, &l->due);
+    }
+    a->loop = l;
+    a->at = at;
+    file(l, a);
+}
+
+static int start(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
+                 void (*fn)(weft_alarm *a), void *arg, uint32_t precise)
+{
+    if (weft_private_loop_enter(l) != 0)
+        return -1;
+    if (fn == nullptr || every_ns < 0)
+        return weft_fail(EINVAL);
+    if (a->loop != nullptr && a->loop != l)
+        return weft_fail(EBUSY);
+    if (a->loop != nullptr)
+        disarm(l, a);
+    a->fn = fn;
+    a->arg = arg;
+    a->every = every_ns;
+    a->precise = precise;
+    a->home = l;
+    arm(l, a, at);
+    weft_private_loop_changed(l);
+    return 0;
+}
+
+int weft_loop_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
+                    void (*fn)(weft_alarm *a), void *arg)
+{
+    return start(l, a, at, every_ns, fn, arg, ORDINARY);
+}
+
+int weft_loop_precise_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
+                            void (*fn)(weft_alarm *a), void *arg)
+{
+    return start(l, a, at, every_ns, fn, arg, PRECISE);
+}
+
+int weft_alarm_set(weft_alarm *a, weft_deadline at)
+{
+    weft_loop *l = a->home;
+    if (l == nullptr)
+        return weft_fail(EINVAL);
+    if (weft_private_loop_enter(l) != 0)
+        return -1;
+    if (a->loop == nullptr) {
+        arm(l, a, at);
+    } else if (a->precise != NEAR && tick_for(a, at) >= a->tick) {
+        a->at = at;
+        return 0; // it lies early enough
+    } else {
+        weft_private_list_remove(&a->link);
+        a->at = at;
+        file(l, a);
+    }
+    weft_private_loop_changed(l);
+    return 0;
+}
+
+int weft_alarm_stop(weft_alarm *a)
+{
+    weft_loop *l = a->loop;
+    if (l == nullptr)
+        return weft_fail(EALREADY);
+    if (weft_private_loop_enter(l) != 0)
+        return -1;
+    disarm(l, a);
+    return 0;
+}
+
+// ---- In the loop ----
+
+weft_deadline weft_private_loop_next_alarm(weft_loop *l)
+{
+    if (l->stats.armed == 0)
+        return WEFT_FOREVER;
+    weft_deadline next = weft_private_tick_begins(weft_private_wheel_next(&l->wheel));
+    if (!weft_private_list_empty(&l->near)) {
+        const weft_alarm *a = (const weft_alarm *)l->near.next;
+        next = a->at < next ? a->at : next;
+    }
+    return next;
+}
+
+// The next time after now, a whole number of periods from the last.
+static weft_deadline next_time(const weft_alarm *a, int64_t now)
+{
+    int64_t missed = a->at < now ? (now - a->at) / a->every : 0, step;
+    weft_deadline next;
+    if (__builtin_mul_overflow(a->every, missed + 1, &step) ||
+        __builtin_add_overflow(a->at, step, &next))
+        return WEFT_FOREVER;
+    return next;
+}
+
+static void call(weft_loop *l, weft_alarm *a)
+{
+    // WEFT_NOW and other times long gone count as now: they are neither late nor missed periods.
+    if (a->at <= 0)
+        a->at = l->now;
+    if (l->now - a->at > l->stats.late_max_ns)
+        l->stats.late_max_ns = l->now - a->at;
+    if (a->every == 0) {
+        disarm(l, a);
+    } else {
+        weft_private_list_remove(&a->link);
+        a->at = next_time(a, l->now);
+        file(l, a);
+    }
+    l->stats.alarms++;
+    if (__builtin_expect(l->blocked_ns == 0, 1)) {
+        a->fn(a);
+        return;
+    }
+    weft_private_loop_callback_begins(l, "alarm", (void (*)(void))a->fn, -1);
+    a->fn(a);
+    weft_private_loop_callback_ends(l);
+}
+
+size_t weft_private_loop_run_alarms(weft_loop *l)
+{
+    if (l->stats.armed == 0)
+        return 0;
+    size_t called = 0;
+    weft_private_wheel_collect(&l->wheel, weft_private_tick_of(l->now), &l->due);
+    while (!weft_private_list_empty(&l->near) && ((weft_alarm *)l->near.next)->at <= l->now) {
+        weft_loop_link *first = l->near.next;
+        weft_private_list_remove(first);
+        weft_private_list_insert(&l->due, first);
+    }
+    while (!weft_private_list_empty(&l->due)) {
+        weft_alarm *a = (weft_alarm *)l->due.next;
+        if (a->at <= l->now) {
+            call(l, a);
+            called++;
+            continue;
+        }
+        weft_private_list_remove(&a->link); // it was put off, or is precise and comes soon
+        file(l, a);
+    }
+    return called;
+}
+
+static void drop(weft_loop_link *list)
+{
+    for (weft_loop_link *i = list->next; i != list; i = i->next)
+        ((weft_alarm *)i)->loop = nullptr;
+}
+
+void weft_private_loop_drop_alarms(weft_loop *l)
+{
+    drop(&l->near);
+    for (auto &level : l->wheel.slots)
+        for (weft_loop_link &slot : level)
+            drop(&slot);
+}

@@ -1,0 +1,95 @@
+// wheel.h: alarms by the tick in which they are due, in constant time.
+//
+// Four levels of 256 slots (G. Varghese and A. Lauck, "Hashed and Hierarchical Timing Wheels",
+// 1987).  A tick is 2^20 ns, so that finding one is a shift.  An alarm lies at the level of the
+// highest byte in which its tick differs from the wheel's, in the slot that this byte names:
+// all of level 0 is due before all of level 1, and so on up.  When the wheel's tick enters a slot
+// of a level above 0, what lies there moves down; so no slot above 0 that has the wheel's own
+// byte holds anything.  A bit a slot says where to look; taking an alarm out leaves its
+// bit, which the next search clears.
+#ifndef WEFT_ASYNC_WHEEL_H
+#define WEFT_ASYNC_WHEEL_H
+
+#include <weft/loop.h>
+
+enum { WHEEL_LEVELS = 4, WHEEL_SLOTS = 256, WHEEL_TICK_BITS = 20 };
+
+struct weft_private_wheel {
+    uint64_t tick; // the first that has not been collected
+    uint64_t occupied[WHEEL_LEVELS][WHEEL_SLOTS / 64];
+    weft_loop_link slots[WHEEL_LEVELS][WHEEL_SLOTS];
+};
+
+// ---- Lists: a circle through its head ----
+
+static inline void weft_private_list_init(weft_loop_link *head)
+{
+    head->next = head->previous = head;
+}
+
+static inline bool weft_private_list_empty(const weft_loop_link *head)
+{
+    return head->next == head;
+}
+
+// Puts `link` before `at`: at the end, if that is the head.
+static inline void weft_private_list_insert(weft_loop_link *at, weft_loop_link *link)
+{
+    link->next = at;
+    link->previous = at->previous;
+    at->previous->next = link;
+    at->previous = link;
+}
+
+static inline void weft_private_list_remove(weft_loop_link *link)
+{
+    link->previous->next = link->next;
+    link->next->previous = link->previous;
+}
+
+// Moves all of `from` to the end of `to`.
+static inline void weft_private_list_splice(weft_loop_link *to, weft_loop_link *from)
+{
+    if (weft_private_list_empty(from))
+        return;
+    from->next->previous = to->previous;
+    to->previous->next = from->next;
+    from->previous->next = to;
+    to->previous = from->previous;
+    weft_private_list_init(from);
+}
+
+// ---- The wheel ----
+
+// The first tick that does not begin before `at`.
+static inline uint64_t weft_private_tick_after(weft_deadline at)
+{
+    return at <= 0 ? 0 : ((uint64_t)at + (1u << WHEEL_TICK_BITS) - 1) >> WHEEL_TICK_BITS;
+}
+
+// The tick in which `at` lies.
+static inline uint64_t weft_private_tick_of(weft_deadline at)
+{
+    return at <= 0 ? 0 : (uint64_t)at >> WHEEL_TICK_BITS;
+}
+
+// When tick `t` begins.
+static inline weft_deadline weft_private_tick_begins(uint64_t t)
+{
+    return t >= (uint64_t)INT64_MAX >> WHEEL_TICK_BITS ? WEFT_FOREVER
+                                                       : (int64_t)(t << WHEEL_TICK_BITS);
+}
+
+void weft_private_wheel_init(weft_private_wheel *w, uint64_t tick);
+
+// Files `a` under a->tick, or the wheel's if that has passed.  What is further than the wheel
+// goes (2^32 ticks, 52 days) is filed at its end: whoever collects it looks and files it again.
+void weft_private_wheel_add(weft_private_wheel *w, weft_alarm *a);
+
+// The first tick at which there may be something to collect or to move down; UINT64_MAX: empty.
+uint64_t weft_private_wheel_next(weft_private_wheel *w);
+
+// Moves the alarms of all ticks up to `now` to the end of `due`, tick by tick.
+void weft_private_wheel_collect(weft_private_wheel *w, uint64_t now, weft_loop_link *due);
+
+#endif
