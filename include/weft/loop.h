@@ -51,7 +51,7 @@ typedef struct weft_loop_link {
 
 /* What weft_loop_blocked and the detector of blocked loops tell. */
 typedef struct weft_loop_callback {
-    const char *kind; /* "watch", "alarm", "task"; NULL: none */
+    const char *kind; /* "watch", "alarm", "task", "signal", "child", "listener" */
     void (*fn)(void); /* the function that was called, cast */
     int fd;           /* of a watch; else -1 */
     int64_t ns;       /* for how long it has run */
@@ -206,24 +206,23 @@ int weft_alarm_stop(weft_alarm *a);
 /* ---- Signals ---- */
 
 struct weft_signal {
+    weft_loop_link link;
     void (*fn)(weft_signal *s);
     void *arg;
     weft_loop *loop; /* readable: NULL when it is not watched */
-    weft_signal *next;
-    int signo;  /* readable; below: of the signal that came */
-    int count;  /* how many came together */
-    int sender; /* process id, 0: the kernel */
-    int code;   /* si_code */
-    int value;  /* what sigqueue(3) sent */
+    int signo;       /* readable; below, when fn is called: of the signal that came */
+    int code;        /* si_code: SI_USER, SI_QUEUE, SI_KERNEL, ... */
+    int sender;      /* process id, 0: the kernel */
+    int value;       /* what sigqueue(3) sent */
 };
 
 /* Calls fn(s) when the process or this thread gets `signo`.  No handler is installed: the signal
  * is blocked in the calling thread (pthread_sigmask) as long as something here watches it, and
  * read from a signalfd(2).  Threads that run already don't block it: watch before starting them.
  * Several can watch one signal in one loop, all are called; with several loops one of them gets it.
- * EINVAL: no fn, a signal that can't be or should not be waited for (SIGKILL, SIGSTOP, SIGSEGV,
- * SIGBUS, SIGFPE, SIGILL, SIGTRAP), no signal at all; EBUSY: `s` is in use; EMFILE, ENFILE,
- * ENOMEM, EPERM. */
+ * EINVAL: no fn, no signal, or one that can't be waited for (SIGKILL, SIGSTOP) or is about the
+ * instruction that caused it (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP); EBUSY: `s` is in use;
+ * EMFILE, ENFILE, ENOMEM, EPERM. */
 int weft_loop_signal(weft_loop *l, weft_signal *s, int signo, void (*fn)(weft_signal *s),
                      void *arg);
 
@@ -249,8 +248,8 @@ struct weft_child {
 int weft_loop_child(weft_loop *l, weft_child *c, pid_t pid, void (*fn)(weft_child *c, int status),
                     void *arg);
 
-/* The same by a pidfd, which stays the caller's.  EINVAL: no fn; EBUSY, EBADF, ENOMEM, EPERM;
- * EEXIST: watched by this loop already. */
+/* The same by a pidfd, which stays the caller's.  EINVAL: no fn; EBADF: not a pidfd; EEXIST: it is
+ * watched by this loop already; EBUSY, ENOMEM, EPERM. */
 int weft_loop_child_fd(weft_loop *l, weft_child *c, int pidfd,
                        void (*fn)(weft_child *c, int status), void *arg);
 
@@ -294,6 +293,7 @@ struct weft_listener {
     void (*fn)(weft_listener *s, int fd);
     void *arg;
     int error; /* readable: why it waits at the moment (EMFILE, ...); 0: it accepts */
+    int *stopped;
 };
 
 /* Calls fn(s, fd) for each connection on the non-blocking listening socket `listener`; `fd` is

@@ -58,7 +58,7 @@ static void keep_from_children(weft_loop *l)
 }
 
 // Puts a new descriptor where the old one was, which then is the parent's alone.
-static int replace(int fresh, int old)
+int weft_private_loop_replace(int fresh, int old)
 {
     if (fresh < 0)
         return -1;
@@ -67,16 +67,19 @@ static int replace(int fresh, int old)
     return r < 0 ? -1 : 0;
 }
 
-// In a forked child: epoll, eventfd and timerfd are shared with the parent.  Makes new ones under
-// the old numbers.
+// In a forked child: epoll, eventfd, timerfd and signalfd are shared with the parent.  Makes new
+// ones under the old numbers.
 int weft_private_loop_reborn(weft_loop *l)
 {
     int saved = errno;
-    if (replace(epoll_create1(EPOLL_CLOEXEC), l->epoll) != 0 ||
-        replace(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), l->wake_watch.fd) != 0)
+    if (weft_private_loop_replace(epoll_create1(EPOLL_CLOEXEC), l->epoll) != 0 ||
+        weft_private_loop_replace(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), l->wake_watch.fd) != 0)
         return -1;
-    if (l->nested && replace(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
-                             l->clock_watch.fd) != 0)
+    if (l->nested &&
+        weft_private_loop_replace(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+                                  l->clock_watch.fd) != 0)
+        return -1;
+    if (weft_private_loop_reborn_signals(l) != 0)
         return -1;
     l->clock_at = WEFT_FOREVER;
     l->pid = getpid();
@@ -136,6 +139,7 @@ weft_loop *weft_loop_create(const weft_loop_options *opts)
     weft_private_list_init(&l->due);
     weft_private_list_init(&l->deferred);
     weft_private_list_init(&l->idle);
+    weft_private_list_init(&l->signals);
     keep_from_children(l);
     l->events = (struct epoll_event *)calloc((size_t)l->batch, sizeof *l->events);
     if (l->events == nullptr || open_kernel_part(l) != 0) {
@@ -164,6 +168,7 @@ int weft_loop_destroy(weft_loop *l)
         return weft_fail(EPERM);
     if (l->running)
         return weft_fail(EBUSY);
+    weft_private_loop_drop_signals(l);
     weft_private_loop_drop_alarms(l);
     weft_private_loop_drop_tasks(l);
     weft_private_loop_drop_watches(l);
@@ -240,6 +245,17 @@ static uint64_t call_all(weft_loop *l, int events)
     return called;
 }
 
+// One look at the clock ends a round and begins the sleep.
+static int64_t end_of_round(weft_loop *l)
+{
+    int64_t end = weft_now(), lag = end - l->now;
+    l->stats.busy_ns += lag;
+    l->stats.lag_ns = lag;
+    if (lag > l->stats.lag_max_ns)
+        l->stats.lag_max_ns = lag;
+    return end;
+}
+
 // 1: something happened; 0: nothing did.
 static int run_round(weft_loop *l, weft_deadline d)
 {
@@ -247,12 +263,7 @@ static int run_round(weft_loop *l, weft_deadline d)
         return -1;
     weft_private_loop_flush(l, true);
     weft_deadline until = sleep_until(l);
-    // One look at the clock ends a round and begins the sleep.
-    int64_t before = weft_now(), lag = before - l->now;
-    l->stats.busy_ns += lag;
-    l->stats.lag_ns = lag;
-    if (lag > l->stats.lag_max_ns)
-        l->stats.lag_max_ns = lag;
+    int64_t before = end_of_round(l);
     int n = wait_for_events(l, until < d ? until : d, before);
     l->now = weft_now();
     if (n < 0)
@@ -291,6 +302,7 @@ int weft_loop_run(weft_loop *l, int how, weft_deadline d)
     l->running = true;
     l->now = weft_now();
     int r = run(l, how, d);
+    end_of_round(l);
     l->running = false;
     weft_private_loop_changed(l);
     return r;

@@ -48,9 +48,11 @@ struct weft_loop {
     size_t tasks; // deferred and idle
 
     // ---- Signals ----
-    weft_signal *signals;
-    weft_watch signal_watch; // of the signalfd
-    uint64_t unblock;        // the signals that were not blocked before
+    weft_loop_link signals;
+    weft_watch signal_watch; // of the signalfd, which is there as long as a signal is watched
+    uint64_t watched;        // a bit a signal (signo - 1)
+    uint64_t unblock;        // the signals that this loop blocked
+    uint32_t watchers[65];   // by signal
 
     // ---- Being nested ----
     bool nested;
@@ -114,6 +116,7 @@ size_t weft_private_loop_flush(weft_loop *l, bool tell);
 void weft_private_loop_dispatch(weft_loop *l, const struct epoll_event *e);
 int weft_private_loop_watch_internal(weft_loop *l, weft_watch *w, int fd,
                                      void (*fn)(weft_watch *w, int events));
+void weft_private_loop_stop_internal(weft_loop *l, weft_watch *w);
 void weft_private_loop_attach_all(weft_loop *l);
 void weft_private_loop_drop_watches(weft_loop *l);
 
@@ -127,8 +130,25 @@ size_t weft_private_loop_run_posted(weft_loop *l);
 size_t weft_private_loop_run_list(weft_loop *l, weft_loop_link *list);
 void weft_private_loop_drop_tasks(weft_loop *l);
 
+// loop_child.cc: closes the pidfd of a child that is dropped with its loop.
+void weft_private_loop_drop_child(weft_watch *w);
+
+// loop.cc: puts the descriptor `fresh` (-1: failed) where `old` was.
+int weft_private_loop_replace(int fresh, int old);
+
+// signal.cc
+int weft_private_loop_reborn_signals(weft_loop *l);
+void weft_private_loop_drop_signals(weft_loop *l);
+
 // loop_blocked.cc: around each callback, if the detector is on.
 void weft_private_loop_callback_begins(weft_loop *l, const char *kind, void (*fn)(void), int fd);
 void weft_private_loop_callback_ends(weft_loop *l);
+
+// What the running callback is in the user's eyes, who did not write the watch's own function.
+static inline void weft_private_loop_callback_is(weft_loop *l, const char *kind, void (*fn)(void))
+{
+    __atomic_store_n(&l->current.kind, kind, __ATOMIC_RELAXED);
+    __atomic_store_n(&l->current.fn, fn, __ATOMIC_RELAXED);
+}
 
 #endif

@@ -162,6 +162,12 @@ int weft_watch_stop(weft_watch *w)
     return 0;
 }
 
+void weft_private_loop_stop_internal(weft_loop *l, weft_watch *w)
+{
+    weft_watch_stop(w);
+    l->internal--;
+}
+
 // ---- Before the loop sleeps ----
 
 static int apply(weft_loop *l, weft_watch *w)
@@ -266,7 +272,11 @@ void weft_private_loop_attach_all(weft_loop *l)
 
 void weft_private_loop_drop_watches(weft_loop *l)
 {
-    for (size_t fd = 0; fd < l->slot_count; fd++)
-        if (l->slots[fd].watch != nullptr)
-            l->slots[fd].watch->loop = nullptr;
+    for (size_t fd = 0; fd < l->slot_count; fd++) {
+        weft_watch *w = l->slots[fd].watch;
+        if (w == nullptr)
+            continue;
+        w->loop = nullptr;
+        weft_private_loop_drop_child(w);
+    }
 }

@@ -1,0 +1,116 @@
+// loop_listen.cc: connections, in batches, and without spinning when there is no descriptor left.
+//
+// With none left the listening socket stays readable and accept(2) keeps failing: a loop that
+// just tried again would take a whole CPU.  So it looks away and an alarm tries again.
+#include "loop_state.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+enum { ACCEPTS_A_ROUND = 64, RETRY_MS = 100 };
+
+static void retry(weft_alarm *a)
+{
+    weft_listener *s = (weft_listener *)a->arg;
+    s->error = 0;
+    weft_watch_change(&s->watch, WEFT_READ | WEFT_EXCLUSIVE);
+}
+
+static void look_away(weft_listener *s, int error)
+{
+    s->error = error;
+    weft_watch_change(&s->watch, 0);
+    weft_loop_timer(s->watch.loop, &s->retry, weft_in_ms(RETRY_MS), 0, retry, s);
+}
+
+// Errors of one connection, which has gone with them (accept(2), "Error handling").
+static bool is_of_connection(int error)
+{
+    switch (error) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPERM:
+    case EPROTO:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
+// Ready but nothing there: another process was faster, or the listener was shut down, which a
+// Unix one tells by EAGAIN for ever.
+static bool hung_up(int fd)
+{
+    struct pollfd p = {fd, POLLIN, 0};
+    return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+static void on_connections(weft_watch *w, int)
+{
+    weft_listener *s = (weft_listener *)w->arg;
+    int saved = errno, stopped = 0;
+    weft_private_loop_callback_is(w->loop, "listener", (void (*)(void))s->fn);
+    s->stopped = &stopped;
+    for (int i = 0; i < ACCEPTS_A_ROUND; i++) {
+        int fd = accept4(w->fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            errno = saved;
+            s->fn(s, fd);
+            if (stopped)
+                return; // `s` may be gone
+        } else if (!is_of_connection(errno)) {
+            if (errno != EAGAIN)
+                look_away(s, errno);
+            else if (i == 0 && hung_up(w->fd))
+                look_away(s, EINVAL);
+            break;
+        }
+    }
+    s->stopped = nullptr;
+    errno = saved;
+}
+
+int weft_loop_listen(weft_loop *l, weft_listener *s, int listener,
+                     void (*fn)(weft_listener *s, int fd), void *arg)
+{
+    if (weft_private_loop_enter(l) != 0)
+        return -1;
+    if (fn == nullptr)
+        return weft_fail(EINVAL);
+    int flags = fcntl(listener, F_GETFL);
+    if (flags < 0)
+        return -1;
+    if (!(flags & O_NONBLOCK))
+        return weft_fail(EINVAL);
+    if (weft_loop_watch(l, &s->watch, listener, WEFT_READ | WEFT_EXCLUSIVE, on_connections, s) != 0)
+        return -1;
+    s->fn = fn;
+    s->arg = arg;
+    s->error = 0;
+    s->stopped = nullptr;
+    return 0;
+}
+
+int weft_listener_stop(weft_listener *s)
+{
+    weft_loop *l = s->watch.loop;
+    if (l == nullptr)
+        return weft_fail(EALREADY);
+    if (weft_private_loop_enter(l) != 0)
+        return -1;
+    weft_watch_stop(&s->watch);
+    if (s->retry.loop != nullptr)
+        weft_alarm_stop(&s->retry);
+    if (s->stopped != nullptr)
+        *s->stopped = 1;
+    s->stopped = nullptr;
+    return 0;
+}

@@ -1,0 +1,162 @@
+// signal.cc: signals by signalfd(2): no handler, so nothing runs in between.
+//
+// The signalfd is there while a signal is watched.  One signal is read at a time: if its function
+// stops the watch of another that is pending, that one is still the kernel's and takes its
+// usual course.
+#include "loop_state.h"
+
+#include <signal.h>
+#include <sys/signalfd.h>
+
+static uint64_t bit_of(int signo)
+{
+    return 1ull << (signo - 1);
+}
+
+static bool waitable(int signo)
+{
+    const uint64_t never = bit_of(SIGKILL) | bit_of(SIGSTOP) | bit_of(SIGSEGV) | bit_of(SIGBUS) |
+                           bit_of(SIGFPE) | bit_of(SIGILL) | bit_of(SIGTRAP);
+    sigset_t s;
+    sigemptyset(&s);
+    int saved = errno;
+    // sigaddset also refuses the two that pthreads keeps for itself.
+    bool known = signo > 0 && signo <= 64 && sigaddset(&s, signo) == 0;
+    errno = saved;
+    return known && !(never & bit_of(signo));
+}
+
+static sigset_t set_of(uint64_t bits)
+{
+    sigset_t s;
+    sigemptyset(&s);
+    for (; bits != 0; bits &= bits - 1)
+        sigaddset(&s, __builtin_ctzll(bits) + 1);
+    return s;
+}
+
+// Calls those that watch it.  A function may stop any of them, so each is taken off a list
+// that a stop takes it off, too.
+static void call_watchers(weft_loop *l, const struct signalfd_siginfo *info)
+{
+    weft_loop_link batch;
+    weft_private_list_init(&batch);
+    weft_private_list_splice(&batch, &l->signals);
+    while (!weft_private_list_empty(&batch)) {
+        weft_signal *s = (weft_signal *)batch.next;
+        weft_private_list_remove(&s->link);
+        weft_private_list_insert(&l->signals, &s->link);
+        if (s->signo != (int)info->ssi_signo)
+            continue;
+        s->code = info->ssi_code;
+        s->sender = (int)info->ssi_pid;
+        s->value = info->ssi_int;
+        weft_private_loop_callback_is(l, "signal", (void (*)(void))s->fn);
+        s->fn(s);
+    }
+}
+
+static void on_signal(weft_watch *w, int)
+{
+    weft_loop *l = w->loop;
+    struct signalfd_siginfo info;
+    int saved = errno;
+    ssize_t n = read(w->fd, &info, sizeof info);
+    errno = saved;
+    if (n == (ssize_t)sizeof info)
+        call_watchers(l, &info);
+}
+
+// Makes the signalfd read `bits`; 0 closes it.
+static int listen_to(weft_loop *l, uint64_t bits)
+{
+    weft_watch *w = &l->signal_watch;
+    sigset_t set = set_of(bits);
+    if (w->loop != nullptr && bits != 0)
+        return signalfd(w->fd, &set, 0) < 0 ? -1 : 0;
+    if (w->loop != nullptr) {
+        weft_private_loop_stop_internal(l, w);
+        weft_close_keep_errno(&w->fd);
+    }
+    if (bits == 0)
+        return 0;
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd < 0)
+        return -1;
+    if (weft_private_loop_watch_internal(l, w, fd, on_signal) == 0)
+        return 0;
+    weft_close_keep_errno(&fd);
+    return -1;
+}
+
+int weft_loop_signal(weft_loop *l, weft_signal *s, int signo, void (*fn)(weft_signal *s), void *arg)
+{
+    if (weft_private_loop_enter(l) != 0)
+        return -1;
+    if (fn == nullptr || !waitable(signo))
+        return weft_fail(EINVAL);
+    if (s->loop != nullptr)
+        return weft_fail(EBUSY);
+    if (l->watchers[signo] == 0) {
+        if (listen_to(l, l->watched | bit_of(signo)) != 0)
+            return -1;
+        l->watched |= bit_of(signo);
+        sigset_t one = set_of(bit_of(signo)), before;
+        pthread_sigmask(SIG_BLOCK, &one, &before);
+        if (!sigismember(&before, signo))
+            l->unblock |= bit_of(signo);
+    }
+    s->fn = fn;
+    s->arg = arg;
+    s->loop = l;
+    s->signo = signo;
+    weft_private_list_insert(&l->signals, &s->link);
+    l->watchers[signo]++;
+    l->stats.watches++;
+    return 0;
+}
+
+static void unblock(weft_loop *l, uint64_t bits)
+{
+    sigset_t set = set_of(bits & l->unblock);
+    l->unblock &= ~bits;
+    pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+int weft_signal_stop(weft_signal *s)
+{
+    weft_loop *l = s->loop;
+    if (l == nullptr)
+        return weft_fail(EALREADY);
+    if (weft_private_loop_enter(l) != 0)
+        return -1;
+    weft_private_list_remove(&s->link);
+    s->loop = nullptr;
+    l->stats.watches--;
+    if (--l->watchers[s->signo] > 0)
+        return 0;
+    l->watched &= ~bit_of(s->signo);
+    listen_to(l, l->watched); // fewer signals: nothing that could fail
+    unblock(l, bit_of(s->signo));
+    return 0;
+}
+
+// In a forked child: a change to the parent's signalfd would change what the parent gets.
+int weft_private_loop_reborn_signals(weft_loop *l)
+{
+    if (l->signal_watch.loop == nullptr)
+        return 0;
+    sigset_t set = set_of(l->watched);
+    return weft_private_loop_replace(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
+                                     l->signal_watch.fd);
+}
+
+void weft_private_loop_drop_signals(weft_loop *l)
+{
+    for (weft_loop_link *i = l->signals.next; i != &l->signals; i = i->next)
+        ((weft_signal *)i)->loop = nullptr;
+    weft_private_list_init(&l->signals);
+    if (l->signal_watch.loop != nullptr)
+        weft_close_keep_errno(&l->signal_watch.fd);
+    unblock(l, ~0ull);
+}
