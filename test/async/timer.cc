@@ -1,0 +1,340 @@
+// timer.cc: alarms: never early, in time, put off lazily; the wheel against a plain list.
+#include "../runner.h"
+
+#include <weft/loop.h>
+
+#include <async/loop_state.h>
+#include <errno.h>
+
+struct fired {
+    int calls;
+    int64_t when, early;
+    int stop_at;
+};
+
+static void note_time(weft_alarm *a)
+{
+    struct fired *f = (struct fired *)a->arg;
+    f->calls++;
+    f->when = weft_now();
+    if (f->calls == f->stop_at)
+        weft_alarm_stop(a);
+}
+
+static int run_all(weft_loop *l)
+{
+    return weft_loop_run(l, WEFT_LOOP_ALL, weft_in_s(30));
+}
+
+static void test_timer_errors(void **)
+{
+    weft_loop *l = weft_loop_create(nullptr), *other = weft_loop_create(nullptr);
+    weft_alarm a = {};
+    struct fired f = {};
+    assert_errno(weft_loop_timer(l, &a, 1, 0, nullptr, nullptr), EINVAL);
+    assert_errno(weft_loop_timer(l, &a, 1, -1, note_time, &f), EINVAL);
+    assert_errno(weft_loop_precise_timer(l, &a, 1, -1, note_time, &f), EINVAL);
+    assert_errno(weft_alarm_set(&a, 1), EINVAL);
+    assert_errno(weft_alarm_stop(&a), EALREADY);
+    assert_int_equal(weft_loop_timer(l, &a, weft_in_s(60), 0, note_time, &f), 0);
+    assert_ptr_equal(a.loop, l);
+    assert_errno(weft_loop_timer(other, &a, 1, 0, note_time, &f), EBUSY);
+    assert_int_equal(weft_alarm_stop(&a), 0);
+    assert_errno(weft_alarm_stop(&a), EALREADY);
+    assert_int_equal(run_all(l), 0);
+    assert_int_equal(f.calls, 0);
+    weft_loop_destroy(l);
+    weft_loop_destroy(other);
+}
+
+static void never_early(bool precise, bool old_kernel)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    l->no_pwait2 = old_kernel;
+    for (int i = 0; i < 20; i++) {
+        weft_alarm a = {};
+        struct fired f = {};
+        weft_deadline at = weft_in_us(100 + i * 130);
+        int r = precise ? weft_loop_precise_timer(l, &a, at, 0, note_time, &f)
+                        : weft_loop_timer(l, &a, at, 0, note_time, &f);
+        assert_int_equal(r, 0);
+        assert_int_equal(run_all(l), 0);
+        assert_int_equal(f.calls, 1);
+        assert_true(f.when >= at);
+        assert_int_equal(a.at, at);
+        assert_null(a.loop);
+    }
+    weft_loop_destroy(l);
+}
+
+static void test_timer_never_early(void **)
+{
+    never_early(false, false);
+    never_early(false, true);
+}
+
+static void test_precise_timer_never_early(void **)
+{
+    never_early(true, false);
+    never_early(true, true);
+}
+
+static void test_precise_timers_in_order(void **)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    weft_alarm a[4] = {};
+    struct fired f[4] = {};
+    static const int order[4] = {2, 0, 3, 1}; // of their times
+    int64_t now = weft_now();
+    for (int i = 0; i < 4; i++)
+        weft_loop_precise_timer(l, &a[i], now + 1500000 + order[i] * 100000, 0, note_time, &f[i]);
+    assert_int_equal(run_all(l), 0);
+    assert_true(f[1].when < f[3].when && f[3].when < f[0].when && f[0].when < f[2].when);
+    weft_loop_destroy(l);
+}
+
+static void test_timer_at_once(void **)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    weft_alarm a = {}, b = {};
+    struct fired f = {};
+    weft_loop_timer(l, &a, WEFT_NOW, 0, note_time, &f);
+    weft_loop_precise_timer(l, &b, WEFT_NOW, 0, note_time, &f);
+    while (f.calls < 2)
+        assert_int_equal(weft_loop_run(l, WEFT_LOOP_ONCE, weft_in_s(30)), 1);
+    assert_int_equal(run_all(l), 0);
+    weft_loop_destroy(l);
+}
+
+static void test_timer_repeats(void **)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    weft_alarm a = {}, b = {};
+    struct fired f = {}, g = {};
+    f.stop_at = g.stop_at = 5;
+    int64_t begin = weft_now();
+    weft_loop_timer(l, &a, begin + 1000000, 2000000, note_time, &f);
+    weft_loop_precise_timer(l, &b, begin + 100000, 300000, note_time, &g);
+    assert_int_equal(run_all(l), 0);
+    assert_int_equal(f.calls, 5);
+    assert_int_equal(g.calls, 5);
+    assert_true(f.when >= begin + 9000000);
+    assert_true(g.when >= begin + 1300000);
+    assert_int_equal((a.at - begin - 1000000) % 2000000, 0); // times are kept, not spans
+    weft_loop_destroy(l);
+}
+
+static void test_timer_leaves_missed_times_out(void **)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    weft_alarm a = {};
+    struct fired f = {};
+    f.stop_at = 2;
+    int64_t begin = weft_now() - 1000000000;
+    weft_loop_timer(l, &a, begin, 700000, note_time, &f); // 1400 of them were missed
+    assert_int_equal(weft_loop_run(l, WEFT_LOOP_ONCE, weft_in_s(30)), 1);
+    assert_int_equal(f.calls, 1);
+    assert_true(a.at > weft_loop_now(l));
+    assert_true(a.at <= weft_loop_now(l) + 700000);
+    assert_int_equal(run_all(l), 0);
+    weft_loop_destroy(l);
+}
+
+static void test_timer_for_ever(void **)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    weft_alarm a = {}, b = {}, c = {};
+    struct fired f = {};
+    weft_loop_timer(l, &a, WEFT_FOREVER, 0, note_time, &f);
+    weft_loop_precise_timer(l, &b, WEFT_FOREVER, 0, note_time, &f);
+    weft_loop_timer(l, &c, weft_now() - 5, INT64_MAX, note_time, &f);
+    assert_errno(weft_loop_run(l, WEFT_LOOP_ALL, weft_in_ms(2)), ETIMEDOUT);
+    assert_int_equal(f.calls, 1);
+    assert_int_equal(c.at, WEFT_FOREVER);
+    assert_int_equal(weft_alarm_set(&a, WEFT_NOW), 0); // from far to near
+    assert_int_equal(weft_loop_run(l, WEFT_LOOP_ONCE, weft_in_s(30)), 1);
+    assert_int_equal(f.calls, 2);
+    weft_alarm_stop(&b);
+    weft_alarm_stop(&c);
+    assert_int_equal(run_all(l), 0);
+    weft_loop_destroy(l);
+}
+
+static void test_set_puts_off_without_moving(void **)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    weft_alarm a = {};
+    struct fired f = {};
+    weft_loop_timer(l, &a, weft_in_ms(2), 0, note_time, &f);
+    uint64_t tick = a.tick;
+    weft_deadline later = weft_in_ms(6);
+    assert_int_equal(weft_alarm_set(&a, later), 0);
+    assert_int_equal(a.tick, tick);
+    assert_int_equal(run_all(l), 0);
+    assert_int_equal(f.calls, 1);
+    assert_true(f.when >= later);
+    weft_loop_destroy(l);
+}
+
+static void test_set_sooner_and_again(void **)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    weft_alarm a = {}, p = {};
+    struct fired f = {};
+    weft_loop_timer(l, &a, weft_in_s(3600), 0, note_time, &f);
+    weft_loop_precise_timer(l, &p, weft_in_s(3600), 0, note_time, &f);
+    assert_int_equal(weft_alarm_set(&a, weft_in_ms(1)), 0);
+    assert_int_equal(weft_alarm_set(&p, weft_in_us(50)), 0); // this very tick: near
+    assert_int_equal(weft_alarm_set(&p, weft_in_us(2000)), 0);
+    assert_int_equal(weft_alarm_set(&p, weft_in_us(100)), 0);
+    assert_int_equal(run_all(l), 0);
+    assert_int_equal(f.calls, 2);
+    assert_int_equal(weft_alarm_set(&a, weft_in_us(10)), 0); // one that has gone off
+    assert_ptr_equal(a.loop, l);
+    assert_int_equal(run_all(l), 0);
+    assert_int_equal(f.calls, 3);
+    weft_loop_destroy(l);
+}
+
+static void stop_the_other(weft_alarm *a)
+{
+    weft_alarm *other = (weft_alarm *)a->arg;
+    if (other->loop != nullptr)
+        weft_alarm_stop(other);
+}
+
+static void put_off_the_other(weft_alarm *a)
+{
+    weft_alarm_set((weft_alarm *)a->arg, weft_in_ms(4));
+}
+
+static void test_stop_and_set_in_the_same_batch(void **)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    weft_alarm a = {}, b = {};
+    struct fired f = {};
+    weft_deadline at = weft_in_us(200);
+    weft_loop_timer(l, &a, at, 0, stop_the_other, &b);
+    weft_loop_timer(l, &b, at, 0, note_time, &f);
+    assert_int_equal(run_all(l), 0);
+    assert_int_equal(f.calls, 0);
+    at = weft_in_us(200);
+    weft_loop_timer(l, &a, at, 0, put_off_the_other, &b);
+    weft_loop_timer(l, &b, at, 0, note_time, &f);
+    assert_int_equal(run_all(l), 0);
+    assert_int_equal(f.calls, 1);
+    assert_true(f.when >= at + 4000000 - 200000);
+    weft_loop_destroy(l);
+}
+
+static void free_alarm(weft_alarm *a)
+{
+    free(a);
+}
+
+static void rearm_at_once(weft_alarm *a)
+{
+    struct fired *f = (struct fired *)a->arg;
+    if (++f->calls < 3)
+        weft_alarm_set(a, WEFT_NOW);
+}
+
+static void test_alarm_may_free_and_rearm_itself(void **)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    weft_alarm *a = (weft_alarm *)calloc(1, sizeof *a), again = {};
+    struct fired f = {};
+    weft_loop_timer(l, a, WEFT_NOW, 0, free_alarm, nullptr);
+    weft_loop_timer(l, &again, WEFT_NOW, 0, rearm_at_once, &f);
+    assert_int_equal(run_all(l), 0);
+    assert_int_equal(f.calls, 3);
+    weft_loop_destroy(l);
+}
+
+// ---- The wheel alone ----
+
+static uint64_t next_random(void)
+{
+    static uint64_t x = 88172645463325252;
+    x ^= x << 13, x ^= x >> 7;
+    return x ^= x << 17;
+}
+
+enum { ALARMS = 400, STEPS = 3000 };
+
+// Random ticks, near and far, with random stops and steps of the clock, against the definition:
+// what is collected is exactly what is due, in the order of its ticks.
+static void wheel_against_list(uint64_t begin)
+{
+    static weft_private_wheel w;
+    static weft_alarm a[ALARMS];
+    bool filed[ALARMS] = {};
+    uint64_t now = begin;
+    weft_private_wheel_init(&w, now + 1);
+    for (int step = 0; step < STEPS; step++) {
+        for (int k = 0; k < 8; k++) {
+            uint64_t i = next_random() % ALARMS;
+            if (filed[i]) {
+                weft_private_list_remove(&a[i].link);
+                filed[i] = false;
+                continue;
+            }
+            a[i].tick = now + 1 + (next_random() & ((1ull << next_random() % 34) - 1));
+            weft_private_wheel_add(&w, &a[i]);
+            filed[i] = true;
+        }
+        uint64_t first = UINT64_MAX;
+        for (int i = 0; i < ALARMS; i++)
+            if (filed[i] && a[i].tick < first)
+                first = a[i].tick;
+        assert_true(weft_private_wheel_next(&w) <= first);
+        uint64_t before = now;
+        now += next_random() & ((1ull << next_random() % 32) - 1);
+        weft_loop_link due;
+        weft_private_list_init(&due);
+        weft_private_wheel_collect(&w, now, &due);
+        uint64_t last = 0;
+        while (!weft_private_list_empty(&due)) {
+            weft_alarm *x = (weft_alarm *)due.next;
+            weft_private_list_remove(&x->link);
+            if (x->tick > now) { // from beyond the wheel's end: filed again
+                weft_private_wheel_add(&w, x);
+                continue;
+            }
+            // (Over the wheel's end, what waited there comes first.)
+            assert_true(x->tick >= last || before >> 32 != now >> 32);
+            last = x->tick;
+            filed[x - a] = false;
+        }
+        for (int i = 0; i < ALARMS; i++)
+            assert_false(filed[i] && a[i].tick <= now);
+    }
+}
+
+static void test_wheel_against_a_list(void **)
+{
+    wheel_against_list(0);
+    wheel_against_list(255);
+    wheel_against_list(UINT32_MAX - 1000);
+    wheel_against_list((1ull << 40) - 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_timer_errors),
+        TEST(test_timer_never_early),
+        TEST(test_precise_timer_never_early),
+        TEST(test_precise_timers_in_order),
+        TEST(test_timer_at_once),
+        TEST(test_timer_repeats),
+        TEST(test_timer_leaves_missed_times_out),
+        TEST(test_timer_for_ever),
+        TEST(test_set_puts_off_without_moving),
+        TEST(test_set_sooner_and_again),
+        TEST(test_stop_and_set_in_the_same_batch),
+        TEST(test_alarm_may_free_and_rearm_itself),
+        TEST(test_wheel_against_a_list),
+    };
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
