@@ -151,7 +151,7 @@ bench: $(bench:%=$B/bench/%) ## measure weft beside its peers (ONLY=name for one
 # Benchmarks are ordinary C++, for the peers' sake; a peer that is missing is left out.
 # Peers without pkg-config are linked when they are there, and only into who uses them.
 bench_libs  = $(foreach l,boost_context st pth,$(if $(wildcard /usr/lib/lib$l.so /usr/lib/*/lib$l.so),-l$l))
-bench_peers = $(shell for p in glib-2.0 tbb; do pkg-config --exists $$p 2>/dev/null && pkg-config $2 $$p; done)
+bench_peers = $(shell for p in glib-2.0 tbb libuv libevent; do pkg-config --exists $$p 2>/dev/null && pkg-config $2 $$p; done)
 $B/bench/%: test/bench/%.cc $(wildcard test/bench/*.h) $(call archive,$(libs))
 	$(call say,CXX)
 	@mkdir -p $(@D)
