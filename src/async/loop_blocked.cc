@@ -11,9 +11,10 @@
 
 void weft_private_loop_callback_begins(weft_loop *l, const char *kind, void (*fn)(void), int fd)
 {
-    __atomic_store_n(&l->current.kind, kind, __ATOMIC_RELAXED);
-    __atomic_store_n(&l->current.fn, fn, __ATOMIC_RELAXED);
-    __atomic_store_n(&l->current.fd, fd, __ATOMIC_RELAXED);
+    // release each: who sees one of these sees that the last callback's `since` has gone.
+    __atomic_store_n(&l->current.kind, kind, __ATOMIC_RELEASE);
+    __atomic_store_n(&l->current.fn, fn, __ATOMIC_RELEASE);
+    __atomic_store_n(&l->current.fd, fd, __ATOMIC_RELEASE);
     __atomic_store_n(&l->current.since, weft_now(), __ATOMIC_RELEASE);
 }
 
@@ -37,9 +38,7 @@ void weft_private_loop_callback_ends(weft_loop *l)
 {
     weft_loop_callback c = {l->current.kind, l->current.fn, l->current.fd,
                             weft_now() - l->current.since};
-    // A reader that has seen the old `since` sees it gone before anything of the next callback.
     __atomic_store_n(&l->current.since, 0, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
     if (c.ns < l->blocked_ns)
         return;
     l->stats.blocked++;

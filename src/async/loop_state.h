@@ -41,6 +41,7 @@ struct weft_loop {
     struct weft_private_wheel wheel;
     weft_loop_link near; // precise ones whose tick has begun, by time
     weft_loop_link due;  // those about to be called
+    bool any_precise;    // one has ever been armed
     int64_t now;         // when this round's callbacks began
 
     // ---- Functions ----

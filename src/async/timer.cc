@@ -73,6 +73,7 @@ static int start(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns
     a->arg = arg;
     a->every = every_ns;
     a->precise = precise;
+    l->any_precise |= precise == PRECISE;
     a->home = l;
     arm(l, a, at);
     weft_private_loop_changed(l);
@@ -172,17 +173,32 @@ static void call(weft_loop *l, weft_alarm *a)
     weft_private_loop_callback_ends(l);
 }
 
+// Precise alarms are called in the order of their times, also when several are late.
+static void sort_precise(weft_loop *l)
+{
+    for (weft_loop_link *next, *i = l->due.next; i != &l->due; i = next) {
+        next = i->next;
+        weft_alarm *a = (weft_alarm *)i;
+        if (a->precise == ORDINARY || tick_for(a, a->at) >= l->wheel.tick)
+            continue;
+        weft_private_list_remove(i);
+        put_near(l, a);
+    }
+    while (!weft_private_list_empty(&l->near) && ((weft_alarm *)l->near.next)->at <= l->now) {
+        weft_loop_link *first = l->near.next;
+        weft_private_list_remove(first);
+        weft_private_list_insert(&l->due, first);
+    }
+}
+
 size_t weft_private_loop_run_alarms(weft_loop *l)
 {
     if (l->stats.armed == 0)
         return 0;
     size_t called = 0;
     weft_private_wheel_collect(&l->wheel, weft_private_tick_of(l->now), &l->due);
-    while (!weft_private_list_empty(&l->near) && ((weft_alarm *)l->near.next)->at <= l->now) {
-        weft_loop_link *first = l->near.next;
-        weft_private_list_remove(first);
-        weft_private_list_insert(&l->due, first);
-    }
+    if (l->any_precise)
+        sort_precise(l);
     while (!weft_private_list_empty(&l->due)) {
         weft_alarm *a = (weft_alarm *)l->due.next;
         if (a->at <= l->now) {
@@ -190,7 +206,7 @@ size_t weft_private_loop_run_alarms(weft_loop *l)
             called++;
             continue;
         }
-        weft_private_list_remove(&a->link); // it was put off, or is precise and comes soon
+        weft_private_list_remove(&a->link); // it was put off
         file(l, a);
     }
     return called;
