@@ -172,7 +172,7 @@ $(tests:%=$B/obj/test/%.o) $(bench:%=$B/bench/%): | $(filter deps bench-deps,$(M
 # ---- Installing: one list says what is installed and what is removed ----
 
 space := $(empty) $(empty)
-pc     = $(foreach l,$(libs),$l:$(subst $(space),$(comma),$(strip $($l.needs))))
+pc     = $(foreach l,$(libs),$l:$(subst $(space),$(comma),$(strip $(filter $(libs),$($l.needs)))))
 
 install: all ## install below PREFIX (DESTDIR for staging)
 	$Q test/install put $B '$(DESTDIR)' '$(PREFIX)' $(VERSION) $(pc)
