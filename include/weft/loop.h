@@ -184,15 +184,15 @@ struct weft_alarm {
 };
 
 /* Calls fn(a) at `at`, never before, and then each `every_ns` (0: once; times that were missed
- * are left out).  Up to about 1 ms late, as alarms are kept in a wheel with slots of 2^20 ns.  In
- * what order those of one slot are called is not said.  Arming one that is armed moves it.
- * EINVAL: no fn, every_ns below 0; EBUSY: armed in another loop; EPERM. */
+ * are left out).  Up to about half a millisecond late: alarms are kept in a wheel with slots of
+ * 2^19 ns.  In what order those of one slot are called is not said.  Arming one that is armed moves
+ * it. EINVAL: no fn, every_ns below 0; EBUSY: armed in another loop; EPERM. */
 int weft_loop_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
                     void (*fn)(weft_alarm *a), void *arg);
 
 /* The same for times below a millisecond: late only by what the kernel is (timer slack, 50 us,
  * see PR_SET_TIMERSLACK in prctl(2)).  Costs one wake-up more when it is far; those due within
- * the same millisecond are kept sorted in a list, so let them be few. */
+ * the same half millisecond are kept sorted in a list, so let them be few. */
 int weft_loop_precise_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
                             void (*fn)(weft_alarm *a), void *arg);
 

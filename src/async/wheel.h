@@ -1,7 +1,7 @@
 // wheel.h: alarms by the tick in which they are due, in constant time.
 //
 // Four levels of 256 slots (G. Varghese and A. Lauck, "Hashed and Hierarchical Timing Wheels",
-// 1987).  A tick is 2^20 ns, so that finding one is a shift.  An alarm lies at the level of the
+// 1987).  A tick is 2^19 ns, so that finding one is a shift.  An alarm lies at the level of the
 // highest byte in which its tick differs from the wheel's, in the slot that this byte names:
 // all of level 0 is due before all of level 1, and so on up.  When the wheel's tick enters a slot
 // of a level above 0, what lies there moves down; so no slot above 0 that has the wheel's own
@@ -12,7 +12,7 @@
 
 #include <weft/loop.h>
 
-enum { WHEEL_LEVELS = 4, WHEEL_SLOTS = 256, WHEEL_TICK_BITS = 20 };
+enum { WHEEL_LEVELS = 4, WHEEL_SLOTS = 256, WHEEL_TICK_BITS = 19 };
 
 struct weft_private_wheel {
     uint64_t tick; // the first that has not been collected
@@ -83,7 +83,7 @@ static inline weft_deadline weft_private_tick_begins(uint64_t t)
 void weft_private_wheel_init(weft_private_wheel *w, uint64_t tick);
 
 // Files `a` under a->tick, or the wheel's if that has passed.  What is further than the wheel
-// goes (2^32 ticks, 52 days) is filed at its end: whoever collects it looks and files it again.
+// goes (2^32 ticks, 26 days) is filed at its end: whoever collects it looks and files it again.
 void weft_private_wheel_add(weft_private_wheel *w, weft_alarm *a);
 
 // The first tick at which there may be something to collect or to move down; UINT64_MAX: empty.

@@ -1,0 +1,593 @@
+// async_loop.cc: the event loop beside a bare epoll loop, libuv and libevent.
+//
+// Echo: a forked client keeps one message of 64 bytes in flight on each of its TCP connections;
+// the figure is the server's own CPU time, user and system, per round trip.  Wall-clock figures
+// would measure the client as well.  Each server reads once and writes once per message, as its
+// library's documentation does it.
+#include "bench.h"
+
+#include <weft/loop.h>
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <memory>
+#include <random>
+
+#if __has_include(<uv.h>)
+#include <uv.h>
+#define HAVE_UV 1
+#endif
+#if __has_include(<event2/event.h>)
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#define HAVE_EVENT 1
+#endif
+
+static const int message = 64;
+static const long round_trips = 15000;
+
+static void die(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static double cpu_seconds()
+{
+    timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return double(t.tv_sec) + double(t.tv_nsec) / 1e9;
+}
+
+// ---- The client, and the connections to it ----
+
+static void run_client(const std::vector<int> &fds)
+{
+    int ep = epoll_create1(0);
+    char buffer[message] = {};
+    for (int fd : fds) {
+        epoll_event e = {};
+        e.events = EPOLLIN;
+        e.data.fd = fd;
+        epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
+        if (write(fd, buffer, message) != message)
+            _exit(1);
+    }
+    epoll_event events[512];
+    for (;;) {
+        int n = epoll_wait(ep, events, 512, -1);
+        for (int i = 0; i < n; i++) {
+            int fd = events[i].data.fd;
+            if (read(fd, buffer, message) != message || write(fd, buffer, message) != message)
+                _exit(0); // the server has had enough
+        }
+    }
+}
+
+static void connect_pairs(int count, std::vector<int> &server, std::vector<int> &client)
+{
+    sockaddr_in a = {};
+    socklen_t length = sizeof a;
+    a.sin_family = AF_INET;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+    if (bind(listener, (sockaddr *)&a, sizeof a) != 0 || listen(listener, 1024) != 0)
+        die("listen");
+    getsockname(listener, (sockaddr *)&a, &length);
+    for (int i = 0; i < count; i++) {
+        int c = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (c < 0 || connect(c, (sockaddr *)&a, sizeof a) != 0)
+            die("connect");
+        int s = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (s < 0)
+            die("accept");
+        setsockopt(c, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        client.push_back(c);
+        server.push_back(s);
+    }
+    close(listener);
+}
+
+static double echo_us(int connections, void (*serve)(const std::vector<int> &fds))
+{
+    std::vector<int> server, client;
+    connect_pairs(connections, server, client);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGPIPE, SIG_IGN);
+        for (int fd : server)
+            close(fd);
+        run_client(client);
+    }
+    for (int fd : client)
+        close(fd);
+    double before = cpu_seconds();
+    serve(server); // until round_trips have been made; closes them
+    double took = cpu_seconds() - before;
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    return took / double(round_trips) * 1e6;
+}
+
+// ---- The servers ----
+
+static long left_to_do;
+
+static void serve_bare(const std::vector<int> &fds)
+{
+    int ep = epoll_create1(0);
+    for (int fd : fds) {
+        epoll_event e = {};
+        e.events = EPOLLIN;
+        e.data.fd = fd;
+        epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
+    }
+    std::vector<epoll_event> events(512);
+    char buffer[4096];
+    for (left_to_do = round_trips; left_to_do > 0;) {
+        int n = epoll_wait(ep, events.data(), 512, -1);
+        for (int i = 0; i < n; i++) {
+            int fd = events[size_t(i)].data.fd;
+            ssize_t got = read(fd, buffer, sizeof buffer);
+            if (got > 0 && write(fd, buffer, size_t(got)) != got)
+                die("write");
+            left_to_do--;
+        }
+    }
+    for (int fd : fds)
+        close(fd);
+    close(ep);
+}
+
+static void weft_echo(weft_watch *w, int)
+{
+    char buffer[4096];
+    ssize_t got = read(w->fd, buffer, sizeof buffer);
+    if (got > 0 && write(w->fd, buffer, size_t(got)) != got)
+        die("write");
+    if (--left_to_do <= 0)
+        weft_loop_stop(w->loop);
+}
+
+static void serve_weft(const std::vector<int> &fds)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    std::vector<weft_watch> watches(fds.size());
+    left_to_do = round_trips;
+    for (size_t i = 0; i < fds.size(); i++)
+        if (weft_loop_watch(l, &watches[i], fds[i], WEFT_READ, weft_echo, nullptr) != 0)
+            die("weft_loop_watch");
+    weft_loop_run(l, WEFT_LOOP_ALL, WEFT_FOREVER);
+    for (int fd : fds)
+        close(fd);
+    weft_loop_destroy(l);
+}
+
+#ifdef HAVE_UV
+static char uv_buffer[65536];
+
+static void uv_one_buffer(uv_handle_t *, size_t, uv_buf_t *b)
+{
+    *b = uv_buf_init(uv_buffer, sizeof uv_buffer);
+}
+
+static void uv_fresh_buffer(uv_handle_t *, size_t size, uv_buf_t *b)
+{
+    *b = uv_buf_init((char *)malloc(size), unsigned(size));
+}
+
+static void uv_try_echo(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
+{
+    if (n <= 0)
+        return;
+    uv_buf_t out = uv_buf_init(b->base, unsigned(n));
+    if (uv_try_write(s, &out, 1) != n)
+        die("uv_try_write");
+    if (--left_to_do <= 0)
+        uv_stop(s->loop);
+}
+
+struct uv_request {
+    uv_write_t write;
+    char *memory;
+};
+
+static void uv_wrote(uv_write_t *w, int)
+{
+    uv_request *r = (uv_request *)w;
+    free(r->memory);
+    free(r);
+}
+
+static void uv_write_echo(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
+{
+    if (n <= 0) {
+        free(b->base);
+        return;
+    }
+    uv_request *r = (uv_request *)malloc(sizeof *r);
+    r->memory = b->base;
+    uv_buf_t out = uv_buf_init(b->base, unsigned(n));
+    uv_write(&r->write, s, &out, 1, uv_wrote);
+    if (--left_to_do <= 0)
+        uv_stop(s->loop);
+}
+
+static void serve_uv(const std::vector<int> &fds, uv_alloc_cb alloc, uv_read_cb echo)
+{
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    std::vector<uv_tcp_t> handles(fds.size());
+    left_to_do = round_trips;
+    for (size_t i = 0; i < fds.size(); i++) {
+        uv_tcp_init(&loop, &handles[i]);
+        uv_tcp_open(&handles[i], fds[i]);
+        uv_read_start((uv_stream_t *)&handles[i], alloc, echo);
+    }
+    uv_run(&loop, UV_RUN_DEFAULT);
+    for (uv_tcp_t &h : handles)
+        uv_close((uv_handle_t *)&h, nullptr);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+}
+
+static void serve_uv_try(const std::vector<int> &fds)
+{
+    serve_uv(fds, uv_one_buffer, uv_try_echo);
+}
+
+static void serve_uv_write(const std::vector<int> &fds)
+{
+    serve_uv(fds, uv_fresh_buffer, uv_write_echo);
+}
+#endif
+
+#ifdef HAVE_EVENT
+static void event_echo(bufferevent *b, void *base)
+{
+    bufferevent_write_buffer(b, bufferevent_get_input(b));
+    if (--left_to_do <= 0)
+        event_base_loopbreak((event_base *)base);
+}
+
+static void serve_event(const std::vector<int> &fds)
+{
+    event_base *base = event_base_new();
+    std::vector<bufferevent *> all;
+    left_to_do = round_trips;
+    for (int fd : fds) {
+        bufferevent *b = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
+        bufferevent_setcb(b, event_echo, nullptr, nullptr, base);
+        bufferevent_enable(b, EV_READ | EV_WRITE);
+        all.push_back(b);
+    }
+    event_base_dispatch(base);
+    for (bufferevent *b : all)
+        bufferevent_free(b);
+    event_base_free(base);
+}
+#endif
+
+static void echo(int connections)
+{
+    bench::Table t("echo of 64 B, " + std::to_string(connections) + " connections",
+                   "server CPU us per round trip");
+    t.add("weft_loop", [=] { return echo_us(connections, serve_weft); });
+    t.add("bare epoll", [=] { return echo_us(connections, serve_bare); });
+#ifdef HAVE_UV
+    t.add("libuv uv_try_write", [=] { return echo_us(connections, serve_uv_try); });
+    t.add("libuv uv_write", [=] { return echo_us(connections, serve_uv_write); });
+#else
+    t.missing("libuv", "libuv1-dev");
+#endif
+#ifdef HAVE_EVENT
+    t.add("libevent bufferevent", [=] { return echo_us(connections, serve_event); });
+#else
+    t.missing("libevent", "libevent-dev");
+#endif
+    t.run(5);
+    t.at_most("weft_loop", "bare epoll", 1.05);
+    t.at_most("weft_loop", "libuv uv_try_write", 1.05);
+    t.at_most("weft_loop", "libuv uv_write", 0.75);
+    t.at_most("weft_loop", "libevent bufferevent", 0.75);
+}
+
+// ---- Timers ----
+
+static const int armed = 100000;
+
+struct Times {
+    std::vector<int64_t> ms;
+    explicit Times(unsigned seed) : ms(armed)
+    {
+        std::mt19937 random(seed);
+        for (int64_t &each : ms)
+            each = 1000 + int64_t(random() % 60000);
+    }
+};
+
+static const Times first(1), second(2);
+
+static double ns_each(double seconds)
+{
+    return seconds * 1e9 / armed;
+}
+
+static void never(weft_alarm *)
+{
+}
+
+// Arms all, then measures one pass of `op` over them.
+struct WeftTimers {
+    weft_loop *l = weft_loop_create(nullptr);
+    std::vector<weft_alarm> a = std::vector<weft_alarm>(armed);
+    int64_t begin = weft_now();
+
+    ~WeftTimers()
+    {
+        weft_loop_destroy(l);
+    }
+    void arm()
+    {
+        for (int i = 0; i < armed; i++)
+            weft_loop_timer(l, &a[size_t(i)], begin + first.ms[size_t(i)] * 1000000, 0, never,
+                            nullptr);
+    }
+    void rearm(int64_t more)
+    {
+        const Times &t = more ? first : second;
+        for (int i = 0; i < armed; i++)
+            weft_alarm_set(&a[size_t(i)], begin + (t.ms[size_t(i)] + more) * 1000000);
+    }
+    void stop()
+    {
+        for (int i = 0; i < armed; i++)
+            weft_alarm_stop(&a[size_t(i)]);
+    }
+};
+
+static double weft_timers(char op)
+{
+    WeftTimers t;
+    t.arm(); // the memory's first touch is nobody's
+    if (op == 'a')
+        t.stop();
+    return ns_each(bench::seconds([&] {
+        op == 'a' ? t.arm() : op == 'r' ? t.rearm(0) : op == 'l' ? t.rearm(5000) : t.stop();
+    }));
+}
+
+#ifdef HAVE_UV
+static void uv_never(uv_timer_t *)
+{
+}
+
+static double uv_timers(char op)
+{
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    std::vector<uv_timer_t> t(armed);
+    auto arm = [&](const Times &at) {
+        for (int i = 0; i < armed; i++)
+            uv_timer_start(&t[size_t(i)], uv_never, uint64_t(at.ms[size_t(i)]), 0);
+    };
+    auto stop = [&] {
+        for (uv_timer_t &each : t)
+            uv_timer_stop(&each);
+    };
+    for (uv_timer_t &each : t)
+        uv_timer_init(&loop, &each);
+    arm(first);
+    if (op == 'a')
+        stop();
+    double took = bench::seconds([&] {
+        op == 'a' ? arm(first) : op == 'r' ? arm(second) : stop();
+    });
+    for (uv_timer_t &each : t)
+        uv_close((uv_handle_t *)&each, nullptr);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+    return ns_each(took);
+}
+#endif
+
+static void timers()
+{
+    bench::Table t("timers, 100,000 armed, 1 to 61 s ahead", "ns per operation");
+    t.add("weft add", [] { return weft_timers('a'); });
+    t.add("weft re-arm, sooner or later", [] { return weft_timers('r'); });
+    t.add("weft re-arm, later", [] { return weft_timers('l'); });
+    t.add("weft cancel", [] { return weft_timers('c'); });
+#ifdef HAVE_UV
+    t.add("libuv add", [] { return uv_timers('a'); });
+    t.add("libuv re-arm", [] { return uv_timers('r'); });
+    t.add("libuv cancel", [] { return uv_timers('c'); });
+#else
+    t.missing("libuv", "libuv1-dev");
+#endif
+    t.run(9);
+    t.at_most("weft add", "libuv add", 1.0 / 10);
+    t.at_most("weft re-arm, sooner or later", "libuv re-arm", 1.0 / 20);
+    t.at_most("weft re-arm, later", "libuv re-arm", 1.0 / 20);
+    t.at_most("weft cancel", "libuv cancel", 1.0 / 20);
+    t.figure_at_most("weft re-arm, later", 6);
+}
+
+// ---- How late ----
+
+static int64_t woken_at;
+
+static void note_time(weft_alarm *)
+{
+    woken_at = weft_now();
+}
+
+#ifdef HAVE_UV
+static void uv_note_time(uv_timer_t *)
+{
+    woken_at = weft_now();
+}
+#endif
+
+// The median, or with `least` the smallest, of how late a timer of `ns` is, in microseconds.
+template <class Wait> static double late_us(Wait wait, bool least)
+{
+    std::vector<double> late;
+    for (int i = 0; i < 60; i++)
+        late.push_back(double(wait()) / 1e3);
+    return least ? *std::min_element(late.begin(), late.end()) : bench::median(late);
+}
+
+static double weft_late(int64_t ns, bool precise, bool least)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    weft_alarm a = {};
+    double us = late_us(
+        [&] {
+            weft_deadline at = weft_now() + ns;
+            (precise ? weft_loop_precise_timer : weft_loop_timer)(l, &a, at, 0, note_time, nullptr);
+            weft_loop_run(l, WEFT_LOOP_ALL, WEFT_FOREVER);
+            return woken_at - at;
+        },
+        least);
+    weft_loop_destroy(l);
+    return us;
+}
+
+static void lateness()
+{
+    bench::Table t("how late a timer is, idle", "us");
+    t.add("weft, 1 ms, median", [] { return weft_late(1000000, false, false); });
+    t.add("weft, 1 ms, earliest", [] { return weft_late(1000000, false, true); });
+    t.add("weft precise, 300 us, median", [] { return weft_late(300000, true, false); });
+    t.add("weft precise, 300 us, earliest", [] { return weft_late(300000, true, true); });
+#ifdef HAVE_UV
+    t.add("libuv, 1 ms, median", [] {
+        uv_loop_t loop;
+        uv_timer_t timer;
+        uv_loop_init(&loop);
+        uv_timer_init(&loop, &timer);
+        double us = late_us(
+            [&] {
+                uv_update_time(&loop);
+                int64_t at = weft_now() + 1000000;
+                uv_timer_start(&timer, uv_note_time, 1, 0);
+                uv_run(&loop, UV_RUN_DEFAULT);
+                return woken_at - at;
+            },
+            false);
+        uv_close((uv_handle_t *)&timer, nullptr);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        uv_loop_close(&loop);
+        return us;
+    });
+#endif
+    t.run(3);
+    t.figure_at_most("weft, 1 ms, median", 1200);
+    t.figure_at_least("weft, 1 ms, earliest", 0);
+    t.figure_at_least("weft precise, 300 us, earliest", 0);
+}
+
+// ---- Memory of idle connections; without descriptors ----
+
+static void idle(weft_watch *, int)
+{
+}
+
+// User memory of the loop and the watch, per connection.
+static double idle_bytes()
+{
+    rlimit r;
+    getrlimit(RLIMIT_NOFILE, &r);
+    r.rlim_cur = r.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &r);
+    size_t count = std::min<size_t>(10000, (r.rlim_max - 64) / 2 * 2);
+    std::vector<int> fds;
+    for (size_t i = 0; i < count; i += 2) {
+        int s[2];
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) != 0)
+            die("socketpair");
+        fds.insert(fds.end(), {s[0], s[1]});
+    }
+    struct mallinfo2 before = mallinfo2();
+    weft_loop *l = weft_loop_create(nullptr);
+    weft_watch *w = (weft_watch *)calloc(count, sizeof *w);
+    for (size_t i = 0; i < count; i++)
+        if (weft_loop_watch(l, &w[i], fds[i], WEFT_READ, idle, nullptr) != 0)
+            die("weft_loop_watch");
+    struct mallinfo2 after = mallinfo2();
+    weft_loop_destroy(l);
+    free(w);
+    for (int fd : fds)
+        close(fd);
+    return double(after.uordblks + after.hblkhd - before.uordblks - before.hblkhd) / double(count);
+}
+
+static void drop(weft_listener *, int fd)
+{
+    close(fd);
+}
+
+// CPU, in percent, of a loop with connections to accept and no descriptor to do it with.
+static double starved_percent()
+{
+    sockaddr_in a = {};
+    socklen_t length = sizeof a;
+    a.sin_family = AF_INET;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (bind(listener, (sockaddr *)&a, sizeof a) != 0 || listen(listener, 64) != 0)
+        die("listen");
+    getsockname(listener, (sockaddr *)&a, &length);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(client, (sockaddr *)&a, sizeof a) != 0)
+        die("connect");
+    weft_loop *l = weft_loop_create(nullptr);
+    weft_listener s = {};
+    weft_loop_listen(l, &s, listener, drop, nullptr);
+    rlimit before, none;
+    getrlimit(RLIMIT_NOFILE, &before);
+    none = before;
+    none.rlim_cur = 3;
+    setrlimit(RLIMIT_NOFILE, &none);
+    double cpu = cpu_seconds();
+    weft_loop_run(l, WEFT_LOOP_ALL, weft_in_ms(500));
+    cpu = cpu_seconds() - cpu;
+    setrlimit(RLIMIT_NOFILE, &before);
+    weft_loop_destroy(l);
+    close(client), close(listener);
+    return cpu / 0.5 * 100;
+}
+
+static void limits()
+{
+    bench::Table m("10,000 idle connections", "bytes each");
+    m.add("weft_loop", idle_bytes);
+    m.run(1);
+    m.figure_at_most("weft_loop", 512);
+    bench::Table e("out of descriptors", "% CPU");
+    e.add("weft_loop", starved_percent);
+    e.run(3);
+    e.figure_at_most("weft_loop", 2);
+}
+
+int main()
+{
+    signal(SIGPIPE, SIG_IGN);
+    echo(100);
+    echo(1000);
+    timers();
+    lateness();
+    limits();
+}

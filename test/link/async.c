@@ -1,0 +1,55 @@
+/* A program against the installed event loop: a pipe, an alarm, a signal, a post. */
+#include <weft/loop.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static int seen;
+
+static void on_read(weft_watch *w, int events)
+{
+    char c;
+    if ((events & WEFT_READ) && read(w->fd, &c, 1) == 1)
+        seen++;
+    weft_watch_stop(w);
+}
+
+static void on_alarm(weft_alarm *a)
+{
+    seen += a->arg == &seen;
+    raise(SIGUSR1);
+}
+
+static void on_signal(weft_signal *s)
+{
+    seen++;
+    weft_signal_stop(s);
+}
+
+static void on_post(weft_task *t)
+{
+    (void)t;
+    seen++;
+}
+
+int main(void)
+{
+    weft_loop *l = weft_loop_create(NULL);
+    static weft_watch w;
+    static weft_alarm a;
+    static weft_signal s;
+    static weft_task t;
+    int p[2];
+
+    t.fn = on_post;
+    if (l == NULL || pipe(p) != 0 || write(p[1], "x", 1) != 1)
+        return 1;
+    if (weft_loop_watch(l, &w, p[0], WEFT_READ, on_read, NULL) != 0 ||
+        weft_loop_timer(l, &a, weft_in_ms(1), 0, on_alarm, &seen) != 0 ||
+        weft_loop_signal(l, &s, SIGUSR1, on_signal, NULL) != 0 || weft_loop_post(l, &t) != 0)
+        return 1;
+    if (weft_loop_run(l, WEFT_LOOP_ALL, weft_in_s(30)) != 0 || seen != 4)
+        return 1;
+    return weft_loop_destroy(l);
+}
