@@ -177,10 +177,8 @@ struct weft_alarm {
     void *arg;
     weft_loop *loop;  /* readable: NULL when it is not armed */
     weft_deadline at; /* readable: when it is due; in fn, the next time or what it was */
-    weft_loop *home;
     int64_t every;
-    uint64_t tick;
-    uint32_t precise;
+    uint64_t filed;
 };
 
 /* Calls fn(a) at `at`, never before, and then each `every_ns` (0: once; times that were missed

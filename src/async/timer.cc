@@ -4,7 +4,7 @@
 // is never early; a precise one under the tick in which its time lies: when that begins it goes to
 // `near`, sorted, and the loop sleeps until the first of those.
 //
-// An alarm that is put off is not moved: `at` says when it is due, `tick` where it lies, and what
+// An alarm that is put off is not moved: `at` says when it is due, `filed` where it lies, and what
 // is collected before its time is filed again.  A timeout that each request puts off costs a store
 // a request and one move a period.
 #include "loop_state.h"
@@ -13,7 +13,8 @@ enum { ORDINARY, PRECISE, NEAR };
 
 static uint64_t tick_for(const weft_alarm *a, weft_deadline at)
 {
-    return a->precise == ORDINARY ? weft_private_tick_after(at) : weft_private_tick_of(at);
+    return weft_private_alarm_kind(a) == ORDINARY ? weft_private_tick_after(at)
+                                                  : weft_private_tick_of(at);
 }
 
 // Puts it into `near`, behind those due before.
@@ -23,24 +24,30 @@ static void put_near(weft_loop *l, weft_alarm *a)
     while (at->previous != &l->near && ((weft_alarm *)at->previous)->at > a->at)
         at = at->previous;
     weft_private_list_insert(at, &a->link);
-    a->precise = NEAR;
+    weft_private_alarm_file(a, weft_private_alarm_tick(a), NEAR);
 }
 
 static void file(weft_loop *l, weft_alarm *a)
 {
-    a->tick = tick_for(a, a->at);
-    if (a->precise != ORDINARY && a->tick < l->wheel.tick) {
+    uint32_t kind = weft_private_alarm_kind(a);
+    uint64_t tick = tick_for(a, a->at);
+    weft_private_alarm_file(a, tick, kind == NEAR ? (uint32_t)PRECISE : kind);
+    if (kind != ORDINARY && tick < l->wheel.tick)
         put_near(l, a);
-        return;
-    }
-    if (a->precise == NEAR)
-        a->precise = PRECISE;
-    weft_private_wheel_add(&l->wheel, a);
+    else
+        weft_private_wheel_add(&l->wheel, a);
+}
+
+// An alarm that is not armed keeps its loop in its link, for weft_alarm_set.
+static weft_loop *home_of(const weft_alarm *a)
+{
+    return a->loop != nullptr ? a->loop : (weft_loop *)(void *)a->link.previous;
 }
 
 static void disarm(weft_loop *l, weft_alarm *a)
 {
     weft_private_list_remove(&a->link);
+    a->link.previous = (weft_loop_link *)(void *)l;
     a->loop = nullptr;
     l->stats.armed--;
 }
@@ -59,7 +66,7 @@ static void arm(weft_loop *l, weft_alarm *a, weft_deadline at)
 }
 
 static int start(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
-                 void (*fn)(weft_alarm *a), void *arg, uint32_t precise)
+                 void (*fn)(weft_alarm *a), void *arg, uint32_t kind)
 {
     if (weft_private_loop_enter(l) != 0)
         return -1;
@@ -72,9 +79,8 @@ static int start(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns
     a->fn = fn;
     a->arg = arg;
     a->every = every_ns;
-    a->precise = precise;
-    l->any_precise |= precise == PRECISE;
-    a->home = l;
+    weft_private_alarm_file(a, 0, kind);
+    l->any_precise |= kind == PRECISE;
     arm(l, a, at);
     weft_private_loop_changed(l);
     return 0;
@@ -94,14 +100,15 @@ int weft_loop_precise_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64
 
 int weft_alarm_set(weft_alarm *a, weft_deadline at)
 {
-    weft_loop *l = a->home;
+    weft_loop *l = home_of(a);
     if (l == nullptr)
         return weft_fail(EINVAL);
     if (weft_private_loop_enter(l) != 0)
         return -1;
     if (a->loop == nullptr) {
         arm(l, a, at);
-    } else if (a->precise != NEAR && tick_for(a, at) >= a->tick) {
+    } else if (weft_private_alarm_kind(a) != NEAR &&
+               tick_for(a, at) >= weft_private_alarm_tick(a)) {
         a->at = at;
         return 0; // it lies early enough
     } else {
@@ -179,7 +186,7 @@ static void sort_precise(weft_loop *l)
     for (weft_loop_link *next, *i = l->due.next; i != &l->due; i = next) {
         next = i->next;
         weft_alarm *a = (weft_alarm *)i;
-        if (a->precise == ORDINARY || tick_for(a, a->at) >= l->wheel.tick)
+        if (weft_private_alarm_kind(a) == ORDINARY || tick_for(a, a->at) >= l->wheel.tick)
             continue;
         weft_private_list_remove(i);
         put_near(l, a);
@@ -214,8 +221,11 @@ size_t weft_private_loop_run_alarms(weft_loop *l)
 
 static void drop(weft_loop_link *list)
 {
-    for (weft_loop_link *i = list->next; i != list; i = i->next)
+    for (weft_loop_link *next, *i = list->next; i != list; i = next) {
+        next = i->next;
+        *i = {}; // it has no loop any more to be set in
         ((weft_alarm *)i)->loop = nullptr;
+    }
 }
 
 void weft_private_loop_drop_alarms(weft_loop *l)

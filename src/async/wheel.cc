@@ -19,7 +19,10 @@ static unsigned byte_of(uint64_t tick, int level)
 
 void weft_private_wheel_add(weft_private_wheel *w, weft_alarm *a)
 {
-    uint64_t tick = a->tick > w->tick ? a->tick : w->tick, differs = tick ^ w->tick;
+    uint64_t tick = weft_private_alarm_tick(a);
+    if (tick < w->tick)
+        tick = w->tick;
+    uint64_t differs = tick ^ w->tick;
     int level = (63 - __builtin_clzll(differs | 1)) / 8;
     if (level >= WHEEL_LEVELS) {
         level = WHEEL_LEVELS - 1;

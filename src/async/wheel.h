@@ -61,6 +61,22 @@ static inline void weft_private_list_splice(weft_loop_link *to, weft_loop_link *
 
 // ---- The wheel ----
 
+// An alarm fits a cache line: `filed` is the tick it lies under, and two bits for timer.cc.
+static inline uint64_t weft_private_alarm_tick(const weft_alarm *a)
+{
+    return a->filed >> 2;
+}
+
+static inline uint32_t weft_private_alarm_kind(const weft_alarm *a)
+{
+    return a->filed & 3;
+}
+
+static inline void weft_private_alarm_file(weft_alarm *a, uint64_t tick, uint32_t kind)
+{
+    a->filed = tick << 2 | kind;
+}
+
 // The first tick that does not begin before `at`.
 static inline uint64_t weft_private_tick_after(weft_deadline at)
 {
@@ -82,7 +98,7 @@ static inline weft_deadline weft_private_tick_begins(uint64_t t)
 
 void weft_private_wheel_init(weft_private_wheel *w, uint64_t tick);
 
-// Files `a` under a->tick, or the wheel's if that has passed.  What is further than the wheel
+// Files `a` under its tick, or the wheel's if that has passed.  What is further than the wheel
 // goes (2^32 ticks, 26 days) is filed at its end: whoever collects it looks and files it again.
 void weft_private_wheel_add(weft_private_wheel *w, weft_alarm *a);
 

@@ -166,10 +166,10 @@ static void test_set_puts_off_without_moving(void **)
     weft_alarm a = {};
     struct fired f = {};
     weft_loop_timer(l, &a, weft_in_ms(2), 0, note_time, &f);
-    uint64_t tick = a.tick;
+    uint64_t tick = weft_private_alarm_tick(&a);
     weft_deadline later = weft_in_ms(6);
     assert_int_equal(weft_alarm_set(&a, later), 0);
-    assert_int_equal(a.tick, tick);
+    assert_int_equal(weft_private_alarm_tick(&a), tick);
     assert_int_equal(run_all(l), 0);
     assert_int_equal(f.calls, 1);
     assert_true(f.when >= later);
@@ -269,6 +269,7 @@ static void wheel_against_list(uint64_t begin)
     static weft_private_wheel w;
     static weft_alarm a[ALARMS];
     bool filed[ALARMS] = {};
+    auto tick_of = [](int i) { return weft_private_alarm_tick(&a[i]); };
     uint64_t now = begin;
     weft_private_wheel_init(&w, now + 1);
     for (int step = 0; step < STEPS; step++) {
@@ -279,14 +280,15 @@ static void wheel_against_list(uint64_t begin)
                 filed[i] = false;
                 continue;
             }
-            a[i].tick = now + 1 + (next_random() & ((1ull << next_random() % 34) - 1));
+            weft_private_alarm_file(
+                &a[i], now + 1 + (next_random() & ((1ull << next_random() % 34) - 1)), 0);
             weft_private_wheel_add(&w, &a[i]);
             filed[i] = true;
         }
         uint64_t first = UINT64_MAX;
         for (int i = 0; i < ALARMS; i++)
-            if (filed[i] && a[i].tick < first)
-                first = a[i].tick;
+            if (filed[i] && tick_of(i) < first)
+                first = tick_of(i);
         assert_true(weft_private_wheel_next(&w) <= first);
         uint64_t before = now;
         now += next_random() & ((1ull << next_random() % 32) - 1);
@@ -297,17 +299,17 @@ static void wheel_against_list(uint64_t begin)
         while (!weft_private_list_empty(&due)) {
             weft_alarm *x = (weft_alarm *)due.next;
             weft_private_list_remove(&x->link);
-            if (x->tick > now) { // from beyond the wheel's end: filed again
+            if (weft_private_alarm_tick(x) > now) { // from beyond the wheel's end: filed again
                 weft_private_wheel_add(&w, x);
                 continue;
             }
             // (Over the wheel's end, what waited there comes first.)
-            assert_true(x->tick >= last || before >> 32 != now >> 32);
-            last = x->tick;
+            assert_true(weft_private_alarm_tick(x) >= last || before >> 32 != now >> 32);
+            last = weft_private_alarm_tick(x);
             filed[x - a] = false;
         }
         for (int i = 0; i < ALARMS; i++)
-            assert_false(filed[i] && a[i].tick <= now);
+            assert_false(filed[i] && tick_of(i) <= now);
     }
 }
 
