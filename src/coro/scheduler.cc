@@ -98,9 +98,9 @@ static weft_coro *shelter(void)
 static void describe(void)
 {
     static const char *const what[] = {
-        nullptr,  "receive from", "send to",    "send to",   "one of several channels",
-        "sleep",  "a wake",       "the end of", "its scope", "all to end",
-        "a wake", nullptr};
+        nullptr,    "receive from", "send to",    "send to",   "one of several channels",
+        "sleep",    "a wake",       "the end of", "its scope", "all to end",
+        "an event", "a wake",       nullptr};
     weft_private_scheduler *s = &weft_private_sched;
     weft_coro *eldest = weft_private_coro.main.children, *co = eldest;
     weft_private_describe(&s->main, what[s->main.state & ~WEFT_IS_TIMED]);

@@ -46,6 +46,7 @@ enum {
     WEFT_IS_JOINING,
     WEFT_IS_CLOSING, // a scope
     WEFT_IS_RUNNING_ALL,
+    WEFT_IS_POLLING, // for what the poller's owner will end by weft_private_unpark
     WEFT_IS_REMOVED, // was ready when it was taken out
     WEFT_IS_ENDED,
     WEFT_IS_TIMED = 128 // it has a deadline as well
