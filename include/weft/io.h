@@ -1,0 +1,213 @@
+/* io.h: input and output that looks blocking, for tasklets.
+ *
+ *     static void echo(int fd, void *arg)
+ *     {
+ *         char text[4096];
+ *         for (ssize_t n; (n = weft_io_read(fd, text, sizeof text, weft_in_s(60))) > 0;)
+ *             weft_io_write(fd, text, (size_t)n, weft_in_s(60));
+ *     }
+ *     weft_io_serve(weft_io_listen("tcp:*:7777", NULL), echo, NULL, NULL);  // in weft_io_run
+ *
+ * Each call tries first; a tasklet that would block waits, and the others (tasklet.h) run
+ * meanwhile.  All calls but weft_io_run, _listen and _address belong in weft_io_run, on its
+ * thread.  To sleep: weft_tasklet_sleep.
+ *
+ * A descriptor that a call here has used is closed by weft_io_close, or given away after
+ * weft_io_forget, never by close(2): its number would be reused and the wait for the new one
+ * never end.  weft_io_wait alone keeps nothing: it is the call for descriptors that others own.
+ * Flags stay as they are; a descriptor without O_NONBLOCK, such as standard input, works as well.
+ * SIGPIPE is never raised.
+ *
+ * Calls that take a deadline share these errors, and add what the system call says:
+ *   ETIMEDOUT  the deadline has passed.  WEFT_NOW: tried once
+ *   ECANCELED  the tasklet was cancelled (then each later call fails at once, but those with
+ *              WEFT_NOW), or another one closed the descriptor
+ *   EBUSY      another tasklet waits for this descriptor in this direction
+ *   EBADF      not a descriptor
+ *   EPERM      not in weft_io_run
+ *   ENOMEM     no memory for what is known about the descriptor
+ * Nothing that was read is lost to a cancel or a deadline.
+ */
+#ifndef WEFT_IO_H
+#define WEFT_IO_H
+
+#include <weft/deadline.h>
+#include <weft/loop.h> /* WEFT_READ, WEFT_WRITE */
+#include <weft/tasklet.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct addrinfo;
+
+/* ---- Running ---- */
+
+/* Calls main_fn(arg) as this thread's main tasklet, waits until it and all tasklets have ended, and
+ * returns what it returned.  After a fork in a tasklet the child goes on with all tasklets on
+ * its own; it may call _exit or exec at once, too.
+ * Fails with EINVAL for NULL, EBUSY within another weft_io_run or when the scheduler has another
+ * poller, EPERM in another tasklet than the main one, EMFILE, ENFILE, ENOMEM, or as
+ * weft_tasklet_run (EDEADLK). */
+int weft_io_run(int (*main_fn)(void *arg), void *arg);
+
+/* A loop for callbacks beside the tasklets, made by the first call and released with weft_io_run.
+ * Its functions run between two tasklets, on a stack of 256 KiB, and must not wait: they spawn and
+ * wake tasklets, send with WEFT_NOW.  Do not run it.  It alone does not keep weft_io_run
+ * running, and where there is one a deadlock is not found.
+ * NULL: EPERM, or as weft_loop_create and weft_loop_fd. */
+weft_loop *weft_io_loop(void);
+
+/* ---- Streams ---- */
+
+/* Reads up to n bytes, as soon as there are any.  Returns how many; 0 at the end. */
+ssize_t weft_io_read(int fd, void *buf, size_t n, weft_deadline d);
+
+/* Reads n bytes; fewer at the end.  When a wait fails after some were read those are returned,
+ * and errno is set. */
+ssize_t weft_io_read_all(int fd, void *buf, size_t n, weft_deadline d);
+
+/* Writes all n bytes and returns n.  When that fails after some were written, returns how many
+ * with errno set; -1 if none were.  EPIPE: the reader is gone. */
+ssize_t weft_io_write(int fd, const void *buf, size_t n, weft_deadline d);
+
+/* The same with several pieces: read does it once, write does all. */
+ssize_t weft_io_readv(int fd, const struct iovec *pieces, int count, weft_deadline d);
+ssize_t weft_io_writev(int fd, const struct iovec *pieces, int count, weft_deadline d);
+
+/* Copies n bytes of the file `in` from *offset (NULL: from where it stands) to `out`, without
+ * passing through the program (sendfile(2)); *offset goes along.  Returns how many, fewer at the
+ * file's end; a failure after some is as for write.  Reading the file itself may block. */
+ssize_t weft_io_sendfile(int out, int in, off_t *offset, size_t n, weft_deadline d);
+
+/* What was read beyond a delimiter.  The memory is the caller's: {memory, sizeof memory, 0, 0}. */
+typedef struct weft_io_buffer {
+    char *data;
+    size_t room;
+    size_t begin, end; /* what is there, not yet taken */
+} weft_io_buffer;
+
+/* Reads to the next `delimiter` (of `length` bytes, 1 or more) and returns the length of what
+ * came, the delimiter included; *text is where, in the buffer, until its next use.  At the end:
+ * what came without a delimiter, then 0.
+ * Fails with EMSGSIZE when the buffer is full and the delimiter not in it: nothing is lost then,
+ * weft_io_read_buffered takes it.  EINVAL. */
+ssize_t weft_io_read_until(int fd, weft_io_buffer *b, const void *delimiter, size_t length,
+                           char **text, weft_deadline d);
+
+/* As weft_io_read, from the buffer if there is anything in it. */
+ssize_t weft_io_read_buffered(int fd, weft_io_buffer *b, void *buf, size_t n, weft_deadline d);
+
+/* ---- Messages ---- */
+
+/* One recv(2), recvfrom(2), recvmsg(2), once something is there.  Descriptors that come along are
+ * close-on-exec. */
+ssize_t weft_io_recv(int fd, void *buf, size_t n, int flags, weft_deadline d);
+ssize_t weft_io_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from,
+                         socklen_t *from_size, weft_deadline d);
+ssize_t weft_io_recvmsg(int fd, struct msghdr *m, int flags, weft_deadline d);
+
+/* One send(2), sendto(2), sendmsg(2), once there is room: of a stream maybe a part. */
+ssize_t weft_io_send(int fd, const void *buf, size_t n, int flags, weft_deadline d);
+ssize_t weft_io_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to,
+                       socklen_t to_size, weft_deadline d);
+ssize_t weft_io_sendmsg(int fd, const struct msghdr *m, int flags, weft_deadline d);
+
+/* ---- Connections ----
+ *
+ * Addresses are text:
+ *     tcp:HOST:PORT      a name or number; [::1] in brackets; for listen * is all of this machine's
+ *     udp:HOST:PORT
+ *     unix:PATH          unix:@NAME is an abstract one
+ *     fd:N               the open descriptor N                            (listen only)
+ *     systemd:NAME       by LISTEN_FDS: by its name, or 0, 1, ...          (listen only)
+ */
+
+/* A connected socket, non-blocking and with TCP_NODELAY.  Names are looked up by offload.h, and
+ * all their addresses tried, families in turn: each has 250 ms, or until it fails, before the next
+ * begins beside it, and the first to connect wins (RFC 8305).
+ * Fails with what the last address to fail said (ECONNREFUSED, ENETUNREACH, ...); ENOENT: no such
+ * name (or path); EAGAIN: the name servers can't be reached; EINVAL: not an address. */
+int weft_io_connect(const char *address, weft_deadline d);
+
+/* The same for a list of getaddrinfo(3), in its order. */
+int weft_io_connect_any(const struct addrinfo *list, weft_deadline d);
+
+typedef struct weft_io_listen_options {
+    int backlog;     /* connections that wait to be accepted; 0: SOMAXCONN */
+    bool reuse_port; /* several sockets share the port (SO_REUSEPORT) */
+    int mode;        /* of a unix socket's file; 0: 0600 */
+} weft_io_listen_options;
+
+/* A listening socket (udp: a bound one).  TCP_NODELAY is passed on to what it accepts.  A unix
+ * socket's file that nobody listens on is replaced.  What was passed by fd: or systemd: becomes
+ * non-blocking and close-on-exec.  May also be called before weft_io_run.
+ * Fails with EINVAL for an address or option, ENOENT: no such name, or systemd passed no such
+ * socket; EADDRINUSE, EACCES, ... as bind(2).  A name may make it wait, for the name servers. */
+int weft_io_listen(const char *address, const weft_io_listen_options *opts);
+
+/* The next connection.  Connections that died in the queue are passed over.
+ * EMFILE, ENFILE, ENOBUFS, ENOMEM: lasts until descriptors or memory are freed; wait some time
+ * before the next try.  ECANCELED also when weft_io_stop ended it. */
+int weft_io_accept(int listener, weft_deadline d);
+
+#define WEFT_IO_LOCAL 0
+#define WEFT_IO_PEER 1
+
+/* Writes the address of this end or the other as text that connect takes (at most 128 bytes;
+ * numbers, not names).  Does not wait.  ENOBUFS: no room; EAFNOSUPPORT: no such text;
+ * EINVAL; as getsockname(2), getpeername(2). */
+int weft_io_address(int fd, int whose, char *text, size_t room);
+
+/* ---- Waiting, closing ---- */
+
+/* Waits until fd can be read (WEFT_READ) or written (WEFT_WRITE; an end or an error counts as
+ * both): any descriptor that poll(2) takes, also that of a subprocess, a future, a pool, a shared
+ * queue, a loop. Returns which of `events`.  EINVAL: none of them. */
+int weft_io_wait(int fd, int events, weft_deadline d);
+
+/* Closes fd; calls that wait for it fail with ECANCELED.  Does not wait.  As close(2); the
+ * descriptor is closed also when that fails. */
+int weft_io_close(int fd);
+
+/* As close, but fd stays open, for others to use or close.  EBADF. */
+int weft_io_forget(int fd);
+
+/* shutdown(2): SHUT_WR tells the other end that nothing more will come.  Does not wait. */
+int weft_io_shutdown(int fd, int how);
+
+/* ---- Serving ---- */
+
+typedef struct weft_io_serve_options {
+    size_t max;        /* connections at once; 0: 10000.  More wait in the backlog */
+    size_t stack_size; /* of a handler's tasklet; 0: 64 KiB */
+    int64_t drain_ns;  /* how long handlers have after a stop; 0: no limit; below 0: none */
+    const char *name;  /* of their tasklets */
+} weft_io_serve_options;
+
+/* Accepts connections, each in a tasklet of its own that calls handler(fd, arg) and then closes fd
+ * (unless the handler did, or forgot it).  Runs until weft_io_stop or weft_io_close of the
+ * listener: then waits for the handlers, cancels those that are left after drain_ns, and
+ * returns 0 when all have ended.  When the caller is cancelled it cancels them at once and fails
+ * with ECANCELED.  Without descriptors or memory it tries again, 20 times a second at most.
+ * Fails with EINVAL for NULL or what does not listen, EBUSY, ENOMEM. */
+int weft_io_serve(int listener, void (*handler)(int fd, void *arg), void *arg,
+                  const weft_io_serve_options *opts);
+
+/* Has weft_io_serve take the connections that are in the backlog already, then no more; a plain
+ * weft_io_accept that waits fails with ECANCELED.  The listener stays open.  Does not wait.
+ * ENOENT: nobody serves or accepts. */
+int weft_io_stop(int listener);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,83 @@
+/* offload.h: what blocks, done by other threads while the tasklet waits.
+ *
+ *     struct addrinfo *list;
+ *     if (weft_offload_getaddrinfo("example.org", "80", NULL, &list, NULL, weft_in_s(5)) == 0)
+ *         freeaddrinfo(list);
+ *     void *tree;
+ *     weft_offload(parse, text, &tree, WEFT_FOREVER);          // runs parse(text) elsewhere
+ *
+ * For tasklets in weft_io_run (io.h).  The work is done by three pools of threads which all
+ * threads of the process share and which start with their first use: one for functions, one for
+ * names and one for files, so that slow name servers never hold up a read.  After a
+ * fork the child gets pools of its own.
+ *
+ * A call that fails with ETIMEDOUT or ECANCELED leaves work that had begun to finish by
+ * itself; what had not begun never does.  The calls for names and files keep copies of all they
+ * need, so nothing of the caller's is touched then.
+ *
+ * All share these errors:
+ *   ETIMEDOUT  the deadline has passed (WEFT_NOW: nothing is begun)
+ *   ECANCELED  the tasklet was cancelled
+ *   EAGAIN     too much waits for the pool already (4096), or no thread can be started
+ *   EPERM      not in weft_io_run
+ *   ENOMEM, EMFILE, ENFILE
+ */
+#ifndef WEFT_OFFLOAD_H
+#define WEFT_OFFLOAD_H
+
+#include <weft/deadline.h>
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct addrinfo;
+struct stat;
+
+/* The pools. */
+#define WEFT_OFFLOAD_WORK 0  /* functions: 8 threads */
+#define WEFT_OFFLOAD_NAMES 1 /* getaddrinfo: 4 */
+#define WEFT_OFFLOAD_FILES 2 /* 4 */
+
+/* How many threads a pool is to have, from now on or from its start.  Any thread; does not wait.
+ * EINVAL: no such pool, or below 1; EAGAIN, ENOMEM: fewer could be started. */
+int weft_offload_threads(int pool, int threads);
+
+/* Runs fn(arg) in another thread and stores what it returns in *result (unless NULL).  If that is
+ * WEFT_FAILED, errno is what it was in fn.
+ * After ETIMEDOUT and ECANCELED fn may still run: `arg` must last as long as that takes (or use
+ * weft_offload_owned).  EINVAL: no fn. */
+int weft_offload(void *(*fn)(void *arg), void *arg, void **result, weft_deadline d);
+
+/* The same, and release(arg, result) is called when the caller gave up, once fn has ended (result
+ * is then its) or is known never to begin (NULL); in any thread, and before this call
+ * returns if fn had not begun.  Not called when this call succeeds, nor when it fails otherwise. */
+int weft_offload_owned(void *(*fn)(void *arg), void *arg, void (*release)(void *arg, void *result),
+                       void **result, weft_deadline d);
+
+/* getaddrinfo(3).  On failure *code (unless NULL) is what it returned, 0 if it was not
+ * that; errno ENOENT: no such name; EAGAIN: servers can't be reached; EINVAL: bad hints or service;
+ * EIO: they failed.  Numbers are answered without a thread. */
+int weft_offload_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                             struct addrinfo **list, int *code, weft_deadline d);
+
+/* open(2), with O_CLOEXEC added; stat(2); fsync(2).  Errors as theirs. */
+int weft_offload_open(const char *path, int flags, mode_t mode, weft_deadline d);
+int weft_offload_stat(const char *path, struct stat *s, weft_deadline d);
+int weft_offload_fsync(int fd, weft_deadline d);
+
+/* pread(2) until n bytes are there or the file ends; what is in the page cache is taken at
+ * once, without a thread (RWF_NOWAIT).  Returns how many. */
+ssize_t weft_offload_pread(int fd, void *buf, size_t n, off_t offset, weft_deadline d);
+
+/* pwrite(2), all of it, of a copy of buf.  Returns n. */
+ssize_t weft_offload_pwrite(int fd, const void *buf, size_t n, off_t offset, weft_deadline d);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,230 @@
+// connect.cc: connecting to one of several addresses (RFC 8305, "Happy Eyeballs").
+//
+// The attempts are in an epoll set of their own, and that is what the tasklet waits for: many
+// descriptors at once are one wait, and the loser's end is close(2).
+#include "address.h"
+#include "descriptor.h"
+
+#include <base/saved_errno.h>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+static const int64_t ATTEMPT_DELAY_MS = 250; // RFC 8305, section 5
+enum { MOST = 64 };                          // addresses that are tried
+
+typedef struct race {
+    const struct addrinfo *order[MOST];
+    int fds[MOST]; // -1: not under way
+    int count, begun, live;
+    int set;   // epoll
+    int error; // what the last one that failed said
+} race;
+
+// A socket that connects.  *done: it has.
+static int attempt(const struct addrinfo *a, int *done)
+{
+    int one = 1;
+    int fd = socket(a->ai_family, a->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, a->ai_protocol);
+    if (fd < 0)
+        return -1;
+    if (a->ai_socktype == SOCK_STREAM && a->ai_family != AF_UNIX)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    *done = connect(fd, a->ai_addr, a->ai_addrlen) == 0;
+    if (!*done && errno != EINPROGRESS && errno != EINTR)
+        weft_close_keep_errno(&fd);
+    return fd;
+}
+
+// What became of it.
+static int outcome(int fd)
+{
+    int error = 0;
+    socklen_t size = sizeof error;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 ? errno : error;
+}
+
+static int adopt(int fd, const struct addrinfo *a)
+{
+    bool tcp = a->ai_socktype == SOCK_STREAM && a->ai_family != AF_UNIX;
+    return weft_private_io_adopt(fd, tcp ? WEFT_KIND_STREAM : WEFT_KIND_SOCKET);
+}
+
+static int connect_one(const struct addrinfo *a, weft_deadline d)
+{
+    int done = 0, fd = attempt(a, &done);
+    if (fd < 0 || done)
+        return fd < 0 ? -1 : adopt(fd, a);
+    if (weft_io_wait(fd, WEFT_WRITE, d) < 0) {
+        weft_close_keep_errno(&fd);
+        return -1;
+    }
+    int error = outcome(fd);
+    if (error == 0)
+        return adopt(fd, a);
+    close(fd);
+    return weft_fail(error);
+}
+
+// The families in turn, each in the list's order; the first address first.
+static void interleave(race *r, const struct addrinfo *list)
+{
+    const struct addrinfo *of[2] = {list, list};
+    int first = list->ai_family, turn = 0;
+    while (r->count < MOST && (of[0] != nullptr || of[1] != nullptr)) {
+        while (of[turn] != nullptr && (of[turn]->ai_family == first) != (turn == 0))
+            of[turn] = of[turn]->ai_next;
+        if (of[turn] != nullptr) {
+            r->order[r->count++] = of[turn];
+            of[turn] = of[turn]->ai_next;
+        }
+        turn = !turn;
+    }
+}
+
+// Begins the next attempt.  The index of one that has connected at once, or -1.
+static int begin_next(race *r)
+{
+    int i = r->begun++, done = 0;
+    struct epoll_event e;
+    e.events = EPOLLOUT;
+    e.data.u32 = (uint32_t)i;
+    r->fds[i] = attempt(r->order[i], &done);
+    if (r->fds[i] < 0) {
+        r->error = errno;
+        return -1;
+    }
+    if (!done && epoll_ctl(r->set, EPOLL_CTL_ADD, r->fds[i], &e) != 0) {
+        r->error = errno;
+        weft_close_keep_errno(&r->fds[i]);
+        return -1;
+    }
+    r->live++;
+    return done ? i : -1;
+}
+
+// Looks at those that have come to an end.  The index of one that has connected, or -1.
+static int look(race *r)
+{
+    struct epoll_event e[MOST];
+    int n = epoll_wait(r->set, e, MOST, 0);
+    for (int k = 0; k < n; k++) {
+        int i = (int)e[k].data.u32, error = outcome(r->fds[i]);
+        if (error == 0)
+            return i;
+        r->error = error;
+        r->live--;
+        weft_close_keep_errno(&r->fds[i]);
+    }
+    return -1;
+}
+
+static int run(race *r, weft_deadline d)
+{
+    weft_deadline next = WEFT_NOW;
+    for (int live = 0;;) {
+        if (r->begun < r->count && weft_left(next) == 0) {
+            int i = begin_next(r);
+            if (i >= 0)
+                return i;
+            live = r->live;
+            next = live > 0 ? weft_in_ms(ATTEMPT_DELAY_MS) : WEFT_NOW;
+            continue;
+        }
+        if (r->live == 0)
+            return weft_fail(r->error);
+        weft_deadline until = r->begun < r->count && next < d ? next : d;
+        if (weft_io_wait(r->set, WEFT_READ, until) < 0 && (errno != ETIMEDOUT || until == d))
+            return -1;
+        int i = look(r);
+        if (i >= 0)
+            return i;
+        if (r->live < live)
+            next = WEFT_NOW; // one has failed: don't wait for the others
+        live = r->live;
+    }
+}
+
+int weft_io_connect_any(const struct addrinfo *list, weft_deadline d)
+{
+    race r;
+    int saved = errno;
+    if (weft_private_io_here == nullptr)
+        return weft_fail(EPERM);
+    if (list == nullptr)
+        return weft_fail(EINVAL);
+    int error = weft_private_refusal(&weft_private_sched, d);
+    if (error != 0)
+        return weft_fail(error);
+    if (list->ai_next == nullptr) {
+        int fd = connect_one(list, d);
+        errno = fd < 0 ? errno : saved;
+        return fd;
+    }
+    memset(&r, 0, sizeof r);
+    memset(r.fds, -1, sizeof r.fds);
+    r.set = epoll_create1(EPOLL_CLOEXEC);
+    if (r.set < 0)
+        return -1;
+    interleave(&r, list);
+    int winner = run(&r, d), fd = -1;
+    if (winner >= 0) {
+        fd = r.fds[winner];
+        r.fds[winner] = -1;
+    }
+    weft_close_keep_errno(&r.set);
+    for (int i = 0; i < r.begun; i++)
+        weft_close_keep_errno(&r.fds[i]);
+    if (winner < 0)
+        return -1;
+    fd = adopt(fd, r.order[winner]);
+    errno = fd < 0 ? errno : saved;
+    return fd;
+}
+
+// A unix socket does not queue a connect: while the backlog is full there is only to try again.
+static int connect_unix(const struct addrinfo *a, weft_deadline d)
+{
+    for (int64_t ms = 1;; ms = ms < 16 ? 2 * ms : ms) {
+        int fd = weft_io_connect_any(a, d);
+        if (fd >= 0 || errno != EAGAIN)
+            return fd;
+        weft_deadline again = weft_in_ms(ms);
+        if (weft_left(d) == 0)
+            return weft_fail(ETIMEDOUT);
+        if (weft_tasklet_sleep(again < d ? again : d) != 0)
+            return -1;
+    }
+}
+
+int weft_io_connect(const char *address, weft_deadline d)
+{
+    weft_private_address a;
+    struct addrinfo *list, one;
+    int saved = errno;
+    if (weft_private_io_here == nullptr)
+        return weft_fail(EPERM);
+    if (weft_private_address_parse(&a, address) != 0)
+        return -1;
+    if (a.kind > WEFT_ADDRESS_UNIX)
+        return weft_fail(EINVAL);
+    if (a.kind == WEFT_ADDRESS_UNIX) {
+        memset(&one, 0, sizeof one);
+        one.ai_family = AF_UNIX;
+        one.ai_socktype = SOCK_STREAM;
+        one.ai_addr = (struct sockaddr *)&a.un;
+        one.ai_addrlen = a.un_size;
+        int fd = connect_unix(&one, d);
+        errno = fd < 0 ? errno : saved;
+        return fd;
+    }
+    if (weft_private_address_resolve(&a, 0, &list, d) != 0)
+        return -1;
+    int fd = weft_io_connect_any(list, d);
+    saved = errno;
+    freeaddrinfo(list);
+    errno = saved;
+    return fd;
+}

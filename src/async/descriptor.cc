@@ -1,0 +1,564 @@
+// descriptor.cc: records of descriptors, the scheduler's poller, and waits (descriptor.h).
+//
+// Records live in chunks that are made as numbers grow and stay where they are until weft_io_run
+// ends.  Registered means: epoll has it, edge-triggered, under the record's generation.  A
+// descriptor closed elsewhere would leave that standing, which is why io.h forbids it.
+//
+// A child of fork shares the parent's epoll set, so that each would take the other's
+// events.  A word in memory that a fork wipes tells the child: it makes a set of its own before it
+// waits or registers, and adding a descriptor reports what is ready.
+#include "descriptor.h"
+
+#include <base/saved_errno.h>
+#include <base/timespec.h>
+
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+static const uint32_t EDGES = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+static const uint64_t POST = UINT64_MAX, LOOP = UINT64_MAX - 1; // the data of their events
+static const int BATCH = 256;
+
+__thread weft_private_io *weft_private_io_here;
+// Whether the kernel has epoll_pwait2 (Linux 5.11); tests take it away.
+int weft_private_io_precise = 1;
+
+// ---- Records ----
+
+weft_private_descriptor *weft_private_descriptor_make(weft_private_io *io, int fd)
+{
+    unsigned chunk = (unsigned)fd / WEFT_CHUNK;
+    if (chunk >= WEFT_CHUNKS) {
+        errno = EBADF;
+        return nullptr;
+    }
+    if (io->chunks[chunk] == nullptr)
+        io->chunks[chunk] =
+            (weft_private_descriptor *)calloc(WEFT_CHUNK, sizeof(weft_private_descriptor));
+    return weft_private_descriptor_find(io, fd);
+}
+
+static int find_kind(weft_private_descriptor *r, int fd)
+{
+    int type, domain, saved = errno, flags = fcntl(fd, F_GETFL);
+    socklen_t size = sizeof type;
+    if (flags < 0)
+        return -1;
+    r->blocking = (flags & O_NONBLOCK) == 0;
+    r->kind = WEFT_KIND_PLAIN;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+        getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0) {
+        bool tcp = type == SOCK_STREAM && (domain == AF_INET || domain == AF_INET6);
+        r->kind = tcp ? WEFT_KIND_STREAM : WEFT_KIND_SOCKET;
+    }
+    errno = saved;
+    return 0;
+}
+
+static int wake_child(weft_private_io *io);
+
+static int control(weft_private_io *io, int op, int fd, weft_private_descriptor *r)
+{
+    struct epoll_event e;
+    e.events = EDGES;
+    e.data.u64 = (uint64_t)r->generation << 32 | (uint32_t)fd;
+    return epoll_ctl(io->epoll, op, fd, &e);
+}
+
+// `ready`: what may be tried.  EPERM: such as a regular file, which is always ready.
+static int enroll(weft_private_io *io, weft_private_descriptor *r, int fd, int ready)
+{
+    int saved = errno;
+    if (*io->forked == 0 && wake_child(io) != 0)
+        return -1;
+    if (control(io, EPOLL_CTL_ADD, fd, r) != 0 &&
+        (errno != EEXIST || control(io, EPOLL_CTL_MOD, fd, r) != 0))
+        return -1;
+    errno = saved;
+    r->registered = 1;
+    r->ready = (uint8_t)ready;
+    return 0;
+}
+
+weft_private_descriptor *weft_private_io_begin_slowly(int fd, int direction, weft_deadline d)
+{
+    weft_private_io *io = weft_private_io_here;
+    int error = io == nullptr ? EPERM : fd < 0 ? EBADF : 0;
+    if (error == 0)
+        error = weft_private_refusal(&weft_private_sched, d);
+    if (error != 0) {
+        errno = error;
+        return nullptr;
+    }
+    if (io->spree >= 256) { // let the others have a turn
+        io->spree = 0;
+        if (d > WEFT_NOW && weft_tasklet_yield() != 0)
+            return nullptr;
+    }
+    weft_private_descriptor *r = weft_private_descriptor_make(io, fd);
+    if (r == nullptr)
+        return nullptr;
+    if (r->waiter[weft_private_io_index(direction)] != nullptr) {
+        errno = EBUSY;
+        return nullptr;
+    }
+    if (r->kind != WEFT_KIND_UNKNOWN)
+        return r;
+    if (find_kind(r, fd) != 0)
+        return nullptr;
+    // Of what is no socket nothing later would tell that the number is another's: known is the
+    // same as registered.
+    if (r->kind == WEFT_KIND_PLAIN && enroll(io, r, fd, WEFT_READ | WEFT_WRITE) != 0) {
+        static weft_private_descriptor file = {{nullptr, nullptr}, 0, WEFT_KIND_PLAIN, 0, 0, 0, 0};
+        r->kind = WEFT_KIND_UNKNOWN;
+        return errno == EPERM ? &file : nullptr; // it never waits, so nobody writes to this
+    }
+    return r;
+}
+
+static void forget(weft_private_descriptor *r)
+{
+    for (int i = 0; i < 2; i++)
+        if (r->waiter[i] != nullptr && (r->waiter[i]->state & ~WEFT_IS_TIMED) == WEFT_IS_POLLING)
+            weft_private_unpark_error(r->waiter[i], ECANCELED);
+    uint32_t next = r->generation + 1;
+    memset(r, 0, sizeof *r);
+    r->generation = next;
+}
+
+int weft_private_io_adopt(int fd, int kind)
+{
+    weft_private_descriptor *r = weft_private_descriptor_make(weft_private_io_here, fd);
+    if (r == nullptr) {
+        weft_close_keep_errno(&fd);
+        return -1;
+    }
+    if (r->kind != WEFT_KIND_UNKNOWN)
+        forget(r); // closed elsewhere; not what io.h asks for, but seen here
+    r->kind = (uint8_t)kind;
+    return fd;
+}
+
+// ---- Waits ----
+
+int weft_private_io_suspend(weft_private_io *io, weft_deadline d)
+{
+    weft_private_scheduler *s = &weft_private_sched;
+    int error = weft_private_refusal(s, d);
+    if (error == 0 && d <= WEFT_NOW)
+        error = ETIMEDOUT;
+    if (error == 0 && s->running == s->keeper)
+        error = EPERM;
+    if (error != 0)
+        return weft_fail(error);
+    io->spree = 0;
+    io->waiting++;
+    int result = weft_private_park_tasklet(s, WEFT_IS_POLLING, 0, d);
+    io->waiting--;
+    return result;
+}
+
+static void set_waiters(weft_private_descriptor *r, int events, weft_tasklet *t)
+{
+    for (int direction = WEFT_READ; direction <= WEFT_WRITE; direction++)
+        if (events & direction)
+            r->waiter[weft_private_io_index(direction)] = t;
+}
+
+// Until one of `events` is set in `ready`.
+static int await(weft_private_io *io, weft_private_descriptor *r, int events, weft_deadline d)
+{
+    uint32_t generation = r->generation;
+    while (!(r->ready & events)) {
+        set_waiters(r, events, weft_private_sched.running);
+        int result = weft_private_io_suspend(io, d);
+        if (r->generation != generation)
+            return weft_fail(ECANCELED); // closed; the record is another's
+        set_waiters(r, events, nullptr);
+        if (result != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int weft_private_io_park(weft_private_descriptor *r, int fd, int direction, weft_deadline d)
+{
+    weft_private_io *io = weft_private_io_here;
+    if (d <= WEFT_NOW)
+        return weft_fail(ETIMEDOUT);
+    if (!r->registered && enroll(io, r, fd, (WEFT_READ | WEFT_WRITE) & ~direction) != 0)
+        return -1;
+    return await(io, r, direction, d);
+}
+
+int weft_private_io_would_not_block(weft_private_descriptor *r, int fd, int direction)
+{
+    struct pollfd p = {fd, direction == WEFT_READ ? (short)POLLIN : (short)POLLOUT, 0};
+    int saved = errno, ready = poll(&p, 1, 0);
+    errno = saved;
+    if (ready == 0)
+        r->ready &= (uint8_t)~direction;
+    return ready != 0;
+}
+
+// Whether a system call is worth its price.
+static inline int may_try(weft_private_descriptor *r, int fd, int direction, weft_deadline d)
+{
+    if (r->blocking && (r->kind == WEFT_KIND_PLAIN || d == WEFT_NOW))
+        return weft_private_io_would_not_block(r, fd, direction);
+    return (r->ready & direction) || !r->registered || d <= WEFT_NOW;
+}
+
+ssize_t weft_private_io_do(int fd, int direction, weft_private_call *c, weft_deadline d)
+{
+    int saved = errno;
+    weft_private_descriptor *r = weft_private_io_begin(fd, direction, d);
+    if (r == nullptr)
+        return -1;
+    for (;;) {
+        if (may_try(r, fd, direction, d)) {
+            ssize_t n = c->fn(fd, r, c);
+            if (n >= 0) {
+                errno = saved;
+                return n;
+            }
+            if (errno == EINTR)
+                continue;
+            if (errno != EAGAIN)
+                return -1;
+            r->ready &= (uint8_t)~direction;
+        }
+        if (weft_private_io_park(r, fd, direction, d) != 0)
+            return -1;
+    }
+}
+
+// What poll(2) says of `fd`, as WEFT_IO_*; -1: errno.
+static int ask(int fd, int events)
+{
+    struct pollfd p = {fd, 0, 0};
+    int saved = errno, n;
+    p.events = (short)((events & WEFT_READ ? POLLIN | POLLPRI | POLLRDHUP : 0) |
+                       (events & WEFT_WRITE ? POLLOUT : 0));
+    while ((n = poll(&p, 1, 0)) < 0 && errno == EINTR)
+        ;
+    if (n < 0)
+        return -1;
+    errno = saved;
+    if (p.revents & POLLNVAL)
+        return weft_fail(EBADF);
+    if (p.revents & (POLLERR | POLLHUP))
+        return events;
+    int is = (p.revents & (POLLIN | POLLPRI | POLLRDHUP) ? WEFT_READ : 0) |
+             (p.revents & POLLOUT ? WEFT_WRITE : 0);
+    return is & events;
+}
+
+// A wait that poll(2) decides: the edges only say when to ask again.  What epoll knows of the
+// descriptor may be an earlier one of that number here, so each wait makes sure.
+static int wait_any(weft_private_io *io, weft_private_descriptor *r, int fd, int events,
+                    weft_deadline d)
+{
+    for (;;) {
+        int is = ask(fd, events);
+        if (is != 0)
+            return is;
+        if (d <= WEFT_NOW)
+            return weft_fail(ETIMEDOUT);
+        if (enroll(io, r, fd, 0) != 0 || await(io, r, events, d) != 0)
+            return -1;
+    }
+}
+
+static int wait_refusal(weft_private_io *io, int fd, int events, weft_deadline d)
+{
+    if (io == nullptr)
+        return EPERM;
+    if (events == 0 || (events & ~(WEFT_READ | WEFT_WRITE)) != 0)
+        return EINVAL;
+    return fd < 0 ? EBADF : weft_private_refusal(&weft_private_sched, d);
+}
+
+int weft_io_wait(int fd, int events, weft_deadline d)
+{
+    weft_private_io *io = weft_private_io_here;
+    int error = wait_refusal(io, fd, events, d);
+    if (error != 0)
+        return weft_fail(error);
+    weft_private_descriptor *r = weft_private_descriptor_make(io, fd);
+    if (r == nullptr)
+        return -1;
+    if ((events & WEFT_READ && r->waiter[0] != nullptr) ||
+        (events & WEFT_WRITE && r->waiter[1] != nullptr))
+        return weft_fail(EBUSY);
+    uint32_t generation = r->generation;
+    int is = wait_any(io, r, fd, events, d), saved = errno;
+    // One that only this call uses is somebody else's, who may close it.
+    if (r->generation == generation && r->kind == WEFT_KIND_UNKNOWN && r->registered &&
+        r->waiter[0] == nullptr && r->waiter[1] == nullptr) {
+        epoll_ctl(io->epoll, EPOLL_CTL_DEL, fd, nullptr);
+        forget(r);
+    }
+    errno = saved;
+    return is;
+}
+
+// ---- Closing ----
+
+// The record, if there is anything to forget.  NULL: errno.
+static int let_go(int fd)
+{
+    weft_private_io *io = weft_private_io_here;
+    if (io == nullptr)
+        return weft_fail(EPERM);
+    if (fd < 0)
+        return weft_fail(EBADF);
+    weft_private_serve_stop(io, fd, 1);
+    weft_private_descriptor *r = weft_private_descriptor_find(io, fd);
+    if (r != nullptr)
+        forget(r);
+    return 0;
+}
+
+int weft_io_close(int fd)
+{
+    if (let_go(fd) != 0)
+        return -1;
+    // Linux has closed it also when it says EINTR.
+    int saved = errno, result = close(fd);
+    if (result != 0 && errno == EINTR) {
+        errno = saved;
+        return 0;
+    }
+    return result;
+}
+
+int weft_io_forget(int fd)
+{
+    weft_private_io *io = weft_private_io_here;
+    if (io != nullptr && fcntl(fd, F_GETFD) < 0)
+        return -1;
+    if (let_go(fd) != 0)
+        return -1;
+    int saved = errno;
+    epoll_ctl(io->epoll, EPOLL_CTL_DEL, fd, nullptr);
+    errno = saved;
+    return 0;
+}
+
+int weft_io_shutdown(int fd, int how)
+{
+    return weft_private_io_here == nullptr ? weft_fail(EPERM) : shutdown(fd, how);
+}
+
+// ---- The poller ----
+
+static void wake(weft_private_descriptor *r, int i)
+{
+    weft_tasklet *t = r->waiter[i];
+    // It may have been cancelled, and not gone on yet.
+    if (t != nullptr && (t->state & ~WEFT_IS_TIMED) == WEFT_IS_POLLING)
+        weft_private_unpark(&weft_private_sched, t);
+}
+
+static void dispatch(weft_private_io *io, const struct epoll_event *e)
+{
+    if (e->data.u64 == POST) {
+        weft_private_post_collect(io);
+        return;
+    }
+    if (e->data.u64 == LOOP) {
+        int saved = errno;
+        weft_loop_run(io->loop, WEFT_LOOP_ONCE, WEFT_NOW);
+        errno = saved;
+        return;
+    }
+    weft_private_descriptor *r = weft_private_descriptor_find(io, (int)(uint32_t)e->data.u64);
+    if (r == nullptr || r->generation != (uint32_t)(e->data.u64 >> 32))
+        return;
+    uint32_t ends = EPOLLHUP | EPOLLERR;
+    if (e->events & (ends | EPOLLRDHUP | EPOLLPRI))
+        r->lasting = 1;
+    if (e->events & (ends | EPOLLIN | EPOLLRDHUP | EPOLLPRI)) {
+        r->ready |= WEFT_READ;
+        wake(r, 0);
+    }
+    // One who waits for both is woken by either.
+    if (e->events & (ends | EPOLLOUT)) {
+        r->ready |= WEFT_WRITE;
+        wake(r, 1);
+    }
+}
+
+static int wait_events(weft_private_io *io, struct epoll_event *events, weft_deadline d)
+{
+    if (d <= WEFT_NOW)
+        return epoll_wait(io->epoll, events, BATCH, 0);
+    if (d == WEFT_FOREVER || !weft_private_io_precise)
+        return epoll_wait(io->epoll, events, BATCH, weft_poll_ms(d));
+    struct timespec t = weft_timespec(weft_left(d));
+    long n = syscall(SYS_epoll_pwait2, io->epoll, events, BATCH, &t, nullptr, (size_t)0);
+    if (n >= 0 || errno != ENOSYS)
+        return (int)n;
+    weft_private_io_precise = 0;
+    return epoll_wait(io->epoll, events, BATCH, weft_poll_ms(d));
+}
+
+static int poll_events(weft_poller *p, weft_deadline d)
+{
+    weft_private_io *io = (weft_private_io *)(void *)p; // its first member
+    struct epoll_event events[BATCH];
+    // Work that nobody waits for any more is still collected, but is no reason to wait.
+    if (io->waiting == 0 && io->loop == nullptr && (io->post == nullptr || d == WEFT_FOREVER))
+        return 0;
+    if (*io->forked == 0) {
+        if (wake_child(io) != 0)
+            return -1;
+        d = WEFT_NOW; // it may have woken somebody
+    }
+    int saved = errno, n = wait_events(io, events, d);
+    if (n < 0 && errno != EINTR)
+        return -1;
+    errno = saved;
+    for (int i = 0; i < n; i++)
+        dispatch(io, &events[i]);
+    return 1;
+}
+
+static int watch(weft_private_io *io, int fd, uint64_t data)
+{
+    struct epoll_event e;
+    e.events = EPOLLIN;
+    e.data.u64 = data;
+    return fd < 0 ? -1 : epoll_ctl(io->epoll, EPOLL_CTL_ADD, fd, &e);
+}
+
+int weft_private_io_watch_post(weft_private_io *io, int fd)
+{
+    return watch(io, fd, POST);
+}
+
+weft_loop *weft_io_loop(void)
+{
+    weft_private_io *io = weft_private_io_here;
+    if (io == nullptr)
+        errno = EPERM;
+    if (io == nullptr || io->loop != nullptr)
+        return io != nullptr ? io->loop : nullptr;
+    weft_loop *l = weft_loop_create(nullptr);
+    if (l != nullptr && watch(io, weft_loop_fd(l), LOOP) != 0) {
+        int saved = errno;
+        weft_loop_destroy(l);
+        errno = saved;
+        return nullptr;
+    }
+    io->loop = l;
+    return l;
+}
+
+// ---- Beginning and end ----
+
+static int for_each(weft_private_io *io,
+                    int (*fn)(weft_private_io *, weft_private_descriptor *, int))
+{
+    for (int c = 0; c < WEFT_CHUNKS; c++)
+        for (int i = 0; io->chunks[c] != nullptr && i < WEFT_CHUNK; i++)
+            if (fn(io, &io->chunks[c][i], c * WEFT_CHUNK + i) != 0)
+                return -1;
+    return 0;
+}
+
+static int enroll_again(weft_private_io *io, weft_private_descriptor *r, int fd)
+{
+    r->ready = 0;
+    return r->registered && control(io, EPOLL_CTL_ADD, fd, r) != 0 && errno != EBADF ? -1 : 0;
+}
+
+static int wake_child(weft_private_io *io)
+{
+    int fresh = epoll_create1(EPOLL_CLOEXEC);
+    if (fresh < 0)
+        return -1;
+    weft_close_keep_errno(&io->epoll);
+    io->epoll = fresh;
+    *io->forked = 1;
+    weft_private_post_forked(io);
+    if (io->loop != nullptr && watch(io, weft_loop_fd(io->loop), LOOP) != 0)
+        return -1;
+    return for_each(io, enroll_again);
+}
+
+static int forget_each(weft_private_io *, weft_private_descriptor *r, int)
+{
+    forget(r);
+    return 0;
+}
+
+static weft_private_io *start(void)
+{
+    weft_private_io *io = (weft_private_io *)calloc(1, sizeof *io);
+    if (io == nullptr)
+        return nullptr;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    void *word = mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    io->poller.poll = poll_events;
+    io->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (word == MAP_FAILED || io->epoll < 0 || madvise(word, page, MADV_WIPEONFORK) != 0 ||
+        weft_tasklet_set_poller(&io->poller) != 0) {
+        int saved = errno;
+        if (word != MAP_FAILED)
+            munmap(word, page);
+        weft_close_keep_errno(&io->epoll);
+        free(io);
+        errno = saved;
+        return nullptr;
+    }
+    io->forked = (uint32_t *)word;
+    *io->forked = 1;
+    return io;
+}
+
+static void finish(weft_private_io *io)
+{
+    int saved = errno;
+    for_each(io, forget_each); // none waits, but after a failure of the poller
+    weft_private_post_end(io);
+    weft_loop_destroy(io->loop);
+    weft_tasklet_set_poller(nullptr);
+    weft_private_io_here = nullptr;
+    for (int c = 0; c < WEFT_CHUNKS; c++)
+        free(io->chunks[c]);
+    munmap(io->forked, (size_t)sysconf(_SC_PAGESIZE));
+    close(io->epoll);
+    free(io);
+    errno = saved;
+}
+
+int weft_io_run(int (*main_fn)(void *arg), void *arg)
+{
+    weft_private_scheduler *s = weft_private_sched_enter();
+    if (s == nullptr)
+        return -1;
+    int error = main_fn == nullptr                ? EINVAL
+                : weft_private_io_here != nullptr ? EBUSY
+                : s->running != &s->main          ? EPERM
+                                                  : 0;
+    if (error != 0)
+        return weft_fail(error);
+    weft_private_io *io = start();
+    if (io == nullptr)
+        return -1;
+    weft_private_io_here = io;
+    int result = main_fn(arg), saved = errno;
+    if (weft_tasklet_run() != 0)
+        result = -1;
+    else
+        errno = saved;
+    finish(io);
+    return result;
+}

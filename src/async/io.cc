@@ -1,0 +1,204 @@
+// io.cc: streams.  Each call is one system call, made again after each wait (descriptor.h).
+//
+// Sockets are asked with MSG_DONTWAIT, so that O_NONBLOCK, which belongs to all who share the open
+// file, can stay as it is.  What is no socket and has no O_NONBLOCK is asked by poll(2) before;
+// PIPE_BUF bytes can then be written without blocking.
+#include "descriptor.h"
+
+#include <base/saved_errno.h>
+#include <proc/sigpipe.h>
+
+#include <limits.h>
+#include <string.h>
+#include <sys/sendfile.h>
+
+static bool is_socket(const weft_private_descriptor *r)
+{
+    return r->kind != WEFT_KIND_PLAIN;
+}
+
+// ---- Reading ----
+
+static void note_short(weft_private_descriptor *r, ssize_t got, size_t n)
+{
+    if (r->kind == WEFT_KIND_STREAM && got > 0 && (size_t)got < n && !r->lasting)
+        r->ready &= (uint8_t)~WEFT_READ; // nothing more there: the next data is an edge
+}
+
+static ssize_t read_some(int fd, weft_private_descriptor *r, weft_private_call *c)
+{
+    if (!is_socket(r))
+        return read(fd, c->data, c->n);
+    ssize_t got = recv(fd, c->data, c->n, MSG_DONTWAIT);
+    note_short(r, got, c->n);
+    return got;
+}
+
+ssize_t weft_io_read(int fd, void *buf, size_t n, weft_deadline d)
+{
+    weft_private_call c = {read_some, buf, n, 0, nullptr, nullptr};
+    return weft_private_io_do(fd, WEFT_READ, &c, d);
+}
+
+ssize_t weft_io_read_all(int fd, void *buf, size_t n, weft_deadline d)
+{
+    size_t all = 0;
+    do {
+        ssize_t got = weft_io_read(fd, (char *)buf + all, n - all, d);
+        if (got < 0)
+            return all > 0 ? (ssize_t)all : -1;
+        if (got == 0)
+            break;
+        all += (size_t)got;
+    } while (all < n);
+    return (ssize_t)all;
+}
+
+static size_t total(const struct iovec *pieces, int count)
+{
+    size_t n = 0;
+    for (int i = 0; i < count; i++)
+        n += pieces[i].iov_len;
+    return n;
+}
+
+static ssize_t read_pieces(int fd, weft_private_descriptor *r, weft_private_call *c)
+{
+    struct msghdr m;
+    if (!is_socket(r))
+        return readv(fd, (const struct iovec *)c->data, (int)c->n);
+    memset(&m, 0, sizeof m);
+    m.msg_iov = (struct iovec *)c->data;
+    m.msg_iovlen = c->n;
+    ssize_t got = recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (got > 0)
+        note_short(r, got, total(m.msg_iov, (int)c->n));
+    return got;
+}
+
+ssize_t weft_io_readv(int fd, const struct iovec *pieces, int count, weft_deadline d)
+{
+    weft_private_call c = {read_pieces, (void *)pieces, (size_t)count, 0, nullptr, nullptr};
+    return count < 0 || count > IOV_MAX ? weft_fail(EINVAL)
+                                        : weft_private_io_do(fd, WEFT_READ, &c, d);
+}
+
+// ---- Writing ----
+
+// A write to what is no socket, which SIGPIPE must not end.
+static ssize_t write_plain(int fd, const weft_private_descriptor *r, const struct iovec *pieces,
+                           int count)
+{
+    weft_private_sigpipe hold;
+    struct iovec least = pieces[0];
+    if (r->blocking && r->registered && total(pieces, count) > PIPE_BUF) {
+        least.iov_len = least.iov_len < PIPE_BUF ? least.iov_len : PIPE_BUF;
+        pieces = &least;
+        count = 1;
+    }
+    weft_private_sigpipe_hold(&hold);
+    ssize_t put = writev(fd, pieces, count);
+    weft_private_sigpipe_release(&hold, put < 0 && errno == EPIPE);
+    return put;
+}
+
+static ssize_t write_some(int fd, weft_private_descriptor *r, weft_private_call *c)
+{
+    struct iovec piece = {c->data, c->n};
+    return is_socket(r) ? send(fd, c->data, c->n, MSG_DONTWAIT | MSG_NOSIGNAL)
+                        : write_plain(fd, r, &piece, 1);
+}
+
+ssize_t weft_io_write(int fd, const void *buf, size_t n, weft_deadline d)
+{
+    size_t all = 0;
+    do {
+        weft_private_call c = {write_some, (char *)buf + all, n - all, 0, nullptr, nullptr};
+        ssize_t put = weft_private_io_do(fd, WEFT_WRITE, &c, d);
+        if (put < 0)
+            return all > 0 ? (ssize_t)all : -1;
+        all += (size_t)put;
+    } while (all < n);
+    return (ssize_t)all;
+}
+
+static ssize_t write_pieces(int fd, weft_private_descriptor *r, weft_private_call *c)
+{
+    struct msghdr m;
+    if (!is_socket(r))
+        return write_plain(fd, r, (const struct iovec *)c->data, (int)c->n);
+    memset(&m, 0, sizeof m);
+    m.msg_iov = (struct iovec *)c->data;
+    m.msg_iovlen = c->n;
+    return sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+// The first few of what is left after `done` bytes.  Returns how many pieces.
+static int remainder(const struct iovec *pieces, int count, size_t done, struct iovec *rest,
+                     int room)
+{
+    int n = 0;
+    for (int i = 0; i < count && n < room; i++) {
+        if (done >= pieces[i].iov_len) {
+            done -= pieces[i].iov_len;
+            continue;
+        }
+        rest[n].iov_base = (char *)pieces[i].iov_base + done;
+        rest[n++].iov_len = pieces[i].iov_len - done;
+        done = 0;
+    }
+    return n;
+}
+
+ssize_t weft_io_writev(int fd, const struct iovec *pieces, int count, weft_deadline d)
+{
+    struct iovec rest[16];
+    if (count < 0)
+        return weft_fail(EINVAL);
+    size_t all = 0, n = total(pieces, count);
+    do {
+        int left = remainder(pieces, count, all, rest, 16);
+        if (left == 0) // nothing at all: as a write of nothing
+            rest[left++] = {nullptr, 0};
+        weft_private_call c = {write_pieces, rest, (size_t)left, 0, nullptr, nullptr};
+        ssize_t put = weft_private_io_do(fd, WEFT_WRITE, &c, d);
+        if (put < 0)
+            return all > 0 ? (ssize_t)all : -1;
+        all += (size_t)put;
+    } while (all < n);
+    return (ssize_t)all;
+}
+
+// ---- From a file ----
+
+static ssize_t send_file(int fd, weft_private_descriptor *r, weft_private_call *c)
+{
+    size_t n = c->n;
+    weft_private_sigpipe hold;
+    if (r->blocking) { // it has no MSG_DONTWAIT
+        if (!weft_private_io_would_not_block(r, fd, WEFT_WRITE)) {
+            errno = EAGAIN;
+            return -1;
+        }
+        n = n < PIPE_BUF ? n : PIPE_BUF;
+    }
+    weft_private_sigpipe_hold(&hold); // nor MSG_NOSIGNAL
+    ssize_t put = sendfile(fd, c->flags, (off_t *)c->data, n);
+    weft_private_sigpipe_release(&hold, put < 0 && errno == EPIPE);
+    return put;
+}
+
+ssize_t weft_io_sendfile(int out, int in, off_t *offset, size_t n, weft_deadline d)
+{
+    size_t all = 0;
+    while (all < n) {
+        weft_private_call c = {send_file, offset, n - all, in, nullptr, nullptr};
+        ssize_t put = weft_private_io_do(out, WEFT_WRITE, &c, d);
+        if (put < 0)
+            return all > 0 ? (ssize_t)all : -1;
+        if (put == 0)
+            break;
+        all += (size_t)put;
+    }
+    return (ssize_t)all;
+}

@@ -1,0 +1,219 @@
+// listen.cc: listening sockets, whatever they are made from, and accept.
+#include "address.h"
+#include "descriptor.h"
+
+#include <base/saved_errno.h>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const int LISTEN_FDS_START = 3; // sd_listen_fds(3)
+
+static int backlog_of(const weft_io_listen_options *opts)
+{
+    return opts != nullptr && opts->backlog > 0 ? opts->backlog : SOMAXCONN;
+}
+
+static int whole_number(const char *text, int *n)
+{
+    char *end;
+    if (*text < '0' || *text > '9')
+        return -1;
+    long value = strtol(text, &end, 10);
+    *n = (int)value;
+    return *end == 0 && value <= 1 << 20 ? 0 : -1;
+}
+
+// ---- New sockets ----
+
+static int give(int fd, int kind)
+{
+    return weft_private_io_here != nullptr ? weft_private_io_adopt(fd, kind) : fd;
+}
+
+// What has to be said before bind.  Only an option that was asked for may fail.
+static int prepare(int fd, const struct addrinfo *a, const weft_io_listen_options *opts)
+{
+    int one = 1, zero = 0, result = 0;
+    if (opts != nullptr && opts->reuse_port)
+        result = setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+    if (a->ai_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
+    if (a->ai_socktype == SOCK_STREAM) {
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    }
+    return result;
+}
+
+static int bind_one(const struct addrinfo *a, const weft_io_listen_options *opts)
+{
+    bool tcp = a->ai_socktype == SOCK_STREAM;
+    int fd = socket(a->ai_family, a->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, a->ai_protocol);
+    if (fd < 0)
+        return -1;
+    if (prepare(fd, a, opts) == 0 && bind(fd, a->ai_addr, a->ai_addrlen) == 0 &&
+        (!tcp || listen(fd, backlog_of(opts)) == 0))
+        return give(fd, tcp ? WEFT_KIND_STREAM : WEFT_KIND_SOCKET);
+    weft_close_keep_errno(&fd);
+    return -1;
+}
+
+static int listen_host(weft_private_address *a, const weft_io_listen_options *opts)
+{
+    struct addrinfo *list;
+    int fd = -1, saved = errno;
+    bool all = strcmp(a->host, "*") == 0;
+    if (all)
+        memcpy(a->host, "::", 3); // and IPv4
+    if (weft_private_address_resolve(a, AI_PASSIVE, &list, WEFT_FOREVER) != 0)
+        return -1;
+    for (const struct addrinfo *each = list; each != nullptr && fd < 0; each = each->ai_next)
+        fd = bind_one(each, opts);
+    int error = errno;
+    freeaddrinfo(list);
+    if (fd < 0 && all && (error == EAFNOSUPPORT || error == EADDRNOTAVAIL)) {
+        memcpy(a->host, "0.0.0.0", 8); // a machine without IPv6
+        return listen_host(a, opts);
+    }
+    errno = fd < 0 ? error : saved;
+    return fd;
+}
+
+// Whether the file of a unix socket is left over from someone who is gone.
+static bool is_stale(const weft_private_address *a)
+{
+    struct stat s;
+    if (stat(a->rest, &s) != 0 || !S_ISSOCK(s.st_mode))
+        return false;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool refused = fd >= 0 && connect(fd, (const struct sockaddr *)&a->un, a->un_size) != 0 &&
+                   errno == ECONNREFUSED;
+    weft_close_keep_errno(&fd);
+    return refused;
+}
+
+static int bind_unix(int fd, const weft_private_address *a)
+{
+    int saved = errno, result = bind(fd, (const struct sockaddr *)&a->un, a->un_size);
+    if (result != 0 && errno == EADDRINUSE && *a->rest != '@') {
+        if (!is_stale(a))
+            return weft_fail(EADDRINUSE);
+        unlink(a->rest);
+        result = bind(fd, (const struct sockaddr *)&a->un, a->un_size);
+        errno = result == 0 ? saved : errno;
+    }
+    return result;
+}
+
+static int listen_unix(const weft_private_address *a, const weft_io_listen_options *opts)
+{
+    mode_t mode = opts != nullptr && opts->mode != 0 ? (mode_t)opts->mode : 0600;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    // The file is born with the socket's own mode, less the umask.
+    if (fchmod(fd, mode) == 0 && bind_unix(fd, a) == 0 &&
+        (*a->rest == '@' || chmod(a->rest, mode) == 0) && listen(fd, backlog_of(opts)) == 0)
+        return give(fd, WEFT_KIND_SOCKET);
+    weft_close_keep_errno(&fd);
+    return -1;
+}
+
+// ---- Inherited ones ----
+
+static int inherit(int fd)
+{
+    int type, listens, flags = fcntl(fd, F_GETFL);
+    socklen_t size = sizeof type;
+    if (flags < 0)
+        return -1;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 ||
+        (!listens && type != SOCK_DGRAM))
+        return weft_fail(EINVAL);
+    if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+        return -1;
+    // Its kind is looked up at its first use.
+    return give(fd, WEFT_KIND_UNKNOWN);
+}
+
+// Which of the names in LISTEN_FDNAMES, that colons part.  -1: none.
+static int index_of(const char *names, const char *name)
+{
+    size_t n = strlen(name);
+    for (int i = 0; names != nullptr; i++) {
+        size_t length = strcspn(names, ":");
+        if (length == n && memcmp(names, name, n) == 0)
+            return i;
+        names = names[length] == ':' ? names + length + 1 : nullptr;
+    }
+    return -1;
+}
+
+static int listen_systemd(const char *name)
+{
+    const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+    int count, index;
+    if (pid == nullptr || fds == nullptr || atol(pid) != (long)getpid() ||
+        whole_number(fds, &count) != 0)
+        return weft_fail(ENOENT);
+    if (whole_number(name, &index) != 0)
+        index = index_of(getenv("LISTEN_FDNAMES"), name);
+    if (index < 0 || index >= count)
+        return weft_fail(ENOENT);
+    return inherit(LISTEN_FDS_START + index);
+}
+
+int weft_io_listen(const char *address, const weft_io_listen_options *opts)
+{
+    weft_private_address a;
+    int fd;
+    if (weft_private_address_parse(&a, address) != 0)
+        return -1;
+    if (opts != nullptr && (opts->backlog < 0 || (opts->mode & ~0777) != 0))
+        return weft_fail(EINVAL);
+    switch (a.kind) {
+    case WEFT_ADDRESS_UNIX:
+        return listen_unix(&a, opts);
+    case WEFT_ADDRESS_FD:
+        return whole_number(a.rest, &fd) != 0 ? weft_fail(EINVAL) : inherit(fd);
+    case WEFT_ADDRESS_SYSTEMD:
+        return listen_systemd(a.rest);
+    default:
+        return listen_host(&a, opts);
+    }
+}
+
+// ---- Accepting ----
+
+// Errors of the connection that was next, not of the listener: accept(2), "Error handling".
+static bool is_of_the_connection(int error)
+{
+    return error == ECONNABORTED || error == EPROTO || error == ENETDOWN || error == ENOPROTOOPT ||
+           error == EHOSTDOWN || error == ENONET || error == EHOSTUNREACH || error == ENETUNREACH;
+}
+
+static ssize_t accept_one(int fd, weft_private_descriptor *r, weft_private_call *c)
+{
+    if (r->blocking && !weft_private_io_would_not_block(r, fd, WEFT_READ)) {
+        errno = EAGAIN; // accept has no MSG_DONTWAIT
+        return -1;
+    }
+    int got = accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (got < 0 && is_of_the_connection(errno))
+        errno = EINTR; // once more
+    c->flags = r->kind;
+    return got;
+}
+
+int weft_io_accept(int listener, weft_deadline d)
+{
+    weft_private_call c = {accept_one, nullptr, 0, 0, nullptr, nullptr};
+    ssize_t fd = weft_private_io_do(listener, WEFT_READ, &c, d);
+    return fd < 0 ? -1 : weft_private_io_adopt((int)fd, c.flags);
+}

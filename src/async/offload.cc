@@ -1,0 +1,318 @@
+// offload.cc: blocking functions on executors, awaited by tasklets.
+//
+// A worker that has run a job leaves it at the post of the thread that waits: a stack that
+// anyone may push on and only that thread takes off, all at once, when the eventfd beside it says
+// so.  Whether a job's tasklet still waits is looked at only there, in the tasklet's own
+// thread, so giving up needs no agreement with the worker.  When weft_io_run ends, the post is
+// shut: who would push on it then releases the job himself.
+#include <weft/executor.h>
+#include <weft/offload.h>
+
+#include "descriptor.h"
+#include "job.h"
+
+#include <base/saved_errno.h>
+
+#include <string.h>
+#include <sys/eventfd.h>
+
+static const int DEFAULTS[] = {8, 4, 4};
+static const size_t BACKLOG = 4096;
+
+// ---- Pools ----
+
+typedef struct pool {
+    weft_executor *executor;
+    pid_t pid; // whose threads they are: a child has none
+} pool;
+
+static pool *pools[3]; // set once in each process
+static int wanted[3];
+
+static int wants(int which)
+{
+    int n = __atomic_load_n(&wanted[which], __ATOMIC_RELAXED);
+    return n > 0 ? n : DEFAULTS[which];
+}
+
+static pool *create_pool(int which)
+{
+    static const char *const names[] = {"weft-offload", "weft-names", "weft-files"};
+    weft_executor_options o;
+    memset(&o, 0, sizeof o);
+    o.name = names[which];
+    o.backlog = BACKLOG;
+    pool *p = (pool *)malloc(sizeof *p);
+    if (p == nullptr)
+        return nullptr;
+    p->pid = getpid();
+    p->executor = weft_executor_create(wants(which), &o);
+    if (p->executor == nullptr) {
+        weft_free_keep_errno(p);
+        return nullptr;
+    }
+    return p;
+}
+
+// The process's pool.  A parent's is left as it is in a child: its threads are not there to end.
+static weft_executor *pool_of(int which)
+{
+    // Acquire: with the release below the executor is whole.
+    pool *p = __atomic_load_n(&pools[which], __ATOMIC_ACQUIRE);
+    if (p != nullptr && p->pid == getpid())
+        return p->executor;
+    pool *fresh = create_pool(which);
+    if (fresh == nullptr)
+        return nullptr;
+    if (__atomic_compare_exchange_n(&pools[which], &p, fresh, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE))
+        return fresh->executor;
+    weft_executor_destroy(fresh->executor, WEFT_DISCARD); // another thread was first
+    free(fresh);
+    return p->executor;
+}
+
+int weft_offload_threads(int which, int threads)
+{
+    if (which < 0 || which > 2 || threads < 1)
+        return weft_fail(EINVAL);
+    __atomic_store_n(&wanted[which], threads, __ATOMIC_RELAXED);
+    pool *p = __atomic_load_n(&pools[which], __ATOMIC_ACQUIRE);
+    return p != nullptr && p->pid == getpid() ? weft_executor_resize(p->executor, threads) : 0;
+}
+
+// ---- The post ----
+
+struct weft_private_post {
+    weft_private_job *head; // pushed by workers; SHUT: by nobody any more
+    int event;
+    uint32_t users;         // the owner and each job under way
+    weft_private_job *mine; // under way; the owner's
+};
+
+static weft_private_job *const SHUT = (weft_private_job *)-1;
+
+static void drop(weft_private_post *p)
+{
+    // Release and acquire: the last one sees what all others did.
+    if (__atomic_sub_fetch(&p->users, 1, __ATOMIC_ACQ_REL) != 0)
+        return;
+    close(p->event);
+    free(p);
+}
+
+static void discard(weft_private_job *job)
+{
+    if (job->release != nullptr)
+        job->release(job->arg, job->ran ? job->result : nullptr);
+    free(job);
+}
+
+// The worker's end of a job.
+static void leave_at(weft_private_post *p, weft_private_job *job)
+{
+    weft_private_job *head = __atomic_load_n(&p->head, __ATOMIC_RELAXED);
+    do {
+        if (head == SHUT) {
+            discard(job);
+            drop(p);
+            return;
+        }
+        job->next = head;
+        // Release: whoever takes the job sees its result.
+    } while (!__atomic_compare_exchange_n(&p->head, &head, job, true, __ATOMIC_RELEASE,
+                                          __ATOMIC_RELAXED));
+    if (head == nullptr)
+        eventfd_write(p->event, 1); // the others' event is still to come, or theirs covers us
+    drop(p);
+}
+
+static void *run(void *arg)
+{
+    weft_private_job *job = (weft_private_job *)arg;
+    job->result = job->fn(job->arg);
+    job->error = errno;
+    job->ran = 1;
+    leave_at(job->post, job);
+    return nullptr;
+}
+
+static weft_private_post *post_of(weft_private_io *io)
+{
+    if (io->post != nullptr)
+        return io->post;
+    weft_private_post *p = (weft_private_post *)calloc(1, sizeof *p);
+    if (p == nullptr)
+        return nullptr;
+    p->users = 1;
+    p->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (p->event < 0 || weft_private_io_watch_post(io, p->event) != 0) {
+        weft_close_keep_errno(&p->event);
+        weft_free_keep_errno(p);
+        return nullptr;
+    }
+    io->post = p;
+    return p;
+}
+
+static void take_off(weft_private_post *p, weft_private_job *job)
+{
+    weft_private_job **at = &p->mine;
+    while (*at != job)
+        at = &(*at)->later;
+    *at = job->later;
+}
+
+static void settle(weft_private_post *p, weft_private_job *job)
+{
+    take_off(p, job);
+    if (job->abandoned) {
+        discard(job);
+        return;
+    }
+    job->done = 1;
+    if ((job->waiter->state & ~WEFT_IS_TIMED) == WEFT_IS_POLLING)
+        weft_private_unpark(&weft_private_sched, job->waiter);
+}
+
+void weft_private_post_collect(weft_private_io *io)
+{
+    weft_private_post *p = io->post;
+    eventfd_t n;
+    int saved = errno;
+    eventfd_read(p->event, &n); // before the stack is taken: a later push rings again
+    weft_private_job *job = __atomic_exchange_n(&p->head, nullptr, __ATOMIC_ACQUIRE);
+    while (job != nullptr) {
+        weft_private_job *next = job->next;
+        settle(p, job);
+        job = next;
+    }
+    errno = saved;
+}
+
+void weft_private_post_end(weft_private_io *io)
+{
+    weft_private_post *p = io->post;
+    if (p == nullptr)
+        return;
+    io->post = nullptr;
+    weft_private_job *job = __atomic_exchange_n(&p->head, SHUT, __ATOMIC_ACQ_REL);
+    while (job != nullptr) {
+        weft_private_job *next = job->next;
+        discard(job); // nobody waits for it, or weft_io_run would not end
+        job = next;
+    }
+    drop(p);
+}
+
+// The workers stayed behind, and with them the jobs under way: who waits is told.  Their memory is
+// left, as what state it is in nobody can say.
+void weft_private_post_forked(weft_private_io *io)
+{
+    weft_private_post *p = io->post;
+    if (p == nullptr)
+        return;
+    io->post = nullptr;
+    close(p->event);
+    for (weft_private_job *job = p->mine; job != nullptr; job = job->later) {
+        job->lost = 1;
+        if (!job->abandoned && (job->waiter->state & ~WEFT_IS_TIMED) == WEFT_IS_POLLING)
+            weft_private_unpark_error(job->waiter, ECANCELED);
+    }
+}
+
+// ---- Waiting ----
+
+// The caller gives up.
+static void abandon(weft_private_job *job)
+{
+    int saved = errno;
+    if (job->lost)
+        return;
+    job->abandoned = 1;
+    if (weft_future_cancel(job->future) == 0) {
+        weft_private_post *p = job->post;
+        take_off(p, job);
+        weft_future_release(job->future);
+        discard(job);
+        drop(p);
+    } else {
+        weft_future_release(job->future);
+    }
+    errno = saved;
+}
+
+static int submit(weft_private_job *job, int which)
+{
+    weft_executor *executor = pool_of(which);
+    weft_private_post *p = executor != nullptr ? post_of(weft_private_io_here) : nullptr;
+    if (p == nullptr)
+        return -1;
+    job->post = p;
+    __atomic_add_fetch(&p->users, 1, __ATOMIC_RELAXED);
+    job->later = p->mine;
+    p->mine = job;
+    job->future = weft_executor_submit(executor, run, job);
+    if (job->future != nullptr)
+        return 0;
+    int saved = errno;
+    take_off(p, job);
+    drop(p);
+    errno = saved;
+    return -1;
+}
+
+int weft_private_offload(int which, void *(*fn)(void *), void *arg, void (*release)(void *, void *),
+                         void **result, weft_deadline d)
+{
+    int saved = errno;
+    weft_private_io *io = weft_private_io_here;
+    int error = io == nullptr   ? EPERM
+                : fn == nullptr ? EINVAL
+                : d <= WEFT_NOW ? ETIMEDOUT
+                                : weft_private_refusal(&weft_private_sched, d);
+    if (error == ETIMEDOUT || error == ECANCELED) {
+        if (release != nullptr)
+            release(arg, nullptr);
+    }
+    if (error != 0)
+        return weft_fail(error);
+    weft_private_job *job = (weft_private_job *)calloc(1, sizeof *job);
+    if (job == nullptr)
+        return -1;
+    job->fn = fn;
+    job->arg = arg;
+    job->release = release;
+    job->waiter = weft_tasklet_self();
+    if (job->waiter == nullptr || submit(job, which) != 0) {
+        weft_free_keep_errno(job);
+        return -1;
+    }
+    while (!job->done) {
+        if (weft_private_io_suspend(io, d) != 0 && !job->done) {
+            abandon(job);
+            return -1;
+        }
+    }
+    void *value = job->result;
+    error = value == WEFT_FAILED ? job->error : saved;
+    weft_future_release(job->future);
+    free(job);
+    if (result != nullptr)
+        *result = value;
+    errno = error;
+    return 0;
+}
+
+int weft_offload(void *(*fn)(void *arg), void *arg, void **result, weft_deadline d)
+{
+    return weft_private_offload(WEFT_OFFLOAD_WORK, fn, arg, nullptr, result, d);
+}
+
+int weft_offload_owned(void *(*fn)(void *arg), void *arg, void (*release)(void *arg, void *result),
+                       void **result, weft_deadline d)
+{
+    return release == nullptr
+               ? weft_fail(EINVAL)
+               : weft_private_offload(WEFT_OFFLOAD_WORK, fn, arg, release, result, d);
+}

@@ -1,0 +1,138 @@
+// offload_names.cc: getaddrinfo(3) in its own pool.
+#include "descriptor.h"
+#include "job.h"
+
+#include <weft/offload.h>
+
+#include <base/saved_errno.h>
+
+#include <netdb.h>
+#include <string.h>
+
+typedef struct question {
+    struct addrinfo hints;
+    struct addrinfo *list;
+    int code, error;
+    const char *service;
+    const char *host; // behind this, as the service is; NULL: none
+} question;
+
+static int errno_of(int code, int error)
+{
+    switch (code) {
+    case EAI_AGAIN:
+        return EAGAIN;
+    case EAI_MEMORY:
+        return ENOMEM;
+    case EAI_SYSTEM:
+        return error;
+    case EAI_FAIL:
+        return EIO;
+    case EAI_BADFLAGS:
+    case EAI_FAMILY:
+    case EAI_SOCKTYPE:
+    case EAI_SERVICE:
+        return EINVAL;
+    default: // EAI_NONAME, EAI_NODATA, EAI_ADDRFAMILY
+        return ENOENT;
+    }
+}
+
+static void *ask(void *arg)
+{
+    question *q = (question *)arg;
+    q->code = getaddrinfo(q->host, q->service, &q->hints, &q->list);
+    q->error = errno;
+    return q;
+}
+
+static void release(void *arg, void *result)
+{
+    question *q = (question *)arg;
+    if (result != nullptr && q->code == 0)
+        freeaddrinfo(q->list);
+    free(q);
+}
+
+static question *copy(const char *host, const char *service, const struct addrinfo *hints)
+{
+    size_t n = host != nullptr ? strlen(host) + 1 : 0,
+           m = service != nullptr ? strlen(service) + 1 : 0;
+    question *q = (question *)malloc(sizeof *q + n + m);
+    if (q == nullptr)
+        return nullptr;
+    memset(q, 0, sizeof *q);
+    if (hints != nullptr) {
+        q->hints.ai_flags = hints->ai_flags;
+        q->hints.ai_family = hints->ai_family;
+        q->hints.ai_socktype = hints->ai_socktype;
+        q->hints.ai_protocol = hints->ai_protocol;
+    }
+    char *text = (char *)(q + 1);
+    if (host != nullptr)
+        q->host = (const char *)memcpy(text, host, n);
+    if (service != nullptr)
+        q->service = (const char *)memcpy(text + n, service, m);
+    return q;
+}
+
+static int answer(int code, int error, int saved, int *out)
+{
+    if (code == 0) {
+        errno = saved;
+        return 0;
+    }
+    if (out != nullptr)
+        *out = code;
+    return weft_fail(errno_of(code, error));
+}
+
+// What needs no server: numbers, or nothing.
+static int ask_here(const char *host, const char *service, const struct addrinfo *hints,
+                    struct addrinfo **list)
+{
+    struct addrinfo h;
+    memset(&h, 0, sizeof h);
+    if (hints != nullptr) {
+        h = *hints;
+        h.ai_addr = nullptr;
+        h.ai_canonname = nullptr;
+        h.ai_next = nullptr;
+    }
+    h.ai_flags |= host != nullptr ? AI_NUMERICHOST : 0;
+    h.ai_flags |= service != nullptr ? AI_NUMERICSERV : 0;
+    return getaddrinfo(host, service, &h, list);
+}
+
+int weft_private_names_here(const char *host, const char *service, const struct addrinfo *hints,
+                            struct addrinfo **list)
+{
+    int saved = errno, code = getaddrinfo(host, service, hints, list);
+    return answer(code, errno, saved, nullptr);
+}
+
+int weft_offload_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                             struct addrinfo **list, int *code, weft_deadline d)
+{
+    int saved = errno;
+    if (code != nullptr)
+        *code = 0;
+    if (list == nullptr)
+        return weft_fail(EINVAL);
+    if (ask_here(host, service, hints, list) == 0) {
+        errno = saved;
+        return 0;
+    }
+    question *q = copy(host, service, hints);
+    if (q == nullptr)
+        return -1;
+    if (weft_private_offload(WEFT_OFFLOAD_NAMES, ask, q, release, nullptr, d) != 0) {
+        if (errno != ETIMEDOUT && errno != ECANCELED)
+            weft_free_keep_errno(q); // else `release` does
+        return -1;
+    }
+    *list = q->list;
+    int error = q->error, result = q->code;
+    free(q);
+    return answer(result, error, saved, code);
+}

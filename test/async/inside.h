@@ -1,0 +1,93 @@
+// inside.h: tests of what runs in weft_io_run.  The body is the main tasklet, so assertions may
+// stand in it; other tasklets leave what they found to be looked at.
+#ifndef WEFT_TEST_INSIDE_H
+#define WEFT_TEST_INSIDE_H
+
+#include <weft/io.h>
+
+#include "../runner.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+static inline int call_body(void *body)
+{
+    (*(void (**)(void))body)();
+    return 0;
+}
+
+static inline int open_descriptors(void)
+{
+    int n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    while (readdir(d) != nullptr)
+        n++;
+    closedir(d);
+    return n;
+}
+
+// Runs it in weft_io_run; no descriptor may be left.  (A thread of the pools may be about to close
+// its last one.)
+static inline void inside(void (*body)(void))
+{
+    int before = open_descriptors(), after = -1;
+    assert_int_equal(weft_io_run(call_body, (void *)&body), 0);
+    for (weft_deadline d = weft_in_s(5);
+         (after = open_descriptors()) != before && weft_left(d) > 0;)
+        usleep(1000);
+    assert_int_equal(after, before);
+}
+
+static inline weft_tasklet *spawn(void *(*fn)(void *), void *arg, bool joinable = false)
+{
+    weft_tasklet_options o = {};
+    o.detached = !joinable;
+    return weft_tasklet_spawn(fn, arg, &o);
+}
+
+static inline void join(weft_tasklet *t)
+{
+    assert_int_equal(weft_tasklet_join(t, nullptr, weft_in_s(30)), 0);
+}
+
+static inline void pause_forever(void)
+{
+    weft_tasklet_suspend(WEFT_FOREVER);
+}
+
+enum { UNIX_PAIR, TCP_PAIR, PIPE_PAIR, PAIRS };
+
+// Two connected ends: [0] to read, [1] to write.  The pipe has no O_NONBLOCK, the TCP pair is
+// made by system calls alone.
+static inline void make_pair(int kind, int p[2])
+{
+    if (kind == UNIX_PAIR) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p), 0);
+    } else if (kind == PIPE_PAIR) {
+        assert_int_equal(pipe(p), 0);
+    } else {
+        struct sockaddr_in a = {};
+        socklen_t size = sizeof a;
+        int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        a.sin_family = AF_INET;
+        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        assert_int_equal(bind(l, (struct sockaddr *)&a, size), 0);
+        assert_int_equal(listen(l, 5), 0);
+        getsockname(l, (struct sockaddr *)&a, &size);
+        p[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(p[1], (struct sockaddr *)&a, size), 0);
+        p[0] = accept4(l, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        close(l);
+    }
+}
+
+static inline void close_pair(const int p[2])
+{
+    weft_io_close(p[0]);
+    weft_io_close(p[1]);
+}
+
+#endif

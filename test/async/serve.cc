@@ -1,0 +1,289 @@
+// weft_io_serve: its bound, its two ways to stop, what it does out of descriptors.
+#include <weft/io.h>
+
+#include "../runner.h"
+#include "inside.h"
+
+#include <sys/resource.h>
+#include <time.h>
+
+static int listener, result, error, handled, at_once, most_at_once;
+static weft_io_serve_options options;
+static char address[64];
+
+static void echo(int fd, void *)
+{
+    char text[256];
+    at_once++;
+    most_at_once = at_once > most_at_once ? at_once : most_at_once;
+    for (ssize_t n; (n = weft_io_read(fd, text, sizeof text, WEFT_FOREVER)) > 0;)
+        if (weft_io_write(fd, text, (size_t)n, WEFT_FOREVER) != n)
+            break;
+    at_once--;
+    handled++;
+}
+
+static void close_itself(int fd, void *)
+{
+    weft_io_close(fd);
+    handled++;
+}
+
+static void (*handler)(int, void *);
+
+static void *serve(void *)
+{
+    result = weft_io_serve(listener, handler, nullptr, &options);
+    error = errno;
+    return nullptr;
+}
+
+static weft_tasklet *start(void (*fn)(int, void *))
+{
+    handler = fn;
+    result = -2;
+    handled = at_once = most_at_once = 0;
+    listener = weft_io_listen("tcp:127.0.0.1:0", nullptr);
+    weft_io_address(listener, WEFT_IO_LOCAL, address, sizeof address);
+    weft_tasklet *t = spawn(serve, nullptr, true);
+    weft_tasklet_yield();
+    return t;
+}
+
+static int open_one(void)
+{
+    int fd = weft_io_connect(address, weft_in_s(20));
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static bool answers(int fd, weft_deadline d)
+{
+    char byte;
+    return weft_io_write(fd, "x", 1, d) == 1 && weft_io_read(fd, &byte, 1, d) == 1;
+}
+
+static void test_serve_many(void **)
+{
+    options = {};
+    inside([] {
+        int fds[50];
+        weft_tasklet *t = start(echo);
+        for (int i = 0; i < 50; i++)
+            fds[i] = open_one();
+        for (int i = 0; i < 50; i++)
+            assert_true(answers(fds[i], weft_in_s(20)));
+        for (int i = 0; i < 50; i++)
+            weft_io_close(fds[i]);
+        assert_int_equal(weft_io_stop(listener), 0);
+        join(t);
+        assert_int_equal(result, 0);
+        assert_int_equal(handled, 50);
+        weft_io_close(listener);
+    });
+}
+
+static void test_serve_bound(void **)
+{
+    options = {};
+    options.max = 2;
+    options.name = "bounded";
+    options.stack_size = 128 << 10;
+    inside([] {
+        int fds[5];
+        weft_tasklet *t = start(echo);
+        for (int i = 0; i < 5; i++)
+            fds[i] = open_one();
+        assert_true(answers(fds[0], weft_in_s(20)) && answers(fds[1], weft_in_s(20)));
+        assert_false(answers(fds[2], weft_in_ms(10)));
+        for (int i = 0; i < 2; i++)
+            weft_io_close(fds[i]);
+        char byte; // what was sent before is answered now
+        assert_int_equal(weft_io_read(fds[2], &byte, 1, weft_in_s(20)), 1);
+        weft_io_close(fds[2]);
+        assert_true(answers(fds[3], weft_in_s(20)));
+        weft_io_close(fds[3]);
+        weft_io_close(fds[4]);
+        weft_io_stop(listener);
+        join(t);
+        assert_int_equal(most_at_once, 2);
+        assert_int_equal(handled, 5);
+        weft_io_close(listener);
+    });
+}
+
+// Those in the backlog are served; the stop waits for all.
+static void test_serve_stop_drains(void **)
+{
+    options = {};
+    options.max = 1;
+    inside([] {
+        int a, b;
+        weft_tasklet *t = start(echo);
+        a = open_one();
+        assert_true(answers(a, weft_in_s(20)));
+        b = open_one();
+        assert_int_equal(weft_io_stop(listener), 0);
+        assert_int_equal(weft_io_stop(listener), 0);
+        assert_true(answers(a, weft_in_s(20)));
+        assert_int_equal(result, -2);
+        weft_io_close(a);
+        assert_true(answers(b, weft_in_s(20)));
+        weft_io_close(b);
+        join(t);
+        assert_int_equal(result, 0);
+        assert_int_equal(handled, 2);
+        weft_io_close(listener);
+    });
+}
+
+static void test_serve_drain_has_an_end(void **)
+{
+    inside([] {
+        static const int64_t drains[] = {5000000, -1};
+        for (int i = 0; i < 2; i++) {
+            char byte;
+            options = {};
+            options.drain_ns = drains[i];
+            weft_tasklet *t = start(echo);
+            int a = open_one();
+            assert_true(answers(a, weft_in_s(20)));
+            weft_io_stop(listener);
+            join(t);
+            assert_int_equal(result, 0);
+            assert_int_equal(handled, 1);
+            assert_int_equal(weft_io_read(a, &byte, 1, weft_in_s(20)), 0);
+            weft_io_close(a);
+            weft_io_close(listener);
+        }
+    });
+}
+
+static void test_serve_close_stops(void **)
+{
+    options = {};
+    inside([] {
+        weft_tasklet *t = start(echo);
+        int a = open_one();
+        assert_true(answers(a, weft_in_s(20)));
+        weft_io_close(listener);
+        assert_true(answers(a, weft_in_s(20)));
+        weft_io_close(a);
+        join(t);
+        assert_int_equal(result, 0);
+        assert_errno(weft_io_connect(address, weft_in_s(20)), ECONNREFUSED);
+    });
+}
+
+static void test_serve_cancelled(void **)
+{
+    options = {};
+    inside([] {
+        weft_tasklet *t = start(echo);
+        int a = open_one(), b = open_one();
+        assert_true(answers(a, weft_in_s(20)));
+        weft_tasklet_cancel(t);
+        join(t);
+        assert_int_equal(result, -1);
+        assert_int_equal(error, ECANCELED);
+        assert_int_equal(at_once, 0);
+        weft_io_close(a);
+        weft_io_close(b);
+        weft_io_close(listener);
+    });
+}
+
+static void test_serve_handler_may_close(void **)
+{
+    options = {};
+    inside([] {
+        weft_tasklet *t = start(close_itself);
+        for (int i = 0; i < 20; i++) {
+            char byte;
+            int fd = open_one();
+            assert_int_equal(weft_io_read(fd, &byte, 1, weft_in_s(20)), 0);
+            weft_io_close(fd);
+        }
+        weft_io_stop(listener);
+        join(t);
+        assert_int_equal(handled, 20);
+        weft_io_close(listener);
+    });
+}
+
+static void test_serve_refuses(void **)
+{
+    options = {};
+    assert_errno(weft_io_serve(0, echo, nullptr, nullptr), EPERM);
+    inside([] {
+        int p[2];
+        make_pair(UNIX_PAIR, p);
+        weft_tasklet *t = start(echo);
+        assert_errno(weft_io_serve(listener, echo, nullptr, nullptr), EBUSY);
+        assert_errno(weft_io_serve(listener, nullptr, nullptr, nullptr), EINVAL);
+        assert_errno(weft_io_serve(p[0], echo, nullptr, nullptr), EINVAL);
+        assert_errno(weft_io_serve(1000, echo, nullptr, nullptr), EBADF);
+        assert_errno(weft_io_stop(-1), EBADF);
+        close_pair(p);
+        weft_io_stop(listener);
+        join(t);
+        weft_io_close(listener);
+    });
+}
+
+static int64_t cpu_time(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+// No descriptor left: it does not spin, and serves soon after there is one.
+static void test_serve_without_descriptors(void **)
+{
+    options = {};
+    inside([] {
+        struct rlimit before, few;
+        weft_tasklet *t = start(echo);
+        int a = open_one();
+        assert_true(answers(a, weft_in_s(20)));
+        int b = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        struct sockaddr_storage where;
+        socklen_t size = sizeof where;
+        getsockname(listener, (struct sockaddr *)&where, &size);
+        getrlimit(RLIMIT_NOFILE, &before);
+        few = before;
+        few.rlim_cur = (rlim_t)b; // the next would be one too many
+        setrlimit(RLIMIT_NOFILE, &few);
+        connect(b, (struct sockaddr *)&where, size);
+        int64_t cpu = cpu_time();
+        weft_tasklet_sleep(weft_in_ms(300));
+        cpu = cpu_time() - cpu;
+        setrlimit(RLIMIT_NOFILE, &before);
+        assert_true(cpu < 300000000 / 10 * (RUNNER_SANITIZED ? 5 : 1));
+        assert_true(answers(b, weft_in_s(20)));
+        assert_true(answers(a, weft_in_s(20)));
+        weft_io_close(a);
+        weft_io_close(b);
+        weft_io_stop(listener);
+        join(t);
+        assert_int_equal(handled, 2);
+        weft_io_close(listener);
+    });
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_serve_many),
+        TEST(test_serve_bound),
+        TEST(test_serve_stop_drains),
+        TEST(test_serve_drain_has_an_end),
+        TEST(test_serve_close_stops),
+        TEST(test_serve_cancelled),
+        TEST(test_serve_handler_may_close),
+        TEST(test_serve_refuses),
+        TEST(test_serve_without_descriptors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
