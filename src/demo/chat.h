@@ -1,0 +1,71 @@
+// chat.h: a chat server for nc(1), one tasklet a user.
+//
+// Whoever speaks writes to all others himself and never waits for them: a user whose socket is
+// full does not read, and is dropped.  Nothing interrupts a tasklet between two waits, so the list
+// of users needs no lock.
+#ifndef WEFT_DEMO_CHAT_H
+#define WEFT_DEMO_CHAT_H
+
+#include <weft/io.h>
+
+#include <stdio.h>
+#include <string.h>
+
+struct chat_user {
+    chat_user *next;
+    int fd;
+    bool dropped;
+    char name[32];
+};
+
+static chat_user *chat_users;
+static long chat_lines, chat_dropped;
+
+static inline void chat_tell(const chat_user *except, const char *line, size_t n)
+{
+    for (chat_user *u = chat_users; u != nullptr; u = u->next) {
+        if (u == except || u->dropped || weft_io_write(u->fd, line, n, WEFT_NOW) == (ssize_t)n)
+            continue;
+        weft_io_shutdown(u->fd, SHUT_RDWR); // its read ends, and so does its tasklet
+        u->dropped = true;
+        chat_dropped++;
+    }
+}
+
+static inline void chat_say(const chat_user *from, const char *format, const char *text, int n)
+{
+    char line[1100];
+    int size = snprintf(line, sizeof line, format, from->name, n, text);
+    chat_tell(from, line, (size_t)size);
+    chat_lines++;
+}
+
+static inline void chat_leave(chat_user *me)
+{
+    chat_user **at = &chat_users;
+    while (*at != me)
+        at = &(*at)->next;
+    *at = me->next;
+    chat_say(me, "* %s left%.*s\n", "", 0);
+}
+
+static inline void chat(int fd, void *)
+{
+    static const char prompt[] = "your name? ";
+    char memory[1024], *line;
+    weft_io_buffer b = {memory, sizeof memory, 0, 0};
+    chat_user me = {chat_users, fd, false, ""};
+    weft_io_write(fd, prompt, sizeof prompt - 1, weft_in_s(10));
+    ssize_t n = weft_io_read_until(fd, &b, "\n", 1, &line, weft_in_s(60));
+    if (n <= 1)
+        return;
+    snprintf(me.name, sizeof me.name, "%.*s", (int)strcspn(line, "\r\n"), line);
+    me.next = chat_users;
+    chat_users = &me;
+    chat_say(&me, "* %s is here%.*s\n", "", 0);
+    while ((n = weft_io_read_until(fd, &b, "\n", 1, &line, WEFT_FOREVER)) > 0)
+        chat_say(&me, "%s: %.*s\n", line, (int)(n - (line[n - 1] == '\n')));
+    chat_leave(&me);
+}
+
+#endif

@@ -1,0 +1,237 @@
+// weft-async: its output is what the manual says, its servers answer, its client gets all.
+#include "../runner.h"
+
+#include "said.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+// ---- A server of the demo's ----
+
+static long server; // process id
+static int port;
+
+static void start(const char *verb)
+{
+    char command[256];
+    snprintf(command, sizeof command,
+             "weft-async %s -l 127.0.0.1:0 >out.txt & echo $!; "
+             "while ! grep -q listening out.txt 2>/dev/null; do sleep 0.01; done; cat out.txt",
+             verb);
+    assert_int_equal(run("rm -f out.txt"), 0);
+    assert_int_equal(run(command), 0);
+    assert_int_equal(sscanf(said, "%ld listening on tcp:127.0.0.1:%d", &server, &port), 2);
+}
+
+static void stop(void)
+{
+    char command[128];
+    snprintf(command, sizeof command,
+             "kill -TERM %ld; while kill -0 %ld 2>/dev/null; do sleep 0.01; done; cat out.txt",
+             server, server);
+    assert_int_equal(run(command), 0);
+}
+
+static int dial(void)
+{
+    struct sockaddr_in a = {};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    a.sin_family = AF_INET;
+    a.sin_port = htons((uint16_t)port);
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    return fd;
+}
+
+static void say(int fd, const char *text)
+{
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+}
+
+// Whether the next bytes are these.
+static void assert_hears(int fd, const char *text)
+{
+    char heard[256] = "";
+    size_t n = strlen(text), all = 0;
+    for (ssize_t got; all < n && (got = read(fd, heard + all, n - all)) > 0;)
+        all += (size_t)got;
+    assert_string_equal(heard, text);
+}
+
+static void test_compare(void **)
+{
+    double ms[3];
+    assert_int_equal(run("weft-async compare -n 50"), 0);
+    assert_int_equal(lines(), 6);
+    assert_string_equal(last_line(), "50 of 50 jobs done by 3 of 3 models");
+    const char *models[] = {"threads", "coroutines", "event loop"};
+    for (int i = 0; i < 3; i++) {
+        const char *row = strstr(said, models[i]);
+        assert_non_null(row);
+        assert_int_equal(sscanf(row + strlen(models[i]), "%lf", &ms[i]), 1);
+        assert_true(ms[i] >= 20);
+    }
+    assert_int_equal(run("weft-async -n 1"), 0);
+}
+
+static void test_echo(void **)
+{
+    start("echo");
+    int a = dial(), b = dial();
+    say(a, "hello");
+    say(b, "other");
+    assert_hears(a, "hello");
+    assert_hears(b, "other");
+    close(a);
+    close(b);
+    stop();
+    assert_string_equal(last_line(), "2 connections, 2 at once, 10 bytes echoed");
+}
+
+static void test_chat(void **)
+{
+    start("chat");
+    int a = dial();
+    assert_hears(a, "your name? ");
+    say(a, "ann\n");
+    int b = dial();
+    assert_hears(b, "your name? ");
+    say(b, "bob\r\n");
+    assert_hears(a, "* bob is here\n");
+    say(b, "hello\nagain\n");
+    assert_hears(a, "bob: hello\nbob: again\n");
+    say(a, "hi\n");
+    assert_hears(b, "ann: hi\n");
+    close(b);
+    assert_hears(a, "* bob left\n");
+    close(a);
+    stop();
+    assert_non_null(strstr(last_line(), ", 0 slow readers dropped"));
+}
+
+static void test_chat_drops_a_slow_reader(void **)
+{
+    static char line[1001];
+    memset(line, 'x', 999);
+    line[999] = '\n';
+    start("chat");
+    int slow = dial();
+    assert_hears(slow, "your name? ");
+    say(slow, "slow\n");
+    int fast = dial();
+    assert_hears(fast, "your name? ");
+    say(fast, "fast\n");
+    assert_hears(slow, "* fast is here\n");
+    for (int i = 0; i < 20000; i++) // more than any socket holds
+        say(fast, line);
+    assert_hears(fast, "* slow left\n");
+    close(slow);
+    close(fast);
+    stop();
+    assert_non_null(strstr(last_line(), ", 1 slow readers dropped"));
+}
+
+// ---- A server of ours ----
+
+static pid_t serve_answers(const char *const *answers, int n)
+{
+    struct sockaddr_in a = {};
+    socklen_t size = sizeof a;
+    int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    a.sin_family = AF_INET;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(l, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(l, 16), 0);
+    getsockname(l, (struct sockaddr *)&a, &size);
+    port = ntohs(a.sin_port);
+    pid_t child = fork();
+    for (int i = 0; child == 0 && i < n; i++) {
+        char request[1024];
+        int fd = accept(l, nullptr, nullptr);
+        ssize_t got = read(fd, request, sizeof request);
+        got = write(fd, answers[i], got > 0 ? strlen(answers[i]) : 0);
+        close(fd);
+    }
+    if (child == 0)
+        _exit(0);
+    close(l);
+    return child;
+}
+
+static void test_fetch(void **)
+{
+    static const char *const answers[] = {
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+        "HTTP/1.0 200 OK\r\n\r\nabcde",
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+    };
+    char command[256];
+    pid_t child = serve_answers(answers, 5);
+    snprintf(command, sizeof command,
+             "weft-async fetch -j 1 http://127.0.0.1:%d/a http://localhost:%d http://127.0.0.1:%d/c"
+             " 2>err.txt",
+             port, port, port);
+    assert_int_equal(run(command), 0);
+    assert_string_equal(said, "abcdeabcdeabcde");
+    assert_int_equal(run("cat err.txt"), 0);
+    assert_non_null(strstr(said, "/a: 200, 5 bytes, "));
+    assert_string_equal(last_line(), "fetched 3 of 3");
+    snprintf(command, sizeof command,
+             "weft-async fetch -j 1 http://127.0.0.1:%d/d http://127.0.0.1:%d/e ftp://x 2>&1", port,
+             port);
+    assert_int_equal(run(command), 1);
+    assert_string_equal(last_line(), "fetched 0 of 3");
+    assert_non_null(strstr(said, "/d: 404, 0 bytes, "));
+    assert_non_null(strstr(said, "ftp://x: not an http:// URL"));
+    assert_int_equal(waitpid(child, nullptr, 0), child);
+    snprintf(command, sizeof command, "weft-async fetch http://127.0.0.1:%d/ 2>&1", port);
+    assert_int_equal(run(command), 1); // nobody listens any more
+    assert_non_null(strstr(said, "Connection refused"));
+}
+
+static void test_fetch_to_files(void **)
+{
+    static const char *const answers[] = {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde",
+                                          "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfghij"};
+    char command[256];
+    pid_t child = serve_answers(answers, 2);
+    snprintf(command, sizeof command,
+             "weft-async fetch -j 1 -O http://127.0.0.1:%d/dir/one.txt http://127.0.0.1:%d 2>&1 && "
+             "cat one.txt index.html && rm one.txt index.html",
+             port, port);
+    assert_int_equal(run(command), 0);
+    assert_string_equal(last_line(), "abcdefghij");
+    assert_int_equal(waitpid(child, nullptr, 0), child);
+}
+
+static void test_usage(void **)
+{
+    assert_int_equal(run("weft-async -h"), 0);
+    assert_non_null(strstr(said, "usage: weft-async"));
+    static const char *const bad[] = {"-x",       "-n",           "-n 0",
+                                      "nonsense", "compare 3",    "echo -n 3",
+                                      "fetch",    "fetch -j 0 x", "echo extra"};
+    char command[128];
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        snprintf(command, sizeof command, "weft-async %s 2>&1", bad[i]);
+        assert_int_equal(run(command), 2);
+        assert_int_equal(lines(), 1);
+    }
+    assert_int_equal(run("weft-async echo -l nonsense 2>&1"), 1);
+    assert_int_equal(lines(), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_compare), TEST(test_echo),
+        TEST(test_chat),    TEST(test_chat_drops_a_slow_reader),
+        TEST(test_fetch),   TEST(test_fetch_to_files),
+        TEST(test_usage),
+    };
+    signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests(tests, enter_scratch, leave_scratch);
+}
