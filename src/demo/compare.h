@@ -90,7 +90,7 @@ static inline double compare_ms(const struct timeval *t)
 // Runs a model in a child.  Whether it did all jobs.
 static inline bool compare_measure(compare_model *m, long n)
 {
-    int status;
+    int status = 0;
     fflush(stdout);
     int64_t start = weft_now();
     pid_t child = fork();

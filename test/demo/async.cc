@@ -28,8 +28,8 @@ static void stop(void)
 {
     char command[128];
     snprintf(command, sizeof command,
-             "kill -TERM %ld; while kill -0 %ld 2>/dev/null; do sleep 0.01; done; cat out.txt",
-             server, server);
+             "kill -TERM %ld; while [ $(wc -l <out.txt) -lt 2 ]; do sleep 0.01; done; cat out.txt",
+             server);
     assert_int_equal(run(command), 0);
 }
 
