@@ -158,7 +158,7 @@ int weft_private_io_suspend(weft_private_io *io, weft_deadline d)
         return weft_fail(error);
     io->spree = 0;
     io->waiting++;
-    int result = weft_private_park_tasklet(s, WEFT_IS_POLLING, 0, d);
+    int result = weft_private_tasklet_park(s, WEFT_IS_POLLING, 0, d);
     io->waiting--;
     return result;
 }
@@ -363,7 +363,7 @@ static void wake(weft_private_descriptor *r, int i)
     weft_tasklet *t = r->waiter[i];
     // It may have been cancelled, and not gone on yet.
     if (t != nullptr && (t->state & ~WEFT_IS_TIMED) == WEFT_IS_POLLING)
-        weft_private_unpark(&weft_private_sched, t);
+        weft_private_tasklet_unpark(&weft_private_sched, t);
 }
 
 static void dispatch(weft_private_io *io, const struct epoll_event *e)

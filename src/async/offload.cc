@@ -172,7 +172,7 @@ static void settle(weft_private_post *p, weft_private_job *job)
     }
     job->done = 1;
     if ((job->waiter->state & ~WEFT_IS_TIMED) == WEFT_IS_POLLING)
-        weft_private_unpark(&weft_private_sched, job->waiter);
+        weft_private_tasklet_unpark(&weft_private_sched, job->waiter);
 }
 
 void weft_private_post_collect(weft_private_io *io)

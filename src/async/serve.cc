@@ -112,7 +112,7 @@ static void *handle(void *arg)
     v->count--;
     if (v->full && polls(v->self)) {
         v->full = false;
-        weft_private_unpark(&weft_private_sched, v->self);
+        weft_private_tasklet_unpark(&weft_private_sched, v->self);
     }
     return nullptr;
 }
