@@ -34,7 +34,7 @@
 #endif
 
 static const int message = 64;
-static const long round_trips = 15000;
+static const long round_trips = 8000;
 
 static void die(const char *what)
 {
@@ -296,7 +296,7 @@ static void echo(int connections)
 #else
     t.missing("libevent", "libevent-dev");
 #endif
-    t.run(5);
+    t.run(15);
     t.at_most("weft_loop", "bare epoll", 1.05);
     t.at_most("weft_loop", "libuv uv_try_write", 1.05);
     t.at_most("weft_loop", "libuv uv_write", 0.75);

@@ -1,0 +1,74 @@
+/* workers.h: a master process and the worker processes that it keeps running.
+ *
+ *     static int serve(void *listener)
+ *     {
+ *         ... until weft_worker_stop_fd() is readable; then finish what was begun ...
+ *         return 0;
+ *     }
+ *     return weft_workers_run(4, serve, &listener, NULL) == 0 ? 0 : 1;
+ *
+ * Listening sockets are opened before and stay the master's: while workers come and go,
+ * connections wait in the backlog and none is refused.  What the master does on signals:
+ *
+ *   SIGTERM, SIGINT   stop: the workers drain, who is not done in time is killed; again: at once
+ *   SIGHUP            reload: new workers are started, then the old ones drain
+ *   SIGUSR1, SIGUSR2  passed on to the workers
+ *
+ * In the workers all five are ignored (a signal to the whole group or control group reaches them,
+ * too, and only the master shall act on it); watch SIGUSR1 and SIGUSR2 there to use them
+ * (weft_loop_signal).  Workers also drain when the master dies, by whatever cause.
+ */
+#ifndef WEFT_WORKERS_H
+#define WEFT_WORKERS_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What weft_workers_options.tell is told. */
+typedef enum weft_workers_event {
+    WEFT_WORKERS_STARTED,   /* a worker runs */
+    WEFT_WORKERS_ENDED,     /* it ended with `status`, as waitpid(2) has it */
+    WEFT_WORKERS_KILLED,    /* it was not done in time: it is being killed */
+    WEFT_WORKERS_RELOADING, /* SIGHUP: number and pid are -1 */
+    WEFT_WORKERS_STOPPING,  /* SIGTERM or SIGINT: number and pid are -1 */
+    WEFT_WORKERS_FAILED     /* fork failed with errno `status`; it is tried again */
+} weft_workers_event;
+
+typedef struct weft_workers_options {
+    int64_t drain_ns; /* how long a worker may drain; 0: 30 s */
+    /* A worker that ends unasked is replaced.  One that lived for less than a second, only after
+     * a pause, which doubles each time up to the limit. */
+    int64_t pause_ns;     /* the first pause; 0: 100 ms */
+    int64_t pause_max_ns; /* the limit; 0: 10 s */
+    /* Called in the master. */
+    void (*tell)(weft_workers_event e, int number, pid_t pid, int status, void *arg);
+    void *tell_arg;
+} weft_workers_options;
+
+/* Keeps `workers` processes running, each of which calls fn(arg) and exits with what it returns
+ * (_exit, after a flush of stdio), until SIGTERM or SIGINT; returns when all have ended.  It takes
+ * the five signals for that time (they are blocked, see weft_loop_signal), and forks: call it
+ * before starting threads.  Tells systemd READY=1, RELOADING=1 and STOPPING=1 (sd_notify(3)) if
+ * NOTIFY_SOCKET is set.
+ * 0: stopped, all drained.  -1 and ETIMEDOUT: stopped, some were killed; EINVAL: workers below 1,
+ * no fn, an option below 0; EAGAIN, EMFILE, ENFILE, ENOMEM: it could not begin. */
+int weft_workers_run(int workers, int (*fn)(void *arg), void *arg,
+                     const weft_workers_options *opts);
+
+/* In a worker: a descriptor that is readable from when it shall drain (don't read it, only wait
+ * for it).  -1 and EPERM: not in a worker. */
+int weft_worker_stop_fd(void);
+
+/* In a worker: which of them it is, from 0; its replacement has the same.  -1 and EPERM: not in a
+ * worker. */
+int weft_worker_number(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

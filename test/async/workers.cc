@@ -1,0 +1,372 @@
+// workers.cc: masters and workers, in processes of their own; the test talks to them by signals
+// and hears of them through a pipe.
+#include "../runner.h"
+
+#include <weft/loop.h>
+#include <weft/workers.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+struct news {
+    int event, number, status;
+    pid_t pid;
+    int64_t when;
+};
+
+static int news_pipe[2];
+
+static void tell(weft_workers_event e, int number, pid_t pid, int status, void *)
+{
+    struct news n = {e, number, status, pid, weft_now()};
+    if (write(news_pipe[1], &n, sizeof n) != (ssize_t)sizeof n)
+        abort();
+}
+
+static void report(int event)
+{
+    tell((weft_workers_event)event, weft_worker_number(), getpid(), 0, nullptr);
+}
+
+enum { SAYS_READY = 100, SAYS_SIGNAL, SAYS_STOP };
+
+// The next news that is `event`.
+static struct news hear(int event)
+{
+    struct news n = {};
+    do
+        assert_int_equal(read(news_pipe[0], &n, sizeof n), sizeof n);
+    while (n.event != event);
+    return n;
+}
+
+static void wait_for_stop(void)
+{
+    struct pollfd p = {weft_worker_stop_fd(), POLLIN, 0};
+    while (poll(&p, 1, -1) < 0 && errno == EINTR)
+        ;
+}
+
+static int good_worker(void *)
+{
+    report(SAYS_READY);
+    wait_for_stop();
+    report(SAYS_STOP);
+    return 0;
+}
+
+static int stubborn_worker(void *)
+{
+    report(SAYS_READY);
+    for (;;)
+        pause();
+}
+
+static int short_lived_worker(void *)
+{
+    return 1;
+}
+
+static void on_user_signal(weft_signal *s)
+{
+    report(SAYS_SIGNAL);
+    weft_loop_stop(s->loop);
+}
+
+static int listening_worker(void *)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    weft_signal s = {};
+    weft_loop_signal(l, &s, SIGUSR1, on_user_signal, nullptr);
+    report(SAYS_READY);
+    weft_loop_run(l, WEFT_LOOP_ALL, WEFT_FOREVER);
+    wait_for_stop();
+    return 0;
+}
+
+// A master in a process of its own; it exits with 0, or with errno.
+static pid_t start_master(int workers, int (*fn)(void *), void *arg, weft_workers_options o)
+{
+    assert_int_equal(pipe2(news_pipe, O_CLOEXEC), 0);
+    pid_t p = fork();
+    if (p != 0)
+        return p;
+    alarm(0);
+    o.tell = tell;
+    int r = weft_workers_run(workers, fn, arg, &o);
+    _exit(r == 0 ? 0 : errno);
+}
+
+static int end_of(pid_t master)
+{
+    int status = -1;
+    waitpid(master, &status, 0);
+    close(news_pipe[0]);
+    close(news_pipe[1]);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void test_run_errors(void **)
+{
+    weft_workers_options o = {};
+    assert_errno(weft_workers_run(0, good_worker, nullptr, nullptr), EINVAL);
+    assert_errno(weft_workers_run(1, nullptr, nullptr, nullptr), EINVAL);
+    o.drain_ns = -1;
+    assert_errno(weft_workers_run(1, good_worker, nullptr, &o), EINVAL);
+    o = {};
+    o.pause_ns = -1;
+    assert_errno(weft_workers_run(1, good_worker, nullptr, &o), EINVAL);
+    o = {};
+    o.pause_max_ns = -1;
+    assert_errno(weft_workers_run(1, good_worker, nullptr, &o), EINVAL);
+    assert_errno(weft_worker_stop_fd(), EPERM);
+    assert_errno(weft_worker_number(), EPERM);
+}
+
+static void stopped_by(int signo)
+{
+    pid_t m = start_master(2, good_worker, nullptr, {});
+    int sum = hear(SAYS_READY).number;
+    sum += hear(SAYS_READY).number;
+    assert_int_equal(sum, 1); // 0 and 1
+    kill(m, signo);
+    hear(WEFT_WORKERS_STOPPING);
+    hear(SAYS_STOP);
+    hear(WEFT_WORKERS_ENDED);
+    hear(WEFT_WORKERS_ENDED);
+    assert_int_equal(end_of(m), 0);
+}
+
+static void test_run_stops_and_drains(void **)
+{
+    stopped_by(SIGTERM);
+    stopped_by(SIGINT);
+}
+
+static void test_run_kills_after_the_drain(void **)
+{
+    weft_workers_options o = {};
+    o.drain_ns = 20000000;
+    pid_t m = start_master(1, stubborn_worker, nullptr, o);
+    hear(SAYS_READY);
+    kill(m, SIGTERM);
+    int64_t stopping = hear(WEFT_WORKERS_STOPPING).when;
+    assert_true(hear(WEFT_WORKERS_KILLED).when - stopping >= o.drain_ns - 1000000);
+    struct news n = hear(WEFT_WORKERS_ENDED);
+    assert_true(WIFSIGNALED(n.status) && WTERMSIG(n.status) == SIGKILL);
+    assert_int_equal(end_of(m), ETIMEDOUT);
+}
+
+static void test_run_told_twice_kills_at_once(void **)
+{
+    pid_t m = start_master(2, stubborn_worker, nullptr, {}); // it would drain 30 s
+    hear(SAYS_READY);
+    hear(SAYS_READY);
+    kill(m, SIGTERM);
+    hear(WEFT_WORKERS_STOPPING);
+    kill(m, SIGTERM);
+    hear(WEFT_WORKERS_KILLED);
+    assert_int_equal(end_of(m), ETIMEDOUT);
+}
+
+static void test_dead_worker_is_replaced(void **)
+{
+    weft_workers_options o = {};
+    o.pause_ns = 1000000;
+    pid_t m = start_master(2, good_worker, nullptr, o);
+    struct news victim = hear(SAYS_READY);
+    hear(SAYS_READY);
+    kill(victim.pid, SIGTERM); // workers ignore it: the master alone decides
+    kill(victim.pid, SIGKILL);
+    struct news n = hear(WEFT_WORKERS_ENDED);
+    assert_int_equal(n.pid, victim.pid);
+    assert_int_equal(WTERMSIG(n.status), SIGKILL);
+    n = hear(SAYS_READY);
+    assert_int_equal(n.number, victim.number);
+    assert_int_not_equal(n.pid, victim.pid);
+    kill(m, SIGTERM);
+    assert_int_equal(end_of(m), 0);
+}
+
+static void test_replacement_backs_off(void **)
+{
+    weft_workers_options o = {};
+    o.pause_ns = 2000000;
+    o.pause_max_ns = 10000000;
+    pid_t m = start_master(1, short_lived_worker, nullptr, o);
+    static const int64_t at_least[] = {2000000, 4000000, 8000000, 10000000, 10000000};
+    for (int64_t ns : at_least) {
+        struct news end = hear(WEFT_WORKERS_ENDED);
+        assert_int_equal(WEXITSTATUS(end.status), 1);
+        // `when` is taken a little before the pause begins.
+        assert_true(hear(WEFT_WORKERS_STARTED).when - end.when >= ns);
+    }
+    kill(m, SIGTERM);
+    assert_int_equal(end_of(m), 0);
+}
+
+static void test_workers_drain_when_the_master_dies(void **)
+{
+    pid_t m = start_master(2, good_worker, nullptr, {});
+    hear(SAYS_READY);
+    hear(SAYS_READY);
+    kill(m, SIGKILL);
+    hear(SAYS_STOP);
+    hear(SAYS_STOP);
+    assert_int_equal(end_of(m), -1);
+}
+
+static void test_user_signals_are_passed_on(void **)
+{
+    pid_t m = start_master(2, listening_worker, nullptr, {});
+    hear(SAYS_READY);
+    hear(SAYS_READY);
+    kill(m, SIGUSR2); // ignored there
+    kill(m, SIGUSR1);
+    int sum = hear(SAYS_SIGNAL).number;
+    sum += hear(SAYS_SIGNAL).number;
+    assert_int_equal(sum, 1);
+    kill(m, SIGTERM);
+    assert_int_equal(end_of(m), 0);
+}
+
+// ---- Reload under load ----
+
+static void on_connection(weft_listener *, int fd)
+{
+    char c; // the client writes before it reads: wait for that, then answer
+    struct pollfd p = {fd, POLLIN, 0};
+    poll(&p, 1, -1);
+    if (read(fd, &c, 1) == 1 && write(fd, &c, 1) != 1)
+        abort();
+    close(fd);
+}
+
+static void on_told_to_stop(weft_watch *w, int)
+{
+    weft_loop_stop(w->loop);
+}
+
+static int serving_worker(void *arg)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    weft_listener s = {};
+    weft_watch stop = {};
+    if (weft_loop_listen(l, &s, *(int *)arg, on_connection, nullptr) != 0 ||
+        weft_loop_watch(l, &stop, weft_worker_stop_fd(), WEFT_READ, on_told_to_stop, nullptr) != 0)
+        return 1;
+    report(SAYS_READY);
+    weft_loop_run(l, WEFT_LOOP_ALL, WEFT_FOREVER);
+    return 0;
+}
+
+// One request; whether it was answered.
+static bool request(const struct sockaddr_in *a)
+{
+    char c = 'x';
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok = connect(fd, (const struct sockaddr *)a, sizeof *a) == 0 && write(fd, &c, 1) == 1 &&
+              read(fd, &c, 1) == 1 && c == 'x';
+    close(fd);
+    return ok;
+}
+
+// Two new workers are ready and two old ones have ended, in whatever order.
+static void hear_of_a_change(void)
+{
+    for (int ready = 0, ended = 0; ready < 2 || ended < 2;) {
+        struct news n = {};
+        assert_int_equal(read(news_pipe[0], &n, sizeof n), sizeof n);
+        ready += n.event == SAYS_READY;
+        ended += n.event == WEFT_WORKERS_ENDED;
+        assert_true(n.event != WEFT_WORKERS_ENDED || n.status == 0);
+    }
+}
+
+static void test_reload_refuses_nobody(void **)
+{
+    struct sockaddr_in a = {};
+    socklen_t length = sizeof a;
+    a.sin_family = AF_INET;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), stop[2];
+    assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(listener, 128), 0);
+    getsockname(listener, (struct sockaddr *)&a, &length);
+    pid_t m = start_master(2, serving_worker, &listener, {});
+    hear(SAYS_READY);
+    hear(SAYS_READY);
+    assert_int_equal(pipe(stop), 0);
+    pid_t client = fork();
+    if (client == 0) { // requests until told to stop; exits with 0 if all were answered
+        struct pollfd p = {stop[0], POLLIN, 0};
+        bool ok = true;
+        for (int made = 0; ok && (made < 100 || poll(&p, 1, 0) == 0); made++)
+            ok = request(&a);
+        _exit(ok ? 0 : 1);
+    }
+    for (int i = 0; i < 10; i++) {
+        kill(m, SIGHUP);
+        hear(WEFT_WORKERS_RELOADING);
+        hear_of_a_change();
+    }
+    assert_int_equal(write(stop[1], "x", 1), 1);
+    int status = -1;
+    waitpid(client, &status, 0);
+    assert_int_equal(status, 0);
+    kill(m, SIGTERM);
+    assert_int_equal(end_of(m), 0);
+    close(stop[0]), close(stop[1]), close(listener);
+}
+
+static void test_systemd_is_notified(void **)
+{
+    struct sockaddr_un a = {};
+    char name[64], text[128] = "";
+    a.sun_family = AF_UNIX;
+    snprintf(name, sizeof name, "@weft-workers-%d", getpid());
+    memcpy(a.sun_path, name, strlen(name));
+    a.sun_path[0] = 0;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name));
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, length), 0);
+    setenv("NOTIFY_SOCKET", name, 1);
+    pid_t m = start_master(1, good_worker, nullptr, {});
+    unsetenv("NOTIFY_SOCKET");
+    static const char *const expected[] = {"READY=1", "RELOADING=1", "READY=1", "STOPPING=1"};
+    for (int i = 0; i < 4; i++) {
+        memset(text, 0, sizeof text);
+        assert_true(recv(fd, text, sizeof text - 1, 0) > 0);
+        assert_memory_equal(text, expected[i], strlen(expected[i]));
+        if (i == 0)
+            kill(m, SIGHUP);
+        if (i == 2)
+            kill(m, SIGTERM);
+    }
+    assert_int_equal(end_of(m), 0);
+    close(fd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_run_errors),
+        TEST(test_run_stops_and_drains),
+        TEST(test_run_kills_after_the_drain),
+        TEST(test_run_told_twice_kills_at_once),
+        TEST(test_dead_worker_is_replaced),
+        TEST(test_replacement_backs_off),
+        TEST(test_workers_drain_when_the_master_dies),
+        TEST(test_user_signals_are_passed_on),
+        TEST(test_reload_refuses_nobody),
+        TEST(test_systemd_is_notified),
+    };
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
