@@ -38,6 +38,7 @@ static int open_kernel_part(weft_loop *l)
     if (weft_private_loop_watch_internal(l, &l->wake_watch, wake, drained) == 0)
         return 0;
     weft_close_keep_errno(&wake);
+    l->wake_watch.fd = -1;
     return -1;
 }
 
@@ -96,8 +97,7 @@ static void release(weft_loop *l)
 {
     int saved = errno;
     weft_close_keep_errno(&l->epoll);
-    if (l->wake_watch.loop != nullptr)
-        weft_close_keep_errno(&l->wake_watch.fd);
+    weft_close_keep_errno(&l->wake_watch.fd);
     if (l->nested)
         weft_close_keep_errno(&l->clock_watch.fd);
     if (l->kept != nullptr)
@@ -126,7 +126,7 @@ weft_loop *weft_loop_create(const weft_loop_options *opts)
     weft_loop *l = (weft_loop *)calloc(1, sizeof *l);
     if (l == nullptr)
         return nullptr;
-    l->epoll = -1;
+    l->epoll = l->wake_watch.fd = -1;
     l->owner = &weft_private_thread_mark;
     l->batch = o.batch > 0 ? o.batch : 512;
     l->blocked_ns = o.blocked_ns;

@@ -1,4 +1,5 @@
-// compare.h: the same jobs, as threads, as tasklets and as alarms of one loop.
+// compare.h: the same jobs, as threads, as tasklets, by a pool of processes and as alarms of
+// one loop.
 //
 // A job waits 20 ms, as for an answer, and then works a little.  Each model runs in a child of
 // its own, so that the kernel's figures for the child are the model's.
@@ -6,6 +7,7 @@
 #define WEFT_DEMO_COMPARE_H
 
 #include <weft/loop.h>
+#include <weft/pool.h>
 #include <weft/tasklet.h>
 #include <weft/thread.h>
 
@@ -62,6 +64,29 @@ static inline void compare_tasklets(long n)
     weft_tasklet_run();
 }
 
+static inline int compare_task(const void *, size_t, void *, size_t)
+{
+    compare_thread(nullptr);
+    return 0;
+}
+
+// A pool has few workers, so most jobs wait for one.
+static inline void compare_pool(long n)
+{
+    weft_pool *p = weft_pool_create(32, nullptr);
+    weft_result **all = (weft_result **)calloc((size_t)n, sizeof *all);
+    if (p == nullptr)
+        options_fail("weft-async: a pool");
+    for (long i = 0; i < n; i++)
+        all[i] = weft_pool_apply_async_until(p, compare_task, nullptr, 0, 0, WEFT_FOREVER);
+    for (long i = 0; i < n; i++)
+        compare_done += weft_result_get(all[i], nullptr, WEFT_FOREVER) == 0;
+    weft_pool_close(p);
+    weft_pool_join(p, WEFT_FOREVER);
+    weft_pool_destroy(p);
+    free(all);
+}
+
 static inline void compare_alarms(long n)
 {
     weft_loop *l = weft_loop_create(nullptr);
@@ -110,6 +135,7 @@ static inline int compare(long n)
     compare_model nothing = {"", nullptr, 0, {}};
     compare_model models[] = {{"threads", compare_threads, 0, {}},
                               {"coroutines", compare_tasklets, 0, {}},
+                              {"process pool", compare_pool, 0, {}},
                               {"event loop", compare_alarms, 0, {}}};
     double slowest = 0;
     int failed = !compare_measure(&nothing, 0);
@@ -127,7 +153,7 @@ static inline int compare(long n)
                kb > 0 ? kb : 0, m.used.ru_nvcsw + m.used.ru_nivcsw,
                (int)(m.seconds / slowest * 20 + 0.5), "####################");
     }
-    printf("%ld of %ld jobs done by %d of 3 models\n", n, n, 3 - failed);
+    printf("%ld of %ld jobs done by %d of 4 models\n", n, n, 4 - failed);
     return failed != 0;
 }
 

@@ -61,18 +61,37 @@ static void assert_hears(int fd, const char *text)
 
 static void test_compare(void **)
 {
-    double ms[3];
+    double ms[4];
     assert_int_equal(run("weft-async compare -n 50"), 0);
-    assert_int_equal(lines(), 6);
-    assert_string_equal(last_line(), "50 of 50 jobs done by 3 of 3 models");
-    const char *models[] = {"threads", "coroutines", "event loop"};
-    for (int i = 0; i < 3; i++) {
+    assert_int_equal(lines(), 7);
+    assert_string_equal(last_line(), "50 of 50 jobs done by 4 of 4 models");
+    const char *models[] = {"threads", "coroutines", "event loop", "process pool"};
+    for (int i = 0; i < 4; i++) {
         const char *row = strstr(said, models[i]);
         assert_non_null(row);
         assert_int_equal(sscanf(row + strlen(models[i]), "%lf", &ms[i]), 1);
         assert_true(ms[i] >= 20);
     }
     assert_int_equal(run("weft-async -n 1"), 0);
+}
+
+static void test_echo_in_workers(void **)
+{
+    start("echo -w 2");
+    int a = dial(), b = dial();
+    say(a, "hello");
+    say(b, "other");
+    assert_hears(a, "hello");
+    assert_hears(b, "other");
+    close(a);
+    close(b);
+    stop();
+    int connections, most, bytes;
+    assert_int_equal(sscanf(last_line(), "%d connections, %d at once, %d bytes echoed",
+                            &connections, &most, &bytes),
+                     3);
+    assert_int_equal(connections, 2);
+    assert_int_equal(bytes, 10);
 }
 
 static void test_echo(void **)
@@ -227,9 +246,13 @@ static void test_usage(void **)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_compare), TEST(test_echo),
-        TEST(test_chat),    TEST(test_chat_drops_a_slow_reader),
-        TEST(test_fetch),   TEST(test_fetch_to_files),
+        TEST(test_compare),
+        TEST(test_echo),
+        TEST(test_echo_in_workers),
+        TEST(test_chat),
+        TEST(test_chat_drops_a_slow_reader),
+        TEST(test_fetch),
+        TEST(test_fetch_to_files),
         TEST(test_usage),
     };
     signal(SIGPIPE, SIG_IGN);
