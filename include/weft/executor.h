@@ -33,18 +33,18 @@ typedef struct weft_executor weft_executor;
  * caller's (weft_executor_submit_at); the fields are not to be touched. */
 typedef struct weft_future {
     struct weft_future *next, *previous;
-    weft_executor *executor;
     void *(*fn)(void *);
     void *arg;
     void *result;
     uint32_t state;
-    uint32_t lock;
+    uint16_t pending;
+    uint16_t kind;
+    weft_executor *executor;
     struct weft_private_watch *watches;
     void (*then)(struct weft_future *, void *);
     void *then_arg;
+    uint32_t lock;
     int fd;
-    uint16_t pending;
-    uint16_t kind;
 } weft_future;
 
 typedef struct weft_executor_options {
@@ -82,7 +82,7 @@ int weft_executor_resize(weft_executor *ex, int threads);
 
 /* How many threads the pool is to have, and how many tasks are pending. */
 int weft_executor_threads(const weft_executor *ex);
-size_t weft_executor_pending(const weft_executor *ex);
+size_t weft_executor_pending(weft_executor *ex);
 
 /* ---- Giving it work ---- */
 
@@ -91,7 +91,7 @@ size_t weft_executor_pending(const weft_executor *ex);
  * NULL and EAGAIN: the backlog is full; EPIPE: shut down; EINVAL: no fn; ENOMEM. */
 weft_future *weft_executor_submit(weft_executor *ex, void *(*fn)(void *), void *arg);
 
-/* The same, but waits for room in the backlog; a worker of ex runs pending tasks
+/* As submit, but waits for room in the backlog; a worker of ex runs pending tasks
  * meanwhile.  ETIMEDOUT: no room at d; ECANCELED. */
 weft_future *weft_executor_submit_wait(weft_executor *ex, void *(*fn)(void *), void *arg,
                                        weft_deadline d);

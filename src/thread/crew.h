@@ -14,8 +14,22 @@ typedef struct weft_private_worker {
     struct weft_private_worker *next; // in the executor's `workers` or `ended`
 } weft_private_worker;
 
+#define WEFT_PRIVATE_AHEAD 8u
+
 struct weft_executor {
-    uint32_t lock;
+    // Atomic: futures just submitted, newest first; WEFT_PRIVATE_CLOSED at the end.
+    alignas(128) weft_future *inbox;
+    // Atomic: some of the last futures pushed, to be prefetched and for nothing else: they
+    // may be gone.
+    weft_future *recent[WEFT_PRIVATE_AHEAD];
+    unsigned recent_at;
+    size_t limit; // constant, as the rest of these
+    size_t stack_size;
+    char name[WEFT_THREAD_NAME_MAX + 1];
+    // Atomic: whether a submit has anybody to wake.  Written under the lock.
+    uint32_t sleepers;
+
+    alignas(128) uint32_t lock;
     // All below is guarded by the lock, but where it says otherwise.
     int closed;
     weft_future *first, *last;    // the backlog, oldest first
@@ -31,11 +45,8 @@ struct weft_executor {
     size_t inside;                // threads in a call that destroy must not pull away
     weft_private_worker *workers, *ended;
     int fd; // -1, or the eventfd; atomic
-    // Constant.
-    size_t limit;
-    size_t stack_size;
-    char name[WEFT_THREAD_NAME_MAX + 1];
 };
+#define WEFT_PRIVATE_CLOSED ((weft_future *)1)
 
 // ---- A future's state ----
 //
@@ -52,7 +63,7 @@ struct weft_executor {
 #define FUTURE_RELEASED 32u // free it at its end
 #define FUTURE_CALLED 64u   // weft_future_then came late and has called back itself
 
-// `pending`: whether it is in the backlog.  Guarded by the executor's lock; atomic for
+// `pending`: whether it is in the inbox or the backlog.  Guarded by the executor's lock; atomic for
 // weft_future_state.
 
 // `kind`, constant:
@@ -70,18 +81,24 @@ static inline uint32_t weft_private_future_state(const weft_future *f)
 extern __thread weft_private_worker *weft_private_crew; // the calling thread, if a worker
 
 // With the executor's lock held.
+void weft_private_collect(weft_executor *ex); // the inbox into the backlog
 void weft_private_backlog_add(weft_executor *ex, weft_future *f);
 void weft_private_backlog_remove(weft_executor *ex, weft_future *f); // it counts as running
 bool weft_private_executor_is_quiet(const weft_executor *ex);
 void weft_private_task_ended(weft_executor *ex);
-static inline void weft_private_wake_worker(weft_executor *ex)
+void weft_private_wake_worker(weft_executor *ex);   // if there is work, and nobody searches
+void weft_private_note_sleepers(weft_executor *ex); // after a change of idle, helpers, searching
+static inline bool weft_private_inbox_has(const weft_executor *ex)
 {
-    if (ex->idle.first != nullptr) {
-        if (ex->searching == 0)
-            weft_private_waiters_wake_first(&ex->idle);
-    } else if (ex->searching == 0) {
-        weft_private_waiters_wake_one(&ex->helpers);
-    }
+    // Sequentially consistent: see executor.cc.
+    weft_future *newest = __atomic_load_n(&ex->inbox, __ATOMIC_SEQ_CST);
+    return newest != nullptr && newest != WEFT_PRIVATE_CLOSED;
+}
+static inline weft_future *weft_private_oldest(weft_executor *ex)
+{
+    if (ex->first == nullptr)
+        weft_private_collect(ex);
+    return ex->first;
 }
 
 // Without it.  `f` was removed from the backlog by the caller; it may be gone afterwards.

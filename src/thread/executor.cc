@@ -1,10 +1,16 @@
 // executor.cc: the pool of threads.
 //
-// One lock, one doubly linked backlog whose links are the futures themselves.  A worker
-// ends its last task and takes the next in one locked section; a submit is one too.
-// Private queues with stealing would contend less, and would let a short task wait
-// behind a long one or out of order; with a lock this short, one queue is faster than
-// the stealing pools people use.
+// The futures are the links.  A submit pushes its future on the inbox, a stack, with one
+// compare-and-swap.  Under the lock is the backlog, a doubly linked list; a worker ends
+// its last task and takes the next in one locked section, and only when the backlog is
+// empty does it take the whole inbox and turn it round.  So submitters and workers meet
+// rarely, and there is one order for all: queues per worker would contend less still, and
+// would let a short task wait behind a long one.  With a limited backlog a submit
+// takes the lock, for its room must be counted.
+//
+// A submit that finds `sleepers` set takes the lock and wakes one.  "Push, then look at
+// sleepers" against "set sleepers, then look at the inbox" is sequentially consistent on
+// both sides: one of the two sees the other.
 //
 // A worker that runs out of work looks around a little, counted in `searching`, before
 // it sleeps.  While one is searching a submit wakes nobody: the searcher looks at the
@@ -36,6 +42,41 @@ void weft_private_backlog_add(weft_executor *ex, weft_future *f)
     __atomic_store_n(&ex->pending, ex->pending + 1, __ATOMIC_RELAXED);
 }
 
+// Takes what is in the inbox, leaving `rest` there, and appends it in order.  The futures
+// lie in the submitter's cache, and fetching them one by one, each link from the one
+// before, would cost more than all else: so each names one some places further on.
+static void collect(weft_executor *ex, weft_future *rest)
+{
+    // Acquire: the futures' contents.
+    weft_future *f = __atomic_exchange_n(&ex->inbox, rest, __ATOMIC_SEQ_CST);
+    weft_future *newest = f, *newer = nullptr, *older;
+    size_t n = 0;
+    if (f == nullptr)
+        return;
+    for (; f != nullptr; f = older) {
+        older = f->next;
+        __builtin_prefetch(f->previous, 1);
+        f->next = newer;
+        if (newer != nullptr)
+            newer->previous = f;
+        newer = f;
+        n++;
+    }
+    newer->previous = ex->last;
+    if (ex->last != nullptr)
+        ex->last->next = newer;
+    else
+        ex->first = newer;
+    ex->last = newest;
+    __atomic_store_n(&ex->pending, ex->pending + n, __ATOMIC_RELAXED);
+}
+
+void weft_private_collect(weft_executor *ex)
+{
+    if (weft_private_inbox_has(ex)) // and it is only closed under the lock
+        collect(ex, nullptr);
+}
+
 void weft_private_backlog_remove(weft_executor *ex, weft_future *f)
 {
     if (f->previous != nullptr)
@@ -54,7 +95,25 @@ void weft_private_backlog_remove(weft_executor *ex, weft_future *f)
 
 bool weft_private_executor_is_quiet(const weft_executor *ex)
 {
-    return ex->first == nullptr && ex->running == 0;
+    return ex->first == nullptr && ex->running == 0 && !weft_private_inbox_has(ex);
+}
+
+void weft_private_note_sleepers(weft_executor *ex)
+{
+    bool any = ex->searching == 0 && (ex->idle.first != nullptr || ex->helpers.first != nullptr);
+    if (ex->sleepers != any)
+        __atomic_store_n(&ex->sleepers, any, __ATOMIC_SEQ_CST);
+}
+
+void weft_private_wake_worker(weft_executor *ex)
+{
+    if (ex->searching != 0 || weft_private_oldest(ex) == nullptr)
+        return;
+    if (ex->idle.first != nullptr)
+        weft_private_waiters_wake_first(&ex->idle);
+    else
+        weft_private_waiters_wake_one(&ex->helpers);
+    weft_private_note_sleepers(ex);
 }
 
 void weft_private_task_ended(weft_executor *ex)
@@ -90,14 +149,39 @@ static bool must_leave(const weft_executor *ex)
     return ex->alive > ex->wanted || (ex->closed && ex->first == nullptr);
 }
 
+static bool looks_busy(const weft_executor *ex)
+{
+    return __atomic_load_n(&ex->inbox, __ATOMIC_RELAXED) != nullptr ||
+           __atomic_load_n(&ex->pending, __ATOMIC_RELAXED) != 0;
+}
+
+// Locked, the backlog is empty.  Not stoppable: a task may have been told to stop, the
+// pool goes on.
+static void sleep_idle(weft_executor *ex)
+{
+    weft_private_waiter me;
+    weft_private_waiters_add(&ex->idle, &me);
+    weft_private_note_sleepers(ex);
+    if (weft_private_inbox_has(ex)) {
+        weft_private_waiters_remove(&ex->idle, &me);
+        weft_private_note_sleepers(ex);
+        return;
+    }
+    weft_private_unlock(&ex->lock);
+    while (__atomic_load_n(&me.woken, __ATOMIC_ACQUIRE) == 0)
+        weft_futex_wait(&me.woken, 0, WEFT_FOREVER, 0);
+    weft_private_lock(&ex->lock);
+}
+
 // Locked.  Looks for a while without the lock, then sleeps.
 static void idle(weft_executor *ex)
 {
     ex->searching++;
+    weft_private_note_sleepers(ex);
     weft_private_unlock(&ex->lock);
     for (int round = 0; round < ROUNDS; round++) {
         for (int look = 0; look < LOOKS; look++) {
-            if (__atomic_load_n(&ex->pending, __ATOMIC_RELAXED) != 0)
+            if (looks_busy(ex))
                 goto found;
             weft_private_pause();
         }
@@ -106,10 +190,10 @@ static void idle(weft_executor *ex)
 found:
     weft_private_lock(&ex->lock);
     ex->searching--;
-    if (ex->first == nullptr && !must_leave(ex))
-        // Not stoppable: a task may have been told to stop, the pool goes on.
-        weft_private_waiters_wait_on(&ex->idle, &ex->lock, WEFT_FOREVER);
-    if (ex->first != nullptr && ex->first->next != nullptr)
+    weft_private_note_sleepers(ex);
+    if (weft_private_oldest(ex) == nullptr && !must_leave(ex))
+        sleep_idle(ex);
+    if (weft_private_oldest(ex) != nullptr && ex->first->next != nullptr)
         weft_private_wake_worker(ex); // one task is ours, there is more
 }
 
@@ -122,8 +206,7 @@ static void retire(weft_executor *ex, weft_private_worker *me)
     me->next = ex->ended;
     ex->ended = me;
     ex->alive--;
-    if (ex->first != nullptr)
-        weft_private_wake_worker(ex); // a wake may have been spent on this one
+    weft_private_wake_worker(ex); // a wake may have been spent on this one
     if (ex->alive == 0)
         weft_private_waiters_wake(&ex->gone, SIZE_MAX);
 }
@@ -135,7 +218,7 @@ static void *work(void *arg)
     weft_private_crew = me;
     weft_private_lock(&ex->lock);
     while (!must_leave(ex)) {
-        weft_future *f = ex->first;
+        weft_future *f = weft_private_oldest(ex);
         if (f == nullptr) {
             idle(ex);
             continue;
@@ -218,9 +301,10 @@ weft_executor *weft_executor_create(int threads, const weft_executor_options *op
         errno = EINVAL;
         return nullptr;
     }
-    weft_executor *ex = (weft_executor *)calloc(1, sizeof *ex);
+    weft_executor *ex = (weft_executor *)aligned_alloc(alignof(weft_executor), sizeof *ex);
     if (ex == nullptr)
         return nullptr;
+    memset((void *)ex, 0, sizeof *ex);
     ex->fd = -1;
     ex->wanted = threads > 0 ? threads : weft_cpu_count();
     ex->limit = opts != nullptr && opts->backlog != 0 ? opts->backlog : SIZE_MAX;
@@ -240,6 +324,12 @@ weft_executor *weft_executor_create(int threads, const weft_executor_options *op
     return ex;
 }
 
+static void wake_all_idle(weft_executor *ex)
+{
+    weft_private_waiters_wake(&ex->idle, SIZE_MAX);
+    weft_private_note_sleepers(ex);
+}
+
 int weft_executor_resize(weft_executor *ex, int threads)
 {
     if (threads < 1)
@@ -249,7 +339,7 @@ int weft_executor_resize(weft_executor *ex, int threads)
     if (!ex->closed) {
         __atomic_store_n(&ex->wanted, threads, __ATOMIC_RELAXED);
         if (ex->alive > ex->wanted)
-            weft_private_waiters_wake(&ex->idle, SIZE_MAX);
+            wake_all_idle(ex);
         error = hire_all(ex);
     }
     weft_private_unlock(&ex->lock);
@@ -262,9 +352,13 @@ int weft_executor_threads(const weft_executor *ex)
     return __atomic_load_n(&ex->wanted, __ATOMIC_RELAXED);
 }
 
-size_t weft_executor_pending(const weft_executor *ex)
+size_t weft_executor_pending(weft_executor *ex)
 {
-    return __atomic_load_n(&ex->pending, __ATOMIC_RELAXED);
+    weft_private_lock(&ex->lock);
+    weft_private_collect(ex);
+    size_t n = ex->pending;
+    weft_private_unlock(&ex->lock);
+    return n;
 }
 
 // ---- Shutdown ----
@@ -292,10 +386,12 @@ static int shut_down(weft_executor *ex, int how, weft_deadline d, bool stoppable
     int error = 0;
     weft_private_lock(&ex->lock);
     ex->inside++;
+    if (!ex->closed)
+        collect(ex, WEFT_PRIVATE_CLOSED);
     ex->closed = 1;
     if (how == WEFT_DISCARD)
         discard(ex);
-    weft_private_waiters_wake(&ex->idle, SIZE_MAX);
+    wake_all_idle(ex);
     weft_private_waiters_wake(&ex->room, SIZE_MAX);
     while (ex->alive > 0 && error == 0) {
         if (d <= WEFT_NOW)
@@ -375,17 +471,42 @@ static int can_add(const weft_executor *ex)
     return ex->pending < ex->limit ? 0 : EAGAIN;
 }
 
-// Queues f.  0, or the errno.
-static int enqueue(weft_executor *ex, weft_future *f)
+static int enqueue_limited(weft_executor *ex, weft_future *f)
 {
     weft_private_lock(&ex->lock);
     int error = can_add(ex);
-    if (__builtin_expect(error == 0, 1)) {
+    if (error == 0) {
         weft_private_backlog_add(ex, f);
         weft_private_wake_worker(ex);
     }
     weft_private_unlock(&ex->lock);
     return error;
+}
+
+// Queues f.  0, or the errno.
+static int enqueue(weft_executor *ex, weft_future *f)
+{
+    if (ex->limit != SIZE_MAX)
+        return enqueue_limited(ex, f);
+    // Relaxed, and not even one step: a lost hint is a slower fetch.
+    unsigned at = __atomic_load_n(&ex->recent_at, __ATOMIC_RELAXED) % WEFT_PRIVATE_AHEAD;
+    f->previous = __atomic_load_n(&ex->recent[at], __ATOMIC_RELAXED);
+    __atomic_store_n(&ex->recent[at], f, __ATOMIC_RELAXED);
+    __atomic_store_n(&ex->recent_at, at + 1, __ATOMIC_RELAXED);
+    weft_future *newest = __atomic_load_n(&ex->inbox, __ATOMIC_RELAXED);
+    do {
+        if (newest == WEFT_PRIVATE_CLOSED)
+            return EPIPE;
+        f->next = newest;
+        // Release: f's contents; sequentially consistent: see the banner.
+    } while (!__atomic_compare_exchange_n(&ex->inbox, &newest, f, true, __ATOMIC_SEQ_CST,
+                                          __ATOMIC_RELAXED));
+    if (__builtin_expect(__atomic_load_n(&ex->sleepers, __ATOMIC_SEQ_CST) != 0, 0)) {
+        weft_private_lock(&ex->lock);
+        weft_private_wake_worker(ex);
+        weft_private_unlock(&ex->lock);
+    }
+    return 0;
 }
 
 static weft_future *make(weft_executor *ex, void *(*fn)(void *), void *arg)

@@ -97,16 +97,16 @@ static void end_with_extras(weft_future *f, uint32_t outcome)
 void weft_private_future_end(weft_executor *ex, weft_future *f, uint32_t outcome)
 {
     bool silent = (f->kind & FUTURE_SILENT) != 0; // f may be gone when we need it
-    uint32_t s = 0;
-    // Release: the result goes before; acquire: the requests' data is seen.
-    while (!__atomic_compare_exchange_n(&f->state, &s, s | outcome | FUTURE_FINAL, false,
-                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+    uint32_t s = __atomic_load_n(&f->state, __ATOMIC_RELAXED);
+    do {
         if (s & FUTURE_EXTRAS) {
             end_with_extras(f, outcome);
             s = 0;
             break;
         }
-    }
+        // Release: the result goes before; acquire: the requests' data is seen.
+    } while (!__atomic_compare_exchange_n(&f->state, &s, s | outcome | FUTURE_FINAL, false,
+                                          __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
     if (s & FUTURE_SLEPT_ON)
         weft_futex_wake(&f->state, INT_MAX, 0);
     if (s & FUTURE_RELEASED)
@@ -173,10 +173,11 @@ static bool find_ended(weft_future *const futures[], size_t n, size_t *which)
 // Locked: the task to run while waiting: one that is waited for, else the oldest.
 static weft_future *pick(weft_executor *ex, weft_future *const futures[], size_t n)
 {
+    weft_private_collect(ex); // what is pending is now in the backlog
     for (size_t i = 0; i < n; i++)
         if (futures[i]->executor == ex && futures[i]->pending)
             return futures[i];
-    return ex->first;
+    return weft_private_oldest(ex);
 }
 
 // A worker's turn: runs one task, or sleeps as a helper.  Returns the wait's error.
@@ -187,8 +188,7 @@ static int help_or_sleep(weft_executor *ex, weft_future *const futures[], size_t
     weft_future *f = pick(ex, futures, n);
     if (f != nullptr) {
         weft_private_backlog_remove(ex, f);
-        if (ex->first != nullptr)
-            weft_private_wake_worker(ex);
+        weft_private_wake_worker(ex);
         weft_private_unlock(&ex->lock);
         weft_private_task_run(ex, f);
         weft_private_lock(&ex->lock);
@@ -197,14 +197,19 @@ static int help_or_sleep(weft_executor *ex, weft_future *const futures[], size_t
         return 0;
     }
     weft_private_waiter me;
+    int error = 0;
     weft_private_waiters_add(&ex->helpers, &me);
-    weft_private_unlock(&ex->lock);
-    int error = sleep_watching(futures, n, watches, &me, d, stoppable);
-    weft_private_lock(&ex->lock);
+    weft_private_note_sleepers(ex);
+    if (!weft_private_inbox_has(ex)) {
+        weft_private_unlock(&ex->lock);
+        error = sleep_watching(futures, n, watches, &me, d, stoppable);
+        weft_private_lock(&ex->lock);
+    }
     if (!(me.woken & WEFT_PRIVATE_TAKEN_OFF))
         weft_private_waiters_remove(&ex->helpers, &me);
     else
         error = 0; // there may be a task to run first
+    weft_private_note_sleepers(ex);
     weft_private_unlock(&ex->lock);
     return error;
 }
@@ -243,8 +248,7 @@ static void look_around(weft_future *const futures[], size_t n)
 static void pass_on(weft_executor *ex)
 {
     weft_private_lock(&ex->lock);
-    if (ex->first != nullptr)
-        weft_private_wake_worker(ex);
+    weft_private_wake_worker(ex);
     weft_private_unlock(&ex->lock);
 }
 
@@ -356,6 +360,7 @@ int weft_future_cancel(weft_future *f)
     if (outcome == 0) { // so its executor is there
         weft_executor *ex = f->executor;
         weft_private_lock(&ex->lock);
+        weft_private_collect(ex);
         bool pending = f->pending != 0;
         if (pending)
             weft_private_backlog_remove(ex, f);

@@ -66,6 +66,7 @@ static int spread(weft_executor *ex, weft_future tasks[], size_t n, map *m)
     int error = ex->closed ? EPIPE : 0;
     if (error == 0) {
         ex->inside++;
+        weft_private_collect(ex); // they are older
         for (size_t i = 0; i < n; i++) {
             weft_private_future_make(&tasks[i], ex, take_pieces, m, FUTURE_OWNED | FUTURE_SILENT);
             weft_private_backlog_add(ex, &tasks[i]);
