@@ -101,10 +101,10 @@ static inline bool fetch_get(fetch_job *f, weft_deadline d)
 static inline bool fetch_keep(const fetch_job *f)
 {
     if (!fetch_to_files)
-        return fwrite(f->body, 1, f->size, stdout) == f->size;
+        return f->size == 0 || fwrite(f->body, 1, f->size, stdout) == f->size;
     const char *name = strrchr(f->path, '/') + 1;
     FILE *out = fopen(*name != 0 ? name : "index.html", "w");
-    bool well = out != nullptr && fwrite(f->body, 1, f->size, out) == f->size;
+    bool well = out != nullptr && (f->size == 0 || fwrite(f->body, 1, f->size, out) == f->size);
     return out != nullptr && fclose(out) == 0 && well;
 }
 
