@@ -11,6 +11,8 @@
 #include <weft/loop.h>
 #include <weft/workers.h>
 
+#include <signal.h>
+
 static const char usage[] =
     "usage: weft-async [compare] [-n jobs] | chat [-l host:port]\n"
     "       weft-async echo [-l host:port] [-w workers] | fetch [-j jobs] [-O] URL...\n"
@@ -65,6 +67,17 @@ static int serve(void (*handler)(int fd, void *arg))
     if (failed)
         options_fail("weft-async: what ends it");
     return weft_io_serve(listener, handler, nullptr, &o) != 0;
+}
+
+// Before there is any tasklet: where each has a signal mask of its own (CORO=ucontext), it is that
+// of its creator.
+static void block_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, nullptr);
 }
 
 static int serve_echo(void *)
@@ -125,6 +138,8 @@ int main(int argc, char **argv)
     if (v == 3 && optind == argc)
         options_bad(argv[0], "fetch needs", "URL...");
     echo_begin();
+    if ((v == 1 || v == 2) && o.workers == 0)
+        block_signals();
     int result = v == 0 ? compare(o.jobs) : o.workers > 0 ? run_workers(&o) : weft_io_run(run, &o);
     if (v == 1)
         echo_end();
