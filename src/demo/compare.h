@@ -150,8 +150,8 @@ static inline int compare(long n)
         long kb = m.used.ru_maxrss - nothing.used.ru_maxrss;
         printf("%-12s %8.1f %9.0f %8.1f %10ld %9ld  %.*s\n", m.name, m.seconds * 1e3,
                (double)n / m.seconds, compare_ms(&m.used.ru_utime) + compare_ms(&m.used.ru_stime),
-               kb > 0 ? kb : 0, m.used.ru_nvcsw + m.used.ru_nivcsw,
-               (int)(m.seconds / slowest * 20), "####################");
+               kb > 0 ? kb : 0, m.used.ru_nvcsw + m.used.ru_nivcsw, (int)(m.seconds / slowest * 20),
+               "####################");
     }
     printf("%ld of %ld jobs done by %d of 4 models\n", n, n, 4 - failed);
     return failed != 0;
