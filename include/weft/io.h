@@ -137,7 +137,7 @@ ssize_t weft_io_sendmsg(int fd, const struct msghdr *m, int flags, weft_deadline
  * name (or path); EAGAIN: the name servers can't be reached; EINVAL: not an address. */
 int weft_io_connect(const char *address, weft_deadline d);
 
-/* The same for a list of getaddrinfo(3), in its order. */
+/* The same for a list of getaddrinfo(3), in its order; the first 64 are tried.  EINVAL: NULL. */
 int weft_io_connect_any(const struct addrinfo *list, weft_deadline d);
 
 typedef struct weft_io_listen_options {

@@ -6,8 +6,11 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -264,9 +267,11 @@ static void test_connect_refused(void **)
 
 // ---- Several addresses ----
 
+enum { MOST = 64 }; // addresses that are tried
+
 struct addresses {
-    struct addrinfo info[8];
-    struct sockaddr_in in[8];
+    struct addrinfo info[MOST + 1];
+    struct sockaddr_in in[MOST + 1];
 };
 
 static struct addrinfo *make_list(addresses *a, const int *ports, int n)
@@ -315,6 +320,28 @@ static int silent_port(int fds[4])
     return port_of(fds[0]);
 }
 
+static void close_silent(const int fds[4])
+{
+    for (int i = 0; i < 3; i++)
+        if (fds[i] >= 0)
+            weft_io_close(fds[i]);
+}
+
+static void test_connect_timed_out(void **)
+{
+    inside([] {
+        int fds[4];
+        char text[64];
+        silent_port(fds);
+        weft_io_address(fds[0], WEFT_IO_LOCAL, text, sizeof text);
+        weft_deadline d = weft_in_ms(15);
+        assert_errno(weft_io_connect(text, d), ETIMEDOUT);
+        assert_true(weft_now() >= d);
+        assert_errno(weft_io_connect(text, WEFT_NOW), ETIMEDOUT);
+        close_silent(fds);
+    });
+}
+
 static void test_connect_any_passes_over_the_refused(void **)
 {
     inside([] {
@@ -347,32 +374,217 @@ static void test_connect_any_goes_on_beside_the_silent(void **)
         assert_errno(weft_io_connect_any(make_list(&a, ports, 2), d), ETIMEDOUT);
         assert_true(weft_now() >= d);
         weft_io_close(l);
-        for (int i = 0; i < 3; i++)
-            if (fds[i] >= 0)
-                weft_io_close(fds[i]);
+        close_silent(fds);
     });
 }
 
+// One begins 250 ms after the other, and what is silent first may still be the one that wins: the
+// kernel asks it again after a second, when its backlog has room.
+static void test_connect_any_takes_a_late_one(void **)
+{
+    inside([] {
+        static int fds[4];
+        static addresses a;
+        int first = silent_port(fds), silent[4], second = silent_port(silent);
+        int ports[] = {first, second, second};
+        weft_tasklet *t = spawn(
+            [](void *) -> void * {
+                for (int i = 0; i < 2; i++)
+                    weft_io_close(weft_io_accept(fds[0], WEFT_FOREVER));
+                return nullptr;
+            },
+            nullptr, true);
+        int fd = weft_io_connect_any(make_list(&a, ports, 3), weft_in_s(30));
+        assert_true(fd >= 0);
+        struct sockaddr_in peer;
+        socklen_t size = sizeof peer;
+        getpeername(fd, (struct sockaddr *)&peer, &size);
+        assert_int_equal(ntohs(peer.sin_port), first);
+        join(t);
+        weft_io_close(fd);
+        close_silent(fds);
+        close_silent(silent);
+    });
+}
+
+// The other family has its turn before the second address of the first one.
+static void test_connect_any_takes_families_in_turn(void **)
+{
+    inside([] {
+        addresses a;
+        struct sockaddr_in6 six = {}, peer = {};
+        socklen_t size = sizeof six;
+        int fds[4], l = weft_io_listen("tcp:127.0.0.1:0", nullptr);
+        int l6 = weft_io_listen("tcp:[::1]:0", nullptr),
+            ports[] = {silent_port(fds), port_of(l), 0};
+        bool has_six = l6 >= 0;
+        if (has_six) {
+            getsockname(l6, (struct sockaddr *)&six, &size);
+            struct addrinfo *list = make_list(&a, ports, 3), *last = &a.info[2];
+            last->ai_family = AF_INET6;
+            last->ai_addr = (struct sockaddr *)&six;
+            last->ai_addrlen = size;
+            int fd = weft_io_connect_any(list, weft_in_s(20));
+            assert_true(fd >= 0);
+            getpeername(fd, (struct sockaddr *)&peer, &size);
+            assert_int_equal(peer.sin6_family, AF_INET6);
+            assert_int_equal(peer.sin6_port, six.sin6_port);
+            assert_errno(weft_io_accept(l, WEFT_NOW), ETIMEDOUT); // it was not even tried
+            weft_io_close(fd);
+            weft_io_close(l6);
+        }
+        weft_io_close(l);
+        close_silent(fds);
+        if (!has_six)
+            print_message("no IPv6 here: not tested\n");
+    });
+}
+
+static void test_connect_any_tries_so_many(void **)
+{
+    inside([] {
+        static addresses a;
+        int ports[MOST + 1], l = weft_io_listen("tcp:127.0.0.1:0", nullptr);
+        for (int &port : ports)
+            port = closed_port();
+        ports[MOST - 1] = port_of(l);
+        int fd = weft_io_connect_any(make_list(&a, ports, MOST), weft_in_s(20));
+        assert_true(fd >= 0);
+        weft_io_close(fd);
+        ports[MOST - 1] = ports[0];
+        ports[MOST] = port_of(l);
+        assert_errno(weft_io_connect_any(make_list(&a, ports, MOST + 1), weft_in_s(20)),
+                     ECONNREFUSED);
+        weft_io_close(l);
+    });
+}
+
+// ---- A network without routes ----
+
+enum { NOT_PERMITTED = 100 };
+
+// Gives this process a network of its own, which has a loopback and nothing else.
+static bool leave_the_network(void)
+{
+    struct ifreq lo = {};
+    if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
+        return false;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    memcpy(lo.ifr_name, "lo", 3);
+    lo.ifr_flags = IFF_UP;
+    bool up = ioctl(fd, SIOCSIFFLAGS, &lo) == 0;
+    close(fd);
+    return up;
+}
+
+// Runs fn in a child without a network, in weft_io_run.  What it returns, a number below 100, or
+// the signal that ended it and 128.
+static int without_network(int (*fn)(void *))
+{
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(leave_the_network() ? weft_io_run(fn, nullptr) : NOT_PERMITTED);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (code == NOT_PERMITTED) {
+        print_message("no network namespaces here: not tested\n");
+        skip();
+    }
+    return code;
+}
+
+static int error_of(int fd)
+{
+    int error = fd < 0 ? errno : 0;
+    if (fd >= 0)
+        weft_io_close(fd);
+    return error;
+}
+
+static void make_unreachable(addresses *a, int i)
+{
+    a->in[i].sin_addr.s_addr = inet_addr("192.0.2.1"); // RFC 5737: for documentation, no route
+}
+
+static void test_connect_unreachable(void **)
+{
+    int code = without_network([](void *) {
+        return error_of(weft_io_connect("tcp:192.0.2.1:80", WEFT_FOREVER)) == ENETUNREACH ? 0 : 1;
+    });
+    assert_int_equal(code, 0);
+}
+
+// What the last one said, whichever way they failed; and one that is reached among them.
+static void test_connect_any_says_what_the_last_said(void **)
+{
+    int code = without_network([](void *) {
+        addresses a;
+        int closed = closed_port(), l = weft_io_listen("tcp:127.0.0.1:0", nullptr);
+        int refused[] = {closed, closed, closed}, reached[] = {closed, closed, port_of(l)};
+        struct addrinfo *list = make_list(&a, refused, 3);
+        make_unreachable(&a, 0);
+        make_unreachable(&a, 1);
+        if (error_of(weft_io_connect_any(list, WEFT_FOREVER)) != ECONNREFUSED)
+            return 1;
+        list = make_list(&a, refused, 3);
+        make_unreachable(&a, 2);
+        if (error_of(weft_io_connect_any(list, WEFT_FOREVER)) != ENETUNREACH)
+            return 2;
+        list = make_list(&a, reached, 3);
+        make_unreachable(&a, 0);
+        return error_of(weft_io_connect_any(list, WEFT_FOREVER)) == 0 ? 0 : 3;
+    });
+    assert_int_equal(code, 0);
+}
+
+// The kernel's own patience ends: here after one try more, which takes three seconds.
+static void test_connect_timed_out_by_the_kernel(void **)
+{
+    int code = without_network([](void *) {
+        int fds[4], retries = open("/proc/sys/net/ipv4/tcp_syn_retries", O_WRONLY | O_CLOEXEC);
+        if (retries < 0 || write(retries, "1", 1) != 1)
+            return (int)NOT_PERMITTED;
+        close(retries);
+        addresses a;
+        int port = silent_port(fds), ports[] = {closed_port(), port};
+        weft_deadline d = weft_in_s(50);
+        int error = error_of(weft_io_connect_any(make_list(&a, ports, 2), d));
+        return error == ETIMEDOUT && weft_left(d) > 0 ? 0 : 1;
+    });
+    assert_int_equal(code, 0);
+}
+
+// What waits for one address, and what has several attempts under way.
 static void test_connect_cancelled(void **)
 {
     inside([] {
-        static int fds[4], error;
+        static int fds[4], errors[2];
         static char text[64];
-        silent_port(fds);
+        static addresses a;
+        int port = silent_port(fds), ports[] = {port, port, port};
         weft_io_address(fds[0], WEFT_IO_LOCAL, text, sizeof text);
-        weft_tasklet *t = spawn(
+        make_list(&a, ports, 3);
+        weft_tasklet *one = spawn(
             [](void *) -> void * {
-                error = weft_io_connect(text, WEFT_FOREVER) < 0 ? errno : 0;
+                errors[0] = error_of(weft_io_connect(text, WEFT_FOREVER));
+                return nullptr;
+            },
+            nullptr, true);
+        weft_tasklet *several = spawn(
+            [](void *) -> void * {
+                errors[1] = error_of(weft_io_connect_any(a.info, WEFT_FOREVER));
                 return nullptr;
             },
             nullptr, true);
         weft_tasklet_yield();
-        weft_tasklet_cancel(t);
-        join(t);
-        assert_int_equal(error, ECANCELED);
-        for (int i = 0; i < 3; i++)
-            if (fds[i] >= 0)
-                weft_io_close(fds[i]);
+        weft_tasklet_cancel(one);
+        weft_tasklet_cancel(several);
+        join(one);
+        join(several);
+        assert_int_equal(errors[0], ECANCELED);
+        assert_int_equal(errors[1], ECANCELED);
+        close_silent(fds);
     });
 }
 
@@ -412,8 +624,15 @@ int main(void)
         TEST(test_listen_options),
         TEST(test_addresses_that_are_none),
         TEST(test_connect_refused),
+        TEST(test_connect_timed_out),
         TEST(test_connect_any_passes_over_the_refused),
         TEST(test_connect_any_goes_on_beside_the_silent),
+        TEST(test_connect_any_takes_a_late_one),
+        TEST(test_connect_any_takes_families_in_turn),
+        TEST(test_connect_any_tries_so_many),
+        TEST(test_connect_unreachable),
+        TEST(test_connect_any_says_what_the_last_said),
+        TEST(test_connect_timed_out_by_the_kernel),
         TEST(test_connect_cancelled),
         TEST(test_accept_waits),
     };
