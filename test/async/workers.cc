@@ -1,13 +1,16 @@
 // workers.cc: masters and workers, in processes of their own; the test talks to them by signals
 // and hears of them through a pipe.
+#include "../echo_load.h"
 #include "../runner.h"
 
+#include <weft/io.h>
 #include <weft/loop.h>
 #include <weft/workers.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -267,55 +270,93 @@ static int serving_worker(void *arg)
     return 0;
 }
 
-// One request; whether it was answered.
-static bool request(const struct sockaddr_in *a)
+static void echo(int fd, void *)
 {
-    char c = 'x';
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool ok = connect(fd, (const struct sockaddr *)a, sizeof *a) == 0 && write(fd, &c, 1) == 1 &&
-              read(fd, &c, 1) == 1 && c == 'x';
-    close(fd);
-    return ok;
+    char text[4096];
+    for (ssize_t n; (n = weft_io_read(fd, text, sizeof text, WEFT_FOREVER)) > 0;)
+        weft_io_write(fd, text, (size_t)n, WEFT_FOREVER);
 }
 
-// Two new workers are ready and two old ones have ended, in whatever order.
-static void hear_of_a_change(void)
+static int echo_all(void *listener)
 {
-    for (int ready = 0, ended = 0; ready < 2 || ended < 2;) {
+    static weft_watch stop;
+    weft_loop_watch(
+        weft_io_loop(), &stop, weft_worker_stop_fd(), WEFT_READ,
+        [](weft_watch *w, int) {
+            weft_io_stop(*(int *)w->arg);
+            weft_watch_stop(w);
+        },
+        listener);
+    report(SAYS_READY);
+    return weft_io_serve(*(int *)listener, echo, nullptr, nullptr);
+}
+
+static int echoing_worker(void *listener)
+{
+    return weft_io_run(echo_all, listener);
+}
+
+static int listen_on_loopback(struct sockaddr_in *a)
+{
+    socklen_t length = sizeof *a;
+    int one = 1;
+    *a = {};
+    a->sin_family = AF_INET;
+    a->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)a, sizeof *a), 0);
+    assert_int_equal(listen(listener, 128), 0);
+    setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    getsockname(listener, (struct sockaddr *)a, &length);
+    return listener;
+}
+
+static int dial(const struct sockaddr_in *a)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)a, sizeof *a), 0);
+    return fd;
+}
+
+// What has been heard of a reload: two workers are to be ready, and two to end.
+struct change {
+    int ready, ended;
+};
+
+static void hear_of(struct change *c, int ready, int ended)
+{
+    while (c->ready < ready || c->ended < ended) {
         struct news n = {};
         assert_int_equal(read(news_pipe[0], &n, sizeof n), sizeof n);
-        ready += n.event == SAYS_READY;
-        ended += n.event == WEFT_WORKERS_ENDED;
+        c->ready += n.event == SAYS_READY;
+        c->ended += n.event == WEFT_WORKERS_ENDED;
         assert_true(n.event != WEFT_WORKERS_ENDED || n.status == 0);
     }
 }
 
+// In callbacks: each connection is answered at once.
 static void test_reload_refuses_nobody(void **)
 {
-    struct sockaddr_in a = {};
-    socklen_t length = sizeof a;
-    a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), stop[2];
-    assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof a), 0);
-    assert_int_equal(listen(listener, 128), 0);
-    getsockname(listener, (struct sockaddr *)&a, &length);
+    struct sockaddr_in a;
+    int listener = listen_on_loopback(&a), stop[2];
     pid_t m = start_master(2, serving_worker, &listener, {});
     hear(SAYS_READY);
     hear(SAYS_READY);
     assert_int_equal(pipe(stop), 0);
+    static const struct echo_habit once = {1, 1};
     pid_t client = fork();
-    if (client == 0) { // requests until told to stop; exits with 0 if all were answered
+    if (client == 0) { // until told to stop; exits with 0 if all were answered
         struct pollfd p = {stop[0], POLLIN, 0};
-        bool ok = true;
-        for (int made = 0; ok && (made < 100 || poll(&p, 1, 0) == 0); made++)
-            ok = request(&a);
-        _exit(ok ? 0 : 1);
+        int error = 0;
+        for (int made = 0; error == 0 && (made < 100 || poll(&p, 1, 0) == 0); made++)
+            error = echo_connection(&a, &once);
+        _exit(error);
     }
     for (int i = 0; i < 10; i++) {
+        struct change c = {};
         kill(m, SIGHUP);
         hear(WEFT_WORKERS_RELOADING);
-        hear_of_a_change();
+        hear_of(&c, 2, 2);
     }
     assert_int_equal(write(stop[1], "x", 1), 1);
     int status = -1;
@@ -324,6 +365,35 @@ static void test_reload_refuses_nobody(void **)
     kill(m, SIGTERM);
     assert_int_equal(end_of(m), 0);
     close(stop[0]), close(stop[1]), close(listener);
+}
+
+// In tasklets, under all kinds of load.  A connection that is half-way at the reload goes on with
+// the old worker, which ends when it has.
+static void test_reload_under_load(void **)
+{
+    struct sockaddr_in a;
+    struct echo_load load;
+    int listener = listen_on_loopback(&a);
+    pid_t m = start_master(2, echoing_worker, &listener, {});
+    hear(SAYS_READY);
+    hear(SAYS_READY);
+    echo_load_start(&load, &a);
+    for (int i = 0; i < 10; i++) {
+        struct change c = {};
+        int half_way = dial(&a);
+        assert_int_equal(echo_message(half_way, 10), 0);
+        kill(m, SIGHUP);
+        hear(WEFT_WORKERS_RELOADING);
+        hear_of(&c, 2, 1); // the one that has not ended is this connection's
+        assert_int_equal(c.ended, 1);
+        assert_int_equal(echo_message(half_way, 10), 0);
+        close(half_way);
+        hear_of(&c, 2, 2);
+    }
+    echo_load_end(&load);
+    kill(m, SIGTERM);
+    assert_int_equal(end_of(m), 0);
+    close(listener);
 }
 
 static void test_systemd_is_notified(void **)
@@ -366,6 +436,7 @@ int main(void)
         TEST(test_workers_drain_when_the_master_dies),
         TEST(test_user_signals_are_passed_on),
         TEST(test_reload_refuses_nobody),
+        TEST(test_reload_under_load),
         TEST(test_systemd_is_notified),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
