@@ -12,7 +12,12 @@
  *
  *   SIGTERM, SIGINT   stop: the workers drain, who is not done in time is killed; again: at once
  *   SIGHUP            reload: new workers are started, then the old ones drain
- *   SIGUSR1, SIGUSR2  passed on to the workers
+ *   SIGUSR1, SIGUSR2  passed on to the workers, the draining ones included; nothing else
+ *
+ * A worker is a fork of the master, at a reload, too: the same binary, with the master's memory as
+ * it is.  What a reload is to change, fn must read itself, such as its configuration.  For a new
+ * binary start a new master, which takes the listeners by fd: or systemd: (io.h) or shares the
+ * port, then stop the old one: it drains.
  *
  * In the workers all five are ignored (a signal to the whole group or control group reaches them,
  * too, and only the master shall act on it); watch SIGUSR1 and SIGUSR2 there to use them
