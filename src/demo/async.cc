@@ -51,7 +51,7 @@ static int serve(void (*handler)(int fd, void *arg))
     static const int numbers[] = {SIGTERM, SIGINT};
     int stop = weft_worker_stop_fd(), failed = 0;
     weft_io_serve_options o = {};
-    o.drain_ns = 1000000000; // a second to finish
+    o.drain_ns = stop < 0 ? 1000000000 : 10000000000; // a second to finish; longer at a reload
     for (int i = 0; stop < 0 && i < 2; i++)
         failed |= weft_loop_signal(
             weft_io_loop(), &signals[i], numbers[i], [](weft_signal *) { weft_io_stop(listener); },

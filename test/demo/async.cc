@@ -1,46 +1,62 @@
 // weft-async: its output is what the manual says, its servers answer, its client gets all.
+#include "../echo_load.h"
 #include "../runner.h"
 
 #include "said.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 // ---- A server of the demo's ----
 
-static long server; // process id
-static int port;
+static pid_t server;
+static FILE *from_server;
+static struct sockaddr_in server_address;
 
+// Starts it and reads the line that says where it listens.
 static void start(const char *verb)
 {
-    char command[256];
-    snprintf(command, sizeof command,
-             "weft-async %s -l 127.0.0.1:0 >out.txt & echo $!; "
-             "while ! grep -q listening out.txt 2>/dev/null; do sleep 0.01; done; cat out.txt",
-             verb);
-    assert_int_equal(run("rm -f out.txt"), 0);
-    assert_int_equal(run(command), 0);
-    assert_int_equal(sscanf(said, "%ld listening on tcp:127.0.0.1:%d", &server, &port), 2);
+    char command[128];
+    int out[2], port;
+    snprintf(command, sizeof command, "exec weft-async %s -l 127.0.0.1:0", verb);
+    assert_int_equal(pipe(out), 0);
+    server = fork();
+    if (server == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM); // a test that fails leaves nothing running
+        dup2(out[1], 1);
+        close(out[0]);
+        close(out[1]);
+        alarm(0);
+        execl("/bin/sh", "sh", "-c", command, nullptr);
+        _exit(127);
+    }
+    close(out[1]);
+    from_server = fdopen(out[0], "r");
+    assert_int_equal(fscanf(from_server, "listening on tcp:127.0.0.1:%d", &port), 1);
+    server_address = {};
+    server_address.sin_family = AF_INET;
+    server_address.sin_port = htons((uint16_t)port);
+    server_address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 }
 
+// Stops it; what it says then is in `said`.
 static void stop(void)
 {
-    char command[128];
-    snprintf(command, sizeof command,
-             "kill -TERM %ld; while [ $(wc -l <out.txt) -lt 2 ]; do sleep 0.01; done; cat out.txt",
-             server);
-    assert_int_equal(run(command), 0);
+    int status = -1;
+    kill(server, SIGTERM);
+    said[fread(said, 1, sizeof said - 1, from_server)] = 0;
+    fclose(from_server);
+    assert_int_equal(waitpid(server, &status, 0), server);
+    assert_int_equal(status, 0);
 }
 
 static int dial(void)
 {
-    struct sockaddr_in a = {};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    a.sin_family = AF_INET;
-    a.sin_port = htons((uint16_t)port);
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&server_address, sizeof server_address), 0);
     return fd;
 }
 
@@ -92,6 +108,52 @@ static void test_echo_in_workers(void **)
                      3);
     assert_int_equal(connections, 2);
     assert_int_equal(bytes, 10);
+}
+
+// The master says by systemd's socket when new workers have been started.
+static int listen_to_notices(void)
+{
+    struct sockaddr_un a = {};
+    a.sun_family = AF_UNIX;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int n = snprintf(a.sun_path, sizeof a.sun_path, "@weft-async-%d", (int)getpid());
+    setenv("NOTIFY_SOCKET", a.sun_path, 1);
+    a.sun_path[0] = 0;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)n);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, size), 0);
+    return fd;
+}
+
+static void assert_notice(int fd, const char *expected)
+{
+    char text[128] = "";
+    assert_true(recv(fd, text, sizeof text - 1, 0) > 0);
+    assert_memory_equal(text, expected, strlen(expected));
+}
+
+static void test_echo_reloads_under_load(void **)
+{
+    struct echo_load load;
+    int notices = listen_to_notices();
+    start("echo -w 2");
+    unsetenv("NOTIFY_SOCKET");
+    assert_notice(notices, "READY=1");
+    echo_load_start(&load, &server_address);
+    for (int i = 0; i < 10; i++) {
+        int half_way = dial();
+        assert_int_equal(echo_message(half_way, 10), 0);
+        kill(server, SIGHUP);
+        assert_notice(notices, "RELOADING=1");
+        assert_notice(notices, "READY=1");
+        assert_int_equal(echo_message(half_way, 10), 0);
+        close(half_way);
+    }
+    echo_load_end(&load);
+    stop();
+    int connections;
+    assert_int_equal(sscanf(last_line(), "%d connections", &connections), 1);
+    assert_true(connections >= ECHO_CLIENTS * ECHO_LEAST + 10);
+    close(notices);
 }
 
 static void test_echo(void **)
@@ -152,6 +214,8 @@ static void test_chat_drops_a_slow_reader(void **)
 }
 
 // ---- A server of ours ----
+
+static int port;
 
 static pid_t serve_answers(const char *const *answers, int n)
 {
@@ -249,6 +313,7 @@ int main(void)
         TEST(test_compare),
         TEST(test_echo),
         TEST(test_echo_in_workers),
+        TEST(test_echo_reloads_under_load),
         TEST(test_chat),
         TEST(test_chat_drops_a_slow_reader),
         TEST(test_fetch),
