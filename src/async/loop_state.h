@@ -94,6 +94,12 @@ static inline bool weft_private_loop_owned(const weft_loop *l)
     return __atomic_load_n(&l->owner, __ATOMIC_RELAXED) == &weft_private_thread_mark;
 }
 
+// Whether a call may begin at once: the owner's, and not the first in a forked child.
+static inline bool weft_private_loop_ready(const weft_loop *l)
+{
+    return weft_private_loop_owned(l) && l->kept != nullptr && *l->kept != 0;
+}
+
 // At the start of each call: the owner's, in the process that made the kernel's part?
 static inline int weft_private_loop_enter(weft_loop *l)
 {

@@ -11,10 +11,9 @@
 
 enum { ORDINARY, PRECISE, NEAR };
 
-static uint64_t tick_for(const weft_alarm *a, weft_deadline at)
+static inline uint64_t tick_for(uint32_t kind, weft_deadline at)
 {
-    return weft_private_alarm_kind(a) == ORDINARY ? weft_private_tick_after(at)
-                                                  : weft_private_tick_of(at);
+    return kind == ORDINARY ? weft_private_tick_after(at) : weft_private_tick_of(at);
 }
 
 // Puts it into `near`, behind those due before.
@@ -27,15 +26,19 @@ static void put_near(weft_loop *l, weft_alarm *a)
     weft_private_alarm_file(a, weft_private_alarm_tick(a), NEAR);
 }
 
-static void file(weft_loop *l, weft_alarm *a)
+static inline void file(weft_loop *l, weft_alarm *a, uint64_t tick, uint32_t kind)
 {
-    uint32_t kind = weft_private_alarm_kind(a);
-    uint64_t tick = tick_for(a, a->at);
     weft_private_alarm_file(a, tick, kind == NEAR ? (uint32_t)PRECISE : kind);
     if (kind != ORDINARY && tick < l->wheel.tick)
         put_near(l, a);
     else
-        weft_private_wheel_add(&l->wheel, a);
+        weft_private_wheel_add(&l->wheel, a, tick);
+}
+
+static void file_again(weft_loop *l, weft_alarm *a)
+{
+    uint32_t kind = weft_private_alarm_kind(a);
+    file(l, a, tick_for(kind, a->at), kind);
 }
 
 // An alarm that is not armed keeps its loop in its link, for weft_alarm_set.
@@ -52,36 +55,52 @@ static void disarm(weft_loop *l, weft_alarm *a)
     l->stats.armed--;
 }
 
-static void arm(weft_loop *l, weft_alarm *a, weft_deadline at)
+// With nothing armed the wheel stood still: brings it to the present, which skips the rest.
+static __attribute__((noinline)) void catch_up(weft_loop *l)
 {
-    // With nothing armed the wheel stood still: bring it to the present, which skips the rest.
-    if (l->stats.armed++ == 0 && weft_private_list_empty(&l->due)) {
-        uint64_t now = weft_private_tick_of(weft_now());
-        if (now > l->wheel.tick)
-            weft_private_wheel_collect(&l->wheel, now - 1, &l->due);
-    }
-    a->loop = l;
-    a->at = at;
-    file(l, a);
+    uint64_t now = weft_private_tick_of(weft_now());
+    if (now > l->wheel.tick && weft_private_list_empty(&l->due))
+        weft_private_wheel_collect(&l->wheel, now - 1, &l->due);
 }
 
-static int start(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
-                 void (*fn)(weft_alarm *a), void *arg, uint32_t kind)
+static inline void arm(weft_loop *l, weft_alarm *a, weft_deadline at, uint32_t kind)
+{
+    if (__builtin_expect(l->stats.armed++ == 0, 0))
+        catch_up(l);
+    a->loop = l;
+    a->at = at;
+    file(l, a, tick_for(kind, at), kind);
+}
+
+// Before an alarm is started that is armed, or in a loop that must be looked at.
+static __attribute__((noinline)) int prepare(weft_loop *l, weft_alarm *a)
 {
     if (weft_private_loop_enter(l) != 0)
         return -1;
-    if (fn == nullptr || every_ns < 0)
-        return weft_fail(EINVAL);
     if (a->loop != nullptr && a->loop != l)
         return weft_fail(EBUSY);
     if (a->loop != nullptr)
         disarm(l, a);
+    return 0;
+}
+
+// Inlined into both, for each to have its kind as a constant: this is done very often.
+static inline __attribute__((always_inline)) int start(weft_loop *l, weft_alarm *a,
+                                                       weft_deadline at, int64_t every_ns,
+                                                       void (*fn)(weft_alarm *a), void *arg,
+                                                       uint32_t kind)
+{
+    if (fn == nullptr || every_ns < 0)
+        return weft_fail(EINVAL);
+    bool plain = weft_private_loop_ready(l) && a->loop == nullptr;
+    if (__builtin_expect(!plain, 0) && prepare(l, a) != 0)
+        return -1;
+    if (kind == PRECISE)
+        l->any_precise = true;
     a->fn = fn;
     a->arg = arg;
     a->every = every_ns;
-    weft_private_alarm_file(a, 0, kind);
-    l->any_precise |= kind == PRECISE;
-    arm(l, a, at);
+    arm(l, a, at, kind);
     weft_private_loop_changed(l);
     return 0;
 }
@@ -105,16 +124,16 @@ int weft_alarm_set(weft_alarm *a, weft_deadline at)
         return weft_fail(EINVAL);
     if (weft_private_loop_enter(l) != 0)
         return -1;
+    uint32_t kind = weft_private_alarm_kind(a);
     if (a->loop == nullptr) {
-        arm(l, a, at);
-    } else if (weft_private_alarm_kind(a) != NEAR &&
-               tick_for(a, at) >= weft_private_alarm_tick(a)) {
-        a->at = at;
-        return 0; // it lies early enough
+        arm(l, a, at, kind);
     } else {
-        weft_private_list_remove(&a->link);
+        uint64_t tick = tick_for(kind, at);
         a->at = at;
-        file(l, a);
+        if (kind != NEAR && tick >= weft_private_alarm_tick(a))
+            return 0; // it lies early enough
+        weft_private_list_remove(&a->link);
+        file(l, a, tick, kind);
     }
     weft_private_loop_changed(l);
     return 0;
@@ -168,7 +187,7 @@ static void call(weft_loop *l, weft_alarm *a)
     } else {
         weft_private_list_remove(&a->link);
         a->at = next_time(a, l->now);
-        file(l, a);
+        file_again(l, a);
     }
     l->stats.alarms++;
     if (__builtin_expect(l->blocked_ns == 0, 1)) {
@@ -186,7 +205,8 @@ static void sort_precise(weft_loop *l)
     for (weft_loop_link *next, *i = l->due.next; i != &l->due; i = next) {
         next = i->next;
         weft_alarm *a = (weft_alarm *)i;
-        if (weft_private_alarm_kind(a) == ORDINARY || tick_for(a, a->at) >= l->wheel.tick)
+        uint32_t kind = weft_private_alarm_kind(a);
+        if (kind == ORDINARY || tick_for(kind, a->at) >= l->wheel.tick)
             continue;
         weft_private_list_remove(i);
         put_near(l, a);
@@ -214,7 +234,7 @@ size_t weft_private_loop_run_alarms(weft_loop *l)
             continue;
         }
         weft_private_list_remove(&a->link); // it was put off
-        file(l, a);
+        file_again(l, a);
     }
     return called;
 }
@@ -231,7 +251,6 @@ static void drop(weft_loop_link *list)
 void weft_private_loop_drop_alarms(weft_loop *l)
 {
     drop(&l->near);
-    for (auto &level : l->wheel.slots)
-        for (weft_loop_link &slot : level)
-            drop(&slot);
+    for (weft_loop_link &slot : l->wheel.slots)
+        drop(&slot);
 }

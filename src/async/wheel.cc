@@ -4,63 +4,59 @@
 void weft_private_wheel_init(weft_private_wheel *w, uint64_t tick)
 {
     w->tick = tick;
-    for (int level = 0; level < WHEEL_LEVELS; level++) {
-        for (uint64_t &word : w->occupied[level])
-            word = 0;
-        for (weft_loop_link &slot : w->slots[level])
-            weft_private_list_init(&slot);
-    }
+    for (uint64_t &word : w->occupied)
+        word = 0;
+    for (weft_loop_link &slot : w->slots)
+        weft_private_list_init(&slot);
 }
 
-static unsigned byte_of(uint64_t tick, int level)
+// The slot of `level` in which `tick` lies.
+static unsigned slot_of(uint64_t tick, int level)
 {
-    return (tick >> (8 * level)) & 255;
+    return (unsigned)level * WHEEL_SLOTS + ((tick >> (8 * level)) & 255);
 }
 
-void weft_private_wheel_add(weft_private_wheel *w, weft_alarm *a)
+void weft_private_wheel_add_beyond(weft_private_wheel *w, weft_alarm *a)
 {
-    uint64_t tick = weft_private_alarm_tick(a);
-    if (tick < w->tick)
-        tick = w->tick;
-    uint64_t differs = tick ^ w->tick;
-    int level = (63 - __builtin_clzll(differs | 1)) / 8;
-    if (level >= WHEEL_LEVELS) {
-        level = WHEEL_LEVELS - 1;
-        tick = w->tick | UINT32_MAX;
-        // The end may itself be near: then it lies lower, as the invariant has it.
-        while (level > 0 && byte_of(tick, level) == byte_of(w->tick, level))
-            level--;
-    }
-    unsigned slot = byte_of(tick, level);
-    weft_private_list_insert(&w->slots[level][slot], &a->link);
-    w->occupied[level][slot / 64] |= 1ull << (slot % 64);
+    int level = WHEEL_LEVELS - 1;
+    uint64_t end = w->tick | UINT32_MAX;
+    // The end may itself be near: then it lies lower, as the invariant has it.
+    while (level > 0 && slot_of(end, level) == slot_of(w->tick, level))
+        level--;
+    weft_private_wheel_put(w, slot_of(end, level), a);
 }
 
-// The first slot of `level` from `from` on that holds something, or WHEEL_SLOTS; clears the bits
-// of those that don't any more.
-static unsigned first_occupied(weft_private_wheel *w, int level, unsigned from)
+static void clear_bit(weft_private_wheel *w, unsigned slot)
 {
-    for (unsigned i = from / 64; i < WHEEL_SLOTS / 64; i++) {
-        uint64_t word = w->occupied[level][i];
-        if (i == from / 64)
-            word &= ~0ull << (from % 64);
+    w->occupied[slot / 64] &= ~(1ull << (slot % 64));
+}
+
+// The first slot from `from` on, of its level, that holds something, or the next level's first;
+// clears the bits of those that don't any more.
+static unsigned first_occupied(weft_private_wheel *w, unsigned from)
+{
+    unsigned end = (from / WHEEL_SLOTS + 1) * WHEEL_SLOTS;
+    uint64_t word = w->occupied[from / 64] & ~0ull << (from % 64);
+    for (unsigned base = from / 64 * 64;; word = w->occupied[base / 64]) {
         for (; word != 0; word &= word - 1) {
-            unsigned slot = i * 64 + (unsigned)__builtin_ctzll(word);
-            if (!weft_private_list_empty(&w->slots[level][slot]))
+            unsigned slot = base + (unsigned)__builtin_ctzll(word);
+            if (!weft_private_list_empty(&w->slots[slot]))
                 return slot;
-            w->occupied[level][i] &= ~(1ull << (slot % 64));
+            clear_bit(w, slot);
         }
+        base += 64;
+        if (base == end)
+            return end;
     }
-    return WHEEL_SLOTS;
 }
 
 uint64_t weft_private_wheel_next(weft_private_wheel *w)
 {
     for (int level = 0; level < WHEEL_LEVELS; level++) {
-        unsigned slot = first_occupied(w, level, byte_of(w->tick, level));
-        if (slot < WHEEL_SLOTS) {
+        unsigned slot = first_occupied(w, slot_of(w->tick, level));
+        if (slot / WHEEL_SLOTS == (unsigned)level) {
             int below = 8 * level;
-            return ((w->tick >> below & ~255ull) | slot) << below;
+            return ((w->tick >> below & ~255ull) | slot % WHEEL_SLOTS) << below;
         }
     }
     return UINT64_MAX;
@@ -71,17 +67,17 @@ static void enter(weft_private_wheel *w, uint64_t tick)
 {
     w->tick = tick;
     for (int level = WHEEL_LEVELS - 1; level > 0; level--) {
-        unsigned slot = byte_of(tick, level);
-        if (!(w->occupied[level][slot / 64] >> (slot % 64) & 1))
+        unsigned slot = slot_of(tick, level);
+        if (!(w->occupied[slot / 64] >> (slot % 64) & 1))
             continue;
         weft_loop_link moving;
         weft_private_list_init(&moving);
-        weft_private_list_splice(&moving, &w->slots[level][slot]);
-        w->occupied[level][slot / 64] &= ~(1ull << (slot % 64));
+        weft_private_list_splice(&moving, &w->slots[slot]);
+        clear_bit(w, slot);
         while (!weft_private_list_empty(&moving)) {
             weft_alarm *a = (weft_alarm *)moving.next;
             weft_private_list_remove(&a->link);
-            weft_private_wheel_add(w, a);
+            weft_private_wheel_add(w, a, weft_private_alarm_tick(a));
         }
     }
 }
@@ -91,9 +87,9 @@ void weft_private_wheel_collect(weft_private_wheel *w, uint64_t now, weft_loop_l
     uint64_t next;
     while (w->tick <= now && (next = weft_private_wheel_next(w)) <= now) {
         enter(w, next);
-        unsigned slot = byte_of(next, 0);
-        weft_private_list_splice(due, &w->slots[0][slot]);
-        w->occupied[0][slot / 64] &= ~(1ull << (slot % 64));
+        unsigned slot = slot_of(next, 0);
+        weft_private_list_splice(due, &w->slots[slot]);
+        clear_bit(w, slot);
         enter(w, next + 1);
     }
     if (w->tick <= now)

@@ -14,10 +14,11 @@
 
 enum { WHEEL_LEVELS = 4, WHEEL_SLOTS = 256, WHEEL_TICK_BITS = 19 };
 
+// Slots are numbered through: level * WHEEL_SLOTS + the byte.
 struct weft_private_wheel {
     uint64_t tick; // the first that has not been collected
-    uint64_t occupied[WHEEL_LEVELS][WHEEL_SLOTS / 64];
-    weft_loop_link slots[WHEEL_LEVELS][WHEEL_SLOTS];
+    uint64_t occupied[WHEEL_LEVELS * WHEEL_SLOTS / 64];
+    weft_loop_link slots[WHEEL_LEVELS * WHEEL_SLOTS];
 };
 
 // ---- Lists: a circle through its head ----
@@ -98,9 +99,29 @@ static inline weft_deadline weft_private_tick_begins(uint64_t t)
 
 void weft_private_wheel_init(weft_private_wheel *w, uint64_t tick);
 
-// Files `a` under its tick, or the wheel's if that has passed.  What is further than the wheel
+static inline void weft_private_wheel_put(weft_private_wheel *w, unsigned slot, weft_alarm *a)
+{
+    weft_private_list_insert(&w->slots[slot], &a->link);
+    w->occupied[slot / 64] |= 1ull << (slot % 64);
+}
+
+// Files at the wheel's end.
+void weft_private_wheel_add_beyond(weft_private_wheel *w, weft_alarm *a);
+
+// Files `a` under its `tick`, or the wheel's if that has passed.  What is further than the wheel
 // goes (2^32 ticks, 26 days) is filed at its end: whoever collects it looks and files it again.
-void weft_private_wheel_add(weft_private_wheel *w, weft_alarm *a);
+static inline void weft_private_wheel_add(weft_private_wheel *w, weft_alarm *a, uint64_t tick)
+{
+    if (tick < w->tick)
+        tick = w->tick;
+    uint64_t differs = tick ^ w->tick;
+    if (__builtin_expect(differs > UINT32_MAX, 0)) {
+        weft_private_wheel_add_beyond(w, a);
+        return;
+    }
+    unsigned bits = (31 - (unsigned)__builtin_clz((uint32_t)differs | 1)) & ~7u; // level * 8
+    weft_private_wheel_put(w, bits * (WHEEL_SLOTS / 8) + ((tick >> bits) & 255), a);
+}
 
 // The first tick at which there may be something to collect or to move down; UINT64_MAX: empty.
 uint64_t weft_private_wheel_next(weft_private_wheel *w);

@@ -39,6 +39,8 @@ static void test_timer_errors(void **)
     assert_int_equal(weft_loop_timer(l, &a, weft_in_s(60), 0, note_time, &f), 0);
     assert_ptr_equal(a.loop, l);
     assert_errno(weft_loop_timer(other, &a, 1, 0, note_time, &f), EBUSY);
+    assert_errno(weft_loop_timer(l, &a, 1, 0, nullptr, nullptr), EINVAL);
+    assert_ptr_equal(a.loop, l); // still
     assert_int_equal(weft_alarm_stop(&a), 0);
     assert_errno(weft_alarm_stop(&a), EALREADY);
     assert_int_equal(run_all(l), 0);
@@ -282,7 +284,7 @@ static void wheel_against_list(uint64_t begin)
             }
             weft_private_alarm_file(
                 &a[i], now + 1 + (next_random() & ((1ull << next_random() % 34) - 1)), 0);
-            weft_private_wheel_add(&w, &a[i]);
+            weft_private_wheel_add(&w, &a[i], tick_of((int)i));
             filed[i] = true;
         }
         uint64_t first = UINT64_MAX;
@@ -300,7 +302,7 @@ static void wheel_against_list(uint64_t begin)
             weft_alarm *x = (weft_alarm *)due.next;
             weft_private_list_remove(&x->link);
             if (weft_private_alarm_tick(x) > now) { // from beyond the wheel's end: filed again
-                weft_private_wheel_add(&w, x);
+                weft_private_wheel_add(&w, x, weft_private_alarm_tick(x));
                 continue;
             }
             // (Over the wheel's end, what waited there comes first.)
