@@ -60,6 +60,14 @@ static inline void pause_forever(void)
 
 enum { UNIX_PAIR, TCP_PAIR, PIPE_PAIR, PAIRS };
 
+// The kernel lets TCP's buffers grow to many MiB if it has time; these stay.
+static inline void keep_buffers_small(int fd)
+{
+    int size = 1 << 16;
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+}
+
 // Two connected ends: [0] to read, [1] to write.  The pipe has no O_NONBLOCK, the TCP pair is
 // made by system calls alone.
 static inline void make_pair(int kind, int p[2])
@@ -72,12 +80,14 @@ static inline void make_pair(int kind, int p[2])
         struct sockaddr_in a = {};
         socklen_t size = sizeof a;
         int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        keep_buffers_small(l); // and what it accepts
         a.sin_family = AF_INET;
         a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         assert_int_equal(bind(l, (struct sockaddr *)&a, size), 0);
         assert_int_equal(listen(l, 5), 0);
         getsockname(l, (struct sockaddr *)&a, &size);
         p[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        keep_buffers_small(p[1]);
         assert_int_equal(connect(p[1], (struct sockaddr *)&a, size), 0);
         p[0] = accept4(l, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
         close(l);

@@ -193,9 +193,14 @@ static void test_read_end_after_a_short_read(void **)
         assert_int_equal(weft_io_shutdown(p[1], SHUT_WR), 0);
         join(r);
         assert_int_equal(t.result, 0);
-        // Half-closed: the other way still works.
+        // Half-closed: the other way still works, until it is closed as well.
         assert_int_equal(weft_io_write(p[0], "back", 4, WEFT_FOREVER), 4);
+        assert_int_equal(weft_io_shutdown(p[0], SHUT_WR), 0);
         assert_int_equal(weft_io_read(p[1], text, 64, WEFT_FOREVER), 4);
+        assert_int_equal(weft_io_read(p[1], text, 64, WEFT_FOREVER), 0);
+        assert_int_equal(weft_io_read(p[0], text, 64, WEFT_FOREVER), 0);
+        assert_errno(weft_io_write(p[0], "x", 1, WEFT_FOREVER), EPIPE);
+        assert_errno(weft_io_write(p[1], "x", 1, WEFT_FOREVER), EPIPE);
         close_pair(p);
     });
 }
@@ -308,12 +313,8 @@ static void test_write_without_a_reader(void **)
             struct iovec piece = {(void *)"x", 1};
             make_pair(kind, p);
             weft_io_close(p[0]);
-            ssize_t n = 0;
-            for (int i = 0; i < 100 && n >= 0; i++) { // TCP has to be told
-                n = weft_io_write(p[1], "x", 1, weft_in_s(1));
-                weft_tasklet_sleep(weft_in_ms(1));
-            }
-            assert_int_equal(n, -1);
+            while (weft_io_write(p[1], "x", 1, weft_in_s(20)) == 1)
+                weft_tasklet_yield(); // TCP has to be told
             assert_true(errno == EPIPE || errno == ECONNRESET);
             assert_errno(weft_io_writev(p[1], &piece, 1, weft_in_s(1)), EPIPE);
             weft_io_close(p[1]);
@@ -589,8 +590,9 @@ static void test_close_wakes(void **)
             make_pair(kind, p);
             t = {p[1], much, sizeof much, -2, 0};
             weft_tasklet *w = spawn(writer, &t, true);
-            for (int i = 0; i < 3; i++)
-                weft_tasklet_sleep(weft_in_ms(1));
+            // It waits: a second one may not.
+            while (weft_io_wait(p[1], WEFT_WRITE, WEFT_NOW) >= 0 || errno != EBUSY)
+                weft_tasklet_yield();
             weft_io_close(p[1]);
             join(w);
             assert_true(t.result > 0 && t.result < (ssize_t)sizeof much);
@@ -824,14 +826,32 @@ static void test_wait_for_what_others_close(void **)
     });
 }
 
+// What is waited for ends when the gate is opened, which a tasklet does once the test waits.
+static int gate[2];
+
+static void open_gate_later(void)
+{
+    spawn(
+        [](void *) -> void * {
+            close(gate[1]);
+            return nullptr;
+        },
+        nullptr);
+}
+
 static void test_wait_for_a_subprocess(void **)
 {
     inside([] {
-        const char *const argv[] = {"sh", "-c", "sleep 0.02; exit 3", nullptr};
+        const char *const argv[] = {"sh", "-c", "read line; exit 3", nullptr};
         for (int i = 0; i < 3; i++) {
             int status = 0;
-            weft_subprocess *p = weft_subprocess_start(argv, nullptr);
+            assert_int_equal(pipe2(gate, O_CLOEXEC), 0);
+            weft_subprocess_options o = {};
+            o.in = {WEFT_STREAM_FD, gate[0], nullptr};
+            weft_subprocess *p = weft_subprocess_start(argv, &o);
             assert_non_null(p);
+            close(gate[0]);
+            open_gate_later();
             assert_int_equal(weft_io_wait(weft_subprocess_fd(p), WEFT_READ, WEFT_FOREVER),
                              WEFT_READ);
             assert_int_equal(weft_subprocess_wait(p, &status, WEFT_NOW), 0);
@@ -845,22 +865,24 @@ static void test_wait_for_a_future(void **)
 {
     inside([] {
         void *result = nullptr;
+        assert_int_equal(pipe2(gate, O_CLOEXEC), 0);
         weft_executor *ex = weft_executor_create(1, nullptr);
         weft_future *f = weft_executor_submit(
             ex,
             [](void *) -> void * {
-                usleep(2000);
-                return (void *)5;
+                char byte;
+                return read(gate[0], &byte, 1) == 0 ? (void *)5 : nullptr;
             },
             nullptr);
+        open_gate_later();
         assert_int_equal(weft_io_wait(weft_future_fd(f), WEFT_READ, WEFT_FOREVER), WEFT_READ);
         assert_int_equal(weft_future_get(f, &result, WEFT_NOW), 0);
         assert_int_equal((intptr_t)result, 5);
         weft_executor_destroy(ex, WEFT_DRAIN);
+        close(gate[0]);
     });
 }
 
-// The child has its own epoll set: neither takes the other's events.
 static void test_fork(void **)
 {
 #if defined(__SANITIZE_THREAD__)
