@@ -1,14 +1,15 @@
 // Tasklets on sockets beside a bare epoll loop and gevent: what a round trip costs the server.
 //
 // The client is forked and keeps one message of 64 bytes under way on each connection; the
-// figure is the processor time of the server's process alone, so a client that shares the
-// machine is not in it.  The bare loop is what nobody could write faster: level-triggered, one
-// recv and one send for each event, no state.
+// figure is the processor time of the server's process alone, between a warm-up and the end, so
+// neither a client that shares the machine nor setting up is in it.  The bare loop is what nobody
+// could write faster: level-triggered, one recv and one send for each event, no state.
 #include <weft/io.h>
 
 #include "bench.h"
 
 #include <arpa/inet.h>
+#include <climits>
 #include <cstring>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -26,8 +27,11 @@ constexpr size_t SIZE = 64;
 
 // ---- The client ----
 
-// Connects `n` times to the port that comes through the pipe; sends `trips` messages in all.
-void client(int port, int n, long trips)
+constexpr long WARM_UP = 4000, TRIPS = 36000;
+
+// Connects `n` times and keeps a message under way on each.  Stops, and waits to be told to go on,
+// when it is warm and at the end: there is a byte for that each way.
+void client(int port, int n, int tell, int go)
 {
     sockaddr_in a{};
     a.sin_family = AF_INET;
@@ -49,7 +53,7 @@ void client(int port, int n, long trips)
     for (int fd : fds)
         if (send(fd, text, SIZE, 0) != ssize_t(SIZE))
             _exit(1);
-    for (long done = 0; done < trips;) {
+    for (long done = 0, next = WARM_UP; next != 0;) {
         epoll_event e[256];
         int k = epoll_wait(ep, e, 256, -1);
         for (int i = 0; i < k; i++) {
@@ -58,6 +62,11 @@ void client(int port, int n, long trips)
                 _exit(1);
             done++;
         }
+        if (done < next)
+            continue;
+        if (write(tell, text, 1) != 1 || read(go, text, 1) != 1)
+            _exit(1);
+        next = next == WARM_UP ? WARM_UP + TRIPS : 0;
     }
     _exit(0);
 }
@@ -151,17 +160,27 @@ void gevent(int listener, int n)
     _exit(1);
 }
 
-double cpu_us(const rusage &r)
+// What the process has used so far, while it sleeps.
+double cpu_us(pid_t p)
 {
-    return double(r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1e6 +
-           double(r.ru_utime.tv_usec + r.ru_stime.tv_usec);
+    char path[64];
+    double ns = 0;
+    std::snprintf(path, sizeof path, "/proc/%d/schedstat", p);
+    FILE *f = std::fopen(path, "r");
+    if (f == nullptr || std::fscanf(f, "%lf", &ns) != 1)
+        std::perror(path), std::exit(1);
+    std::fclose(f);
+    return ns / 1e3;
 }
 
-// Server processor time in all, for `trips` round trips on `n` connections.
-double serve(void (*server)(int, int), int n, long trips)
+// Server processor time per round trip, on `n` connections.
+double per_trip(void (*server)(int, int), int n)
 {
-    int port, listener = listener_of(&port), status;
-    rusage used{};
+    int port, listener = listener_of(&port), tell[2], go[2];
+    double at[2] = {};
+    char byte = 0;
+    if (pipe2(tell, O_CLOEXEC) != 0 || pipe2(go, O_CLOEXEC) != 0)
+        return 0;
     pid_t s = fork();
     if (s == 0) {
         server(listener, n);
@@ -170,17 +189,20 @@ double serve(void (*server)(int, int), int n, long trips)
     close(listener);
     pid_t c = fork();
     if (c == 0)
-        client(port, n, trips);
-    waitpid(c, &status, 0);
-    wait4(s, &status, 0, &used);
-    return status == 0 ? cpu_us(used) : 0;
-}
-
-// Without what starting, connecting and closing cost: the difference of a long run and a short.
-double per_trip(void (*server)(int, int), int n)
-{
-    long trips = 40000, few = 4000;
-    return (serve(server, n, trips) - serve(server, n, few)) / double(trips - few);
+        client(port, n, tell[1], go[0]);
+    for (double &each : at) {
+        if (read(tell[0], &byte, 1) != 1)
+            return 0;
+        usleep(20000); // until the server has answered what is under way, and sleeps
+        each = cpu_us(s);
+        if (write(go[1], &byte, 1) != 1)
+            return 0;
+    }
+    waitpid(c, nullptr, 0);
+    waitpid(s, nullptr, 0);
+    for (int fd : {tell[0], tell[1], go[0], go[1]})
+        close(fd);
+    return (at[1] - at[0]) / double(TRIPS);
 }
 
 // ---- Idle connections ----
@@ -257,6 +279,80 @@ double idle_memory(int n)
     return double(kb) / n;
 }
 
+// ---- Out of descriptors ----
+
+constexpr int WAITING = 50;
+
+struct starved {
+    double percent, ms, lost;
+};
+starved starved_found;
+
+int no_more_descriptors(rlimit *before)
+{
+    rlimit none{};
+    getrlimit(RLIMIT_NOFILE, before);
+    none = *before;
+    none.rlim_cur = 3;
+    return setrlimit(RLIMIT_NOFILE, &none);
+}
+
+double thread_cpu()
+{
+    timespec t{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return double(t.tv_sec) + double(t.tv_nsec) / 1e9;
+}
+
+// What connects while nothing can be accepted is served once it can.
+int starve(void *)
+{
+    int port, listener = listener_of(&port), clients[WAITING];
+    sockaddr_in a{};
+    rlimit before{};
+    a.sin_family = AF_INET;
+    a.sin_port = htons(uint16_t(port));
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    tasklet_listener = listener;
+    tasklets_left = INT_MAX;
+    for (int &fd : clients)
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    weft_tasklet *server = weft_tasklet_spawn(
+        [](void *) -> void * {
+            weft_io_serve(tasklet_listener, tasklet_echo, nullptr, nullptr);
+            return nullptr;
+        },
+        nullptr, nullptr);
+    no_more_descriptors(&before);
+    for (int fd : clients)
+        if (connect(fd, reinterpret_cast<sockaddr *>(&a), sizeof a) != 0)
+            std::perror("connect"), std::exit(1);
+    double cpu = thread_cpu();
+    weft_tasklet_sleep(weft_in_ms(500));
+    starved_found.percent = (thread_cpu() - cpu) / 0.5 * 100;
+    setrlimit(RLIMIT_NOFILE, &before);
+    int64_t relief = weft_now();
+    starved_found.lost = WAITING;
+    for (int fd : clients) {
+        char x = 'x';
+        if (weft_io_write(fd, &x, 1, weft_in_s(5)) == 1 &&
+            weft_io_read(fd, &x, 1, weft_in_s(5)) == 1)
+            starved_found.lost--;
+        weft_io_close(fd);
+    }
+    starved_found.ms = double(weft_now() - relief) / 1e6;
+    weft_io_stop(listener);
+    weft_tasklet_join(server, nullptr, WEFT_FOREVER);
+    weft_io_close(listener);
+    return 0;
+}
+
+double starved_by(double starved::*what)
+{
+    weft_io_run(starve, nullptr);
+    return starved_found.*what;
+}
+
 } // namespace
 
 int main()
@@ -275,9 +371,10 @@ int main()
             t.add("gevent", [n] { return per_trip(gevent, n); });
         else
             t.missing("gevent", "python3-gevent");
-        t.run(3);
+        t.run(9);
         t.at_most("weft tasklets", "bare epoll", 1.20);
         t.at_most("weft tasklets", "gevent", 0.5);
+        t.at_most("bare epoll", "gevent", 0.5);
     }
     int most = files.rlim_cur > 10100 ? 10000 : int(files.rlim_cur) - 100;
     bench::Table t(std::to_string(most) + " idle connections in weft_io_serve",
@@ -285,4 +382,12 @@ int main()
     t.add("weft tasklets", [most] { return idle_memory(most); });
     t.run(3);
     t.figure_at_most("weft tasklets", 9);
+    bench::Table e("out of descriptors with 50 connections waiting", "% CPU, ms, connections");
+    e.add("% CPU meanwhile", [] { return starved_by(&starved::percent); });
+    e.add("ms until all are served, after relief", [] { return starved_by(&starved::ms); });
+    e.add("connections lost", [] { return starved_by(&starved::lost); });
+    e.run(3);
+    e.figure_at_most("% CPU meanwhile", 2);
+    e.figure_at_most("ms until all are served, after relief", 1000);
+    e.figure_at_most("connections lost", 0);
 }

@@ -598,41 +598,63 @@ static double idle_bytes()
     return double(after.uordblks + after.hblkhd - before.uordblks - before.hblkhd) / double(count);
 }
 
-static void drop(weft_listener *, int fd)
+static int served;
+
+static void answer(weft_listener *, int fd)
 {
+    served += write(fd, "x", 1) == 1;
     close(fd);
 }
 
-// CPU, in percent, of a loop with connections to accept and no descriptor to do it with.
-static double starved_percent()
-{
-    sockaddr_in a = {};
-    socklen_t length = sizeof a;
-    a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (bind(listener, (sockaddr *)&a, sizeof a) != 0 || listen(listener, 64) != 0)
-        die("listen");
-    getsockname(listener, (sockaddr *)&a, &length);
-    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (connect(client, (sockaddr *)&a, sizeof a) != 0)
-        die("connect");
-    weft_loop *l = weft_loop_create(nullptr);
-    weft_listener s = {};
-    weft_loop_listen(l, &s, listener, drop, nullptr);
-    rlimit before, none;
-    getrlimit(RLIMIT_NOFILE, &before);
-    none = before;
-    none.rlim_cur = 3;
-    setrlimit(RLIMIT_NOFILE, &none);
-    double cpu = cpu_seconds();
-    weft_loop_run(l, WEFT_LOOP_ALL, weft_in_ms(500));
-    cpu = cpu_seconds() - cpu;
-    setrlimit(RLIMIT_NOFILE, &before);
-    weft_loop_destroy(l);
-    close(client), close(listener);
-    return cpu / 0.5 * 100;
-}
+// A loop with `count` connections to accept and no descriptor to do it with, then with.
+struct Starved {
+    double percent; // CPU while there is none
+    double ms;      // until the last is served, after there are
+    double lost;    // connections that were not served
+
+    explicit Starved(int count = 50)
+    {
+        sockaddr_in a = {};
+        socklen_t length = sizeof a;
+        std::vector<int> clients;
+        a.sin_family = AF_INET;
+        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (bind(listener, (sockaddr *)&a, sizeof a) != 0 || listen(listener, 64) != 0)
+            die("listen");
+        getsockname(listener, (sockaddr *)&a, &length);
+        for (int i = 0; i < count; i++) {
+            clients.push_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+            if (connect(clients.back(), (sockaddr *)&a, sizeof a) != 0)
+                die("connect");
+        }
+        weft_loop *l = weft_loop_create(nullptr);
+        weft_listener s = {};
+        weft_loop_listen(l, &s, listener, answer, nullptr);
+        rlimit before, none;
+        getrlimit(RLIMIT_NOFILE, &before);
+        none = before;
+        none.rlim_cur = 3;
+        setrlimit(RLIMIT_NOFILE, &none);
+        served = 0;
+        double cpu = cpu_seconds();
+        weft_loop_run(l, WEFT_LOOP_ALL, weft_in_ms(500));
+        percent = (cpu_seconds() - cpu) / 0.5 * 100;
+        setrlimit(RLIMIT_NOFILE, &before);
+        ms = 1e3 * bench::seconds([&] {
+                 for (weft_deadline d = weft_in_s(5); served < count && weft_left(d) > 0;)
+                     weft_loop_run(l, WEFT_LOOP_ONCE, d);
+             });
+        lost = count;
+        for (int fd : clients) {
+            char x;
+            lost -= read(fd, &x, 1) == 1;
+            close(fd);
+        }
+        weft_loop_destroy(l);
+        close(listener);
+    }
+};
 
 static void limits()
 {
@@ -640,10 +662,14 @@ static void limits()
     m.add("weft_loop", idle_bytes);
     m.run(1);
     m.figure_at_most("weft_loop", 512);
-    bench::Table e("out of descriptors", "% CPU");
-    e.add("weft_loop", starved_percent);
+    bench::Table e("out of descriptors with 50 connections waiting", "% CPU, ms, connections");
+    e.add("% CPU meanwhile", [] { return Starved().percent; });
+    e.add("ms until all are served, after relief", [] { return Starved().ms; });
+    e.add("connections lost", [] { return Starved().lost; });
     e.run(3);
-    e.figure_at_most("weft_loop", 2);
+    e.figure_at_most("% CPU meanwhile", 2);
+    e.figure_at_most("ms until all are served, after relief", 1000);
+    e.figure_at_most("connections lost", 0);
 }
 
 int main()
