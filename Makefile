@@ -82,7 +82,8 @@ $B/obj/%.o: %.S
 	@mkdir -p $(@D)
 	$Q$(CC) $(FLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
 
-# A demo and a benchmark may use every library; a test only its own and what that stands on.
+# A demo and a benchmark may use every library, and so may the demos' tests; a test only its own and
+# what that stands on.
 $(demos:%=$B/bin/weft-%): $B/bin/weft-%: $B/obj/src/demo/%.o $(call archive,$(libs))
 
 $B/bin/%:
@@ -93,7 +94,8 @@ $B/bin/%:
 CMOCKA := -lcmocka
 library_of = $(filter $(libs),$(firstword $(subst /, ,$1)))
 define test_rule
-$B/test/$1: $B/obj/test/$1.o $(call archive,$(call library_of,$1) $($(call library_of,$1).needs))
+$B/test/$1: $B/obj/test/$1.o \
+  $(call archive,$(if $(filter demo/%,$1),$(libs),$(call library_of,$1) $($(call library_of,$1).needs)))
 endef
 $(foreach t,$(tests),$(eval $(call test_rule,$t)))
 
