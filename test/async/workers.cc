@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -102,7 +103,8 @@ static pid_t start_master(int workers, int (*fn)(void *), void *arg, weft_worker
     if (p != 0)
         return p;
     alarm(0);
-    o.tell = tell;
+    if (o.tell == nullptr)
+        o.tell = tell;
     int r = weft_workers_run(workers, fn, arg, &o);
     _exit(r == 0 ? 0 : errno);
 }
@@ -213,6 +215,45 @@ static void test_replacement_backs_off(void **)
     }
     kill(m, SIGTERM);
     assert_int_equal(end_of(m), 0);
+}
+
+// A worker is killed, and its master has no descriptor for the next one's pipe; then it has.
+static void starve_and_feed(weft_workers_event e, int number, pid_t pid, int status, void *arg)
+{
+    struct rlimit r;
+    getrlimit(RLIMIT_NOFILE, &r);
+    r.rlim_cur = e == WEFT_WORKERS_ENDED ? 3 : r.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &r);
+    tell(e, number, pid, status, arg);
+}
+
+static void test_failed_start_is_tried_again(void **)
+{
+    weft_workers_options o = {};
+    o.pause_ns = 1000000;
+    o.tell = starve_and_feed;
+    pid_t m = start_master(1, good_worker, nullptr, o);
+    kill(hear(SAYS_READY).pid, SIGKILL);
+    hear(WEFT_WORKERS_ENDED);
+    struct news n = hear(WEFT_WORKERS_FAILED);
+    assert_int_equal(n.status, EMFILE);
+    assert_int_equal(n.number, 0);
+    hear(SAYS_READY);
+    kill(m, SIGTERM);
+    assert_int_equal(end_of(m), 0);
+}
+
+static void test_run_without_descriptors(void **)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct rlimit none = {3, 3};
+        setrlimit(RLIMIT_NOFILE, &none);
+        _exit(weft_workers_run(1, good_worker, nullptr, nullptr) == -1 && errno == EMFILE ? 0 : 1);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
 }
 
 static void test_workers_drain_when_the_master_dies(void **)
@@ -433,6 +474,8 @@ int main(void)
         TEST(test_run_told_twice_kills_at_once),
         TEST(test_dead_worker_is_replaced),
         TEST(test_replacement_backs_off),
+        TEST(test_failed_start_is_tried_again),
+        TEST(test_run_without_descriptors),
         TEST(test_workers_drain_when_the_master_dies),
         TEST(test_user_signals_are_passed_on),
         TEST(test_reload_refuses_nobody),
