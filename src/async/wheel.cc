@@ -13,7 +13,8 @@ void weft_private_wheel_init(weft_private_wheel *w, uint64_t tick)
 // The slot of `level` in which `tick` lies.
 static unsigned slot_of(uint64_t tick, int level)
 {
-    return (unsigned)level * WHEEL_SLOTS + ((tick >> (8 * level)) & 255);
+    unsigned level_begins = (unsigned)level * WHEEL_SLOTS, byte = (tick >> (8 * level)) & 255;
+    return level_begins + byte;
 }
 
 void weft_private_wheel_add_beyond(weft_private_wheel *w, weft_alarm *a)

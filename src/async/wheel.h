@@ -120,7 +120,8 @@ static inline void weft_private_wheel_add(weft_private_wheel *w, weft_alarm *a, 
         return;
     }
     unsigned bits = (31 - (unsigned)__builtin_clz((uint32_t)differs | 1)) & ~7u; // level * 8
-    weft_private_wheel_put(w, bits * (WHEEL_SLOTS / 8) + ((tick >> bits) & 255), a);
+    unsigned level_begins = bits * (WHEEL_SLOTS / 8), byte = (tick >> bits) & 255;
+    weft_private_wheel_put(w, level_begins + byte, a);
 }
 
 // The first tick at which there may be something to collect or to move down; UINT64_MAX: empty.
