@@ -58,7 +58,7 @@ typedef struct weft_loop_callback {
 } weft_loop_callback;
 
 typedef struct weft_loop_options {
-    int batch; /* events fetched at once; 0: 512 */
+    int batch; /* events fetched at once; 0: 64 */
     /* A callback that takes this long is reported when it returns; 0: none is.  Costs a look at
      * the clock for each callback. */
     int64_t blocked_ns;

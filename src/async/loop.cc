@@ -128,7 +128,7 @@ weft_loop *weft_loop_create(const weft_loop_options *opts)
         return nullptr;
     l->epoll = l->wake_watch.fd = -1;
     l->owner = &weft_private_thread_mark;
-    l->batch = o.batch > 0 ? o.batch : 512;
+    l->batch = o.batch > 0 ? o.batch : 64;
     l->blocked_ns = o.blocked_ns;
     l->blocked = o.blocked;
     l->blocked_arg = o.blocked_arg;
