@@ -1,0 +1,264 @@
+// command_server.cc: the server: INFO, CONFIG GET, COMMAND, SHUTDOWN, as Redis has them.
+#include "commands.h"
+#include "server.h"
+
+#include <stdarg.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+// ---- INFO ----
+
+typedef struct page {
+    char text[8192];
+    size_t n;
+} page;
+
+__attribute__((format(printf, 2, 3))) static void print(page *out, const char *format, ...)
+{
+    va_list rest;
+    va_start(rest, format);
+    int n = vsnprintf(out->text + out->n, sizeof out->text - out->n, format, rest);
+    va_end(rest);
+    out->n += (size_t)n < sizeof out->text - out->n ? (size_t)n : 0;
+}
+
+static void about_server(weft_private_server *s, page *out)
+{
+    int64_t up = (weft_now() - s->started) / 1000000000;
+    print(out,
+          "redis_version:7.0.0\r\nredis_mode:standalone\r\nserver_name:weft\r\n"
+          "process_id:%d\r\ntcp_port:%d\r\nuptime_in_seconds:%lld\r\nuptime_in_days:%lld\r\n",
+          (int)getpid(), s->port, (long long)up, (long long)(up / 86400));
+}
+
+static void about_clients(weft_private_server *s, page *out)
+{
+    print(out, "connected_clients:%zu\r\nmaxclients:%zu\r\nblocked_clients:%zu\r\n", s->count,
+          s->o.max_clients, s->waiting);
+}
+
+static void about_memory(weft_private_server *s, page *out)
+{
+    print(out,
+          "used_memory:%zu\r\nused_memory_human:%.2fM\r\nmaxmemory:%zu\r\n"
+          "maxmemory_human:%.2fM\r\nmaxmemory_policy:noeviction\r\n",
+          weft_private_held, (double)weft_private_held / 1048576, s->o.max_memory,
+          (double)s->o.max_memory / 1048576);
+}
+
+static void about_persistence(weft_private_server *, page *out)
+{
+    print(out, "loading:0\r\nrdb_bgsave_in_progress:0\r\naof_enabled:0\r\n");
+}
+
+static void about_stats(weft_private_server *s, page *out)
+{
+    print(out,
+          "total_connections_received:%llu\r\ntotal_commands_processed:%llu\r\n"
+          "rejected_connections:%llu\r\nexpired_keys:%llu\r\nevicted_keys:0\r\n"
+          "keyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n",
+          (unsigned long long)s->connections, (unsigned long long)s->commands,
+          (unsigned long long)s->refused, (unsigned long long)s->expired,
+          (unsigned long long)s->hits, (unsigned long long)s->misses);
+}
+
+static void about_replication(weft_private_server *, page *out)
+{
+    print(out, "role:master\r\nconnected_slaves:0\r\n");
+}
+
+static void about_cpu(weft_private_server *, page *out)
+{
+    struct rusage r;
+    getrusage(RUSAGE_SELF, &r);
+    print(out, "used_cpu_sys:%lld.%06ld\r\nused_cpu_user:%lld.%06ld\r\n",
+          (long long)r.ru_stime.tv_sec, (long)r.ru_stime.tv_usec, (long long)r.ru_utime.tv_sec,
+          (long)r.ru_utime.tv_usec);
+}
+
+static void about_cluster(weft_private_server *, page *out)
+{
+    print(out, "cluster_enabled:0\r\n");
+}
+
+static void about_weft(weft_private_server *s, page *out)
+{
+    print(out, "weft_locks_held:%zu\r\nweft_places:%zu\r\nweft_last_token:%lld\r\n", s->locks,
+          s->places.count, (long long)s->token);
+}
+
+static void about_keyspace(weft_private_server *s, page *out)
+{
+    for (int db = 0; db < WEFT_DATABASES; db++)
+        if (s->keys[db].count > 0)
+            print(out, "db%d:keys=%zu,expires=%zu,avg_ttl=0\r\n", db, s->keys[db].count,
+                  s->expiring[db]);
+}
+
+void weft_private_command_info(weft_private_peer *p, const weft_private_word *words, int n)
+{
+    static const struct {
+        const char *title, *name;
+        void (*about)(weft_private_server *s, page *out);
+    } sections[] = {
+        {"Server", "server", about_server}, {"Clients", "clients", about_clients},
+        {"Memory", "memory", about_memory}, {"Persistence", "persistence", about_persistence},
+        {"Stats", "stats", about_stats},    {"Replication", "replication", about_replication},
+        {"CPU", "cpu", about_cpu},          {"Cluster", "cluster", about_cluster},
+        {"Weft", "weft", about_weft},       {"Keyspace", "keyspace", about_keyspace}};
+    page out;
+    out.n = 0;
+    for (const auto &each : sections) {
+        bool wanted = n == 1;
+        for (int i = 1; i < n; i++)
+            wanted = wanted || weft_private_word_is(&words[i], each.name) ||
+                     weft_private_word_is(&words[i], "all") ||
+                     weft_private_word_is(&words[i], "default") ||
+                     weft_private_word_is(&words[i], "everything");
+        if (!wanted)
+            continue;
+        print(&out, "%s# %s\r\n", out.n > 0 ? "\r\n" : "", each.title);
+        each.about(p->server, &out);
+    }
+    weft_private_reply_string(p, out.text, out.n);
+}
+
+// ---- CONFIG ----
+
+static void config_get(weft_private_peer *p, const weft_private_word *words, int n)
+{
+    const weft_manager_options *o = &p->server->o;
+    char memory[24], clients[24], message[24], reply[80], port[24];
+    const char *const settings[][2] = {{"appendonly", "no"},
+                                       {"bind", ""},
+                                       {"client-output-buffer-limit", reply},
+                                       {"databases", "16"},
+                                       {"maxclients", clients},
+                                       {"maxmemory", memory},
+                                       {"maxmemory-policy", "noeviction"},
+                                       {"port", port},
+                                       {"proto-max-bulk-len", message},
+                                       {"save", ""},
+                                       {"timeout", "0"}};
+    const size_t count = sizeof settings / sizeof *settings;
+    bool wanted[count] = {};
+    size_t found = 0;
+    snprintf(memory, sizeof memory, "%zu", o->max_memory);
+    snprintf(clients, sizeof clients, "%zu", o->max_clients);
+    snprintf(message, sizeof message, "%zu", o->max_message);
+    snprintf(port, sizeof port, "%d", p->server->port);
+    snprintf(reply, sizeof reply, "normal %zu 0 0", o->max_reply);
+    for (size_t k = 0; k < count; k++) {
+        for (int i = 2; i < n && !wanted[k]; i++) {
+            char pattern[64];
+            size_t size = words[i].size < sizeof pattern ? words[i].size : 0;
+            for (size_t c = 0; c < size; c++)
+                pattern[c] = (char)(words[i].text[c] |
+                                    (words[i].text[c] >= 'A' && words[i].text[c] <= 'Z') << 5);
+            wanted[k] = weft_private_matches(pattern, size, settings[k][0], strlen(settings[k][0]));
+        }
+        found += wanted[k];
+    }
+    weft_private_reply_map(p, found);
+    for (size_t k = 0; k < count; k++) {
+        if (!wanted[k])
+            continue;
+        weft_private_reply_text(p, settings[k][0]);
+        weft_private_reply_text(p, settings[k][1]);
+    }
+}
+
+void weft_private_command_config(weft_private_peer *p, const weft_private_word *words, int n)
+{
+    static const weft_private_command subcommands[] = {{"get", config_get, -3, 0, 0, 0, 0}};
+    weft_private_subcommand(p, words, n, "config", subcommands, 1);
+}
+
+// ---- COMMAND ----
+
+static void describe(weft_private_peer *p, const weft_private_command *c)
+{
+    bool writes = c->flags & WEFT_COMMAND_WRITES;
+    int flags = 1 + ((c->flags & WEFT_COMMAND_ADDS) != 0) + ((c->flags & WEFT_COMMAND_WAITS) != 0) +
+                ((c->flags & WEFT_COMMAND_OPEN) != 0);
+    weft_private_reply_array(p, 10);
+    weft_private_reply_text(p, c->name);
+    weft_private_reply_integer(p, c->words);
+    weft_private_reply_set(p, (size_t)flags);
+    weft_private_reply_status(p, writes ? "write" : "readonly");
+    if (c->flags & WEFT_COMMAND_ADDS)
+        weft_private_reply_status(p, "denyoom");
+    if (c->flags & WEFT_COMMAND_WAITS)
+        weft_private_reply_status(p, "blocking");
+    if (c->flags & WEFT_COMMAND_OPEN)
+        weft_private_reply_status(p, "no_auth");
+    weft_private_reply_integer(p, c->first);
+    weft_private_reply_integer(p, c->last);
+    weft_private_reply_integer(p, c->step);
+    weft_private_reply_set(p, 0);   // categories
+    weft_private_reply_array(p, 0); // tips
+    weft_private_reply_array(p, 0); // key specifications
+    weft_private_reply_array(p, 0); // subcommands
+}
+
+static void command_count(weft_private_peer *p, const weft_private_word *, int)
+{
+    weft_private_reply_integer(p, weft_private_command_count);
+}
+
+static void command_docs(weft_private_peer *p, const weft_private_word *, int)
+{
+    weft_private_reply_map(p, 0); // the manual has them
+}
+
+static void command_list(weft_private_peer *p, const weft_private_word *, int)
+{
+    weft_private_reply_array(p, (size_t)weft_private_command_count);
+    for (int i = 0; i < weft_private_command_count; i++)
+        weft_private_reply_text(p, weft_private_commands[i].name);
+}
+
+static void command_info(weft_private_peer *p, const weft_private_word *words, int n)
+{
+    weft_private_reply_array(p, n > 2 ? (size_t)n - 2 : (size_t)weft_private_command_count);
+    for (int i = 0; n == 2 && i < weft_private_command_count; i++)
+        describe(p, &weft_private_commands[i]);
+    for (int i = 2; i < n; i++) {
+        const weft_private_command *c = weft_private_command_find(&words[i]);
+        if (c != nullptr)
+            describe(p, c);
+        else
+            weft_private_reply_null_array(p);
+    }
+}
+
+void weft_private_command_command(weft_private_peer *p, const weft_private_word *words, int n)
+{
+    static const weft_private_command subcommands[] = {{"count", command_count, 2, 0, 0, 0, 0},
+                                                       {"docs", command_docs, -2, 0, 0, 0, 0},
+                                                       {"list", command_list, 2, 0, 0, 0, 0},
+                                                       {"info", command_info, -2, 0, 0, 0, 0}};
+    static const weft_private_word all[] = {{"command", 7}, {"info", 4}};
+    if (n == 1)
+        command_info(p, all, 2);
+    else
+        weft_private_subcommand(p, words, n, "command", subcommands, 4);
+}
+
+// ---- SHUTDOWN ----
+
+// SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE]: there is nothing to save, and nothing to wait for.
+void weft_private_command_shutdown(weft_private_peer *p, const weft_private_word *words, int n)
+{
+    static const char *const known[] = {"nosave", "save", "now", "force"};
+    for (int i = 1; i < n; i++) {
+        bool is = false;
+        for (const char *each : known)
+            is = is || weft_private_word_is(&words[i], each);
+        if (!is) {
+            weft_private_reply_syntax(p);
+            return;
+        }
+    }
+    weft_private_server_end(p->server);
+}

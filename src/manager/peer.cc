@@ -1,0 +1,313 @@
+// peer.cc: a connected client: its bytes in, its replies out, its beginning and end.
+#include "place.h"
+#include "server.h"
+
+#include <weft/io.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const size_t AHEAD = 65536; // bytes kept of a peer that is blocked
+static const size_t KNOWN_WORDS = INT_MAX, UNKNOWN_WORDS = 10,
+                    UNKNOWN_WORD = 16384; // before its password (as Redis)
+
+// ---- The list of those to see to ----
+
+void weft_private_peer_dirty(weft_private_peer *p)
+{
+    weft_private_server *s = p->server;
+    if (p->is_dirty)
+        return;
+    if (s->dirty == nullptr)
+        weft_loop_defer(s->loop, &s->tidy); // EBUSY: it was already
+    p->is_dirty = true;
+    p->next_dirty = s->dirty;
+    s->dirty = p;
+}
+
+void weft_private_peer_doom(weft_private_peer *p)
+{
+    p->doomed = true;
+    weft_private_peer_dirty(p);
+}
+
+// ---- Out ----
+
+static void give_buffer(weft_private_server *s, weft_private_buffer *b)
+{
+    b->begin = b->end = 0;
+    if (s->spare.room == 0 && b->room <= 4 * WEFT_INPUT)
+        s->spare = *b;
+    else
+        weft_private_give(b->data);
+    *b = {};
+}
+
+static void watch(weft_private_peer *p)
+{
+    bool enough = p->last || (p->wait != nullptr && p->in.end - p->in.begin >= AHEAD);
+    int events = (enough ? WEFT_HANGUP : WEFT_READ) | (p->out.end != 0 ? WEFT_WRITE : 0);
+    if (p->watch.events != events)
+        weft_watch_change(&p->watch, events);
+}
+
+static void second(weft_alarm *a)
+{
+    weft_private_server *s = (weft_private_server *)a->arg;
+    int64_t now = weft_now();
+    bool any = false;
+    for (weft_private_peer *p = s->peers.next; p != &s->peers; p = p->next) {
+        any = any || p->out.end != 0;
+        if (p->out.end != 0 && now - p->moved > s->o.stall_ns)
+            weft_private_peer_doom(p);
+    }
+    if (any)
+        weft_loop_timer(s->loop, a, weft_in_s(1), 0, second, s);
+}
+
+static void stall_begins(weft_private_peer *p)
+{
+    weft_private_server *s = p->server;
+    p->moved = weft_now();
+    if (s->second.loop == nullptr)
+        weft_loop_timer(s->loop, &s->second, weft_in_s(1), 0, second, s);
+}
+
+static void flush(weft_private_peer *p)
+{
+    weft_private_buffer *b = &p->out;
+    while (b->begin < b->end && !p->doomed) {
+        ssize_t n = send(p->watch.fd, b->data + b->begin, b->end - b->begin, MSG_NOSIGNAL);
+        if (n > 0) {
+            b->begin += (size_t)n;
+            p->moved = weft_loop_now(p->server->loop);
+        } else if (errno == EAGAIN) {
+            if (!(p->watch.events & WEFT_WRITE))
+                stall_begins(p);
+            break;
+        } else if (errno != EINTR) {
+            p->reset = p->doomed = true;
+        }
+    }
+    if (b->begin == b->end) {
+        if (b->room != 0)
+            give_buffer(p->server, b);
+        p->doomed = p->doomed || p->last;
+    }
+}
+
+// ---- In ----
+
+// Runs the commands in `in`; how many bytes they were.
+static size_t run(weft_private_peer *p, weft_private_request *r, char *in, size_t n)
+{
+    const weft_private_server *s = p->server;
+    size_t used = 0;
+    const char *error = nullptr;
+    while (used < n && p->wait == nullptr && !p->last && !p->doomed) {
+        weft_private_request_limits limits = {p->known ? KNOWN_WORDS : UNKNOWN_WORDS,
+                                              p->known ? s->o.max_message : UNKNOWN_WORD,
+                                              p->known ? s->o.max_message : SIZE_MAX, p->known};
+        int got = weft_private_request_read(r, in + used, n - used, &limits, &error);
+        if (got == WEFT_REQUEST_PART)
+            break;
+        if (got == WEFT_REQUEST_BAD) {
+            weft_private_reply_error(p, "ERR %s", error);
+            p->last = true;
+            weft_private_request_next(r);
+            return n;
+        }
+        size_t size = r->at;
+        if (r->count > 0)
+            weft_private_execute(p, r->words, (int)r->count);
+        weft_private_request_next(r);
+        used += size;
+    }
+    return used;
+}
+
+static void drop_input(weft_private_peer *p)
+{
+    weft_private_give(p->in.data);
+    weft_private_give(p->request.words);
+    p->in = {};
+    p->request = {};
+}
+
+static void run_kept(weft_private_peer *p)
+{
+    weft_private_buffer *b = &p->in;
+    if (b->begin < b->end)
+        b->begin += run(p, &p->request, b->data + b->begin, b->end - b->begin);
+    if (b->begin == b->end && b->room != 0)
+        drop_input(p);
+}
+
+// Keeps what the common buffer has of a command that is not whole, or not to be run yet.
+static void keep(weft_private_peer *p, const char *rest, size_t n)
+{
+    weft_private_server *s = p->server;
+    size_t size = weft_private_request_size(&s->request);
+    p->in.room = size > n && size <= AHEAD ? size : n;
+    p->in.data = (char *)weft_private_take(p->in.room);
+    p->in.end = n;
+    memcpy(p->in.data, rest, n);
+    if (s->request.wanted > 0 || s->request.at > 0) {
+        p->request = s->request;
+        s->request = {};
+    }
+}
+
+// Room for what is missing of the command, but not at once for what is only promised.
+static void make_room(weft_private_peer *p)
+{
+    weft_private_buffer *b = &p->in;
+    if (b->begin > 0) {
+        memmove(b->data, b->data + b->begin, b->end - b->begin);
+        b->end -= b->begin;
+        b->begin = 0;
+    }
+    size_t size = weft_private_request_size(&p->request), least = b->end + 4096;
+    size_t most = b->end * 2 > AHEAD ? b->end * 2 : AHEAD;
+    size_t room = size > most ? most : size > least ? size : least;
+    if (room > b->room) {
+        b->room = room;
+        b->data = (char *)weft_private_retake(b->data, room);
+    }
+}
+
+// At its end: whether the peer left without having got all that it was sent.
+static bool has_unread(int fd)
+{
+    int error = 0, queued = 0;
+    socklen_t size = sizeof error;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0 ||
+           (ioctl(fd, SIOCOUTQ, &queued) == 0 && queued > 0);
+}
+
+static void take(weft_private_peer *p)
+{
+    weft_private_server *s = p->server;
+    bool common = p->in.room == 0 && p->wait == nullptr;
+    if (!common)
+        make_room(p);
+    char *at = common ? s->input : p->in.data + p->in.end;
+    ssize_t n = recv(p->watch.fd, at, common ? (size_t)WEFT_INPUT : p->in.room - p->in.end, 0);
+    if (n <= 0) {
+        if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+            p->reset = p->reset || n < 0 || (p->lease.item != nullptr && has_unread(p->watch.fd));
+            p->doomed = true;
+        }
+        return;
+    }
+    p->active = weft_loop_now(s->loop);
+    if (common) {
+        size_t used = run(p, &s->request, at, (size_t)n);
+        if (used < (size_t)n)
+            keep(p, at + used, (size_t)n - used);
+    } else {
+        p->in.end += (size_t)n;
+        run_kept(p);
+    }
+}
+
+// What is to be done for it: at the end of a round, or of its turn in one.
+void weft_private_peer_tidy(weft_private_peer *p)
+{
+    while (p->resume && !p->doomed) {
+        p->resume = false;
+        run_kept(p);
+    }
+    flush(p);
+    if (!p->doomed)
+        watch(p);
+}
+
+static void on_event(weft_watch *w, int events)
+{
+    weft_private_peer *p = (weft_private_peer *)w->arg;
+    bool listed = p->is_dirty;
+    if (p->doomed)
+        return;
+    p->is_dirty = true; // it is seen to at the end of this function
+    if (p->resume)
+        weft_private_peer_tidy(p);
+    if (!p->doomed && (events & (WEFT_READ | WEFT_HANGUP | WEFT_ERROR))) {
+        if (p->watch.events & WEFT_READ)
+            take(p);
+        else
+            p->doomed = true;
+    }
+    weft_private_peer_tidy(p);
+    p->is_dirty = listed;
+    if (p->doomed)
+        weft_private_peer_dirty(p);
+}
+
+// ---- Beginning and end ----
+
+static bool is_allowed(const weft_private_server *s, int fd)
+{
+    struct ucred who;
+    socklen_t size = sizeof who;
+    if (!s->is_unix)
+        return true;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 &&
+           (who.uid == geteuid() || who.uid == 0);
+}
+
+void weft_private_peer_open(weft_listener *l, int fd)
+{
+    static const char full[] = "-ERR max number of clients reached\r\n";
+    weft_private_server *s = (weft_private_server *)l->arg;
+    bool allowed = is_allowed(s, fd);
+    if (!allowed || s->count >= s->o.max_clients) {
+        if (allowed)
+            (void)!send(fd, full, sizeof full - 1, MSG_NOSIGNAL);
+        s->refused++;
+        close(fd);
+        return;
+    }
+    weft_private_peer *p = (weft_private_peer *)weft_private_take_zeroed(1, sizeof *p);
+    p->server = s;
+    p->protocol = 2;
+    p->known = s->o.password == nullptr;
+    p->local = s->is_unix;
+    p->id = ++s->ids;
+    p->since = p->active = weft_loop_now(s->loop);
+    p->running = "NULL";
+    if (weft_loop_watch(s->loop, &p->watch, fd, WEFT_READ, on_event, p) != 0) {
+        close(fd);
+        weft_private_give(p);
+        return;
+    }
+    p->next = &s->peers;
+    p->previous = s->peers.previous;
+    p->previous->next = s->peers.previous = p;
+    s->count++;
+    s->connections++;
+}
+
+void weft_private_peer_free(weft_private_peer *p)
+{
+    weft_private_server *s = p->server;
+    int fd = p->watch.fd;
+    p->is_dirty = true; // it is in no list, and shall not be put into one any more
+    weft_watch_stop(&p->watch);
+    close(fd);
+    if (p->wait != nullptr)
+        weft_private_wait_end(p->wait);
+    weft_private_lease_back(p);
+    weft_private_holds_release(p);
+    weft_private_give(p->out.data);
+    drop_input(p);
+    weft_private_give(p->name);
+    p->previous->next = p->next;
+    p->next->previous = p->previous;
+    s->count--;
+    weft_private_give(p);
+}

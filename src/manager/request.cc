@@ -1,0 +1,240 @@
+// request.cc: see request.h.  Words are kept as offsets until the command is whole, since the
+// input may move while more of it comes.
+//
+// As in Redis, a line ends at its CR, and the two bytes after a string are not looked at.
+#include "request.h"
+
+#include "memory.h"
+
+#include <limits.h>
+#include <string.h>
+
+static const size_t LINE = 65536; // an inline command; the line of a length
+
+bool weft_private_number(const char *text, size_t n, int64_t *number)
+{
+    size_t i = n > 0 && text[0] == '-';
+    uint64_t value = 0;
+    if (n == 1 && text[0] == '0') {
+        *number = 0;
+        return true;
+    }
+    if (i == n || n > 20 || text[i] < '1' || text[i] > '9')
+        return false;
+    for (bool negative = i == 1; i < n; i++) {
+        unsigned digit = (unsigned)text[i] - '0';
+        if (digit > 9 || __builtin_mul_overflow(value, 10u, &value) ||
+            __builtin_add_overflow(value, digit, &value) || value > (uint64_t)INT64_MAX + negative)
+            return false;
+    }
+    *number = text[0] == '-' ? (int64_t)(0 - value) : (int64_t)value;
+    return true;
+}
+
+static void add(weft_private_request *r, size_t offset, size_t size)
+{
+    if (r->count == r->room) {
+        r->room = r->room == 0 ? 8 : r->room * 2;
+        r->words = (weft_private_word *)weft_private_retake(r->words, r->room * sizeof *r->words);
+    }
+    r->words[r->count].text = (const char *)offset;
+    r->words[r->count++].size = size;
+}
+
+static int whole(weft_private_request *r, const char *in)
+{
+    for (size_t i = 0; i < r->count; i++)
+        r->words[i].text = in + (size_t)r->words[i].text;
+    return WEFT_REQUEST_WHOLE;
+}
+
+static int bad(const char **error, const char *why)
+{
+    *error = why;
+    return WEFT_REQUEST_BAD;
+}
+
+// ---- Inline commands ----
+
+static bool is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r') || c == 0;
+}
+
+static int hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+// What an escape in double quotes stands for; *p is behind the backslash, and goes to its last.
+static char escaped(const char **p, const char *end)
+{
+    const char *s = *p;
+    if (*s == 'x' && end - s > 2 && hex(s[1]) >= 0 && hex(s[2]) >= 0) {
+        *p += 2;
+        return (char)(hex(s[1]) << 4 | hex(s[2]));
+    }
+    static const char from[] = "nrtba", to[] = "\n\r\t\b\a";
+    const char *which = *s != 0 ? strchr(from, *s) : nullptr;
+    return which != nullptr ? to[which - from] : *s;
+}
+
+// A word from *p on, written to `to`.  Its end there; nullptr: quotes are out of balance.
+static char *unquote(const char **p, const char *end, char *to)
+{
+    char quote = 0;
+    for (; *p < end; ++*p) {
+        char c = **p;
+        if (quote == 0 && is_blank(c))
+            break;
+        if (quote == 0 && (c == '"' || c == '\'')) {
+            quote = c;
+        } else if (quote == '"' && c == '\\' && *p + 1 < end) {
+            ++*p;
+            *to++ = escaped(p, end);
+        } else if (quote == '\'' && c == '\\' && *p + 1 < end && (*p)[1] == '\'') {
+            ++*p;
+            *to++ = '\'';
+        } else if (quote != 0 && c == quote) {
+            if (*p + 1 < end && !is_blank((*p)[1]))
+                return nullptr;
+            quote = 0;
+            ++*p;
+            break;
+        } else {
+            *to++ = c;
+        }
+    }
+    return quote == 0 ? to : nullptr;
+}
+
+static int read_inline(weft_private_request *r, char *in, size_t n, const char **error)
+{
+    char *line = in + r->at, *end = (char *)memchr(line, '\n', n - r->at);
+    if (end == nullptr) {
+        return n - r->at > LINE ? bad(error, "Protocol error: too big inline request")
+                                : WEFT_REQUEST_PART;
+    }
+    r->at = (size_t)(end - in) + 1;
+    if (end > line && end[-1] == '\r')
+        end--;
+    const char *zero = (const char *)memchr(line, 0, (size_t)(end - line));
+    if (zero != nullptr)
+        end = line + (zero - line); // Redis looks at it as a C string
+    for (const char *p = line; p < end;) {
+        while (p < end && is_blank(*p))
+            p++;
+        if (p == end)
+            break;
+        size_t begin = (size_t)(p - in);
+        char *to = unquote(&p, end, in + begin);
+        if (to == nullptr)
+            return bad(error, "Protocol error: unbalanced quotes in request");
+        add(r, begin, (size_t)(to - in) - begin);
+    }
+    return whole(r, in);
+}
+
+// ---- Arrays ----
+
+// The number in the line at `at`, behind its first byte.  PART: the line is not whole.
+static int read_length(weft_private_request *r, const char *in, size_t n, int64_t *length)
+{
+    const char *line = in + r->at + 1;
+    size_t there = n - r->at - 1;
+    // Nearly all lengths have one digit or two.
+    const char *end = there > 3 && line[1] == '\r'   ? line + 1
+                      : there > 3 && line[2] == '\r' ? line + 2
+                                                     : (const char *)memchr(line, '\r', there);
+    if (end == nullptr || end + 1 >= in + n)
+        return WEFT_REQUEST_PART;
+    r->at = (size_t)(end - in) + 2;
+    return weft_private_number(line, (size_t)(end - line), length) ? WEFT_REQUEST_WHOLE
+                                                                   : WEFT_REQUEST_BAD;
+}
+
+static int read_head(weft_private_request *r, const char *in, size_t n,
+                     const weft_private_request_limits *limits, const char **error)
+{
+    int64_t words;
+    size_t from = r->at;
+    int got = read_length(r, in, n, &words);
+    if (got == WEFT_REQUEST_PART)
+        return n - from > LINE ? bad(error, "Protocol error: too big mbulk count string") : got;
+    if (got == WEFT_REQUEST_BAD || words > INT_MAX)
+        return bad(error, "Protocol error: invalid multibulk length");
+    if (words > (int64_t)limits->words)
+        return bad(error, limits->known ? "Protocol error: invalid multibulk length"
+                                        : "Protocol error: unauthenticated multibulk length");
+    r->wanted = words > 0 ? (size_t)words : 0;
+    return WEFT_REQUEST_WHOLE;
+}
+
+static int read_size(weft_private_request *r, const char *in, size_t n,
+                     const weft_private_request_limits *limits, const char **error)
+{
+    static char expected[] = "Protocol error: expected '$', got ' '";
+    int64_t size;
+    size_t from = r->at;
+    if (from >= n)
+        return WEFT_REQUEST_PART;
+    if (in[from] != '$') {
+        if (memchr(in + from, '\r', n - from) == nullptr)
+            return n - from > LINE ? bad(error, "Protocol error: too big bulk count string")
+                                   : WEFT_REQUEST_PART;
+        expected[sizeof expected - 3] = in[from];
+        return bad(error, expected);
+    }
+    int got = read_length(r, in, n, &size);
+    if (got == WEFT_REQUEST_PART)
+        return n - from > LINE ? bad(error, "Protocol error: too big bulk count string") : got;
+    if (got == WEFT_REQUEST_BAD || size < 0)
+        return bad(error, "Protocol error: invalid bulk length");
+    if (size > (int64_t)limits->word || r->at + (size_t)size > limits->all)
+        return bad(error, limits->known ? "Protocol error: invalid bulk length"
+                                        : "Protocol error: unauthenticated bulk length");
+    r->size = (size_t)size;
+    r->sized = true;
+    return WEFT_REQUEST_WHOLE;
+}
+
+int weft_private_request_read(weft_private_request *r, char *in, size_t n,
+                              const weft_private_request_limits *limits, const char **error)
+{
+    if (r->wanted == 0) {
+        if (r->at >= n)
+            return WEFT_REQUEST_PART;
+        if (in[r->at] != '*')
+            return read_inline(r, in, n, error);
+        int got = read_head(r, in, n, limits, error);
+        if (got != WEFT_REQUEST_WHOLE || r->wanted == 0)
+            return got;
+    }
+    while (r->count < r->wanted) {
+        if (!r->sized) {
+            int got = read_size(r, in, n, limits, error);
+            if (got != WEFT_REQUEST_WHOLE)
+                return got;
+        }
+        if (n - r->at < r->size + 2)
+            return WEFT_REQUEST_PART;
+        add(r, r->at, r->size);
+        r->at += r->size + 2;
+        r->sized = false;
+    }
+    return whole(r, in);
+}
+
+void weft_private_request_next(weft_private_request *r)
+{
+    r->count = r->wanted = r->at = r->size = 0;
+    r->sized = false;
+}
+
+size_t weft_private_request_size(const weft_private_request *r)
+{
+    return r->at + (r->sized ? r->size + 2 : 0);
+}

@@ -1,0 +1,175 @@
+// server.cc: the server as a whole: it opens, runs its loop, tidies up after each round, ends.
+#include "server.h"
+
+#include "place.h"
+
+#include <base/saved_errno.h>
+#include <weft/io.h>
+
+#include <netinet/in.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+weft_private_server *weft_private_here;
+
+// Sees to all that are dirty, and to those that become so by that: whoever ends may leave
+// something to others.  Only here are peers freed.
+static void tidy(weft_task *t)
+{
+    weft_private_server *s = (weft_private_server *)t->arg;
+    while (s->dirty != nullptr) {
+        weft_private_peer *p = s->dirty;
+        s->dirty = p->next_dirty;
+        if (!p->doomed)
+            weft_private_peer_tidy(p);
+        p->is_dirty = p->doomed;
+        if (p->doomed) {
+            weft_private_peer_free(p);
+            if (s->ready != nullptr)
+                weft_private_places_serve(s);
+        }
+    }
+    if (s->ending)
+        weft_loop_stop(s->loop);
+}
+
+void weft_private_server_end(weft_private_server *s)
+{
+    s->ending = true;
+    weft_loop_defer(s->loop, &s->tidy); // EBUSY: it was already
+}
+
+// ---- Opening ----
+
+static bool complete(weft_manager_options *o)
+{
+    if (o->stall_ns < 0 || (o->flags & ~WEFT_MANAGER_SIGNALS) != 0)
+        return false;
+    o->max_clients = o->max_clients != 0 ? o->max_clients : 10000;
+    o->max_message = o->max_message != 0 ? o->max_message : 512 << 20;
+    o->max_reply = o->max_reply != 0 ? o->max_reply : 256 << 20;
+    o->stall_ns = o->stall_ns != 0 ? o->stall_ns : 60000000000;
+    return true;
+}
+
+// The socket's kind decides what is asked of clients, however the address was given.
+static int open_listener(weft_private_server *s, const char *address)
+{
+    struct sockaddr_storage a;
+    socklen_t size = sizeof a;
+    if (strncmp(address, "tcp:", 4) == 0 && s->o.password == nullptr)
+        return weft_fail(EACCES);
+    int fd = weft_io_listen(address, nullptr);
+    if (fd < 0)
+        return -1;
+    int listens = 0, error = 0;
+    socklen_t one = sizeof listens;
+    if (getsockname(fd, (struct sockaddr *)&a, &size) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &one) != 0)
+        error = errno;
+    else if (!listens)
+        error = EINVAL; // udp:
+    s->is_unix = a.ss_family == AF_UNIX;
+    if (error == 0 && !s->is_unix && s->o.password == nullptr)
+        error = EACCES;
+    if (error == 0 && weft_io_address(fd, WEFT_IO_LOCAL, s->address, sizeof s->address) < 0)
+        error = errno;
+    if (error == 0 && a.ss_family == AF_INET)
+        s->port = ntohs(((struct sockaddr_in *)&a)->sin_port);
+    if (error == 0 && a.ss_family == AF_INET6)
+        s->port = ntohs(((struct sockaddr_in6 *)&a)->sin6_port);
+    s->made_file = error == 0 && strncmp(address, "unix:", 5) == 0 && address[5] != '@';
+    if (error == 0)
+        return fd;
+    close(fd);
+    return weft_fail(error);
+}
+
+static void on_signal(weft_signal *g)
+{
+    weft_private_server_end((weft_private_server *)g->arg);
+}
+
+static int open_signals(weft_private_server *s)
+{
+    if (!(s->o.flags & WEFT_MANAGER_SIGNALS))
+        return 0;
+    return weft_loop_signal(s->loop, &s->signals[0], SIGTERM, on_signal, s) != 0 ||
+                   weft_loop_signal(s->loop, &s->signals[1], SIGINT, on_signal, s) != 0
+               ? -1
+               : 0;
+}
+
+int weft_private_server_open(weft_private_server *s, const char *address,
+                             const weft_manager_options *opts)
+{
+    uint64_t seed = (uint64_t)weft_now();
+    memset(s, 0, sizeof *s);
+    if (opts != nullptr)
+        s->o = *opts;
+    if (address == nullptr || !complete(&s->o))
+        return weft_fail(EINVAL);
+    int fd = open_listener(s, address);
+    if (fd < 0)
+        return -1;
+    s->listener.watch.fd = fd;
+    s->peers.next = s->peers.previous = &s->peers;
+    s->ready_end = &s->ready;
+    s->tidy.fn = tidy;
+    s->tidy.arg = s;
+    s->started = weft_now();
+    (void)!getrandom(&seed, sizeof seed, GRND_NONBLOCK);
+    weft_private_hash_seed(seed);
+    weft_private_commands_open();
+    weft_private_here = s;
+    s->input = (char *)weft_private_take(WEFT_INPUT);
+    s->loop = weft_loop_create(nullptr);
+    if (s->loop != nullptr && open_signals(s) == 0 &&
+        weft_loop_listen(s->loop, &s->listener, fd, weft_private_peer_open, s) == 0)
+        return 0;
+    s->listener.watch.fd = fd;
+    weft_private_server_close(s);
+    return -1;
+}
+
+int weft_private_server_run(weft_private_server *s)
+{
+    if (s->o.listening != nullptr)
+        s->o.listening(s->address, s->o.listening_arg);
+    while (!s->ending)
+        if (weft_loop_run(s->loop, WEFT_LOOP_ALL, WEFT_FOREVER) < 0)
+            return -1;
+    return 0;
+}
+
+// ---- Closing ----
+
+static void drop_place(weft_private_entry *e)
+{
+    weft_private_give(weft_private_entry_object(e));
+    weft_private_give(e);
+}
+
+void weft_private_server_close(weft_private_server *s)
+{
+    int saved = errno, fd = s->listener.watch.fd;
+    if (s->made_file)
+        unlink(s->address + 5);
+    if (s->loop != nullptr && s->listener.watch.loop != nullptr)
+        weft_listener_stop(&s->listener);
+    close(fd);
+    while (s->peers.next != nullptr && s->peers.next != &s->peers)
+        weft_private_peer_free(s->peers.next);
+    for (int db = 0; db < WEFT_DATABASES; db++)
+        weft_private_key_flush(s, db);
+    weft_private_table_clear(&s->places, drop_place);
+    weft_private_give(s->input);
+    weft_private_give(s->request.words);
+    weft_private_give(s->spare.data);
+    weft_loop_destroy(s->loop);
+    weft_private_here = nullptr;
+    errno = saved;
+}

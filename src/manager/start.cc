@@ -1,0 +1,293 @@
+// start.cc: the server as a process of its own, and what ends it.
+//
+// The process is made by two forks: the child ends at once, so that the server is nobody's child
+// that could be waited for or left unreaped, and its pidfd is made by the server itself and sent
+// back, so that it can't be another process's.  It learns from two descriptors that it is to end: a
+// pidfd of the process that started it, and the read end of a pipe whose write end is in the
+// handle and so, after a fork, in each process that has one.
+#include "server.h"
+
+#include <base/saved_errno.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct weft_manager {
+    pid_t pid;
+    int process; // pidfd
+    int leash;   // the pipe's write end
+    char address[160];
+};
+
+// What the server says once: that it listens, or why not.
+typedef struct news {
+    int error;
+    pid_t pid;
+    char address[160];
+} news;
+
+int weft_manager_serve(const char *address, const weft_manager_options *opts)
+{
+    weft_private_server s;
+    if (weft_private_here != nullptr)
+        return weft_fail(EBUSY);
+    if (weft_private_server_open(&s, address, opts) != 0)
+        return -1;
+    int result = weft_private_server_run(&s);
+    weft_private_server_close(&s);
+    return result;
+}
+
+// ---- In the new process ----
+
+static void tell(int channel, int error, const char *address)
+{
+    news n = {};
+    struct iovec piece = {&n, sizeof n};
+    char space[CMSG_SPACE(sizeof(int))] = {};
+    struct msghdr m = {};
+    n.error = error;
+    n.pid = getpid();
+    snprintf(n.address, sizeof n.address, "%s", address);
+    m.msg_iov = &piece;
+    m.msg_iovlen = 1;
+    int self = error == 0 ? (int)syscall(SYS_pidfd_open, getpid(), 0) : -1;
+    if (error == 0 && self < 0)
+        n.error = errno;
+    if (self >= 0) {
+        m.msg_control = space;
+        m.msg_controllen = sizeof space;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof self);
+        memcpy(CMSG_DATA(c), &self, sizeof self);
+    }
+    (void)!sendmsg(channel, &m, MSG_NOSIGNAL);
+    weft_close_keep_errno(&self);
+}
+
+static void on_end(weft_watch *w, int)
+{
+    weft_watch_stop(w);
+    weft_private_server_end((weft_private_server *)w->arg);
+}
+
+// Nothing of the other process's is kept open: a pipe or socket of its would never end.
+static void close_others(const int *keep, int count)
+{
+    int from = 3;
+    for (int i = 0; i < count; i++) { // in order
+        if (keep[i] > from)
+            close_range((unsigned)from, (unsigned)keep[i] - 1, 0);
+        from = keep[i] >= from ? keep[i] + 1 : from;
+    }
+    close_range((unsigned)from, ~0u, 0);
+}
+
+static int compare(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+// The listening socket of fd: and systemd: is among what was inherited.
+static void shed(const char *address, int a, int b, int c)
+{
+    int keep[3] = {a, b, c}, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    qsort(keep, 3, sizeof *keep, compare);
+    if (null >= 0) {
+        dup2(null, 0);
+        dup2(null, 1);
+    }
+    if (strncmp(address, "fd:", 3) != 0 && strncmp(address, "systemd:", 8) != 0)
+        close_others(keep, 3);
+}
+
+static void reset_signals(void)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    for (int signo = 1; signo < NSIG; signo++)
+        signal(signo, SIG_DFL);
+    signal(SIGPIPE, SIG_IGN);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+static int watch_owners(weft_private_server *s, int parent, int leash)
+{
+    return weft_loop_watch(s->loop, &s->parent, parent, WEFT_READ, on_end, s) != 0 ||
+                   weft_loop_watch(s->loop, &s->owners, leash, WEFT_READ, on_end, s) != 0
+               ? -1
+               : 0;
+}
+
+static __attribute__((noreturn)) void live(const char *address, const weft_manager_options *opts,
+                                           int channel, int parent, int leash)
+{
+    weft_private_server *s = (weft_private_server *)calloc(1, sizeof *s);
+    weft_manager_options o = {};
+    if (opts != nullptr)
+        o = *opts;
+    setsid();
+    prctl(PR_SET_NAME, "weft-manager");
+    reset_signals();
+    shed(address, channel, parent, leash);
+    o.flags |= WEFT_MANAGER_SIGNALS;
+    if (s == nullptr || weft_private_server_open(s, address, &o) != 0 ||
+        watch_owners(s, parent, leash) != 0) {
+        tell(channel, errno, "");
+        _exit(1);
+    }
+    tell(channel, 0, s->address);
+    close(channel);
+    int result = weft_private_server_run(s);
+    weft_private_server_close(s);
+    _exit(result != 0);
+}
+
+// ---- In the process that starts it ----
+
+static int hear(int channel, news *n)
+{
+    struct iovec piece = {n, sizeof *n};
+    char space[CMSG_SPACE(sizeof(int))] = {};
+    struct msghdr m = {};
+    ssize_t got;
+    int process = -1;
+    m.msg_iov = &piece;
+    m.msg_iovlen = 1;
+    m.msg_control = space;
+    m.msg_controllen = sizeof space;
+    while ((got = recvmsg(channel, &m, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR)
+        ;
+    if (got != (ssize_t)sizeof *n)
+        return got < 0 ? -1 : weft_fail(ECHILD); // it died at birth
+    const struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    if (c != nullptr && c->cmsg_type == SCM_RIGHTS)
+        memcpy(&process, CMSG_DATA(c), sizeof process);
+    return n->error != 0 ? weft_fail(n->error) : process;
+}
+
+// Forks twice.  0, or -1 and errno.
+static int fork_server(const char *address, const weft_manager_options *opts, const int *channel,
+                       int parent, const int *leash)
+{
+    int error = 0;
+    fflush(nullptr); // else the server had a copy of what is buffered
+    pid_t child = fork();
+    if (child < 0)
+        return -1;
+    if (child > 0) {
+        int status;
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+            ;
+        return 0;
+    }
+    close(channel[0]);
+    close(leash[1]);
+    pid_t server = fork();
+    if (server == 0)
+        live(address, opts, channel[1], parent, leash[0]);
+    error = errno;
+    if (server < 0)
+        tell(channel[1], error, "");
+    _exit(0);
+}
+
+weft_manager *weft_manager_start(const char *address, const weft_manager_options *opts)
+{
+    int channel[2] = {-1, -1}, leash[2] = {-1, -1}, parent = -1, saved = errno;
+    news n;
+    weft_manager *m = (weft_manager *)calloc(1, sizeof *m);
+    if (address == nullptr) {
+        free(m);
+        errno = EINVAL;
+        return nullptr;
+    }
+    if (m != nullptr) {
+        m->process = -1;
+        parent = (int)syscall(SYS_pidfd_open, getpid(), 0);
+        if (parent >= 0 && pipe2(leash, O_CLOEXEC) == 0 &&
+            socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) == 0 &&
+            fork_server(address, opts, channel, parent, leash) == 0) {
+            weft_close_keep_errno(&channel[1]);
+            m->process = hear(channel[0], &n);
+        }
+    }
+    weft_close_keep_errno(&channel[0]);
+    weft_close_keep_errno(&channel[1]);
+    weft_close_keep_errno(&leash[0]);
+    weft_close_keep_errno(&parent);
+    if (m == nullptr || m->process < 0) {
+        weft_close_keep_errno(&leash[1]);
+        weft_free_keep_errno(m);
+        return nullptr;
+    }
+    m->leash = leash[1];
+    m->pid = n.pid;
+    memcpy(m->address, n.address, sizeof m->address);
+    errno = saved;
+    return m;
+}
+
+const char *weft_manager_address(const weft_manager *m)
+{
+    return m->address;
+}
+
+pid_t weft_manager_pid(const weft_manager *m)
+{
+    return m->pid;
+}
+
+int weft_manager_fd(const weft_manager *m)
+{
+    return m->process;
+}
+
+// Whether it has ended by then.
+static bool ends(const weft_manager *m, weft_deadline d)
+{
+    struct pollfd p = {m->process, POLLIN, 0};
+    for (;;) {
+        int64_t left = weft_left(d), ms = left / 1000000 + (left % 1000000 != 0);
+        int n = poll(&p, 1, d == WEFT_FOREVER ? -1 : ms < 1000000 ? (int)ms : 1000000);
+        if (n > 0)
+            return true;
+        if (n == 0 && weft_left(d) == 0)
+            return false;
+    }
+}
+
+int weft_manager_stop(weft_manager *m, weft_deadline d)
+{
+    int saved = errno;
+    syscall(SYS_pidfd_send_signal, m->process, SIGTERM, nullptr, 0); // ESRCH: it has ended
+    if (ends(m, d)) {
+        errno = saved;
+        return 0;
+    }
+    syscall(SYS_pidfd_send_signal, m->process, SIGKILL, nullptr, 0);
+    ends(m, WEFT_FOREVER);
+    return weft_fail(ETIMEDOUT);
+}
+
+int weft_manager_destroy(weft_manager *m)
+{
+    if (m == nullptr)
+        return 0;
+    int saved = errno;
+    close(m->leash);
+    close(m->process);
+    free(m);
+    errno = saved;
+    return 0;
+}

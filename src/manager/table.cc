@@ -1,0 +1,190 @@
+// table.cc: the hash table of table.h.  Buckets are chains; their number is a power of two.
+#include "table.h"
+
+#include "entry.h"
+#include "memory.h"
+
+#include <string.h>
+
+size_t weft_private_held;
+
+enum { LEAST = 4, STEP = 2 }; // buckets; buckets moved with each call
+
+// ---- Hash: multiply and fold, 8 bytes at a time ----
+
+static uint64_t seed = 0x9e3779b97f4a7c15;
+
+void weft_private_hash_seed(uint64_t s)
+{
+    seed = s | 1;
+}
+
+static inline uint64_t fold(uint64_t a, uint64_t b)
+{
+    __uint128_t product = (__uint128_t)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static inline uint64_t load(const char *p, size_t n)
+{
+    uint64_t word = 0;
+    memcpy(&word, p, n);
+    return word;
+}
+
+uint32_t weft_private_hash(const void *key, size_t n)
+{
+    const char *p = (const char *)key;
+    uint64_t h = seed ^ n;
+    for (; n > 8; n -= 8, p += 8)
+        h = fold(h ^ load(p, 8), 0xd6e8feb86659fd93);
+    h = fold(h ^ load(p, n), 0xa0761d6478bd642f ^ seed);
+    return (uint32_t)(h ^ h >> 32);
+}
+
+// ---- Growing and shrinking ----
+
+static void open_buckets(weft_private_table *t, int set, size_t n)
+{
+    t->buckets[set] = (weft_private_entry **)weft_private_take_zeroed(n, sizeof *t->buckets[set]);
+    t->mask[set] = n - 1;
+}
+
+static void move_bucket(weft_private_table *t)
+{
+    weft_private_entry *next, *e = t->buckets[0][t->moving];
+    t->buckets[0][t->moving++] = nullptr;
+    for (; e != nullptr; e = next) {
+        weft_private_entry **to = &t->buckets[1][e->hash & t->mask[1]];
+        next = e->next;
+        e->next = *to;
+        *to = e;
+    }
+}
+
+// One step; empty buckets cost little, so more of those.
+static void move(weft_private_table *t)
+{
+    for (int empty = 0, full = 0; full < STEP && empty < 16 && t->moving <= t->mask[0];)
+        if (t->buckets[0][t->moving] == nullptr)
+            t->moving++, empty++;
+        else
+            move_bucket(t), full++;
+    if (t->moving <= t->mask[0])
+        return;
+    weft_private_give(t->buckets[0]);
+    t->buckets[0] = t->buckets[1];
+    t->mask[0] = t->mask[1];
+    t->buckets[1] = nullptr;
+}
+
+static void resize(weft_private_table *t, size_t buckets)
+{
+    open_buckets(t, 1, buckets);
+    t->moving = 0;
+}
+
+// ---- Find, add, remove ----
+
+static weft_private_entry **search(weft_private_entry **link, const void *key, size_t n,
+                                   uint32_t hash)
+{
+    for (; *link != nullptr; link = &(*link)->next)
+        if ((*link)->hash == hash && (*link)->key_size == n &&
+            memcmp(weft_private_entry_key(*link), key, n) == 0)
+            return link;
+    return nullptr;
+}
+
+weft_private_entry **weft_private_table_find(weft_private_table *t, const void *key, size_t n,
+                                             uint32_t hash)
+{
+    if (t->count == 0)
+        return nullptr;
+    if (t->buckets[1] != nullptr)
+        move(t);
+    weft_private_entry **at = search(&t->buckets[0][hash & t->mask[0]], key, n, hash);
+    if (at == nullptr && t->buckets[1] != nullptr)
+        at = search(&t->buckets[1][hash & t->mask[1]], key, n, hash);
+    return at;
+}
+
+void weft_private_table_add(weft_private_table *t, weft_private_entry *e)
+{
+    if (t->buckets[0] == nullptr)
+        open_buckets(t, 0, LEAST);
+    if (t->buckets[1] != nullptr)
+        move(t);
+    else if (t->count > t->mask[0])
+        resize(t, (t->mask[0] + 1) * 2);
+    int set = t->buckets[1] != nullptr;
+    weft_private_entry **to = &t->buckets[set][e->hash & t->mask[set]];
+    e->next = *to;
+    *to = e;
+    t->count++;
+}
+
+weft_private_entry *weft_private_table_remove(weft_private_table *t, weft_private_entry **link)
+{
+    weft_private_entry *e = *link;
+    *link = e->next;
+    t->count--;
+    if (t->buckets[1] == nullptr && t->mask[0] >= LEAST * 4 && t->count < t->mask[0] / 8)
+        resize(t, (t->mask[0] + 1) / 4);
+    return e;
+}
+
+// ---- All of them ----
+
+static uint64_t reversed(uint64_t v)
+{
+    v = __builtin_bswap64(v);
+    v = (v >> 4 & 0x0f0f0f0f0f0f0f0f) | (v & 0x0f0f0f0f0f0f0f0f) << 4;
+    v = (v >> 2 & 0x3333333333333333) | (v & 0x3333333333333333) << 2;
+    return (v >> 1 & 0x5555555555555555) | (v & 0x5555555555555555) << 1;
+}
+
+// The next cursor, of which the bits of `mask` count.
+static uint64_t following(uint64_t cursor, uint64_t mask)
+{
+    return reversed(reversed(cursor | ~mask) + 1);
+}
+
+static void call(weft_private_entry *e, void (*fn)(weft_private_entry *e, void *arg), void *arg)
+{
+    for (; e != nullptr; e = e->next)
+        fn(e, arg);
+}
+
+uint64_t weft_private_table_scan(weft_private_table *t, uint64_t cursor,
+                                 void (*fn)(weft_private_entry *e, void *arg), void *arg)
+{
+    if (t->count == 0)
+        return 0;
+    if (t->buckets[1] == nullptr) {
+        call(t->buckets[0][cursor & t->mask[0]], fn, arg);
+        return following(cursor, t->mask[0]);
+    }
+    // A bucket of the smaller set, and all those of the larger one that it becomes or came from.
+    int small = t->mask[0] < t->mask[1] ? 0 : 1;
+    call(t->buckets[small][cursor & t->mask[small]], fn, arg);
+    do {
+        call(t->buckets[!small][cursor & t->mask[!small]], fn, arg);
+        cursor = following(cursor, t->mask[!small]);
+    } while (cursor & (t->mask[small] ^ t->mask[!small]));
+    return cursor;
+}
+
+void weft_private_table_clear(weft_private_table *t, void (*drop)(weft_private_entry *e))
+{
+    weft_private_table old = *t;
+    *t = {};
+    for (int set = 0; set < 2; set++) {
+        for (size_t i = 0; old.buckets[set] != nullptr && i <= old.mask[set]; i++)
+            for (weft_private_entry *next, *e = old.buckets[set][i]; e != nullptr; e = next) {
+                next = e->next;
+                drop(e);
+            }
+        weft_private_give(old.buckets[set]);
+    }
+}

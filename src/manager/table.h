@@ -1,0 +1,63 @@
+// table.h: a hash table of entries that carry their key and value, in one piece of memory each.
+//
+// An entry is reached by the link that points at it, so that it can be replaced by a larger one in
+// place.  Growing and shrinking go along with the calls, a few buckets each, so that none takes
+// long: while that lasts there are two sets of buckets.
+//
+// A scan's cursor counts through the buckets with the bits reversed (the way of Redis, by
+// P. Noordhuis): what is there from its beginning to its end is seen at least once, however
+// often the table grows or shrinks meanwhile.
+#ifndef WEFT_MANAGER_TABLE_H
+#define WEFT_MANAGER_TABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { WEFT_STRING, WEFT_LIST, WEFT_HASH, WEFT_PLACE };
+
+// Behind it follow, unaligned: the expiry (a pointer) if it expires, the object (a pointer) if it
+// is no string, the key, the string.
+typedef struct weft_private_entry {
+    struct weft_private_entry *next;
+    uint32_t hash;
+    uint32_t key_size : 28, type : 2, expires : 1, unused : 1;
+    uint32_t size; // of the string
+} weft_private_entry;
+
+enum { WEFT_KEY_MAX = (1 << 28) - 1 };
+
+typedef struct weft_private_table {
+    weft_private_entry **buckets[2]; // [1]: what it moves to
+    size_t mask[2];
+    size_t count;  // entries
+    size_t moving; // the next bucket to be moved
+} weft_private_table;
+
+#define WEFT_TABLE_EACH(t, e)                                                                      \
+    for (int each_of = 0; each_of < 2; each_of++)                                                  \
+        for (size_t each_at = 0;                                                                   \
+             (t)->buckets[each_of] != nullptr && each_at <= (t)->mask[each_of]; each_at++)         \
+            for (weft_private_entry *e = (t)->buckets[each_of][each_at]; e != nullptr; e = e->next)
+
+// Different in each process: who chooses keys can't choose collisions.
+void weft_private_hash_seed(uint64_t seed);
+uint32_t weft_private_hash(const void *key, size_t n);
+
+// Where the entry of that key hangs.  nullptr: there is none.
+weft_private_entry **weft_private_table_find(weft_private_table *t, const void *key, size_t n,
+                                             uint32_t hash);
+
+// Adds an entry whose key is not there.
+void weft_private_table_add(weft_private_table *t, weft_private_entry *e);
+
+// Takes out the entry that hangs at `link`; it is the caller's then.
+weft_private_entry *weft_private_table_remove(weft_private_table *t, weft_private_entry **link);
+
+// Calls fn for each entry of some buckets; the next cursor, 0 at the end.  fn changes nothing.
+uint64_t weft_private_table_scan(weft_private_table *t, uint64_t cursor,
+                                 void (*fn)(weft_private_entry *e, void *arg), void *arg);
+
+// Calls drop for each entry, and is empty.
+void weft_private_table_clear(weft_private_table *t, void (*drop)(weft_private_entry *e));
+
+#endif

@@ -1,0 +1,118 @@
+// word.cc: the words of commands as names, numbers, spans and patterns.
+#include "server.h"
+
+#include <limits.h>
+
+static char small(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+bool weft_private_word_is(const weft_private_word *w, const char *text)
+{
+    for (size_t i = 0; i < w->size; i++)
+        if (text[i] == 0 || small(w->text[i]) != text[i])
+            return false;
+    return text[w->size] == 0;
+}
+
+bool weft_private_integer(weft_private_peer *p, const weft_private_word *w, int64_t *number)
+{
+    if (weft_private_number(w->text, w->size, number))
+        return true;
+    weft_private_reply_not_integer(p);
+    return false;
+}
+
+bool weft_private_seconds(weft_private_peer *p, const weft_private_word *w, weft_deadline *d)
+{
+    char text[64], *end = text;
+    long double seconds = 0;
+    if (w->size > 0 && w->size < sizeof text && (unsigned char)w->text[0] > ' ') {
+        memcpy(text, w->text, w->size);
+        text[w->size] = 0;
+        seconds = strtold(text, &end);
+    }
+    if (end == text || end != text + w->size || seconds != seconds || seconds - seconds != 0) {
+        weft_private_reply_error(p, "ERR timeout is not a float or out of range");
+        return false;
+    }
+    long double ms = seconds * 1000;
+    if (ms > (long double)LLONG_MAX) {
+        weft_private_reply_error(p, "ERR timeout is out of range");
+        return false;
+    }
+    if (ms < 0) {
+        weft_private_reply_error(p, "ERR timeout is negative");
+        return false;
+    }
+    int64_t whole = (int64_t)ms;
+    *d = ms == 0 ? WEFT_FOREVER : weft_in_ms(whole + ((long double)whole < ms));
+    return true;
+}
+
+// ---- Patterns: * ? [a-z] [^a] and \ before any ----
+
+// Whether `c` is of the class that begins behind the bracket; *p goes behind its end.
+static bool is_of_class(const char **p, const char *end, char c)
+{
+    bool negated = *p < end && **p == '^', found = false;
+    *p += negated;
+    for (; *p < end && **p != ']'; ++*p) {
+        if (**p == '\\' && end - *p >= 2) {
+            ++*p;
+            found = found || **p == c;
+        } else if (end - *p >= 3 && (*p)[1] == '-') {
+            char from = (*p)[0], to = (*p)[2];
+            found = found || (from <= to ? c >= from && c <= to : c >= to && c <= from);
+            *p += 2;
+        } else {
+            found = found || **p == c;
+        }
+    }
+    *p += *p < end;
+    return found != negated;
+}
+
+// Whether the pattern's next element takes `c`; then *p goes behind it.
+static bool takes(const char **p, const char *end, char c)
+{
+    const char *at = *p;
+    bool is;
+    if (*at == '?') {
+        is = true;
+        at++;
+    } else if (*at == '[') {
+        at++;
+        is = is_of_class(&at, end, c);
+    } else {
+        at += *at == '\\' && end - at >= 2;
+        is = *at++ == c;
+    }
+    if (is)
+        *p = at;
+    return is;
+}
+
+// With only the last star to go back to, since what came before it fits already: no pattern takes
+// longer than its length times the text's.
+bool weft_private_matches(const char *p, size_t n, const char *text, size_t size)
+{
+    const char *end = p + n, *text_end = text + size, *star = nullptr, *from = nullptr;
+    while (text < text_end) {
+        if (p < end && *p == '*') {
+            star = ++p;
+            from = text;
+        } else if (p < end && takes(&p, end, *text)) {
+            text++;
+        } else if (star != nullptr) {
+            p = star;
+            text = ++from;
+        } else {
+            return false;
+        }
+    }
+    while (p < end && *p == '*')
+        p++;
+    return p == end;
+}
