@@ -1,0 +1,221 @@
+// request.cc: commands out of bytes, whole and split at every byte; numbers and patterns.
+#include "../runner.h"
+
+#include <manager/memory.h>
+#include <manager/server.h>
+
+#include <stdio.h>
+
+static const weft_private_request_limits known = {INT32_MAX, 512 << 20, 512 << 20, true};
+static const weft_private_request_limits unknown = {10, 16384, SIZE_MAX, false};
+
+// Reads all of `in` as it comes in pieces of `piece` bytes, and prints the commands: words in
+// brackets, or the error.
+static const char *read_in(const char *in, size_t n, size_t piece,
+                           const weft_private_request_limits *limits)
+{
+    static char out[4096];
+    weft_private_request r = {};
+    size_t begin = 0, there = 0, used = 0;
+    const char *error = NULL;
+    char *copy = (char *)malloc(n + 1); // exactly as much: a sanitizer sees a byte too far
+    assert_non_null(copy);
+    out[0] = 0;
+    while (there < n && error == NULL) {
+        there = there + piece < n ? there + piece : n;
+        char *part = (char *)malloc(there - begin);
+        assert_non_null(part);
+        memcpy(part, in + begin, there - begin);
+        size_t at = 0;
+        for (;;) {
+            int got = weft_private_request_read(&r, part + at, there - begin - at, limits, &error);
+            if (got != WEFT_REQUEST_WHOLE)
+                break;
+            for (size_t i = 0; i < r.count; i++)
+                used += (size_t)snprintf(out + used, sizeof out - used, "[%.*s]",
+                                         (int)r.words[i].size, r.words[i].text);
+            used += (size_t)snprintf(out + used, sizeof out - used, ";");
+            at += r.at;
+            weft_private_request_next(&r);
+        }
+        free(part);
+        begin += at;
+    }
+    if (error != NULL)
+        snprintf(out + used, sizeof out - used, "%s", error);
+    free(copy);
+    weft_private_give(r.words);
+    assert_int_equal(weft_private_held, 0);
+    return out;
+}
+
+static void expect(const char *in, const char *out)
+{
+    size_t n = strlen(in);
+    for (size_t piece = n > 0 ? n : 1; piece > 0; piece--)
+        assert_string_equal(read_in(in, n, piece, &known), out);
+}
+
+static void test_arrays(void **state)
+{
+    (void)state;
+    expect("*1\r\n$4\r\nPING\r\n", "[PING];");
+    expect("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$0\r\n\r\n*1\r\n$4\r\nPING\r\n", "[SET][a][];[PING];");
+    expect("*0\r\n*-1\r\n*1\r\n$4\r\nPING\r\n", ";;[PING];");
+    expect("*1\r\n$12\r\n\r\n*1\r\n$4\r\nPI\r\n", "[\r\n*1\r\n$4\r\nPI];");
+    expect("*2\r\n$4\r\nECHO\r\n$3\r\nab", "");
+}
+
+static void test_arrays_malformed(void **state)
+{
+    (void)state;
+    expect("*x\r\n", "Protocol error: invalid multibulk length");
+    expect("*\r\n", "Protocol error: invalid multibulk length");
+    expect("*2147483648\r\n", "Protocol error: invalid multibulk length");
+    expect("*99999999999999999999999999\r\n", "Protocol error: invalid multibulk length");
+    expect("*1\r\nPING\r\n", "Protocol error: expected '$', got 'P'");
+    expect("*1\r\n$-1\r\n", "Protocol error: invalid bulk length");
+    expect("*1\r\n$+1\r\n", "Protocol error: invalid bulk length");
+    expect("*1\r\n$01\r\n", "Protocol error: invalid bulk length");
+    expect("*1\r\n$536870913\r\n", "Protocol error: invalid bulk length");
+    expect("*1\r\n$9223372036854775808\r\n", "Protocol error: invalid bulk length");
+}
+
+static void test_before_the_password(void **state)
+{
+    (void)state;
+    const char *many = "*11\r\n", *large = "*1\r\n$16385\r\n";
+    assert_string_equal(read_in(many, strlen(many), 99, &unknown),
+                        "Protocol error: unauthenticated multibulk length");
+    assert_string_equal(read_in(large, strlen(large), 99, &unknown),
+                        "Protocol error: unauthenticated bulk length");
+}
+
+static void test_lines_that_never_end(void **state)
+{
+    (void)state;
+    static char text[70000];
+    static const char *const heads[][2] = {
+        {"", "Protocol error: too big inline request"},
+        {"*", "Protocol error: too big mbulk count string"},
+        {"*1\r\n$", "Protocol error: too big bulk count string"}};
+    for (const auto &each : heads) {
+        memset(text, '1', sizeof text);
+        memcpy(text, each[0], strlen(each[0]));
+        assert_string_equal(read_in(text, sizeof text, sizeof text, &known), each[1]);
+        assert_string_equal(read_in(text, sizeof text, 1000, &known), each[1]);
+    }
+}
+
+static void test_inline(void **state)
+{
+    (void)state;
+    expect("PING\r\n", "[PING];");
+    expect("PING\n", "[PING];");
+    expect("\r\n", ";");
+    expect("  SET  a\tb \r\n", "[SET][a][b];");
+    expect("SET a \"x y\"\n", "[SET][a][x y];");
+    expect("SET a 'x\\'y'\n", "[SET][a][x'y];");
+    expect("SET a \"\\x41\\n\\q\\\\\"\n", "[SET][a][A\nq\\];");
+    expect("a\"b\"\n", "[ab];");
+    expect("a \"b\n", "Protocol error: unbalanced quotes in request");
+    expect("a \"b\"c\n", "Protocol error: unbalanced quotes in request");
+    expect("a 'b\n", "Protocol error: unbalanced quotes in request");
+    expect("PING\n*1\r\n$4\r\nPING\r\n", "[PING];[PING];");
+}
+
+static void test_number(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool is;
+        int64_t number;
+    } cases[] = {{"0", true, 0},
+                 {"-0", false, 0},
+                 {"00", false, 0},
+                 {"7", true, 7},
+                 {"-7", true, -7},
+                 {"+7", false, 0},
+                 {" 7", false, 0},
+                 {"7 ", false, 0},
+                 {"", false, 0},
+                 {"-", false, 0},
+                 {"9223372036854775807", true, INT64_MAX},
+                 {"9223372036854775808", false, 0},
+                 {"-9223372036854775808", true, INT64_MIN},
+                 {"-9223372036854775809", false, 0},
+                 {"18446744073709551616", false, 0},
+                 {"99999999999999999999", false, 0},
+                 {"1.5", false, 0}};
+    for (const auto &each : cases) {
+        int64_t number = 0;
+        assert_int_equal(weft_private_number(each.text, strlen(each.text), &number), each.is);
+        assert_true(!each.is || number == each.number);
+    }
+}
+
+static bool matches(const char *pattern, const char *text)
+{
+    return weft_private_matches(pattern, strlen(pattern), text, strlen(text));
+}
+
+static void test_matches(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern, *text;
+        bool do_they;
+    } cases[] = {{"", "", true},
+                 {"", "a", false},
+                 {"*", "", true},
+                 {"*", "abc", true},
+                 {"a*c", "abbc", true},
+                 {"a*c", "abb", false},
+                 {"h?llo", "hxllo", true},
+                 {"h?llo", "hllo", false},
+                 {"h[ae]llo", "hallo", true},
+                 {"h[ae]llo", "hillo", false},
+                 {"h[^e]llo", "hello", false},
+                 {"h[^e]llo", "hallo", true},
+                 {"h[a-c]llo", "hbllo", true},
+                 {"h[c-a]llo", "hbllo", true},
+                 {"h[a-c]llo", "hdllo", false},
+                 {"h\\*llo", "h*llo", true},
+                 {"h\\*llo", "hxllo", false},
+                 {"[\\]]", "]", true},
+                 {"**a**", "xay", true},
+                 {"*a*b*c*", "1a2b3c4", true},
+                 {"a", "a*", false}};
+    for (const auto &each : cases)
+        assert_int_equal(matches(each.pattern, each.text), each.do_they);
+}
+
+// No pattern takes time that grows faster than the product of the lengths.
+static void test_matches_soon(void **state)
+{
+    (void)state;
+    char pattern[201], text[5001];
+    for (int i = 0; i < 200; i++)
+        pattern[i] = i % 2 == 0 ? '*' : 'a';
+    pattern[199] = 'b';
+    pattern[200] = 0;
+    memset(text, 'a', 5000);
+    text[5000] = 0;
+    assert_false(matches(pattern, text)); // the alarm is the judge
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_arrays),
+        TEST(test_arrays_malformed),
+        TEST(test_before_the_password),
+        TEST(test_lines_that_never_end),
+        TEST(test_inline),
+        TEST(test_number),
+        TEST(test_matches),
+        TEST(test_matches_soon),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
