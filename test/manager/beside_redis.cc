@@ -1,0 +1,673 @@
+// The same random commands to weft's server and to redis-server 7.0, valid and not: the replies
+// are the same bytes, but for what weft-manager(7) says may differ.
+//
+//     BESIDE_SEED=n      this sequence again (a failure prints it)
+//     BESIDE_COMMANDS=n  so many commands a run
+//     BESIDE_SELF=1      Redis beside itself: what fails then is the comparison's fault
+#include "compare.h"
+#include "servers.h"
+
+enum { CONNECTIONS = 4, BATCH = 400 };
+static const size_t FEW = RUNNER_SANITIZED ? 40000 : 200000; // commands a run
+enum { OURS, REDIS, SIDES };
+
+static redis model, model_too;
+static weft_manager *manager;
+static const char *left_out;
+static raw sides[SIDES][CONNECTIONS];
+static uint64_t seed;
+
+// ---- What was sent: for the history of a failure ----
+
+struct sent {
+    int connection, kind, n;
+    uint32_t at; // of its words in `said`, each a size and so many bytes
+};
+
+static sent *history;
+static size_t sent_count, sent_room, said_used, said_room;
+static char *said;
+static const uint32_t REMEMBERED = 200; // bytes of a word
+
+static void remember(int connection, const words *w)
+{
+    if (sent_count == sent_room)
+        history = (sent *)realloc(history, (sent_room = sent_room * 2 + 1000) * sizeof *history);
+    history[sent_count++] = {connection, w->kind, w->n, (uint32_t)said_used};
+    for (int i = 0; i < w->n; i++) {
+        uint32_t n = (uint32_t)w->size[i], kept = n < REMEMBERED ? n : REMEMBERED;
+        if (said_room - said_used < kept + 8)
+            said = (char *)realloc(said, said_room = said_room * 2 + 65536);
+        memcpy(said + said_used, &n, 4);
+        memcpy(said + said_used + 4, w->text[i], kept);
+        said_used += kept + 4;
+    }
+}
+
+static void forget_all(void)
+{
+    sent_count = said_used = 0;
+}
+
+// The words of one that was sent; the last is where they end.
+static int words_of(const sent *s, span out[WORDS])
+{
+    const char *p = said + s->at;
+    for (int i = 0; i < s->n; i++) {
+        uint32_t n;
+        memcpy(&n, p, 4);
+        out[i] = {p + 4, n};
+        p += 4 + (n < REMEMBERED ? n : REMEMBERED);
+    }
+    return s->n;
+}
+
+static void show_sent(size_t i)
+{
+    span w[WORDS];
+    int n = words_of(&history[i], w);
+    fprintf(stderr, "  %zu on connection %d:", i, history[i].connection);
+    for (int k = 0; k < n; k++) {
+        fputc(' ', stderr);
+        show(stderr, w[k].p, w[k].n < REMEMBERED ? w[k].n : REMEMBERED, 60);
+        if (w[k].n > REMEMBERED)
+            fprintf(stderr, "(%zu)", w[k].n);
+    }
+    fputc('\n', stderr);
+}
+
+// Whether an earlier command may matter to a later one: it names one of its keys, or is of the
+// connection's state.
+static bool concerns(const sent *a, const sent *b)
+{
+    span x[WORDS], y[WORDS];
+    int n = words_of(a, x), m = words_of(b, y);
+    if (n > 0 && a->connection == b->connection &&
+        (strncasecmp(x[0].p, "select", 6) == 0 || strncasecmp(x[0].p, "hello", 5) == 0))
+        return true;
+    for (int i = 1; i < n; i++)
+        for (int k = 1; k < m; k++)
+            if (same_bytes(x[i], y[k]) && x[i].n > 1)
+                return true;
+    return n > 0 && strncasecmp(x[0].p, "flushall", 8) == 0;
+}
+
+static void show_history(size_t of)
+{
+    size_t from = of, shown = 0;
+    for (; from > 0 && of - from < 3000 && shown < 25; from--)
+        shown += concerns(&history[from - 1], &history[of]);
+    for (; from < of; from++)
+        if (concerns(&history[from], &history[of]))
+            show_sent(from);
+    fputs("this one:\n", stderr);
+    show_sent(of);
+}
+
+static void differ(size_t of, span ours, span theirs)
+{
+    fprintf(stderr, "BESIDE_SEED=%llu: the replies to command %zu differ; before it:\n",
+            (unsigned long long)seed, of);
+    show_history(of);
+    fputs("weft:  ", stderr);
+    show(stderr, ours.p, ours.n, 1500);
+    fputs("\nredis: ", stderr);
+    show(stderr, theirs.p, theirs.n, 1500);
+    fputc('\n', stderr);
+    fail();
+}
+
+// ---- A batch: to both at once, on one connection of each ----
+
+struct batch {
+    char *text;
+    size_t used, room, first, count;
+    span replies[SIDES][BATCH];
+};
+
+static batch now;
+
+static void batch_begin(void)
+{
+    now.used = now.count = 0;
+    now.first = sent_count;
+}
+
+static void batch_add(const void *p, size_t n)
+{
+    if (now.room - now.used < n)
+        now.text = (char *)realloc(now.text, now.room = now.room * 2 + n);
+    if (n > 0)
+        memcpy(now.text + now.used, p, n);
+    now.used += n;
+}
+
+static void batch_command(const words *w)
+{
+    char head[32];
+    batch_add(head, (size_t)snprintf(head, sizeof head, "*%d\r\n", w->n));
+    for (int i = 0; i < w->n; i++) {
+        batch_add(head, (size_t)snprintf(head, sizeof head, "$%zu\r\n", w->size[i]));
+        batch_add(w->text[i], w->size[i]);
+        batch_add("\r\n", 2);
+    }
+    now.count++;
+}
+
+// Sends what the peer takes, notes the replies that are complete.
+struct exchange {
+    raw *c;
+    size_t sent, replies, at; // replies that are here, and where the next begins after used
+    size_t ends[BATCH];
+};
+
+static void exchange_receive(exchange *x)
+{
+    ssize_t n;
+    while ((n = raw_fill(x->c)) > 0)
+        ;
+    for (size_t one; x->replies < now.count; x->replies++, x->at += one) {
+        one = resp_size(x->c->in + x->c->used + x->at, x->c->have - x->c->used - x->at);
+        if (one == 0)
+            break;
+        x->ends[x->replies] = x->at + one;
+    }
+    if (n == 0 && x->replies < now.count)
+        x->sent = SIZE_MAX; // it is cut
+}
+
+static void exchange_send(exchange *x)
+{
+    ssize_t n = send(x->c->fd, now.text + x->sent, now.used - x->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+    x->sent += n > 0 ? (size_t)n : 0;
+}
+
+static void no_reply(const char *who, size_t of)
+{
+    fprintf(stderr, "BESIDE_SEED=%llu: no reply to command %zu from %s; before it:\n",
+            (unsigned long long)seed, of, who);
+    show_history(of);
+    fail();
+}
+
+static void batch_exchange(int connection)
+{
+    static exchange x[SIDES];
+    weft_deadline d = weft_in_s(RAW_SECONDS);
+    for (int s = 0; s < SIDES; s++)
+        x[s] = {&sides[s][connection], 0, 0, 0, {}};
+    while (x[OURS].replies < now.count || x[REDIS].replies < now.count) {
+        struct pollfd p[SIDES];
+        for (int s = 0; s < SIDES; s++) {
+            p[s] = {x[s].c->fd, (short)(POLLIN | (x[s].sent < now.used ? POLLOUT : 0)), 0};
+            p[s].fd = x[s].replies < now.count ? p[s].fd : -1;
+            if (x[s].sent == SIZE_MAX || weft_left(d) <= 0)
+                no_reply(s == OURS ? "weft" : "redis", now.first + x[s].replies);
+        }
+        poll(p, SIDES, 1000);
+        for (int s = 0; s < SIDES; s++) {
+            if ((p[s].revents & POLLOUT) != 0)
+                exchange_send(&x[s]);
+            if ((p[s].revents & ~POLLOUT) != 0)
+                exchange_receive(&x[s]);
+        }
+    }
+    for (int s = 0; s < SIDES; s++)
+        for (size_t i = 0, at = 0; i < now.count; at = x[s].ends[i++])
+            now.replies[s][i] = {x[s].c->in + x[s].c->used + at, x[s].ends[i] - at};
+    for (size_t i = 0; i < now.count; i++)
+        if (!same_replies(history[now.first + i].kind, now.replies[OURS][i], now.replies[REDIS][i]))
+            differ(now.first + i, now.replies[OURS][i], now.replies[REDIS][i]);
+    for (int s = 0; s < SIDES; s++)
+        x[s].c->used += x[s].at;
+}
+
+// ---- Runs ----
+
+static void connect_all(void)
+{
+    const char *ours = manager != nullptr ? weft_manager_address(manager) : model_too.address;
+    for (int i = 0; i < CONNECTIONS; i++) {
+        raw_open(&sides[OURS][i], ours);
+        raw_open(&sides[REDIS][i], model.address);
+    }
+}
+
+static void close_all(void)
+{
+    for (int s = 0; s < SIDES; s++)
+        for (int i = 0; i < CONNECTIONS; i++)
+            raw_close(&sides[s][i]);
+}
+
+// Both, on the first connection or on another.
+static const char *both_say(int connection, const char *line)
+{
+    const char *a = ask(&sides[OURS][connection], line), *b = ask(&sides[REDIS][connection], line);
+    assert_string_equal(a, b);
+    return a;
+}
+
+#define needs_redis()                                                                              \
+    do {                                                                                           \
+        if (left_out != nullptr) {                                                                 \
+            fprintf(stderr, "%s: left out, %s\n", runner_test, left_out);                          \
+            skip();                                                                                \
+        }                                                                                          \
+    } while (0)
+
+static size_t commands_a_run(void)
+{
+    const char *n = getenv("BESIDE_COMMANDS");
+    return n != nullptr ? (size_t)atoll(n) : FEW;
+}
+
+static void run_begin(const char *protocol)
+{
+    const char *given = getenv("BESIDE_SEED");
+    seed = given != nullptr ? strtoull(given, nullptr, 10) : (uint64_t)weft_now() % 1000000007;
+    printf("%s: BESIDE_SEED=%llu\n", runner_test, (unsigned long long)seed);
+    fflush(stdout);
+    generator_seed(seed);
+    forget_all();
+    connect_all();
+    for (int i = 0; i < CONNECTIONS; i++)
+        for (int s = 0; s < SIDES; s++) {
+            const char *hello = ask(&sides[s][i], protocol);
+            assert_true(hello[0] == '%' || hello[0] == '*');
+        }
+    both_say(0, "FLUSHALL");
+}
+
+static void run_random(const char *protocol)
+{
+    static words w;
+    needs_redis();
+    run_begin(protocol);
+    for (size_t all = commands_a_run(); sent_count < all;) {
+        int connection = (int)chance(CONNECTIONS);
+        uint32_t n = 1 + chance(chance(4) == 0 ? 3 : BATCH);
+        batch_begin();
+        for (uint32_t i = 0; i < n; i++) {
+            make_command(&w);
+            remember(connection, &w);
+            batch_command(&w);
+        }
+        batch_exchange(connection);
+    }
+    close_all();
+}
+
+static void test_random_resp2(void **)
+{
+    run_random("HELLO 2");
+}
+
+static void test_random_resp3(void **)
+{
+    run_random("HELLO 3");
+}
+
+// ---- Inline commands ----
+
+// Words as a person may type them: quoted in two ways, with escapes.
+static size_t inline_word(char *to)
+{
+    static const char *const plain[] = {"get",
+                                        "SET",
+                                        "k1",
+                                        "k2",
+                                        "ping",
+                                        "'two words'",
+                                        "\"\\x41\"",
+                                        "'it\\'s'",
+                                        "\"\"",
+                                        "a\\b",
+                                        "\"\\n\\r\\t\\a\\\"\"",
+                                        "echo",
+                                        "12",
+                                        "'\\n'",
+                                        "\"q\\q\""};
+    return (size_t)sprintf(to, "%s", ANY_OF(plain));
+}
+
+static void inline_line(char *to, words *w)
+{
+    static const char *const blanks[] = {" ", "  ", "\t", " \t "};
+    static const char *const first[] = {"get k1", "set k1",     "echo",
+                                        "PING",   "mget k1 k2", "append k1"};
+    char *p = to + sprintf(to, "%s%s", chance(10) == 0 ? " " : "", ANY_OF(first));
+    for (uint32_t n = chance(4); n > 0; n--) {
+        p += sprintf(p, "%s", ANY_OF(blanks));
+        p += inline_word(p);
+    }
+    p += sprintf(p, "%s", chance(8) == 0 ? " " : "");
+    *w = {};
+    word(w, to, (size_t)(p - to));
+    sprintf(p, "%s", chance(2) > 0 ? "\r\n" : "\n");
+}
+
+static void test_inline(void **)
+{
+    static words w;
+    char line[2000];
+    needs_redis();
+    run_begin("HELLO 2");
+    for (int round = 0; round < 200; round++) {
+        batch_begin();
+        for (uint32_t n = 1 + chance(50); n > 0; n--) {
+            inline_line(line, &w);
+            remember(0, &w);
+            if (chance(5) == 0)
+                batch_add("\r\n", 2); // an empty line is no command
+            batch_add(line, strlen(line));
+            now.count++;
+        }
+        batch_exchange(0);
+    }
+    close_all();
+}
+
+// ---- What is no request ----
+
+// All a server says to these bytes until it cuts the connection, or until it has had the end.
+static span whole_answer(const char *address, const char *text, size_t n)
+{
+    raw c;
+    raw_open(&c, address);
+    raw_send(&c, text, n);
+    shutdown(c.fd, SHUT_WR);
+    assert_true(raw_ended(&c, weft_in_s(RAW_SECONDS)));
+    span s = {(char *)memcpy(malloc(c.have + 1), c.in, c.have), c.have};
+    raw_close(&c);
+    return s;
+}
+
+// A few commands with some bytes changed, lost or doubled.
+static void break_request(void)
+{
+    static const char bytes[] = "*$\r\n0123456789-+ \"'\\x\0\xff";
+    for (uint32_t n = 1 + chance(3); n > 0 && now.used > 2; n--) {
+        size_t at = chance((uint32_t)now.used - 1);
+        switch (chance(4)) {
+        case 0:
+            memmove(now.text + at, now.text + at + 1, --now.used - at);
+            break;
+        case 1:
+            batch_add("x", 1);
+            memmove(now.text + at + 1, now.text + at, now.used - 1 - at);
+            now.text[at] = bytes[chance(sizeof bytes - 1)];
+            break;
+        case 2:
+            now.text[at] = bytes[chance(sizeof bytes - 1)];
+            break;
+        default:
+            now.used = at + 1;
+        }
+    }
+}
+
+static void test_broken_requests(void **)
+{
+    static const char *const lines[] = {"GET k", "SET k v", "PING", "ECHO hello", "MGET a b c"};
+    const char *ours;
+    needs_redis();
+    run_begin("HELLO 2");
+    ours = manager != nullptr ? weft_manager_address(manager) : model_too.address;
+    for (int round = 0; round < (RUNNER_SANITIZED ? 1000 : 5000); round++) {
+        char text[256];
+        batch_begin();
+        for (uint32_t n = 1 + chance(3); n > 0; n--)
+            batch_add(text, request_of(text, sizeof text, ANY_OF(lines)));
+        break_request();
+        span a = whole_answer(ours, now.text, now.used);
+        span b = whole_answer(model.address, now.text, now.used);
+        if (!same_bytes(a, b)) {
+            fprintf(stderr, "BESIDE_SEED=%llu: to ", (unsigned long long)seed);
+            show(stderr, now.text, now.used, 1000);
+            fputs("\nweft says:  ", stderr);
+            show(stderr, a.p, a.n, 1000);
+            fputs("\nredis says: ", stderr);
+            show(stderr, b.p, b.n, 1000);
+            fputc('\n', stderr);
+            fail();
+        }
+        free((void *)a.p);
+        free((void *)b.p);
+    }
+    close_all();
+}
+
+// ---- SCAN in steps ----
+
+static int scan_order(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+// Each key that SCAN gives, once: how many.  `most`: no step may give many more than it was asked.
+static size_t scan_all(raw *c, const char *options, char *keys[], size_t room)
+{
+    char line[200], cursor[32] = "0";
+    size_t n = 0, unique = 0;
+    do {
+        snprintf(line, sizeof line, "SCAN %s %s", cursor, options);
+        const char *r = ask(c, line);
+        size_t count, parts;
+        span *two = items_of({r, strlen(r)}, 1, &parts);
+        assert_int_equal(parts, 2);
+        snprintf(cursor, sizeof cursor, "%.*s", (int)strcspn(strchr(two[0].p, '\n') + 1, "\r"),
+                 strchr(two[0].p, '\n') + 1);
+        span *all = items_of(two[1], 1, &count);
+        for (size_t i = 0; i < count && n < room; i++) {
+            const char *key = strchr(all[i].p, '\n') + 1;
+            keys[n++] = strndup(key, strcspn(key, "\r"));
+        }
+        free(all);
+        free(two);
+    } while (strcmp(cursor, "0") != 0);
+    qsort(keys, n, sizeof *keys, scan_order);
+    for (size_t i = 0; i < n; i++)
+        if (i + 1 < n && strcmp(keys[i], keys[i + 1]) == 0)
+            free(keys[i]);
+        else
+            keys[unique++] = keys[i];
+    return unique;
+}
+
+static void test_scan_in_steps(void **)
+{
+    enum { KEYS = 3000 };
+    static char *found[SIDES][KEYS * 2];
+    static const char *const options[] = {"COUNT 7", "COUNT 100 MATCH k1*", "TYPE list COUNT 50"};
+    needs_redis();
+    run_begin("HELLO 2");
+    for (int i = 0; i < KEYS; i++) {
+        char line[64];
+        snprintf(line, sizeof line, i % 3 == 0 ? "RPUSH k%d x" : "SET k%d x", i);
+        both_say(0, line);
+    }
+    for (const char *o : options) {
+        size_t n = scan_all(&sides[OURS][0], o, found[OURS], KEYS * 2);
+        size_t m = scan_all(&sides[REDIS][0], o, found[REDIS], KEYS * 2);
+        assert_int_equal(n, m);
+        for (size_t i = 0; i < n; i++) {
+            assert_string_equal(found[OURS][i], found[REDIS][i]);
+            free(found[OURS][i]);
+            free(found[REDIS][i]);
+        }
+    }
+    close_all();
+}
+
+// ---- Keys that expire while one looks ----
+
+struct mortal {
+    weft_deadline sent, kept; // before the command went out, and after its reply was here
+    int ms;
+    bool gone;
+};
+
+// A key that was set with so many milliseconds is there before those have passed, however late
+// the server took the command up, and is not once they have.
+static void look(raw *c, mortal *m, int i)
+{
+    char line[64];
+    snprintf(line, sizeof line, i % 2 != 0 ? "GET m%d" : "EXISTS m%d", i);
+    weft_deadline before = weft_now();
+    const char *r = ask(c, line);
+    weft_deadline after = weft_now();
+    bool there = strcmp(r, ":0\r\n") != 0 && strcmp(r, "$-1\r\n") != 0;
+    if (!there && after < m->sent + m->ms * 1000000ll)
+        fail_msg("m%d of %d ms is gone after %lld us", i, m->ms,
+                 (long long)(after - m->sent) / 1000);
+    // Redis counts whole milliseconds: one more.
+    if (there && before > m->kept + (m->ms + 2) * 1000000ll)
+        fail_msg("m%d of %d ms is there after %lld us", i, m->ms,
+                 (long long)(before - m->kept) / 1000);
+    m->gone = !there;
+}
+
+static void set_mortal(raw *c, mortal *m, int i)
+{
+    static const char *const forms_of[] = {"SET m%d v PX %d", "PEXPIRE m%d %d"};
+    char line[64];
+    *m = {0, 0, 1 + (int)chance(300), false};
+    if (i % 3 == 0) {
+        snprintf(line, sizeof line, "SET m%d v", i);
+        says(c, line, "+OK\r\n");
+    }
+    snprintf(line, sizeof line, forms_of[i % 3 == 0], i, m->ms);
+    m->sent = weft_now();
+    const char *r = ask(c, line);
+    assert_true(strcmp(r, "+OK\r\n") == 0 || strcmp(r, ":1\r\n") == 0);
+    m->kept = weft_now();
+}
+
+static void test_expiry(void **)
+{
+    enum { MORTALS = 200 };
+    static mortal m[SIDES][MORTALS];
+    needs_redis();
+    run_begin("HELLO 2");
+    for (int i = 0; i < MORTALS; i++)
+        for (int s = 0; s < SIDES; s++)
+            set_mortal(&sides[s][0], &m[s][i], i);
+    for (int left = 1; left > 0;) {
+        left = 0;
+        for (int i = 0; i < MORTALS; i++)
+            for (int s = 0; s < SIDES; s++)
+                if (!m[s][i].gone) {
+                    look(&sides[s][0], &m[s][i], i);
+                    left += !m[s][i].gone;
+                }
+    }
+    close_all();
+}
+
+// Keys that nobody looks at go as well, and DBSIZE with them.
+static void test_expiry_unseen(void **)
+{
+    needs_redis();
+    run_begin("HELLO 2");
+    for (int s = 0; s < SIDES; s++) {
+        raw *c = &sides[s][0];
+        for (int i = 0; i < 1000; i++) {
+            char line[64];
+            snprintf(line, sizeof line, "SET unseen%d v PX %d", i, 1 + i % 50);
+            says(c, line, "+OK\r\n");
+        }
+        weft_deadline d = weft_in_s(RAW_SECONDS);
+        while (ask_number(c, "DBSIZE") > 0 && weft_left(d) > 0)
+            usleep(1000);
+        says(c, "DBSIZE", ":0\r\n");
+    }
+    close_all();
+}
+
+// ---- Large values ----
+
+static void test_large_values(void **)
+{
+    static const size_t sizes[] = {1,     15,    16,    127,     128,    16383,
+                                   16384, 65535, 65536, 1 << 20, 5 << 20};
+    static words w;
+    needs_redis();
+    run_begin("HELLO 3");
+    char *value = (char *)malloc(5 << 20);
+    for (size_t i = 0; i < 5 << 20; i++)
+        value[i] = (char)chance(256);
+    for (size_t n : sizes) {
+        static const char *const commands[][3] = {
+            {"SET", "s", nullptr},   {"GET", "s", nullptr}, {"APPEND", "s", nullptr},
+            {"RPUSH", "l", nullptr}, {"HSET", "h", "f"},    {"ECHO", nullptr, nullptr}};
+        static const char *const reads[] = {"GET s", "STRLEN s", "LINDEX l -1", "HGET h f",
+                                            "LPOP l"};
+        batch_begin();
+        for (auto &command : commands) {
+            w = {};
+            for (const char *part : command)
+                if (part != nullptr)
+                    word_text(&w, part);
+            if (strcmp(command[0], "GET") != 0)
+                word(&w, value, n);
+            remember(0, &w);
+            batch_command(&w);
+        }
+        for (const char *line : reads) {
+            char text[64];
+            size_t k = request_of(text, sizeof text, line);
+            w = {};
+            word_text(&w, line);
+            remember(0, &w);
+            batch_add(text, k);
+            now.count++;
+        }
+        batch_exchange(0);
+    }
+    free(value);
+    close_all();
+}
+
+// ---- Both servers, for all tests ----
+
+static int servers_begin(void **)
+{
+    left_out = redis_missing();
+    if (left_out != nullptr)
+        return 0;
+    folder_make();
+    redis_start(&model, nullptr);
+    if (getenv("BESIDE_SELF") != nullptr)
+        redis_start(&model_too, nullptr);
+    else
+        manager = weft_manager_start(address_in_folder("weft"), nullptr);
+    return manager != nullptr || model_too.pid > 0 ? 0 : -1;
+}
+
+static int servers_end(void **)
+{
+    if (left_out != nullptr)
+        return 0;
+    redis_stop(&model);
+    if (model_too.pid > 0)
+        redis_stop(&model_too);
+    if (manager != nullptr) {
+        weft_manager_stop(manager, weft_in_s(RAW_SECONDS));
+        weft_manager_destroy(manager);
+    }
+    free(history);
+    free(said);
+    free(now.text);
+    return folder_remove();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_random_resp2),    TEST(test_random_resp3),  TEST(test_inline),
+        TEST(test_broken_requests), TEST(test_scan_in_steps), TEST(test_expiry),
+        TEST(test_expiry_unseen),   TEST(test_large_values),
+    };
+    return cmocka_run_group_tests(tests, servers_begin, servers_end);
+}

@@ -1,0 +1,550 @@
+// generator.h: random commands, most of them right, from a table of forms.
+//
+// A form is words: a word in capitals is itself, in any case; A|B is either; a letter stands for
+// something made up (see `make`), and a letter with * for one to four of it.  One command in
+// eight is then spoilt: a word lost, doubled, or replaced by junk.
+#ifndef WEFT_TEST_GENERATOR_H
+#define WEFT_TEST_GENERATOR_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+// ---- Chance ----
+
+static uint64_t chance_state;
+
+static inline uint32_t chance(uint32_t n)
+{
+    chance_state = chance_state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)((chance_state >> 33) % n);
+}
+
+// ---- A command ----
+
+enum { WORDS = 24 };
+
+// How replies are compared.
+enum { EXACT, SORTED, SORTED_PAIRS, SCANNED, TIME_LEFT, HELLO_MAP, ANY_NUMBER };
+
+// What must not happen to a form's words.
+enum {
+    WHOLE = 1,      // spoilt, it would do something else that cannot be compared
+    KEEP_LAST = 2,  // its last word is a timeout: junk there might mean "for ever"
+    NO_NUMBERS = 4, // a number out of place might be valid, and its result not be defined
+};
+
+struct words {
+    int n, kind;
+    size_t size[WORDS];
+    const char *text[WORDS];
+};
+
+struct form {
+    const char *text;
+    int weight, kind, flags;
+};
+
+// Replies of what Redis does not define are left out here: COMMAND's tables, what DEBUG and OBJECT
+// say.  Of subcommands only those that Redis 7.0 has (SETINFO came later) or nobody.
+static const form forms[] = {
+    // connection
+    {"PING", 2, EXACT, 0},
+    {"PING v", 1, EXACT, 0},
+    {"ECHO v", 2, EXACT, 0},
+    {"SELECT d", 6, EXACT, 0},
+    {"AUTH v", 1, EXACT, 0},
+    {"AUTH DEFAULT v", 1, EXACT, 0},
+    {"AUTH k v", 1, EXACT, 0},
+    {"HELLO", 1, HELLO_MAP, 0},
+    {"HELLO h", 1, HELLO_MAP, 0},
+    {"HELLO h SETNAME k", 1, HELLO_MAP, 0},
+    {"HELLO h AUTH DEFAULT v SETNAME k", 1, HELLO_MAP, 0},
+    {"RESET", 1, EXACT, 0},
+    {"CLIENT ID", 1, ANY_NUMBER, 0},
+    {"CLIENT GETNAME", 2, EXACT, 0},
+    {"CLIENT SETNAME k", 2, EXACT, 0},
+    {"CLIENT NO-EVICT ON|OFF|k", 1, EXACT, 0},
+    {"CLIENT REPLY ON|k", 1, EXACT, WHOLE},
+    {"CLIENT KILL 1.2.3.4:5", 1, EXACT, WHOLE},
+    {"CLIENT KILL ID 999999999999|0|-1|k", 1, EXACT, WHOLE},
+    {"CLIENT KILL ID 999999999999 SKIPME YES|NO|k", 1, EXACT, WHOLE},
+    {"CLIENT KILL TYPE REPLICA|MASTER|k", 1, EXACT, WHOLE},
+    {"CLIENT KILL ADDR 1.2.3.4:5 TYPE NORMAL", 1, EXACT, WHOLE},
+    {"CLIENT KILL USER k", 1, EXACT, WHOLE},
+    {"CLIENT KILL LADDR 1.2.3.4:5", 1, EXACT, WHOLE},
+    {"CLIENT KILL MAXAGE 5", 1, EXACT, WHOLE},
+    {"CLIENT UNBLOCK 999999999999", 1, EXACT, 0},
+    {"CLIENT UNBLOCK 999999999999 TIMEOUT|ERROR|k", 1, EXACT, 0},
+    {"CLIENT LIST TYPE k", 1, EXACT, WHOLE},
+    {"CLIENT LIST ID k", 1, EXACT, WHOLE},
+    {"CLIENT k", 1, EXACT, 0},
+    {"CLIENT", 1, EXACT, WHOLE},
+    {"COMMAND k", 1, EXACT, WHOLE},
+    {"CONFIG GET", 1, EXACT, WHOLE},
+    {"CONFIG GET SAVE|APPENDONLY|DATABASES|k", 2, EXACT, WHOLE},
+    {"CONFIG k", 1, EXACT, WHOLE},
+    {"CONFIG", 1, EXACT, WHOLE},
+    {"SHUTDOWN k", 1, EXACT, WHOLE},
+    {"SHUTDOWN ABORT", 1, EXACT, WHOLE},
+    {"SHUTDOWN NOSAVE SAVE", 1, EXACT, WHOLE},
+    // keys
+    {"DEL k*", 40, EXACT, 0},
+    {"EXISTS k*", 8, EXACT, 0},
+    {"TYPE k", 10, EXACT, 0},
+    {"EXPIRE k t", 10, EXACT, 0},
+    {"EXPIRE k t X", 10, EXACT, 0},
+    {"EXPIRE k t X X", 3, EXACT, 0},
+    {"PEXPIRE k m", 8, EXACT, 0},
+    {"PEXPIRE k m X", 8, EXACT, 0},
+    {"TTL k", 12, TIME_LEFT, 0},
+    {"PTTL k", 12, TIME_LEFT, 0},
+    {"PERSIST k", 8, EXACT, 0},
+    {"KEYS p", 6, SORTED, 0},
+    {"SCAN c COUNT 100000", 2, SCANNED, NO_NUMBERS},
+    {"SCAN c C COUNT 100000", 4, SCANNED, NO_NUMBERS},
+    {"SCAN c C C COUNT 100000", 2, SCANNED, NO_NUMBERS},
+    {"SCAN c COUNT j", 1, SCANNED, NO_NUMBERS},
+    {"DBSIZE", 3, EXACT, 0},
+    {"FLUSHALL", 1, EXACT, 0},
+    {"FLUSHALL SYNC|ASYNC|k", 1, EXACT, 0},
+    // strings
+    {"GET k", 40, EXACT, 0},
+    {"SET k v", 40, EXACT, 0},
+    {"SET k n", 20, EXACT, 0},
+    {"SET k v S", 20, EXACT, 0},
+    {"SET k v S S", 10, EXACT, 0},
+    {"SET k v S S S", 4, EXACT, 0},
+    {"GETDEL k", 6, EXACT, 0},
+    {"MGET k*", 6, EXACT, 0},
+    {"MSET M", 4, EXACT, 0},
+    {"MSET M M", 4, EXACT, 0},
+    {"INCR k", 20, EXACT, 0},
+    {"DECR k", 12, EXACT, 0},
+    {"INCRBY k n", 12, EXACT, 0},
+    {"DECRBY k n", 12, EXACT, 0},
+    {"APPEND k v", 10, EXACT, 0},
+    {"STRLEN k", 8, EXACT, 0},
+    // lists
+    {"LPUSH k v*", 30, EXACT, 0},
+    {"RPUSH k v*", 30, EXACT, 0},
+    {"LPOP k", 15, EXACT, 0},
+    {"RPOP k", 15, EXACT, 0},
+    {"LPOP k i", 8, EXACT, 0},
+    {"RPOP k i", 8, EXACT, 0},
+    {"LLEN k", 8, EXACT, 0},
+    {"LRANGE k i i", 12, EXACT, 0},
+    {"LRANGE k 0 -1", 6, EXACT, 0},
+    {"LINDEX k i", 12, EXACT, 0},
+    {"LSET k i v", 12, EXACT, 0},
+    {"LREM k i v", 12, EXACT, 0},
+    {"LMOVE k k LEFT|RIGHT LEFT|RIGHT", 16, EXACT, 0},
+    {"BLPOP k* w", 3, EXACT, KEEP_LAST},
+    {"BRPOP k* w", 3, EXACT, KEEP_LAST},
+    {"BLMOVE k k LEFT|RIGHT LEFT|RIGHT w", 3, EXACT, KEEP_LAST},
+    // hashes
+    {"HSET k F", 20, EXACT, 0},
+    {"HSET k F F F", 20, EXACT, 0},
+    {"HSET k f n", 20, EXACT, 0},
+    {"HGET k f", 15, EXACT, 0},
+    {"HMGET k f*", 8, EXACT, 0},
+    {"HDEL k f*", 12, EXACT, 0},
+    {"HLEN k", 6, EXACT, 0},
+    {"HEXISTS k f", 8, EXACT, 0},
+    {"HGETALL k", 6, SORTED_PAIRS, 0},
+    {"HKEYS k", 5, SORTED, 0},
+    {"HVALS k", 5, SORTED, 0},
+    {"HINCRBY k f n", 20, EXACT, 0},
+    // nobody's
+    {"NOSUCH", 1, EXACT, 0},
+    {"NOSUCH v* k* v*", 1, EXACT, 0},
+    {"GETT k v", 1, EXACT, 0},
+    {"v", 1, EXACT, 0},
+};
+
+// ---- Words ----
+
+static char word_room[1 << 16];
+static size_t word_used;
+
+static inline void word(words *w, const char *text, size_t n)
+{
+    if (w->n == WORDS)
+        return;
+    w->text[w->n] = text;
+    w->size[w->n++] = n;
+}
+
+static inline void word_text(words *w, const char *text)
+{
+    word(w, text, strlen(text));
+}
+
+static inline void word_number(words *w, long long n)
+{
+    char *p = word_room + word_used;
+    int k = snprintf(p, 24, "%lld", n);
+    word_used += (size_t)k;
+    word(w, p, (size_t)k);
+}
+
+// As it is, in small letters or in both; in room of its own, since the same name comes in many.
+static inline void word_name(words *w, const char *text, size_t n)
+{
+    char *p = word_room + word_used;
+    uint32_t how = chance(10);
+    for (size_t i = 0; i < n; i++)
+        p[i] = (char)(how < 7                    ? text[i]
+                      : how < 9 || chance(2) > 0 ? text[i] | (text[i] >= 'A' && text[i] <= 'Z') << 5
+                                                 : text[i]);
+    word_used += n;
+    word(w, p, n);
+}
+
+#define ANY_OF(list) list[chance((uint32_t)(sizeof list / sizeof *list))]
+
+static const char *const junk_texts[] = {"",
+                                         "abc",
+                                         " 1",
+                                         "1 ",
+                                         "+1",
+                                         "-0",
+                                         "00",
+                                         "01",
+                                         "1.5",
+                                         "1e3",
+                                         "0x10",
+                                         "nan",
+                                         "NX",
+                                         "XX",
+                                         "GET",
+                                         "LEFT",
+                                         "-1",
+                                         "0",
+                                         "EX",
+                                         "COUNT",
+                                         "MATCH",
+                                         "\r\n",
+                                         "'",
+                                         "\"",
+                                         "(nil",
+                                         "-",
+                                         "--1",
+                                         "4294967296",
+                                         "*",
+                                         "$",
+                                         "KEEPTTL",
+                                         "\xff",
+                                         "9223372036854775808",
+                                         "-9223372036854775809",
+                                         "-2",
+                                         "99999999999999999999999",
+                                         "-9223372036854775808",
+                                         "9223372036854775807"};
+static const char *const junk_names[] = {"",     "abc", "NX",   "XX", "GET",
+                                         "LEFT", "EX",  "\r\n", "-",  "*"};
+
+static inline void word_junk(words *w, bool numbers)
+{
+    word_text(w, numbers ? ANY_OF(junk_texts) : ANY_OF(junk_names));
+}
+
+static inline void word_key(words *w)
+{
+    static const char *const keys[] = {"k0", "k1",    "k2",    "k3",     "k4",
+                                       "k5", "alist", "ahash", "anumber"};
+    uint32_t odd = chance(60);
+    if (odd == 0)
+        word(w, "", 0);
+    else if (odd == 1)
+        word(w, "k\0\r\n\xff", 5);
+    else if (odd == 2)
+        word_text(w, "a key with spaces, longer than what is kept in place");
+    else
+        word_text(w, ANY_OF(keys));
+}
+
+static inline void word_field(words *w)
+{
+    static const char *const fields[] = {"f0", "f1", "f2", "f3", "number", "12", "-7", ""};
+    if (chance(30) == 0)
+        word_number(w, chance(600));
+    else
+        word_text(w, ANY_OF(fields));
+}
+
+static inline void word_integer(words *w)
+{
+    static const char *const numbers[] = {"0",
+                                          "1",
+                                          "-1",
+                                          "9223372036854775807",
+                                          "-9223372036854775808",
+                                          "9223372036854775806",
+                                          "4611686018427387904",
+                                          "-9223372036854775807",
+                                          "1000000000000"};
+    if (chance(3) > 0)
+        word_number(w, (long long)chance(2000) - 1000);
+    else
+        word_text(w, ANY_OF(numbers));
+}
+
+static char long_value[100000];
+
+static inline void word_value(words *w)
+{
+    static const char *const values[] = {"a",           "b",    "c",    "value", "",
+                                         "hello world", "3.14", "\r\n", "$5\r\n"};
+    uint32_t how = chance(100);
+    if (how < 60)
+        word_text(w, ANY_OF(values));
+    else if (how < 80)
+        word_integer(w);
+    else if (how < 98)
+        word(w, long_value + chance(256), chance(120));
+    else
+        word(w, long_value + chance(256), chance(chance(10) == 0 ? 90000 : 3000));
+}
+
+static inline void word_index(words *w)
+{
+    if (chance(20) == 0)
+        word_integer(w);
+    else
+        word_number(w, (long long)chance(14) - 5);
+}
+
+// Times to live are far apart and none comes twice, so that "greater than" is no race between
+// the clocks of two servers; none ends while the test runs.
+static inline long long seconds_ahead(void)
+{
+    static uint32_t used;
+    return 5000 + 100ll * (++used * 7919 % 65521);
+}
+
+static long long unix_seconds;
+
+// As EX, PX, EXAT and PXAT take it; sometimes over at once, or not valid.
+static inline void word_time(words *w, bool at, long long unit, bool over)
+{
+    static const char *const bad[] = {"",
+                                      "abc",
+                                      "1.5",
+                                      "9223372036854775807",
+                                      "9223372036854775808",
+                                      "-9223372036854775808",
+                                      "9223372036854775"};
+    uint32_t how = chance(12);
+    if (how == 0)
+        word_text(w, ANY_OF(bad));
+    else if (how == 1 && over)
+        word_number(w, -(long long)chance(3));
+    else
+        word_number(w, (at ? unix_seconds : 0) * unit + seconds_ahead() * unit);
+}
+
+static inline void word_set_option(words *w)
+{
+    switch (chance(9)) {
+    case 0:
+        return word_name(w, "NX", 2);
+    case 1:
+        return word_name(w, "XX", 2);
+    case 2:
+    case 3:
+        return word_name(w, "GET", 3);
+    case 4:
+        return word_name(w, "KEEPTTL", 7);
+    case 5:
+        word_name(w, "EX", 2);
+        return word_time(w, false, 1, true);
+    case 6:
+        word_name(w, "PX", 2);
+        return word_time(w, false, 1000, true);
+    case 7:
+        word_name(w, "EXAT", 4);
+        return word_time(w, true, 1, false);
+    default:
+        word_name(w, "PXAT", 4);
+        return word_time(w, true, 1000, false);
+    }
+}
+
+static inline void word_scan_option(words *w)
+{
+    static const char *const types[] = {"string", "list", "hash", "set", "LIST", "nosuch"};
+    static const char *const patterns[] = {"*", "k*",   "k[0-3]", "?1", "[^k]*",
+                                           "",  "k\\1", "*b*r",   "a*"};
+    if (chance(2) == 0) {
+        word_name(w, "TYPE", 4);
+        return word_text(w, ANY_OF(types));
+    }
+    word_name(w, "MATCH", 5);
+    word_text(w, ANY_OF(patterns));
+}
+
+static inline void word_pattern(words *w)
+{
+    static const char bits[] = "k*?[]^-\\01l*ist*k";
+    char *p = word_room + word_used;
+    size_t n = chance(7);
+    for (size_t i = 0; i < n; i++)
+        p[i] = bits[chance(sizeof bits - 1)];
+    word_used += n;
+    word(w, p, n);
+}
+
+static inline void word_of(words *w, char letter)
+{
+    static const char *const expire_options[] = {"NX", "XX", "GT", "LT",
+                                                 "gt", "lt", "xX", "nosuch"};
+    static const char *const databases[] = {"0", "0", "1", "2", "15", "16", "-1", "abc", "1.0", ""};
+    static const char *const versions[] = {"2", "3", "3", "4", "1", "abc", "", "-3", "03"};
+    static const char *const cursors[] = {"0", "0", "0", "0", "0", "abc", "0x", "1.5", " 0", "0 "};
+    // Not "-0.001": Redis 7.0 rounds it to 0, which is for ever.
+    static const char *const waits[] = {"0.001", "0.002", "0.0011", "1e-3", "-1",
+                                        "abc",   "-0.5",  "",       "nan",  "1 "};
+    static const char *const counts[] = {"0", "-1", "abc", "", "1.5"};
+    switch (letter) {
+    case 'k':
+        return word_key(w);
+    case 'v':
+        return word_value(w);
+    case 'f':
+        return word_field(w);
+    case 'n':
+        return word_integer(w);
+    case 'i':
+        return word_index(w);
+    case 'p':
+        return word_pattern(w);
+    case 'd':
+        return word_text(w, ANY_OF(databases));
+    case 'h':
+        return word_text(w, ANY_OF(versions));
+    case 'c':
+        return word_text(w, ANY_OF(cursors));
+    case 'w':
+        return word_text(w, ANY_OF(waits));
+    case 'j':
+        return word_text(w, ANY_OF(counts));
+    case 't':
+        return word_time(w, false, 1, true);
+    case 'm':
+        return word_time(w, false, 1000, true);
+    case 'X':
+        return word_text(w, ANY_OF(expire_options));
+    case 'S':
+        return word_set_option(w);
+    case 'C':
+        return word_scan_option(w);
+    case 'M':
+        word_key(w);
+        return word_value(w);
+    case 'F':
+        word_field(w);
+        return word_value(w);
+    default:
+        abort();
+    }
+}
+
+// One word of a form: [p, p + n).
+static inline void word_from(words *w, const char *p, size_t n)
+{
+    size_t choices = 1;
+    for (size_t i = 0; i < n; i++)
+        choices += p[i] == '|';
+    for (uint32_t skip = chance((uint32_t)choices); skip > 0; skip--) {
+        const char *bar = (const char *)memchr(p, '|', n);
+        n -= (size_t)(bar + 1 - p);
+        p = bar + 1;
+    }
+    const char *bar = (const char *)memchr(p, '|', n);
+    n = bar != nullptr ? (size_t)(bar - p) : n;
+    if (n == 2 && p[1] == '*')
+        for (uint32_t times = 1 + chance(4); times > 0; times--)
+            word_of(w, *p);
+    else if (n == 1 && (*p < '0' || *p > '9'))
+        word_of(w, *p);
+    else
+        word_name(w, p, n);
+}
+
+// ---- Commands ----
+
+static inline void spoil(words *w, const form *f)
+{
+    int at = (int)chance((uint32_t)w->n), last = w->n - 1;
+    words junk = {};
+    word_junk(&junk, (f->flags & NO_NUMBERS) == 0);
+    if ((f->flags & KEEP_LAST) != 0 && at == last)
+        at = 0;
+    switch (chance(3)) {
+    case 0: // lost
+        for (int i = at; i < last; i++) {
+            w->text[i] = w->text[i + 1];
+            w->size[i] = w->size[i + 1];
+        }
+        w->n--;
+        break;
+    case 1: // doubled: the last is moved to the end
+        word(w, w->text[last], w->size[last]);
+        if (w->n - 1 > last)
+            for (int i = last; i > at; i--) {
+                w->text[i] = w->text[i - 1];
+                w->size[i] = w->size[i - 1];
+            }
+        break;
+    default: // junk
+        w->text[at] = junk.text[0];
+        w->size[at] = junk.size[0];
+    }
+}
+
+static inline const form *any_form(void)
+{
+    static int all;
+    if (all == 0)
+        for (const form &f : forms)
+            all += f.weight;
+    int left = (int)chance((uint32_t)all);
+    for (const form &f : forms)
+        if ((left -= f.weight) < 0)
+            return &f;
+    abort();
+}
+
+// Makes a command up; its words stand in static room, until the next.
+static inline void make_command(words *w)
+{
+    const form *f = any_form();
+    *w = {};
+    word_used = 0;
+    w->kind = f->kind;
+    for (const char *p = f->text;; p++) {
+        size_t n = strcspn(p, " ");
+        word_from(w, p, n);
+        p += n;
+        if (*p == 0)
+            break;
+    }
+    if ((f->flags & WHOLE) == 0 && w->n > 0 && chance(8) == 0)
+        spoil(w, f);
+    if (w->n == 0)
+        word_text(w, "PING");
+}
+
+static inline void generator_seed(uint64_t seed)
+{
+    chance_state = seed * 2862933555777941757u + 3037000493u;
+    unix_seconds = (long long)time(nullptr);
+    for (size_t i = 0; i < sizeof long_value; i++)
+        long_value[i] = (char)chance(256);
+}
+
+#endif
