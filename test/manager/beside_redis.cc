@@ -4,16 +4,12 @@
 //     BESIDE_SEED=n      this sequence again (a failure prints it)
 //     BESIDE_COMMANDS=n  so many commands a run
 //     BESIDE_SELF=1      Redis beside itself: what fails then is the comparison's fault
+#include "beside.h"
 #include "compare.h"
-#include "servers.h"
 
 enum { CONNECTIONS = 4, BATCH = 400 };
 static const size_t FEW = RUNNER_SANITIZED ? 40000 : 200000; // commands a run
-enum { OURS, REDIS, SIDES };
 
-static redis model, model_too;
-static weft_manager *manager;
-static const char *left_out;
 static raw sides[SIDES][CONNECTIONS];
 static uint64_t seed;
 
@@ -226,11 +222,9 @@ static void batch_exchange(int connection)
 
 static void connect_all(void)
 {
-    const char *ours = manager != nullptr ? weft_manager_address(manager) : model_too.address;
-    for (int i = 0; i < CONNECTIONS; i++) {
-        raw_open(&sides[OURS][i], ours);
-        raw_open(&sides[REDIS][i], model.address);
-    }
+    for (int s = 0; s < SIDES; s++)
+        for (int i = 0; i < CONNECTIONS; i++)
+            raw_open(&sides[s][i], address_of[s]);
 }
 
 static void close_all(void)
@@ -239,22 +233,6 @@ static void close_all(void)
         for (int i = 0; i < CONNECTIONS; i++)
             raw_close(&sides[s][i]);
 }
-
-// Both, on the first connection or on another.
-static const char *both_say(int connection, const char *line)
-{
-    const char *a = ask(&sides[OURS][connection], line), *b = ask(&sides[REDIS][connection], line);
-    assert_string_equal(a, b);
-    return a;
-}
-
-#define needs_redis()                                                                              \
-    do {                                                                                           \
-        if (left_out != nullptr) {                                                                 \
-            fprintf(stderr, "%s: left out, %s\n", runner_test, left_out);                          \
-            skip();                                                                                \
-        }                                                                                          \
-    } while (0)
 
 static size_t commands_a_run(void)
 {
@@ -276,7 +254,7 @@ static void run_begin(const char *protocol)
             const char *hello = ask(&sides[s][i], protocol);
             assert_true(hello[0] == '%' || hello[0] == '*');
         }
-    both_say(0, "FLUSHALL");
+    both_say(sides[OURS], sides[REDIS], "FLUSHALL");
 }
 
 static void run_random(const char *protocol)
@@ -410,18 +388,16 @@ static void break_request(void)
 static void test_broken_requests(void **)
 {
     static const char *const lines[] = {"GET k", "SET k v", "PING", "ECHO hello", "MGET a b c"};
-    const char *ours;
     needs_redis();
     run_begin("HELLO 2");
-    ours = manager != nullptr ? weft_manager_address(manager) : model_too.address;
     for (int round = 0; round < (RUNNER_SANITIZED ? 1000 : 5000); round++) {
         char text[256];
         batch_begin();
         for (uint32_t n = 1 + chance(3); n > 0; n--)
             batch_add(text, request_of(text, sizeof text, ANY_OF(lines)));
         break_request();
-        span a = whole_answer(ours, now.text, now.used);
-        span b = whole_answer(model.address, now.text, now.used);
+        span a = whole_answer(address_of[OURS], now.text, now.used);
+        span b = whole_answer(address_of[REDIS], now.text, now.used);
         if (!same_bytes(a, b)) {
             fprintf(stderr, "BESIDE_SEED=%llu: to ", (unsigned long long)seed);
             show(stderr, now.text, now.used, 1000);
@@ -485,7 +461,7 @@ static void test_scan_in_steps(void **)
     for (int i = 0; i < KEYS; i++) {
         char line[64];
         snprintf(line, sizeof line, i % 3 == 0 ? "RPUSH k%d x" : "SET k%d x", i);
-        both_say(0, line);
+        both_say(sides[OURS], sides[REDIS], line);
     }
     for (const char *o : options) {
         size_t n = scan_all(&sides[OURS][0], o, found[OURS], KEYS * 2);
@@ -629,37 +605,12 @@ static void test_large_values(void **)
     close_all();
 }
 
-// ---- Both servers, for all tests ----
-
-static int servers_begin(void **)
+static int end(void **state)
 {
-    left_out = redis_missing();
-    if (left_out != nullptr)
-        return 0;
-    folder_make();
-    redis_start(&model, nullptr);
-    if (getenv("BESIDE_SELF") != nullptr)
-        redis_start(&model_too, nullptr);
-    else
-        manager = weft_manager_start(address_in_folder("weft"), nullptr);
-    return manager != nullptr || model_too.pid > 0 ? 0 : -1;
-}
-
-static int servers_end(void **)
-{
-    if (left_out != nullptr)
-        return 0;
-    redis_stop(&model);
-    if (model_too.pid > 0)
-        redis_stop(&model_too);
-    if (manager != nullptr) {
-        weft_manager_stop(manager, weft_in_s(RAW_SECONDS));
-        weft_manager_destroy(manager);
-    }
     free(history);
     free(said);
     free(now.text);
-    return folder_remove();
+    return beside_end(state);
 }
 
 int main(void)
@@ -669,5 +620,5 @@ int main(void)
         TEST(test_broken_requests), TEST(test_scan_in_steps), TEST(test_expiry),
         TEST(test_expiry_unseen),   TEST(test_large_values),
     };
-    return cmocka_run_group_tests(tests, servers_begin, servers_end);
+    return cmocka_run_group_tests(tests, beside_begin, end);
 }
