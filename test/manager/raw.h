@@ -178,7 +178,8 @@ static inline void raw_room(raw *c, size_t n)
         c->used = c->have = 0;
     if (c->room - c->have >= n)
         return;
-    memmove(c->in, c->in + c->used, c->have - c->used);
+    if (c->used > 0)
+        memmove(c->in, c->in + c->used, c->have - c->used);
     c->have -= c->used;
     c->used = 0;
     if (c->room - c->have >= n)
