@@ -193,7 +193,7 @@ static int read_size(weft_private_request *r, const char *in, size_t n,
         return n - from > LINE ? bad(error, "Protocol error: too big bulk count string") : got;
     if (got == WEFT_REQUEST_BAD || size < 0)
         return bad(error, "Protocol error: invalid bulk length");
-    if (size > (int64_t)limits->word || r->at + (size_t)size > limits->all)
+    if ((uint64_t)size > limits->word || r->at + (size_t)size > limits->all)
         return bad(error, limits->known ? "Protocol error: invalid bulk length"
                                         : "Protocol error: unauthenticated bulk length");
     r->size = (size_t)size;
