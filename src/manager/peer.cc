@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+static const size_t MANY = 262144; // bytes of replies
 static const size_t AHEAD = 65536; // bytes kept of a peer that is blocked
 static const size_t KNOWN_WORDS = INT_MAX, UNKNOWN_WORDS = 10,
                     UNKNOWN_WORD = 16384; // before its password (as Redis)
@@ -126,6 +127,8 @@ static size_t run(weft_private_peer *p, weft_private_request *r, char *in, size_
             weft_private_execute(p, r->words, (int)r->count);
         weft_private_request_next(r);
         used += size;
+        if (p->out.end - p->out.begin >= MANY)
+            flush(p); // or a long pipeline's replies would all wait at once
     }
     return used;
 }

@@ -6,6 +6,27 @@
 
 #include <stdarg.h>
 
+// Makes room.  More than may wait for a peer is not kept for it: it is cut, and what else it would
+// be told is dropped.
+static void grow(weft_private_peer *p, size_t n)
+{
+    weft_private_buffer *b = &p->out;
+    if (b->begin > 0) {
+        memmove(b->data, b->data + b->begin, b->end - b->begin);
+        b->end -= b->begin;
+        b->begin = 0;
+    }
+    if (b->end + n > p->server->o.max_reply) {
+        weft_private_peer_doom(p);
+        p->silent = 1;
+    }
+    if (b->room - b->end >= n)
+        return;
+    size_t room = b->room * 2 > 256 ? b->room * 2 : 256;
+    b->room = room - b->end >= n ? room : b->end + n;
+    b->data = (char *)weft_private_retake(b->data, b->room);
+}
+
 // Memory for n more bytes; the peer is dirty from now on.
 static char *room_for(weft_private_peer *p, size_t n)
 {
@@ -15,9 +36,7 @@ static char *room_for(weft_private_peer *p, size_t n)
             *b = p->server->spare;
             p->server->spare = {};
         } else {
-            size_t room = b->room * 2 > 256 ? b->room * 2 : 256;
-            b->room = room - b->end >= n ? room : b->end + n;
-            b->data = (char *)weft_private_retake(b->data, b->room);
+            grow(p, n);
         }
     }
     if (!p->is_dirty)
