@@ -288,11 +288,6 @@ static void time_out_array(weft_private_wait *w)
     weft_private_reply_null_array(w->peer);
 }
 
-static void time_out_null(weft_private_wait *w)
-{
-    weft_private_reply_null(w->peer);
-}
-
 static weft_private_wait *wait_at(weft_private_peer *p, const weft_private_word *keys, int n,
                                   const weft_private_word *text, weft_deadline d)
 {
@@ -371,7 +366,7 @@ void weft_private_command_blmove(weft_private_peer *p, const weft_private_word *
         return;
     }
     weft_private_wait *w = wait_at(p, &words[1], 1, &words[2], d);
-    w->time_out = time_out_null;
+    w->time_out = time_out_array; // as Redis does
     w->moves = true;
     w->front = front;
     w->front_to = front_to;

@@ -529,7 +529,7 @@ static void test_password_is_whole(void **)
         says(&r, "PING", noauth);
         raw_close(&r);
     }
-    raw_send(&c, "*2\r\n$4\r\nAUTH\r\n$8\r\nsesame\0x\r\n", 26);
+    raw_send(&c, "*2\r\n$4\r\nAUTH\r\n$8\r\nsesame\0x\r\n", 28);
     assert_string_equal(reply(&c), wrongpass);
     says(&c, "AUTH sesame", "+OK\r\n");
     stop();
