@@ -247,18 +247,22 @@ void weft_private_command_command(weft_private_peer *p, const weft_private_word 
 
 // ---- SHUTDOWN ----
 
-// SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE]: there is nothing to save, and nothing to wait for.
+// SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] | ABORT: there is nothing to save, nor to wait for.
 void weft_private_command_shutdown(weft_private_peer *p, const weft_private_word *words, int n)
 {
-    static const char *const known[] = {"nosave", "save", "now", "force"};
+    static const char *const known[] = {"nosave", "save", "now", "force", "abort"};
+    enum { NOSAVE = 1, SAVE = 2, ABORT = 16 };
+    int given = 0;
     for (int i = 1; i < n; i++) {
-        bool is = false;
-        for (const char *each : known)
-            is = is || weft_private_word_is(&words[i], each);
-        if (!is) {
-            weft_private_reply_syntax(p);
-            return;
-        }
+        int k = 0;
+        while (k < 5 && !weft_private_word_is(&words[i], known[k]))
+            k++;
+        given |= 1 << k;
     }
-    weft_private_server_end(p->server);
+    if (given > ABORT || (given & (NOSAVE | SAVE)) == (NOSAVE | SAVE))
+        weft_private_reply_syntax(p);
+    else if (given == ABORT)
+        weft_private_reply_error(p, "ERR No shutdown in progress.");
+    else
+        weft_private_server_end(p->server);
 }
