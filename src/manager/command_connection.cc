@@ -216,8 +216,8 @@ void weft_private_command_hello(weft_private_peer *p, const weft_private_word *w
     if (!p->known) {
         weft_private_reply_error(
             p, "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
-               "HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and "
-               "select the RESP protocol version at the same time");
+               "HELLO AUTH <user> <pass> option can be used to authenticate the client and select "
+               "the RESP protocol version at the same time");
         return;
     }
     if (name != nullptr && !set_name(p, name))

@@ -228,7 +228,7 @@ static void command_info(weft_private_peer *p, const weft_private_word *words, i
         if (c != nullptr)
             describe(p, c);
         else
-            weft_private_reply_null_array(p);
+            weft_private_reply_null(p);
     }
 }
 
