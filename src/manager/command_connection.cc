@@ -279,6 +279,13 @@ static void add_line(char **text, size_t *n, const weft_private_peer *each)
     *n += size;
 }
 
+static bool is_client_type(const weft_private_word *w)
+{
+    return weft_private_word_is(w, "normal") || weft_private_word_is(w, "master") ||
+           weft_private_word_is(w, "replica") || weft_private_word_is(w, "slave") ||
+           weft_private_word_is(w, "pubsub");
+}
+
 static void client_list(weft_private_peer *p, const weft_private_word *words, int n)
 {
     weft_private_server *s = p->server;
@@ -290,9 +297,7 @@ static void client_list(weft_private_peer *p, const weft_private_word *words, in
         weft_private_reply_syntax(p);
         return;
     }
-    if (by_type && !weft_private_word_is(&words[3], "normal") &&
-        !weft_private_word_is(&words[3], "master") && !weft_private_word_is(&words[3], "replica") &&
-        !weft_private_word_is(&words[3], "pubsub")) {
+    if (by_type && !is_client_type(&words[3])) {
         weft_private_reply_error(p, "ERR Unknown client type '%.*s'", (int)words[3].size,
                                  words[3].text);
         return;
@@ -323,41 +328,79 @@ static void kill(weft_private_peer *p, weft_private_peer *victim)
         weft_private_peer_doom(victim);
 }
 
-static bool has_address(const weft_private_peer *p, const weft_private_word *w)
+static bool has_address(const weft_private_peer *p, int whose, const weft_private_word *w)
 {
     char address[192];
-    address_of(p, WEFT_IO_PEER, address, sizeof address);
+    address_of(p, whose, address, sizeof address);
     return strlen(address) == w->size && memcmp(address, w->text, w->size) == 0;
 }
 
-// CLIENT KILL address | ID id | ADDR address [SKIPME yes|no]
+// Who is to be killed: 0 and nullptr for what does not matter.
+typedef struct victims {
+    int64_t id;
+    const weft_private_word *address, *local;
+    bool none; // of a kind that nobody here is
+    bool skip_me;
+} victims;
+
+// One pair of CLIENT KILL's.  false: the peer was told.
+static bool read_victims(weft_private_peer *p, const weft_private_word *words, victims *v)
+{
+    const weft_private_word *w = &words[1];
+    if (weft_private_word_is(words, "id")) {
+        if (weft_private_number(w->text, w->size, &v->id) && v->id > 0)
+            return true;
+        weft_private_reply_error(p, "ERR client-id should be greater than 0");
+    } else if (weft_private_word_is(words, "type")) {
+        v->none = v->none || !weft_private_word_is(w, "normal");
+        if (is_client_type(w))
+            return true;
+        weft_private_reply_error(p, "ERR Unknown client type '%.*s'", (int)w->size, w->text);
+    } else if (weft_private_word_is(words, "user")) {
+        if (w->size == 7 && memcmp(w->text, "default", 7) == 0)
+            return true;
+        weft_private_reply_error(p, "ERR No such user '%.*s'", (int)w->size, w->text);
+    } else if (weft_private_word_is(words, "addr")) {
+        v->address = w;
+        return true;
+    } else if (weft_private_word_is(words, "laddr")) {
+        v->local = w;
+        return true;
+    } else if (weft_private_word_is(words, "skipme") &&
+               (weft_private_word_is(w, "yes") || weft_private_word_is(w, "no"))) {
+        v->skip_me = weft_private_word_is(w, "yes");
+        return true;
+    } else {
+        weft_private_reply_syntax(p);
+    }
+    return false;
+}
+
+static bool is_victim(const weft_private_peer *p, const victims *v)
+{
+    return !p->doomed && !v->none && (v->id == 0 || (int64_t)p->id == v->id) &&
+           (v->address == nullptr || has_address(p, WEFT_IO_PEER, v->address)) &&
+           (v->local == nullptr || has_address(p, WEFT_IO_LOCAL, v->local));
+}
+
+// CLIENT KILL address | {ID id | ADDR address | LADDR address | TYPE type | USER user |
+// SKIPME yes|no} ...
 static void client_kill(weft_private_peer *p, const weft_private_word *words, int n)
 {
     weft_private_server *s = p->server;
-    int64_t id = 0, killed = 0;
-    const weft_private_word *address = n == 3 ? &words[2] : nullptr;
-    bool skip_me = n > 3;
-    for (int i = 2; n > 3 && i < n; i += 2) {
-        bool pair = i + 1 < n;
-        if (pair && weft_private_word_is(&words[i], "id")) {
-            if (!weft_private_number(words[i + 1].text, words[i + 1].size, &id) || id < 1) {
-                weft_private_reply_error(p, "ERR client-id should be greater than 0");
-                return;
-            }
-        } else if (pair && weft_private_word_is(&words[i], "addr")) {
-            address = &words[i + 1];
-        } else if (pair && weft_private_word_is(&words[i], "skipme") &&
-                   (weft_private_word_is(&words[i + 1], "yes") ||
-                    weft_private_word_is(&words[i + 1], "no"))) {
-            skip_me = weft_private_word_is(&words[i + 1], "yes");
-        } else {
-            weft_private_reply_syntax(p);
-            return;
-        }
+    int64_t killed = 0;
+    victims v = {};
+    v.skip_me = n > 3;
+    v.address = n == 3 ? &words[2] : nullptr;
+    if (n > 3 && n % 2 != 0) {
+        weft_private_reply_syntax(p);
+        return;
     }
+    for (int i = 2; n > 3 && i < n; i += 2)
+        if (!read_victims(p, &words[i], &v))
+            return;
     for (weft_private_peer *each = s->peers.next; each != &s->peers; each = each->next) {
-        if (each->doomed || (skip_me && each == p) || (id != 0 && (int64_t)each->id != id) ||
-            (address != nullptr && !has_address(each, address)))
+        if (!is_victim(each, &v) || (v.skip_me && each == p))
             continue;
         kill(p, each);
         killed++;

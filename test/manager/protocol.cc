@@ -20,7 +20,10 @@ static weft_manager_options options_of(const char *password)
 
 static void start_at(const char *where, const weft_manager_options *o)
 {
-    weft_manager_destroy(manager); // one that a failed test has left
+    if (manager != nullptr) { // a failed test has left it
+        weft_manager_stop(manager, weft_in_s(RAW_SECONDS));
+        weft_manager_destroy(manager);
+    }
     manager = weft_manager_start(where, o);
     assert_non_null(manager);
     address = weft_manager_address(manager);
@@ -385,6 +388,7 @@ static void test_stall(void **)
     assert_string_equal(reply(&c), "+OK\r\n");
     raw r;
     raw_open(&r, address);
+    says(&r, "PING", "+PONG\r\n");
     weft_deadline asked = weft_now();
     raw_ask(&r, "GET big");
     assert_true(wait_clients(&c, 1));
