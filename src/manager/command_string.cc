@@ -56,7 +56,9 @@ static bool read_set_options(const weft_private_word *words, int n, set_options 
         int k = 0;
         while (k < 8 && !weft_private_word_is(&words[i], known[k].name))
             k++;
-        if (k == 8 || (o->flags & known[k].against) != 0 ||
+        // The same one twice is fine with Redis: the last counts.
+        bool again = k < 8 && (o->flags & (EXPIRES | SECONDS | ABSOLUTE)) == known[k].flags;
+        if (k == 8 || ((o->flags & known[k].against) != 0 && !again) ||
             ((known[k].flags & EXPIRES) && i + 1 == n))
             return false;
         o->flags |= known[k].flags;

@@ -278,10 +278,9 @@ static void test_config_get(void **)
 {
     needs_redis();
     open_all();
-    for (const char *line :
-         {"CONFIG GET save", "CONFIG GET appendonly", "CONFIG GET databases", "CONFIG GET nosuch",
-          "CONFIG GET SAVE", "CONFIG GET maxmemory", "CONFIG GET nosuch*",
-          "CONFIG GET appendonl[y]", "CONFIG NOSUCH", "CONFIG GET", "CONFIG"})
+    for (const char *line : {"CONFIG GET save", "CONFIG GET appendonly", "CONFIG GET databases",
+                             "CONFIG GET nosuch", "CONFIG GET maxmemory", "CONFIG GET nosuch*",
+                             "CONFIG GET appendonl[y]", "CONFIG NOSUCH", "CONFIG GET", "CONFIG"})
         same(line);
     for (int k = 0; k < SIDES; k++)
         ask(&one[k], "HELLO 3");

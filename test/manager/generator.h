@@ -85,7 +85,8 @@ static const form forms[] = {
     {"CLIENT", 1, EXACT, WHOLE},
     {"COMMAND k", 1, EXACT, WHOLE},
     {"CONFIG GET", 1, EXACT, WHOLE},
-    {"CONFIG GET SAVE|APPENDONLY|DATABASES|k", 2, EXACT, WHOLE},
+    // In small letters: Redis names a setting as it was asked for.
+    {"CONFIG GET save|appendonly|databases|k", 2, EXACT, WHOLE},
     {"CONFIG k", 1, EXACT, WHOLE},
     {"CONFIG", 1, EXACT, WHOLE},
     {"SHUTDOWN k", 1, EXACT, WHOLE},
