@@ -182,7 +182,8 @@ static int read_size(weft_private_request *r, const char *in, size_t n,
     if (from >= n)
         return WEFT_REQUEST_PART;
     if (in[from] != '$') {
-        if (memchr(in + from, '\r', n - from) == nullptr)
+        const char *end = (const char *)memchr(in + from, '\r', n - from);
+        if (end == nullptr || end + 1 == in + n)
             return n - from > LINE ? bad(error, "Protocol error: too big bulk count string")
                                    : WEFT_REQUEST_PART;
         expected[sizeof expected - 3] = in[from];
