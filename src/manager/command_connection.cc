@@ -105,6 +105,12 @@ static void postpone(weft_private_peer *p, const weft_private_word *words, int n
     weft_private_give(copy);
 }
 
+// The one user there is; unlike names of commands, in small letters.
+static bool is_default(const weft_private_word *user)
+{
+    return user->size == 7 && memcmp(user->text, "default", 7) == 0;
+}
+
 // Whether user and password are right.  false: the peer was told, or waits for its turn.
 static bool authenticate(weft_private_peer *p, const weft_private_word *user,
                          const weft_private_word *password, const weft_private_word *words, int n)
@@ -121,8 +127,7 @@ static bool authenticate(weft_private_peer *p, const weft_private_word *user,
         s->auth_next += GUESS_NS;
         return false;
     }
-    if (weft_private_word_is(user, "default") &&
-        (s->o.password == nullptr || is_password(s->o.password, password))) {
+    if (is_default(user) && (s->o.password == nullptr || is_password(s->o.password, password))) {
         p->known = true;
         return true;
     }
@@ -357,7 +362,7 @@ static bool read_victims(weft_private_peer *p, const weft_private_word *words, v
             return true;
         weft_private_reply_error(p, "ERR Unknown client type '%.*s'", (int)w->size, w->text);
     } else if (weft_private_word_is(words, "user")) {
-        if (w->size == 7 && memcmp(w->text, "default", 7) == 0)
+        if (is_default(w))
             return true;
         weft_private_reply_error(p, "ERR No such user '%.*s'", (int)w->size, w->text);
     } else if (weft_private_word_is(words, "addr")) {
