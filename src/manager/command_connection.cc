@@ -191,10 +191,10 @@ static void reply_hello(weft_private_peer *p)
     weft_private_reply_array(p, 0);
 }
 
-// HELLO [version [AUTH user password] [SETNAME name]]
+// HELLO [version [AUTH user password] [SETNAME name]]: what comes first is done first, and stays
+// done if what follows is wrong.
 void weft_private_command_hello(weft_private_peer *p, const weft_private_word *words, int n)
 {
-    const weft_private_word *name = nullptr, *user = nullptr;
     int64_t version = 0;
     if (n >= 2 && !weft_private_number(words[1].text, words[1].size, &version)) {
         weft_private_reply_error(p, "ERR Protocol version is not an integer or out of range");
@@ -206,18 +206,18 @@ void weft_private_command_hello(weft_private_peer *p, const weft_private_word *w
     }
     for (int i = 2; i < n; i++) {
         if (weft_private_word_is(&words[i], "auth") && i + 2 < n) {
-            user = &words[i + 1];
+            if (!authenticate(p, &words[i + 1], &words[i + 2], words, n))
+                return;
             i += 2;
         } else if (weft_private_word_is(&words[i], "setname") && i + 1 < n) {
-            name = &words[++i];
+            if (!set_name(p, &words[++i]))
+                return;
         } else {
             weft_private_reply_error(p, "ERR Syntax error in HELLO option '%.*s'",
                                      (int)words[i].size, words[i].text);
             return;
         }
     }
-    if (user != nullptr && !authenticate(p, user, user + 1, words, n))
-        return;
     if (!p->known) {
         weft_private_reply_error(
             p, "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
@@ -225,8 +225,6 @@ void weft_private_command_hello(weft_private_peer *p, const weft_private_word *w
                "the RESP protocol version at the same time");
         return;
     }
-    if (name != nullptr && !set_name(p, name))
-        return;
     if (version != 0)
         p->protocol = (uint8_t)version;
     reply_hello(p);

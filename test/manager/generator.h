@@ -111,7 +111,7 @@ static const form forms[] = {
     {"SCAN c COUNT j", 1, SCANNED, NO_NUMBERS},
     {"DBSIZE", 3, EXACT, 0},
     {"FLUSHALL", 1, EXACT, 0},
-    {"FLUSHALL SYNC|ASYNC|k", 1, EXACT, 0},
+    {"FLUSHALL SYNC|ASYNC|k", 1, EXACT, WHOLE},
     // strings
     {"GET k", 40, EXACT, 0},
     {"SET k v", 40, EXACT, 0},
