@@ -99,6 +99,8 @@ static bool takes(const char **p, const char *end, char c)
 bool weft_private_matches(const char *p, size_t n, const char *text, size_t size)
 {
     const char *end = p + n, *text_end = text + size, *star = nullptr, *from = nullptr;
+    if (size == 0) // Redis does not look at patterns then, but for "*"
+        return n == 0 || (n == 1 && *p == '*');
     while (text < text_end) {
         if (p < end && *p == '*') {
             star = ++p;
