@@ -31,6 +31,11 @@ void weft_private_command_select(weft_private_peer *p, const weft_private_word *
     int64_t db;
     if (!weft_private_integer(p, &words[1], &db))
         return;
+    if (db != (int)db) {
+        weft_private_reply_error(
+            p, "ERR value is out of range, value must between -2147483648 and 2147483647");
+        return;
+    }
     if (db < 0 || db >= WEFT_DATABASES) {
         weft_private_reply_error(p, "ERR DB index is out of range");
         return;
