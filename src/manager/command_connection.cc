@@ -425,6 +425,13 @@ static void client_kill(weft_private_peer *p, const weft_private_word *words, in
 static void client_unblock(weft_private_peer *p, const weft_private_word *words, int n)
 {
     int64_t id;
+    if (n > 4) {
+        weft_private_reply_error(p,
+                                 "ERR unknown subcommand or wrong number of arguments for '%.*s'. "
+                                 "Try CLIENT HELP.",
+                                 (int)words[1].size, words[1].text);
+        return;
+    }
     bool error = n == 4 && weft_private_word_is(&words[3], "error");
     if (n == 4 && !error && !weft_private_word_is(&words[3], "timeout")) {
         weft_private_reply_error(p, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
@@ -499,16 +506,16 @@ static void client_set_info(weft_private_peer *p, const weft_private_word *, int
 void weft_private_command_client(weft_private_peer *p, const weft_private_word *words, int n)
 {
     static const weft_private_command subcommands[] = {
-        {"id", client_id, 2, 0, 0, 0, 0},
-        {"info", client_info, 2, 0, 0, 0, 0},
-        {"list", client_list, -2, 0, 0, 0, 0},
-        {"getname", client_get_name, 2, 0, 0, 0, 0},
-        {"setname", client_set_name, 3, 0, 0, 0, 0},
-        {"kill", client_kill, -3, 0, 0, 0, 0},
-        {"unblock", client_unblock, -3, 0, 0, 0, 0},
-        {"no-evict", client_no_evict, 3, 0, 0, 0, 0},
-        {"reply", client_reply, 3, 0, 0, 0, 0},
-        {"setinfo", client_set_info, 4, 0, 0, 0, 0},
+        {"client|id", client_id, 2, 0, 0, 0, 0},
+        {"client|info", client_info, 2, 0, 0, 0, 0},
+        {"client|list", client_list, -2, 0, 0, 0, 0},
+        {"client|getname", client_get_name, 2, 0, 0, 0, 0},
+        {"client|setname", client_set_name, 3, 0, 0, 0, 0},
+        {"client|kill", client_kill, -3, 0, 0, 0, 0},
+        {"client|unblock", client_unblock, -3, 0, 0, 0, 0},
+        {"client|no-evict", client_no_evict, 3, 0, 0, 0, 0},
+        {"client|reply", client_reply, 3, 0, 0, 0, 0},
+        {"client|setinfo", client_set_info, 4, 0, 0, 0, 0},
     };
     weft_private_subcommand(p, words, n, "client", subcommands,
                             sizeof subcommands / sizeof *subcommands);

@@ -170,7 +170,7 @@ static void config_get(weft_private_peer *p, const weft_private_word *words, int
 
 void weft_private_command_config(weft_private_peer *p, const weft_private_word *words, int n)
 {
-    static const weft_private_command subcommands[] = {{"get", config_get, -3, 0, 0, 0, 0}};
+    static const weft_private_command subcommands[] = {{"config|get", config_get, -3, 0, 0, 0, 0}};
     weft_private_subcommand(p, words, n, "config", subcommands, 1);
 }
 
@@ -234,10 +234,11 @@ static void command_info(weft_private_peer *p, const weft_private_word *words, i
 
 void weft_private_command_command(weft_private_peer *p, const weft_private_word *words, int n)
 {
-    static const weft_private_command subcommands[] = {{"count", command_count, 2, 0, 0, 0, 0},
-                                                       {"docs", command_docs, -2, 0, 0, 0, 0},
-                                                       {"list", command_list, 2, 0, 0, 0, 0},
-                                                       {"info", command_info, -2, 0, 0, 0, 0}};
+    static const weft_private_command subcommands[] = {
+        {"command|count", command_count, 2, 0, 0, 0, 0},
+        {"command|docs", command_docs, -2, 0, 0, 0, 0},
+        {"command|list", command_list, 2, 0, 0, 0, 0},
+        {"command|info", command_info, -2, 0, 0, 0, 0}};
     static const weft_private_word all[] = {{"command", 7}, {"info", 4}};
     if (n == 1)
         command_info(p, all, 2);

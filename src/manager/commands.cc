@@ -253,15 +253,16 @@ void weft_private_subcommand(weft_private_peer *p, const weft_private_word *word
                              size_t count)
 {
     char capital[16];
-    size_t i = 0;
-    while (i < count && !weft_private_word_is(&words[1], subcommands[i].name))
+    size_t i = 0, own = strlen(name) + 1;
+    while (i < count && !weft_private_word_is(&words[1], subcommands[i].name + own))
         i++;
     if (i < count && has_arity(&subcommands[i], n)) {
+        p->running = subcommands[i].name;
         subcommands[i].fn(p, words, n);
         return;
     }
     if (i < count) {
-        weft_private_reply_error(p, "ERR wrong number of arguments for '%s|%s' command", name,
+        weft_private_reply_error(p, "ERR wrong number of arguments for '%s' command",
                                  subcommands[i].name);
         return;
     }

@@ -85,7 +85,8 @@ void weft_private_command_is_set(weft_private_peer *p, const weft_private_word *
 void weft_private_command_wait_event(weft_private_peer *p, const weft_private_word *words, int n);
 void weft_private_command_replace(weft_private_peer *p, const weft_private_word *words, int n);
 
-// Runs the one of `subcommands` that the second word names, or says that there is none.
+// Runs the one of `subcommands` ("name|this") that the second word names, or says that there is
+// none.
 void weft_private_subcommand(weft_private_peer *p, const weft_private_word *words, int n,
                              const char *name, const weft_private_command *subcommands,
                              size_t count);
