@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 // ---- INFO ----
@@ -25,10 +26,15 @@ __attribute__((format(printf, 2, 3))) static void print(page *out, const char *f
 static void about_server(weft_private_server *s, page *out)
 {
     int64_t up = (weft_now() - s->started) / 1000000000;
+    struct utsname os;
+    uname(&os);
     print(out,
           "redis_version:7.0.0\r\nredis_mode:standalone\r\nserver_name:weft\r\n"
-          "process_id:%d\r\ntcp_port:%d\r\nuptime_in_seconds:%lld\r\nuptime_in_days:%lld\r\n",
-          (int)getpid(), s->port, (long long)up, (long long)(up / 86400));
+          "os:%s %s "
+          "%s\r\narch_bits:%zu\r\nprocess_id:%d\r\ntcp_port:%d\r\nuptime_in_seconds:%lld\r\nuptime_"
+          "in_days:%lld\r\n",
+          os.sysname, os.release, os.machine, 8 * sizeof(void *), (int)getpid(), s->port,
+          (long long)up, (long long)(up / 86400));
 }
 
 static void about_clients(weft_private_server *s, page *out)
@@ -37,12 +43,23 @@ static void about_clients(weft_private_server *s, page *out)
           s->o.max_clients, s->waiting);
 }
 
+static size_t resident(void)
+{
+    size_t all, pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f != nullptr && fscanf(f, "%zu %zu", &all, &pages) != 2)
+        pages = 0;
+    if (f != nullptr)
+        fclose(f);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
 static void about_memory(weft_private_server *s, page *out)
 {
     print(out,
-          "used_memory:%zu\r\nused_memory_human:%.2fM\r\nmaxmemory:%zu\r\n"
+          "used_memory:%zu\r\nused_memory_human:%.2fM\r\nused_memory_rss:%zu\r\nmaxmemory:%zu\r\n"
           "maxmemory_human:%.2fM\r\nmaxmemory_policy:noeviction\r\n",
-          weft_private_held, (double)weft_private_held / 1048576, s->o.max_memory,
+          weft_private_held, (double)weft_private_held / 1048576, resident(), s->o.max_memory,
           (double)s->o.max_memory / 1048576);
 }
 
