@@ -208,7 +208,7 @@ static bool read_scan(weft_private_peer *p, const weft_private_word *words, int 
 static bool read_cursor(weft_private_peer *p, const weft_private_word *w, uint64_t *cursor)
 {
     *cursor = 0;
-    bool good = w->size > 0;
+    bool good = true; // no digit is 0
     for (size_t i = 0; i < w->size && good; i++) {
         unsigned digit = (unsigned)w->text[i] - '0';
         good = digit <= 9 && !__builtin_mul_overflow(*cursor, 10u, cursor) &&
