@@ -324,7 +324,7 @@ static void client_list(weft_private_peer *p, const weft_private_word *words, in
     if (!by_id && (!by_type || weft_private_word_is(&words[3], "normal")))
         for (const weft_private_peer *each = s->peers.next; each != &s->peers; each = each->next)
             add_line(&text, &size, each);
-    weft_private_reply_string(p, text != nullptr ? text : "", size);
+    weft_private_reply_page(p, text != nullptr ? text : "", size);
     weft_private_give(text);
 }
 
@@ -473,7 +473,7 @@ static void client_id(weft_private_peer *p, const weft_private_word *, int)
 static void client_info(weft_private_peer *p, const weft_private_word *, int)
 {
     char line[1024];
-    weft_private_reply_string(p, line, describe(p, line, sizeof line));
+    weft_private_reply_page(p, line, describe(p, line, sizeof line));
 }
 
 static void client_get_name(weft_private_peer *p, const weft_private_word *, int)

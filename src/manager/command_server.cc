@@ -137,7 +137,7 @@ void weft_private_command_info(weft_private_peer *p, const weft_private_word *wo
         print(&out, "%s# %s\r\n", out.n > 0 ? "\r\n" : "", each.title);
         each.about(p->server, &out);
     }
-    weft_private_reply_string(p, out.text, out.n);
+    weft_private_reply_page(p, out.text, out.n);
 }
 
 // ---- CONFIG ----

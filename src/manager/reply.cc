@@ -89,6 +89,8 @@ void weft_private_reply_error(weft_private_peer *p, const char *format, ...)
     int n = vsnprintf(text, sizeof text, format, rest);
     va_end(rest);
     n = n < (int)sizeof text ? n : (int)sizeof text - 1;
+    while (n > 0 && (text[n - 1] == '\r' || text[n - 1] == '\n'))
+        n--;
     for (int i = 0; i < n; i++)
         if (text[i] == '\r' || text[i] == '\n')
             text[i] = ' ';
@@ -105,6 +107,18 @@ void weft_private_reply_integer(weft_private_peer *p, int64_t number)
 void weft_private_reply_string(weft_private_peer *p, const char *text, size_t n)
 {
     reply_number(p, '$', (int64_t)n);
+    weft_private_reply_raw(p, text, n);
+    weft_private_reply_raw(p, "\r\n", 2);
+}
+
+void weft_private_reply_page(weft_private_peer *p, const char *text, size_t n)
+{
+    if (p->protocol < 3) {
+        weft_private_reply_string(p, text, n);
+        return;
+    }
+    reply_number(p, '=', (int64_t)n + 4);
+    weft_private_reply_raw(p, "txt:", 4);
     weft_private_reply_raw(p, text, n);
     weft_private_reply_raw(p, "\r\n", 2);
 }

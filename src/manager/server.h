@@ -157,6 +157,7 @@ __attribute__((format(printf, 2, 3))) void weft_private_reply_error(weft_private
                                                                     const char *format, ...);
 void weft_private_reply_integer(weft_private_peer *p, int64_t number);
 void weft_private_reply_string(weft_private_peer *p, const char *text, size_t n);
+void weft_private_reply_page(weft_private_peer *p, const char *text, size_t n); // for people
 void weft_private_reply_text(weft_private_peer *p, const char *text);
 void weft_private_reply_null(weft_private_peer *p);
 void weft_private_reply_null_array(weft_private_peer *p);

@@ -4,7 +4,7 @@
 #ifndef WEFT_TEST_BESIDE_H
 #define WEFT_TEST_BESIDE_H
 
-#include "servers.h"
+#include "model.h"
 
 enum { OURS, REDIS, SIDES };
 

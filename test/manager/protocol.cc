@@ -1,6 +1,6 @@
 // The server's protocol by raw sockets: requests in pieces, of wrong and of giant lengths, and each
 // of its limits.  What Redis has as well is worded as Redis words it.
-#include "servers.h"
+#include "model.h"
 
 #include <initializer_list>
 #include <linux/sockios.h>

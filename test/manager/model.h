@@ -1,6 +1,6 @@
-// servers.h: a server to test, and redis-server as its model where it is installed.
-#ifndef WEFT_TEST_SERVERS_H
-#define WEFT_TEST_SERVERS_H
+// model.h: redis-server as a model for the server under test, where it is installed.
+#ifndef WEFT_TEST_MODEL_H
+#define WEFT_TEST_MODEL_H
 
 #include <weft/manager.h>
 
