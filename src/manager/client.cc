@@ -1,0 +1,621 @@
+// client.cc: a connection: who uses it, its beginning and end, sending and receiving.
+//
+// The socket is non-blocking and only ever waited for by poll(2) or weft_io_wait, which keep
+// nothing about it, so that one client can serve a thread, then a tasklet.
+//
+// Replies come in the order of the commands, and that is all that tells which is whose.  So a call
+// that gives up before its reply has come ends the connection; only weft_client_next, whose
+// replies are owed until they are taken, leaves it.
+//
+// A child of fork has its parent's socket and must not touch it.  The process id tells, at
+// the beginning of each call and after each wait of a tasklet.
+#include "client.h"
+
+#include <async/descriptor.h>
+#include <base/saved_errno.h>
+#include <base/timespec.h>
+#include <thread/record.h>
+#include <weft/thread.h>
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+static const int64_t GRACE = 1000000000; // ns: what a server may take beyond the deadline
+enum { KEPT_ROOM = 256 << 10, FIRST_ROOM = 4 << 10 };
+
+// Until when the server is waited for.
+static weft_deadline limit_of(weft_deadline d)
+{
+    weft_deadline latest = weft_in_ns(GRACE);
+    if (d > WEFT_FOREVER - GRACE)
+        return WEFT_FOREVER;
+    return d + GRACE > latest ? d + GRACE : latest;
+}
+
+// ---- The end of a connection ----
+
+static void free_pushes(weft_client *c)
+{
+    while (c->pushes != nullptr) {
+        weft_reply *next = *weft_private_client_reply_link(c->pushes);
+        weft_reply_free(c->pushes);
+        c->pushes = next;
+    }
+}
+
+static void drop(weft_client *c)
+{
+    weft_close_keep_errno(&c->fd);
+    weft_private_reader_reset(&c->in);
+    c->out.begin = c->out.end = 0;
+    c->owed = 0;
+}
+
+// ---- Waiting ----
+
+// The thread was started by weft and told to stop, or the tasklet was cancelled.
+static int refusal(weft_deadline d)
+{
+    if (weft_private_io_here != nullptr)
+        return weft_private_refusal(&weft_private_sched, d);
+    return d > WEFT_NOW && weft_thread_stopping() ? ECANCELED : 0;
+}
+
+// poll(2), in slices if a stop of this thread is to be seen.
+static int wait_here(int fd, int events, weft_deadline d)
+{
+    for (;;) {
+        struct pollfd f = {fd, 0, 0};
+        f.events = (short)((events & WEFT_READ ? POLLIN : 0) | (events & WEFT_WRITE ? POLLOUT : 0));
+        weft_deadline slice = weft_private_self != nullptr ? weft_in_ms(50) : d;
+        int n = poll(&f, fd >= 0, weft_poll_ms(slice < d ? slice : d));
+        if (n > 0)
+            return f.revents & ~POLLOUT ? events : events & WEFT_WRITE;
+        if (n < 0 && errno != EINTR)
+            return -1;
+        if (weft_left(d) == 0)
+            return weft_fail(ETIMEDOUT);
+        if (weft_thread_stopping())
+            return weft_fail(ECANCELED);
+    }
+}
+
+// Which of `events` the socket is ready for.
+static int await(weft_client *c, int events, weft_deadline d)
+{
+    if (weft_private_io_here == nullptr)
+        return wait_here(c->fd, events, d);
+    int is = weft_io_wait(c->fd, events, d);
+    return c->pid == getpid() ? is : weft_fail(EPIPE); // forked meanwhile: it is the parent's
+}
+
+int weft_private_client_sleep(weft_deadline d)
+{
+    int saved = errno;
+    if (weft_private_io_here != nullptr)
+        return weft_tasklet_sleep(d);
+    if (wait_here(-1, 0, d) < 0 && errno != ETIMEDOUT)
+        return -1;
+    errno = saved;
+    return 0;
+}
+
+// ---- Receiving ----
+
+static bool is_end(int error)
+{
+    return error == EPIPE || error == ECONNRESET || error == ENOTCONN;
+}
+
+// Receives what there is: 1, 0 when there is nothing, -1.
+static int receive_some(weft_client *c)
+{
+    size_t room;
+    char *to = weft_private_reader_room(&c->in, &room);
+    if (to == nullptr)
+        return -1;
+    for (;;) {
+        ssize_t n = recv(c->fd, to, room, 0);
+        if (n > 0)
+            weft_private_reader_got(&c->in, (size_t)n);
+        if (n > 0)
+            return 1;
+        if (n == 0)
+            return weft_fail(EPIPE);
+        if (errno == EAGAIN)
+            return 0;
+        if (errno != EINTR)
+            return weft_fail(is_end(errno) ? EPIPE : errno);
+    }
+}
+
+// The next reply or push.  `later`: it is not there yet, for sure.
+static weft_reply *receive(weft_client *c, bool later, weft_deadline d)
+{
+    for (;;) {
+        weft_reply *r = weft_private_reader_next(&c->in);
+        if (r != nullptr || errno != EAGAIN)
+            return r;
+        if (later && await(c, WEFT_READ, d) < 0)
+            return nullptr;
+        int got = receive_some(c);
+        if (got < 0)
+            return nullptr;
+        later = got == 0;
+    }
+}
+
+static void keep_push(weft_client *c, weft_reply *r)
+{
+    weft_reply **last = &c->pushes;
+    while (*last != nullptr)
+        last = weft_private_client_reply_link(*last);
+    *last = r;
+}
+
+// Whether it is a message beside the replies.  SUBSCRIBE and its like have a push as their reply.
+static bool is_beside(const weft_reply *r)
+{
+    static const char *const replies[] = {"subscribe",   "psubscribe",   "ssubscribe",
+                                          "unsubscribe", "punsubscribe", "sunsubscribe"};
+    if (r->type != WEFT_REPLY_PUSH)
+        return false;
+    for (size_t i = 0; r->size > 0 && i < sizeof replies / sizeof *replies; i++)
+        if (r->items[0].text != nullptr && strcmp(r->items[0].text, replies[i]) == 0)
+            return false;
+    return true;
+}
+
+static weft_reply *receive_reply(weft_client *c, bool later, weft_deadline d)
+{
+    for (;;) {
+        weft_reply *r = receive(c, later, d);
+        if (r == nullptr || !is_beside(r))
+            return r;
+        keep_push(c, r);
+    }
+}
+
+// ---- Sending ----
+
+// Sends n bytes; *sent is how many have been.  Meanwhile it receives, for a server whose replies
+// nobody takes would stop reading.  0 also when the server has ended the connection: it may have
+// said why.
+static int send_all(weft_client *c, const char *data, size_t n, size_t *sent, weft_deadline d)
+{
+    while (*sent < n) {
+        ssize_t k = send(c->fd, data + *sent, n - *sent, MSG_NOSIGNAL);
+        if (k > 0)
+            *sent += (size_t)k;
+        if (k >= 0 || errno == EINTR)
+            continue;
+        if (is_end(errno))
+            break;
+        if (errno != EAGAIN)
+            return -1;
+        int is = await(c, WEFT_READ | WEFT_WRITE, d);
+        if (is < 0 || (is & WEFT_READ && receive_some(c) < 0))
+            return -1;
+    }
+    return 0;
+}
+
+static int flush(weft_client *c, weft_deadline d)
+{
+    weft_private_outbox *o = &c->out;
+    if (send_all(c, o->data, o->end, &o->begin, d) != 0)
+        return -1;
+    o->begin = o->end = 0;
+    if (o->room > KEPT_ROOM) {
+        free(o->data);
+        *o = {nullptr, 0, 0, 0};
+    }
+    return 0;
+}
+
+static char *make_room(weft_private_outbox *o, size_t n)
+{
+    size_t room = o->room > 0 ? o->room : (size_t)FIRST_ROOM;
+    while (room - o->end < n)
+        if (__builtin_mul_overflow(room, (size_t)2, &room)) {
+            errno = ENOMEM;
+            return nullptr;
+        }
+    if (room != o->room) {
+        char *data = (char *)realloc(o->data, room);
+        if (data == nullptr)
+            return nullptr;
+        o->data = data;
+        o->room = room;
+    }
+    return o->data + o->end;
+}
+
+// The digits of u, before `end`.
+static char *print(char *end, uint64_t u)
+{
+    do
+        *--end = (char)('0' + u % 10);
+    while ((u /= 10) > 0);
+    return end;
+}
+
+weft_private_client_word weft_private_client_number(char *text, int64_t number)
+{
+    char *end = text + WEFT_CLIENT_NUMBER_ROOM,
+         *begin = print(end, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
+    if (number < 0)
+        *--begin = '-';
+    return {begin, (size_t)(end - begin), nullptr, nullptr};
+}
+
+static char *put_bytes(char *to, const void *data, size_t n)
+{
+    if (n > 0)
+        memcpy(to, data, n);
+    return to + n;
+}
+
+static char *put_header(char *to, char type, size_t n)
+{
+    char text[WEFT_CLIENT_NUMBER_ROOM], *end = text + sizeof text, *begin = print(end, n);
+    *to++ = type;
+    to = put_bytes(to, begin, (size_t)(end - begin));
+    return put_bytes(to, "\r\n", 2);
+}
+
+static size_t size_of(const char *text)
+{
+    return text != nullptr ? strlen(text) : 0;
+}
+
+static char *put_word(char *to, const weft_private_client_word *w)
+{
+    size_t before = size_of(w->before), after = size_of(w->after);
+    to = put_header(to, '$', before + w->size + after);
+    to = put_bytes(to, w->before, before);
+    to = put_bytes(to, w->data, w->size);
+    to = put_bytes(to, w->after, after);
+    return put_bytes(to, "\r\n", 2);
+}
+
+int weft_private_client_put(weft_client *c, const weft_private_client_word words[], size_t n)
+{
+    size_t size = WEFT_CLIENT_NUMBER_ROOM + 3;
+    for (size_t i = 0; i < n; i++)
+        size += words[i].size + size_of(words[i].before) + size_of(words[i].after) +
+                WEFT_CLIENT_NUMBER_ROOM + 5;
+    char *to = make_room(&c->out, size);
+    if (to == nullptr)
+        return -1;
+    to = put_header(to, '*', n);
+    for (size_t i = 0; i < n; i++)
+        to = put_word(to, &words[i]);
+    c->out.end = (size_t)(to - c->out.data);
+    return 0;
+}
+
+weft_reply *weft_private_client_ask(weft_client *c, weft_deadline d)
+{
+    weft_deadline limit = limit_of(d);
+    weft_reply *r = nullptr;
+    if (flush(c, limit) == 0)
+        r = receive_reply(c, true, limit);
+    if (r == nullptr)
+        drop(c);
+    return r;
+}
+
+void weft_private_client_part(weft_client *c)
+{
+    if (c->fd < 0)
+        return;
+    int saved = errno;
+    flush(c, WEFT_NOW);
+    drop(c);
+    errno = saved;
+}
+
+// ---- Connecting ----
+
+static const weft_reply *find(const weft_reply *map, const char *key)
+{
+    bool pairs = map->type == WEFT_REPLY_MAP || map->type == WEFT_REPLY_ARRAY;
+    for (size_t i = 0; pairs && i + 1 < map->size; i += 2)
+        if (map->items[i].text != nullptr && strcmp(map->items[i].text, key) == 0)
+            return &map->items[i + 1];
+    return nullptr;
+}
+
+static int read_hello(weft_client *c, const weft_reply *r)
+{
+    if (r->type == WEFT_REPLY_ERROR)
+        return weft_fail(weft_private_client_errno(c, r));
+    const weft_reply *server = find(r, "server");
+    if (server == nullptr || server->text == nullptr)
+        return weft_fail(EPROTO);
+    c->server = strcmp(server->text, "weft") == 0 ? WEFT_SERVER_WEFT : WEFT_SERVER_REDIS;
+    return 0;
+}
+
+static int open_connection(weft_client *c, weft_deadline d)
+{
+    weft_deadline limit = limit_of(d);
+    size_t sent = 0;
+    c->fd = weft_private_client_connect(c->address, limit);
+    if (c->fd < 0)
+        return -1;
+    weft_reply *r = nullptr;
+    int result = -1;
+    if (send_all(c, c->hello, c->hello_size, &sent, limit) == 0)
+        r = receive_reply(c, true, limit);
+    if (r != nullptr)
+        result = read_hello(c, r);
+    weft_reply_free(r);
+    if (result != 0) {
+        drop(c);
+        return -1;
+    }
+    c->connection++;
+    return 0;
+}
+
+// In a child of fork nothing of the connection is its own.
+static void leave_to_parent(weft_client *c)
+{
+    drop(c);
+    free_pushes(c);
+    if (getrandom(&c->id, sizeof c->id, 0) != (ssize_t)sizeof c->id)
+        c->id = (uint64_t)weft_now() ^ (uint64_t)getpid() << 32;
+    c->pid = getpid();
+}
+
+// ---- Whose turn it is ----
+
+// After a fork the user may have stayed behind, but for a tasklet of the thread that forked.
+static bool is_left_behind(const weft_client *c, uintptr_t user)
+{
+    return c->pid != getpid() && user != (uintptr_t)pthread_self();
+}
+
+static int take(weft_client *c)
+{
+    uintptr_t user = 0, me = (uintptr_t)pthread_self();
+    // Acquire: sees what the last user did.
+    if (!__atomic_compare_exchange_n(&c->user, &user, me, false, __ATOMIC_ACQUIRE,
+                                     __ATOMIC_RELAXED)) {
+        if (!is_left_behind(c, user))
+            return weft_fail(EBUSY);
+        __atomic_store_n(&c->user, me, __ATOMIC_RELAXED); // the child has no other thread yet
+    }
+    if (c->pid != getpid())
+        leave_to_parent(c);
+    return 0;
+}
+
+void weft_private_client_leave(weft_client *c)
+{
+    __atomic_store_n(&c->user, 0, __ATOMIC_RELEASE);
+}
+
+int weft_private_client_enter(weft_client *c, weft_deadline d)
+{
+    if (take(c) != 0)
+        return -1;
+    int error = c->owed > 0 ? EBUSY : refusal(d);
+    if (error == 0 && (c->fd >= 0 || open_connection(c, d) == 0))
+        return 0;
+    if (error != 0)
+        errno = error;
+    weft_private_client_leave(c);
+    return -1;
+}
+
+// ---- Clients ----
+
+// A path is made absolute, for whoever connects from elsewhere or later.
+static char *copy_address(const char *address)
+{
+    char *copy = nullptr, *here = nullptr;
+    if (strncmp(address, "unix:", 5) == 0 && address[5] != '/' && address[5] != '@' &&
+        address[5] != 0)
+        here = getcwd(nullptr, 0);
+    if (here != nullptr && strlen(here) + strlen(address) < 108) {
+        if (asprintf(&copy, "unix:%s/%s", here, address + 5) < 0)
+            copy = nullptr;
+    } else {
+        copy = strdup(address);
+    }
+    free(here);
+    return copy;
+}
+
+static int make_hello(weft_client *c, const char *password)
+{
+    weft_private_client_word words[] = {
+        weft_private_client_text("HELLO"), weft_private_client_text("3"),
+        weft_private_client_text("AUTH"), weft_private_client_text("default"),
+        weft_private_client_text(password != nullptr ? password : "")};
+    if (weft_private_client_put(c, words, password != nullptr ? 5 : 2) != 0)
+        return -1;
+    c->hello = c->out.data;
+    c->hello_size = c->out.end;
+    c->out = {nullptr, 0, 0, 0};
+    return 0;
+}
+
+static void release(weft_client *c)
+{
+    int saved = errno;
+    drop(c);
+    free_pushes(c);
+    free(c->out.data);
+    free(c->address);
+    if (c->hello != nullptr)
+        explicit_bzero(c->hello, c->hello_size);
+    free(c->hello);
+    free(c);
+    errno = saved;
+}
+
+weft_client *weft_client_connect(const char *address, const char *password, weft_deadline d)
+{
+    int saved = errno, error = address == nullptr ? EINVAL : refusal(d);
+    weft_client *c = error == 0 ? (weft_client *)calloc(1, sizeof *c) : nullptr;
+    if (error != 0)
+        errno = error;
+    if (c == nullptr)
+        return nullptr;
+    c->fd = -1;
+    c->address = copy_address(address);
+    leave_to_parent(c);
+    if (c->address == nullptr || make_hello(c, password) != 0 || open_connection(c, d) != 0) {
+        release(c);
+        return nullptr;
+    }
+    errno = saved;
+    return c;
+}
+
+int weft_client_destroy(weft_client *c)
+{
+    weft_private_client_word quit = weft_private_client_text("QUIT");
+    if (c == nullptr)
+        return 0;
+    if (__atomic_load_n(&c->proxies, __ATOMIC_RELAXED) > 0)
+        return weft_fail(EBUSY);
+    int saved = errno;
+    if (take(c) != 0)
+        return -1;
+    if (c->fd >= 0 && c->owed == 0 && weft_private_client_put(c, &quit, 1) == 0)
+        weft_private_client_part(c);
+    release(c);
+    errno = saved;
+    return 0;
+}
+
+int weft_client_server(const weft_client *c)
+{
+    return c != nullptr ? c->server : weft_fail(EINVAL);
+}
+
+const char *weft_client_error(const weft_client *c)
+{
+    return c != nullptr ? c->error : "";
+}
+
+int weft_client_fd(const weft_client *c)
+{
+    if (c == nullptr)
+        return weft_fail(EINVAL);
+    return c->pid == getpid() ? c->fd : -1;
+}
+
+// ---- Commands as they are ----
+
+// Notes it word by word from argv.
+static int put_command(weft_client *c, size_t n, const char *const argv[], const size_t sizes[])
+{
+    weft_private_client_word few[16] = {}, *words = few;
+    if (n > sizeof few / sizeof *few &&
+        (words = (weft_private_client_word *)calloc(n, sizeof *words)) == nullptr)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        words[i] =
+            weft_private_client_bytes(argv[i], sizes != nullptr ? sizes[i] : strlen(argv[i]));
+    int result = weft_private_client_put(c, words, n);
+    if (words != few)
+        weft_free_keep_errno(words);
+    return result;
+}
+
+static void note_error(weft_client *c, const weft_reply *r)
+{
+    if (r != nullptr && r->type == WEFT_REPLY_ERROR)
+        weft_private_client_errno(c, r);
+}
+
+weft_reply *weft_client_command(weft_client *c, size_t n, const char *const argv[],
+                                const size_t sizes[], weft_deadline d)
+{
+    int saved = errno;
+    weft_reply *r = nullptr;
+    if (c == nullptr || n == 0 || argv == nullptr) {
+        errno = EINVAL;
+        return nullptr;
+    }
+    if (weft_private_client_enter(c, d) != 0)
+        return nullptr;
+    if (put_command(c, n, argv, sizes) == 0)
+        r = weft_private_client_ask(c, d);
+    note_error(c, r);
+    weft_private_client_leave(c);
+    errno = r != nullptr ? saved : errno;
+    return r;
+}
+
+int weft_client_append(weft_client *c, size_t n, const char *const argv[], const size_t sizes[])
+{
+    if (c == nullptr || n == 0 || argv == nullptr)
+        return weft_fail(EINVAL);
+    if (take(c) != 0)
+        return -1;
+    int result = put_command(c, n, argv, sizes);
+    c->owed += result == 0;
+    weft_private_client_leave(c);
+    return result;
+}
+
+static weft_reply *take_push(weft_client *c)
+{
+    weft_reply *r = c->pushes;
+    c->pushes = *weft_private_client_reply_link(r);
+    return r;
+}
+
+// Sends what is noted; the next reply, or when none is owed whatever comes.
+static weft_reply *next(weft_client *c, weft_deadline d)
+{
+    weft_reply *r;
+    if (c->owed == 0 && c->pushes != nullptr)
+        return take_push(c);
+    if (c->fd < 0 && c->owed == 0 && d <= WEFT_NOW) {
+        errno = ENOENT;
+        return nullptr;
+    }
+    if (c->fd < 0 && open_connection(c, d) != 0) {
+        drop(c);
+        return nullptr;
+    }
+    r = flush(c, d) != 0 ? nullptr
+        : c->owed > 0    ? receive_reply(c, false, d)
+                         : receive(c, false, d);
+    if (r != nullptr && !is_beside(r))
+        c->owed -= c->owed > 0;
+    if (r == nullptr && errno != ETIMEDOUT && errno != ECANCELED)
+        drop(c); // else what was sent and received stays, and goes on with the next call
+    else if (r == nullptr && c->owed == 0 && d <= WEFT_NOW)
+        errno = ENOENT;
+    return r;
+}
+
+weft_reply *weft_client_next(weft_client *c, weft_deadline d)
+{
+    int saved = errno;
+    if (c == nullptr) {
+        errno = EINVAL;
+        return nullptr;
+    }
+    if (take(c) != 0)
+        return nullptr;
+    int error = refusal(d);
+    weft_reply *r = error == 0 ? next(c, d) : nullptr;
+    note_error(c, r);
+    weft_private_client_leave(c);
+    errno = r != nullptr ? saved : error != 0 ? error : errno;
+    return r;
+}

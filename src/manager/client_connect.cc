@@ -1,0 +1,91 @@
+// client_connect.cc: connecting, for threads and tasklets alike.
+//
+// In weft_io_run that is weft_io_connect.  Elsewhere the thread waits: names are looked up by
+// getaddrinfo(3) where the caller stands, and the addresses tried one after the other, each with
+// its share of the time.
+#include "client.h"
+
+#include <async/address.h>
+#include <async/descriptor.h>
+#include <base/saved_errno.h>
+#include <base/timespec.h>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+
+static int finish(int fd, weft_deadline d)
+{
+    int error = 0, n;
+    socklen_t size = sizeof error;
+    struct pollfd p = {fd, POLLOUT, 0};
+    while ((n = poll(&p, 1, weft_poll_ms(d))) < 0 && errno == EINTR)
+        ;
+    if (n <= 0)
+        return n < 0 ? -1 : weft_fail(ETIMEDOUT);
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+        return -1;
+    return error != 0 ? weft_fail(error) : 0;
+}
+
+static int try_one(int family, const struct sockaddr *to, socklen_t size, weft_deadline d)
+{
+    int one = 1;
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    if (family != AF_UNIX)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (connect(fd, to, size) != 0 &&
+        ((errno != EINPROGRESS && errno != EINTR) || finish(fd, d) != 0))
+        weft_close_keep_errno(&fd);
+    return fd;
+}
+
+// A unix socket does not queue a connect: while the backlog is full there is only to try again.
+static int connect_unix(const weft_private_address *a, weft_deadline d)
+{
+    for (int64_t ms = 1;; ms = ms < 16 ? 2 * ms : ms) {
+        int fd = try_one(AF_UNIX, (const struct sockaddr *)&a->un, a->un_size, d);
+        if (fd >= 0 || errno != EAGAIN)
+            return fd;
+        if (weft_left(d) == 0)
+            return weft_fail(ETIMEDOUT);
+        weft_deadline again = weft_in_ms(ms);
+        poll(nullptr, 0, weft_poll_ms(again < d ? again : d));
+    }
+}
+
+static int connect_tcp(const weft_private_address *a, weft_deadline d)
+{
+    struct addrinfo *list, *i;
+    int fd = -1, count = 0;
+    if (weft_private_address_resolve(a, 0, &list, d) != 0)
+        return -1;
+    for (i = list; i != nullptr; i = i->ai_next)
+        count++;
+    for (i = list; i != nullptr && fd < 0; i = i->ai_next, count--) {
+        weft_deadline share = d == WEFT_FOREVER ? d : weft_in_ns(weft_left(d) / count);
+        fd = try_one(i->ai_family, i->ai_addr, i->ai_addrlen, share);
+    }
+    int saved = errno;
+    freeaddrinfo(list);
+    errno = saved;
+    return fd;
+}
+
+int weft_private_client_connect(const char *address, weft_deadline d)
+{
+    weft_private_address a;
+    if (weft_private_address_parse(&a, address) != 0)
+        return -1;
+    if (a.kind != WEFT_ADDRESS_UNIX && a.kind != WEFT_ADDRESS_TCP)
+        return weft_fail(EINVAL);
+    if (weft_private_io_here == nullptr)
+        return a.kind == WEFT_ADDRESS_UNIX ? connect_unix(&a, d) : connect_tcp(&a, d);
+    int fd = weft_io_connect(address, d);
+    // From now on only weft_io_wait sees it, also in other threads' weft_io_run.
+    if (fd >= 0 && weft_io_forget(fd) != 0)
+        weft_close_keep_errno(&fd);
+    return fd;
+}

@@ -1,0 +1,42 @@
+// client_error.cc: what an error reply means.
+#include "client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+typedef struct meaning {
+    const char *begins; // the reply's text
+    int error;
+} meaning;
+
+static const meaning meanings[] = {
+    {"CLOSED", EPIPE},
+    {"TOOBIG", EMSGSIZE},
+    {"TOOMANY", EINVAL},
+    {"DEADLOCK", EDEADLK},
+    {"NOTOWNER", EPERM},
+    {"NOSUCH", ENOENT},
+    {"BROKEN", EPIPE},
+    {"OWNERDEAD", EOWNERDEAD},
+    {"PARTIES", EINVAL},
+    {"WRONGTYPE", EINVAL},
+    {"NOAUTH", EACCES},
+    {"WRONGPASS", EACCES},
+    {"NOPERM", EACCES},
+    {"OOM", ENOMEM},
+    {"ERR no such key", ENOENT},
+    {"ERR index out of range", ENOENT},
+    {"ERR increment or decrement would overflow", EOVERFLOW},
+    {"ERR value is not an integer", EINVAL}, // a value's key holds other text
+};
+
+int weft_private_client_errno(weft_client *c, const weft_reply *error)
+{
+    size_t n = error->size < sizeof c->error - 1 ? error->size : sizeof c->error - 1;
+    memcpy(c->error, error->text, n);
+    c->error[n] = 0;
+    for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++)
+        if (strncmp(error->text, meanings[i].begins, strlen(meanings[i].begins)) == 0)
+            return meanings[i].error;
+    return EPROTO;
+}

@@ -1,0 +1,74 @@
+// client_reply.h: what a server answers, taken apart (RESP 2 and 3).
+//
+// Bytes are received into the reader in pieces of any size, and whole replies taken out of it:
+//     size_t n;
+//     char *to = weft_private_reader_room(&r, &n);
+//     weft_private_reader_got(&r, recv(fd, to, n, 0));
+//     while ((reply = weft_private_reader_next(&r)) != nullptr) ...       // until EAGAIN
+#ifndef WEFT_MANAGER_CLIENT_REPLY_H
+#define WEFT_MANAGER_CLIENT_REPLY_H
+
+#include <weft/manager.h>
+
+#include <string.h>
+
+enum {
+    WEFT_REPLY_DEPTH = 32,       // arrays within arrays
+    WEFT_REPLY_LARGE = 16 << 10, // bytes: a string that is received into memory of its own
+    WEFT_REPLY_LINE = 64 << 10,  // of what is no counted string
+    WEFT_REPLY_STRING_MOST = 512 << 20,
+    WEFT_REPLY_MOST = 1 << 30 // of all that a reply takes
+};
+
+// A string in memory of its own; its bytes and two more follow.
+typedef struct weft_private_large {
+    struct weft_private_large *next;
+    size_t at; // where it would be, from the reply's beginning
+    size_t size;
+    char type;
+} weft_private_large;
+
+// All zero: empty.
+typedef struct weft_private_reader {
+    char *data; // received; a reply begins at `begin`
+    size_t room, begin, end;
+
+    // That reply, as far as it has been looked at.
+    size_t at;      // from `begin`
+    size_t scanned; // of the line that begins there: has no end in it
+    int depth;      // the arrays that are open
+    struct {
+        size_t left; // items to come
+        bool attribute;
+    } open[WEFT_REPLY_DEPTH];
+    size_t nodes, text, outside; // what it takes: items, bytes of text, of large strings
+    weft_private_large *large, *last;
+    bool receiving; // the last large one,
+    size_t missing; // of which so many bytes, with its line end, have not come
+} weft_private_reader;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Where the next bytes are to go, and how many may.  NULL: ENOMEM.
+char *weft_private_reader_room(weft_private_reader *r, size_t *n);
+
+// That many have come.
+void weft_private_reader_got(weft_private_reader *r, size_t n);
+
+// The next reply.  NULL: EAGAIN, it is not all there; EPROTO, it is not RESP; ENOMEM.  After the
+// last two nothing more can be made of what comes.
+weft_reply *weft_private_reader_next(weft_private_reader *r);
+
+// Releases what it has; it is empty then.
+void weft_private_reader_reset(weft_private_reader *r);
+
+// A link for whoever keeps replies in a list.
+weft_reply **weft_private_client_reply_link(weft_reply *r);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
