@@ -99,7 +99,7 @@ int weft_manager_serve(const char *address, const weft_manager_options *opts);
  *
  * `d` bounds what the server may wait for (a lock, an item).  A server that has not answered a
  * second after that is given up: ETIMEDOUT, and the connection is closed.  So it is when a tasklet
- * is cancelled in a call (ECANCELED).
+ * is cancelled, or a thread told to stop, in a call (ECANCELED).
  *
  * A connection that has ended is made again by the next call, within its deadline: the call that
  * found it ended fails with EPIPE, and whether it had its effect is not known.  Locks and units
@@ -109,7 +109,7 @@ int weft_manager_serve(const char *address, const weft_manager_options *opts);
  * All calls below share these errors:
  *   ETIMEDOUT  see above
  *   EPIPE      the connection has ended, or the queue is closed
- *   ECANCELED  the tasklet was cancelled
+ *   ECANCELED  the tasklet was cancelled, the thread told to stop
  *   EBUSY      another thread or tasklet is in a call
  *   EACCES     the server wants a password, or another one
  *   EPROTO     an error reply that has no errno of its own: weft_client_error says it; or what
@@ -176,7 +176,9 @@ void weft_reply_free(weft_reply *r); /* NULL is ignored */
 /* A pipeline: append notes commands without sending, next sends what is noted and waits for the
  * next reply; also for those out of order (RESP3 push) when none is owed.  One connection has its
  * replies in order: weft_client_command and proxies fail with EBUSY while some are owed.
- * next: ENOENT: none is owed and d is WEFT_NOW. */
+ * next waits until `d` and no longer, and when that passes, or the tasklet is cancelled, the reply
+ * is still owed and the connection stays: call it again.  WEFT_NOW: takes what is there.
+ * ENOENT: there is nothing, none is owed, and d is WEFT_NOW.  EPIPE: none is owed any more. */
 int weft_client_append(weft_client *c, size_t n, const char *const argv[], const size_t sizes[]);
 weft_reply *weft_client_next(weft_client *c, weft_deadline d);
 
@@ -246,15 +248,27 @@ int weft_remote_lock_lock(weft_remote_lock *l, int64_t *token, weft_deadline d);
 /* EPERM: this client does not have it (any more). */
 int weft_remote_lock_unlock(weft_remote_lock *l, weft_deadline d);
 
+/* On Redis a lock, and units of a semaphore, are on a lease of WEFT_REMOTE_LEASE_MS: after that
+ * others get them.  Each lock and unlock by its owner renews that of the lock, each wait and post
+ * that of all units that the client holds there; who works longer calls this in between.
+ * Elsewhere it only looks.  EPERM: this client does not have it (any more). */
+#define WEFT_REMOTE_LEASE_MS 30000
+int weft_remote_lock_renew(weft_remote_lock *l, weft_deadline d);
+
 /* ---- semaphore ---- */
 
-/* Made with `units` free by whom opens it first.  -1 and ... as above. */
-weft_remote_semaphore *weft_remote_semaphore_open(weft_client *c, const char *name, uint32_t units);
+/* Made with `units` free by whom opens it first, which asks the server. */
+weft_remote_semaphore *weft_remote_semaphore_open(weft_client *c, const char *name, uint32_t units,
+                                                  weft_deadline d);
 
 int weft_remote_semaphore_wait(weft_remote_semaphore *s, weft_deadline d);
 
-/* Gives a unit back; if this client holds none, adds a new one. */
+/* Gives a unit back; if this client holds none, adds a new one.  EPERM: the unit that was got by
+ * this proxy was taken back, because the connection (or lease) has ended. */
 int weft_remote_semaphore_post(weft_remote_semaphore *s, weft_deadline d);
+
+/* As weft_remote_lock_renew.  EPERM: no unit was got by this proxy, or it was taken back. */
+int weft_remote_semaphore_renew(weft_remote_semaphore *s, weft_deadline d);
 ssize_t weft_remote_semaphore_value(weft_remote_semaphore *s, weft_deadline d);
 
 /* ---- event ---- */

@@ -110,10 +110,12 @@ static void test_connect_password(void **)
     static char got[200];
     struct sockaddr_un a = {};
     a.sun_family = AF_UNIX;
-    int n = sprintf(a.sun_path + 1, "weft-hello-%d", getpid()), l = socket(AF_UNIX, SOCK_STREAM, 0);
+    int n = sprintf(a.sun_path + 1, "weft-hello-%d", getpid());
+    int l = socket(AF_UNIX, SOCK_STREAM, 0);
     char address[128];
     sprintf(address, "unix:@%s", a.sun_path + 1);
-    bind(l, (struct sockaddr *)&a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n));
+    bind(l, (struct sockaddr *)&a,
+         (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n));
     listen(l, 5);
     pthread_t t;
     pthread_create(

@@ -1,0 +1,320 @@
+// remote.cc: what all proxies have in common: names, texts, one call.
+#include "remote.h"
+
+#include <base/saved_errno.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char *const kinds[WEFT_REMOTE_KINDS] = {
+    "queue", "lock", "semaphore", "event", "barrier", "value", "dict", "list", "namespace",
+};
+
+// ---- Opening ----
+
+static weft_remote *make(weft_client *c, int kind, const char *name, size_t size, int64_t number)
+{
+    if (c == nullptr || size == 0) {
+        errno = EINVAL;
+        return nullptr;
+    }
+    weft_remote *r = (weft_remote *)calloc(1, sizeof *r + size + 1);
+    if (r == nullptr)
+        return nullptr;
+    char *copy = (char *)(r + 1);
+    memcpy(copy, name, size);
+    r->client = c;
+    r->kind = kind;
+    r->number = number;
+    r->name = copy;
+    r->name_size = size;
+    __atomic_fetch_add(&c->proxies, 1, __ATOMIC_RELAXED);
+    return r;
+}
+
+weft_remote *weft_private_remote_open(weft_client *c, int kind, const char *name, int64_t number)
+{
+    return make(c, kind, name, name != nullptr ? strlen(name) : 0, number);
+}
+
+int weft_remote_destroy(weft_remote *r)
+{
+    if (r == nullptr)
+        return 0;
+    weft_client *c = r->client;
+    if (r->owns_client && __atomic_load_n(&c->user, __ATOMIC_RELAXED) != 0)
+        return weft_fail(EBUSY);
+    __atomic_fetch_sub(&c->proxies, 1, __ATOMIC_RELAXED);
+    if (r->owns_client && weft_client_destroy(c) != 0) {
+        __atomic_fetch_add(&c->proxies, 1, __ATOMIC_RELAXED);
+        return -1;
+    }
+    weft_free_keep_errno(r);
+    return 0;
+}
+
+weft_client *weft_remote_client(const weft_remote *r)
+{
+    if (r == nullptr)
+        errno = EINVAL;
+    return r != nullptr ? r->client : nullptr;
+}
+
+int weft_private_remote_check(const weft_remote *r, int kind)
+{
+    return r == nullptr || r->kind != kind ? weft_fail(EINVAL) : 0;
+}
+
+// ---- As text: KIND:NUMBER:NAME@ADDRESS, the name's odd bytes as %XX ----
+
+static bool is_plain(unsigned char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
+           c == '.' || c == '_' || c == ':' || c == '/';
+}
+
+typedef struct writer {
+    char *text;
+    size_t room, n; // n: how long it would be
+} writer;
+
+static void put(writer *w, char c)
+{
+    if (w->n + 1 < w->room)
+        w->text[w->n] = c;
+    w->n++;
+}
+
+static void put_text(writer *w, const char *text)
+{
+    while (*text != 0)
+        put(w, *text++);
+}
+
+static void put_name(writer *w, const weft_remote *r)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < r->name_size; i++) {
+        unsigned char c = (unsigned char)r->name[i];
+        if (is_plain(c)) {
+            put(w, (char)c);
+        } else {
+            put(w, '%');
+            put(w, digits[c >> 4]);
+            put(w, digits[c & 15]);
+        }
+    }
+}
+
+int weft_remote_text(const weft_remote *r, char *text, size_t room)
+{
+    char head[64];
+    writer w = {text, room, 0};
+    if (r == nullptr || (text == nullptr && room > 0))
+        return weft_fail(EINVAL);
+    snprintf(head, sizeof head, "%s:%lld:", kinds[r->kind], (long long)r->number);
+    put_text(&w, head);
+    put_name(&w, r);
+    put(&w, '@');
+    put_text(&w, r->client->address);
+    if (room > 0)
+        text[w.n < room ? w.n : room - 1] = 0;
+    return (int)w.n;
+}
+
+static int hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+// Undoes %XX in place.  The length; -1.
+static ssize_t read_name(char *name, const char *end)
+{
+    char *to = name;
+    for (const char *from = name; from < end; from++) {
+        if (*from != '%') {
+            *to++ = *from;
+            continue;
+        }
+        if (end - from < 3 || hex(from[1]) < 0 || hex(from[2]) < 0)
+            return -1;
+        *to++ = (char)(hex(from[1]) << 4 | hex(from[2]));
+        from += 2;
+    }
+    *to = 0;
+    return to - name;
+}
+
+typedef struct parts {
+    int kind;
+    int64_t number;
+    char *name; // in the text
+    const char *address;
+} parts;
+
+// Takes a text apart, in place.
+static int read_text(char *text, parts *p)
+{
+    char *colon = strchr(text, ':'), *end, *at = strchr(text, '@');
+    if (colon == nullptr || at == nullptr)
+        return weft_fail(EINVAL);
+    *colon = 0;
+    for (p->kind = 0; p->kind < WEFT_REMOTE_KINDS && strcmp(text, kinds[p->kind]) != 0;)
+        p->kind++;
+    errno = 0;
+    p->number = strtoll(colon + 1, &end, 10);
+    if (p->kind == WEFT_REMOTE_KINDS || errno != 0 || end == colon + 1 || *end != ':' || end > at)
+        return weft_fail(EINVAL);
+    p->name = end + 1;
+    p->address = at + 1;
+    ssize_t n = read_name(p->name, at);
+    // A 0 in a name would be read as its end.
+    return n <= 0 || strlen(p->name) != (size_t)n ? weft_fail(EINVAL) : 0;
+}
+
+static weft_remote *open_parts(weft_client *c, const parts *p, weft_deadline d)
+{
+    if (p->number < 0) {
+        errno = EINVAL;
+        return nullptr;
+    }
+    uint32_t small = p->number <= UINT32_MAX ? (uint32_t)p->number : UINT32_MAX;
+    switch (p->kind) {
+    case WEFT_REMOTE_QUEUE:
+        return weft_remote_queue_open(c, p->name, (size_t)p->number);
+    case WEFT_REMOTE_LOCK:
+        return weft_remote_lock_open(c, p->name, (int)small);
+    case WEFT_REMOTE_SEMAPHORE:
+        return weft_remote_semaphore_open(c, p->name, small, d);
+    case WEFT_REMOTE_BARRIER:
+        return weft_remote_barrier_open(c, p->name, small);
+    default: // the others have a name and nothing else
+        return weft_private_remote_open(c, p->kind, p->name, 0);
+    }
+}
+
+weft_remote *weft_remote_open(const char *text, const char *password, weft_deadline d)
+{
+    int saved = errno;
+    parts p;
+    if (text == nullptr) {
+        errno = EINVAL;
+        return nullptr;
+    }
+    char *copy = strdup(text);
+    if (copy == nullptr)
+        return nullptr;
+    weft_client *c =
+        read_text(copy, &p) == 0 ? weft_client_connect(p.address, password, d) : nullptr;
+    weft_remote *r = c != nullptr ? open_parts(c, &p, d) : nullptr;
+    int error = errno;
+    free(copy);
+    if (r == nullptr)
+        weft_client_destroy(c);
+    else
+        r->owns_client = true;
+    errno = r != nullptr ? saved : error;
+    return r;
+}
+
+// ---- Calls ----
+
+// For the server: rounded up, so that it is never early.
+static int64_t milliseconds(weft_deadline d)
+{
+    int64_t left = weft_left(d);
+    return left == WEFT_FOREVER ? -1 : left / 1000000 + (left % 1000000 != 0);
+}
+
+static weft_reply *ask_once(weft_remote *r, const weft_private_op *op,
+                            const weft_private_client_word words[], size_t n, weft_deadline d)
+{
+    char ms[WEFT_CLIENT_NUMBER_ROOM];
+    weft_private_client_word all[2 + WEFT_REMOTE_MOST_WORDS];
+    all[0] = weft_private_client_text(op->name);
+    all[1] = weft_private_client_bytes(r->name, r->name_size);
+    for (size_t i = 0; i < n; i++)
+        all[2 + i] = weft_private_remote_waits(&words[i], 1)
+                         ? weft_private_client_number(ms, milliseconds(d))
+                         : words[i];
+    if (weft_private_client_put(r->client, all, 2 + n) != 0)
+        return nullptr;
+    return weft_private_client_ask(r->client, d);
+}
+
+weft_reply *weft_private_remote_ask(weft_remote *r, const weft_private_op *op,
+                                    const weft_private_client_word words[], size_t n,
+                                    weft_deadline d)
+{
+    int saved = errno, error = 0;
+    weft_client *c = r->client;
+    if (weft_private_client_enter(c, d) != 0)
+        return nullptr;
+    bool by_script = op->redis != nullptr && c->server == WEFT_SERVER_REDIS;
+    weft_reply *reply = (by_script ? weft_private_redis_ask : ask_once)(r, op, words, n, d);
+    if (reply != nullptr && reply->type == WEFT_REPLY_ERROR)
+        error = weft_private_client_errno(c, reply);
+    else if (reply != nullptr && reply->type == WEFT_REPLY_NULL &&
+             weft_private_remote_waits(words, n))
+        error = ETIMEDOUT;
+    weft_private_client_leave(c);
+    if (error != 0) {
+        weft_reply_free(reply);
+        reply = nullptr;
+        errno = error;
+    }
+    errno = reply != nullptr ? saved : errno;
+    return reply;
+}
+
+// The reply is of another kind than that of the command: not the server it said to be.
+static int strange(weft_reply *reply)
+{
+    weft_reply_free(reply);
+    return weft_fail(EPROTO);
+}
+
+int weft_private_remote_integer(weft_remote *r, const weft_private_op *op,
+                                const weft_private_client_word words[], size_t n, int64_t *number,
+                                weft_deadline d)
+{
+    weft_reply *reply = weft_private_remote_ask(r, op, words, n, d);
+    if (reply == nullptr)
+        return -1;
+    if (reply->type != WEFT_REPLY_INTEGER)
+        return strange(reply);
+    if (number != nullptr)
+        *number = reply->integer;
+    weft_reply_free(reply);
+    return 0;
+}
+
+int weft_private_remote_do(weft_remote *r, const weft_private_op *op,
+                           const weft_private_client_word words[], size_t n, weft_deadline d)
+{
+    weft_reply *reply = weft_private_remote_ask(r, op, words, n, d);
+    weft_reply_free(reply);
+    return reply != nullptr ? 0 : -1;
+}
+
+ssize_t weft_private_remote_bytes(weft_remote *r, const weft_private_op *op,
+                                  const weft_private_client_word words[], size_t n, void *v,
+                                  size_t room, weft_deadline d)
+{
+    weft_reply *reply = weft_private_remote_ask(r, op, words, n, d);
+    if (reply == nullptr)
+        return -1;
+    if (reply->type == WEFT_REPLY_NULL) {
+        weft_reply_free(reply);
+        return weft_fail(ENOENT);
+    }
+    if (reply->type != WEFT_REPLY_STRING)
+        return strange(reply);
+    size_t size = reply->size;
+    if (room > 0)
+        memcpy(v, reply->text, size < room ? size : room);
+    weft_reply_free(reply);
+    return (ssize_t)size;
+}

@@ -1,0 +1,86 @@
+// remote_lock.cc: a lock.  On Redis it is a hash that ends with its lease: owner, token, depth.
+#include "remote.h"
+
+#include <base/saved_errno.h>
+
+#define OWNED                                                                                      \
+    "if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then "                                     \
+    "  return redis.error_reply('NOTOWNER the client does not have it') "                          \
+    "end "
+
+// KEYS[2]: the hash; KEYS[3]: the last token, which outlives it.
+static const weft_private_redis redis_lock = {
+    "local owner = redis.call('HGET', KEYS[2], 'owner') "
+    "if owner == ARGV[1] then "
+    "  if ARGV[3] ~= 'RECURSIVE' then "
+    "    return redis.error_reply('DEADLOCK the client has it') "
+    "  end "
+    "  redis.call('HINCRBY', KEYS[2], 'depth', 1) "
+    "  redis.call('PEXPIRE', KEYS[2], ARGV[2]) "
+    "  return tonumber(redis.call('HGET', KEYS[2], 'token')) "
+    "end "
+    "if owner then return false end "
+    "local token = redis.call('INCR', KEYS[3]) "
+    "redis.call('HSET', KEYS[2], 'owner', ARGV[1], 'token', token, 'depth', 1) "
+    "redis.call('PEXPIRE', KEYS[2], ARGV[2]) "
+    "return token",
+    {"}:lock", "}:token"}};
+
+static const weft_private_redis redis_unlock = {
+    OWNED "local depth = redis.call('HINCRBY', KEYS[2], 'depth', -1) "
+          "if depth == 0 then redis.call('DEL', KEYS[2]) "
+          "else redis.call('PEXPIRE', KEYS[2], ARGV[2]) end "
+          "return depth",
+    {"}:lock"}};
+
+static const weft_private_redis redis_renew = {OWNED "redis.call('PEXPIRE', KEYS[2], ARGV[2]) "
+                                                     "return 1",
+                                               {"}:lock"}};
+
+static const weft_private_op lock = {"WEFT.LOCK", &redis_lock},
+                             unlock = {"WEFT.UNLOCK", &redis_unlock},
+                             renew = {nullptr, &redis_renew};
+
+weft_remote_lock *weft_remote_lock_open(weft_client *c, const char *name, int flags)
+{
+    if (flags != 0 && flags != WEFT_RECURSIVE) {
+        errno = EINVAL;
+        return nullptr;
+    }
+    return weft_private_remote_open(c, WEFT_REMOTE_LOCK, name, flags);
+}
+
+int weft_remote_lock_lock(weft_remote_lock *l, int64_t *token, weft_deadline d)
+{
+    weft_private_client_word words[] = {weft_private_remote_wait(),
+                                        weft_private_client_text("RECURSIVE")};
+    if (weft_private_remote_check(l, WEFT_REMOTE_LOCK) != 0)
+        return -1;
+    return weft_private_remote_integer(l, &lock, words, l->number == WEFT_RECURSIVE ? 2 : 1, token,
+                                       d);
+}
+
+int weft_remote_lock_unlock(weft_remote_lock *l, weft_deadline d)
+{
+    if (weft_private_remote_check(l, WEFT_REMOTE_LOCK) != 0)
+        return -1;
+    return weft_private_remote_do(l, &unlock, nullptr, 0, d);
+}
+
+// On weft's server there is nothing to renew.  Whether the client has the lock is found out by
+// locking it once more, if that can be done at once, and unlocking.
+int weft_remote_lock_renew(weft_remote_lock *l, weft_deadline d)
+{
+    int64_t depth;
+    weft_private_client_word words[] = {weft_private_remote_wait(),
+                                        weft_private_client_text("RECURSIVE")};
+    if (weft_private_remote_check(l, WEFT_REMOTE_LOCK) != 0)
+        return -1;
+    if (l->client->server == WEFT_SERVER_REDIS)
+        return weft_private_remote_do(l, &renew, nullptr, 0, d);
+    if (weft_private_remote_do(l, &lock, words, 2, WEFT_NOW) != 0)
+        return errno == ETIMEDOUT ? weft_fail(EPERM) : -1;
+    if (weft_private_remote_integer(l, &unlock, nullptr, 0, &depth, d) != 0)
+        return -1;
+    return depth > 0 ? 0 : weft_fail(EPERM);
+}

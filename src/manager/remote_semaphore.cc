@@ -1,0 +1,145 @@
+// remote_semaphore.cc: a semaphore.  On Redis: how many units are free, who holds how many, and
+// until when each holder's lease lasts; every call gives back first what is overdue.
+//
+// A client whose units were taken back, because its connection or lease ended, must not add new
+// ones by giving back what it has not.  So a proxy counts its units.
+#include "remote.h"
+
+#include <base/saved_errno.h>
+
+#define BEGIN                                                                                      \
+    "local free = tonumber(redis.call('GET', KEYS[2]) or '-1') "                                   \
+    "if free < 0 then return redis.error_reply('NOSUCH there is no such semaphore') end "          \
+    "local time = redis.call('TIME') "                                                             \
+    "local now = time[1] * 1000 + math.floor(time[2] / 1000) "                                     \
+    "for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now)) do "                   \
+    "  free = redis.call('INCRBY', KEYS[2], redis.call('HGET', KEYS[3], id) or 0) "                \
+    "  redis.call('HDEL', KEYS[3], id) "                                                           \
+    "  redis.call('ZREM', KEYS[4], id) "                                                           \
+    "end "
+#define KEYS                                                                                       \
+    {                                                                                              \
+        "}:free", "}:held", "}:leases"                                                             \
+    }
+#define RENEW "redis.call('ZADD', KEYS[4], now + ARGV[2], ARGV[1]) "
+
+static const weft_private_redis redis_make = {
+    "redis.call('SET', KEYS[2], ARGV[3], 'NX') " BEGIN "return free", KEYS};
+
+static const weft_private_redis redis_acquire = {
+    BEGIN "if free <= 0 then return false end "
+          "redis.call('HINCRBY', KEYS[3], ARGV[1], 1) " RENEW "return redis.call('DECR', KEYS[2])",
+    KEYS};
+
+// ARGV[3]: the client believes to hold some.
+static const weft_private_redis redis_release = {
+    BEGIN "if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 then "
+          "  if redis.call('HINCRBY', KEYS[3], ARGV[1], -1) > 0 then " RENEW "  else "
+          "    redis.call('HDEL', KEYS[3], ARGV[1]) "
+          "    redis.call('ZREM', KEYS[4], ARGV[1]) "
+          "  end "
+          "elseif ARGV[3] then "
+          "  return redis.error_reply('NOTOWNER the lease is over') "
+          "end "
+          "return redis.call('INCR', KEYS[2])",
+    KEYS};
+
+static const weft_private_redis redis_units = {BEGIN "return free", KEYS};
+
+static const weft_private_redis redis_renew = {
+    BEGIN "if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 0 then "
+          "  return redis.error_reply('NOTOWNER the lease is over') "
+          "end " RENEW "return 1",
+    KEYS};
+
+static const weft_private_op make = {"WEFT.SEMAPHORE", &redis_make},
+                             acquire = {"WEFT.ACQUIRE", &redis_acquire},
+                             release = {"WEFT.RELEASE", &redis_release},
+                             units = {"WEFT.UNITS", &redis_units}, renew = {nullptr, &redis_renew};
+
+static int make_it(weft_remote_semaphore *s, weft_deadline d)
+{
+    char text[WEFT_CLIENT_NUMBER_ROOM];
+    weft_private_client_word word = weft_private_client_number(text, s->number);
+    return weft_private_remote_do(s, &make, &word, 1, d);
+}
+
+weft_remote_semaphore *weft_remote_semaphore_open(weft_client *c, const char *name, uint32_t n,
+                                                  weft_deadline d)
+{
+    weft_remote_semaphore *s = weft_private_remote_open(c, WEFT_REMOTE_SEMAPHORE, name, n);
+    if (s == nullptr || make_it(s, d) == 0)
+        return s;
+    weft_remote_destroy(s);
+    return nullptr;
+}
+
+// Does the op; a server that has been started anew has no semaphore yet.
+static int do_it(weft_remote_semaphore *s, const weft_private_op *op,
+                 const weft_private_client_word words[], size_t n, int64_t *number, weft_deadline d)
+{
+    if (weft_private_remote_check(s, WEFT_REMOTE_SEMAPHORE) != 0)
+        return -1;
+    int saved = errno;
+    int result = weft_private_remote_integer(s, op, words, n, number, d);
+    if (result == 0 || errno != ENOENT || make_it(s, d) != 0)
+        return result;
+    errno = saved;
+    return weft_private_remote_integer(s, op, words, n, number, d);
+}
+
+static bool is_redis(const weft_remote_semaphore *s)
+{
+    return s->client->server == WEFT_SERVER_REDIS;
+}
+
+// Whether the units that were got here went with their connection.
+static bool has_lost(const weft_remote_semaphore *s)
+{
+    return s->held > 0 && !is_redis(s) && s->held_on != s->client->connection;
+}
+
+int weft_remote_semaphore_wait(weft_remote_semaphore *s, weft_deadline d)
+{
+    weft_private_client_word wait = weft_private_remote_wait();
+    if (do_it(s, &acquire, &wait, 1, nullptr, d) != 0)
+        return -1;
+    if (has_lost(s))
+        s->held = 0;
+    s->held++;
+    s->held_on = s->client->connection;
+    return 0;
+}
+
+int weft_remote_semaphore_post(weft_remote_semaphore *s, weft_deadline d)
+{
+    weft_private_client_word mine = weft_private_client_text("MINE");
+    if (weft_private_remote_check(s, WEFT_REMOTE_SEMAPHORE) != 0)
+        return -1;
+    if (has_lost(s)) {
+        s->held--;
+        return weft_fail(EPERM);
+    }
+    int result = do_it(s, &release, &mine, is_redis(s) && s->held > 0, nullptr, d);
+    if (s->held > 0 && (result == 0 || errno == EPERM))
+        s->held--;
+    return result;
+}
+
+ssize_t weft_remote_semaphore_value(weft_remote_semaphore *s, weft_deadline d)
+{
+    int64_t n;
+    return do_it(s, &units, nullptr, 0, &n, d) == 0 ? (ssize_t)n : -1;
+}
+
+// On weft's server there is nothing to renew: what is asked shows that the connection holds.
+int weft_remote_semaphore_renew(weft_remote_semaphore *s, weft_deadline d)
+{
+    if (weft_private_remote_check(s, WEFT_REMOTE_SEMAPHORE) != 0)
+        return -1;
+    if (s->held == 0 || has_lost(s))
+        return weft_fail(EPERM);
+    if (do_it(s, is_redis(s) ? &renew : &units, nullptr, 0, nullptr, d) != 0)
+        return -1;
+    return has_lost(s) ? weft_fail(EPERM) : 0;
+}

@@ -1,0 +1,203 @@
+// servers.h: the two servers, for tests that must pass on both.
+//
+//     static const struct CMUnitTest tests[] = {TEST(test_queue_order), ...};
+//     int main(void) { return on_both_servers(tests, sizeof tests / sizeof *tests); }
+//
+// redis-server is a child with a socket in a folder of its own; where it is not installed its part
+// is left out, which is said.
+#ifndef WEFT_TEST_SERVERS_H
+#define WEFT_TEST_SERVERS_H
+
+#include <weft/manager.h>
+
+#include "../runner.h"
+#include "../shm/processes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+typedef struct server {
+    int kind;
+    const char *password;
+    pid_t pid;
+    weft_manager *manager;
+    char folder[64];
+    char address[128];
+} server;
+
+static server here; // the one that the tests are run on
+
+static inline bool has_redis(void)
+{
+    return system("command -v redis-server >/dev/null 2>&1") == 0;
+}
+
+[[noreturn]] static inline void become_redis(const server *s, pid_t parent)
+{
+    char log[128];
+    int null = open("/dev/null", O_RDWR);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
+    dup2(null, 0);
+    dup2(null, 1);
+    snprintf(log, sizeof log, "%s/log", s->folder);
+    execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", s->address + 5, "--save",
+           "", "--appendonly", "no", "--dir", s->folder, "--logfile", log,
+           s->password != nullptr ? "--requirepass" : (char *)nullptr, s->password,
+           (char *)nullptr);
+    _exit(127);
+}
+
+static inline weft_client *client_of(const server *s)
+{
+    weft_client *c = weft_client_connect(s->address, s->password, weft_in_s(20));
+    assert_non_null(c);
+    return c;
+}
+
+// Starts it at the address that is there already, or a new one.
+static inline void start_server(server *s)
+{
+    if (s->folder[0] == 0) {
+        strcpy(s->folder, "/tmp/weft-test-XXXXXX");
+        assert_non_null(mkdtemp(s->folder));
+        snprintf(s->address, sizeof s->address, "unix:%s/socket", s->folder);
+    }
+    if (s->kind == WEFT_SERVER_WEFT) {
+        weft_manager_options o = {};
+        o.password = s->password;
+        s->manager = weft_manager_start(s->address, &o);
+        assert_non_null(s->manager);
+        s->pid = weft_manager_pid(s->manager);
+        return;
+    }
+    pid_t me = getpid();
+    s->pid = fork();
+    if (s->pid == 0)
+        become_redis(s, me);
+    weft_client *c = nullptr;
+    for (weft_deadline d = weft_in_s(30); c == nullptr && weft_left(d) > 0; usleep(2000))
+        c = weft_client_connect(s->address, s->password, weft_in_s(20));
+    assert_non_null(c);
+    weft_client_destroy(c);
+}
+
+// Kills it, and waits until it is dead.
+static inline void kill_server(server *s)
+{
+    kill(s->pid, SIGKILL);
+    if (s->kind == WEFT_SERVER_REDIS) {
+        waitpid(s->pid, nullptr, 0);
+    } else {
+        weft_manager_stop(s->manager, weft_in_s(20));
+        weft_manager_destroy(s->manager);
+    }
+    s->manager = nullptr;
+    s->pid = 0;
+}
+
+static inline void end_server(server *s)
+{
+    char path[128];
+    if (s->pid != 0)
+        kill_server(s);
+    for (const char *name : {"socket", "log"}) {
+        snprintf(path, sizeof path, "%s/%s", s->folder, name);
+        unlink(path);
+    }
+    rmdir(s->folder);
+    *s = {};
+}
+
+static inline int begin_group(void **)
+{
+    int kind = here.kind;
+    census_begin(nullptr);
+    here = {};
+    here.kind = kind;
+    start_server(&here);
+    return 0;
+}
+
+static inline int end_group(void **state)
+{
+    end_server(&here);
+    return census_end(state);
+}
+
+static inline int on_both_servers(const CMUnitTest *tests, size_t n)
+{
+    int failed = 0;
+    here.kind = WEFT_SERVER_WEFT;
+    printf("on weft's server:\n");
+    fflush(stdout);
+    failed = _cmocka_run_group_tests("weft", tests, n, begin_group, end_group);
+    if (!has_redis()) {
+        printf("left out: the same on Redis, no redis-server\n");
+        return failed;
+    }
+    here.kind = WEFT_SERVER_REDIS;
+    printf("on redis-server:\n");
+    fflush(stdout);
+    return failed + _cmocka_run_group_tests("redis", tests, n, begin_group, end_group);
+}
+
+// ---- What the tests share ----
+
+static inline weft_deadline soon(void)
+{
+    return weft_in_s(30);
+}
+
+// A command with text as its words; its reply is released.
+static inline void tell(weft_client *c, const char *a, const char *b = nullptr,
+                        const char *x = nullptr)
+{
+    const char *words[] = {a, b, x};
+    weft_reply *r = weft_client_command(c, x != nullptr ? 3 : b != nullptr ? 2 : 1, words, nullptr,
+                                        soon());
+    assert_non_null(r);
+    assert_int_not_equal(r->type, WEFT_REPLY_ERROR);
+    weft_reply_free(r);
+}
+
+// Something done by another thread, with a client of its own.
+typedef struct other {
+    int64_t (*fn)(weft_client *c);
+    weft_client *client;
+    int64_t result;
+    int error;
+    pthread_t thread;
+} other;
+
+static inline void *other_main(void *arg)
+{
+    other *o = (other *)arg;
+    o->result = o->fn(o->client);
+    o->error = errno;
+    return nullptr;
+}
+
+static inline void begin_other(other *o, int64_t (*fn)(weft_client *c))
+{
+    *o = {};
+    o->fn = fn;
+    o->client = client_of(&here);
+    pthread_create(&o->thread, nullptr, other_main, o);
+}
+
+static inline void end_other(other *o)
+{
+    pthread_join(o->thread, nullptr);
+    weft_client_destroy(o->client);
+}
+
+// Whether the server has a client that waits for its reply: in its own list of clients.
+static inline void wait_until_waiting(weft_client *c, const char *command);
+
+#endif
