@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 typedef struct server {
@@ -106,10 +107,9 @@ static inline void end_server(server *s)
     char path[128];
     if (s->pid != 0)
         kill_server(s);
-    for (const char *name : {"socket", "log"}) {
-        snprintf(path, sizeof path, "%s/%s", s->folder, name);
-        unlink(path);
-    }
+    unlink(s->address + 5);
+    snprintf(path, sizeof path, "%s/log", s->folder);
+    unlink(path);
     rmdir(s->folder);
     *s = {};
 }
@@ -159,8 +159,11 @@ static inline void tell(weft_client *c, const char *a, const char *b = nullptr,
                         const char *x = nullptr)
 {
     const char *words[] = {a, b, x};
-    weft_reply *r = weft_client_command(c, x != nullptr ? 3 : b != nullptr ? 2 : 1, words, nullptr,
-                                        soon());
+    weft_reply *r = weft_client_command(c,
+                                        x != nullptr   ? 3
+                                        : b != nullptr ? 2
+                                                       : 1,
+                                        words, nullptr, soon());
     assert_non_null(r);
     assert_int_not_equal(r->type, WEFT_REPLY_ERROR);
     weft_reply_free(r);
@@ -170,14 +173,17 @@ static inline void tell(weft_client *c, const char *a, const char *b = nullptr,
 typedef struct other {
     int64_t (*fn)(weft_client *c);
     weft_client *client;
+    int fd; // its socket
     int64_t result;
     int error;
     pthread_t thread;
+    pid_t id;
 } other;
 
 static inline void *other_main(void *arg)
 {
     other *o = (other *)arg;
+    __atomic_store_n(&o->id, gettid(), __ATOMIC_RELEASE);
     o->result = o->fn(o->client);
     o->error = errno;
     return nullptr;
@@ -188,6 +194,7 @@ static inline void begin_other(other *o, int64_t (*fn)(weft_client *c))
     *o = {};
     o->fn = fn;
     o->client = client_of(&here);
+    o->fd = weft_client_fd(o->client);
     pthread_create(&o->thread, nullptr, other_main, o);
 }
 
@@ -197,7 +204,13 @@ static inline void end_other(other *o)
     weft_client_destroy(o->client);
 }
 
-// Whether the server has a client that waits for its reply: in its own list of clients.
-static inline void wait_until_waiting(weft_client *c, const char *command);
+// Until it sleeps in its call, or has left it.
+static inline void wait_until_waiting(const other *o)
+{
+    pid_t id;
+    while ((id = __atomic_load_n(&o->id, __ATOMIC_ACQUIRE)) == 0)
+        usleep(200);
+    wait_asleep(id);
+}
 
 #endif
