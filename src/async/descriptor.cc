@@ -72,6 +72,13 @@ static int control(weft_private_io *io, int op, int fd, weft_private_descriptor 
     return epoll_ctl(io->epoll, op, fd, &e);
 }
 
+// In a child that has no set of its own yet this one is the parent's, who still waits.
+static void unregister(weft_private_io *io, int fd)
+{
+    if (*io->forked != 0)
+        epoll_ctl(io->epoll, EPOLL_CTL_DEL, fd, nullptr);
+}
+
 // `ready`: what may be tried.  EPERM: such as a regular file, which is always ready.
 static int enroll(weft_private_io *io, weft_private_descriptor *r, int fd, int ready)
 {
@@ -303,7 +310,7 @@ int weft_io_wait(int fd, int events, weft_deadline d)
     // One that only this call uses is somebody else's, who may close it.
     if (r->generation == generation && r->kind == WEFT_KIND_UNKNOWN && r->registered &&
         r->waiter[0] == nullptr && r->waiter[1] == nullptr) {
-        epoll_ctl(io->epoll, EPOLL_CTL_DEL, fd, nullptr);
+        unregister(io, fd);
         forget(r);
     }
     errno = saved;
@@ -348,7 +355,7 @@ int weft_io_forget(int fd)
     if (let_go(fd) != 0)
         return -1;
     int saved = errno;
-    epoll_ctl(io->epoll, EPOLL_CTL_DEL, fd, nullptr);
+    unregister(io, fd);
     errno = saved;
     return 0;
 }

@@ -921,6 +921,45 @@ static void test_fork(void **)
     });
 }
 
+static void *waiter(void *arg)
+{
+    transfer *t = (transfer *)arg;
+    t->result = weft_io_wait(t->fd, WEFT_READ, WEFT_FOREVER);
+    t->error = errno;
+    return nullptr;
+}
+
+// The child's twin of a tasklet that waits leaves its wait; the parent's must not notice.
+static void test_fork_wait_cancelled(void **)
+{
+#if defined(__SANITIZE_THREAD__)
+    return; // as above
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    return;
+#endif
+#endif
+    inside([] {
+        int p[2], status;
+        make_pair(UNIX_PAIR, p);
+        transfer t = {p[0], nullptr, 0, -2, 0};
+        weft_tasklet *w = spawn(waiter, &t, true);
+        weft_tasklet_sleep(weft_in_ms(1)); // it waits, registered
+        pid_t child = fork();
+        if (child == 0) {
+            weft_tasklet_cancel(w);
+            bool well = weft_tasklet_join(w, nullptr, weft_in_s(20)) == 0 && t.error == ECANCELED;
+            _exit(well ? 0 : 1);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+        send(p[1], "x", 1, 0);
+        join(w);
+        assert_int_equal(t.result, WEFT_READ);
+        close_pair(p);
+    });
+}
+
 static weft_alarm bell;
 
 static int ring(void *)
@@ -983,6 +1022,7 @@ int main(void)
         TEST(test_wait_for_a_subprocess),
         TEST(test_wait_for_a_future),
         TEST(test_fork),
+        TEST(test_fork_wait_cancelled),
         TEST(test_loop_beside),
         TEST(test_run_deadlock), // leaves a tasklet behind
     };
