@@ -84,22 +84,34 @@ static int wait_here(int fd, int events, weft_deadline d)
     }
 }
 
+// A tasklet forked while this one waited, and this is the child's twin of it.
+static bool is_parents(const weft_client *c)
+{
+    return c->pid != getpid();
+}
+
 // Which of `events` the socket is ready for.
 static int await(weft_client *c, int events, weft_deadline d)
 {
     if (weft_private_io_here == nullptr)
         return wait_here(c->fd, events, d);
     int is = weft_io_wait(c->fd, events, d);
-    return c->pid == getpid() ? is : weft_fail(EPIPE); // forked meanwhile: it is the parent's
+    return is_parents(c) ? weft_fail(EPIPE) : is;
 }
 
-int weft_private_client_sleep(weft_deadline d)
+int weft_private_client_sleep(weft_client *c, weft_deadline d)
 {
     int saved = errno;
-    if (weft_private_io_here != nullptr)
-        return weft_tasklet_sleep(d);
-    if (wait_here(-1, 0, d) < 0 && errno != ETIMEDOUT)
+    if (weft_private_io_here == nullptr) {
+        if (wait_here(-1, 0, d) < 0 && errno != ETIMEDOUT)
+            return -1;
+    } else if (weft_tasklet_sleep(d) != 0) {
         return -1;
+    }
+    if (is_parents(c)) {
+        drop(c);
+        return weft_fail(EPIPE);
+    }
     errno = saved;
     return 0;
 }

@@ -77,8 +77,8 @@ weft_reply *weft_private_client_ask(weft_client *c, weft_deadline d);
 // Sends it as far as that goes at once, and ends the connection.
 void weft_private_client_part(weft_client *c);
 
-// Sleeps until `d`, between two commands.  ECANCELED.
-int weft_private_client_sleep(weft_deadline d);
+// Sleeps until `d`, between two commands.  ECANCELED; EPIPE in a child.
+int weft_private_client_sleep(weft_client *c, weft_deadline d);
 
 // The errno of an error reply, which is noted for weft_client_error.
 int weft_private_client_errno(weft_client *c, const weft_reply *error);

@@ -101,11 +101,11 @@ static weft_reply *block(weft_remote *r, const weft_private_redis *how, weft_dea
 }
 
 // Sleeps a little longer each time.  -1: ECANCELED.
-static int pause_for(int64_t *ms, weft_deadline d)
+static int pause_for(weft_client *c, int64_t *ms, weft_deadline d)
 {
     weft_deadline until = weft_in_ms(*ms);
     *ms = 2 * *ms < LONGEST_PAUSE_MS ? 2 * *ms : LONGEST_PAUSE_MS;
-    return weft_private_client_sleep(until < d ? until : d);
+    return weft_private_client_sleep(c, until < d ? until : d);
 }
 
 // Sleeps until the script may go on, as far as the cheaper one can tell.
@@ -116,7 +116,7 @@ static weft_reply *sleep_until_ready(weft_remote *r, const weft_private_op *op,
     weft_reply *sign = nullptr;
     do {
         weft_reply_free(sign);
-        if (pause_for(ms, d) != 0)
+        if (pause_for(r->client, ms, d) != 0)
             return nullptr;
         // Without the last word, which may be large.
         const char *ready = op->redis->ready;
