@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +38,16 @@ static inline long options_number(const char *program, const char *text, long le
         exit(2);
     }
     return n;
+}
+
+// A span of 0 or more seconds, in nanoseconds, or the program ends.
+static inline int64_t options_seconds(const char *program, const char *text)
+{
+    char *end;
+    double seconds = strtod(text, &end);
+    if (end == text || *end != 0 || !(seconds >= 0))
+        options_bad(program, "not a time in seconds", text);
+    return seconds < 9e9 ? (int64_t)(seconds * 1e9) : INT64_MAX;
 }
 
 // The next option of `argv`, or -1; prints the usage on -h.  A message of our own for what is

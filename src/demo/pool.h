@@ -83,15 +83,6 @@ static inline int pool_show(int workers, int tasks, double seconds, bool killing
     return s.lost != 0;
 }
 
-static inline double pool_seconds(const char *program, const char *text)
-{
-    char *end;
-    double seconds = strtod(text, &end);
-    if (end == text || *end != 0 || !(seconds >= 0 && seconds <= 1e6))
-        options_bad(program, "no number of seconds", text);
-    return seconds;
-}
-
 // argv[0] is the program, argv[1] the verb.
 static inline int pool_main(int argc, char **argv)
 {
@@ -105,7 +96,7 @@ static inline int pool_main(int argc, char **argv)
         if (c == 'k')
             killing = true;
         else if (c == 's')
-            seconds = pool_seconds(argv[0], optarg);
+            seconds = (double)options_seconds(argv[0], optarg) / 1e9;
         else if (c == 'w')
             workers = (int)options_number(argv[0], optarg, 1, WEFT_POOL_WORKERS_MAX);
         else

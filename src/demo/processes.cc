@@ -1,6 +1,10 @@
-// weft-processes: programs run, piped and fed, and work shared out.  Without arguments `ls -l |
-// wc`; subprocess.h (run, each), pipeline.h (pipe), shlex.h (split, quote), pool.h (pool, sum).
+// weft-processes: programs run, piped and fed; work and things shared out.  Without arguments `ls
+// -l | wc`; subprocess.h (run, each), pipeline.h (pipe), shlex.h (split, quote), pool.h (pool,
+// sum), manager.h (share, manager, put, get, lock).
+#include "each.h"
 #include "pool.h"
+#include "remote.h"
+#include "share.h"
 #include "sum.h"
 
 #include <weft/pipeline.h>
@@ -20,12 +24,11 @@ static const char usage[] =
     "       weft-processes each [-j jobs] [-t seconds] <COMMANDS\n"
     "       weft-processes split [-0] [--posix] [--comments] STRING | quote [-0] ARG...\n"
     "       weft-processes pool [-w workers] [-n tasks] [-s seconds] [--kill]\n"
-    "       weft-processes sum [-w workers] FILE...\n";
-static int jobs, posix, comments, end_of_word = '\n';
+    "       weft-processes sum [-w workers] FILE...\n"
+    "       weft-processes share | manager -l ADDRESS | put ADDRESS QUEUE VALUE...\n"
+    "       weft-processes get ADDRESS QUEUE | lock ADDRESS NAME CMD...\n";
+static int jobs, end_of_word = '\n';
 static int64_t limit_ns = INT64_MAX;
-static const char *const **argvs; // the commands of pipe and each
-static char **lines;              // what they were split from
-static size_t n;
 
 static int list_and_count(char **)
 {
@@ -53,72 +56,27 @@ static int run(char **argv)
     return late ? 124 : weft_status_code(r.status);
 }
 
-static void add_command(char *line)
-{
-    int flags = posix * WEFT_SHLEX_STRICT | comments * WEFT_SHLEX_COMMENTS;
-    size_t at;
-    lines = (char **)realloc(lines, (n + 1) * sizeof *lines);
-    argvs = (const char *const **)realloc(argvs, (n + 1) * sizeof *argvs);
-    lines[n] = line;
-    argvs[n++] = weft_shlex_split(line, flags, &at);
-    if (argvs[n - 1] == nullptr)
-        warnx("%s at byte %zu: %s", weft_shlex_reason(line, at), at, line);
-}
-
 static int pipe_together(char **commands)
 {
     int failure = 0;
     for (; *commands != nullptr; commands++)
         add_command(*commands);
-    if (weft_pipeline_run(argvs, n, nullptr, nullptr, &failure, WEFT_FOREVER) != 0)
+    if (weft_pipeline_run(each_argvs, each_count, nullptr, nullptr, &failure, WEFT_FOREVER) != 0)
         err(errno == ENOENT ? 127 : 126, "pipe");
     return weft_status_code(failure);
 }
 
-static void report(size_t i, const weft_subprocess_result *r, int error, void *)
+static int run_each(char **)
 {
-    char text[64];
-    fputs(isatty(2) ? "\r\033[K" : "", stderr); // the progress
-    fwrite(r->out.data, 1, r->out.size, stdout);
-    weft_status_text(r->status, text, sizeof text);
-    const char *end = error == ETIMEDOUT ? "out of time" : error ? strerror(error) : text;
-    printf("%s: %s, %.2f s\n", lines[i], end, (double)r->ns / 1e9);
-}
-
-static void progress(size_t ended, size_t all, int64_t ns, void *)
-{
-    double left = (double)ns / 1e9 / (double)ended * (double)(all - ended);
-    fprintf(stderr, "\r[%-40.*s] %zu/%zu, %.0f s left ", (int)(ended * 40 / all),
-            "########################################", ended, all, left);
-}
-
-static int each(char **)
-{
-    static char *line;
-    comments = 1;
-    for (size_t room = 0; getline(&line, &room, stdin) > 0;) {
-        line[strcspn(line, "\n")] = 0;
-        if (strchr("#", line[strspn(line, " \t")]) == nullptr)
-            add_command(strdup(line));
-    }
-    weft_subprocess_options o = {};
-    weft_subprocess_batch b = {jobs, limit_ns, report, isatty(2) ? progress : nullptr, nullptr};
-    o.in.kind = WEFT_STREAM_NULL;
-    o.out.kind = WEFT_STREAM_PIPE;
-    o.err.kind = WEFT_STREAM_STDOUT;
-    o.process_group = WEFT_GROUP_NEW;
-    o.flags = WEFT_SUBPROCESS_DIE_WITH_PARENT;
-    int failed = weft_subprocess_map(argvs, n, &o, &b, WEFT_FOREVER);
-    printf("ran %zu, failed %d\n", n, failed);
-    return failed != 0;
+    return each(jobs, limit_ns);
 }
 
 static int split(char **argv)
 {
     add_command(argv[0]);
-    for (size_t i = 0; argvs[0] != nullptr && argvs[0][i] != nullptr; i++)
-        printf("%s%c", argvs[0][i], end_of_word);
-    return argvs[0] == nullptr;
+    for (size_t i = 0; each_argvs[0] != nullptr && each_argvs[0][i] != nullptr; i++)
+        printf("%s%c", each_argvs[0][i], end_of_word);
+    return each_argvs[0] == nullptr;
 }
 
 static int quote(char **argv)
@@ -128,15 +86,25 @@ static int quote(char **argv)
     return 0;
 }
 
+// Verbs with options of their own.
+static const struct {
+    const char *verb;
+    int (*main)(int argc, char **argv);
+} others[] = {{"pool", pool_main},      {"sum", sum_main},    {"share", share_main},
+              {"manager", remote_main}, {"put", remote_main}, {"get", remote_main},
+              {"lock", remote_main}};
+
 int main(int argc, char **argv)
 {
     static const option longs[] = {{"posix", 0, &posix, 1}, {"comments", 0, &comments, 1}, {}};
     static const char *const verbs[] = {"run", "pipe", "each", "split", "quote"};
-    static int (*const calls[])(char **) = {run, pipe_together, each, split, quote, list_and_count};
+    static int (*const calls[])(char **) = {run,   pipe_together, run_each,
+                                            split, quote,         list_and_count};
     static const int arguments[] = {-1, -1, 0, 1, -1, 0}; // -1: one or more
     int v = 0, given = argc > 1 && argv[1][0] != '-';
-    if (given && (strcmp(argv[1], "pool") == 0 || strcmp(argv[1], "sum") == 0))
-        return argv[1][0] == 'p' ? pool_main(argc, argv) : sum_main(argc, argv);
+    for (const auto &each : others)
+        if (given && strcmp(argv[1], each.verb) == 0)
+            return each.main(argc, argv);
     while (v < 5 && (!given || strcmp(verbs[v], argv[1]) != 0))
         v++;
     optind = 1 + given, opterr = 0;

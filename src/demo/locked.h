@@ -1,0 +1,39 @@
+// locked.h: `weft-processes lock`: flock(1) across whatever can reach a manager.
+//
+// The lock is held by the connection, and so is released however this program ends.
+#ifndef WEFT_DEMO_LOCKED_H
+#define WEFT_DEMO_LOCKED_H
+
+#include "order.h"
+
+#include <weft/subprocess.h>
+
+static inline int remote_lock(const remote_order *o, char **command)
+{
+    char text[32];
+    int64_t token;
+    int status = 0;
+    weft_client *c = remote_connect(o);
+    weft_remote_lock *l = weft_remote_lock_open(c, o->name, 0);
+    if (weft_remote_lock_lock(l, &token, o->end) != 0)
+        return remote_failed(o->name, c);
+    snprintf(text, sizeof text, "%lld", (long long)token);
+    setenv("WEFT_TOKEN", text, 1);
+    weft_subprocess *p = weft_subprocess_start(command, nullptr);
+    if (p == nullptr)
+        err(errno == ENOENT ? 127 : 126, "%s", command[0]); // as a shell
+    bool lost = false;
+    while (weft_subprocess_wait(p, &status, weft_in_ms(WEFT_REMOTE_LEASE_MS / 3)) != 0)
+        if (!lost && weft_remote_lock_renew(l, weft_in_s(5)) != 0) {
+            warn("%s: the lock is lost while %s runs", o->name, command[0]);
+            lost = true;
+        }
+    weft_subprocess_destroy(p);
+    if (!lost && weft_remote_lock_unlock(l, weft_in_s(5)) != 0)
+        warn("%s: the lock was lost while %s ran", o->name, command[0]);
+    weft_remote_destroy(l);
+    weft_client_destroy(c);
+    return weft_status_code(status);
+}
+
+#endif

@@ -1,0 +1,66 @@
+// order.h: what the verbs for a manager (remote.h) are told, and their connection to it.
+#ifndef WEFT_DEMO_ORDER_H
+#define WEFT_DEMO_ORDER_H
+
+#include "options.h"
+
+#include <weft/manager.h>
+
+#include <err.h>
+#include <stdio.h>
+#include <string.h>
+
+struct remote_order {
+    const char *address, *name;
+    char password[512];
+    bool has_password;
+    size_t memory;
+    long count, capacity;
+    weft_deadline end;
+};
+
+static inline void remote_read_password(const char *file, remote_order *o)
+{
+    FILE *f = fopen(file, "re");
+    if (f == nullptr)
+        err(1, "%s", file);
+    if (fgets(o->password, sizeof o->password, f) == nullptr || o->password[0] == '\n')
+        errx(1, "%s: there is no password in it", file);
+    o->password[strcspn(o->password, "\n")] = 0;
+    o->has_password = true;
+    fclose(f);
+}
+
+static inline size_t remote_size(const char *program, const char *text)
+{
+    static const char units[] = "kmg";
+    char *unit;
+    errno = 0;
+    unsigned long long n = strtoull(text, &unit, 10);
+    const char *known = *unit != 0 ? strchr(units, *unit | 0x20) : nullptr;
+    int shift = known != nullptr ? 10 * (int)(known - units + 1) : 0;
+    if (errno != 0 || *text < '1' || *text > '9' ||
+        (*unit != 0 && (known == nullptr || unit[1] != 0)) || n > SIZE_MAX >> shift)
+        options_bad(program, "not a size", text);
+    return (size_t)n << shift;
+}
+
+static inline weft_client *remote_connect(const remote_order *o)
+{
+    weft_client *c =
+        weft_client_connect(o->address, o->has_password ? o->password : nullptr, weft_in_s(10));
+    if (c == nullptr)
+        err(1, "%s", o->address);
+    return c;
+}
+
+// What a call said: 1 for a deadline that has passed, else the end.
+static inline int remote_failed(const char *what, weft_client *c)
+{
+    const char *more = errno == EPROTO ? weft_client_error(c) : "";
+    warnx("%s: %s%s%s", what, errno == ETIMEDOUT ? "out of time" : strerror(errno),
+          *more != 0 ? ": " : "", more);
+    return 1;
+}
+
+#endif

@@ -1,0 +1,186 @@
+// manager.cc: weft-processes share, manager, put, get and lock.
+#include "../runner.h"
+
+#include "said.h"
+
+static char at[128]; // where the manager of this group listens
+static char stop[64];
+
+// Starts it, and returns when it says that it listens.
+static int start_manager(void **state)
+{
+    char command[512];
+    if (enter_scratch(state) != 0)
+        return -1;
+    snprintf(at, sizeof at, "unix:%s/things", scratch);
+    snprintf(command, sizeof command,
+             "mkfifo news && { weft-processes manager -l %s >news & } && read line <news && "
+             "echo $! $line",
+             at);
+    if (run(command) != 0)
+        return -1;
+    snprintf(stop, sizeof stop, "kill %ld", strtol(said, nullptr, 10));
+    const char *line = strchr(said, ' ');
+    char expected[256];
+    snprintf(expected, sizeof expected, " listening on %s\n", at);
+    return line == nullptr || strcmp(line, expected) != 0 ? -1 : 0;
+}
+
+static int stop_manager(void **state)
+{
+    return run(stop) | leave_scratch(state);
+}
+
+// Runs `weft-processes FORMAT` in which %s stands for the address, standard error along with it.
+static int demo(const char *format)
+{
+    char command[1024] = "weft-processes ";
+    size_t n = strlen(command);
+    n += (size_t)snprintf(command + n, sizeof command - n, format, at);
+    snprintf(command + n, sizeof command - n, " 2>&1");
+    return run(command);
+}
+
+static void test_share(void **)
+{
+    assert_int_equal(run("weft-processes share"), 0);
+    assert_int_equal(lines(), 9);
+    for (const char *value = "ABCD"; *value != 0; value++) {
+        char put[32], get[32];
+        snprintf(put, sizeof put, "Put %c to queue...\n", *value);
+        snprintf(get, sizeof get, "Get %c from queue.\n", *value);
+        const char *first = strstr(said, put), *then = strstr(said, get);
+        assert_true(first != nullptr && then != nullptr && first < then);
+    }
+    assert_string_equal(last_line(), "all 4 values written and read");
+    assert_int_equal(run("weft-processes share x 2>&1"), 2);
+    assert_int_equal(lines(), 1);
+}
+
+static void test_put_and_get(void **)
+{
+    assert_int_equal(demo("put %s q one 'two words' ''"), 0);
+    assert_int_equal(demo("get -n 2 %s q"), 0);
+    assert_string_equal(said, "one\ntwo words\n");
+    assert_int_equal(demo("get %s q"), 0);
+    assert_string_equal(said, "\n");
+    assert_int_equal(demo("get -t 0 %s q"), 1);
+    assert_string_equal(said, "weft-processes: q: out of time\n");
+}
+
+// A get waits for a put that comes later.
+static void test_get_waits(void **)
+{
+    char command[512];
+    snprintf(command, sizeof command,
+             "weft-processes get -t 60 %s later & weft-processes put %s later now; wait $!", at,
+             at);
+    assert_int_equal(run(command), 0);
+    assert_string_equal(said, "now\n");
+}
+
+static void test_put_is_bounded(void **)
+{
+    assert_int_equal(demo("put -c 2 %s full 1 2"), 0);
+    assert_int_equal(demo("put -c 2 -t 0.05 %s full 3"), 1);
+    assert_string_equal(said, "weft-processes: full: out of time\n");
+    assert_int_equal(demo("get -n 2 %s full"), 0);
+    assert_string_equal(said, "1\n2\n");
+}
+
+// A value that could not be printed is in the queue again.
+static void test_get_does_not_lose(void **)
+{
+    char command[512];
+    assert_int_equal(demo("put %s kept value"), 0);
+    snprintf(command, sizeof command, "weft-processes get %s kept 2>&1 >/dev/full", at);
+    assert_int_equal(run(command), 1);
+    assert_non_null(strstr(said, "standard output: No space left"));
+    assert_int_equal(demo("get -t 60 %s kept"), 0);
+    assert_string_equal(said, "value\n");
+}
+
+static void test_lock(void **)
+{
+    assert_int_equal(demo("lock %s l sh -c 'echo $WEFT_TOKEN; exit 7'"), 7);
+    long token = atol(said);
+    assert_int_equal(demo("lock %s l printenv WEFT_TOKEN"), 0);
+    assert_true(atol(said) > token);
+    assert_int_equal(demo("lock %s l weft-no-such-program"), 127);
+    assert_int_equal(demo("lock %s l sh -c 'kill -9 $$'"), 137);
+}
+
+// Who holds it keeps others out, until it ends, however it does.
+static void test_lock_excludes(void **)
+{
+    char command[1024];
+    snprintf(command, sizeof command,
+             "mkfifo held; { weft-processes lock %s x sh -c 'echo $$ >held; exec sleep 1000' & }; "
+             "read pid <held; weft-processes lock -t 0 %s x true 2>&1; echo $?; "
+             "kill -9 $!; weft-processes lock -t 60 %s x echo mine; kill $pid",
+             at, at, at);
+    assert_int_equal(run(command), 0);
+    assert_string_equal(said, "weft-processes: x: out of time\n1\nmine\n");
+}
+
+static void test_password(void **)
+{
+    assert_int_equal(run("weft-processes manager -l tcp:127.0.0.1:0 2>&1"), 1);
+    assert_string_equal(said, "weft-processes: tcp:127.0.0.1:0: needs --password-file\n");
+    assert_int_equal(run("echo secret >pw; echo wrong >bad; mkfifo tcp; "
+                         "{ weft-processes manager -l tcp:127.0.0.1:0 --password-file pw >tcp & }; "
+                         "read a b address <tcp; "
+                         "weft-processes put --password-file pw $address q 1; echo $?; "
+                         "weft-processes get --password-file pw $address q; "
+                         "weft-processes get $address q 2>&1; echo $?; "
+                         "weft-processes get --password-file bad $address q 2>&1; echo $?; "
+                         "kill $!; wait $!; echo $?"),
+                     0);
+    assert_int_equal(lines(), 7);
+    assert_int_equal(strncmp(said, "0\n1\n", 4), 0);
+    const char *refused = strstr(said, "Permission denied\n1\n");
+    assert_non_null(refused);
+    assert_non_null(strstr(refused + 1, "Permission denied\n1\n0\n"));
+}
+
+static void test_wrong_usage(void **)
+{
+    static const char *const wrong[] = {"manager",
+                                        "manager -l",
+                                        "manager -l unix:x y",
+                                        "manager --max-memory 1x",
+                                        "put",
+                                        "put unix:x",
+                                        "put unix:x q",
+                                        "get",
+                                        "get unix:x",
+                                        "get unix:x q r",
+                                        "get -n 0 unix:x q",
+                                        "get -t x unix:x q",
+                                        "lock",
+                                        "lock unix:x",
+                                        "lock unix:x l",
+                                        "put -c -1 unix:x q v",
+                                        "get --what unix:x",
+                                        "manager -l unix:x --max-memory -5"};
+    for (const char *each : wrong) {
+        char command[128];
+        snprintf(command, sizeof command, "weft-processes %s 2>&1", each);
+        assert_int_equal(run(command), 2);
+        assert_int_equal(lines(), 1);
+    }
+    assert_int_equal(run("weft-processes get unix:./nobody q 2>&1"), 1);
+    assert_string_equal(said, "weft-processes: unix:./nobody: No such file or directory\n");
+    assert_int_equal(run("weft-processes lock -h"), 0);
+    assert_int_equal(strncmp(said, "usage: ", 7), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_share),          TEST(test_put_and_get),       TEST(test_get_waits),
+        TEST(test_put_is_bounded), TEST(test_get_does_not_lose), TEST(test_lock),
+        TEST(test_lock_excludes),  TEST(test_password),          TEST(test_wrong_usage),
+    };
+    return cmocka_run_group_tests(tests, start_manager, stop_manager);
+}
