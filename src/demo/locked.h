@@ -1,6 +1,7 @@
 // locked.h: `weft-processes lock`: flock(1) across whatever can reach a manager.
 //
-// The lock is held by the connection, and so is released however this program ends.
+// The lock is held by the connection, and the command has that, too: like flock(1)'s, the lock is
+// released when both have ended, however they do, and no two commands run at once.
 #ifndef WEFT_DEMO_LOCKED_H
 #define WEFT_DEMO_LOCKED_H
 
@@ -19,7 +20,11 @@ static inline int remote_lock(const remote_order *o, char **command)
         return remote_failed(o->name, c);
     snprintf(text, sizeof text, "%lld", (long long)token);
     setenv("WEFT_TOKEN", text, 1);
-    weft_subprocess *p = weft_subprocess_start(command, nullptr);
+    int connection = weft_client_fd(c);
+    weft_subprocess_options options = {};
+    options.pass = &connection;
+    options.pass_count = 1;
+    weft_subprocess *p = weft_subprocess_start(command, &options);
     if (p == nullptr)
         err(errno == ENOENT ? 127 : 126, "%s", command[0]); // as a shell
     bool lost = false;

@@ -110,17 +110,19 @@ static void test_lock(void **)
     assert_int_equal(demo("lock %s l sh -c 'kill -9 $$'"), 137);
 }
 
-// Who holds it keeps others out, until it ends, however it does.
+// Who holds it keeps others out, as long as its command runs: also when it is killed itself.
 static void test_lock_excludes(void **)
 {
     char command[1024];
     snprintf(command, sizeof command,
              "mkfifo held; { weft-processes lock %s x sh -c 'echo $$ >held; exec sleep 1000' & }; "
-             "read pid <held; weft-processes lock -t 0 %s x true 2>&1; echo $?; "
-             "kill -9 $!; weft-processes lock -t 60 %s x echo mine; kill $pid",
-             at, at, at);
+             "read pid <held; weft-processes lock -t 0 %s x true 2>&1; echo $?; kill -9 $!; "
+             "wait $! 2>/dev/null; weft-processes lock -t 0 %s x true 2>&1; echo $?; "
+             "kill $pid; weft-processes lock -t 60 %s x echo mine",
+             at, at, at, at);
     assert_int_equal(run(command), 0);
-    assert_string_equal(said, "weft-processes: x: out of time\n1\nmine\n");
+    assert_string_equal(said, "weft-processes: x: out of time\n1\n"
+                              "weft-processes: x: out of time\n1\nmine\n");
 }
 
 static void test_password(void **)
