@@ -11,8 +11,8 @@
  * The server speaks RESP, the Redis protocol (versions 2 and 3), so that any Redis client can
  * talk to it: strings, lists and hashes with Redis's commands and error texts, and what Redis has
  * no safe primitive for in commands of its own, WEFT.LOCK and others (weft-manager(7)).  The
- * client here can be given the address of a real Redis instead; weft_client(3) says what
- * differs there.
+ * client here can be given the address of a real Redis instead; the manual's page weft_remote
+ * says what differs there.
  *
  * What is shared lives as long as the server process.  What a client holds, locks and units of
  * semaphores, is released when its connection ends, in whatever way.

@@ -374,7 +374,7 @@ static void build_line(weft_reply *r, builder *b, const line *l)
     if (is_text(l->type))
         put_text(b, r, l->text, l->n);
     if (l->type == ',')
-        r->real = double_of(r->text);
+        r->real = double_of(l->text); // which ends at the line's end
     if (l->type == ':')
         parse_number(l, &r->integer);
     if (l->type == '#')

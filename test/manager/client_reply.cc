@@ -26,6 +26,7 @@ static void give(weft_private_reader *r, const char *bytes, size_t n)
 static void read_all(const char *bytes, size_t n, size_t piece, char *said, size_t room, int *error)
 {
     weft_private_reader r = {};
+    said[0] = 0; // fmemopen ends only what was written
     FILE *out = fmemopen(said, room, "w");
     for (size_t i = 0; i < n; i += piece) {
         give(&r, bytes + i, piece < n - i ? piece : n - i);
