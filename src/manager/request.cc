@@ -121,9 +121,7 @@ static int read_inline(weft_private_request *r, char *in, size_t n, const char *
     r->at = (size_t)(end - in) + 1;
     if (end > line && end[-1] == '\r')
         end--;
-    const char *zero = (const char *)memchr(line, 0, (size_t)(end - line));
-    if (zero != nullptr)
-        end = line + (zero - line); // Redis looks at it as a C string
+    end = line + strnlen(line, (size_t)(end - line)); // Redis looks at it as a C string
     for (const char *p = line; p < end;) {
         while (p < end && is_blank(*p))
             p++;
