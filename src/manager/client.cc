@@ -322,16 +322,6 @@ weft_reply *weft_private_client_ask(weft_client *c, weft_deadline d)
     return r;
 }
 
-void weft_private_client_part(weft_client *c)
-{
-    if (c->fd < 0)
-        return;
-    int saved = errno;
-    flush(c, WEFT_NOW);
-    drop(c);
-    errno = saved;
-}
-
 // ---- Connecting ----
 
 static const weft_reply *find(const weft_reply *map, const char *key)
@@ -504,7 +494,7 @@ int weft_client_destroy(weft_client *c)
     if (take(c) != 0)
         return -1;
     if (c->fd >= 0 && c->owed == 0 && weft_private_client_put(c, &quit, 1) == 0)
-        weft_private_client_part(c);
+        flush(c, WEFT_NOW);
     release(c);
     errno = saved;
     return 0;

@@ -74,9 +74,6 @@ int weft_private_client_put(weft_client *c, const weft_private_client_word words
 // Sends it, and waits for its reply until a second after `d`.  What fails ends the connection.
 weft_reply *weft_private_client_ask(weft_client *c, weft_deadline d);
 
-// Sends it as far as that goes at once, and ends the connection.
-void weft_private_client_part(weft_client *c);
-
 // Sleeps until `d`, between two commands.  ECANCELED; EPIPE in a child.
 int weft_private_client_sleep(weft_client *c, weft_deadline d);
 

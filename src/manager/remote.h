@@ -101,10 +101,6 @@ weft_reply *weft_private_redis_ask(weft_remote *r, const weft_private_op *op,
                                    const weft_private_client_word words[], size_t n,
                                    weft_deadline d);
 
-// Sends the op and ends the connection: for a tasklet that may not wait any more.
-void weft_private_redis_part(weft_remote *r, const weft_private_op *op,
-                             const weft_private_client_word words[], size_t n);
-
 #ifdef __cplusplus
 }
 #endif

@@ -63,21 +63,6 @@ static weft_reply *eval(weft_remote *r, const weft_private_op *op, const char *s
     return weft_private_client_ask(r->client, d);
 }
 
-void weft_private_redis_part(weft_remote *r, const weft_private_op *op,
-                             const weft_private_client_word words[], size_t n)
-{
-    numbers text;
-    weft_private_client_word all[MOST];
-    int saved = errno;
-    if (weft_private_client_enter(r->client, WEFT_NOW) == 0) {
-        size_t k = write_eval(r, op, op->redis->script, words, n, &text, all);
-        if (weft_private_client_put(r->client, all, k) == 0)
-            weft_private_client_part(r->client);
-        weft_private_client_leave(r->client);
-    }
-    errno = saved;
-}
-
 // Until the list has an item, the slice is over or the deadline has passed.
 static weft_reply *block(weft_remote *r, const weft_private_redis *how, weft_deadline d)
 {

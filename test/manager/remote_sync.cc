@@ -212,16 +212,7 @@ static void test_semaphore_of_the_dead(void **)
     assert_int_equal(weft_remote_semaphore_wait(s, soon()), 0);
     assert_int_equal(weft_remote_semaphore_value(k, soon()), 1);
     if (on_redis()) {
-        // Its lease was over long ago.
-        const char *const over[] = {
-            "EVAL",
-            "local who = redis.call('ZRANGE', KEYS[1], 0, -1) "
-            "for _, id in ipairs(who) do redis.call('ZADD', KEYS[1], 1, id) end "
-            "return #who",
-            "1", "weft:{dead}:leases"};
-        weft_reply *r = weft_client_command(keeper, 4, over, nullptr, soon());
-        assert_int_equal(r->integer, 1);
-        weft_reply_free(r);
+        make_past(keeper, "weft:{dead}:leases");
     } else {
         shutdown(weft_client_fd(c), SHUT_RDWR);
     }
@@ -382,11 +373,9 @@ static void test_barrier_breaks(void **)
     weft_client_destroy(c);
 }
 
-// A connection that ends in it: Redis does not tell; there the others' deadlines break it.
+// A connection that ends in it: on Redis the others find out that one does not ask any more.
 static void test_barrier_of_the_dead(void **)
 {
-    if (on_redis())
-        return;
     weft_client *c = client_of(&here);
     weft_remote_barrier *b = weft_remote_barrier_open(c, "barrier", 3);
     other living, dying;
@@ -395,13 +384,17 @@ static void test_barrier_of_the_dead(void **)
     begin_other(&living, come);
     until_waiting(b, 2);
     shutdown(dying.fd, SHUT_RDWR);
+    end_other(&dying);
+    assert_int_equal(dying.error, EPIPE);
+    if (on_redis())
+        make_past(c, "weft:{barrier}:waiting");
     end_other(&living);
     assert_int_equal(living.result, -1);
     assert_int_equal(living.error, EOWNERDEAD);
-    end_other(&dying);
-    assert_int_equal(dying.error, EPIPE);
     assert_errno(weft_remote_barrier_wait(b, soon()), EOWNERDEAD);
+    assert_errno(weft_remote_barrier_waiting(b, soon()), EOWNERDEAD);
     assert_int_equal(weft_remote_barrier_reset(b, soon()), 0);
+    assert_int_equal(weft_remote_barrier_waiting(b, soon()), 0);
     weft_remote_destroy(b);
     weft_client_destroy(c);
 }

@@ -169,6 +169,21 @@ static inline void tell(weft_client *c, const char *a, const char *b = nullptr,
     weft_reply_free(r);
 }
 
+// On Redis: makes all scores of a set long past, as if their time had gone by.
+static inline void make_past(weft_client *c, const char *key)
+{
+    const char *const words[] = {"EVAL",
+                                 "local all = redis.call('ZRANGE', KEYS[1], 0, -1) "
+                                 "for _, m in ipairs(all) do redis.call('ZADD', KEYS[1], 1, m) end "
+                                 "return #all",
+                                 "1", key};
+    weft_reply *r = weft_client_command(c, 4, words, nullptr, soon());
+    assert_non_null(r);
+    assert_int_equal(r->type, WEFT_REPLY_INTEGER);
+    assert_true(r->integer > 0);
+    weft_reply_free(r);
+}
+
 // Something done by another thread, with a client of its own.
 typedef struct other {
     int64_t (*fn)(weft_client *c);
