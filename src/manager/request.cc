@@ -111,9 +111,12 @@ static char *unquote(const char **p, const char *end, char *to)
     return quote == 0 ? to : nullptr;
 }
 
-static int read_inline(weft_private_request *r, char *in, size_t n, const char **error)
+static int read_inline(weft_private_request *r, char *in, size_t n,
+                       const weft_private_request_limits *limits, const char **error)
 {
     char *line = in + r->at, *end = (char *)memchr(line, '\n', n - r->at);
+    if (!limits->known && (end != nullptr ? (size_t)(end - line) : n - r->at) > limits->word)
+        return bad(error, "Protocol error: too big inline request");
     if (end == nullptr) {
         return n - r->at > LINE ? bad(error, "Protocol error: too big inline request")
                                 : WEFT_REQUEST_PART;
@@ -132,6 +135,8 @@ static int read_inline(weft_private_request *r, char *in, size_t n, const char *
         if (to == nullptr)
             return bad(error, "Protocol error: unbalanced quotes in request");
         add(r, begin, (size_t)(to - in) - begin);
+        if (r->count > limits->words)
+            return bad(error, "Protocol error: unauthenticated multibulk length");
     }
     return whole(r, in);
 }
@@ -207,7 +212,7 @@ int weft_private_request_read(weft_private_request *r, char *in, size_t n,
         if (r->at >= n)
             return WEFT_REQUEST_PART;
         if (in[r->at] != '*')
-            return read_inline(r, in, n, error);
+            return read_inline(r, in, n, limits, error);
         int got = read_head(r, in, n, limits, error);
         if (got != WEFT_REQUEST_WHOLE || r->wanted == 0)
             return got;

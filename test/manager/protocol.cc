@@ -605,6 +605,11 @@ static void test_before_the_password(void **)
                      "-ERR Protocol error: unauthenticated multibulk length\r\n");
     for (const char *text : {"*1\r\n$16385\r\n", "*2\r\n$4\r\nAUTH\r\n$536870912\r\n"})
         is_cut_after(text, strlen(text), "-ERR Protocol error: unauthenticated bulk length\r\n");
+    is_cut_after("PING 2 3 4 5 6 7 8 9 10 11\r\n", 28,
+                 "-ERR Protocol error: unauthenticated multibulk length\r\n");
+    char line[16390];
+    memset(line, 'x', sizeof line);
+    is_cut_after(line, sizeof line, "-ERR Protocol error: too big inline request\r\n");
     says(&c, "AUTH sesame", "+OK\r\n");
     says(&c, "DEL 1 2 3 4 5 6 7 8 9 10 11 12", ":0\r\n");
     stop();
