@@ -305,7 +305,7 @@ static void test_timeouts(void **)
                 const char *r = reply(&sides[k].waiters[i]);
                 int64_t took = weft_now() - began;
                 assert_string_equal(r, i % 2 != 0 ? "_\r\n" : "*-1\r\n");
-                assert_true(took >= (int64_t)(atof(strrchr(lines[i % 5], ' ')) * 1e9) - 1000000);
+                assert_true(took >= (int64_t)(atof(strrchr(lines[i % 5], ' ')) * 1e9) - 2000000);
                 assert_string_equal(reply(&sides[k].waiters[i]), "$5\r\nafter\r\n");
             }
     }

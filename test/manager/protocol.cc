@@ -402,7 +402,7 @@ static void test_stall(void **)
 static void test_stall_is_no_progress(void **)
 {
     weft_manager_options o = {};
-    o.stall_ns = 1500000000;
+    o.stall_ns = 2500000000;
     start(&o);
     const size_t size = 3 << 20;
     char *value = (char *)calloc(1, size);
