@@ -153,12 +153,7 @@ void weft_private_command_wait_event(weft_private_peer *p, const weft_private_wo
     weft_private_place *place = place_of(p, WEFT_AT_EVENT, &words[1], true);
     if (place->closed != 0) {
         weft_private_reply_integer(p, 1);
-    } else if (d == WEFT_NOW) {
-        weft_private_reply_null(p);
-        weft_private_place_drop_if_idle(p->server, place);
     } else {
-        weft_private_wait *w = weft_private_wait_begin(p, 1, nullptr, d);
-        w->time_out = time_out;
-        weft_private_wait_at(w, &place->waiting, place);
+        weft_private_wait_in(p, place, &place->waiting, nullptr, d);
     }
 }

@@ -12,11 +12,6 @@ static weft_private_place *place_of(weft_private_peer *p, int kind, const weft_p
     return weft_private_place_find(p->server, kind, 0, name->text, name->size, make);
 }
 
-static void time_out(weft_private_wait *w)
-{
-    weft_private_reply_null(w->peer);
-}
-
 // ---- Locks ----
 
 static void give_lock(weft_private_server *s, weft_private_place *place, weft_private_peer *p)
@@ -56,12 +51,8 @@ void weft_private_command_lock(weft_private_peer *p, const weft_private_word *wo
         weft_private_reply_error(p, "DEADLOCK this connection has the lock");
     } else if (place->owner == nullptr && place->waiting.next == &place->waiting) {
         give_lock(p->server, place, p);
-    } else if (d == WEFT_NOW) {
-        weft_private_reply_null(p);
     } else {
-        weft_private_wait *w = weft_private_wait_begin(p, 1, nullptr, d);
-        w->time_out = time_out;
-        weft_private_wait_at(w, &place->waiting, place);
+        weft_private_wait_in(p, place, &place->waiting, nullptr, d);
     }
 }
 
@@ -134,12 +125,8 @@ void weft_private_command_acquire(weft_private_peer *p, const weft_private_word 
         return;
     if (place->number > 0 && place->waiting.next == &place->waiting) {
         give_unit(place, p);
-    } else if (d == WEFT_NOW) {
-        weft_private_reply_null(p);
     } else {
-        weft_private_wait *w = weft_private_wait_begin(p, 1, nullptr, d);
-        w->time_out = time_out;
-        weft_private_wait_at(w, &place->waiting, place);
+        weft_private_wait_in(p, place, &place->waiting, nullptr, d);
     }
 }
 

@@ -51,11 +51,6 @@ void weft_private_lease_back(weft_private_peer *p)
 
 // ---- Serving those who wait ----
 
-static void time_out(weft_private_wait *w)
-{
-    weft_private_reply_null(w->peer);
-}
-
 static void reply_closed(weft_private_peer *p)
 {
     weft_private_reply_error(p, "CLOSED the queue is closed");
@@ -161,14 +156,11 @@ void weft_private_command_put(weft_private_peer *p, const weft_private_word *wor
         reply_closed(p);
     } else if (!full && place->putters.next == &place->putters) {
         put(p, p->db, place, &words[1], &words[4]);
-    } else if (d == WEFT_NOW) {
-        weft_private_reply_null(p);
-        weft_private_place_drop_if_idle(p->server, place);
     } else {
-        weft_private_wait *w = weft_private_wait_begin(p, 1, &words[4], d);
-        w->time_out = time_out;
+        weft_private_wait *w = weft_private_wait_in(p, place, &place->putters, &words[4], d);
+        if (w == nullptr)
+            return;
         w->number = capacity > 0 ? capacity : INT64_MAX;
-        weft_private_wait_at(w, &place->putters, place);
         weft_private_place_ready(p->server, place); // not bounded, but others were before it
     }
 }
@@ -187,21 +179,20 @@ void weft_private_command_get_item(weft_private_peer *p, const weft_private_word
         (n == 4 && !weft_private_integer(p, &words[3], &room)) ||
         !weft_private_key_typed(p, &words[1], WEFT_LIST, &link))
         return;
-    const weft_private_place *known = place_of(p->server, p->db, &words[1], false);
     if (link != nullptr) {
         get(p, p->db, link, &words[1], room);
-    } else if (known != nullptr && known->closed) {
-        reply_closed(p);
-    } else if (d == WEFT_NOW) {
-        weft_private_reply_null(p);
-    } else {
-        weft_private_wait *w = weft_private_wait_begin(p, 1, nullptr, d);
-        weft_private_place *place = place_of(p->server, p->db, &words[1], true);
-        w->time_out = time_out;
-        w->gets = w->front = true;
-        w->number = room;
-        weft_private_wait_at(w, &place->waiting, place);
+        return;
     }
+    weft_private_place *place = place_of(p->server, p->db, &words[1], true);
+    if (place->closed) {
+        reply_closed(p);
+        return;
+    }
+    weft_private_wait *w = weft_private_wait_in(p, place, &place->waiting, nullptr, d);
+    if (w == nullptr)
+        return;
+    w->gets = w->front = true;
+    w->number = room;
 }
 
 void weft_private_command_done(weft_private_peer *p, const weft_private_word *words, int)
@@ -223,12 +214,8 @@ void weft_private_command_join(weft_private_peer *p, const weft_private_word *wo
     weft_private_place *place = place_of(p->server, p->db, &words[1], false);
     if (place == nullptr || place->number == 0) {
         weft_private_reply_integer(p, 1);
-    } else if (d == WEFT_NOW) {
-        weft_private_reply_null(p);
     } else {
-        weft_private_wait *w = weft_private_wait_begin(p, 1, nullptr, d);
-        w->time_out = time_out;
-        weft_private_wait_at(w, &place->joiners, place);
+        weft_private_wait_in(p, place, &place->joiners, nullptr, d);
     }
 }
 

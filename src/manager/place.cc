@@ -140,6 +140,26 @@ void weft_private_wait_at(weft_private_wait *w, weft_private_link *list, weft_pr
     place->count += l->is_waiting;
 }
 
+static void reply_null(weft_private_wait *w)
+{
+    weft_private_reply_null(w->peer);
+}
+
+weft_private_wait *weft_private_wait_in(weft_private_peer *p, weft_private_place *place,
+                                        weft_private_link *list, const weft_private_word *text,
+                                        weft_deadline d)
+{
+    if (d == WEFT_NOW) {
+        weft_private_reply_null(p);
+        weft_private_place_drop_if_idle(p->server, place);
+        return nullptr;
+    }
+    weft_private_wait *w = weft_private_wait_begin(p, 1, text, d);
+    w->time_out = reply_null;
+    weft_private_wait_at(w, list, place);
+    return w;
+}
+
 void weft_private_wait_end(weft_private_wait *w)
 {
     weft_private_peer *p = w->peer;

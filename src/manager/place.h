@@ -94,6 +94,12 @@ weft_private_wait *weft_private_wait_begin(weft_private_peer *p, int links,
                                            const weft_private_word *text, weft_deadline d);
 void weft_private_wait_at(weft_private_wait *w, weft_private_link *list, weft_private_place *place);
 
+// Both in one, with a reply of null when the time is out; that at once, and nullptr, if it must not
+// wait.
+weft_private_wait *weft_private_wait_in(weft_private_peer *p, weft_private_place *place,
+                                        weft_private_link *list, const weft_private_word *text,
+                                        weft_deadline d);
+
 // The peer is blocked no longer: it was answered, or ends.
 void weft_private_wait_end(weft_private_wait *w);
 
