@@ -102,8 +102,9 @@ static void postpone(weft_private_peer *p, const weft_private_word *words, int n
         if (i < 0)
             continue;
         memcpy(copy + text.size, words[i].text, size);
-        memcpy(copy + text.size + size, "\r\n", 2);
-        text.size += size + 2;
+        text.size += size;
+        copy[text.size++] = '\r';
+        copy[text.size++] = '\n';
     }
     text.text = copy;
     weft_private_wait_begin(p, 0, &text, at)->time_out = again;

@@ -108,19 +108,28 @@ void weft_private_command_hexists(weft_private_peer *p, const weft_private_word 
         weft_private_reply_integer(p, field_of(t, &words[2]) != nullptr);
 }
 
+typedef struct listing {
+    weft_private_peer *peer;
+    bool keys, values;
+} listing;
+
+static void reply_entry(weft_private_entry *e, void *arg)
+{
+    const listing *l = (const listing *)arg;
+    if (l->keys)
+        weft_private_reply_string(l->peer, weft_private_entry_key(e), e->key_size);
+    if (l->values)
+        weft_private_reply_string(l->peer, weft_private_entry_text(e), e->size);
+}
+
 static void reply_all(weft_private_peer *p, const weft_private_table *t, bool keys, bool values)
 {
+    listing l = {p, keys, values};
     if (keys && values)
         weft_private_reply_map(p, t->count);
     else
         weft_private_reply_array(p, t->count);
-    WEFT_TABLE_EACH(t, e)
-    {
-        if (keys)
-            weft_private_reply_string(p, weft_private_entry_key(e), e->key_size);
-        if (values)
-            weft_private_reply_string(p, weft_private_entry_text(e), e->size);
-    }
+    weft_private_table_each(t, reply_entry, &l);
 }
 
 void weft_private_command_hgetall(weft_private_peer *p, const weft_private_word *words, int)

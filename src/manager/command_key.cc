@@ -175,8 +175,7 @@ void weft_private_command_keys(weft_private_peer *p, const weft_private_word *wo
     found f = {};
     f.pattern = &words[1];
     f.now = weft_private_wall_ms();
-    WEFT_TABLE_EACH(&p->server->keys[p->db], e)
-    note(e, &f);
+    weft_private_table_each(&p->server->keys[p->db], note, &f);
     reply_found(p, &f);
 }
 

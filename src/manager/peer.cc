@@ -41,7 +41,7 @@ void weft_private_peer_doom(weft_private_peer *p)
 static void give_buffer(weft_private_server *s, weft_private_buffer *b)
 {
     b->begin = b->end = 0;
-    if (s->spare.room == 0 && b->room <= 4 * WEFT_INPUT)
+    if (s->spare.room == 0 && b->room <= (size_t)4 * WEFT_INPUT)
         s->spare = *b;
     else
         weft_private_give(b->data);

@@ -186,9 +186,13 @@ void weft_private_wait_end(weft_private_wait *w)
 
 weft_private_wait *weft_private_wait_first(const weft_private_link *list)
 {
-    while (list->next != list && list->next->wait->peer->doomed)
-        weft_private_wait_end(list->next->wait);
-    return list->next != list ? list->next->wait : nullptr;
+    for (weft_private_link *next, *l = list->next; l != list; l = next) {
+        next = l->next;
+        if (!l->wait->peer->doomed)
+            return l->wait;
+        weft_private_wait_end(l->wait);
+    }
+    return nullptr;
 }
 
 bool weft_private_milliseconds(weft_private_peer *p, const weft_private_word *w, weft_deadline *d)

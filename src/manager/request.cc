@@ -75,7 +75,7 @@ static char escaped(const char **p, const char *end)
     const char *s = *p;
     if (*s == 'x' && end - s > 2 && hex(s[1]) >= 0 && hex(s[2]) >= 0) {
         *p += 2;
-        return (char)(hex(s[1]) << 4 | hex(s[2]));
+        return (char)((unsigned)hex(s[1]) << 4 | (unsigned)hex(s[2]));
     }
     static const char from[] = "nrtba", to[] = "\n\r\t\b\a";
     const char *which = *s != 0 ? strchr(from, *s) : nullptr;

@@ -81,7 +81,9 @@ static int open_listener(weft_private_server *s, const char *address)
         s->port = ntohs(((struct sockaddr_in *)&a)->sin_port);
     if (error == 0 && a.ss_family == AF_INET6)
         s->port = ntohs(((struct sockaddr_in6 *)&a)->sin6_port);
-    s->made_file = error == 0 && strncmp(address, "unix:", 5) == 0 && address[5] != '@';
+    if (error == 0 && strncmp(address, "unix:", 5) == 0 && address[5] != '@' &&
+        stat(s->address + 5, &s->file) != 0)
+        error = errno;
     if (error == 0)
         return fd;
     close(fd);
@@ -153,11 +155,19 @@ static void drop_place(weft_private_entry *e)
     weft_private_give(e);
 }
 
+// Unless another server has put its own there meanwhile.
+static void remove_file(const weft_private_server *s)
+{
+    struct stat now;
+    if (s->file.st_nlink != 0 && stat(s->address + 5, &now) == 0 && now.st_dev == s->file.st_dev &&
+        now.st_ino == s->file.st_ino)
+        unlink(s->address + 5);
+}
+
 void weft_private_server_close(weft_private_server *s)
 {
     int saved = errno, fd = s->listener.watch.fd;
-    if (s->made_file)
-        unlink(s->address + 5);
+    remove_file(s);
     if (s->loop != nullptr && s->listener.watch.loop != nullptr)
         weft_listener_stop(&s->listener);
     close(fd);

@@ -17,6 +17,8 @@
 #include <weft/loop.h>
 #include <weft/manager.h>
 
+#include <sys/stat.h>
+
 enum { WEFT_DATABASES = 16, WEFT_INPUT = 65536 };
 
 typedef struct weft_private_server weft_private_server;
@@ -94,7 +96,7 @@ struct weft_private_server {
     char address[160];
     int port;
     bool is_unix, ending;
-    bool made_file; // the socket's, to be removed at the end
+    struct stat file; // the socket's, to be removed at the end; st_nlink 0: there is none
 
     weft_private_table keys[WEFT_DATABASES];
     size_t expiring[WEFT_DATABASES];

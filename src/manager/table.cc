@@ -129,7 +129,7 @@ weft_private_entry *weft_private_table_remove(weft_private_table *t, weft_privat
     weft_private_entry *e = *link;
     *link = e->next;
     t->count--;
-    if (t->buckets[1] == nullptr && t->mask[0] >= LEAST * 4 && t->count < t->mask[0] / 8)
+    if (t->buckets[1] == nullptr && t->mask[0] >= (size_t)LEAST * 4 && t->count < t->mask[0] / 8)
         resize(t, (t->mask[0] + 1) / 4);
     return e;
 }
@@ -173,6 +173,14 @@ uint64_t weft_private_table_scan(weft_private_table *t, uint64_t cursor,
         cursor = following(cursor, t->mask[!small]);
     } while (cursor & (t->mask[small] ^ t->mask[!small]));
     return cursor;
+}
+
+void weft_private_table_each(const weft_private_table *t,
+                             void (*fn)(weft_private_entry *e, void *arg), void *arg)
+{
+    for (int set = 0; set < 2; set++)
+        for (size_t i = 0; t->buckets[set] != nullptr && i <= t->mask[set]; i++)
+            call(t->buckets[set][i], fn, arg);
 }
 
 void weft_private_table_clear(weft_private_table *t, void (*drop)(weft_private_entry *e))

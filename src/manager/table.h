@@ -33,12 +33,6 @@ typedef struct weft_private_table {
     size_t moving; // the next bucket to be moved
 } weft_private_table;
 
-#define WEFT_TABLE_EACH(t, e)                                                                      \
-    for (int each_of = 0; each_of < 2; each_of++)                                                  \
-        for (size_t each_at = 0;                                                                   \
-             (t)->buckets[each_of] != nullptr && each_at <= (t)->mask[each_of]; each_at++)         \
-            for (weft_private_entry *e = (t)->buckets[each_of][each_at]; e != nullptr; e = e->next)
-
 // Different in each process: who chooses keys can't choose collisions.
 void weft_private_hash_seed(uint64_t seed);
 uint32_t weft_private_hash(const void *key, size_t n);
@@ -56,6 +50,10 @@ weft_private_entry *weft_private_table_remove(weft_private_table *t, weft_privat
 // Calls fn for each entry of some buckets; the next cursor, 0 at the end.  fn changes nothing.
 uint64_t weft_private_table_scan(weft_private_table *t, uint64_t cursor,
                                  void (*fn)(weft_private_entry *e, void *arg), void *arg);
+
+// Calls fn for each entry; fn changes nothing.
+void weft_private_table_each(const weft_private_table *t,
+                             void (*fn)(weft_private_entry *e, void *arg), void *arg);
 
 // Calls drop for each entry, and is empty.
 void weft_private_table_clear(weft_private_table *t, void (*drop)(weft_private_entry *e));

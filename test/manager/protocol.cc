@@ -649,6 +649,24 @@ static void test_socket_file(void **)
     assert_errno(stat(address_in_folder("weft") + 5, &st), ENOENT);
 }
 
+// What another server has put where its own was is not its to remove.
+static void test_socket_file_of_another(void **)
+{
+    struct stat st;
+    const char *at = address_in_folder("weft");
+    weft_manager *first = weft_manager_start(at, nullptr);
+    assert_non_null(first);
+    assert_int_equal(unlink(at + 5), 0);
+    weft_manager *second = weft_manager_start(at, nullptr);
+    assert_non_null(second);
+    assert_int_equal(weft_manager_stop(first, weft_in_s(60)), 0);
+    assert_int_equal(stat(at + 5, &st), 0);
+    assert_int_equal(weft_manager_stop(second, weft_in_s(60)), 0);
+    assert_errno(stat(at + 5, &st), ENOENT);
+    weft_manager_destroy(first);
+    weft_manager_destroy(second);
+}
+
 // In a child of another user: 0 if the server cut it without a word.
 static int knock(const char *at)
 {
@@ -749,6 +767,7 @@ int main(void)
         TEST(test_tcp_needs_a_password),
         TEST(test_tcp),
         TEST(test_socket_file),
+        TEST(test_socket_file_of_another),
         TEST(test_another_user),
         TEST(test_shutdown),
     };
