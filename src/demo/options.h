@@ -40,14 +40,14 @@ static inline long options_number(const char *program, const char *text, long le
     return n;
 }
 
-// A span of 0 or more seconds, in nanoseconds, or the program ends.
+// A span of 0 to a million seconds, in nanoseconds, or the program ends.
 static inline int64_t options_seconds(const char *program, const char *text)
 {
     char *end;
     double seconds = strtod(text, &end);
-    if (end == text || *end != 0 || !(seconds >= 0))
-        options_bad(program, "not a time in seconds", text);
-    return seconds < 9e9 ? (int64_t)(seconds * 1e9) : INT64_MAX;
+    if (end == text || *end != 0 || !(seconds >= 0 && seconds <= 1e6))
+        options_bad(program, "not a number of seconds, up to a million", text);
+    return (int64_t)(seconds * 1e9);
 }
 
 // The next option of `argv`, or -1; prints the usage on -h.  A message of our own for what is
