@@ -113,10 +113,15 @@ $B/test/coro/kept: LDLIBS += -lstdc++ -lm
 
 # ---- Proving ----
 
-check: $(tests:%=run/%) check-installed check-examples ## run every test (SAN=address,undefined  SAN=thread  CORO=ucontext)
+check: built $(tests:%=run/%) check-installed check-examples ## run every test (SAN=address,undefined  SAN=thread  CORO=ucontext)
 	@echo "check: all tests passed"
 
-unit: $(tests:%=run/%) ## run the unit tests alone
+unit: built $(tests:%=run/%) ## run the unit tests alone
+
+# Tests run one after the other, but are built on all processors, also without -j.
+built:
+	$(if $(filter -j%,$(MAKEFLAGS)),,$Q$(MAKE) --no-print-directory -j$(shell nproc) \
+	  $(if $(filter demo/%,$(tests)),all) $(tests:%=$B/test/%))
 
 # The coroutine tests on another processor: a cross compiler, qemu and a small stand-in for cmocka.
 # Not coro/scope: qemu-user 7.2 has no SIGEV_THREAD_ID for the watchdog.
@@ -168,7 +173,7 @@ deps: ## install what the tests need: cmocka, mandoc, pkg-config
 bench-deps: ## install the peers that `make bench` measures
 	$Q test/packages bench
 
-check bench: | $(filter deps bench-deps,$(MAKECMDGOALS))
+check built bench: | $(filter deps bench-deps,$(MAKECMDGOALS))
 $(tests:%=$B/obj/test/%.o) $(bench:%=$B/bench/%): | $(filter deps bench-deps,$(MAKECMDGOALS))
 
 # ---- Installing: one list says what is installed and what is removed ----
@@ -196,4 +201,4 @@ help: ## list the targets and variables
 	  '  PREFIX       where install goes (/usr/local);  DESTDIR: a staging folder before it' \
 	  '  WERROR=1     warnings are errors;  V=1: print the commands'
 
-.PHONY: all demo check unit check-installed check-examples check-aarch64 lint torture fuzz bench deps bench-deps install uninstall clean help
+.PHONY: all demo check unit built check-installed check-examples check-aarch64 lint torture fuzz bench deps bench-deps install uninstall clean help

@@ -44,7 +44,7 @@ int main(void)
     sum = weft_remote_value_open(c, "sum");
     for (i = 0; i < 2; i++)
         if (fork() == 0)
-            return add_numbers(c);
+            _exit(add_numbers(c));
     for (i = 1; i <= 100; i++)
         if (weft_remote_queue_put(numbers, &i, sizeof i, d) != 0)
             return 1;

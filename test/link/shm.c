@@ -39,7 +39,7 @@ int main(void)
     weft_shared_value_set(&w->sum, 0);
     for (i = 0; i < 2; i++)
         if (fork() == 0)
-            return add_numbers(q, w);
+            _exit(add_numbers(q, w));
     for (i = 1; i <= 100; i++)
         if (weft_shared_queue_put(q, &i, sizeof i, WEFT_FOREVER) != 0)
             return 1;
