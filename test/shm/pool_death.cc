@@ -225,6 +225,7 @@ static int count_run(const void *arg, size_t n, void *result, size_t room)
 {
     uint8_t *runs = &shared->runs[*(const int *)arg & 0xffff];
     __atomic_fetch_add(runs, 1, __ATOMIC_SEQ_CST);
+    add(&shared->ran, 1);
     for (volatile int i = 0; i < 300; i++)
         ;
     return square(arg, n, result, room);
@@ -247,7 +248,12 @@ static void *kill_workers(void *arg)
         pid_t pid =
             weft_pool_worker(s->p, (int)((unsigned)rand_r(&seed) % (unsigned)st.workers), nullptr);
         s->kills += pid > 0 && kill(pid, SIGKILL) == 0;
-        usleep(200 + (useconds_t)rand_r(&seed) % 1500);
+        // Some tasks are run between two kills, however long a new worker takes.
+        int ran = __atomic_load_n(&shared->ran, __ATOMIC_SEQ_CST);
+        do
+            usleep(200 + (useconds_t)rand_r(&seed) % 1500);
+        while (!__atomic_load_n(&s->stop, __ATOMIC_SEQ_CST) &&
+               __atomic_load_n(&shared->ran, __ATOMIC_SEQ_CST) - ran < 20);
     }
     return nullptr;
 }
@@ -338,7 +344,7 @@ static void test_storm_over_a_map(void **)
         weft_thread *killer = weft_thread_start(kill_workers, &s, nullptr);
         for (int round = 0; round < 8; round++) {
             memset(shared->runs, 0, sizeof shared->runs);
-            int r = weft_pool_map(s.p, count_run, in, 4, N, out, 4, &m, weft_in_s(30));
+            int r = weft_pool_map(s.p, count_run, in, 4, N, out, 4, &m, WEFT_FOREVER);
             unsigned here = 0;
             for (int i = 0; i < N; i++) {
                 here += outcomes[i].error == ECHILD;

@@ -20,6 +20,7 @@ static struct shared {
     int gate;    // what it takes to pass
     int deaths_left;
     int sum;
+    int ran; // tasks, by count_run
     uint8_t runs[1 << 16];
 } * shared;
 
