@@ -99,7 +99,7 @@ int weft_private_brief_wait(uint32_t *lock, brief_self *self, weft_deadline d)
         keep = FUTEX_WAITERS;
     }
     if (code == ETIMEDOUT)
-        brief_forget(self);
+        brief_forget(self->head);
     return code;
 }
 
