@@ -39,7 +39,7 @@ struct shared {
     int64_t last_token[LOCKS]; // of those who have had the lock
     int owner[LOCKS];          // the process that has it, or had it when it was killed; 0: nobody
     int64_t locked, wrong;
-    unsigned char taken[VALUES]; // how often a value was noted
+    int taken[VALUES]; // how often a value was noted
 };
 
 static shared *sh;
@@ -81,13 +81,16 @@ static void send_line(raw *c, const char *line)
     must(raw_send(c, text, n) == n);
 }
 
-// The reply as text; the process ends with the server.
+// The reply as text, until the next; the process ends with the server.
 static const char *take_reply(raw *c)
 {
+    static char text[200];
     size_t n;
     const char *r = raw_next(c, &n, WEFT_FOREVER);
-    must(r != nullptr);
-    return r;
+    must(r != nullptr && n < sizeof text);
+    memcpy(text, r, n); // what lies behind it in memory may be anything
+    text[n] = 0;
+    return text;
 }
 
 static void note_state(int i, int state)
@@ -99,8 +102,10 @@ static void note_state(int i, int state)
 static void note_value(const char *r)
 {
     const char *v = strrchr(r, 'v');
-    must(v != nullptr);
-    __atomic_add_fetch(&sh->taken[atoi(v + 1)], 1, __ATOMIC_SEQ_CST);
+    char *end;
+    long value = v != nullptr ? strtol(v + 1, &end, 10) : -1;
+    must(value >= 0 && value < VALUES && strcmp(end, "\r\n") == 0);
+    __atomic_add_fetch(&sh->taken[value], 1, __ATOMIC_SEQ_CST);
 }
 
 // BLPOP: what was read and not noted yet is lost with the process.
@@ -329,7 +334,7 @@ static void wait_idle(void)
 static void account(long *lost, long *doubled)
 {
     *lost = *doubled = 0;
-    for (unsigned char times : sh->taken) {
+    for (int times : sh->taken) {
         *lost += times == 0;
         *doubled += times > 1 ? times - 1 : 0;
     }

@@ -218,7 +218,8 @@ static inline size_t raw_text(raw *c, const char *text)
     return raw_send(c, text, strlen(text));
 }
 
-// The next reply, which is valid until the connection's next; NULL: it ended, or at `d` none came.
+// The next reply: size bytes, no terminator, valid until the connection's next.  NULL: it ended, or
+// at `d` none came.
 static inline const char *raw_next(raw *c, size_t *size, weft_deadline d)
 {
     while ((*size = resp_size(c->in + c->used, c->have - c->used)) == 0) {
