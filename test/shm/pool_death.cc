@@ -155,8 +155,8 @@ static void test_task_deadline(void **)
     weft_pool_options o = {};
     weft_pool_statistics s;
     weft_outcome outcome;
-    o.task_ms = 30;
-    o.retries = 5; // a task that took too long is not tried again
+    o.task_ms = 250; // more than a busy machine keeps a short task waiting
+    o.retries = 5;   // a task that took too long is not tried again
     weft_pool *p = pool_of(2, &o);
     weft_result *slow = start(p, loop_if_odd, 1), *fast[200];
     for (int i = 0; i < 200; i++)
@@ -184,10 +184,12 @@ static void test_task_deadline(void **)
     end(p);
 }
 
+// Odd ones end at once, even ones within two milliseconds or a little later.
 static int last_a_moment(const void *arg, size_t n, void *result, size_t room)
 {
-    add(&shared->sum, 1);
-    for (weft_deadline d = weft_in_us(*(const int *)arg); weft_left(d) != 0;)
+    int x = *(const int *)arg;
+    __atomic_fetch_add(&shared->runs[x], 1, __ATOMIC_SEQ_CST);
+    for (weft_deadline d = weft_in_us(x % 2 ? 10 : 1980 + x / 2); weft_left(d) != 0;)
         ;
     return square(arg, n, result, room);
 }
@@ -199,20 +201,22 @@ static void test_tasks_at_their_deadline(void **)
     weft_pool_options o = {};
     weft_pool_statistics s;
     weft_result *r[N];
-    unsigned done = 0, late = 0;
+    unsigned late = 0;
     o.task_ms = 2;
     weft_pool *p = pool_of(2, &o);
     for (int i = 0; i < N; i++)
-        r[i] = start(p, last_a_moment, i % 2 ? 10 : 1980 + i / 2);
+        r[i] = start(p, last_a_moment, i);
     for (int i = 0; i < N; i++) {
-        int y = 0, us = i % 2 ? 10 : 1980 + i / 2, ok = weft_result_get(r[i], &y, WEFT_FOREVER);
-        done += ok == 0;
-        late += ok != 0 && errno == ETIMEDOUT;
-        if (ok == 0)
-            assert_int_equal(y, us * us);
+        int y = 0, ok = weft_result_get(r[i], &y, WEFT_FOREVER);
+        if (ok == 0) {
+            assert_int_equal(y, i * i);
+            assert_int_equal(shared->runs[i], 1);
+        } else {
+            assert_int_equal(errno, ETIMEDOUT);
+            assert_in_range(shared->runs[i], 0, 1); // a busy machine may not let it begin in time
+            late++;
+        }
     }
-    assert_int_equal(done + late, N);
-    assert_int_equal(shared->sum, N);
     assert_int_equal(weft_pool_stat(p, &s), 0);
     assert_int_equal(s.timed_out, late);
     assert_int_equal(s.lost, 0);
