@@ -179,6 +179,7 @@ static void test_offload_cancel(void **)
 // weft_io_run ends while work goes on: its worker releases it.
 static void test_offload_outlives_run(void **)
 {
+    int before = open_descriptors();
     released = began = 0;
     weft_io_run(
         [](void *) {
@@ -191,6 +192,7 @@ static void test_offload_outlives_run(void **)
     open_gate(1);
     while (count(&released) == 0)
         usleep(200);
+    nothing_left_open(before);
 }
 
 static void test_offload_full(void **)
