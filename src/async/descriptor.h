@@ -97,6 +97,10 @@ void weft_private_post_collect(weft_private_io *io);
 void weft_private_post_end(weft_private_io *io);
 void weft_private_post_forked(weft_private_io *io);
 
+// listen.cc: weft_io_accept, which also fails with ECANCELED instead of a try or a wait when *stop
+// is set.
+int weft_private_io_accept(int listener, const int *stop, weft_deadline d);
+
 // serve.cc: whether somebody serves this listener, who is told to stop (because it is closed).
 int weft_private_serve_stop(weft_private_io *io, int listener, int closed);
 

@@ -200,6 +200,11 @@ static bool is_of_the_connection(int error)
 
 static ssize_t accept_one(int fd, weft_private_descriptor *r, weft_private_call *c)
 {
+    const int *stop = (const int *)c->data;
+    if (stop != nullptr && *stop) {
+        errno = ECANCELED;
+        return -1;
+    }
     if (r->blocking && !weft_private_io_would_not_block(r, fd, WEFT_READ)) {
         errno = EAGAIN; // accept has no MSG_DONTWAIT
         return -1;
@@ -211,9 +216,14 @@ static ssize_t accept_one(int fd, weft_private_descriptor *r, weft_private_call 
     return got;
 }
 
-int weft_io_accept(int listener, weft_deadline d)
+int weft_private_io_accept(int listener, const int *stop, weft_deadline d)
 {
-    weft_private_call c = {accept_one, nullptr, 0, 0, nullptr, nullptr};
+    weft_private_call c = {accept_one, (void *)stop, 0, 0, nullptr, nullptr};
     ssize_t fd = weft_private_io_do(listener, WEFT_READ, &c, d);
     return fd < 0 ? -1 : weft_private_io_adopt((int)fd, c.flags);
+}
+
+int weft_io_accept(int listener, weft_deadline d)
+{
+    return weft_private_io_accept(listener, nullptr, d);
 }

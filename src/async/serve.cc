@@ -45,6 +45,17 @@ static bool polls(const weft_tasklet *t)
     return t != nullptr && (t->state & ~WEFT_IS_TIMED) == WEFT_IS_POLLING;
 }
 
+// One who does not wait at the moment (an event has woken him, or he gives others a turn) is about
+// to look whether he may accept: with the bit set he does, and finds that he has been stopped.
+static void interrupt(weft_private_io *io, const weft_private_serve *v)
+{
+    weft_private_descriptor *r = weft_private_descriptor_find(io, v->listener);
+    if (polls(v->self))
+        weft_private_unpark_error(v->self, ECANCELED);
+    else if (r != nullptr)
+        r->ready |= WEFT_READ;
+}
+
 int weft_private_serve_stop(weft_private_io *io, int listener, int closed)
 {
     int found = 0;
@@ -57,8 +68,7 @@ int weft_private_serve_stop(weft_private_io *io, int listener, int closed)
             continue;
         v->stopping = 1;
         v->end = v->drain_ns == 0 ? WEFT_FOREVER : weft_in_ns(v->drain_ns);
-        if (polls(v->self))
-            weft_private_unpark_error(v->self, ECANCELED);
+        interrupt(io, v);
     }
     return found;
 }
@@ -174,7 +184,8 @@ static int next_connection(weft_private_serve *v)
     if (v->closed || v->count >= v->max)
         return weft_fail(ETIMEDOUT);
     bool stopping = v->stopping;
-    int fd = weft_io_accept(v->listener, stopping ? WEFT_NOW : WEFT_FOREVER);
+    int fd = stopping ? weft_io_accept(v->listener, WEFT_NOW)
+                      : weft_private_io_accept(v->listener, &v->stopping, WEFT_FOREVER);
     if (fd >= 0)
         return fd;
     if (errno == ECANCELED && v->stopping && v->self->cancelled == 0)

@@ -4,6 +4,7 @@
 #include "../runner.h"
 #include "inside.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -134,6 +135,70 @@ static void test_serve_stop_drains(void **)
         assert_int_equal(result, 0);
         assert_int_equal(handled, 2);
         weft_io_close(listener);
+    });
+}
+
+// Told to stop when a connection has woken it, but another process has taken that one.
+static void take_it_and_stop(weft_task *)
+{
+    int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    weft_io_stop(listener);
+}
+
+static void test_serve_stop_while_it_wakes(void **)
+{
+    options = {};
+    inside([] {
+        struct sockaddr_storage where;
+        socklen_t size = sizeof where;
+        weft_task theft = {};
+        theft.fn = take_it_and_stop;
+        weft_tasklet *t = start(echo);
+        weft_loop *l = weft_io_loop();
+        int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        getsockname(listener, (struct sockaddr *)&where, &size);
+        // Both in one batch of events, the connection first.
+        assert_int_equal(connect(client, (struct sockaddr *)&where, size), 0);
+        assert_int_equal(weft_loop_post(l, &theft), 0);
+        join(t);
+        assert_int_equal(result, 0);
+        assert_int_equal(handled, 0);
+        close(client);
+        weft_io_close(listener);
+    });
+}
+
+static void *stop_it(void *)
+{
+    weft_io_stop(listener);
+    return nullptr;
+}
+
+// Told to stop when it lets the others have a turn, before its next accept.
+static void test_serve_stop_while_others_have_a_turn(void **)
+{
+    options = {};
+    inside([] {
+        // Each 256th call of all tasklets is such a turn, if none has waited since.
+        for (int calls = 250; calls < 260; calls++) {
+            char text[1];
+            int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+            listener = weft_io_listen("tcp:127.0.0.1:0", nullptr);
+            handler = echo;
+            result = -2;
+            // Waits, and then it is known that no connection is there.
+            assert_errno(weft_io_accept(listener, weft_in_us(100)), ETIMEDOUT);
+            weft_tasklet *t = spawn(serve, nullptr, true);
+            spawn(stop_it, nullptr);
+            for (int i = 0; i < calls; i++)
+                assert_int_equal(weft_io_read(zero, text, 1, WEFT_NOW), 1);
+            join(t);
+            assert_int_equal(result, 0);
+            weft_io_close(zero);
+            weft_io_close(listener);
+        }
     });
 }
 
@@ -278,6 +343,8 @@ int main(void)
         TEST(test_serve_many),
         TEST(test_serve_bound),
         TEST(test_serve_stop_drains),
+        TEST(test_serve_stop_while_it_wakes),
+        TEST(test_serve_stop_while_others_have_a_turn),
         TEST(test_serve_drain_has_an_end),
         TEST(test_serve_close_stops),
         TEST(test_serve_cancelled),
