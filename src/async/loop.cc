@@ -261,15 +261,16 @@ static int run_round(weft_loop *l, weft_deadline d)
 {
     if (weft_private_loop_forked(l) && weft_private_loop_reborn(l) != 0)
         return -1;
-    weft_private_loop_flush(l, true);
-    weft_deadline until = sleep_until(l);
+    bool told = weft_private_loop_flush(l, true) > 0;
+    // Those that were told may have left nothing to wait for.
+    weft_deadline until = told ? WEFT_NOW : sleep_until(l);
     int64_t before = end_of_round(l);
     int n = wait_for_events(l, until < d ? until : d, before);
     l->now = weft_now();
     if (n < 0)
         return -1;
     l->stats.rounds++;
-    return call_all(l, n) > 0 || n > 0;
+    return call_all(l, n) > 0 || n > 0 || told;
 }
 
 static int run(weft_loop *l, int how, weft_deadline d)

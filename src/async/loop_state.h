@@ -117,8 +117,8 @@ static inline void weft_private_loop_changed(weft_loop *l)
         weft_private_loop_show(l);
 }
 
-// loop_watch.cc: brings the kernel's masks up to date; returns how many are left to do.  `tell`:
-// call the watches that the kernel refuses (else they are left).
+// loop_watch.cc: brings the kernel's masks up to date.  `tell`: call the watches that the kernel
+// refuses (else they are left); returns how many those were.
 size_t weft_private_loop_flush(weft_loop *l, bool tell);
 void weft_private_loop_dispatch(weft_loop *l, const struct epoll_event *e);
 int weft_private_loop_watch_internal(weft_loop *l, weft_watch *w, int fd,

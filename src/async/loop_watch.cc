@@ -184,9 +184,21 @@ static int apply(weft_loop *l, weft_watch *w)
     return control(l, EPOLL_CTL_DEL, w->fd, 0) == 0 ? control(l, EPOLL_CTL_ADD, w->fd, mask) : -1;
 }
 
+static void call(weft_loop *l, weft_watch *w, int events)
+{
+    l->stats.events++;
+    if (__builtin_expect(l->blocked_ns == 0, 1)) {
+        w->fn(w, events);
+        return;
+    }
+    weft_private_loop_callback_begins(l, "watch", (void (*)(void))w->fn, w->fd);
+    w->fn(w, events);
+    weft_private_loop_callback_ends(l);
+}
+
 size_t weft_private_loop_flush(weft_loop *l, bool tell)
 {
-    size_t n = l->dirty_count;
+    size_t n = l->dirty_count, told = 0;
     if (n == 0)
         return 0;
     int saved = errno;
@@ -202,13 +214,14 @@ size_t weft_private_loop_flush(weft_loop *l, bool tell)
         }
         l->slots[fd].attached = false;
         w->events = 0;
-        w->fn(w, WEFT_ERROR);
+        told++;
+        call(l, w, WEFT_ERROR);
     }
     // What those functions changed comes in the next round: else one could keep us here.
     l->dirty_count -= n;
     memmove(l->dirty, l->dirty + n, l->dirty_count * sizeof *l->dirty);
     errno = saved;
-    return l->dirty_count;
+    return told;
 }
 
 // ---- When the kernel has something ----
@@ -242,16 +255,8 @@ void weft_private_loop_dispatch(weft_loop *l, const struct epoll_event *event)
         return;
     }
     int events = events_of(event->events, w->events);
-    if (events == 0)
-        return;
-    l->stats.events++;
-    if (__builtin_expect(l->blocked_ns == 0, 1)) {
-        w->fn(w, events);
-        return;
-    }
-    weft_private_loop_callback_begins(l, "watch", (void (*)(void))w->fn, fd);
-    w->fn(w, events);
-    weft_private_loop_callback_ends(l);
+    if (events != 0)
+        call(l, w, events);
 }
 
 // ---- After a fork, and at the end ----
