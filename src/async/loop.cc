@@ -273,6 +273,17 @@ static int run_round(weft_loop *l, weft_deadline d)
     return call_all(l, n) > 0 || n > 0 || told;
 }
 
+// With nothing left no round will read the eventfd, which then would keep an outer loop awake.
+// True if it was written to: look again, as what it was written for may have come just now.
+static bool was_woken(weft_loop *l)
+{
+    eventfd_t count;
+    int saved = errno;
+    bool woken = l->nested && eventfd_read(l->wake_watch.fd, &count) == 0;
+    errno = saved;
+    return woken;
+}
+
 static int run(weft_loop *l, int how, weft_deadline d)
 {
     for (;;) {
@@ -280,8 +291,11 @@ static int run(weft_loop *l, int how, weft_deadline d)
         if (__atomic_load_n(&l->stopped, __ATOMIC_RELAXED) &&
             __atomic_exchange_n(&l->stopped, 0, __ATOMIC_ACQUIRE))
             return 1;
-        if (nothing_left(l))
+        if (nothing_left(l)) {
+            if (was_woken(l))
+                continue;
             return 0;
+        }
         int happened = run_round(l, d);
         if (happened < 0)
             return -1;

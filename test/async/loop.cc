@@ -811,6 +811,24 @@ static void test_fd_shows_what_is_ready(void **)
     weft_loop_destroy(l);
 }
 
+// A wake-up that finds nothing to do is over when it has been looked at: else the outer loop
+// would turn for ever.
+static void test_fd_is_quiet_after_a_wake_for_nothing(void **)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    int fd = weft_loop_fd(l);
+    weft_loop_wake(l);
+    assert_true(readable(fd, 0));
+    assert_int_equal(weft_loop_run(l, WEFT_LOOP_ONCE, WEFT_NOW), 0);
+    assert_false(readable(fd, 0));
+    weft_loop_stop(l);
+    assert_true(readable(fd, 0));
+    assert_int_equal(weft_loop_run(l, WEFT_LOOP_ONCE, WEFT_NOW), 1);
+    assert_int_equal(weft_loop_run(l, WEFT_LOOP_ONCE, WEFT_NOW), 0);
+    assert_false(readable(fd, 0));
+    weft_loop_destroy(l);
+}
+
 static void run_inner(weft_watch *w, int)
 {
     weft_loop *inner = (weft_loop *)w->arg;
@@ -992,6 +1010,7 @@ int main(void)
         TEST(test_blocked_from_a_watchdog_thread),
         TEST(test_stats_count),
         TEST(test_fd_shows_what_is_ready),
+        TEST(test_fd_is_quiet_after_a_wake_for_nothing),
         TEST(test_fd_in_another_loop),
         TEST(test_fork_child_has_its_own),
         TEST(test_fork_inside_a_callback),
