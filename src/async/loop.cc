@@ -183,9 +183,11 @@ static bool has_posts(const weft_loop *l)
     return __atomic_load_n(&l->posted, __ATOMIC_RELAXED) != nullptr;
 }
 
-static bool nothing_left(const weft_loop *l)
+// What is excused by a hold below 0 does not keep the loop, but is there for one round.
+static bool nothing_left(const weft_loop *l, int how)
 {
-    return (int64_t)(l->stats.watches + l->stats.armed + l->tasks - l->internal) + l->hold <= 0 &&
+    int64_t hold = how == WEFT_LOOP_ONCE && l->hold < 0 ? 0 : l->hold;
+    return (int64_t)(l->stats.watches + l->stats.armed + l->tasks - l->internal) + hold <= 0 &&
            !has_posts(l);
 }
 
@@ -291,7 +293,7 @@ static int run(weft_loop *l, int how, weft_deadline d)
         if (__atomic_load_n(&l->stopped, __ATOMIC_RELAXED) &&
             __atomic_exchange_n(&l->stopped, 0, __ATOMIC_ACQUIRE))
             return 1;
-        if (nothing_left(l)) {
+        if (nothing_left(l, how)) {
             if (was_woken(l))
                 continue;
             return 0;

@@ -140,6 +140,22 @@ static void test_hold_excuses_a_watch(void **)
     assert_null(w.loop);
 }
 
+// It is only what keeps ALL running that it is taken from: who runs the loop by its descriptor gets
+// to what is ready.
+static void test_hold_leaves_once_alone(void **)
+{
+    weft_loop *l = weft_loop_create(nullptr);
+    int p[2], calls = 0;
+    weft_watch w = {};
+    assert_int_equal(pipe(p), 0);
+    assert_int_equal(weft_loop_watch(l, &w, p[1], WEFT_WRITE, count_watch, &calls), 0);
+    assert_int_equal(weft_loop_hold(l, -1), 0);
+    assert_int_equal(weft_loop_run(l, WEFT_LOOP_ONCE, WEFT_NOW), 1);
+    assert_int_equal(calls, 1);
+    close(p[0]), close(p[1]);
+    weft_loop_destroy(l);
+}
+
 static void test_stop_in_a_callback(void **)
 {
     weft_loop *l = weft_loop_create(nullptr);
@@ -990,6 +1006,7 @@ int main(void)
         TEST(test_run_deadline),
         TEST(test_run_deadline_old_kernel),
         TEST(test_hold_excuses_a_watch),
+        TEST(test_hold_leaves_once_alone),
         TEST(test_stop_in_a_callback),
         TEST(test_run_inside_of_itself),
         TEST(test_calls_from_another_thread),
