@@ -129,8 +129,9 @@ static int run(race *r, weft_deadline d)
             int i = begin_next(r);
             if (i >= 0)
                 return i;
+            // One that has failed already takes no time from the next.
+            next = r->live > live ? weft_in_ms(ATTEMPT_DELAY_MS) : WEFT_NOW;
             live = r->live;
-            next = live > 0 ? weft_in_ms(ATTEMPT_DELAY_MS) : WEFT_NOW;
             continue;
         }
         if (r->live == 0)

@@ -378,6 +378,28 @@ static void test_connect_any_goes_on_beside_the_silent(void **)
     });
 }
 
+// One that fails as it begins does not take up its 250 ms either.
+static void test_connect_any_passes_over_what_fails_at_once(void **)
+{
+    inside([] {
+        static addresses a;
+        int fds[4], ports[MOST], l = weft_io_listen("tcp:127.0.0.1:0", nullptr);
+        for (int &port : ports)
+            port = port_of(l);
+        ports[0] = silent_port(fds);
+        struct addrinfo *list = make_list(&a, ports, MOST);
+        for (int i = 1; i < MOST - 1; i++)
+            a.info[i].ai_addrlen = 1; // EINVAL
+        weft_deadline together = weft_in_ms(250 * MOST / 2);
+        int fd = weft_io_connect_any(list, weft_in_s(50));
+        assert_true(fd >= 0);
+        assert_true(weft_left(together) > 0);
+        weft_io_close(fd);
+        weft_io_close(l);
+        close_silent(fds);
+    });
+}
+
 // One begins 250 ms after the other, and what is silent first may still be the one that wins: the
 // kernel asks it again after a second, when its backlog has room.
 static void test_connect_any_takes_a_late_one(void **)
@@ -634,6 +656,7 @@ int main(void)
         TEST(test_connect_timed_out),
         TEST(test_connect_any_passes_over_the_refused),
         TEST(test_connect_any_goes_on_beside_the_silent),
+        TEST(test_connect_any_passes_over_what_fails_at_once),
         TEST(test_connect_any_takes_a_late_one),
         TEST(test_connect_any_takes_families_in_turn),
         TEST(test_connect_any_tries_so_many),
