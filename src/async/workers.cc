@@ -57,7 +57,7 @@ struct master {
     struct place *places;
     int count;
     weft_loop_link all;
-    bool stopping, killed;
+    bool stopping, killed, reloading;
 };
 
 static void tell(const struct master *m, weft_workers_event e, int number, pid_t pid, int status)
@@ -179,6 +179,7 @@ static void reload(struct master *m)
              (long long)(weft_now() / 1000));
     notify(state);
     tell(m, WEFT_WORKERS_RELOADING, -1, -1, 0);
+    m->reloading = true;
     for (int i = 0; i < m->count; i++) {
         struct place *p = &m->places[i];
         if (p->now != nullptr)
@@ -273,18 +274,15 @@ static void start_missing(struct master *m)
         }
         all_run = all_run && p->now != nullptr;
     }
-    if (!all_run)
+    if (!all_run || !m->reloading)
         return;
-    // Those that a reload has replaced.
-    bool any = false;
     for (weft_loop_link *i = m->all.next; i != &m->all; i = i->next) {
         struct worker *w = (struct worker *)i;
-        any = any || (w->place == nullptr && w->leash >= 0);
-        if (w->place == nullptr)
+        if (w->place == nullptr) // it has been replaced
             drain(w);
     }
-    if (any)
-        notify("READY=1");
+    m->reloading = false;
+    notify("READY=1");
 }
 
 // ---- The master ----

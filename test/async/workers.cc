@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -102,6 +103,7 @@ static pid_t start_master(int workers, int (*fn)(void *), void *arg, weft_worker
     pid_t p = fork();
     if (p != 0)
         return p;
+    prctl(PR_SET_PDEATHSIG, SIGTERM); // a test that fails leaves nothing running
     alarm(0);
     if (o.tell == nullptr)
         o.tell = tell;
@@ -437,10 +439,11 @@ static void test_reload_under_load(void **)
     close(listener);
 }
 
-static void test_systemd_is_notified(void **)
+// Where systemd would listen; from now on the masters that are started have it.
+static int listen_to_notices(void)
 {
     struct sockaddr_un a = {};
-    char name[64], text[128] = "";
+    char name[64];
     a.sun_family = AF_UNIX;
     snprintf(name, sizeof name, "@weft-workers-%d", getpid());
     memcpy(a.sun_path, name, strlen(name));
@@ -449,18 +452,47 @@ static void test_systemd_is_notified(void **)
     socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name));
     assert_int_equal(bind(fd, (struct sockaddr *)&a, length), 0);
     setenv("NOTIFY_SOCKET", name, 1);
+    return fd;
+}
+
+static void assert_notice(int fd, const char *expected)
+{
+    char text[128] = "";
+    assert_true(recv(fd, text, sizeof text - 1, 0) > 0);
+    assert_memory_equal(text, expected, strlen(expected));
+}
+
+static void test_systemd_is_notified(void **)
+{
+    int fd = listen_to_notices();
     pid_t m = start_master(1, good_worker, nullptr, {});
     unsetenv("NOTIFY_SOCKET");
-    static const char *const expected[] = {"READY=1", "RELOADING=1", "READY=1", "STOPPING=1"};
-    for (int i = 0; i < 4; i++) {
-        memset(text, 0, sizeof text);
-        assert_true(recv(fd, text, sizeof text - 1, 0) > 0);
-        assert_memory_equal(text, expected[i], strlen(expected[i]));
-        if (i == 0)
-            kill(m, SIGHUP);
-        if (i == 2)
-            kill(m, SIGTERM);
-    }
+    assert_notice(fd, "READY=1");
+    kill(m, SIGHUP);
+    assert_notice(fd, "RELOADING=1");
+    assert_notice(fd, "READY=1");
+    kill(m, SIGTERM);
+    assert_notice(fd, "STOPPING=1");
+    assert_int_equal(end_of(m), 0);
+    close(fd);
+}
+
+// A reload that finds no worker alive is also over when new ones run.
+static void test_systemd_is_notified_of_a_reload_from_nothing(void **)
+{
+    weft_workers_options o = {};
+    o.pause_ns = 60000000000; // longer than the test
+    o.pause_max_ns = o.pause_ns;
+    int fd = listen_to_notices();
+    pid_t m = start_master(1, short_lived_worker, nullptr, o);
+    unsetenv("NOTIFY_SOCKET");
+    assert_notice(fd, "READY=1");
+    hear(WEFT_WORKERS_ENDED);
+    kill(m, SIGHUP);
+    assert_notice(fd, "RELOADING=1");
+    assert_notice(fd, "READY=1");
+    kill(m, SIGTERM);
+    assert_notice(fd, "STOPPING=1");
     assert_int_equal(end_of(m), 0);
     close(fd);
 }
@@ -481,6 +513,7 @@ int main(void)
         TEST(test_reload_refuses_nobody),
         TEST(test_reload_under_load),
         TEST(test_systemd_is_notified),
+        TEST(test_systemd_is_notified_of_a_reload_from_nothing),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
