@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int copy(char *to, size_t room, const char *from, size_t n)
@@ -20,6 +21,12 @@ static int copy(char *to, size_t room, const char *from, size_t n)
     memcpy(to, from, n);
     to[n] = 0;
     return 0;
+}
+
+// A number that is no port: getaddrinfo(3) would take its last 16 bits.
+static bool is_beyond(const char *port)
+{
+    return strspn(port, "0123456789") == strlen(port) && strtoul(port, nullptr, 10) > 65535;
 }
 
 // HOST:PORT, where HOST may be in brackets.
@@ -35,7 +42,7 @@ static int parse_host(weft_private_address *a, const char *text)
         if (end != nullptr && memchr(text, ':', (size_t)(end - text)) != nullptr)
             return weft_fail(EINVAL); // an IPv6 address without brackets
     }
-    if (port == nullptr || *port == 0 || end == text)
+    if (port == nullptr || *port == 0 || end == text || is_beyond(port))
         return weft_fail(EINVAL);
     if (copy(a->host, sizeof a->host, text, (size_t)(end - text)) != 0)
         return -1;

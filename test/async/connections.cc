@@ -235,9 +235,20 @@ static void test_listen_options(void **)
 static void test_addresses_that_are_none(void **)
 {
     inside([] {
-        static const char *const bad[] = {"",          "tcp",     "tcp:",         "tcp:host",
-                                          "tcp:host:", "tcp::80", "tcp:::1:80",   "tcp:[::1]",
-                                          "unix:",     "unix:@",  "http:host:80", "tcp:[]:80"};
+        static const char *const bad[] = {"",
+                                          "tcp",
+                                          "tcp:",
+                                          "tcp:host",
+                                          "tcp:host:",
+                                          "tcp::80",
+                                          "tcp:::1:80",
+                                          "tcp:[::1]",
+                                          "unix:",
+                                          "unix:@",
+                                          "http:host:80",
+                                          "tcp:[]:80",
+                                          "tcp:127.0.0.1:65536",
+                                          "udp:127.0.0.1:99999"};
         char longest[300];
         for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
             assert_errno(weft_io_connect(bad[i], WEFT_FOREVER), EINVAL);
