@@ -59,7 +59,9 @@ static inline void chat(int fd, void *)
     ssize_t n = weft_io_read_until(fd, &b, "\n", 1, &line, weft_in_s(60));
     if (n <= 1)
         return;
-    snprintf(me.name, sizeof me.name, "%.*s", (int)strcspn(line, "\r\n"), line);
+    while (n > 0 && strchr("\r\n", line[n - 1]) != nullptr)
+        n--;
+    snprintf(me.name, sizeof me.name, "%.*s", (int)n, line);
     me.next = chat_users;
     chat_users = &me;
     chat_say(&me, "* %s is here%.*s\n", "", 0);

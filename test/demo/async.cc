@@ -191,6 +191,32 @@ static void test_chat(void **)
     assert_non_null(strstr(last_line(), ", 0 slow readers dropped"));
 }
 
+// A last line need not end in a newline; what stood in memory behind it must not be said.
+static void test_chat_line_without_its_end(void **)
+{
+    char longest[1000];
+    memset(longest, 'x', sizeof longest);
+    start("chat");
+    int a = dial();
+    assert_hears(a, "your name? ");
+    say(a, "ann\n");
+    int b = dial(); // fills the memory that the next one gets
+    assert_hears(b, "your name? ");
+    assert_int_equal(write(b, longest, sizeof longest), sizeof longest);
+    say(b, "\n");
+    assert_hears(a, "* xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx is here\n");
+    close(b);
+    assert_hears(a, "* xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx left\n");
+    b = dial();
+    assert_hears(b, "your name? ");
+    say(b, "bob");
+    shutdown(b, SHUT_WR);
+    assert_hears(a, "* bob is here\n* bob left\n");
+    close(b);
+    close(a);
+    stop();
+}
+
 static void test_chat_drops_a_slow_reader(void **)
 {
     static char line[1001];
@@ -315,6 +341,7 @@ int main(void)
         TEST(test_echo_in_workers),
         TEST(test_echo_reloads_under_load),
         TEST(test_chat),
+        TEST(test_chat_line_without_its_end),
         TEST(test_chat_drops_a_slow_reader),
         TEST(test_fetch),
         TEST(test_fetch_to_files),
