@@ -243,6 +243,7 @@ static void test_chat_drops_a_slow_reader(void **)
 
 static int port;
 
+// The answers; nullptr: the request's first line.
 static pid_t serve_answers(const char *const *answers, int n)
 {
     struct sockaddr_in a = {};
@@ -258,8 +259,12 @@ static pid_t serve_answers(const char *const *answers, int n)
     for (int i = 0; child == 0 && i < n; i++) {
         char request[1024];
         int fd = accept(l, nullptr, nullptr);
-        ssize_t got = read(fd, request, sizeof request);
-        got = write(fd, answers[i], got > 0 ? strlen(answers[i]) : 0);
+        ssize_t got = read(fd, request, sizeof request - 1);
+        request[got > 0 ? got : 0] = 0;
+        if (answers[i] == nullptr)
+            dprintf(fd, "HTTP/1.0 200 OK\r\n\r\n%.*s", (int)strcspn(request, "\r"), request);
+        else if (got > 0)
+            got = write(fd, answers[i], strlen(answers[i]));
         close(fd);
     }
     if (child == 0)
@@ -299,6 +304,62 @@ static void test_fetch(void **)
     snprintf(command, sizeof command, "weft-async fetch http://127.0.0.1:%d/ 2>&1", port);
     assert_int_equal(run(command), 1); // nobody listens any more
     assert_non_null(strstr(said, "Connection refused"));
+}
+
+static void test_fetch_asks_for_the_path(void **)
+{
+    static const char *const answers[3] = {};
+    char command[256];
+    pid_t child = serve_answers(answers, 3);
+    snprintf(command, sizeof command,
+             "weft-async fetch -j 1 'http://127.0.0.1:%d?q=1#part' 'http://127.0.0.1:%d/a?b/c#d'"
+             " 'http://127.0.0.1:%d#e' 2>err.txt",
+             port, port, port);
+    assert_int_equal(run(command), 0);
+    assert_string_equal(said, "GET /?q=1 HTTP/1.1GET /a?b/c HTTP/1.1GET / HTTP/1.1");
+    assert_int_equal(waitpid(child, nullptr, 0), child);
+    snprintf(command, sizeof command, "weft-async fetch 'http://127.0.0.1:%d/a b' 2>&1", port);
+    assert_int_equal(run(command), 1);
+    assert_non_null(strstr(said, "not an http:// URL"));
+}
+
+// What says that the answer is still to come is not the answer.
+static void test_fetch_interim_answers(void **)
+{
+    static const char *const answer = "HTTP/1.1 100 Continue\r\n\r\n"
+                                      "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+                                      "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde";
+    char command[256];
+    pid_t child = serve_answers(&answer, 1);
+    snprintf(command, sizeof command, "weft-async fetch http://127.0.0.1:%d/ 2>err.txt", port);
+    assert_int_equal(run(command), 0);
+    assert_string_equal(said, "abcde");
+    assert_int_equal(waitpid(child, nullptr, 0), child);
+}
+
+static void test_fetch_broken_answers(void **)
+{
+    static const char *const answers[] = {
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nabcde",
+        "HTTP/1.1 200 OK\r\nContent-Length: none\r\n\r\nabcde",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
+        "SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        "",
+    };
+    enum { N = sizeof answers / sizeof answers[0] };
+    pid_t child = serve_answers(answers, N);
+    for (int i = 0; i < N; i++) {
+        char command[256];
+        snprintf(command, sizeof command, "weft-async fetch http://127.0.0.1:%d/ 2>&1", port);
+        assert_int_equal(run(command), 1);
+        assert_string_equal(last_line(), "fetched 0 of 1");
+        assert_non_null(strstr(said, "/: no whole answer, "));
+    }
+    assert_int_equal(waitpid(child, nullptr, 0), child);
 }
 
 static void test_fetch_to_files(void **)
@@ -344,6 +405,9 @@ int main(void)
         TEST(test_chat_line_without_its_end),
         TEST(test_chat_drops_a_slow_reader),
         TEST(test_fetch),
+        TEST(test_fetch_asks_for_the_path),
+        TEST(test_fetch_interim_answers),
+        TEST(test_fetch_broken_answers),
         TEST(test_fetch_to_files),
         TEST(test_usage),
     };
