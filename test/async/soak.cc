@@ -10,7 +10,7 @@
 enum { CLIENTS = 1000, MOST = 1 << 20 };
 
 static char address[64], *pattern;
-static int listener, at_once, running, most_running;
+static int listener, at_once, alive, running, most_running; // alive: not ended, maybe not begun
 static weft_tasklet *clients[CLIENTS];
 static uint32_t seed = 12345;
 
@@ -99,6 +99,7 @@ static void *client(void *)
     sum.deadlines += error == ETIMEDOUT && late;
     sum.cancels += error == ECANCELED;
     running--;
+    alive--;
     return nullptr;
 }
 
@@ -130,7 +131,9 @@ static void soak(void)
         clients[i] = spawn(client, nullptr, true);
         if (chance(50) == 0)
             weft_tasklet_cancel(clients[i]);
-        while (running >= at_once)
+        else
+            alive++;
+        while (alive >= at_once)
             weft_tasklet_yield();
     }
     for (int i = 0; i < CLIENTS / 10; i++) {
@@ -152,7 +155,7 @@ static void soak(void)
 static void test_soak(void **)
 {
     memset(&sum, 0, sizeof sum);
-    running = most_running = 0;
+    alive = running = most_running = 0;
     allow_descriptors();
     pattern = (char *)malloc(MOST);
     for (size_t i = 0; i < MOST; i++)
