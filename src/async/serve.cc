@@ -257,6 +257,10 @@ int weft_io_serve(int listener, void (*handler)(int fd, void *arg), void *arg,
     io->serves = &v;
     int result = accept_all(&v), error = result != 0 ? errno : saved;
     weft_scope_close(&v.scope, result != 0 ? WEFT_NOW : v.end);
+    if (result == 0 && v.self->cancelled != 0) { // in the drain
+        result = -1;
+        error = ECANCELED;
+    }
     leave(&v);
     errno = error;
     return result;

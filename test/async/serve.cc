@@ -258,6 +258,26 @@ static void test_serve_cancelled(void **)
     });
 }
 
+// Cancelled while it drains.
+static void test_serve_cancelled_in_its_drain(void **)
+{
+    options = {};
+    inside([] {
+        weft_tasklet *t = start(echo);
+        int a = open_one();
+        assert_true(answers(a, weft_in_s(20)));
+        weft_io_stop(listener);
+        assert_true(answers(a, weft_in_s(20)));
+        weft_tasklet_cancel(t);
+        join(t);
+        assert_int_equal(result, -1);
+        assert_int_equal(error, ECANCELED);
+        assert_int_equal(at_once, 0);
+        weft_io_close(a);
+        weft_io_close(listener);
+    });
+}
+
 static void test_serve_handler_may_close(void **)
 {
     options = {};
@@ -348,6 +368,7 @@ int main(void)
         TEST(test_serve_drain_has_an_end),
         TEST(test_serve_close_stops),
         TEST(test_serve_cancelled),
+        TEST(test_serve_cancelled_in_its_drain),
         TEST(test_serve_handler_may_close),
         TEST(test_serve_refuses),
         TEST(test_serve_without_descriptors),
