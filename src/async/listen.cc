@@ -128,7 +128,7 @@ static int listen_unix(const weft_private_address *a, const weft_io_listen_optio
 
 static int inherit(int fd)
 {
-    int type, listens, flags = fcntl(fd, F_GETFL);
+    int type, listens, one = 1, saved, flags = fcntl(fd, F_GETFL);
     socklen_t size = sizeof type;
     if (flags < 0)
         return -1;
@@ -138,6 +138,9 @@ static int inherit(int fd)
         return weft_fail(EINVAL);
     if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
         return -1;
+    saved = errno;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); // as for new ones; others refuse it
+    errno = saved;
     // Its kind is looked up at its first use.
     return give(fd, WEFT_KIND_UNKNOWN);
 }

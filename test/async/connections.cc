@@ -163,12 +163,15 @@ static void test_listen_inherited(void **)
 {
     inside([] {
         char text[64];
-        int l = socket(AF_INET, SOCK_STREAM, 0), p[2];
+        int l = socket(AF_INET, SOCK_STREAM, 0), p[2], one = 0;
+        socklen_t size = sizeof one;
         listen(l, 5);
         snprintf(text, sizeof text, "fd:%d", l);
         assert_int_equal(weft_io_listen(text, nullptr), l);
         assert_int_equal(fcntl(l, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
         assert_int_equal(fcntl(l, F_GETFD), FD_CLOEXEC);
+        getsockopt(l, IPPROTO_TCP, TCP_NODELAY, &one, &size);
+        assert_int_equal(one, 1);
         assert_reaches(l, nullptr);
         weft_io_close(l);
         assert_errno(weft_io_listen(text, nullptr), EBADF);
