@@ -78,6 +78,16 @@ static void on_connections(weft_watch *w, int)
     errno = saved;
 }
 
+// What does not listen would be ready, and no accept would change that.
+static bool listens(int fd)
+{
+    int is = 0, saved = errno;
+    socklen_t size = sizeof is;
+    bool asked = getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is, &size) == 0;
+    errno = saved;
+    return asked && is;
+}
+
 int weft_loop_listen(weft_loop *l, weft_listener *s, int listener,
                      void (*fn)(weft_listener *s, int fd), void *arg)
 {
@@ -88,7 +98,7 @@ int weft_loop_listen(weft_loop *l, weft_listener *s, int listener,
     int flags = fcntl(listener, F_GETFL);
     if (flags < 0)
         return -1;
-    if (!(flags & O_NONBLOCK))
+    if (!(flags & O_NONBLOCK) || !listens(listener))
         return weft_fail(EINVAL);
     if (weft_loop_watch(l, &s->watch, listener, WEFT_READ | WEFT_EXCLUSIVE, on_connections, s) != 0)
         return -1;

@@ -276,7 +276,10 @@ static void test_calls_from_another_thread(void **)
     weft_task t = task(count_task, nullptr);
     int p[2];
     assert_int_equal(pipe(p), 0);
+    struct sockaddr any = {AF_UNIX, ""}; // the kernel gives it a name
     int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(listener, &any, sizeof any.sa_family), 0);
+    assert_int_equal(listen(listener, 1), 0);
     f = {weft_loop_create(nullptr), &w, &a, &s, &c, &li, &t, p[1], {}};
     assert_int_equal(weft_loop_watch(f.l, &w, p[0], WEFT_READ, count_watch, nullptr), 0);
     assert_int_equal(weft_loop_timer(f.l, &a, weft_in_s(60), 0, count_alarm, nullptr), 0);

@@ -489,6 +489,9 @@ static void test_listen_accepts_in_batches(void **)
     a.stop_at = 100;
     assert_errno(weft_loop_listen(l, &s, fd, nullptr, nullptr), EINVAL);
     assert_errno(weft_loop_listen(l, &s, 99999, keep, nullptr), EBADF);
+    int talker = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_errno(weft_loop_listen(l, &s, talker, keep, nullptr), EINVAL); // it does not listen
+    close(talker);
     assert_errno(weft_listener_stop(&s), EALREADY);
     assert_int_equal(weft_loop_listen(l, &s, fd, keep, &a), 0);
     assert_errno(weft_loop_listen(l, &s, fd, keep, &a), EBUSY);
