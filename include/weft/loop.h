@@ -88,8 +88,8 @@ int weft_loop_own(weft_loop *l);
  * WEFT_NOW: nothing was ready), EBUSY when it runs already, EPERM, EINVAL for another `how`. */
 int weft_loop_run(weft_loop *l, int how, weft_deadline d);
 
-/* Lets weft_loop_run return 1 when the running callback has: the present run, or else the next.
- * Any thread, signal handlers. */
+/* Lets weft_loop_run return 1 at the end of the round of callbacks: the present run, or else the
+ * next.  Any thread, signal handlers. */
 void weft_loop_stop(weft_loop *l);
 
 /* Ends the loop's sleep: weft_loop_run(ONCE) returns.  Any thread, signal handlers. */
@@ -298,7 +298,7 @@ struct weft_listener {
  * the callee's, non-blocking and close-on-exec.  Up to 64 are accepted a round.  Out of
  * descriptors or memory it looks away for 100 ms and tries again: connections wait in the backlog,
  * none is lost, and the loop does not spin.  Of several loops one is woken (WEFT_EXCLUSIVE).
- * EINVAL: no fn, a blocking socket; else as weft_loop_watch. */
+ * EINVAL: no fn, a blocking socket, one that does not listen; else as weft_loop_watch. */
 int weft_loop_listen(weft_loop *l, weft_listener *s, int listener,
                      void (*fn)(weft_listener *s, int fd), void *arg);
 
