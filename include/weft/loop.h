@@ -106,6 +106,8 @@ int64_t weft_loop_now(const weft_loop *l);
 /* A descriptor that is readable when weft_loop_run(l, WEFT_LOOP_ONCE, WEFT_NOW) has something to
  * do, alarms included: watch it in another loop, weft's or not.  It is the loop's: don't close or
  * change it.  From the first call on, changes made outside of a run cost a system call at once.
+ * In a forked child, call this before the outer loop's first call: the outer one then finds the
+ * child's own under that number, and not the parent's.
  * -1 and EMFILE, ENFILE, ENOMEM, EPERM. */
 int weft_loop_fd(weft_loop *l);
 
@@ -302,7 +304,9 @@ struct weft_listener {
 int weft_loop_listen(weft_loop *l, weft_listener *s, int listener,
                      void (*fn)(weft_listener *s, int fd), void *arg);
 
-/* Stops accepting; the socket stays open.  EALREADY, EPERM. */
+/* Stops accepting; the socket stays open.  Where other loops share the socket, do it in a deferred
+ * function (weft_loop_defer): the kernel may have woken this loop alone for a connection of this
+ * round, and no other is woken for it before the next one comes.  EALREADY, EPERM. */
 int weft_listener_stop(weft_listener *s);
 
 #ifdef __cplusplus

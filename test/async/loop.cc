@@ -989,6 +989,29 @@ static void *fork_elsewhere(void *arg)
     return nullptr;
 }
 
+// Of two that are nested the inner one is made again first: then the outer one has the new one.
+static void test_fork_of_nested_loops(void **)
+{
+    weft_loop *outer = weft_loop_create(nullptr), *inner = weft_loop_create(nullptr);
+    weft_watch w = {};
+    weft_alarm a = {};
+    int calls = 0;
+    assert_int_equal(weft_loop_watch(outer, &w, weft_loop_fd(inner), WEFT_READ, run_inner, inner),
+                     0);
+    pid_t child = fork();
+    if (child == 0) {
+        bool ok = weft_loop_fd(inner) >= 0;
+        ok = ok && weft_loop_timer(inner, &a, weft_in_ms(1), 1000000, thrice, &calls) == 0;
+        while (ok && calls < 3)
+            ok = weft_loop_run(outer, WEFT_LOOP_ONCE, weft_in_s(30)) == 1;
+        _exit(ok ? 0 : 1);
+    }
+    assert_int_equal(exit_of(child), 0);
+    assert_int_equal(weft_loop_run(outer, WEFT_LOOP_ONCE, WEFT_NOW), -1); // nothing came here
+    weft_loop_destroy(outer);
+    weft_loop_destroy(inner);
+}
+
 static void test_fork_by_another_thread(void **)
 {
     struct forker f = {weft_loop_create(nullptr), -1};
@@ -1034,6 +1057,7 @@ int main(void)
         TEST(test_fd_in_another_loop),
         TEST(test_fork_child_has_its_own),
         TEST(test_fork_inside_a_callback),
+        TEST(test_fork_of_nested_loops),
         TEST(test_fork_by_another_thread),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
