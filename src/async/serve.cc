@@ -73,6 +73,15 @@ int weft_private_serve_stop(weft_private_io *io, int listener, int closed)
     return found;
 }
 
+// One that drains leaves the listener to the next.
+static bool is_served(const weft_private_io *io, int listener)
+{
+    const weft_private_serve *v = io->serves;
+    while (v != nullptr && (v->listener != listener || v->stopping))
+        v = v->next;
+    return v != nullptr;
+}
+
 int weft_io_stop(int listener)
 {
     weft_private_io *io = weft_private_io_here;
@@ -240,6 +249,8 @@ int weft_io_serve(int listener, void (*handler)(int fd, void *arg), void *arg,
         return weft_fail(EINVAL);
     if (getsockopt(listener, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || !listens)
         return errno == EBADF ? -1 : weft_fail(EINVAL);
+    if (is_served(io, listener))
+        return weft_fail(EBUSY);
     memset(&v, 0, sizeof v);
     v.listener = listener;
     v.self = weft_tasklet_self();

@@ -316,6 +316,58 @@ static void test_serve_refuses(void **)
     });
 }
 
+// Also while the other waits for a connection's end, and not for the next one.
+static void test_serve_twice_when_full(void **)
+{
+    options = {};
+    options.max = 1;
+    inside([] {
+        weft_tasklet *t = start(echo);
+        int a = open_one();
+        assert_true(answers(a, weft_in_s(20)));
+        weft_tasklet *again = spawn(
+            [](void *) -> void * {
+                int r = weft_io_serve(listener, echo, nullptr, nullptr);
+                return (void *)(intptr_t)(r == -1 ? errno : 0);
+            },
+            nullptr, true);
+        void *what = nullptr;
+        assert_int_equal(weft_tasklet_join(again, &what, weft_in_s(20)), 0);
+        assert_int_equal((intptr_t)what, EBUSY);
+        assert_true(answers(a, weft_in_s(20)));
+        weft_io_close(a);
+        weft_io_stop(listener);
+        join(t);
+        assert_int_equal(result, 0);
+        weft_io_close(listener);
+    });
+}
+
+// The one that drains goes on with its connections, the next takes the new ones.
+static void test_serve_again_while_one_drains(void **)
+{
+    options = {};
+    inside([] {
+        weft_tasklet *first = start(echo);
+        int a = open_one();
+        assert_true(answers(a, weft_in_s(20)));
+        weft_io_stop(listener);
+        weft_tasklet_yield();
+        weft_tasklet *next = spawn(serve, nullptr, true);
+        int b = open_one();
+        assert_true(answers(b, weft_in_s(20)));
+        assert_true(answers(a, weft_in_s(20)));
+        weft_io_stop(listener);
+        weft_io_close(a);
+        weft_io_close(b);
+        join(first);
+        join(next);
+        assert_int_equal(result, 0);
+        assert_int_equal(handled, 2);
+        weft_io_close(listener);
+    });
+}
+
 static int64_t cpu_time(void)
 {
     struct timespec t;
@@ -371,6 +423,8 @@ int main(void)
         TEST(test_serve_cancelled_in_its_drain),
         TEST(test_serve_handler_may_close),
         TEST(test_serve_refuses),
+        TEST(test_serve_twice_when_full),
+        TEST(test_serve_again_while_one_drains),
         TEST(test_serve_without_descriptors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
