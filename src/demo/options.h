@@ -71,8 +71,10 @@ static inline int options_next(int argc, char **argv, const char *shorts,
 // At a demo's end: standard output may be a full disk or a closed pipe.
 static inline int options_finish(const char *program, int status)
 {
+    errno = 0; // an error before this flush has been forgotten
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "%s: standard output: %s\n", program, strerror(errno));
+        const char *why = errno != 0 ? strerror(errno) : "not all was written";
+        fprintf(stderr, "%s: standard output: %s\n", program, why);
         return 1;
     }
     return status;

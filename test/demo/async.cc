@@ -363,6 +363,22 @@ static void test_fetch_broken_answers(void **)
     assert_int_equal(waitpid(child, nullptr, 0), child);
 }
 
+// What did not fit is told once it is known, and not as something else at the end.
+static void test_fetch_to_a_full_disk(void **)
+{
+    static char answer[100000] = "HTTP/1.0 200 OK\r\n\r\n";
+    const char *const answers[] = {answer};
+    char command[256];
+    memset(answer + strlen(answer), 'x', sizeof answer - strlen(answer) - 1);
+    pid_t child = serve_answers(answers, 1);
+    snprintf(command, sizeof command, "weft-async fetch http://127.0.0.1:%d/ 2>&1 >/dev/full",
+             port);
+    assert_int_equal(run(command), 1);
+    assert_non_null(strstr(said, "/: No space left on device, "));
+    assert_string_equal(last_line(), "weft-async: standard output: not all was written");
+    assert_int_equal(waitpid(child, nullptr, 0), child);
+}
+
 static void test_fetch_to_files(void **)
 {
     static const char *const answers[] = {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde",
@@ -409,6 +425,7 @@ int main(void)
         TEST(test_fetch_asks_for_the_path),
         TEST(test_fetch_interim_answers),
         TEST(test_fetch_broken_answers),
+        TEST(test_fetch_to_a_full_disk),
         TEST(test_fetch_to_files),
         TEST(test_usage),
     };
