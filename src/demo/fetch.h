@@ -41,7 +41,11 @@ static inline bool fetch_get(fetch_job *f, weft_deadline d)
     int n = snprintf(request, sizeof request,
                      "GET /%.*s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", f->path_size,
                      f->path, f->host);
-    int fd = n < (int)sizeof request ? weft_io_connect(f->address, d) : -1;
+    if (n >= (int)sizeof request) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    int fd = weft_io_connect(f->address, d);
     if (fd < 0)
         return false;
     bool well = weft_io_write(fd, request, (size_t)n, d) == n && answer_read(&f->got, fd, d);

@@ -322,6 +322,10 @@ static void test_fetch_asks_for_the_path(void **)
     snprintf(command, sizeof command, "weft-async fetch 'http://127.0.0.1:%d/a b' 2>&1", port);
     assert_int_equal(run(command), 1);
     assert_non_null(strstr(said, "not an http:// URL"));
+    snprintf(command, sizeof command,
+             "weft-async fetch http://127.0.0.1:%d/$(printf %%05000d 0) 2>&1", port);
+    assert_int_equal(run(command), 1);
+    assert_non_null(strstr(said, ": File name too long, "));
 }
 
 // What says that the answer is still to come is not the answer.
