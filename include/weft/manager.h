@@ -54,7 +54,7 @@ typedef struct weft_manager_options {
     const char *password; /* who connects must say AUTH with it first; NULL: need not */
     size_t max_clients;   /* at once; 0: 10000.  One more gets an error and is cut */
     size_t max_memory;    /* bytes held; 0: no limit.  Commands that add then fail with OOM */
-    size_t max_message;   /* bytes of one command; 0: 512 MiB.  Longer: the client is cut */
+    size_t max_message;   /* bytes of one command; 0: 512 MiB, the most.  Longer: it is cut */
     size_t max_reply;     /* bytes of replies that wait for a client; 0: 256 MiB.  More: cut */
     int64_t stall_ns;     /* a client that reads nothing of them for so long is cut; 0: 60 s */
     int flags;            /* WEFT_MANAGER_... */
@@ -70,8 +70,8 @@ typedef struct weft_manager weft_manager;
  * dies in whatever way; when each process that has the handle, by fork, has destroyed it or ended;
  * on weft_manager_stop; or on the command SHUTDOWN.  It is no child of this process:
  * wait(2) does not see it.
- * NULL: EINVAL (no address, or an option below 0), EACCES (tcp: without a password), EADDRINUSE
- * and others as weft_io_listen, EAGAIN, EMFILE, ENFILE, ENOMEM. */
+ * NULL: EINVAL (no address, an option below 0, a longer max_message than there is), EACCES (tcp:
+ * without a password), EADDRINUSE and others as weft_io_listen, EAGAIN, EMFILE, ENFILE, ENOMEM. */
 weft_manager *weft_manager_start(const char *address, const weft_manager_options *opts);
 
 /* The address as weft_client_connect takes it, with the port that was chosen; its process id. */

@@ -26,7 +26,7 @@ weft_private_entry *weft_private_entry_new(int type, const void *key, size_t key
     e->hash = hash;
     e->key_size = (uint32_t)key_size & WEFT_KEY_MAX;
     e->type = (unsigned)type & 3;
-    e->expires = e->unused = 0;
+    e->expires = 0;
     e->size = (uint32_t)size;
     if (type != WEFT_STRING)
         weft_private_entry_set_object(e, new_object(type));

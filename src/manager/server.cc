@@ -46,10 +46,11 @@ void weft_private_server_end(weft_private_server *s)
 
 static bool complete(weft_manager_options *o)
 {
-    if (o->stall_ns < 0 || (o->flags & ~WEFT_MANAGER_SIGNALS) != 0)
+    if (o->stall_ns < 0 || o->max_message > WEFT_MESSAGE_MAX ||
+        (o->flags & ~WEFT_MANAGER_SIGNALS) != 0)
         return false;
     o->max_clients = o->max_clients != 0 ? o->max_clients : 10000;
-    o->max_message = o->max_message != 0 ? o->max_message : 512 << 20;
+    o->max_message = o->max_message != 0 ? o->max_message : WEFT_MESSAGE_MAX;
     o->max_reply = o->max_reply != 0 ? o->max_reply : 256 << 20;
     o->stall_ns = o->stall_ns != 0 ? o->stall_ns : 60000000000;
     return true;

@@ -21,6 +21,11 @@
 
 enum { WEFT_DATABASES = 16, WEFT_INPUT = 65536 };
 
+// The longest command.  A word is shorter than that by what stands around it, so that it fits as
+// a key, and as a place's name, which is two bytes longer.
+static const size_t WEFT_MESSAGE_MAX = 512 << 20;
+static_assert(WEFT_MESSAGE_MAX <= WEFT_KEY_MAX + 1, "a key's length fits");
+
 typedef struct weft_private_server weft_private_server;
 typedef struct weft_private_peer weft_private_peer;
 typedef struct weft_private_wait weft_private_wait;

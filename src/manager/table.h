@@ -20,11 +20,11 @@ enum { WEFT_STRING, WEFT_LIST, WEFT_HASH, WEFT_PLACE };
 typedef struct weft_private_entry {
     struct weft_private_entry *next;
     uint32_t hash;
-    uint32_t key_size : 28, type : 2, expires : 1, unused : 1;
+    uint32_t key_size : 29, type : 2, expires : 1;
     uint32_t size; // of the string
 } weft_private_entry;
 
-enum { WEFT_KEY_MAX = (1 << 28) - 1 };
+enum { WEFT_KEY_MAX = (1 << 29) - 1 };
 
 typedef struct weft_private_table {
     weft_private_entry **buckets[2]; // [1]: what it moves to

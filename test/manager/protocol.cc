@@ -340,6 +340,18 @@ static void test_max_message(void **)
     stop();
 }
 
+// A longer one is more than the server's counts hold.
+static void test_max_message_has_a_limit(void **)
+{
+    weft_manager_options o = {};
+    o.max_message = (512 << 20) + 1;
+    assert_errno(weft_manager_start(address_in_folder("weft"), &o), EINVAL);
+    o.max_message = 512 << 20;
+    start(&o);
+    says(&c, "PING", "+PONG\r\n");
+    stop();
+}
+
 // One asks for much and reads nothing; the others are served as if it was not there.
 static void test_max_reply(void **)
 {
@@ -751,6 +763,7 @@ int main(void)
         TEST(test_value_of_1_mib),
         TEST(test_value_of_64_mib),
         TEST(test_max_message),
+        TEST(test_max_message_has_a_limit),
         TEST(test_max_reply),
         TEST(test_max_reply_is_what_waits),
         TEST(test_stall),

@@ -163,6 +163,27 @@ static void test_entry_expiry_moves_key_and_text(void **state)
     empty(&t);
 }
 
+// As long a key as a message may bring.
+static void test_entry_with_a_long_key(void **state)
+{
+    (void)state;
+    const size_t n = 300 << 20;
+    weft_private_table t = {};
+    char *key = (char *)calloc(1, n);
+    assert_non_null(key);
+    key[n - 1] = 'k';
+    uint32_t hash = weft_private_hash(key, n);
+    weft_private_entry *e = weft_private_entry_new(WEFT_STRING, key, n, hash, 4);
+    memcpy(weft_private_entry_text(e), "text", 4);
+    weft_private_table_add(&t, e);
+    assert_int_equal(e->key_size, n);
+    weft_private_entry **at = weft_private_table_find(&t, key, n, hash);
+    assert_non_null(at);
+    assert_memory_equal(weft_private_entry_text(*at), "text", 4);
+    empty(&t);
+    free(key);
+}
+
 static void test_list_is_a_deque(void **state)
 {
     (void)state;
@@ -220,6 +241,7 @@ int main(void)
         TEST(test_scan_sees_all),
         TEST(test_entry_resize_keeps_the_text),
         TEST(test_entry_expiry_moves_key_and_text),
+        TEST(test_entry_with_a_long_key),
         TEST(test_list_is_a_deque),
         TEST(test_hash_spreads),
     };
