@@ -304,6 +304,7 @@ void weft_private_peer_free(weft_private_peer *p)
     close(fd);
     if (p->wait != nullptr)
         weft_private_wait_end(p->wait);
+    p->reset = p->reset || p->out.begin < p->out.end; // an item on lease is the last of it
     weft_private_lease_back(p);
     weft_private_holds_release(p);
     weft_private_give(p->out.data);

@@ -86,7 +86,7 @@ struct weft_private_peer {
     bool resume;         // its wait is over: go on with `in`
     bool last;           // end it when `out` has gone
     bool doomed;         // end it
-    bool reset;          // it did not read all that it was sent
+    bool reset;          // it did not get, or not read, all that it was sent
     const char *running; // the name of its last command
 };
 

@@ -369,6 +369,32 @@ static void test_weft_get_killed(void **)
     stop_manager();
 }
 
+// What was not even sent goes back, whoever ends the connection, and why.
+static void test_blpop_cut_before_it_was_sent(void **)
+{
+    const size_t size = 5 << 20; // more than a socket holds
+    char line[64], *value = (char *)calloc(1, size);
+    raw r;
+    start_manager();
+    raw_open(&r, address);
+    long long id = ask_number(&r, "CLIENT ID");
+    raw_ask(&r, "BLPOP queue 0");
+    wait_at_least(1);
+    snprintf(line, sizeof line, "*3\r\n$5\r\nRPUSH\r\n$5\r\nqueue\r\n$%zu\r\n", size);
+    raw_text(&control, line);
+    raw_send(&control, value, size);
+    raw_text(&control, "\r\n");
+    assert_string_equal(reply(&control), ":1\r\n");
+    says(&control, "LLEN queue", ":0\r\n");
+    snprintf(line, sizeof line, "CLIENT KILL ID %lld", id);
+    says(&control, line, ":1\r\n");
+    assert_true(raw_ended(&r, weft_in_s(RAW_SECONDS)));
+    says(&control, "LLEN queue", ":1\r\n");
+    raw_close(&r);
+    free(value);
+    stop_manager();
+}
+
 // ---- Locks ----
 
 static void test_lock_killed(void **)
@@ -516,8 +542,13 @@ static int begin(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_blpop_killed),  TEST(test_weft_get_killed), TEST(test_lock_killed),
-        TEST(test_server_killed), TEST(test_parent_killed),   TEST(test_last_owner_goes),
+        TEST(test_blpop_killed),
+        TEST(test_weft_get_killed),
+        TEST(test_blpop_cut_before_it_was_sent),
+        TEST(test_lock_killed),
+        TEST(test_server_killed),
+        TEST(test_parent_killed),
+        TEST(test_last_owner_goes),
     };
     return cmocka_run_group_tests(tests, begin, census_end);
 }
