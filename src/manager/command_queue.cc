@@ -40,9 +40,13 @@ void weft_private_lease_back(weft_private_peer *p)
     if (l->item == nullptr)
         return;
     weft_private_word key = {l->key, l->key_size};
-    const weft_private_place *place = place_of(p->server, l->db, &key, false);
-    bool wanted = (l->always || p->reset) && (place == nullptr || place->closed != 2);
-    if (wanted && weft_private_item_push(p->server, l->db, &key, l->item, l->front))
+    weft_private_place *place = place_of(p->server, l->db, &key, false);
+    bool unseen = l->always || p->reset, discarded = place != nullptr && place->closed == 2;
+    if (unseen && discarded && place->number > 0) {
+        place->number--; // thrown away as well, late; nobody else will say that it is done
+        weft_private_place_ready(p->server, place);
+    }
+    if (unseen && !discarded && weft_private_item_push(p->server, l->db, &key, l->item, l->front))
         l->item = nullptr; // the list's
     weft_private_give(l->item);
     weft_private_give(l->key);

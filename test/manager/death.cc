@@ -395,6 +395,26 @@ static void test_blpop_cut_before_it_was_sent(void **)
     stop_manager();
 }
 
+// A queue that was thrown away does not take the item back: nobody will be done with it, and who
+// joins the queue does not wait for that.
+static void test_weft_get_ends_after_discard(void **)
+{
+    raw r, joins;
+    start_manager();
+    raw_open(&r, address);
+    raw_open(&joins, address);
+    says(&control, "WEFT.PUT queue 0 0 v", ":1\r\n");
+    says(&r, "WEFT.GET queue 0", "$1\r\nv\r\n");
+    says(&control, "WEFT.CLOSE queue DISCARD", "+OK\r\n");
+    raw_ask(&joins, "WEFT.JOIN queue -1");
+    wait_at_least(1);
+    raw_close(&r);
+    assert_string_equal(reply(&joins), ":1\r\n");
+    says(&control, "LLEN queue", ":0\r\n");
+    raw_close(&joins);
+    stop_manager();
+}
+
 // ---- Locks ----
 
 static void test_lock_killed(void **)
@@ -545,6 +565,7 @@ int main(void)
         TEST(test_blpop_killed),
         TEST(test_weft_get_killed),
         TEST(test_blpop_cut_before_it_was_sent),
+        TEST(test_weft_get_ends_after_discard),
         TEST(test_lock_killed),
         TEST(test_server_killed),
         TEST(test_parent_killed),
