@@ -295,10 +295,7 @@ static weft_private_wait *wait_at(weft_private_peer *p, const weft_private_word 
     for (int i = 0; i < n; i++) {
         weft_private_place *place = weft_private_place_find(p->server, WEFT_AT_LIST, p->db,
                                                             keys[i].text, keys[i].size, true);
-        bool twice = false;
-        for (int k = 0; k < w->links; k++)
-            twice = twice || w->link[k].place == place;
-        if (!twice)
+        if (place->waiting.previous->wait != w) // not the same key twice
             weft_private_wait_at(w, &place->waiting, place);
     }
     return w;

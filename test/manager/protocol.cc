@@ -293,6 +293,28 @@ static void round_trip(size_t n)
     free(value);
 }
 
+// The time that a wait for many keys takes does not grow with their square: others are served.
+static void test_many_keys_to_wait_for(void **)
+{
+    enum { KEYS = 600000 };
+    char *text = (char *)malloc(KEYS * 24 + 100), *p = text;
+    raw r;
+    start(nullptr);
+    raw_open(&r, address);
+    p += sprintf(p, "*%d\r\n$5\r\nBLPOP\r\n", KEYS + 2);
+    for (int i = 0; i < KEYS; i++)
+        p += sprintf(p, "$10\r\nk%09d\r\n", i / 2); // each of them twice
+    p += sprintf(p, "$1\r\n0\r\n");
+    raw_send(&r, text, (size_t)(p - text));
+    assert_true(wait_blocked(&c, 1));
+    says(&c, "RPUSH k000299999 v", ":1\r\n");
+    assert_string_equal(reply(&r), "*2\r\n$10\r\nk000299999\r\n$1\r\nv\r\n");
+    assert_int_equal(field_number(ask(&c, "INFO weft"), "weft_places:"), 0);
+    raw_close(&r);
+    free(text);
+    stop();
+}
+
 static void test_value_of_1_mib(void **)
 {
     start(nullptr);
@@ -760,6 +782,7 @@ int main(void)
         TEST(test_endless_lines),
         TEST(test_giant_promises),
         TEST(test_many_words),
+        TEST(test_many_keys_to_wait_for),
         TEST(test_value_of_1_mib),
         TEST(test_value_of_64_mib),
         TEST(test_max_message),
