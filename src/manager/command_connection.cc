@@ -8,6 +8,8 @@
 
 #include <weft/io.h>
 
+#include <limits.h>
+
 static const int64_t GUESS_NS = 200000000, GUESSES_NS = 10000000000; // apart; ahead at most
 enum { GUESSES = 3 };                                                // a connection
 
@@ -77,7 +79,7 @@ static void again(weft_private_wait *w)
 {
     weft_private_peer *p = w->peer;
     weft_private_request r = {};
-    weft_private_request_limits limits = {16, SIZE_MAX, SIZE_MAX, true};
+    weft_private_request_limits limits = {INT_MAX, SIZE_MAX, SIZE_MAX, true};
     const char *error;
     p->turn = true;
     if (weft_private_request_read(&r, (char *)w->text.text, w->text.size, &limits, &error) ==

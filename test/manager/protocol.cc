@@ -630,6 +630,23 @@ static void test_guesses_are_few(void **)
     stop();
 }
 
+// A command that waits for its turn is as good as at first, however many words it has.
+static void test_guesses_are_answered(void **)
+{
+    weft_manager_options o = options_of("sesame");
+    start_at("tcp:127.0.0.1:0", &o);
+    says(&c, "AUTH sesame", "+OK\r\n");
+    raw r;
+    raw_open(&r, address);
+    says(&r, "AUTH guess", wrongpass);
+    raw_ask(&c, "HELLO 3 SETNAME a SETNAME b SETNAME c SETNAME d SETNAME e SETNAME f SETNAME g "
+                "AUTH default sesame");
+    assert_int_equal(reply(&c)[0], '%');
+    says(&c, "CLIENT GETNAME", "$1\r\ng\r\n");
+    raw_close(&r);
+    stop();
+}
+
 static void test_before_the_password(void **)
 {
     weft_manager_options o = options_of("sesame");
@@ -799,6 +816,7 @@ int main(void)
         TEST(test_third_wrong_password_cuts),
         TEST(test_guesses_are_slow),
         TEST(test_guesses_are_few),
+        TEST(test_guesses_are_answered),
         TEST(test_before_the_password),
         TEST(test_tcp_needs_a_password),
         TEST(test_tcp),
