@@ -176,12 +176,11 @@ static int hear(int channel, news *n)
     return n->error != 0 ? weft_fail(n->error) : process;
 }
 
-// Forks twice.  0, or -1 and errno.
+// Forks twice.  0, or -1 and errno.  What is buffered in stdio stays: the copies leave by _exit.
 static int fork_server(const char *address, const weft_manager_options *opts, const int *channel,
                        int parent, const int *leash)
 {
     int error = 0;
-    fflush(nullptr); // else the server had a copy of what is buffered
     pid_t child = fork();
     if (child < 0)
         return -1;

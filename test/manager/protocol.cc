@@ -4,6 +4,7 @@
 
 #include <initializer_list>
 #include <linux/sockios.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 
@@ -759,7 +760,34 @@ static void test_another_user(void **)
     stop();
 }
 
-// ---- Its end ----
+// ---- Its beginning and its end ----
+
+static void *read_a_byte(void *file)
+{
+    return (void *)(intptr_t)fgetc((FILE *)file);
+}
+
+// A thread that waits in stdio has the lock of its stream: the start does not wait for that.
+static void test_start_while_a_thread_reads(void **)
+{
+    int ends[2];
+    void *got;
+    pthread_t reader;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    FILE *file = fdopen(ends[0], "r");
+    assert_non_null(file);
+    assert_int_equal(pthread_create(&reader, nullptr, read_a_byte, file), 0);
+    for (; ftrylockfile(file) == 0; usleep(100))
+        funlockfile(file);
+    start(nullptr);
+    says(&c, "PING", "+PONG\r\n");
+    stop();
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    pthread_join(reader, &got);
+    assert_int_equal((intptr_t)got, 'x');
+    fclose(file);
+    close(ends[1]);
+}
 
 static void test_shutdown(void **)
 {
@@ -823,6 +851,7 @@ int main(void)
         TEST(test_socket_file),
         TEST(test_socket_file_of_another),
         TEST(test_another_user),
+        TEST(test_start_while_a_thread_reads),
         TEST(test_shutdown),
     };
     return cmocka_run_group_tests(tests, begin, end);
