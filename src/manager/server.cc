@@ -6,7 +6,9 @@
 #include <base/saved_errno.h>
 #include <weft/io.h>
 
+#include <limits.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/random.h>
@@ -56,6 +58,23 @@ static bool complete(weft_manager_options *o)
     return true;
 }
 
+// A client whose machine has gone is noticed after two minutes, whether it owes an answer or is
+// idle: what it holds must not be held for ever.  Who only does not read is told apart by stall_ns,
+// so that has to come first.  What is accepted inherits all this (tcp(7)).
+static void keep_alive(int fd, int64_t stall_ns)
+{
+    int one = 1, idle_s = 60, again_s = 20, times = 3;
+    int64_t stall_ms = stall_ns / 1000000 + 10000, longest = INT_MAX;
+    unsigned unanswered_ms = (unsigned)(stall_ms < 120000    ? 120000
+                                        : stall_ms < longest ? stall_ms
+                                                             : longest);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &again_s, sizeof again_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof times);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unanswered_ms, sizeof unanswered_ms);
+}
+
 // The socket's kind decides what is asked of clients, however the address was given.
 static int open_listener(weft_private_server *s, const char *address)
 {
@@ -85,6 +104,8 @@ static int open_listener(weft_private_server *s, const char *address)
     if (error == 0 && strncmp(address, "unix:", 5) == 0 && address[5] != '@' &&
         stat(s->address + 5, &s->file) != 0)
         error = errno;
+    if (error == 0 && !s->is_unix)
+        keep_alive(fd, s->o.stall_ns);
     if (error == 0)
         return fd;
     close(fd);

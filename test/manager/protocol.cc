@@ -690,6 +690,42 @@ static void test_tcp(void **)
     stop();
 }
 
+// Which timer runs for the server's end of a connection from that port: 2, keepalive.
+static int timer_of(unsigned server, unsigned client)
+{
+    char line[512];
+    int timer = -1;
+    FILE *f = fopen("/proc/net/tcp", "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f) != nullptr) {
+        unsigned local, remote, state, which;
+        if (sscanf(line, "%*d: %*x:%x %*x:%x %x %*x:%*x %x:", &local, &remote, &state, &which) ==
+                4 &&
+            local == server && remote == client)
+            timer = (int)which;
+    }
+    fclose(f);
+    return timer;
+}
+
+// A client whose machine has gone says nothing any more: it is asked, or its locks would stay.
+static void test_tcp_notices_who_vanished(void **)
+{
+    struct sockaddr_in a;
+    socklen_t size = sizeof a;
+    weft_manager_options o = options_of("sesame");
+    start_at("tcp:127.0.0.1:0", &o);
+    says(&c, "AUTH sesame", "+OK\r\n");
+    assert_int_equal(getsockname(c.fd, (struct sockaddr *)&a, &size), 0);
+    unsigned server = (unsigned)atoi(strrchr(address, ':') + 1), client = ntohs(a.sin_port);
+    weft_deadline d = weft_in_s(RAW_SECONDS);
+    while (timer_of(server, client) != 2) { // until the reply is acknowledged it is another
+        assert_true(weft_left(d) > 0);
+        usleep(1000);
+    }
+    stop();
+}
+
 static void test_socket_file(void **)
 {
     struct stat st;
@@ -848,6 +884,7 @@ int main(void)
         TEST(test_before_the_password),
         TEST(test_tcp_needs_a_password),
         TEST(test_tcp),
+        TEST(test_tcp_notices_who_vanished),
         TEST(test_socket_file),
         TEST(test_socket_file_of_another),
         TEST(test_another_user),
