@@ -9,6 +9,7 @@
 #include <err.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static const char remote_usage[] =
     "usage: weft-processes manager -l ADDRESS [--password-file F] [--max-memory N[k|m|g]]\n"
@@ -25,6 +26,11 @@ static const char remote_usage[] =
 static inline int remote_serve(const remote_order *o)
 {
     weft_manager_options s = {};
+    rlimit files; // a descriptor a client
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
     s.password = o->has_password ? o->password : nullptr;
     s.max_memory = o->memory;
     s.flags = WEFT_MANAGER_SIGNALS;

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -56,6 +57,18 @@ static bool complete(weft_manager_options *o)
     o->max_reply = o->max_reply != 0 ? o->max_reply : 256 << 20;
     o->stall_ns = o->stall_ns != 0 ? o->stall_ns : 60000000000;
     return true;
+}
+
+// No more clients than there are descriptors left for, from the listener's on: one more would wait
+// without a word, while this says that it may come.
+static void fit_clients(weft_private_server *s, int fd)
+{
+    enum { OWN = 16 }; // the loop's, and what a command opens for a moment
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY)
+        return;
+    size_t used = (size_t)fd + OWN, left = files.rlim_cur > used ? files.rlim_cur - used : 1;
+    s->o.max_clients = s->o.max_clients < left ? s->o.max_clients : left;
 }
 
 // A client whose machine has gone is noticed after two minutes, whether it owes an answer or is
@@ -140,6 +153,7 @@ int weft_private_server_open(weft_private_server *s, const char *address,
     if (fd < 0)
         return -1;
     s->listener.watch.fd = fd;
+    fit_clients(s, fd);
     s->peers.next = s->peers.previous = &s->peers;
     s->ready_end = &s->ready;
     s->tidy.fn = tidy;

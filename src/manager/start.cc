@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -121,6 +122,16 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
+// A descriptor a client, however few the other process needs.
+static void raise_limit(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return;
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static int watch_owners(weft_private_server *s, int parent, int leash)
 {
     return weft_loop_watch(s->loop, &s->parent, parent, WEFT_READ, on_end, s) != 0 ||
@@ -139,6 +150,7 @@ static __attribute__((noreturn)) void live(const char *address, const weft_manag
     setsid();
     prctl(PR_SET_NAME, "weft-manager");
     reset_signals();
+    raise_limit();
     shed(address, channel, parent, leash);
     o.flags |= WEFT_MANAGER_SIGNALS;
     if (s == nullptr || weft_private_server_open(s, address, &o) != 0 ||

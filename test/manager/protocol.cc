@@ -480,6 +480,67 @@ static void test_max_clients(void **)
     stop();
 }
 
+// The server has as many descriptors as it may have clients, whatever its starter has.
+static void test_max_clients_in_a_small_process(void **)
+{
+    enum { CLIENTS = 100 };
+    struct rlimit before, small;
+    weft_manager_options o = {};
+    raw r[CLIENTS];
+    o.max_clients = CLIENTS + 1;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    small = before;
+    small.rlim_cur = 64;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &small), 0);
+    start(&o);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    for (raw &each : r) {
+        raw_open(&each, address);
+        says(&each, "PING", "+PONG\r\n");
+    }
+    is_cut_after("", 0, "-ERR max number of clients reached\r\n");
+    for (raw &each : r)
+        raw_close(&each);
+    stop();
+}
+
+// And no more clients than it can have descriptors: the others are told.
+static void test_max_clients_is_what_is_possible(void **)
+{
+    struct rlimit before, small;
+    char line[64];
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    small = before;
+    small.rlim_cur = small.rlim_max = 64;
+    pid_t p = fork();
+    assert_true(p >= 0);
+    if (p == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        setrlimit(RLIMIT_NOFILE, &small);
+        _exit(weft_manager_serve(address_in_folder("small"), nullptr));
+    }
+    raw control, r[64];
+    int told = 0, status = -1, fd = -1;
+    for (weft_deadline d = weft_in_s(RAW_SECONDS); fd < 0 && weft_left(d) > 0; usleep(1000))
+        fd = raw_socket(address_in_folder("small"));
+    assert_true(fd >= 0);
+    raw_adopt(&control, fd);
+    for (raw &each : r) {
+        raw_open(&each, address_in_folder("small"));
+        raw_ask(&each, "PING");
+        told += reply(&each)[0] == '-';
+    }
+    assert_true(told > 0 && told < 40);
+    snprintf(line, sizeof line, "maxclients:%d\r\n", 65 - told);
+    assert_non_null(strstr(ask(&control, "INFO clients"), line));
+    for (raw &each : r)
+        raw_close(&each);
+    raw_ask(&control, "SHUTDOWN");
+    assert_int_equal(waitpid(p, &status, 0), p);
+    assert_int_equal(status, 0);
+    raw_close(&control);
+}
+
 static void test_max_memory(void **)
 {
     static const char full[] = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
@@ -873,6 +934,8 @@ int main(void)
         TEST(test_stall),
         TEST(test_stall_is_no_progress),
         TEST(test_max_clients),
+        TEST(test_max_clients_in_a_small_process),
+        TEST(test_max_clients_is_what_is_possible),
         TEST(test_max_memory),
         TEST(test_http_is_cut),
         TEST(test_password),
