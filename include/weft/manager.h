@@ -51,7 +51,7 @@ enum {
 
 /* Zero means the default, for each. */
 typedef struct weft_manager_options {
-    const char *password; /* who connects must say AUTH with it first; NULL: need not */
+    const char *password; /* who connects must say AUTH with it first; NULL, "": need not */
     size_t max_clients;   /* at once; 0: 10000, as far as there are descriptors (RLIMIT_NOFILE; of a
                              process of its own the hard limit).  One more gets an error, is cut */
     size_t max_memory;    /* bytes held; 0: no limit.  Commands that add then fail with OOM */

@@ -71,7 +71,7 @@ static bool is_password(const char *password, const weft_private_word *w)
     size_t n = strlen(password);
     volatile unsigned differs = n != w->size;
     for (size_t i = 0; i < w->size; i++)
-        differs = differs | (unsigned)(w->text[i] ^ password[n > 0 ? i % n : 0]);
+        differs = differs | (unsigned)(w->text[i] ^ password[i % n]);
     return differs == 0;
 }
 

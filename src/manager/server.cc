@@ -52,6 +52,8 @@ static bool complete(weft_manager_options *o)
     if (o->stall_ns < 0 || o->max_message > WEFT_MESSAGE_MAX ||
         (o->flags & ~WEFT_MANAGER_SIGNALS) != 0)
         return false;
+    if (o->password != nullptr && *o->password == 0)
+        o->password = nullptr;
     o->max_clients = o->max_clients != 0 ? o->max_clients : 10000;
     o->max_message = o->max_message != 0 ? o->max_message : WEFT_MESSAGE_MAX;
     o->max_reply = o->max_reply != 0 ? o->max_reply : 256 << 20;

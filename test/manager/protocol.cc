@@ -739,6 +739,17 @@ static void test_tcp_needs_a_password(void **)
     assert_errno(weft_manager_serve("tcp:[::1]:0", nullptr), EACCES);
 }
 
+// One of no bytes is none: everybody would guess it.
+static void test_empty_password_is_none(void **)
+{
+    weft_manager_options o = options_of("");
+    assert_errno(weft_manager_start("tcp:127.0.0.1:0", &o), EACCES);
+    assert_errno(weft_manager_serve("tcp:127.0.0.1:0", &o), EACCES);
+    start(&o);
+    says(&c, "PING", "+PONG\r\n");
+    stop();
+}
+
 static void test_tcp(void **)
 {
     weft_manager_options o = options_of("sesame");
@@ -946,6 +957,7 @@ int main(void)
         TEST(test_guesses_are_answered),
         TEST(test_before_the_password),
         TEST(test_tcp_needs_a_password),
+        TEST(test_empty_password_is_none),
         TEST(test_tcp),
         TEST(test_tcp_notices_who_vanished),
         TEST(test_socket_file),
