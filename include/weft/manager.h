@@ -56,7 +56,7 @@ typedef struct weft_manager_options {
                              process of its own the hard limit).  One more gets an error, is cut */
     size_t max_memory;    /* bytes held; 0: no limit.  Commands that add then fail with OOM */
     size_t max_message;   /* bytes of one command; 0: 512 MiB, the most.  Longer: it is cut */
-    size_t max_reply;     /* bytes of replies that wait for a client; 0: 256 MiB.  More: cut */
+    size_t max_reply;     /* bytes of replies that wait for a client; 0: 1 GiB.  More: it is cut */
     int64_t stall_ns;     /* a client that reads nothing of them for so long is cut; 0: 60 s */
     int flags;            /* WEFT_MANAGER_... */
     /* Called once the server listens, in its process, with the address as a client may use it. */

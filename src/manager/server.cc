@@ -56,7 +56,7 @@ static bool complete(weft_manager_options *o)
         o->password = nullptr;
     o->max_clients = o->max_clients != 0 ? o->max_clients : 10000;
     o->max_message = o->max_message != 0 ? o->max_message : WEFT_MESSAGE_MAX;
-    o->max_reply = o->max_reply != 0 ? o->max_reply : 256 << 20;
+    o->max_reply = o->max_reply != 0 ? o->max_reply : 2 * WEFT_MESSAGE_MAX;
     o->stall_ns = o->stall_ns != 0 ? o->stall_ns : 60000000000;
     return true;
 }

@@ -375,6 +375,20 @@ static void test_max_message_has_a_limit(void **)
     stop();
 }
 
+// Whatever could be put can be got.
+static void test_max_reply_is_above_max_message(void **)
+{
+    static const char names[] = "CONFIG GET client-output-buffer-limit proto-max-bulk-len";
+    start(nullptr);
+    const char *r = ask(&c, names);
+    long long reply = field_number(r, "normal ");
+    long long message =
+        field_number(strstr(r, "proto-max-bulk-len"), "proto-max-bulk-len\r\n$9\r\n");
+    assert_true(message > 0);
+    assert_true(reply >= message + 100); // a key beside the value, and what stands around them
+    stop();
+}
+
 // One asks for much and reads nothing; the others are served as if it was not there.
 static void test_max_reply(void **)
 {
@@ -940,6 +954,7 @@ int main(void)
         TEST(test_value_of_64_mib),
         TEST(test_max_message),
         TEST(test_max_message_has_a_limit),
+        TEST(test_max_reply_is_above_max_message),
         TEST(test_max_reply),
         TEST(test_max_reply_is_what_waits),
         TEST(test_stall),
