@@ -7,7 +7,8 @@
 #include <stdarg.h>
 
 // Makes room.  More than may wait for a peer is not kept for it: it is cut, and what else it would
-// be told is dropped.
+// be told is dropped.  Moving what waits to the front has to make room for a good part of that, or
+// for a slow reader it would be moved with each reply.
 static void grow(weft_private_peer *p, size_t n)
 {
     weft_private_buffer *b = &p->out;
@@ -16,14 +17,16 @@ static void grow(weft_private_peer *p, size_t n)
         b->end -= b->begin;
         b->begin = 0;
     }
-    if (b->end + n > p->server->o.max_reply) {
+    size_t limit = p->server->o.max_reply, most = limit < SIZE_MAX / 2 ? limit + limit / 2 : limit;
+    if (b->end + n > limit) {
         weft_private_peer_doom(p);
         p->silent = 1;
     }
-    if (b->room - b->end >= n)
+    if (b->room - b->end >= n && b->room - b->end >= b->room / 4)
         return;
     size_t room = b->room * 2 > 256 ? b->room * 2 : 256;
-    b->room = room - b->end >= n ? room : b->end + n;
+    room = room < most ? room : most;
+    b->room = room > b->room && room - b->end >= n ? room : b->end + n;
     b->data = (char *)weft_private_retake(b->data, b->room);
 }
 

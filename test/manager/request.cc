@@ -205,6 +205,34 @@ static void test_matches_soon(void **state)
     assert_false(matches(pattern, text)); // the alarm is the judge
 }
 
+// What waits for a slow reader is not moved with each reply, however much it is.
+static void test_replies_that_wait(void **state)
+{
+    (void)state;
+    enum { PIECE = 65536, WAITING = 2047, MORE = 20000 };
+    static char piece[PIECE];
+    weft_private_server s = {};
+    weft_private_peer p = {};
+    p.server = &s;
+    p.is_dirty = true; // nobody is to be told
+    s.o.max_reply = (size_t)PIECE * (WAITING + 1);
+    for (uint32_t i = 0, next = 0; i < MORE; i++) {
+        memcpy(piece, &i, sizeof i);
+        weft_private_reply_raw(&p, piece, sizeof piece);
+        if (i < WAITING)
+            continue;
+        assert_memory_equal(p.out.data + p.out.begin, &next, sizeof next);
+        next++;
+        p.out.begin += PIECE; // it has read one
+    }                         // the alarm is the judge
+    assert_int_equal(p.out.end - p.out.begin, (size_t)PIECE * WAITING);
+    assert_false(p.doomed);
+    for (int i = 0; !p.doomed; i++, weft_private_reply_raw(&p, piece, sizeof piece))
+        assert_true(i <= WAITING / 2 + 2); // it is looked at when room is made
+    weft_private_give(p.out.data);
+    assert_int_equal(weft_private_held, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +244,7 @@ int main(void)
         TEST(test_number),
         TEST(test_matches),
         TEST(test_matches_soon),
+        TEST(test_replies_that_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
