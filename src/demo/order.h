@@ -8,6 +8,7 @@
 
 #include <err.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct remote_order {
@@ -19,15 +20,25 @@ struct remote_order {
     weft_deadline end;
 };
 
+// The file's first line.  One that would be cut short, and so be another password, is refused.
 static inline void remote_read_password(const char *file, remote_order *o)
 {
+    char *line = nullptr;
+    size_t room = 0;
     FILE *f = fopen(file, "re");
     if (f == nullptr)
         err(1, "%s", file);
-    if (fgets(o->password, sizeof o->password, f) == nullptr || o->password[0] == '\n')
+    ssize_t n = getline(&line, &room, f);
+    if (n > 0 && line[n - 1] == '\n')
+        line[--n] = 0;
+    if (n <= 0)
         errx(1, "%s: there is no password in it", file);
-    o->password[strcspn(o->password, "\n")] = 0;
+    if (strlen(line) != (size_t)n || (size_t)n >= sizeof o->password)
+        errx(1, "%s: a password has at most %zu bytes, and none is 0", file,
+             sizeof o->password - 1);
+    memcpy(o->password, line, (size_t)n + 1);
     o->has_password = true;
+    free(line);
     fclose(f);
 }
 

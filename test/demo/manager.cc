@@ -145,6 +145,30 @@ static void test_password(void **)
     assert_non_null(strstr(refused + 1, "Permission denied\n1\n0\n"));
 }
 
+// What would be another password than the file's is none.
+static void test_password_file_is_bad(void **)
+{
+    static const char *const bad[] = {"printf ''", "echo", "printf '\\0secret\\n'",
+                                      "printf 'sec\\0ret\\n'", "printf %0512d 1"};
+    for (const char *each : bad) {
+        char command[200];
+        snprintf(command, sizeof command,
+                 "%s >bad; timeout 20 weft-processes manager -l tcp:127.0.0.1:0 --password-file "
+                 "bad 2>&1",
+                 each);
+        assert_int_equal(run(command), 1);
+        assert_int_equal(strncmp(said, "weft-processes: bad: ", 21), 0);
+        assert_int_equal(lines(), 1);
+    }
+    assert_int_equal(run("printf '%0511d' 1 >pw; mkfifo long; "
+                         "{ weft-processes manager -l tcp:127.0.0.1:0 --password-file pw >long & };"
+                         "read a b address <long; "
+                         "weft-processes put --password-file pw $address q 1; echo $?; "
+                         "kill $!; wait $!; echo $?"),
+                     0);
+    assert_string_equal(said, "0\n0\n");
+}
+
 static void test_wrong_usage(void **)
 {
     static const char *const wrong[] = {"manager",
@@ -182,7 +206,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_share),          TEST(test_put_and_get),       TEST(test_get_waits),
         TEST(test_put_is_bounded), TEST(test_get_does_not_lose), TEST(test_lock),
-        TEST(test_lock_excludes),  TEST(test_password),          TEST(test_wrong_usage),
+        TEST(test_lock_excludes),  TEST(test_password),          TEST(test_password_file_is_bad),
+        TEST(test_wrong_usage),
     };
     return cmocka_run_group_tests(tests, start_manager, stop_manager);
 }
