@@ -91,10 +91,10 @@ const weft_private_command weft_private_commands[] = {
     {"weft.join", weft_private_command_join, 3, WAITS, 1, 1, 1},
     {"weft.close", weft_private_command_close, 3, WRITES, 1, 1, 1},
     {"weft.open", weft_private_command_open, 2, WRITES, 1, 1, 1},
-    {"weft.lock", weft_private_command_lock, -3, ADDS_WAITS, 0, 0, 0},
+    {"weft.lock", weft_private_command_lock, -3, WRITES_WAITS, 0, 0, 0},
     {"weft.unlock", weft_private_command_unlock, 2, WRITES, 0, 0, 0},
     {"weft.semaphore", weft_private_command_semaphore, 3, ADDS, 0, 0, 0},
-    {"weft.acquire", weft_private_command_acquire, 3, ADDS_WAITS, 0, 0, 0},
+    {"weft.acquire", weft_private_command_acquire, 3, WRITES_WAITS, 0, 0, 0},
     {"weft.release", weft_private_command_release, 2, WRITES, 0, 0, 0},
     {"weft.units", weft_private_command_units, 2, 0, 0, 0, 0},
     {"weft.barrier", weft_private_command_barrier, 4, ADDS_WAITS, 0, 0, 0},
@@ -104,7 +104,7 @@ const weft_private_command weft_private_commands[] = {
     {"weft.set", weft_private_command_set_event, 2, ADDS, 0, 0, 0},
     {"weft.clear", weft_private_command_clear_event, 2, WRITES, 0, 0, 0},
     {"weft.isset", weft_private_command_is_set, 2, 0, 0, 0, 0},
-    {"weft.wait", weft_private_command_wait_event, 3, ADDS_WAITS, 0, 0, 0},
+    {"weft.wait", weft_private_command_wait_event, 3, WAITS, 0, 0, 0},
     {"weft.replace", weft_private_command_replace, 4, ADDS, 1, 1, 1},
     // clang-format on
 };

@@ -561,6 +561,7 @@ static void test_max_memory(void **)
     weft_manager_options o = {};
     o.max_memory = 8 << 20;
     start(&o);
+    says(&c, "WEFT.SEMAPHORE s 1", ":1\r\n");
     int n = 0;
     char line[1000], value[801] = "";
     memset(value, 'v', 800);
@@ -578,6 +579,12 @@ static void test_max_memory(void **)
     assert_int_equal(ask(&c, "GET k0")[0], '$');
     says(&c, "STRLEN k0", ":800\r\n");
     says(&c, "LPOP l", "$-1\r\n");
+    // Who is to take something away may have to lock or wait first.
+    says(&c, "WEFT.LOCK l 0", ":1\r\n");
+    says(&c, "WEFT.UNLOCK l", ":0\r\n");
+    says(&c, "WEFT.ACQUIRE s 0", ":0\r\n");
+    says(&c, "WEFT.RELEASE s", ":1\r\n");
+    says(&c, "WEFT.WAIT e 0", "$-1\r\n");
     for (int i = 0; i < n; i++) {
         snprintf(line, sizeof line, "DEL k%d", i);
         ask(&c, line);
