@@ -13,6 +13,7 @@
 
 static const size_t MANY = 262144; // bytes of replies
 static const size_t AHEAD = 65536; // bytes kept of a peer that is blocked
+static const size_t PIECE = 2048;  // worth a read
 static const size_t KNOWN_WORDS = INT_MAX, UNKNOWN_WORDS = 10,
                     UNKNOWN_WORD = 16384; // before its password (as Redis)
 
@@ -174,13 +175,15 @@ static void make_room(weft_private_peer *p)
         b->end -= b->begin;
         b->begin = 0;
     }
-    size_t size = weft_private_request_size(&p->request), least = b->end + 4096;
+    size_t size = weft_private_request_size(&p->request);
+    if (b->room - b->end >= PIECE || (size > b->end && size <= b->room))
+        return;
     size_t most = b->end * 2 > AHEAD ? b->end * 2 : AHEAD;
-    size_t room = size > most ? most : size > least ? size : least;
-    if (room > b->room) {
-        b->room = room;
-        b->data = (char *)weft_private_retake(b->data, room);
-    }
+    if (size > b->end + PIECE)
+        b->room = size < most ? size : most;
+    else // many words: they grow without a known end
+        b->room = b->end + b->end / 2 + 2 * PIECE;
+    b->data = (char *)weft_private_retake(b->data, b->room);
 }
 
 // At its end: whether the peer left without having got all that it was sent.
