@@ -265,7 +265,7 @@ weft_remote_semaphore *weft_remote_semaphore_open(weft_client *c, const char *na
 int weft_remote_semaphore_wait(weft_remote_semaphore *s, weft_deadline d);
 
 /* Gives a unit back; if this client holds none, adds a new one.  EPERM: the unit that was got by
- * this proxy was taken back, because the connection (or lease) has ended. */
+ * this proxy was taken back, because the connection (or lease) has ended; or it is the parent's. */
 int weft_remote_semaphore_post(weft_remote_semaphore *s, weft_deadline d);
 
 /* As weft_remote_lock_renew.  EPERM: no unit was got by this proxy, or it was taken back. */

@@ -99,6 +99,17 @@ static bool has_lost(const weft_remote_semaphore *s)
     return s->held > 0 && !is_redis(s) && s->held_on != s->client->connection;
 }
 
+// Before has_lost can tell, the connection must be the one on which the call will be made.
+static int connect_first(weft_remote_semaphore *s, weft_deadline d)
+{
+    int saved = errno;
+    if (weft_private_client_enter(s->client, d) != 0)
+        return -1;
+    weft_private_client_leave(s->client);
+    errno = saved;
+    return 0;
+}
+
 int weft_remote_semaphore_wait(weft_remote_semaphore *s, weft_deadline d)
 {
     weft_private_client_word wait = weft_private_remote_wait();
@@ -115,6 +126,8 @@ int weft_remote_semaphore_post(weft_remote_semaphore *s, weft_deadline d)
 {
     weft_private_client_word mine = weft_private_client_text("MINE");
     if (weft_private_remote_check(s, WEFT_REMOTE_SEMAPHORE) != 0)
+        return -1;
+    if (s->held > 0 && connect_first(s, d) != 0)
         return -1;
     if (has_lost(s)) {
         s->held--;

@@ -235,6 +235,47 @@ static void test_semaphore_of_the_dead(void **)
     weft_client_destroy(keeper);
 }
 
+// Nor does one who gives back as the first thing that he does on the new connection.
+static void test_semaphore_post_connects(void **)
+{
+    weft_client *c = client_of(&here), *keeper = client_of(&here);
+    weft_remote_semaphore *s = weft_remote_semaphore_open(c, "anew", 2, soon()),
+                          *k = weft_remote_semaphore_open(keeper, "anew", 2, soon());
+    assert_int_equal(weft_remote_semaphore_wait(s, soon()), 0);
+    shutdown(weft_client_fd(c), SHUT_RDWR);
+    assert_errno(weft_remote_semaphore_post(s, soon()), EPIPE);
+    assert_int_equal(weft_client_fd(c), -1);
+    if (on_redis())
+        assert_int_equal(weft_remote_semaphore_post(s, soon()), 0); // the lease is its own still
+    else
+        assert_errno(weft_remote_semaphore_post(s, soon()), EPERM);
+    for (weft_deadline d = soon(); weft_remote_semaphore_value(k, soon()) != 2;)
+        assert_true(weft_left(d) > 0);
+    weft_remote_destroy(s);
+    weft_remote_destroy(k);
+    weft_client_destroy(c);
+    weft_client_destroy(keeper);
+}
+
+// A child of fork does not have its parent's units.
+static int post_in_child(void *s)
+{
+    return weft_remote_semaphore_post((weft_remote *)s, soon()) == -1 && errno == EPERM ? 0 : 1;
+}
+
+static void test_semaphore_after_fork(void **)
+{
+    weft_client *c = client_of(&here);
+    weft_remote_semaphore *s = weft_remote_semaphore_open(c, "forked", 2, soon());
+    assert_int_equal(weft_remote_semaphore_wait(s, soon()), 0);
+    assert_int_equal(end_of(child_of(post_in_child, s)), 0);
+    assert_int_equal(weft_remote_semaphore_value(s, soon()), 1);
+    assert_int_equal(weft_remote_semaphore_post(s, soon()), 0);
+    assert_int_equal(weft_remote_semaphore_value(s, soon()), 2);
+    weft_remote_destroy(s);
+    weft_client_destroy(c);
+}
+
 // ---- Events ----
 
 static int64_t wait_for_event(weft_client *c)
@@ -402,11 +443,22 @@ static void test_barrier_of_the_dead(void **)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_lock_excludes),    TEST(test_lock_recursive),        TEST(test_lock_waits),
-        TEST(test_lock_of_the_dead), TEST(test_lock_counts),           TEST(test_semaphore_units),
-        TEST(test_semaphore_waits),  TEST(test_semaphore_of_the_dead), TEST(test_event),
-        TEST(test_barrier_rounds),   TEST(test_barrier_of_one),        TEST(test_barrier_parties),
-        TEST(test_barrier_breaks),   TEST(test_barrier_of_the_dead),
+        TEST(test_lock_excludes),
+        TEST(test_lock_recursive),
+        TEST(test_lock_waits),
+        TEST(test_lock_of_the_dead),
+        TEST(test_lock_counts),
+        TEST(test_semaphore_units),
+        TEST(test_semaphore_waits),
+        TEST(test_semaphore_of_the_dead),
+        TEST(test_semaphore_post_connects),
+        TEST(test_semaphore_after_fork),
+        TEST(test_event),
+        TEST(test_barrier_rounds),
+        TEST(test_barrier_of_one),
+        TEST(test_barrier_parties),
+        TEST(test_barrier_breaks),
+        TEST(test_barrier_of_the_dead),
     };
     return on_both_servers(tests, sizeof tests / sizeof *tests);
 }
