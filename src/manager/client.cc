@@ -437,6 +437,15 @@ int weft_client_fd(const weft_client *c)
 
 // ---- Commands as they are ----
 
+// Whether there are words, and each has its bytes.
+static bool is_command(size_t n, const char *const argv[], const size_t sizes[])
+{
+    for (size_t i = 0; argv != nullptr && i < n; i++)
+        if (argv[i] == nullptr && (sizes == nullptr || sizes[i] > 0))
+            return false;
+    return n > 0 && argv != nullptr;
+}
+
 // Notes it word by word from argv.
 static int put_command(weft_client *c, size_t n, const char *const argv[], const size_t sizes[])
 {
@@ -464,7 +473,7 @@ weft_reply *weft_client_command(weft_client *c, size_t n, const char *const argv
 {
     int saved = errno;
     weft_reply *r = nullptr;
-    if (c == nullptr || n == 0 || argv == nullptr) {
+    if (c == nullptr || !is_command(n, argv, sizes)) {
         errno = EINVAL;
         return nullptr;
     }
@@ -480,7 +489,7 @@ weft_reply *weft_client_command(weft_client *c, size_t n, const char *const argv
 
 int weft_client_append(weft_client *c, size_t n, const char *const argv[], const size_t sizes[])
 {
-    if (c == nullptr || n == 0 || argv == nullptr)
+    if (c == nullptr || !is_command(n, argv, sizes))
         return weft_fail(EINVAL);
     if (take(c) != 0)
         return -1;

@@ -143,7 +143,13 @@ static void test_command_arguments(void **)
     assert_errno(weft_client_command(nullptr, 1, PING, nullptr, WEFT_NOW), EINVAL);
     assert_errno(weft_client_command(c, 0, PING, nullptr, WEFT_NOW), EINVAL);
     assert_errno(weft_client_command(c, 1, nullptr, nullptr, WEFT_NOW), EINVAL);
+    static const char *const gap[] = {"ECHO", nullptr};
+    static const size_t sizes[] = {4, 0}, more[] = {4, 1};
+    assert_errno(weft_client_command(c, 2, gap, nullptr, WEFT_NOW), EINVAL);
+    assert_errno(weft_client_command(c, 2, gap, more, WEFT_NOW), EINVAL);
+    assert_int_equal(weft_client_append(c, 2, gap, sizes), 0); // no bytes need no memory
     assert_errno(weft_client_append(nullptr, 1, PING, nullptr), EINVAL);
+    assert_errno(weft_client_append(c, 2, gap, nullptr), EINVAL);
     assert_errno(weft_client_append(c, 0, PING, nullptr), EINVAL);
     assert_errno(weft_client_next(nullptr, WEFT_NOW), EINVAL);
     weft_client_destroy(c);
