@@ -210,8 +210,10 @@ static int send_all(weft_client *c, const char *data, size_t n, size_t *sent, we
         if (errno != EAGAIN)
             return -1;
         int is = await(c, WEFT_READ | WEFT_WRITE, d);
-        if (is < 0 || (is & WEFT_READ && receive_some(c) < 0))
+        if (is < 0)
             return -1;
+        if (is & WEFT_READ && receive_some(c) < 0)
+            return errno == EPIPE ? 0 : -1;
     }
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "fake.h"
 
 #include <fcntl.h>
+#include <poll.h>
 
 static const char *const PING[] = {"PING"};
 
@@ -290,6 +291,35 @@ static void test_command_error(void **)
     weft_reply_free(r);
     weft_client_destroy(c);
     fake_end(&f);
+}
+
+// Says why it will not read the command, and reads no more.
+static void refuse_in_the_middle(fake *f, int fd, int)
+{
+    struct pollfd until_it_left = {fd, 0, 0};
+    fake_say(f, fd, "-ERR too long for me\r\n");
+    shutdown(fd, SHUT_WR);
+    poll(&until_it_left, 1, -1);
+}
+
+static void test_command_refused_in_the_middle(void **)
+{
+    const size_t n = 8 << 20; // more than the sockets hold
+    char *value = (char *)calloc(1, n);
+    const char *words[] = {"ECHO", value};
+    const size_t sizes[] = {4, n};
+    fake f = {};
+    f.serve = refuse_in_the_middle;
+    fake_start(&f);
+    weft_client *c = connect_to(&f);
+    weft_reply *r = weft_client_command(c, 2, words, sizes, weft_in_s(20));
+    assert_non_null(r);
+    assert_int_equal(r->type, WEFT_REPLY_ERROR);
+    assert_string_equal(weft_client_error(c), "ERR too long for me");
+    weft_reply_free(r);
+    weft_client_destroy(c);
+    fake_end(&f);
+    free(value);
 }
 
 // A server that answers nobody but its second connection.
@@ -633,6 +663,7 @@ int main(void)
         TEST(test_command_arguments),
         TEST(test_command_words),
         TEST(test_command_large),
+        TEST(test_command_refused_in_the_middle),
         TEST(test_command_end_everywhere),
         TEST(test_command_garbage),
         TEST(test_command_error),
