@@ -69,18 +69,27 @@ int weft_remote_lock_unlock(weft_remote_lock *l, weft_deadline d)
 
 // On weft's server there is nothing to renew.  Whether the client has the lock is found out by
 // locking it once more, if that can be done at once, and unlocking.
-int weft_remote_lock_renew(weft_remote_lock *l, weft_deadline d)
+static int look(weft_remote_lock *l, weft_deadline d)
 {
     int64_t depth;
-    weft_private_client_word words[] = {weft_private_remote_wait(),
+    weft_private_client_word words[] = {weft_private_client_text("0"),
                                         weft_private_client_text("RECURSIVE")};
-    if (weft_private_remote_check(l, WEFT_REMOTE_LOCK) != 0)
+    weft_reply *reply = weft_private_remote_ask(l, &lock, words, 2, d);
+    if (reply == nullptr)
         return -1;
-    if (l->client->server == WEFT_SERVER_REDIS)
-        return weft_private_remote_do(l, &renew, nullptr, 0, d);
-    if (weft_private_remote_do(l, &lock, words, 2, WEFT_NOW) != 0)
-        return errno == ETIMEDOUT ? weft_fail(EPERM) : -1;
+    bool others = reply->type == WEFT_REPLY_NULL;
+    weft_reply_free(reply);
+    if (others)
+        return weft_fail(EPERM);
     if (weft_private_remote_integer(l, &unlock, nullptr, 0, &depth, d) != 0)
         return -1;
     return depth > 0 ? 0 : weft_fail(EPERM);
+}
+
+int weft_remote_lock_renew(weft_remote_lock *l, weft_deadline d)
+{
+    if (weft_private_remote_check(l, WEFT_REMOTE_LOCK) != 0)
+        return -1;
+    return l->client->server == WEFT_SERVER_REDIS ? weft_private_remote_do(l, &renew, nullptr, 0, d)
+                                                  : look(l, d);
 }

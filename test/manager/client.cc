@@ -346,6 +346,30 @@ static void test_command_deadline(void **)
     fake_end(&f);
 }
 
+// A server that takes longer than the grace, but not than the deadline.
+static void be_slow(fake *f, int fd, int)
+{
+    for (weft_reply *r; (r = fake_command(f, fd)) != nullptr; weft_reply_free(r)) {
+        struct pollfd until_it_left = {fd, 0, 0};
+        poll(&until_it_left, 1, 1200);
+        fake_say(f, fd, strcmp(r->items[0].text, "WEFT.LOCK") == 0 ? ":7\r\n" : ":1\r\n");
+    }
+}
+
+static void test_lock_renew_deadline(void **)
+{
+    fake f = {};
+    f.serve = be_slow;
+    fake_start(&f);
+    weft_client *c = connect_to(&f);
+    weft_remote_lock *l = weft_remote_lock_open(c, "slow", 0);
+    assert_int_equal(weft_remote_lock_renew(l, weft_in_s(20)), 0);
+    assert_errno(weft_remote_lock_renew(l, WEFT_NOW), ETIMEDOUT); // not EPERM: who knows?
+    weft_remote_destroy(l);
+    weft_client_destroy(c);
+    fake_end(&f);
+}
+
 // ---- One user at a time ----
 
 struct pinger {
@@ -668,6 +692,7 @@ int main(void)
         TEST(test_command_garbage),
         TEST(test_command_error),
         TEST(test_command_deadline),
+        TEST(test_lock_renew_deadline),
         TEST(test_command_busy),
         TEST(test_command_stopped),
         TEST(test_command_after_fork),
