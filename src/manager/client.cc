@@ -66,7 +66,7 @@ static int refusal(weft_deadline d)
 }
 
 // poll(2), in slices if a stop of this thread is to be seen.
-static int wait_here(int fd, int events, weft_deadline d)
+int weft_private_client_wait(int fd, int events, weft_deadline d)
 {
     for (;;) {
         struct pollfd f = {fd, 0, 0};
@@ -77,10 +77,10 @@ static int wait_here(int fd, int events, weft_deadline d)
             return f.revents & ~POLLOUT ? events : events & WEFT_WRITE;
         if (n < 0 && errno != EINTR)
             return -1;
+        if (d > WEFT_NOW && weft_thread_stopping()) // first: waits may be shorter than a slice
+            return weft_fail(ECANCELED);
         if (weft_left(d) == 0)
             return weft_fail(ETIMEDOUT);
-        if (weft_thread_stopping())
-            return weft_fail(ECANCELED);
     }
 }
 
@@ -94,7 +94,7 @@ static bool is_parents(const weft_client *c)
 static int await(weft_client *c, int events, weft_deadline d)
 {
     if (weft_private_io_here == nullptr)
-        return wait_here(c->fd, events, d);
+        return weft_private_client_wait(c->fd, events, d);
     int is = weft_io_wait(c->fd, events, d);
     return is_parents(c) ? weft_fail(EPIPE) : is;
 }
@@ -103,7 +103,7 @@ int weft_private_client_sleep(weft_client *c, weft_deadline d)
 {
     int saved = errno;
     if (weft_private_io_here == nullptr) {
-        if (wait_here(-1, 0, d) < 0 && errno != ETIMEDOUT)
+        if (weft_private_client_wait(-1, 0, d) < 0 && errno != ETIMEDOUT)
             return -1;
     } else if (weft_tasklet_sleep(d) != 0) {
         return -1;

@@ -74,6 +74,10 @@ int weft_private_client_put(weft_client *c, const weft_private_client_word words
 // Sends it, and waits for its reply until a second after `d`.  What fails ends the connection.
 weft_reply *weft_private_client_ask(weft_client *c, weft_deadline d);
 
+// Outside weft_io_run: until the descriptor is ready for one of `events`, which those are; -1:
+// until `d`, in any case.  ETIMEDOUT, ECANCELED.
+int weft_private_client_wait(int fd, int events, weft_deadline d);
+
 // Sleeps until `d`, between two commands.  ECANCELED; EPIPE in a child.
 int weft_private_client_sleep(weft_client *c, weft_deadline d);
 

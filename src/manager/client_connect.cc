@@ -8,22 +8,16 @@
 #include <async/address.h>
 #include <async/descriptor.h>
 #include <base/saved_errno.h>
-#include <base/timespec.h>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 
 static int finish(int fd, weft_deadline d)
 {
-    int error = 0, n;
+    int error = 0;
     socklen_t size = sizeof error;
-    struct pollfd p = {fd, POLLOUT, 0};
-    while ((n = poll(&p, 1, weft_poll_ms(d))) < 0 && errno == EINTR)
-        ;
-    if (n <= 0)
-        return n < 0 ? -1 : weft_fail(ETIMEDOUT);
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+    if (weft_private_client_wait(fd, WEFT_WRITE, d) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
         return -1;
     return error != 0 ? weft_fail(error) : 0;
 }
@@ -52,7 +46,8 @@ static int connect_unix(const weft_private_address *a, weft_deadline d)
         if (weft_left(d) == 0)
             return weft_fail(ETIMEDOUT);
         weft_deadline again = weft_in_ms(ms);
-        poll(nullptr, 0, weft_poll_ms(again < d ? again : d));
+        if (weft_private_client_wait(-1, 0, again < d ? again : d) < 0 && errno != ETIMEDOUT)
+            return -1;
     }
 }
 

@@ -450,6 +450,52 @@ static void test_command_stopped(void **)
     }
 }
 
+// One who is told to stop stops connecting, too: here to a server that accepts nobody.
+struct connector {
+    const char *address;
+    pid_t id;
+    weft_client *client;
+    int error;
+};
+
+static void *connect_forever(void *arg)
+{
+    connector *k = (connector *)arg;
+    __atomic_store_n(&k->id, gettid(), __ATOMIC_RELEASE);
+    k->client = weft_client_connect(k->address, nullptr, WEFT_FOREVER);
+    k->error = errno;
+    return nullptr;
+}
+
+static void test_connect_stopped(void **)
+{
+    struct sockaddr_un a = {};
+    a.sun_family = AF_UNIX;
+    int n = sprintf(a.sun_path + 1, "weft-full-%d", getpid()), first, second;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+    int l = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char address[128];
+    sprintf(address, "unix:@%s", a.sun_path + 1);
+    assert_int_equal(bind(l, (struct sockaddr *)&a, size), 0);
+    assert_int_equal(listen(l, 0), 0);
+    first = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    second = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_int_equal(connect(first, (struct sockaddr *)&a, size), 0);
+    assert_errno(connect(second, (struct sockaddr *)&a, size), EAGAIN); // nobody else fits
+    connector k = {address, 0, nullptr, 0};
+    weft_thread *t = weft_thread_start(connect_forever, &k, nullptr);
+    while (__atomic_load_n(&k.id, __ATOMIC_ACQUIRE) == 0)
+        usleep(200);
+    wait_asleep(k.id);
+    assert_int_equal(weft_thread_stop(t), 0);
+    assert_int_equal(weft_thread_join(t, nullptr, weft_in_s(20)), 0);
+    assert_null(k.client);
+    assert_int_equal(k.error, ECANCELED);
+    close(first);
+    close(second);
+    close(l);
+}
+
 // ---- Forks ----
 
 static int ping_in_child(void *c)
@@ -695,6 +741,7 @@ int main(void)
         TEST(test_lock_renew_deadline),
         TEST(test_command_busy),
         TEST(test_command_stopped),
+        TEST(test_connect_stopped),
         TEST(test_command_after_fork),
         TEST(test_command_after_fork_in_a_call),
         TEST(test_next_in_order),

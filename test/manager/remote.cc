@@ -1,6 +1,7 @@
 // What is true of all proxies, on both servers: texts, forks, tasklets, passwords, and servers that
 // are killed, started again or stopped.
 #include <weft/io.h>
+#include <weft/thread.h>
 
 #include "../async/inside.h"
 #include "servers.h"
@@ -237,34 +238,24 @@ static void test_tasklets(void **)
 }
 
 static int cancelled_error;
+static bool about_to_wait;
 
 // Waits for each kind of thing in turn, and is cancelled in it.
 static void *wait_for_kind(void *arg)
 {
     weft_client *c = weft_client_connect(here.address, here.password, soon());
-    weft_remote *r = nullptr;
-    int result = 0;
-    switch ((intptr_t)arg) {
-    case 0:
-        r = weft_remote_queue_open(c, "cancelled", 0);
-        result = weft_remote_queue_take(r, WEFT_FOREVER) != nullptr ? 0 : -1;
-        break;
-    case 1:
-        r = weft_remote_lock_open(c, "cancelled", 0);
-        result = weft_remote_lock_lock(r, nullptr, WEFT_FOREVER);
-        break;
-    case 2:
-        r = weft_remote_semaphore_open(c, "cancelled", 0, soon());
-        result = weft_remote_semaphore_wait(r, WEFT_FOREVER);
-        break;
-    case 3:
-        r = weft_remote_event_open(c, "cancelled");
-        result = weft_remote_event_wait(r, WEFT_FOREVER);
-        break;
-    default:
-        r = weft_remote_barrier_open(c, "cancelled", 2);
-        result = weft_remote_barrier_wait(r, WEFT_FOREVER);
-    }
+    intptr_t kind = (intptr_t)arg;
+    weft_remote *r = kind == 0   ? weft_remote_queue_open(c, "cancelled", 0)
+                     : kind == 1 ? weft_remote_lock_open(c, "cancelled", 0)
+                     : kind == 2 ? weft_remote_semaphore_open(c, "cancelled", 0, soon())
+                     : kind == 3 ? weft_remote_event_open(c, "cancelled")
+                                 : weft_remote_barrier_open(c, "cancelled", 2);
+    __atomic_store_n(&about_to_wait, true, __ATOMIC_RELEASE);
+    int result = kind == 0   ? -(weft_remote_queue_take(r, WEFT_FOREVER) == nullptr)
+                 : kind == 1 ? weft_remote_lock_lock(r, nullptr, WEFT_FOREVER)
+                 : kind == 2 ? weft_remote_semaphore_wait(r, WEFT_FOREVER)
+                 : kind == 3 ? weft_remote_event_wait(r, WEFT_FOREVER)
+                             : weft_remote_barrier_wait(r, WEFT_FOREVER);
     cancelled_error = result == -1 ? errno : 0;
     weft_remote_destroy(r);
     weft_client_destroy(c);
@@ -303,6 +294,40 @@ static void test_tasklet_cancelled(void **)
         weft_remote_destroy(b);
         weft_client_destroy(c);
     });
+}
+
+// A thread that is told to stop does, whatever it waits for.
+static pid_t waiter_id;
+
+static void *wait_as_thread(void *kind)
+{
+    waiter_id = gettid();
+    return wait_for_kind(kind);
+}
+
+static void test_thread_stopped(void **)
+{
+    weft_client *c = client_of(&here);
+    weft_remote_lock *l = weft_remote_lock_open(c, "cancelled", 0);
+    weft_remote_barrier *b = weft_remote_barrier_open(c, "cancelled", 2);
+    assert_int_equal(weft_remote_lock_lock(l, nullptr, soon()), 0);
+    weft_remote_barrier_reset(b, soon());
+    for (intptr_t kind = 0; kind < 5; kind++) {
+        cancelled_error = 0;
+        about_to_wait = false;
+        weft_thread *t = weft_thread_start(wait_as_thread, (void *)kind, nullptr);
+        assert_non_null(t);
+        while (!__atomic_load_n(&about_to_wait, __ATOMIC_ACQUIRE))
+            usleep(200);
+        wait_asleep(waiter_id);
+        assert_int_equal(weft_thread_stop(t), 0);
+        assert_int_equal(weft_thread_join(t, nullptr, soon()), 0);
+        assert_int_equal(cancelled_error, ECANCELED);
+    }
+    assert_int_equal(weft_remote_lock_unlock(l, soon()), 0);
+    weft_remote_destroy(l);
+    weft_remote_destroy(b);
+    weft_client_destroy(c);
 }
 
 // A tasklet forks while another waits: the child's twin of that one leaves the connection alone.
@@ -499,6 +524,7 @@ int main(void)
         TEST(test_fork),
         TEST(test_tasklets),
         TEST(test_tasklet_cancelled),
+        TEST(test_thread_stopped),
         TEST(test_tasklet_forks),
         TEST(test_server_killed),
         TEST(test_server_stopped),
