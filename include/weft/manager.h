@@ -177,9 +177,10 @@ void weft_reply_free(weft_reply *r); /* NULL is ignored */
 /* A pipeline: append notes commands without sending, next sends what is noted and waits for the
  * next reply; also for those out of order (RESP3 push) when none is owed.  One connection has its
  * replies in order: weft_client_command and proxies fail with EBUSY while some are owed.
- * next waits until `d` and no longer, and when that passes, or the tasklet is cancelled, the reply
- * is still owed and the connection stays: call it again.  WEFT_NOW: takes what is there.
- * ENOENT: there is nothing, none is owed, and d is WEFT_NOW.  EPIPE: none is owed any more. */
+ * next waits until `d` and no longer (but a second, if it has to connect), and when that passes, or
+ * the tasklet is cancelled, the reply is still owed and the connection stays: call it again.
+ * WEFT_NOW: takes what is there.  ENOENT: there is nothing, none is owed, and d is WEFT_NOW.
+ * EPIPE, or why it could not connect: none is owed any more. */
 int weft_client_append(weft_client *c, size_t n, const char *const argv[], const size_t sizes[]);
 weft_reply *weft_client_next(weft_client *c, weft_deadline d);
 

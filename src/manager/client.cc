@@ -47,10 +47,16 @@ static void free_pushes(weft_client *c)
     }
 }
 
-static void drop(weft_client *c)
+static void hang_up(weft_client *c)
 {
     weft_close_keep_errno(&c->fd);
     weft_private_reader_reset(&c->in);
+}
+
+// Nothing is owed any more.
+static void drop(weft_client *c)
+{
+    hang_up(c);
     c->out.begin = c->out.end = 0;
     c->owed = 0;
 }
@@ -279,7 +285,7 @@ static int open_connection(weft_client *c, weft_deadline d)
         result = read_hello(c, r);
     weft_reply_free(r);
     if (result != 0) {
-        drop(c);
+        hang_up(c);
         return -1;
     }
     c->connection++;
@@ -518,17 +524,12 @@ static weft_reply *next(weft_client *c, weft_deadline d)
         errno = ENOENT;
         return nullptr;
     }
-    if (c->fd < 0 && open_connection(c, d) != 0) {
-        drop(c);
-        return nullptr;
-    }
-    r = flush(c, d) != 0 ? nullptr
-        : c->owed > 0    ? receive_reply(c, false, d)
-                         : receive(c, false, d);
+    bool ready = (c->fd >= 0 || open_connection(c, d) == 0) && flush(c, d) == 0;
+    r = !ready ? nullptr : c->owed > 0 ? receive_reply(c, false, d) : receive(c, false, d);
     if (r != nullptr && !is_beside(r))
         c->owed -= c->owed > 0;
     if (r == nullptr && errno != ETIMEDOUT && errno != ECANCELED)
-        drop(c); // else what was sent and received stays, and goes on with the next call
+        drop(c); // else what is noted, sent and received stays, and goes on with the next call
     else if (r == nullptr && c->owed == 0 && d <= WEFT_NOW)
         errno = ENOENT;
     return r;

@@ -647,6 +647,25 @@ static void test_next_after_the_end(void **)
     fake_end(&f);
 }
 
+// What could not be sent yet because there was no connection in time is owed still.
+static void test_next_connects(void **)
+{
+    fake f = {};
+    f.serve = end_at_once;
+    fake_start(&f);
+    weft_client *c = connect_to(&f);
+    assert_errno(ping(c, weft_in_s(20)), EPIPE);
+    weft_client *busy = connect_to(&f); // and nobody else is answered until it leaves
+    assert_int_equal(weft_client_append(c, 1, PING, nullptr), 0);
+    assert_errno(weft_client_next(c, weft_in_ms(5)), ETIMEDOUT);
+    assert_errno(ping(c, WEFT_NOW), EBUSY);
+    weft_client_destroy(busy);
+    assert_pong(weft_client_next(c, weft_in_s(20)));
+    assert_errno(weft_client_next(c, WEFT_NOW), ENOENT);
+    weft_client_destroy(c);
+    fake_end(&f);
+}
+
 static void push_between(fake *f, int fd, int)
 {
     for (weft_reply *r; (r = fake_command(f, fd)) != nullptr; weft_reply_free(r))
@@ -747,6 +766,7 @@ int main(void)
         TEST(test_next_in_order),
         TEST(test_next_deadline),
         TEST(test_next_after_the_end),
+        TEST(test_next_connects),
         TEST(test_next_push),
         TEST(test_command_tasklet_cancelled),
     };
