@@ -277,6 +277,10 @@ static int open_connection(weft_client *c, weft_deadline d)
     c->fd = weft_private_client_connect(c->address, limit);
     if (c->fd < 0)
         return -1;
+    if (is_parents(c)) {
+        hang_up(c);
+        return weft_fail(EPIPE);
+    }
     weft_reply *r = nullptr;
     int result = -1;
     if (send_all(c, c->hello, c->hello_size, &sent, limit) == 0)

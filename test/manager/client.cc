@@ -742,6 +742,61 @@ static void test_command_tasklet_cancelled(void **)
     fake_end(&f);
 }
 
+// A tasklet forks while another one connects: the child's twin of that one leaves the socket alone.
+static const char *tcp_listener;
+static int connect_error;
+
+static void *connect_and_tell(void *)
+{
+    weft_client *c = weft_client_connect(tcp_listener, nullptr, weft_in_s(20));
+    connect_error = c == nullptr ? errno : 0;
+    weft_client_destroy(c);
+    return nullptr;
+}
+
+static void test_connect_tasklet_forks(void **)
+{
+    if (RUNNER_SANITIZED)
+        return; // the thread sanitizer does not know the parent's coroutines in the child
+    static int l, status;
+    static char address[64], got[256];
+    struct sockaddr_in a = {};
+    socklen_t size = sizeof a;
+    l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    a.sin_family = AF_INET;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(l, (struct sockaddr *)&a, size), 0);
+    assert_int_equal(listen(l, 5), 0);
+    getsockname(l, (struct sockaddr *)&a, &size);
+    snprintf(address, sizeof address, "tcp:127.0.0.1:%d", ntohs(a.sin_port));
+    tcp_listener = address;
+    inside([] {
+        connect_error = -1;
+        weft_tasklet *t = spawn(connect_and_tell, nullptr, true);
+        weft_tasklet_yield(); // which waits for its connect now
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(60);
+            join(t);
+            _exit(connect_error == EPIPE ? 0 : 1);
+        }
+        int fd = accept4(l, nullptr, nullptr, SOCK_CLOEXEC);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        weft_tasklet_yield();
+        weft_io_wait(fd, WEFT_READ, weft_in_s(20));
+        ssize_t n = recv(fd, got, sizeof got - 1, 0);
+        assert_true(n > 0);
+        got[n] = 0;
+        close(fd);
+        join(t);
+    });
+    close(l);
+    assert_int_equal(connect_error, EPIPE);
+    assert_string_equal(got, "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n"); // once
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -769,6 +824,7 @@ int main(void)
         TEST(test_next_connects),
         TEST(test_next_push),
         TEST(test_command_tasklet_cancelled),
+        TEST(test_connect_tasklet_forks),
     };
     return cmocka_run_group_tests(tests, census_begin, census_end);
 }
