@@ -18,7 +18,6 @@
 #include <weft/thread.h>
 
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -308,15 +307,26 @@ static void leave_to_parent(weft_client *c)
 
 // ---- Whose turn it is ----
 
+// A number of this thread's own, which a fork leaves it.  No pthread_t, for in a child a new thread
+// may get the stack, and with it that of one that stayed behind.
+static uintptr_t this_thread(void)
+{
+    static uintptr_t last;
+    static __thread uintptr_t number;
+    if (number == 0)
+        number = __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
+    return number;
+}
+
 // After a fork the user may have stayed behind, but for a tasklet of the thread that forked.
 static bool is_left_behind(const weft_client *c, uintptr_t user)
 {
-    return c->pid != getpid() && user != (uintptr_t)pthread_self();
+    return c->pid != getpid() && user != this_thread();
 }
 
 static int take(weft_client *c)
 {
-    uintptr_t user = 0, me = (uintptr_t)pthread_self();
+    uintptr_t user = 0, me = this_thread();
     // Acquire: sees what the last user did.
     if (!__atomic_compare_exchange_n(&c->user, &user, me, false, __ATOMIC_ACQUIRE,
                                      __ATOMIC_RELAXED)) {

@@ -574,6 +574,56 @@ static void test_command_after_fork_in_a_call(void **)
     }
 }
 
+// In the child a new thread may have the stack, and with it the pthread_t, of the one that was in
+// the call.
+static void *ping_now(void *arg)
+{
+    pinger *p = (pinger *)arg;
+    p->reply = ping(p->client, WEFT_NOW);
+    p->error = errno;
+    return nullptr;
+}
+
+static void test_command_after_fork_in_a_thread(void **)
+{
+    if (RUNNER_SANITIZED)
+        return; // the thread sanitizer refuses to start threads there
+    fake f = {};
+    char byte = 0;
+    f.serve = answer_when_told;
+    assert_true(pipe2(asked, O_CLOEXEC) == 0 && pipe2(answer, O_CLOEXEC) == 0);
+    fake_start(&f);
+    weft_client *c = connect_to(&f);
+    pinger p = {c, nullptr, 0};
+    pthread_t t;
+    pthread_create(&t, nullptr, wait_for_pong, &p);
+    assert_int_equal(read(asked[0], &byte, 1), 1);
+    pid_t child = child_of(
+        [](void *arg) {
+            pinger mine[4] = {};
+            pthread_t threads[4];
+            for (int i = 0; i < 4; i++) {
+                mine[i].client = (weft_client *)arg;
+                pthread_create(&threads[i], nullptr, ping_now, &mine[i]);
+                pthread_join(threads[i], nullptr);
+                if (mine[i].error != ETIMEDOUT)
+                    return 1;
+            }
+            return 0;
+        },
+        c);
+    assert_int_equal(end_of(child), 0);
+    assert_int_equal(write(answer[1], &byte, 1), 1);
+    pthread_join(t, nullptr);
+    assert_pong(p.reply);
+    weft_client_destroy(c);
+    fake_end(&f);
+    for (int i = 0; i < 2; i++) {
+        close(asked[i]);
+        close(answer[i]);
+    }
+}
+
 // ---- Pipelines ----
 
 static void test_next_in_order(void **)
@@ -818,6 +868,7 @@ int main(void)
         TEST(test_connect_stopped),
         TEST(test_command_after_fork),
         TEST(test_command_after_fork_in_a_call),
+        TEST(test_command_after_fork_in_a_thread),
         TEST(test_next_in_order),
         TEST(test_next_deadline),
         TEST(test_next_after_the_end),
