@@ -271,12 +271,14 @@ static void test_tasklet_cancelled(void **)
         assert_int_equal(weft_remote_lock_lock(l, nullptr, soon()), 0);
         for (intptr_t kind = 0; kind < 5; kind++) {
             cancelled_error = 0;
+            about_to_wait = false;
             weft_tasklet *t = spawn(wait_for_kind, (void *)kind, true);
-            if (kind == 4)
-                while (weft_remote_barrier_waiting(b, soon()) == 0)
-                    weft_tasklet_yield();
-            else
-                weft_tasklet_sleep(weft_in_ms(30)); // so that it is most likely in its wait
+            while (!about_to_wait) // which it does before anybody else runs
+                weft_tasklet_yield();
+            tell(c, "PING"); // Redis has answered its first try then
+            weft_tasklet_yield();
+            while (kind == 4 && weft_remote_barrier_waiting(b, soon()) == 0)
+                weft_tasklet_yield();
             weft_tasklet_cancel(t);
             join(t);
             assert_int_equal(cancelled_error, ECANCELED);
@@ -372,7 +374,7 @@ static void test_tasklet_forks(void **)
                           *in = weft_remote_queue_open(e, "twins", 0);
         twin_error = -1;
         weft_tasklet *t = spawn(wait_and_tell, q, true);
-        weft_tasklet_sleep(weft_in_ms(20));
+        weft_tasklet_yield(); // which is in its call now
         pid_t child = fork();
         if (child == 0)
             _exit(be_the_child(q, in, t));
