@@ -208,7 +208,7 @@ int weft_remote_text(const weft_remote *r, char *text, size_t room);
 weft_remote *weft_remote_open(const char *text, const char *password, weft_deadline d);
 
 /* Releases the proxy, and its client if it has one of its own.  The thing itself stays.
- * NULL is ignored. */
+ * EBUSY: it is in a call.  NULL is ignored. */
 int weft_remote_destroy(weft_remote *r);
 
 /* Its client. */

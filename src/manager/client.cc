@@ -324,6 +324,12 @@ static bool is_left_behind(const weft_client *c, uintptr_t user)
     return c->pid != getpid() && user != this_thread();
 }
 
+bool weft_private_client_in_use(const weft_client *c)
+{
+    uintptr_t user = __atomic_load_n(&c->user, __ATOMIC_RELAXED);
+    return user != 0 && !is_left_behind(c, user);
+}
+
 static int take(weft_client *c)
 {
     uintptr_t user = 0, me = this_thread();

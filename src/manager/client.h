@@ -68,6 +68,9 @@ weft_private_client_word weft_private_client_number(char *text, int64_t number);
 int weft_private_client_enter(weft_client *c, weft_deadline d);
 void weft_private_client_leave(weft_client *c); // leaves errno alone
 
+// Whether somebody is in a call, who has not stayed behind at a fork.
+bool weft_private_client_in_use(const weft_client *c);
+
 // Notes a command for sending.  ENOMEM: nothing is noted.
 int weft_private_client_put(weft_client *c, const weft_private_client_word words[], size_t n);
 

@@ -42,7 +42,8 @@ int weft_remote_destroy(weft_remote *r)
     if (r == nullptr)
         return 0;
     weft_client *c = r->client;
-    if (r->owns_client && __atomic_load_n(&c->user, __ATOMIC_RELAXED) != 0)
+    if ((r->owns_client || __atomic_load_n(&r->asking, __ATOMIC_RELAXED)) &&
+        weft_private_client_in_use(c))
         return weft_fail(EBUSY);
     __atomic_fetch_sub(&c->proxies, 1, __ATOMIC_RELAXED);
     if (r->owns_client && weft_client_destroy(c) != 0) {
@@ -221,6 +222,22 @@ weft_remote *weft_remote_open(const char *text, const char *password, weft_deadl
 
 // ---- Calls ----
 
+int weft_private_remote_enter(weft_remote *r, weft_deadline d)
+{
+    bool was = __atomic_exchange_n(&r->asking, true, __ATOMIC_RELAXED);
+    if (weft_private_client_enter(r->client, d) == 0)
+        return 0;
+    __atomic_store_n(&r->asking, was, __ATOMIC_RELAXED); // another tasklet may be in a call of it
+    return -1;
+}
+
+void weft_private_remote_leave(weft_remote *r)
+{
+    weft_client *c = r->client;
+    __atomic_store_n(&r->asking, false, __ATOMIC_RELAXED);
+    weft_private_client_leave(c);
+}
+
 // For the server: rounded up, so that it is never early.
 static int64_t milliseconds(weft_deadline d)
 {
@@ -250,7 +267,7 @@ weft_reply *weft_private_remote_ask(weft_remote *r, const weft_private_op *op,
 {
     int saved = errno, error = 0;
     weft_client *c = r->client;
-    if (weft_private_client_enter(c, d) != 0)
+    if (weft_private_remote_enter(r, d) != 0)
         return nullptr;
     bool by_script = op->redis != nullptr && c->server == WEFT_SERVER_REDIS;
     weft_reply *reply = (by_script ? weft_private_redis_ask : ask_once)(r, op, words, n, d);
@@ -259,7 +276,7 @@ weft_reply *weft_private_remote_ask(weft_remote *r, const weft_private_op *op,
     else if (reply != nullptr && reply->type == WEFT_REPLY_NULL &&
              weft_private_remote_waits(words, n))
         error = ETIMEDOUT;
-    weft_private_client_leave(c);
+    weft_private_remote_leave(r);
     if (error != 0) {
         weft_reply_free(reply);
         reply = nullptr;

@@ -25,6 +25,7 @@ struct weft_remote {
     weft_client *client;
     int kind;
     bool owns_client;
+    bool asking;    // it is what the client's user is in a call of; atomic
     int64_t number; // capacity, flags, units, parties
     const char *name;
     size_t name_size;
@@ -80,6 +81,10 @@ weft_remote *weft_private_remote_open(weft_client *c, int kind, const char *name
 
 // Whether it is one of that kind.  EINVAL.
 int weft_private_remote_check(const weft_remote *r, int kind);
+
+// Its client is the caller's from enter to leave, connected.
+int weft_private_remote_enter(weft_remote *r, weft_deadline d);
+void weft_private_remote_leave(weft_remote *r); // leaves errno alone
 
 // Does the op, with n words after the name.  The reply, which is no error.  NULL: errno.
 weft_reply *weft_private_remote_ask(weft_remote *r, const weft_private_op *op,

@@ -103,9 +103,9 @@ static bool has_lost(const weft_remote_semaphore *s)
 static int connect_first(weft_remote_semaphore *s, weft_deadline d)
 {
     int saved = errno;
-    if (weft_private_client_enter(s->client, d) != 0)
+    if (weft_private_remote_enter(s, d) != 0)
         return -1;
-    weft_private_client_leave(s->client);
+    weft_private_remote_leave(s);
     errno = saved;
     return 0;
 }

@@ -239,6 +239,7 @@ static void test_tasklets(void **)
 
 static int cancelled_error;
 static bool about_to_wait;
+static pid_t waiter_id;
 
 // Waits for each kind of thing in turn, and is cancelled in it.
 static void *wait_for_kind(void *arg)
@@ -298,9 +299,73 @@ static void test_tasklet_cancelled(void **)
     });
 }
 
-// A thread that is told to stop does, whatever it waits for.
-static pid_t waiter_id;
+// A proxy that is in a call stays, as a client does.
+static void *wait_on(void *event)
+{
+    cancelled_error = weft_remote_event_wait((weft_remote *)event, soon());
+    return nullptr;
+}
 
+static void test_destroy_in_use(void **)
+{
+    inside([] {
+        weft_client *c = weft_client_connect(here.address, here.password, soon()),
+                    *keeper = weft_client_connect(here.address, here.password, soon());
+        weft_remote_event *e = weft_remote_event_open(c, "in use"),
+                          *idle = weft_remote_event_open(c, "in use"),
+                          *k = weft_remote_event_open(keeper, "in use");
+        cancelled_error = -1;
+        weft_tasklet *t = spawn(wait_on, e, true);
+        weft_tasklet_yield();
+        assert_errno(weft_remote_destroy(e), EBUSY);
+        assert_int_equal(weft_remote_destroy(idle), 0);
+        assert_int_equal(weft_remote_event_set(k, soon()), 0);
+        join(t);
+        assert_int_equal(cancelled_error, 0);
+        assert_int_equal(weft_remote_destroy(e), 0);
+        assert_int_equal(weft_client_destroy(c), 0);
+        weft_remote_destroy(k);
+        weft_client_destroy(keeper);
+    });
+}
+
+// In a child nobody is in the call of a thread that stayed behind.
+static int destroy_in_child(void *r)
+{
+    return weft_remote_destroy((weft_remote *)r) == 0 ? 0 : 1;
+}
+
+static void *take_in_thread(void *q)
+{
+    waiter_id = gettid();
+    __atomic_store_n(&about_to_wait, true, __ATOMIC_RELEASE);
+    weft_reply_free(weft_remote_queue_take((weft_remote *)q, soon()));
+    return nullptr;
+}
+
+static void test_destroy_after_fork(void **)
+{
+    char text[256];
+    weft_client *c = client_of(&here);
+    weft_remote_queue *in = weft_remote_queue_open(c, "left behind", 0);
+    weft_remote_text(in, text, sizeof text);
+    weft_remote_queue *out = weft_remote_open(text, here.password, soon());
+    pthread_t t;
+    about_to_wait = false;
+    pthread_create(&t, nullptr, take_in_thread, out);
+    while (!__atomic_load_n(&about_to_wait, __ATOMIC_ACQUIRE))
+        usleep(200);
+    wait_asleep(waiter_id);
+    assert_errno(weft_remote_destroy(out), EBUSY);
+    assert_int_equal(end_of(child_of(destroy_in_child, out)), 0);
+    assert_int_equal(weft_remote_queue_put(in, "x", 1, soon()), 0);
+    pthread_join(t, nullptr);
+    assert_int_equal(weft_remote_destroy(out), 0);
+    weft_remote_destroy(in);
+    weft_client_destroy(c);
+}
+
+// A thread that is told to stop does, whatever it waits for.
 static void *wait_as_thread(void *kind)
 {
     waiter_id = gettid();
@@ -526,6 +591,8 @@ int main(void)
         TEST(test_fork),
         TEST(test_tasklets),
         TEST(test_tasklet_cancelled),
+        TEST(test_destroy_in_use),
+        TEST(test_destroy_after_fork),
         TEST(test_thread_stopped),
         TEST(test_tasklet_forks),
         TEST(test_server_killed),
