@@ -25,8 +25,12 @@ static inline int remote_lock(const remote_order *o, char **command)
     options.pass = &connection;
     options.pass_count = 1;
     weft_subprocess *p = weft_subprocess_start(command, &options);
-    if (p == nullptr)
-        err(errno == ENOENT ? 127 : 126, "%s", command[0]); // as a shell
+    if (p == nullptr) {
+        int error = errno;
+        weft_remote_lock_unlock(l, weft_in_s(5)); // on Redis the end of the connection is no unlock
+        errno = error;
+        err(error == ENOENT ? 127 : 126, "%s", command[0]); // as a shell
+    }
     bool lost = false;
     while (weft_subprocess_wait(p, &status, weft_in_ms(WEFT_REMOTE_LEASE_MS / 3)) != 0)
         if (!lost && weft_remote_lock_renew(l, weft_in_s(5)) != 0) {

@@ -125,6 +125,26 @@ static void test_lock_excludes(void **)
                               "weft-processes: x: out of time\n1\nmine\n");
 }
 
+// The same on Redis.  A lock there outlives its holder's connection, so it is given back also when
+// the command was not found.
+static void test_on_redis(void **)
+{
+    if (system("command -v redis-server >/dev/null 2>&1") != 0)
+        skip();
+    assert_int_equal(
+        run("timeout 60 redis-server --port 0 --unixsocket redis --save '' --appendonly no "
+            ">/dev/null & "
+            "until weft-processes put unix:redis q one 'two words' 2>/dev/null; do sleep 0.01; "
+            "done; weft-processes get -n 2 unix:redis q; "
+            "weft-processes put -c 1 unix:redis q 1; "
+            "weft-processes put -c 1 -t 0 unix:redis q 2 2>/dev/null; echo $?; "
+            "weft-processes lock unix:redis l weft-no-such-program 2>/dev/null; echo $?; "
+            "weft-processes lock -t 20 unix:redis l printenv WEFT_TOKEN; echo $?; "
+            "kill $!; wait $!"),
+        0);
+    assert_string_equal(said, "one\ntwo words\n1\n127\n2\n0\n");
+}
+
 static void test_password(void **)
 {
     assert_int_equal(run("weft-processes manager -l tcp:127.0.0.1:0 2>&1"), 1);
@@ -204,9 +224,16 @@ static void test_wrong_usage(void **)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_share),          TEST(test_put_and_get),       TEST(test_get_waits),
-        TEST(test_put_is_bounded), TEST(test_get_does_not_lose), TEST(test_lock),
-        TEST(test_lock_excludes),  TEST(test_password),          TEST(test_password_file_is_bad),
+        TEST(test_share),
+        TEST(test_put_and_get),
+        TEST(test_get_waits),
+        TEST(test_put_is_bounded),
+        TEST(test_get_does_not_lose),
+        TEST(test_lock),
+        TEST(test_lock_excludes),
+        TEST(test_on_redis),
+        TEST(test_password),
+        TEST(test_password_file_is_bad),
         TEST(test_wrong_usage),
     };
     return cmocka_run_group_tests(tests, start_manager, stop_manager);
