@@ -4,13 +4,11 @@
 // getaddrinfo(3) where the caller stands, and the addresses tried one after the other, each with
 // its share of the time.
 #include "client.h"
+#include "tcp.h"
 
 #include <async/address.h>
 #include <async/descriptor.h>
 #include <base/saved_errno.h>
-
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 
 static int finish(int fd, weft_deadline d)
 {
@@ -24,12 +22,11 @@ static int finish(int fd, weft_deadline d)
 
 static int try_one(int family, const struct sockaddr *to, socklen_t size, weft_deadline d)
 {
-    int one = 1;
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
     if (family != AF_UNIX)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        weft_private_set_up_tcp(fd);
     if (connect(fd, to, size) != 0 &&
         ((errno != EINPROGRESS && errno != EINTR) || finish(fd, d) != 0))
         weft_close_keep_errno(&fd);
@@ -79,6 +76,8 @@ int weft_private_client_connect(const char *address, weft_deadline d)
     if (weft_private_io_here == nullptr)
         return a.kind == WEFT_ADDRESS_UNIX ? connect_unix(&a, d) : connect_tcp(&a, d);
     int fd = weft_io_connect(address, d);
+    if (fd >= 0 && a.kind == WEFT_ADDRESS_TCP)
+        weft_private_set_up_tcp(fd);
     // From now on only weft_io_wait sees it, also in other threads' weft_io_run.
     if (fd >= 0 && weft_io_forget(fd) != 0)
         weft_close_keep_errno(&fd);

@@ -559,6 +559,35 @@ static bool answers_at(const char *address)
     return weft_client_destroy(c) == 0 && well;
 }
 
+// Whether a connection of that port has the timer that finds out about hosts that have vanished, at
+// each end (the column "tr" of /proc/net/tcp).
+static int keep_alive_timers(unsigned port)
+{
+    char text[512];
+    int n = 0;
+    FILE *f = fopen("/proc/net/tcp", "re");
+    assert_non_null(f);
+    while (fgets(text, sizeof text, f) != nullptr) {
+        unsigned local, remote, state, timer;
+        if (sscanf(text, "%*d: %*[^:]:%x %*[^:]:%x %x %*s %x:", &local, &remote, &state, &timer) ==
+            4)
+            n += (local == port || remote == port) && state == 1 && timer == 2;
+    }
+    fclose(f);
+    return n;
+}
+
+static void assert_asks(const char *address)
+{
+    weft_client *c = weft_client_connect(address, "sesame", soon());
+    assert_non_null(c);
+    // Another timer may run until what was said is acknowledged.
+    unsigned port = (unsigned)atoi(strrchr(address, ':') + 1);
+    for (weft_deadline d = soon(); keep_alive_timers(port) != 2; usleep(1000))
+        assert_true(weft_left(d) > 0);
+    weft_client_destroy(c);
+}
+
 static void test_tcp(void **)
 {
     char by_name[64];
@@ -572,8 +601,12 @@ static void test_tcp(void **)
     snprintf(by_name, sizeof by_name, "tcp:localhost%s", strrchr(tcp_address, ':'));
     assert_true(answers_at(tcp_address));
     assert_true(answers_at(by_name));
+    assert_asks(tcp_address);
     assert_errno(weft_client_connect(tcp_address, nullptr, soon()), EACCES);
-    inside([] { assert_true(answers_at(tcp_address)); });
+    inside([] {
+        assert_true(answers_at(tcp_address));
+        assert_asks(tcp_address);
+    });
     assert_int_equal(weft_manager_stop(m, soon()), 0);
     assert_errno(weft_client_connect(tcp_address, "sesame", soon()), ECONNREFUSED);
     assert_int_equal(weft_manager_destroy(m), 0);
