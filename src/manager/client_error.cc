@@ -24,6 +24,7 @@ static const meaning meanings[] = {
     {"WRONGPASS", EACCES},
     {"NOPERM", EACCES},
     {"OOM", ENOMEM},
+    {"ERR max number of clients", ECONNREFUSED},
     {"ERR no such key", ENOENT},
     {"ERR index out of range", ENOENT},
     {"ERR increment or decrement would overflow", EOVERFLOW},

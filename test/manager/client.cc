@@ -70,6 +70,7 @@ static void test_connect_hello(void **)
         {"-WRONGPASS invalid username-password pair or user is disabled.\r\n", EACCES},
         {"-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n", EPROTO},
         {"-NOPROTO unsupported protocol version\r\n", EPROTO},
+        {"-ERR max number of clients reached\r\n", ECONNREFUSED},
         {"+OK\r\n", EPROTO},
         {"%0\r\n", EPROTO},
         {"HTTP/1.1 400 Bad Request\r\n", EPROTO},
