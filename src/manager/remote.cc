@@ -177,11 +177,11 @@ static int read_text(char *text, parts *p)
 
 static weft_remote *open_parts(weft_client *c, const parts *p, weft_deadline d)
 {
-    if (p->number < 0) {
+    if (p->number < 0 || (p->kind != WEFT_REMOTE_QUEUE && p->number > UINT32_MAX)) {
         errno = EINVAL;
         return nullptr;
     }
-    uint32_t small = p->number <= UINT32_MAX ? (uint32_t)p->number : UINT32_MAX;
+    uint32_t small = (uint32_t)p->number;
     switch (p->kind) {
     case WEFT_REMOTE_QUEUE:
         return weft_remote_queue_open(c, p->name, (size_t)p->number);

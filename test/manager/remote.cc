@@ -91,9 +91,23 @@ static void test_text_room(void **)
 static void test_open_refuses(void **)
 {
     static const char *const bad[] = {
-        "",        "queue",       "queue:1",      "queue:1:name", "queue:x:name@",
-        "q:1:n@",  "queue:-1:n@", "queue:1:@",    "queue:1:%4@",  "queue:1:%zz@",
-        "queue:@", "lock:77:n@",  "barrier:0:n@", "queue:1:%00@", "queue:99999999999999999999:n@",
+        "",
+        "queue",
+        "queue:1",
+        "queue:1:name",
+        "queue:x:name@",
+        "q:1:n@",
+        "queue:-1:n@",
+        "queue:1:@",
+        "queue:1:%4@",
+        "queue:1:%zz@",
+        "queue:@",
+        "lock:77:n@",
+        "barrier:0:n@",
+        "queue:1:%00@",
+        "queue:99999999999999999999:n@",
+        "semaphore:4294967296:n@",
+        "barrier:4294967296:n@",
     };
     char text[256];
     assert_errno(weft_remote_open(nullptr, nullptr, soon()), EINVAL);
