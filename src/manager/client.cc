@@ -22,9 +22,10 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 static const int64_t GRACE = 1000000000; // ns: what a server may take beyond the deadline
-enum { KEPT_ROOM = 256 << 10 };
+enum { KEPT_ROOM = 256 << 10, PATH_ROOM = sizeof((struct sockaddr_un *)nullptr)->sun_path };
 
 // Until when the server is waited for.
 static weft_deadline limit_of(weft_deadline d)
@@ -365,14 +366,14 @@ int weft_private_client_enter(weft_client *c, weft_deadline d)
 
 // ---- Clients ----
 
-// A path is made absolute, for whoever connects from elsewhere or later.
+// A path is made absolute, if there is room, for whoever connects from elsewhere or later.
 static char *copy_address(const char *address)
 {
     char *copy = nullptr, *here = nullptr;
     if (strncmp(address, "unix:", 5) == 0 && address[5] != '/' && address[5] != '@' &&
         address[5] != 0)
         here = getcwd(nullptr, 0);
-    if (here != nullptr && strlen(here) + strlen(address) < 108) {
+    if (here != nullptr && strlen(here) + 1 + strlen(address + 5) < PATH_ROOM) {
         if (asprintf(&copy, "unix:%s/%s", here, address + 5) < 0)
             copy = nullptr;
     } else {

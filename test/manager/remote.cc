@@ -6,6 +6,8 @@
 #include "../async/inside.h"
 #include "servers.h"
 
+#include <sys/stat.h>
+
 // ---- As text ----
 
 static weft_remote *open_kind(weft_client *c, int kind)
@@ -134,6 +136,37 @@ static void test_text_of_a_relative_address(void **)
     assert_string_equal(text, path);
     weft_remote_destroy(e);
     weft_client_destroy(c);
+}
+
+// Also one that is as long as a path may be.
+static void test_text_of_a_long_address(void **)
+{
+    char was[256], folder[106], text[256];
+    server mine = {};
+    mine.kind = here.kind;
+    strcpy(mine.folder, "/tmp/weft-test-XXXXXX");
+    assert_non_null(mkdtemp(mine.folder));
+    memset(folder, 'x', sizeof folder - 1); // with "/s" behind it 107 bytes
+    folder[sizeof folder - 1] = 0;
+    memcpy(folder, mine.folder, strlen(mine.folder));
+    folder[strlen(mine.folder)] = '/';
+    assert_int_equal(mkdir(folder, 0700), 0);
+    snprintf(mine.address, sizeof mine.address, "unix:%s/s", folder);
+    start_server(&mine);
+    assert_non_null(getcwd(was, sizeof was));
+    assert_int_equal(chdir(folder), 0);
+    weft_client *c = weft_client_connect("unix:s", nullptr, soon());
+    assert_int_equal(chdir(was), 0);
+    assert_non_null(c);
+    weft_remote_event *e = weft_remote_event_open(c, "event");
+    weft_remote_text(e, text, sizeof text);
+    assert_string_equal(strchr(text, '@') + 1, mine.address);
+    weft_remote_destroy(e);
+    weft_client_destroy(c);
+    kill_server(&mine);
+    unlink(mine.address + 5);
+    assert_int_equal(rmdir(folder), 0);
+    end_server(&mine);
 }
 
 // ---- Commands as they are ----
@@ -634,6 +667,7 @@ int main(void)
         TEST(test_text_room),
         TEST(test_open_refuses),
         TEST(test_text_of_a_relative_address),
+        TEST(test_text_of_a_long_address),
         TEST(test_command_types),
         TEST(test_fork),
         TEST(test_tasklets),
