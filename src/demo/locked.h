@@ -9,6 +9,14 @@
 
 #include <weft/subprocess.h>
 
+// A call that finds its connection ended fails, and the next one connects again: on Redis the lock
+// is still there then.
+static inline bool remote_insist(int (*call)(weft_remote_lock *, weft_deadline),
+                                 weft_remote_lock *l)
+{
+    return call(l, weft_in_s(5)) == 0 || (errno != EPERM && call(l, weft_in_s(5)) == 0);
+}
+
 static inline int remote_lock(const remote_order *o, char **command)
 {
     char text[32];
@@ -27,18 +35,18 @@ static inline int remote_lock(const remote_order *o, char **command)
     weft_subprocess *p = weft_subprocess_start(command, &options);
     if (p == nullptr) {
         int error = errno;
-        weft_remote_lock_unlock(l, weft_in_s(5)); // on Redis the end of the connection is no unlock
+        remote_insist(weft_remote_lock_unlock, l); // on Redis the connection's end is no unlock
         errno = error;
         err(error == ENOENT ? 127 : 126, "%s", command[0]); // as a shell
     }
     bool lost = false;
     while (weft_subprocess_wait(p, &status, weft_in_ms(WEFT_REMOTE_LEASE_MS / 3)) != 0)
-        if (!lost && weft_remote_lock_renew(l, weft_in_s(5)) != 0) {
+        if (!lost && !remote_insist(weft_remote_lock_renew, l)) {
             warn("%s: the lock is lost while %s runs", o->name, command[0]);
             lost = true;
         }
     weft_subprocess_destroy(p);
-    if (!lost && weft_remote_lock_unlock(l, weft_in_s(5)) != 0)
+    if (!lost && !remote_insist(weft_remote_lock_unlock, l))
         warn("%s: the lock was lost while %s ran", o->name, command[0]);
     weft_remote_destroy(l);
     weft_client_destroy(c);

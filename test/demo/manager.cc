@@ -140,9 +140,11 @@ static void test_on_redis(void **)
             "weft-processes put -c 1 -t 0 unix:redis q 2 2>/dev/null; echo $?; "
             "weft-processes lock unix:redis l weft-no-such-program 2>/dev/null; echo $?; "
             "weft-processes lock -t 20 unix:redis l printenv WEFT_TOKEN; echo $?; "
+            "weft-processes lock unix:redis l redis-cli -s redis client kill type normal; "
+            "weft-processes lock -t 20 unix:redis l printenv WEFT_TOKEN 2>&1; "
             "kill $!; wait $!"),
         0);
-    assert_string_equal(said, "one\ntwo words\n1\n127\n2\n0\n");
+    assert_string_equal(said, "one\ntwo words\n1\n127\n2\n0\n1\n4\n");
 }
 
 static void test_password(void **)
