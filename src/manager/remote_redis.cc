@@ -82,7 +82,7 @@ static weft_reply *block(weft_remote *r, const weft_private_redis *how, weft_dea
                                       weft_private_client_text(seconds)};
     if (weft_private_client_put(r->client, all, 6) != 0)
         return nullptr;
-    return weft_private_client_ask(r->client, slice);
+    return weft_private_client_ask(r->client, d); // not the slice: the server may be slow
 }
 
 // Sleeps a little longer each time.  -1: ECANCELED.

@@ -6,6 +6,7 @@
 #include "../async/inside.h"
 #include "servers.h"
 
+#include <poll.h>
 #include <sys/stat.h>
 
 // ---- As text ----
@@ -568,6 +569,40 @@ static void test_server_stopped(void **)
     end_server(&mine);
 }
 
+// Who has time waits for one that is slow, however long that is.
+static int64_t take_soon(weft_client *c)
+{
+    weft_remote_queue *q = weft_remote_queue_open(c, "slow", 0);
+    weft_reply *r = weft_remote_queue_take(q, soon());
+    int error = r == nullptr ? errno : 0;
+    weft_reply_free(r);
+    weft_remote_destroy(q);
+    return error;
+}
+
+static void test_server_slow(void **)
+{
+    server mine = {}, usual = here;
+    other o;
+    mine.kind = here.kind;
+    start_server(&mine);
+    weft_client *c = client_of(&mine);
+    weft_remote_queue *q = weft_remote_queue_open(c, "slow", 0);
+    here = mine;
+    begin_other(&o, take_soon);
+    here = usual;
+    wait_until_waiting(&o);
+    kill(mine.pid, SIGSTOP);
+    poll(nullptr, 0, 1500); // longer than the grace
+    kill(mine.pid, SIGCONT);
+    assert_int_equal(weft_remote_queue_put(q, "x", 1, soon()), 0);
+    end_other(&o);
+    assert_int_equal(o.result, 0);
+    weft_remote_destroy(q);
+    weft_client_destroy(c);
+    end_server(&mine);
+}
+
 static void test_password(void **)
 {
     server mine = {};
@@ -678,6 +713,7 @@ int main(void)
         TEST(test_tasklet_forks),
         TEST(test_server_killed),
         TEST(test_server_stopped),
+        TEST(test_server_slow),
         TEST(test_password),
         TEST(test_tcp),
     };
