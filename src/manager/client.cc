@@ -430,9 +430,19 @@ weft_client *weft_client_connect(const char *address, const char *password, weft
     return c;
 }
 
-int weft_client_destroy(weft_client *c)
+// What was only noted is not sent.  Behind a part of a command nothing can be.
+static void say_quit(weft_client *c)
 {
     weft_private_client_word quit = weft_private_client_text("QUIT");
+    if (c->fd < 0 || c->out.begin > 0)
+        return;
+    c->out.end = 0;
+    if (weft_private_client_put(c, &quit, 1) == 0)
+        flush(c, WEFT_NOW);
+}
+
+int weft_client_destroy(weft_client *c)
+{
     if (c == nullptr)
         return 0;
     if (__atomic_load_n(&c->proxies, __ATOMIC_RELAXED) > 0)
@@ -440,8 +450,7 @@ int weft_client_destroy(weft_client *c)
     int saved = errno;
     if (take(c) != 0)
         return -1;
-    if (c->fd >= 0 && c->owed == 0 && weft_private_client_put(c, &quit, 1) == 0)
-        flush(c, WEFT_NOW);
+    say_quit(c);
     release(c);
     errno = saved;
     return 0;

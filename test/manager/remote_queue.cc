@@ -85,6 +85,26 @@ static void test_queue_refuses(void **)
     assert_int_equal(weft_client_destroy(c), 0);
 }
 
+// What was got is the client's with its end, also if it has noted commands that it never sends.
+static void test_queue_got_at_the_end(void **)
+{
+    static const char *const set[] = {"SET", "noted", "1"}, *const get[] = {"EXISTS", "noted"};
+    weft_client *c = client_of(&here), *e = client_of(&here);
+    weft_remote_queue *q = weft_remote_queue_open(c, "at the end", 0),
+                      *in = weft_remote_queue_open(e, "at the end", 0);
+    put_text(in, "one");
+    get_text(q, "one");
+    assert_int_equal(weft_client_append(c, 3, set, nullptr), 0);
+    weft_remote_destroy(q);
+    assert_int_equal(weft_client_destroy(c), 0);
+    assert_errno(weft_remote_queue_take(in, weft_in_ms(50)), ETIMEDOUT);
+    weft_reply *r = weft_client_command(e, 2, get, nullptr, soon());
+    assert_int_equal(r->integer, 0);
+    weft_reply_free(r);
+    weft_remote_destroy(in);
+    weft_client_destroy(e);
+}
+
 static int64_t get_waiting(weft_client *c)
 {
     char got[16];
@@ -333,10 +353,12 @@ static void test_queue_many(void **)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_queue_order),       TEST(test_queue_room),          TEST(test_queue_refuses),
-        TEST(test_queue_waits),       TEST(test_queue_is_a_list),     TEST(test_queue_close_wakes),
-        TEST(test_queue_close_drain), TEST(test_queue_close_discard), TEST(test_queue_join),
-        TEST(test_queue_large),       TEST(test_queue_many),
+        TEST(test_queue_order),         TEST(test_queue_room),
+        TEST(test_queue_refuses),       TEST(test_queue_got_at_the_end),
+        TEST(test_queue_waits),         TEST(test_queue_is_a_list),
+        TEST(test_queue_close_wakes),   TEST(test_queue_close_drain),
+        TEST(test_queue_close_discard), TEST(test_queue_join),
+        TEST(test_queue_large),         TEST(test_queue_many),
     };
     return on_both_servers(tests, sizeof tests / sizeof *tests);
 }
