@@ -1,7 +1,6 @@
 // peer.cc: a connected client: its bytes in, its replies out, its beginning and end.
 #include "place.h"
 #include "server.h"
-#include "tcp.h"
 
 #include <weft/io.h>
 
@@ -279,8 +278,6 @@ void weft_private_peer_open(weft_listener *l, int fd)
         close(fd);
         return;
     }
-    if (!s->is_unix)
-        weft_private_set_up_tcp(fd);
     weft_private_peer *p = (weft_private_peer *)weft_private_take_zeroed(1, sizeof *p);
     p->server = s;
     p->protocol = 2;

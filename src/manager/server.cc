@@ -2,18 +2,16 @@
 #include "server.h"
 
 #include "place.h"
+#include "tcp.h"
 
 #include <base/saved_errno.h>
 #include <weft/io.h>
 
 #include <limits.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 weft_private_server *weft_private_here;
@@ -73,20 +71,15 @@ static void fit_clients(weft_private_server *s, int fd)
     s->o.max_clients = s->o.max_clients < left ? s->o.max_clients : left;
 }
 
-// A client whose machine has gone is noticed after two minutes, whether it owes an answer or is
-// idle: what it holds must not be held for ever.  Who only does not read is told apart by stall_ns,
-// so that has to come first.  What is accepted inherits all this (tcp(7)).
+// What waits for a client whose machine has gone ends it, too.  Who only does not read is told
+// apart by stall_ns, so that has to come first.  What is accepted inherits all this (tcp(7)).
 static void keep_alive(int fd, int64_t stall_ns)
 {
-    int one = 1, idle_s = 60, again_s = 20, times = 3;
     int64_t stall_ms = stall_ns / 1000000 + 10000, longest = INT_MAX;
     unsigned unanswered_ms = (unsigned)(stall_ms < 120000    ? 120000
                                         : stall_ms < longest ? stall_ms
                                                              : longest);
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &again_s, sizeof again_s);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof times);
+    weft_private_set_up_tcp(fd);
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unanswered_ms, sizeof unanswered_ms);
 }
 
