@@ -25,7 +25,7 @@ static inline int remote_lock(const remote_order *o, char **command)
     weft_client *c = remote_connect(o);
     weft_remote_lock *l = weft_remote_lock_open(c, o->name, 0);
     if (weft_remote_lock_lock(l, &token, o->end) != 0)
-        return remote_failed(o->name, c);
+        return remote_failed(o->name, l);
     snprintf(text, sizeof text, "%lld", (long long)token);
     setenv("WEFT_TOKEN", text, 1);
     int connection = weft_client_fd(c);
@@ -34,10 +34,12 @@ static inline int remote_lock(const remote_order *o, char **command)
     options.pass_count = 1;
     weft_subprocess *p = weft_subprocess_start(command, &options);
     if (p == nullptr) {
-        int error = errno;
+        status = errno == ENOENT ? 127 : 126; // as a shell
+        warn("%s", command[0]);
         remote_insist(weft_remote_lock_unlock, l); // on Redis the connection's end is no unlock
-        errno = error;
-        err(error == ENOENT ? 127 : 126, "%s", command[0]); // as a shell
+        weft_remote_destroy(l);
+        weft_client_destroy(c);
+        return status;
     }
     bool lost = false;
     while (weft_subprocess_wait(p, &status, weft_in_ms(WEFT_REMOTE_LEASE_MS / 3)) != 0)

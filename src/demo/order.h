@@ -66,11 +66,14 @@ static inline weft_client *remote_connect(const remote_order *o)
 }
 
 // What a call said: 1 for a deadline that has passed, else the end.
-static inline int remote_failed(const char *what, weft_client *c)
+static inline int remote_failed(const char *what, weft_remote *r)
 {
+    weft_client *c = weft_remote_client(r);
     const char *more = errno == EPROTO ? weft_client_error(c) : "";
     warnx("%s: %s%s%s", what, errno == ETIMEDOUT ? "out of time" : strerror(errno),
           *more != 0 ? ": " : "", more);
+    weft_remote_destroy(r);
+    weft_client_destroy(c);
     return 1;
 }
 

@@ -51,7 +51,7 @@ static inline int remote_put(const remote_order *o, char **values)
     weft_remote_queue *q = weft_remote_queue_open(c, o->name, (size_t)o->capacity);
     for (; *values != nullptr; values++)
         if (weft_remote_queue_put(q, *values, strlen(*values), o->end) != 0)
-            return remote_failed(o->name, c);
+            return remote_failed(o->name, q);
     weft_remote_destroy(q);
     return weft_client_destroy(c) != 0;
 }
@@ -64,7 +64,7 @@ static inline int remote_get(const remote_order *o, char **)
     for (long i = 0; i < o->count; i++) {
         weft_reply *r = weft_remote_queue_take(q, o->end);
         if (r == nullptr)
-            return remote_failed(o->name, c);
+            return remote_failed(o->name, q);
         if (fwrite(r->text, 1, r->size, stdout) != r->size || putchar('\n') == EOF ||
             fflush(stdout) != 0)
             err(1, "standard output");
