@@ -119,6 +119,7 @@ void server::start()
     }
     port = free_port();
     std::string number = std::to_string(port);
+    std::fflush(stdout); // freopen would write what is buffered once more
     tcp_pid = local_pid = fork();
     if (tcp_pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
