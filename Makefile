@@ -49,7 +49,8 @@ FLAGS     = $(OPTIMIZE) $(WARNINGS) -pthread -fPIC -fno-semantic-interposition \
 LANGUAGE := -std=c++17 -D_GNU_SOURCE -fno-exceptions -fno-rtti -fno-threadsafe-statics
 COMPILE   = $(CXX) $(LANGUAGE) $(FLAGS) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP
 # The C driver links: what weft builds needs libc and no C++ runtime.
-LINK      = $(CC) -pthread $(SANITIZE) $(CFLAGS) $(LDFLAGS)
+# A sanitizer's functions are not to be looked up on a small stack: that takes up to 4 KiB and more.
+LINK      = $(CC) -pthread $(if $(SAN),$(SANITIZE) -Wl$(comma)-z$(comma)now) $(CFLAGS) $(LDFLAGS)
 
 Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '%-8s %s\n' '$1' '$(patsubst $B/%,%,$@)')
