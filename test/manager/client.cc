@@ -547,8 +547,8 @@ static void test_command_after_fork(void **)
     fake_end(&f);
 }
 
-// A child may begin while another thread of its parent is in a call.
-static void test_command_after_fork_in_a_call(void **)
+// Forks while another thread is in a call, which ends after the child, that should say 0.
+static void fork_in_a_call(int (*in_child)(void *client))
 {
     fake f = {};
     char byte = 0;
@@ -560,14 +560,7 @@ static void test_command_after_fork_in_a_call(void **)
     pthread_t t;
     pthread_create(&t, nullptr, wait_for_pong, &p);
     assert_int_equal(read(asked[0], &byte, 1), 1);
-    pid_t child = child_of(
-        [](void *arg) {
-            // Not EBUSY: who was in the call is not here.  The server is busy with the parent.
-            weft_reply *r = ping((weft_client *)arg, WEFT_NOW);
-            return r == nullptr && errno == ETIMEDOUT ? 0 : 1;
-        },
-        c);
-    assert_int_equal(end_of(child), 0);
+    assert_int_equal(end_of(child_of(in_child, c)), 0);
     assert_int_equal(write(answer[1], &byte, 1), 1);
     pthread_join(t, nullptr);
     assert_pong(p.reply);
@@ -579,8 +572,15 @@ static void test_command_after_fork_in_a_call(void **)
     }
 }
 
-// In the child a new thread may have the stack, and with it the pthread_t, of the one that was in
-// the call.
+static void test_command_after_fork_in_a_call(void **)
+{
+    fork_in_a_call([](void *client) {
+        // Not EBUSY: who was in the call is not here.  The server is busy with the parent.
+        weft_reply *r = ping((weft_client *)client, WEFT_NOW);
+        return r == nullptr && errno == ETIMEDOUT ? 0 : 1;
+    });
+}
+
 static void *ping_now(void *arg)
 {
     pinger *p = (pinger *)arg;
@@ -589,39 +589,19 @@ static void *ping_now(void *arg)
     return nullptr;
 }
 
+// In the child a new thread may have the stack, and with it the pthread_t, of the one that was in
+// the call.
 static void test_command_after_fork_in_a_thread(void **)
 {
     if (RUNNER_SANITIZED)
         return; // the thread sanitizer refuses to start threads there
-    fake f = {};
-    char byte = 0;
-    f.serve = answer_when_told;
-    assert_true(pipe2(asked, O_CLOEXEC) == 0 && pipe2(answer, O_CLOEXEC) == 0);
-    fake_start(&f);
-    weft_client *c = connect_to(&f);
-    pinger p = {c, nullptr, 0};
-    pthread_t t;
-    pthread_create(&t, nullptr, wait_for_pong, &p);
-    assert_int_equal(read(asked[0], &byte, 1), 1);
-    pid_t child = child_of(
-        [](void *arg) {
-            pinger mine = {(weft_client *)arg, nullptr, 0};
-            pthread_t thread;
-            pthread_create(&thread, nullptr, ping_now, &mine);
-            pthread_join(thread, nullptr);
-            return mine.error == ETIMEDOUT ? 0 : mine.error;
-        },
-        c);
-    assert_int_equal(end_of(child), 0);
-    assert_int_equal(write(answer[1], &byte, 1), 1);
-    pthread_join(t, nullptr);
-    assert_pong(p.reply);
-    weft_client_destroy(c);
-    fake_end(&f);
-    for (int i = 0; i < 2; i++) {
-        close(asked[i]);
-        close(answer[i]);
-    }
+    fork_in_a_call([](void *client) {
+        pinger mine = {(weft_client *)client, nullptr, 0};
+        pthread_t thread;
+        pthread_create(&thread, nullptr, ping_now, &mine);
+        pthread_join(thread, nullptr);
+        return mine.error == ETIMEDOUT ? 0 : 1;
+    });
 }
 
 // ---- Pipelines ----
