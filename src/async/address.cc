@@ -14,10 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+using namespace weft;
+
 static int copy(char *to, size_t room, const char *from, size_t n)
 {
     if (n >= room)
-        return weft_fail(ENAMETOOLONG);
+        return fail_with(ENAMETOOLONG);
     memcpy(to, from, n);
     to[n] = 0;
     return 0;
@@ -30,7 +32,7 @@ static bool is_beyond(const char *port)
 }
 
 // HOST:PORT, where HOST may be in brackets.
-static int parse_host(weft_private_address *a, const char *text)
+static int parse_host(endpoint *a, const char *text)
 {
     const char *end, *port;
     if (*text == '[') {
@@ -40,22 +42,22 @@ static int parse_host(weft_private_address *a, const char *text)
         end = strrchr(text, ':');
         port = end != nullptr ? end + 1 : nullptr;
         if (end != nullptr && memchr(text, ':', (size_t)(end - text)) != nullptr)
-            return weft_fail(EINVAL); // an IPv6 address without brackets
+            return fail_with(EINVAL); // an IPv6 address without brackets
     }
     if (port == nullptr || *port == 0 || end == text || is_beyond(port))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (copy(a->host, sizeof a->host, text, (size_t)(end - text)) != 0)
         return -1;
     return copy(a->port, sizeof a->port, port, strlen(port));
 }
 
-static int parse_path(weft_private_address *a, const char *path)
+static int parse_path(endpoint *a, const char *path)
 {
     size_t n = strlen(path);
     if (n == 0 || (n == 1 && *path == '@'))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (n >= sizeof a->un.sun_path)
-        return weft_fail(ENAMETOOLONG);
+        return fail_with(ENAMETOOLONG);
     a->un.sun_family = AF_UNIX;
     memcpy(a->un.sun_path, path, n + 1);
     if (*path == '@')
@@ -64,33 +66,32 @@ static int parse_path(weft_private_address *a, const char *path)
     return 0;
 }
 
-int weft_private_address_parse(weft_private_address *a, const char *text)
+int weft::endpoint_parse(endpoint *a, const char *text)
 {
     static const char *const kinds[] = {"tcp:", "udp:", "unix:", "fd:", "systemd:"};
     int kind = 0;
     if (text == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     while (kind < 5 && strncmp(text, kinds[kind], strlen(kinds[kind])) != 0)
         kind++;
     if (kind == 5)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     memset(a, 0, sizeof *a);
     a->kind = kind;
     a->rest = text + strlen(kinds[kind]);
-    if (kind <= WEFT_ADDRESS_UDP)
+    if (kind <= ADDRESS_UDP)
         return parse_host(a, a->rest);
-    return kind == WEFT_ADDRESS_UNIX ? parse_path(a, a->rest) : 0;
+    return kind == ADDRESS_UNIX ? parse_path(a, a->rest) : 0;
 }
 
-int weft_private_address_resolve(const weft_private_address *a, int flags, struct addrinfo **list,
-                                 weft_deadline d)
+int weft::endpoint_resolve(const endpoint *a, int flags, struct addrinfo **list, weft_deadline d)
 {
     struct addrinfo hints;
     memset(&hints, 0, sizeof hints);
     hints.ai_flags = flags;
-    hints.ai_socktype = a->kind == WEFT_ADDRESS_UDP ? SOCK_DGRAM : SOCK_STREAM;
-    if (weft_private_io_here == nullptr) // a server that listens before it runs
-        return weft_private_names_here(a->host, a->port, &hints, list);
+    hints.ai_socktype = a->kind == ADDRESS_UDP ? SOCK_DGRAM : SOCK_STREAM;
+    if (io_here == nullptr) // a server that listens before it runs
+        return names_here(a->host, a->port, &hints, list);
     return weft_offload_getaddrinfo(a->host, a->port, &hints, list, nullptr, d);
 }
 
@@ -112,7 +113,7 @@ static int print_in(int type, const struct sockaddr *from, socklen_t size, char 
     char host[INET6_ADDRSTRLEN + 32], port[8];
     if (getnameinfo(from, size, host, sizeof host, port, sizeof port,
                     NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        return weft_fail(EAFNOSUPPORT);
+        return fail_with(EAFNOSUPPORT);
     const char *form = from->sa_family == AF_INET6 ? "%s:[%s]:%s" : "%s:%s:%s";
     return snprintf(text, room, form, type == SOCK_DGRAM ? "udp" : "tcp", host, port);
 }
@@ -123,7 +124,7 @@ int weft_io_address(int fd, int whose, char *text, size_t room)
     socklen_t size = sizeof a, type_size = sizeof(int);
     int type, saved = errno, n = -1;
     if ((whose != WEFT_IO_LOCAL && whose != WEFT_IO_PEER) || text == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if ((whose == WEFT_IO_LOCAL ? getsockname : getpeername)(fd, (struct sockaddr *)&a, &size) !=
             0 ||
         getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) != 0)
@@ -133,9 +134,9 @@ int weft_io_address(int fd, int whose, char *text, size_t room)
     else if (a.ss_family == AF_INET || a.ss_family == AF_INET6)
         n = print_in(type, (const struct sockaddr *)&a, size, text, room);
     if (n < 0)
-        return weft_fail(EAFNOSUPPORT);
+        return fail_with(EAFNOSUPPORT);
     if ((size_t)n >= room)
-        return weft_fail(ENOBUFS);
+        return fail_with(ENOBUFS);
     errno = saved;
     return 0;
 }

@@ -12,16 +12,20 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+using namespace weft;
+
 static const int64_t ATTEMPT_DELAY_MS = 250; // RFC 8305, section 5
 enum { MOST = 64 };                          // addresses that are tried
 
-typedef struct race {
+namespace {
+struct race {
     const struct addrinfo *order[MOST];
     int fds[MOST]; // -1: not under way
     int count, begun, live;
     int set;   // epoll
     int error; // what the last one that failed said
-} race;
+};
+} // namespace
 
 // A socket that connects.  *done: it has.
 static int attempt(const struct addrinfo *a, int *done)
@@ -34,7 +38,7 @@ static int attempt(const struct addrinfo *a, int *done)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     *done = connect(fd, a->ai_addr, a->ai_addrlen) == 0;
     if (!*done && errno != EINPROGRESS && errno != EINTR)
-        weft_close_keep_errno(&fd);
+        close_keep_errno(&fd);
     return fd;
 }
 
@@ -49,7 +53,7 @@ static int outcome(int fd)
 static int adopt(int fd, const struct addrinfo *a)
 {
     bool tcp = a->ai_socktype == SOCK_STREAM && a->ai_family != AF_UNIX;
-    return weft_private_io_adopt(fd, tcp ? WEFT_KIND_STREAM : WEFT_KIND_SOCKET);
+    return io_adopt(fd, tcp ? KIND_STREAM : KIND_SOCKET);
 }
 
 static int connect_one(const struct addrinfo *a, weft_deadline d)
@@ -58,14 +62,14 @@ static int connect_one(const struct addrinfo *a, weft_deadline d)
     if (fd < 0 || done)
         return fd < 0 ? -1 : adopt(fd, a);
     if (weft_io_wait(fd, WEFT_WRITE, d) < 0) {
-        weft_close_keep_errno(&fd);
+        close_keep_errno(&fd);
         return -1;
     }
     int error = outcome(fd);
     if (error == 0)
         return adopt(fd, a);
     close(fd);
-    return weft_fail(error);
+    return fail_with(error);
 }
 
 // The families in turn, each in the list's order; the first address first.
@@ -98,7 +102,7 @@ static int begin_next(race *r)
     }
     if (!done && epoll_ctl(r->set, EPOLL_CTL_ADD, r->fds[i], &e) != 0) {
         r->error = errno;
-        weft_close_keep_errno(&r->fds[i]);
+        close_keep_errno(&r->fds[i]);
         return -1;
     }
     r->live++;
@@ -116,7 +120,7 @@ static int look(race *r)
             return i;
         r->error = error;
         r->live--;
-        weft_close_keep_errno(&r->fds[i]);
+        close_keep_errno(&r->fds[i]);
     }
     return -1;
 }
@@ -135,7 +139,7 @@ static int run(race *r, weft_deadline d)
             continue;
         }
         if (r->live == 0)
-            return weft_fail(r->error);
+            return fail_with(r->error);
         weft_deadline until = r->begun < r->count && next < d ? next : d;
         if (weft_io_wait(r->set, WEFT_READ, until) < 0 && (errno != ETIMEDOUT || until == d))
             return -1;
@@ -152,13 +156,13 @@ int weft_io_connect_any(const struct addrinfo *list, weft_deadline d)
 {
     race r;
     int saved = errno;
-    if (weft_private_io_here == nullptr)
-        return weft_fail(EPERM);
+    if (io_here == nullptr)
+        return fail_with(EPERM);
     if (list == nullptr)
-        return weft_fail(EINVAL);
-    int error = weft_private_refusal(&weft_private_sched, d);
+        return fail_with(EINVAL);
+    int error = wait_refusal(&scheduler_here, d);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     if (list->ai_next == nullptr) {
         int fd = connect_one(list, d);
         errno = fd < 0 ? errno : saved;
@@ -175,9 +179,9 @@ int weft_io_connect_any(const struct addrinfo *list, weft_deadline d)
         fd = r.fds[winner];
         r.fds[winner] = -1;
     }
-    weft_close_keep_errno(&r.set);
+    close_keep_errno(&r.set);
     for (int i = 0; i < r.begun; i++)
-        weft_close_keep_errno(&r.fds[i]);
+        close_keep_errno(&r.fds[i]);
     if (winner < 0)
         return -1;
     fd = adopt(fd, r.order[winner]);
@@ -194,7 +198,7 @@ static int connect_unix(const struct addrinfo *a, weft_deadline d)
             return fd;
         weft_deadline again = weft_in_ms(ms);
         if (weft_left(d) == 0)
-            return weft_fail(ETIMEDOUT);
+            return fail_with(ETIMEDOUT);
         if (weft_tasklet_sleep(again < d ? again : d) != 0)
             return -1;
     }
@@ -202,16 +206,16 @@ static int connect_unix(const struct addrinfo *a, weft_deadline d)
 
 int weft_io_connect(const char *address, weft_deadline d)
 {
-    weft_private_address a;
+    endpoint a;
     struct addrinfo *list, one;
     int saved = errno;
-    if (weft_private_io_here == nullptr)
-        return weft_fail(EPERM);
-    if (weft_private_address_parse(&a, address) != 0)
+    if (io_here == nullptr)
+        return fail_with(EPERM);
+    if (endpoint_parse(&a, address) != 0)
         return -1;
-    if (a.kind > WEFT_ADDRESS_UNIX)
-        return weft_fail(EINVAL);
-    if (a.kind == WEFT_ADDRESS_UNIX) {
+    if (a.kind > ADDRESS_UNIX)
+        return fail_with(EINVAL);
+    if (a.kind == ADDRESS_UNIX) {
         memset(&one, 0, sizeof one);
         one.ai_family = AF_UNIX;
         one.ai_socktype = SOCK_STREAM;
@@ -221,7 +225,7 @@ int weft_io_connect(const char *address, weft_deadline d)
         errno = fd < 0 ? errno : saved;
         return fd;
     }
-    if (weft_private_address_resolve(&a, 0, &list, d) != 0)
+    if (endpoint_resolve(&a, 0, &list, d) != 0)
         return -1;
     int fd = weft_io_connect_any(list, d);
     saved = errno;

@@ -20,51 +20,52 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+using namespace weft;
+
 static const uint32_t EDGES = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
 static const uint64_t POST = UINT64_MAX, LOOP = UINT64_MAX - 1; // the data of their events
 // Events fetched at once: so many that asking costs little each, so few that what was touched to
 // wake the first is still in the cache when he runs.
 static const int BATCH = 64;
 
-__thread weft_private_io *weft_private_io_here;
+__thread io_state *weft::io_here;
 // Whether there is epoll_pwait2 (Linux 5.11; a filter may forbid it); tests take it away.
-int weft_private_io_precise = 1;
+int io_precise = 1;
 
 // ---- Records ----
 
-weft_private_descriptor *weft_private_descriptor_make(weft_private_io *io, int fd)
+descriptor *weft::descriptor_make(io_state *io, int fd)
 {
-    unsigned chunk = (unsigned)fd / WEFT_CHUNK;
-    if (chunk >= WEFT_CHUNKS) {
+    unsigned chunk = (unsigned)fd / CHUNK;
+    if (chunk >= CHUNKS) {
         errno = EBADF;
         return nullptr;
     }
     if (io->chunks[chunk] == nullptr)
-        io->chunks[chunk] =
-            (weft_private_descriptor *)calloc(WEFT_CHUNK, sizeof(weft_private_descriptor));
-    return weft_private_descriptor_find(io, fd);
+        io->chunks[chunk] = (descriptor *)calloc(CHUNK, sizeof(descriptor));
+    return descriptor_find(io, fd);
 }
 
-static int find_kind(weft_private_descriptor *r, int fd)
+static int find_kind(descriptor *r, int fd)
 {
     int type, domain, saved = errno, flags = fcntl(fd, F_GETFL);
     socklen_t size = sizeof type;
     if (flags < 0)
         return -1;
     r->blocking = (flags & O_NONBLOCK) == 0;
-    r->kind = WEFT_KIND_PLAIN;
+    r->kind = KIND_PLAIN;
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
         getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0) {
         bool tcp = type == SOCK_STREAM && (domain == AF_INET || domain == AF_INET6);
-        r->kind = tcp ? WEFT_KIND_STREAM : WEFT_KIND_SOCKET;
+        r->kind = tcp ? KIND_STREAM : KIND_SOCKET;
     }
     errno = saved;
     return 0;
 }
 
-static int wake_child(weft_private_io *io);
+static int wake_child(io_state *io);
 
-static int control(weft_private_io *io, int op, int fd, weft_private_descriptor *r)
+static int control(io_state *io, int op, int fd, descriptor *r)
 {
     struct epoll_event e;
     e.events = EDGES;
@@ -73,14 +74,14 @@ static int control(weft_private_io *io, int op, int fd, weft_private_descriptor 
 }
 
 // In a child that has no set of its own yet this one is the parent's, who still waits.
-static void unregister(weft_private_io *io, int fd)
+static void unregister(io_state *io, int fd)
 {
     if (*io->forked != 0)
         epoll_ctl(io->epoll, EPOLL_CTL_DEL, fd, nullptr);
 }
 
 // `ready`: what may be tried.  EPERM: such as a regular file, which is always ready.
-static int enroll(weft_private_io *io, weft_private_descriptor *r, int fd, int ready)
+static int enroll(io_state *io, descriptor *r, int fd, int ready)
 {
     int saved = errno;
     if (*io->forked == 0 && wake_child(io) != 0)
@@ -94,12 +95,12 @@ static int enroll(weft_private_io *io, weft_private_descriptor *r, int fd, int r
     return 0;
 }
 
-weft_private_descriptor *weft_private_io_begin_slowly(int fd, int direction, weft_deadline d)
+descriptor *weft::io_begin_slowly(int fd, int direction, weft_deadline d)
 {
-    weft_private_io *io = weft_private_io_here;
+    io_state *io = io_here;
     int error = io == nullptr ? EPERM : fd < 0 ? EBADF : 0;
     if (error == 0)
-        error = weft_private_refusal(&weft_private_sched, d);
+        error = wait_refusal(&scheduler_here, d);
     if (error != 0) {
         errno = error;
         return nullptr;
@@ -109,45 +110,45 @@ weft_private_descriptor *weft_private_io_begin_slowly(int fd, int direction, wef
         if (d > WEFT_NOW && weft_tasklet_yield() != 0)
             return nullptr;
     }
-    weft_private_descriptor *r = weft_private_descriptor_make(io, fd);
+    descriptor *r = descriptor_make(io, fd);
     if (r == nullptr)
         return nullptr;
-    if (r->waiter[weft_private_io_index(direction)] != nullptr) {
+    if (r->waiter[io_index(direction)] != nullptr) {
         errno = EBUSY;
         return nullptr;
     }
-    if (r->kind != WEFT_KIND_UNKNOWN)
+    if (r->kind != KIND_UNKNOWN)
         return r;
     if (find_kind(r, fd) != 0)
         return nullptr;
     // Of what is no socket nothing later would tell that the number is another's: known is the
     // same as registered.
-    if (r->kind == WEFT_KIND_PLAIN && enroll(io, r, fd, WEFT_READ | WEFT_WRITE) != 0) {
-        static weft_private_descriptor file = {{nullptr, nullptr}, 0, WEFT_KIND_PLAIN, 0, 0, 0, 0};
-        r->kind = WEFT_KIND_UNKNOWN;
+    if (r->kind == KIND_PLAIN && enroll(io, r, fd, WEFT_READ | WEFT_WRITE) != 0) {
+        static descriptor file = {{nullptr, nullptr}, 0, KIND_PLAIN, 0, 0, 0, 0};
+        r->kind = KIND_UNKNOWN;
         return errno == EPERM ? &file : nullptr; // it never waits, so nobody writes to this
     }
     return r;
 }
 
-static void forget(weft_private_descriptor *r)
+static void forget(descriptor *r)
 {
     for (int i = 0; i < 2; i++)
-        if (r->waiter[i] != nullptr && (r->waiter[i]->state & ~WEFT_IS_TIMED) == WEFT_IS_POLLING)
-            weft_private_unpark_error(r->waiter[i], ECANCELED);
+        if (r->waiter[i] != nullptr && (r->waiter[i]->state & ~IS_TIMED) == IS_POLLING)
+            unpark_error(r->waiter[i], ECANCELED);
     uint32_t next = r->generation + 1;
     memset(r, 0, sizeof *r);
     r->generation = next;
 }
 
-int weft_private_io_adopt(int fd, int kind)
+int weft::io_adopt(int fd, int kind)
 {
-    weft_private_descriptor *r = weft_private_descriptor_make(weft_private_io_here, fd);
+    descriptor *r = descriptor_make(io_here, fd);
     if (r == nullptr) {
-        weft_close_keep_errno(&fd);
+        close_keep_errno(&fd);
         return -1;
     }
-    if (r->kind != WEFT_KIND_UNKNOWN)
+    if (r->kind != KIND_UNKNOWN)
         forget(r); // closed elsewhere; not what io.h asks for, but seen here
     r->kind = (uint8_t)kind;
     return fd;
@@ -155,39 +156,39 @@ int weft_private_io_adopt(int fd, int kind)
 
 // ---- Waits ----
 
-int weft_private_io_suspend(weft_private_io *io, weft_deadline d)
+int weft::io_suspend(io_state *io, weft_deadline d)
 {
-    weft_private_scheduler *s = &weft_private_sched;
-    int error = weft_private_refusal(s, d);
+    scheduler *s = &scheduler_here;
+    int error = wait_refusal(s, d);
     if (error == 0 && d <= WEFT_NOW)
         error = ETIMEDOUT;
     if (error == 0 && s->running == s->keeper)
         error = EPERM;
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     io->spree = 0;
     io->waiting++;
-    int result = weft_private_tasklet_park(s, WEFT_IS_POLLING, 0, d);
+    int result = tasklet_park(s, IS_POLLING, 0, d);
     io->waiting--;
     return result;
 }
 
-static void set_waiters(weft_private_descriptor *r, int events, weft_tasklet *t)
+static void set_waiters(descriptor *r, int events, weft_tasklet *t)
 {
     for (int direction = WEFT_READ; direction <= WEFT_WRITE; direction++)
         if (events & direction)
-            r->waiter[weft_private_io_index(direction)] = t;
+            r->waiter[io_index(direction)] = t;
 }
 
 // Until one of `events` is set in `ready`.
-static int await(weft_private_io *io, weft_private_descriptor *r, int events, weft_deadline d)
+static int await(io_state *io, descriptor *r, int events, weft_deadline d)
 {
     uint32_t generation = r->generation;
     while (!(r->ready & events)) {
-        set_waiters(r, events, weft_private_sched.running);
-        int result = weft_private_io_suspend(io, d);
+        set_waiters(r, events, scheduler_here.running);
+        int result = io_suspend(io, d);
         if (r->generation != generation)
-            return weft_fail(ECANCELED); // closed; the record is another's
+            return fail_with(ECANCELED); // closed; the record is another's
         set_waiters(r, events, nullptr);
         if (result != 0)
             return -1;
@@ -195,17 +196,17 @@ static int await(weft_private_io *io, weft_private_descriptor *r, int events, we
     return 0;
 }
 
-int weft_private_io_park(weft_private_descriptor *r, int fd, int direction, weft_deadline d)
+int weft::io_park(descriptor *r, int fd, int direction, weft_deadline d)
 {
-    weft_private_io *io = weft_private_io_here;
+    io_state *io = io_here;
     if (d <= WEFT_NOW)
-        return weft_fail(ETIMEDOUT);
+        return fail_with(ETIMEDOUT);
     if (!r->registered && enroll(io, r, fd, (WEFT_READ | WEFT_WRITE) & ~direction) != 0)
         return -1;
     return await(io, r, direction, d);
 }
 
-int weft_private_io_would_not_block(weft_private_descriptor *r, int fd, int direction)
+int weft::io_would_not_block(descriptor *r, int fd, int direction)
 {
     struct pollfd p = {fd, direction == WEFT_READ ? (short)POLLIN : (short)POLLOUT, 0};
     int saved = errno, ready = poll(&p, 1, 0);
@@ -216,17 +217,17 @@ int weft_private_io_would_not_block(weft_private_descriptor *r, int fd, int dire
 }
 
 // Whether a system call is worth its price.
-static inline int may_try(weft_private_descriptor *r, int fd, int direction, weft_deadline d)
+static inline int may_try(descriptor *r, int fd, int direction, weft_deadline d)
 {
-    if (r->blocking && (r->kind == WEFT_KIND_PLAIN || d == WEFT_NOW))
-        return weft_private_io_would_not_block(r, fd, direction);
+    if (r->blocking && (r->kind == KIND_PLAIN || d == WEFT_NOW))
+        return io_would_not_block(r, fd, direction);
     return (r->ready & direction) || !r->registered || d <= WEFT_NOW;
 }
 
-ssize_t weft_private_io_do(int fd, int direction, weft_private_call *c, weft_deadline d)
+ssize_t weft::io_do(int fd, int direction, io_call *c, weft_deadline d)
 {
     int saved = errno;
-    weft_private_descriptor *r = weft_private_io_begin(fd, direction, d);
+    descriptor *r = io_begin(fd, direction, d);
     if (r == nullptr)
         return -1;
     for (;;) {
@@ -242,7 +243,7 @@ ssize_t weft_private_io_do(int fd, int direction, weft_private_call *c, weft_dea
                 return -1;
             r->ready &= (uint8_t)~direction;
         }
-        if (weft_private_io_park(r, fd, direction, d) != 0)
+        if (io_park(r, fd, direction, d) != 0)
             return -1;
     }
 }
@@ -260,7 +261,7 @@ static int ask(int fd, int events)
         return -1;
     errno = saved;
     if (p.revents & POLLNVAL)
-        return weft_fail(EBADF);
+        return fail_with(EBADF);
     if (p.revents & (POLLERR | POLLHUP))
         return events;
     int is = (p.revents & (POLLIN | POLLPRI | POLLRDHUP) ? WEFT_READ : 0) |
@@ -270,45 +271,44 @@ static int ask(int fd, int events)
 
 // A wait that poll(2) decides: the edges only say when to ask again.  What epoll knows of the
 // descriptor may be an earlier one of that number here, so each wait makes sure.
-static int wait_any(weft_private_io *io, weft_private_descriptor *r, int fd, int events,
-                    weft_deadline d)
+static int wait_any(io_state *io, descriptor *r, int fd, int events, weft_deadline d)
 {
     for (;;) {
         int is = ask(fd, events);
         if (is != 0)
             return is;
         if (d <= WEFT_NOW)
-            return weft_fail(ETIMEDOUT);
+            return fail_with(ETIMEDOUT);
         if (enroll(io, r, fd, 0) != 0 || await(io, r, events, d) != 0)
             return -1;
     }
 }
 
-static int wait_refusal(weft_private_io *io, int fd, int events, weft_deadline d)
+static int wait_refusal(io_state *io, int fd, int events, weft_deadline d)
 {
     if (io == nullptr)
         return EPERM;
     if (events == 0 || (events & ~(WEFT_READ | WEFT_WRITE)) != 0)
         return EINVAL;
-    return fd < 0 ? EBADF : weft_private_refusal(&weft_private_sched, d);
+    return fd < 0 ? EBADF : wait_refusal(&scheduler_here, d);
 }
 
 int weft_io_wait(int fd, int events, weft_deadline d)
 {
-    weft_private_io *io = weft_private_io_here;
+    io_state *io = io_here;
     int error = wait_refusal(io, fd, events, d);
     if (error != 0)
-        return weft_fail(error);
-    weft_private_descriptor *r = weft_private_descriptor_make(io, fd);
+        return fail_with(error);
+    descriptor *r = descriptor_make(io, fd);
     if (r == nullptr)
         return -1;
     if ((events & WEFT_READ && r->waiter[0] != nullptr) ||
         (events & WEFT_WRITE && r->waiter[1] != nullptr))
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     uint32_t generation = r->generation;
     int is = wait_any(io, r, fd, events, d), saved = errno;
     // One that only this call uses is somebody else's, who may close it.
-    if (r->generation == generation && r->kind == WEFT_KIND_UNKNOWN && r->registered &&
+    if (r->generation == generation && r->kind == KIND_UNKNOWN && r->registered &&
         r->waiter[0] == nullptr && r->waiter[1] == nullptr) {
         unregister(io, fd);
         forget(r);
@@ -322,13 +322,13 @@ int weft_io_wait(int fd, int events, weft_deadline d)
 // The record, if there is anything to forget.  NULL: errno.
 static int let_go(int fd)
 {
-    weft_private_io *io = weft_private_io_here;
+    io_state *io = io_here;
     if (io == nullptr)
-        return weft_fail(EPERM);
+        return fail_with(EPERM);
     if (fd < 0)
-        return weft_fail(EBADF);
-    weft_private_serve_stop(io, fd, 1);
-    weft_private_descriptor *r = weft_private_descriptor_find(io, fd);
+        return fail_with(EBADF);
+    serve_stop(io, fd, 1);
+    descriptor *r = descriptor_find(io, fd);
     if (r != nullptr)
         forget(r);
     return 0;
@@ -349,7 +349,7 @@ int weft_io_close(int fd)
 
 int weft_io_forget(int fd)
 {
-    weft_private_io *io = weft_private_io_here;
+    io_state *io = io_here;
     if (io != nullptr && fcntl(fd, F_GETFD) < 0)
         return -1;
     if (let_go(fd) != 0)
@@ -362,23 +362,23 @@ int weft_io_forget(int fd)
 
 int weft_io_shutdown(int fd, int how)
 {
-    return weft_private_io_here == nullptr ? weft_fail(EPERM) : shutdown(fd, how);
+    return io_here == nullptr ? fail_with(EPERM) : shutdown(fd, how);
 }
 
 // ---- The poller ----
 
-static void wake(weft_private_descriptor *r, int i)
+static void wake(descriptor *r, int i)
 {
     weft_tasklet *t = r->waiter[i];
     // It may have been cancelled, and not gone on yet.
-    if (t != nullptr && (t->state & ~WEFT_IS_TIMED) == WEFT_IS_POLLING)
-        weft_private_tasklet_unpark(&weft_private_sched, t);
+    if (t != nullptr && (t->state & ~IS_TIMED) == IS_POLLING)
+        tasklet_unpark(&scheduler_here, t);
 }
 
-static void dispatch(weft_private_io *io, const struct epoll_event *e)
+static void dispatch(io_state *io, const struct epoll_event *e)
 {
     if (e->data.u64 == POST) {
-        weft_private_post_collect(io);
+        post_collect(io);
         return;
     }
     if (e->data.u64 == LOOP) {
@@ -387,7 +387,7 @@ static void dispatch(weft_private_io *io, const struct epoll_event *e)
         errno = saved;
         return;
     }
-    weft_private_descriptor *r = weft_private_descriptor_find(io, (int)(uint32_t)e->data.u64);
+    descriptor *r = descriptor_find(io, (int)(uint32_t)e->data.u64);
     if (r == nullptr || r->generation != (uint32_t)(e->data.u64 >> 32))
         return;
     uint32_t ends = EPOLLHUP | EPOLLERR;
@@ -404,23 +404,23 @@ static void dispatch(weft_private_io *io, const struct epoll_event *e)
     }
 }
 
-static int wait_events(weft_private_io *io, struct epoll_event *events, weft_deadline d)
+static int wait_events(io_state *io, struct epoll_event *events, weft_deadline d)
 {
     if (d <= WEFT_NOW)
         return epoll_wait(io->epoll, events, BATCH, 0);
-    if (d == WEFT_FOREVER || !weft_private_io_precise)
-        return epoll_wait(io->epoll, events, BATCH, weft_poll_ms(d));
-    struct timespec t = weft_timespec(weft_left(d));
+    if (d == WEFT_FOREVER || !io_precise)
+        return epoll_wait(io->epoll, events, BATCH, poll_ms(d));
+    struct timespec t = timespec_of(weft_left(d));
     long n = syscall(SYS_epoll_pwait2, io->epoll, events, BATCH, &t, nullptr, (size_t)0);
     if (n >= 0 || (errno != ENOSYS && errno != EPERM))
         return (int)n;
-    weft_private_io_precise = 0;
-    return epoll_wait(io->epoll, events, BATCH, weft_poll_ms(d));
+    io_precise = 0;
+    return epoll_wait(io->epoll, events, BATCH, poll_ms(d));
 }
 
 static int poll_events(weft_poller *p, weft_deadline d)
 {
-    weft_private_io *io = (weft_private_io *)(void *)p; // its first member
+    io_state *io = (io_state *)(void *)p; // its first member
     struct epoll_event events[BATCH];
     // Work that nobody waits for any more is still collected, but is no reason to wait.
     if (io->waiting == 0 && io->loop == nullptr && (io->post == nullptr || d == WEFT_FOREVER))
@@ -439,7 +439,7 @@ static int poll_events(weft_poller *p, weft_deadline d)
     return 1;
 }
 
-static int watch(weft_private_io *io, int fd, uint64_t data)
+static int watch(io_state *io, int fd, uint64_t data)
 {
     struct epoll_event e;
     e.events = EPOLLIN;
@@ -447,14 +447,14 @@ static int watch(weft_private_io *io, int fd, uint64_t data)
     return fd < 0 ? -1 : epoll_ctl(io->epoll, EPOLL_CTL_ADD, fd, &e);
 }
 
-int weft_private_io_watch_post(weft_private_io *io, int fd)
+int weft::io_watch_post(io_state *io, int fd)
 {
     return watch(io, fd, POST);
 }
 
 weft_loop *weft_io_loop(void)
 {
-    weft_private_io *io = weft_private_io_here;
+    io_state *io = io_here;
     if (io == nullptr)
         errno = EPERM;
     if (io == nullptr || io->loop != nullptr)
@@ -472,45 +472,44 @@ weft_loop *weft_io_loop(void)
 
 // ---- Beginning and end ----
 
-static int for_each(weft_private_io *io,
-                    int (*fn)(weft_private_io *, weft_private_descriptor *, int))
+static int for_each(io_state *io, int (*fn)(io_state *, descriptor *, int))
 {
-    for (int c = 0; c < WEFT_CHUNKS; c++)
-        for (int i = 0; io->chunks[c] != nullptr && i < WEFT_CHUNK; i++)
-            if (fn(io, &io->chunks[c][i], c * WEFT_CHUNK + i) != 0)
+    for (int c = 0; c < CHUNKS; c++)
+        for (int i = 0; io->chunks[c] != nullptr && i < CHUNK; i++)
+            if (fn(io, &io->chunks[c][i], c * CHUNK + i) != 0)
                 return -1;
     return 0;
 }
 
-static int enroll_again(weft_private_io *io, weft_private_descriptor *r, int fd)
+static int enroll_again(io_state *io, descriptor *r, int fd)
 {
     r->ready = 0;
     return r->registered && control(io, EPOLL_CTL_ADD, fd, r) != 0 && errno != EBADF ? -1 : 0;
 }
 
-static int wake_child(weft_private_io *io)
+static int wake_child(io_state *io)
 {
     int fresh = epoll_create1(EPOLL_CLOEXEC);
     if (fresh < 0)
         return -1;
-    weft_close_keep_errno(&io->epoll);
+    close_keep_errno(&io->epoll);
     io->epoll = fresh;
     *io->forked = 1;
-    weft_private_post_forked(io);
+    post_forked(io);
     if (io->loop != nullptr && watch(io, weft_loop_fd(io->loop), LOOP) != 0)
         return -1;
     return for_each(io, enroll_again);
 }
 
-static int forget_each(weft_private_io *, weft_private_descriptor *r, int)
+static int forget_each(io_state *, descriptor *r, int)
 {
     forget(r);
     return 0;
 }
 
-static weft_private_io *start(void)
+static io_state *start(void)
 {
-    weft_private_io *io = (weft_private_io *)calloc(1, sizeof *io);
+    io_state *io = (io_state *)calloc(1, sizeof *io);
     if (io == nullptr)
         return nullptr;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -522,7 +521,7 @@ static weft_private_io *start(void)
         int saved = errno;
         if (word != MAP_FAILED)
             munmap(word, page);
-        weft_close_keep_errno(&io->epoll);
+        close_keep_errno(&io->epoll);
         free(io);
         errno = saved;
         return nullptr;
@@ -532,15 +531,15 @@ static weft_private_io *start(void)
     return io;
 }
 
-static void finish(weft_private_io *io)
+static void finish(io_state *io)
 {
     int saved = errno;
     for_each(io, forget_each); // none waits, but after a failure of the poller
-    weft_private_post_end(io);
+    post_end(io);
     weft_loop_destroy(io->loop);
     weft_tasklet_set_poller(nullptr);
-    weft_private_io_here = nullptr;
-    for (int c = 0; c < WEFT_CHUNKS; c++)
+    io_here = nullptr;
+    for (int c = 0; c < CHUNKS; c++)
         free(io->chunks[c]);
     munmap(io->forked, (size_t)sysconf(_SC_PAGESIZE));
     close(io->epoll);
@@ -550,19 +549,19 @@ static void finish(weft_private_io *io)
 
 int weft_io_run(int (*main_fn)(void *arg), void *arg)
 {
-    weft_private_scheduler *s = weft_private_sched_enter();
+    scheduler *s = scheduler_enter();
     if (s == nullptr)
         return -1;
-    int error = main_fn == nullptr                ? EINVAL
-                : weft_private_io_here != nullptr ? EBUSY
-                : s->running != &s->main          ? EPERM
-                                                  : 0;
+    int error = main_fn == nullptr       ? EINVAL
+                : io_here != nullptr     ? EBUSY
+                : s->running != &s->main ? EPERM
+                                         : 0;
     if (error != 0)
-        return weft_fail(error);
-    weft_private_io *io = start();
+        return fail_with(error);
+    io_state *io = start();
     if (io == nullptr)
         return -1;
-    weft_private_io_here = io;
+    io_here = io;
     int result = main_fn(arg), saved = errno;
     if (weft_tasklet_run() != 0)
         result = -1;

@@ -12,20 +12,22 @@
 #include <string.h>
 #include <sys/sendfile.h>
 
-static bool is_socket(const weft_private_descriptor *r)
+using namespace weft;
+
+static bool is_socket(const descriptor *r)
 {
-    return r->kind != WEFT_KIND_PLAIN;
+    return r->kind != KIND_PLAIN;
 }
 
 // ---- Reading ----
 
-static void note_short(weft_private_descriptor *r, ssize_t got, size_t n)
+static void note_short(descriptor *r, ssize_t got, size_t n)
 {
-    if (r->kind == WEFT_KIND_STREAM && got > 0 && (size_t)got < n && !r->lasting)
+    if (r->kind == KIND_STREAM && got > 0 && (size_t)got < n && !r->lasting)
         r->ready &= (uint8_t)~WEFT_READ; // nothing more there: the next data is an edge
 }
 
-static ssize_t read_some(int fd, weft_private_descriptor *r, weft_private_call *c)
+static ssize_t read_some(int fd, descriptor *r, io_call *c)
 {
     if (!is_socket(r))
         return read(fd, c->data, c->n);
@@ -36,8 +38,8 @@ static ssize_t read_some(int fd, weft_private_descriptor *r, weft_private_call *
 
 ssize_t weft_io_read(int fd, void *buf, size_t n, weft_deadline d)
 {
-    weft_private_call c = {read_some, buf, n, 0, nullptr, nullptr};
-    return weft_private_io_do(fd, WEFT_READ, &c, d);
+    io_call c = {read_some, buf, n, 0, nullptr, nullptr};
+    return io_do(fd, WEFT_READ, &c, d);
 }
 
 ssize_t weft_io_read_all(int fd, void *buf, size_t n, weft_deadline d)
@@ -62,7 +64,7 @@ static size_t total(const struct iovec *pieces, int count)
     return n;
 }
 
-static ssize_t read_pieces(int fd, weft_private_descriptor *r, weft_private_call *c)
+static ssize_t read_pieces(int fd, descriptor *r, io_call *c)
 {
     struct msghdr m;
     if (!is_socket(r))
@@ -78,31 +80,29 @@ static ssize_t read_pieces(int fd, weft_private_descriptor *r, weft_private_call
 
 ssize_t weft_io_readv(int fd, const struct iovec *pieces, int count, weft_deadline d)
 {
-    weft_private_call c = {read_pieces, (void *)pieces, (size_t)count, 0, nullptr, nullptr};
-    return count < 0 || count > IOV_MAX ? weft_fail(EINVAL)
-                                        : weft_private_io_do(fd, WEFT_READ, &c, d);
+    io_call c = {read_pieces, (void *)pieces, (size_t)count, 0, nullptr, nullptr};
+    return count < 0 || count > IOV_MAX ? fail_with(EINVAL) : io_do(fd, WEFT_READ, &c, d);
 }
 
 // ---- Writing ----
 
 // A write to what is no socket, which SIGPIPE must not end.
-static ssize_t write_plain(int fd, const weft_private_descriptor *r, const struct iovec *pieces,
-                           int count)
+static ssize_t write_plain(int fd, const descriptor *r, const struct iovec *pieces, int count)
 {
-    weft_private_sigpipe hold;
+    sigpipe hold;
     struct iovec least = pieces[0];
     if (r->blocking && r->registered && total(pieces, count) > PIPE_BUF) {
         least.iov_len = least.iov_len < PIPE_BUF ? least.iov_len : PIPE_BUF;
         pieces = &least;
         count = 1;
     }
-    weft_private_sigpipe_hold(&hold);
+    sigpipe_hold(&hold);
     ssize_t put = writev(fd, pieces, count);
-    weft_private_sigpipe_release(&hold, put < 0 && errno == EPIPE);
+    sigpipe_release(&hold, put < 0 && errno == EPIPE);
     return put;
 }
 
-static ssize_t write_some(int fd, weft_private_descriptor *r, weft_private_call *c)
+static ssize_t write_some(int fd, descriptor *r, io_call *c)
 {
     struct iovec piece = {c->data, c->n};
     return is_socket(r) ? send(fd, c->data, c->n, MSG_DONTWAIT | MSG_NOSIGNAL)
@@ -113,8 +113,8 @@ ssize_t weft_io_write(int fd, const void *buf, size_t n, weft_deadline d)
 {
     size_t all = 0;
     do {
-        weft_private_call c = {write_some, (char *)buf + all, n - all, 0, nullptr, nullptr};
-        ssize_t put = weft_private_io_do(fd, WEFT_WRITE, &c, d);
+        io_call c = {write_some, (char *)buf + all, n - all, 0, nullptr, nullptr};
+        ssize_t put = io_do(fd, WEFT_WRITE, &c, d);
         if (put < 0)
             return all > 0 ? (ssize_t)all : -1;
         all += (size_t)put;
@@ -122,7 +122,7 @@ ssize_t weft_io_write(int fd, const void *buf, size_t n, weft_deadline d)
     return (ssize_t)all;
 }
 
-static ssize_t write_pieces(int fd, weft_private_descriptor *r, weft_private_call *c)
+static ssize_t write_pieces(int fd, descriptor *r, io_call *c)
 {
     struct msghdr m;
     if (!is_socket(r))
@@ -154,14 +154,14 @@ ssize_t weft_io_writev(int fd, const struct iovec *pieces, int count, weft_deadl
 {
     struct iovec rest[16];
     if (count < 0)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     size_t all = 0, n = total(pieces, count);
     do {
         int left = remainder(pieces, count, all, rest, 16);
         if (left == 0) // nothing at all: as a write of nothing
             rest[left++] = {nullptr, 0};
-        weft_private_call c = {write_pieces, rest, (size_t)left, 0, nullptr, nullptr};
-        ssize_t put = weft_private_io_do(fd, WEFT_WRITE, &c, d);
+        io_call c = {write_pieces, rest, (size_t)left, 0, nullptr, nullptr};
+        ssize_t put = io_do(fd, WEFT_WRITE, &c, d);
         if (put < 0)
             return all > 0 ? (ssize_t)all : -1;
         all += (size_t)put;
@@ -171,20 +171,20 @@ ssize_t weft_io_writev(int fd, const struct iovec *pieces, int count, weft_deadl
 
 // ---- From a file ----
 
-static ssize_t send_file(int fd, weft_private_descriptor *r, weft_private_call *c)
+static ssize_t send_file(int fd, descriptor *r, io_call *c)
 {
     size_t n = c->n;
-    weft_private_sigpipe hold;
+    sigpipe hold;
     if (r->blocking) { // it has no MSG_DONTWAIT
-        if (!weft_private_io_would_not_block(r, fd, WEFT_WRITE)) {
+        if (!io_would_not_block(r, fd, WEFT_WRITE)) {
             errno = EAGAIN;
             return -1;
         }
         n = n < PIPE_BUF ? n : PIPE_BUF;
     }
-    weft_private_sigpipe_hold(&hold); // nor MSG_NOSIGNAL
+    sigpipe_hold(&hold); // nor MSG_NOSIGNAL
     ssize_t put = sendfile(fd, c->flags, (off_t *)c->data, n);
-    weft_private_sigpipe_release(&hold, put < 0 && errno == EPIPE);
+    sigpipe_release(&hold, put < 0 && errno == EPIPE);
     return put;
 }
 
@@ -192,8 +192,8 @@ ssize_t weft_io_sendfile(int out, int in, off_t *offset, size_t n, weft_deadline
 {
     size_t all = 0;
     while (all < n) {
-        weft_private_call c = {send_file, offset, n - all, in, nullptr, nullptr};
-        ssize_t put = weft_private_io_do(out, WEFT_WRITE, &c, d);
+        io_call c = {send_file, offset, n - all, in, nullptr, nullptr};
+        ssize_t put = io_do(out, WEFT_WRITE, &c, d);
         if (put < 0)
             return all > 0 ? (ssize_t)all : -1;
         if (put == 0)

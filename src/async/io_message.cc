@@ -3,7 +3,9 @@
 
 #include <base/saved_errno.h>
 
-static ssize_t receive(int fd, weft_private_descriptor *, weft_private_call *c)
+using namespace weft;
+
+static ssize_t receive(int fd, descriptor *, io_call *c)
 {
     return recvfrom(fd, c->data, c->n, c->flags | MSG_DONTWAIT, (struct sockaddr *)c->address,
                     c->address_size);
@@ -17,22 +19,22 @@ ssize_t weft_io_recv(int fd, void *buf, size_t n, int flags, weft_deadline d)
 ssize_t weft_io_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from,
                          socklen_t *from_size, weft_deadline d)
 {
-    weft_private_call c = {receive, buf, n, flags, from, from_size};
-    return weft_private_io_do(fd, WEFT_READ, &c, d);
+    io_call c = {receive, buf, n, flags, from, from_size};
+    return io_do(fd, WEFT_READ, &c, d);
 }
 
-static ssize_t receive_message(int fd, weft_private_descriptor *, weft_private_call *c)
+static ssize_t receive_message(int fd, descriptor *, io_call *c)
 {
     return recvmsg(fd, (struct msghdr *)c->data, c->flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 }
 
 ssize_t weft_io_recvmsg(int fd, struct msghdr *m, int flags, weft_deadline d)
 {
-    weft_private_call c = {receive_message, m, 0, flags, nullptr, nullptr};
-    return weft_private_io_do(fd, WEFT_READ, &c, d);
+    io_call c = {receive_message, m, 0, flags, nullptr, nullptr};
+    return io_do(fd, WEFT_READ, &c, d);
 }
 
-static ssize_t send_one(int fd, weft_private_descriptor *, weft_private_call *c)
+static ssize_t send_one(int fd, descriptor *, io_call *c)
 {
     return sendto(fd, c->data, c->n, c->flags | MSG_DONTWAIT | MSG_NOSIGNAL,
                   (struct sockaddr *)c->address, c->address_size != nullptr ? *c->address_size : 0);
@@ -46,17 +48,17 @@ ssize_t weft_io_send(int fd, const void *buf, size_t n, int flags, weft_deadline
 ssize_t weft_io_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to,
                        socklen_t to_size, weft_deadline d)
 {
-    weft_private_call c = {send_one, (void *)buf, n, flags, (void *)to, &to_size};
-    return weft_private_io_do(fd, WEFT_WRITE, &c, d);
+    io_call c = {send_one, (void *)buf, n, flags, (void *)to, &to_size};
+    return io_do(fd, WEFT_WRITE, &c, d);
 }
 
-static ssize_t send_message(int fd, weft_private_descriptor *, weft_private_call *c)
+static ssize_t send_message(int fd, descriptor *, io_call *c)
 {
     return sendmsg(fd, (const struct msghdr *)c->data, c->flags | MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 ssize_t weft_io_sendmsg(int fd, const struct msghdr *m, int flags, weft_deadline d)
 {
-    weft_private_call c = {send_message, (void *)m, 0, flags, nullptr, nullptr};
-    return weft_private_io_do(fd, WEFT_WRITE, &c, d);
+    io_call c = {send_message, (void *)m, 0, flags, nullptr, nullptr};
+    return io_do(fd, WEFT_WRITE, &c, d);
 }

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+using namespace weft;
+
 static ssize_t take(weft_io_buffer *b, size_t n, char **text)
 {
     *text = b->data + b->begin;
@@ -24,7 +26,7 @@ static ssize_t fill(int fd, weft_io_buffer *b, weft_deadline d)
         b->begin = 0;
     }
     if (b->end == b->room)
-        return weft_fail(EMSGSIZE);
+        return fail_with(EMSGSIZE);
     ssize_t n = weft_io_read(fd, b->data + b->end, b->room - b->end, d);
     if (n > 0)
         b->end += (size_t)n;
@@ -41,7 +43,7 @@ ssize_t weft_io_read_until(int fd, weft_io_buffer *b, const void *delimiter, siz
                            char **text, weft_deadline d)
 {
     if (!is_sound(b) || delimiter == nullptr || length == 0 || text == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     for (size_t searched = 0;;) {
         const char *from = b->data + b->begin + searched;
         size_t n = b->end - b->begin;
@@ -60,7 +62,7 @@ ssize_t weft_io_read_until(int fd, weft_io_buffer *b, const void *delimiter, siz
 ssize_t weft_io_read_buffered(int fd, weft_io_buffer *b, void *buf, size_t n, weft_deadline d)
 {
     if (!is_sound(b))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     size_t there = b->end - b->begin;
     if (there == 0)
         return weft_io_read(fd, buf, n, d);

@@ -8,7 +8,11 @@
 
 #include <stdint.h>
 
-typedef struct weft_private_job {
+struct addrinfo;
+
+namespace weft {
+
+struct offload_job {
     // The worker's, until it leaves the job at the post.
     void *(*fn)(void *arg);
     void *arg;
@@ -16,33 +20,25 @@ typedef struct weft_private_job {
     void *result;
     int error; // errno when fn returned
     int ran;
-    struct weft_private_job *next; // at the post
+    struct offload_job *next; // at the post
     // The tasklet's thread's.
-    struct weft_private_post *post;
-    struct weft_private_job *later; // under way
+    struct post_box *post;
+    struct offload_job *later; // under way
     weft_tasklet *waiter;
     weft_future *future;
     uint8_t done;
     uint8_t abandoned;
     uint8_t lost; // in the parent of a fork
-} weft_private_job;
-
-#ifdef __cplusplus
-extern "C" {
-#endif
+};
 
 // weft_offload_owned on one of the pools; `release` may be NULL.
-int weft_private_offload(int which, void *(*fn)(void *), void *arg, void (*release)(void *, void *),
-                         void **result, weft_deadline d);
-
-struct addrinfo;
+int offload_to(int which, void *(*fn)(void *), void *arg, void (*release)(void *, void *),
+               void **result, weft_deadline d);
 
 // getaddrinfo with errno, in this thread.
-int weft_private_names_here(const char *host, const char *service, const struct addrinfo *hints,
-                            struct addrinfo **list);
+int names_here(const char *host, const char *service, const struct addrinfo *hints,
+               struct addrinfo **list);
 
-#ifdef __cplusplus
-}
-#endif
+} // namespace weft
 
 #endif

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+using namespace weft;
+
 static const int LISTEN_FDS_START = 3; // sd_listen_fds(3)
 
 static int backlog_of(const weft_io_listen_options *opts)
@@ -32,7 +34,7 @@ static int whole_number(const char *text, int *n)
 
 static int give(int fd, int kind)
 {
-    return weft_private_io_here != nullptr ? weft_private_io_adopt(fd, kind) : fd;
+    return io_here != nullptr ? io_adopt(fd, kind) : fd;
 }
 
 // What has to be said before bind.  Only an option that was asked for may fail.
@@ -58,19 +60,19 @@ static int bind_one(const struct addrinfo *a, const weft_io_listen_options *opts
         return -1;
     if (prepare(fd, a, opts) == 0 && bind(fd, a->ai_addr, a->ai_addrlen) == 0 &&
         (!tcp || listen(fd, backlog_of(opts)) == 0))
-        return give(fd, tcp ? WEFT_KIND_STREAM : WEFT_KIND_SOCKET);
-    weft_close_keep_errno(&fd);
+        return give(fd, tcp ? KIND_STREAM : KIND_SOCKET);
+    close_keep_errno(&fd);
     return -1;
 }
 
-static int listen_host(weft_private_address *a, const weft_io_listen_options *opts)
+static int listen_host(endpoint *a, const weft_io_listen_options *opts)
 {
     struct addrinfo *list;
     int fd = -1, saved = errno;
     bool all = strcmp(a->host, "*") == 0;
     if (all)
         memcpy(a->host, "::", 3); // and IPv4
-    if (weft_private_address_resolve(a, AI_PASSIVE, &list, WEFT_FOREVER) != 0)
+    if (endpoint_resolve(a, AI_PASSIVE, &list, WEFT_FOREVER) != 0)
         return -1;
     for (const struct addrinfo *each = list; each != nullptr && fd < 0; each = each->ai_next)
         fd = bind_one(each, opts);
@@ -85,7 +87,7 @@ static int listen_host(weft_private_address *a, const weft_io_listen_options *op
 }
 
 // Whether the file of a unix socket is left over from someone who is gone.
-static bool is_stale(const weft_private_address *a)
+static bool is_stale(const endpoint *a)
 {
     struct stat s;
     if (stat(a->rest, &s) != 0 || !S_ISSOCK(s.st_mode))
@@ -93,16 +95,16 @@ static bool is_stale(const weft_private_address *a)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bool refused = fd >= 0 && connect(fd, (const struct sockaddr *)&a->un, a->un_size) != 0 &&
                    errno == ECONNREFUSED;
-    weft_close_keep_errno(&fd);
+    close_keep_errno(&fd);
     return refused;
 }
 
-static int bind_unix(int fd, const weft_private_address *a)
+static int bind_unix(int fd, const endpoint *a)
 {
     int saved = errno, result = bind(fd, (const struct sockaddr *)&a->un, a->un_size);
     if (result != 0 && errno == EADDRINUSE && *a->rest != '@') {
         if (!is_stale(a))
-            return weft_fail(EADDRINUSE);
+            return fail_with(EADDRINUSE);
         unlink(a->rest);
         result = bind(fd, (const struct sockaddr *)&a->un, a->un_size);
         errno = result == 0 ? saved : errno;
@@ -110,7 +112,7 @@ static int bind_unix(int fd, const weft_private_address *a)
     return result;
 }
 
-static int listen_unix(const weft_private_address *a, const weft_io_listen_options *opts)
+static int listen_unix(const endpoint *a, const weft_io_listen_options *opts)
 {
     mode_t mode = opts != nullptr && opts->mode != 0 ? (mode_t)opts->mode : 0600;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -119,8 +121,8 @@ static int listen_unix(const weft_private_address *a, const weft_io_listen_optio
     // The file is born with the socket's own mode, less the umask.
     if (fchmod(fd, mode) == 0 && bind_unix(fd, a) == 0 &&
         (*a->rest == '@' || chmod(a->rest, mode) == 0) && listen(fd, backlog_of(opts)) == 0)
-        return give(fd, WEFT_KIND_SOCKET);
-    weft_close_keep_errno(&fd);
+        return give(fd, KIND_SOCKET);
+    close_keep_errno(&fd);
     return -1;
 }
 
@@ -135,14 +137,14 @@ static int inherit(int fd)
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 ||
         getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 ||
         (!listens && type != SOCK_DGRAM))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
         return -1;
     saved = errno;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); // as for new ones; others refuse it
     errno = saved;
     // Its kind is looked up at its first use.
-    return give(fd, WEFT_KIND_UNKNOWN);
+    return give(fd, KIND_UNKNOWN);
 }
 
 // Which of the names in LISTEN_FDNAMES, that colons part.  -1: none.
@@ -164,28 +166,28 @@ static int listen_systemd(const char *name)
     int count, index;
     if (pid == nullptr || fds == nullptr || atol(pid) != (long)getpid() ||
         whole_number(fds, &count) != 0)
-        return weft_fail(ENOENT);
+        return fail_with(ENOENT);
     if (whole_number(name, &index) != 0)
         index = index_of(getenv("LISTEN_FDNAMES"), name);
     if (index < 0 || index >= count)
-        return weft_fail(ENOENT);
+        return fail_with(ENOENT);
     return inherit(LISTEN_FDS_START + index);
 }
 
 int weft_io_listen(const char *address, const weft_io_listen_options *opts)
 {
-    weft_private_address a;
+    endpoint a;
     int fd;
-    if (weft_private_address_parse(&a, address) != 0)
+    if (endpoint_parse(&a, address) != 0)
         return -1;
     if (opts != nullptr && (opts->backlog < 0 || (opts->mode & ~0777) != 0))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     switch (a.kind) {
-    case WEFT_ADDRESS_UNIX:
+    case ADDRESS_UNIX:
         return listen_unix(&a, opts);
-    case WEFT_ADDRESS_FD:
-        return whole_number(a.rest, &fd) != 0 ? weft_fail(EINVAL) : inherit(fd);
-    case WEFT_ADDRESS_SYSTEMD:
+    case ADDRESS_FD:
+        return whole_number(a.rest, &fd) != 0 ? fail_with(EINVAL) : inherit(fd);
+    case ADDRESS_SYSTEMD:
         return listen_systemd(a.rest);
     default:
         return listen_host(&a, opts);
@@ -201,14 +203,14 @@ static bool is_of_the_connection(int error)
            error == EHOSTDOWN || error == ENONET || error == EHOSTUNREACH || error == ENETUNREACH;
 }
 
-static ssize_t accept_one(int fd, weft_private_descriptor *r, weft_private_call *c)
+static ssize_t accept_one(int fd, descriptor *r, io_call *c)
 {
     const int *stop = (const int *)c->data;
     if (stop != nullptr && *stop) {
         errno = ECANCELED;
         return -1;
     }
-    if (r->blocking && !weft_private_io_would_not_block(r, fd, WEFT_READ)) {
+    if (r->blocking && !io_would_not_block(r, fd, WEFT_READ)) {
         errno = EAGAIN; // accept has no MSG_DONTWAIT
         return -1;
     }
@@ -219,14 +221,14 @@ static ssize_t accept_one(int fd, weft_private_descriptor *r, weft_private_call 
     return got;
 }
 
-int weft_private_io_accept(int listener, const int *stop, weft_deadline d)
+int weft::io_accept(int listener, const int *stop, weft_deadline d)
 {
-    weft_private_call c = {accept_one, (void *)stop, 0, 0, nullptr, nullptr};
-    ssize_t fd = weft_private_io_do(listener, WEFT_READ, &c, d);
-    return fd < 0 ? -1 : weft_private_io_adopt((int)fd, c.flags);
+    io_call c = {accept_one, (void *)stop, 0, 0, nullptr, nullptr};
+    ssize_t fd = io_do(listener, WEFT_READ, &c, d);
+    return fd < 0 ? -1 : io_adopt((int)fd, c.flags);
 }
 
 int weft_io_accept(int listener, weft_deadline d)
 {
-    return weft_private_io_accept(listener, nullptr, d);
+    return io_accept(listener, nullptr, d);
 }

@@ -14,7 +14,9 @@
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 
-__thread char weft_private_thread_mark;
+using namespace weft;
+
+__thread char weft::thread_mark;
 
 // ---- The kernel's part ----
 
@@ -35,9 +37,9 @@ static int open_kernel_part(weft_loop *l)
     int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (wake < 0)
         return -1;
-    if (weft_private_loop_watch_internal(l, &l->wake_watch, wake, drained) == 0)
+    if (loop_watch_internal(l, &l->wake_watch, wake, drained) == 0)
         return 0;
-    weft_close_keep_errno(&wake);
+    close_keep_errno(&wake);
     l->wake_watch.fd = -1;
     return -1;
 }
@@ -59,34 +61,33 @@ static void keep_from_children(weft_loop *l)
 }
 
 // Puts a new descriptor where the old one was, which then is the parent's alone.
-int weft_private_loop_replace(int fresh, int old)
+int weft::loop_replace(int fresh, int old)
 {
     if (fresh < 0)
         return -1;
     int r = dup3(fresh, old, O_CLOEXEC);
-    weft_close_keep_errno(&fresh);
+    close_keep_errno(&fresh);
     return r < 0 ? -1 : 0;
 }
 
 // In a forked child: epoll, eventfd, timerfd and signalfd are shared with the parent.  Makes new
 // ones under the old numbers.
-int weft_private_loop_reborn(weft_loop *l)
+int weft::loop_reborn(weft_loop *l)
 {
     int saved = errno;
-    if (weft_private_loop_replace(epoll_create1(EPOLL_CLOEXEC), l->epoll) != 0 ||
-        weft_private_loop_replace(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), l->wake_watch.fd) != 0)
+    if (loop_replace(epoll_create1(EPOLL_CLOEXEC), l->epoll) != 0 ||
+        loop_replace(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), l->wake_watch.fd) != 0)
         return -1;
-    if (l->nested &&
-        weft_private_loop_replace(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+    if (l->nested && loop_replace(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
                                   l->clock_watch.fd) != 0)
         return -1;
-    if (weft_private_loop_reborn_signals(l) != 0)
+    if (loop_reborn_signals(l) != 0)
         return -1;
     l->clock_at = WEFT_FOREVER;
     l->pid = getpid();
     if (l->kept != nullptr)
         *l->kept = 1;
-    weft_private_loop_attach_all(l);
+    loop_attach_all(l);
     errno = saved;
     return 0;
 }
@@ -96,10 +97,10 @@ int weft_private_loop_reborn(weft_loop *l)
 static void release(weft_loop *l)
 {
     int saved = errno;
-    weft_close_keep_errno(&l->epoll);
-    weft_close_keep_errno(&l->wake_watch.fd);
+    close_keep_errno(&l->epoll);
+    close_keep_errno(&l->wake_watch.fd);
     if (l->nested)
-        weft_close_keep_errno(&l->clock_watch.fd);
+        close_keep_errno(&l->clock_watch.fd);
     if (l->kept != nullptr)
         munmap((void *)l->kept, (size_t)sysconf(_SC_PAGESIZE));
     free(l->slots);
@@ -127,19 +128,19 @@ weft_loop *weft_loop_create(const weft_loop_options *opts)
     if (l == nullptr)
         return nullptr;
     l->epoll = l->wake_watch.fd = -1;
-    l->owner = &weft_private_thread_mark;
+    l->owner = &thread_mark;
     l->batch = o.batch > 0 ? o.batch : 64;
     l->blocked_ns = o.blocked_ns;
     l->blocked = o.blocked;
     l->blocked_arg = o.blocked_arg;
     l->now = weft_now();
     l->clock_at = WEFT_FOREVER;
-    weft_private_wheel_init(&l->wheel, weft_private_tick_of(l->now));
-    weft_private_list_init(&l->near);
-    weft_private_list_init(&l->due);
-    weft_private_list_init(&l->deferred);
-    weft_private_list_init(&l->idle);
-    weft_private_list_init(&l->signals);
+    wheel_init(&l->wheel, tick_of(l->now));
+    list_init(&l->near);
+    list_init(&l->due);
+    list_init(&l->deferred);
+    list_init(&l->idle);
+    list_init(&l->signals);
     keep_from_children(l);
     l->events = (struct epoll_event *)calloc((size_t)l->batch, sizeof *l->events);
     if (l->events == nullptr || open_kernel_part(l) != 0) {
@@ -152,11 +153,11 @@ weft_loop *weft_loop_create(const weft_loop_options *opts)
 int weft_loop_own(weft_loop *l)
 {
     // In a forked child the thread that ran it may be gone.
-    if (weft_private_loop_forked(l) && !weft_private_loop_owned(l))
+    if (loop_forked(l) && !loop_owned(l))
         l->running = false;
     if (l->running)
-        return weft_fail(EBUSY);
-    __atomic_store_n(&l->owner, &weft_private_thread_mark, __ATOMIC_RELAXED);
+        return fail_with(EBUSY);
+    __atomic_store_n(&l->owner, &thread_mark, __ATOMIC_RELAXED);
     return 0;
 }
 
@@ -164,14 +165,14 @@ int weft_loop_destroy(weft_loop *l)
 {
     if (l == nullptr)
         return 0;
-    if (!weft_private_loop_owned(l))
-        return weft_fail(EPERM);
+    if (!loop_owned(l))
+        return fail_with(EPERM);
     if (l->running)
-        return weft_fail(EBUSY);
-    weft_private_loop_drop_signals(l);
-    weft_private_loop_drop_alarms(l);
-    weft_private_loop_drop_tasks(l);
-    weft_private_loop_drop_watches(l);
+        return fail_with(EBUSY);
+    loop_drop_signals(l);
+    loop_drop_alarms(l);
+    loop_drop_tasks(l);
+    loop_drop_watches(l);
     release(l);
     return 0;
 }
@@ -196,7 +197,7 @@ static weft_deadline sleep_until(weft_loop *l)
 {
     if (l->tasks > 0 || has_posts(l) || l->dirty_count > 0)
         return WEFT_NOW;
-    return weft_private_loop_next_alarm(l);
+    return loop_next_alarm(l);
 }
 
 // epoll_pwait2(2) has nanoseconds, since Linux 5.11; before, poll(2) on the epoll descriptor has.
@@ -236,14 +237,14 @@ static uint64_t call_all(weft_loop *l, int events)
 {
     uint64_t before = l->stats.events + l->stats.alarms + l->stats.tasks;
     for (int i = 0; i < events; i++)
-        weft_private_loop_dispatch(l, &l->events[i]);
-    weft_private_loop_run_alarms(l);
-    weft_private_loop_run_posted(l);
-    if (!weft_private_list_empty(&l->deferred))
-        weft_private_loop_run_list(l, &l->deferred);
+        loop_dispatch(l, &l->events[i]);
+    loop_run_alarms(l);
+    loop_run_posted(l);
+    if (!list_empty(&l->deferred))
+        loop_run_list(l, &l->deferred);
     uint64_t called = l->stats.events + l->stats.alarms + l->stats.tasks - before;
-    if (called == 0 && !weft_private_list_empty(&l->idle))
-        called = weft_private_loop_run_list(l, &l->idle);
+    if (called == 0 && !list_empty(&l->idle))
+        called = loop_run_list(l, &l->idle);
     return called;
 }
 
@@ -261,9 +262,9 @@ static int64_t end_of_round(weft_loop *l)
 // 1: something happened; 0: nothing did.
 static int run_round(weft_loop *l, weft_deadline d)
 {
-    if (weft_private_loop_forked(l) && weft_private_loop_reborn(l) != 0)
+    if (loop_forked(l) && loop_reborn(l) != 0)
         return -1;
-    bool told = weft_private_loop_flush(l, true) > 0;
+    bool told = loop_flush(l, true) > 0;
     // Those that were told may have left nothing to wait for.
     weft_deadline until = told ? WEFT_NOW : sleep_until(l);
     int64_t before = end_of_round(l);
@@ -304,30 +305,30 @@ static int run(weft_loop *l, int how, weft_deadline d)
         if (how == WEFT_LOOP_ONCE && happened)
             return 1;
         if (d != WEFT_FOREVER && d <= l->now && !__atomic_load_n(&l->stopped, __ATOMIC_RELAXED))
-            return weft_fail(ETIMEDOUT);
+            return fail_with(ETIMEDOUT);
     }
 }
 
 int weft_loop_run(weft_loop *l, int how, weft_deadline d)
 {
-    if (weft_private_loop_enter(l) != 0)
+    if (loop_enter(l) != 0)
         return -1;
     if (how != WEFT_LOOP_ALL && how != WEFT_LOOP_ONCE)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (l->running)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     l->running = true;
     l->now = weft_now();
     int r = run(l, how, d);
     end_of_round(l);
     l->running = false;
-    weft_private_loop_changed(l);
+    loop_changed(l);
     return r;
 }
 
 int weft_loop_hold(weft_loop *l, int by)
 {
-    if (weft_private_loop_enter(l) != 0)
+    if (loop_enter(l) != 0)
         return -1;
     l->hold += by;
     return 0;
@@ -340,8 +341,8 @@ int64_t weft_loop_now(const weft_loop *l)
 
 int weft_loop_stats(const weft_loop *l, weft_loop_statistics *s)
 {
-    if (!weft_private_loop_owned(l))
-        return weft_fail(EPERM);
+    if (!loop_owned(l))
+        return fail_with(EPERM);
     *s = l->stats;
     s->watches -= l->internal;
     return 0;
@@ -351,9 +352,9 @@ int weft_loop_stats(const weft_loop *l, weft_loop_statistics *s)
 
 // The epoll descriptor is readable when a watched one is ready or the eventfd was written to; a
 // timerfd makes it readable when an alarm is due, or at once when something waits to be called.
-void weft_private_loop_show(weft_loop *l)
+void weft::loop_show(weft_loop *l)
 {
-    weft_private_loop_flush(l, false);
+    loop_flush(l, false);
     weft_deadline at = sleep_until(l);
     if (at == l->clock_at && at > weft_now())
         return;
@@ -368,18 +369,18 @@ void weft_private_loop_show(weft_loop *l)
 
 int weft_loop_fd(weft_loop *l)
 {
-    if (weft_private_loop_enter(l) != 0)
+    if (loop_enter(l) != 0)
         return -1;
     if (l->nested)
         return l->epoll;
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (fd < 0)
         return -1;
-    if (weft_private_loop_watch_internal(l, &l->clock_watch, fd, drained) != 0) {
-        weft_close_keep_errno(&fd);
+    if (loop_watch_internal(l, &l->clock_watch, fd, drained) != 0) {
+        close_keep_errno(&fd);
         return -1;
     }
     l->nested = true;
-    weft_private_loop_changed(l);
+    loop_changed(l);
     return l->epoll;
 }

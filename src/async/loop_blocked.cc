@@ -9,7 +9,9 @@
 #include <dlfcn.h>
 #include <stdio.h>
 
-void weft_private_loop_callback_begins(weft_loop *l, const char *kind, void (*fn)(void), int fd)
+using namespace weft;
+
+void weft::loop_callback_begins(weft_loop *l, const char *kind, void (*fn)(void), int fd)
 {
     // release each: who sees one of these sees that the last callback's `since` has gone.
     __atomic_store_n(&l->current.kind, kind, __ATOMIC_RELEASE);
@@ -34,7 +36,7 @@ static void complain(const weft_loop_callback *c)
             known && where.dli_sname != nullptr ? where.dli_sname : "?");
 }
 
-void weft_private_loop_callback_ends(weft_loop *l)
+void weft::loop_callback_ends(weft_loop *l)
 {
     weft_loop_callback c = {l->current.kind, l->current.fn, l->current.fd,
                             weft_now() - l->current.since};

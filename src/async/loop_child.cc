@@ -7,6 +7,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+using namespace weft;
+
 enum { BY_PIDFD = 3 }; // P_PIDFD, which glibc 2.35 and older lack
 
 // waitid(2) by pidfd.  1: it has ended; 0: it runs; -1: errno.  ECHILD: not ours to reap.
@@ -32,7 +34,7 @@ static void release(weft_child *c)
 {
     weft_watch_stop(&c->watch);
     if (c->own)
-        weft_close_keep_errno(&c->watch.fd);
+        close_keep_errno(&c->watch.fd);
 }
 
 static void on_end(weft_watch *w, int)
@@ -45,7 +47,7 @@ static void on_end(weft_watch *w, int)
     if (ended == 0)
         return;
     release(c);
-    weft_private_loop_callback_is(l, "child", (void (*)(void))c->fn);
+    loop_callback_is(l, "child", (void (*)(void))c->fn);
     c->fn(c, ended > 0 ? status_of(&info) : -1);
 }
 
@@ -62,17 +64,17 @@ static int start(weft_loop *l, weft_child *c, int pidfd, void (*fn)(weft_child *
 int weft_loop_child(weft_loop *l, weft_child *c, pid_t pid, void (*fn)(weft_child *c, int status),
                     void *arg)
 {
-    if (weft_private_loop_enter(l) != 0)
+    if (loop_enter(l) != 0)
         return -1;
     if (fn == nullptr || pid < 1)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (c->watch.loop != nullptr)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     int fd = (int)syscall(SYS_pidfd_open, pid, 0); // close-on-exec always
     if (fd < 0)
         return -1;
     if (start(l, c, fd, fn, arg) != 0) {
-        weft_close_keep_errno(&fd);
+        close_keep_errno(&fd);
         return -1;
     }
     c->pid = pid;
@@ -83,16 +85,16 @@ int weft_loop_child(weft_loop *l, weft_child *c, pid_t pid, void (*fn)(weft_chil
 int weft_loop_child_fd(weft_loop *l, weft_child *c, int pidfd,
                        void (*fn)(weft_child *c, int status), void *arg)
 {
-    if (weft_private_loop_enter(l) != 0)
+    if (loop_enter(l) != 0)
         return -1;
     if (fn == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (c->watch.loop != nullptr)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     siginfo_t info;
     int saved = errno;
     if (pidfd < 0 || (look(pidfd, WNOWAIT, &info) < 0 && errno != ECHILD))
-        return weft_fail(EBADF);
+        return fail_with(EBADF);
     errno = saved;
     if (start(l, c, pidfd, fn, arg) != 0)
         return -1;
@@ -104,15 +106,15 @@ int weft_loop_child_fd(weft_loop *l, weft_child *c, int pidfd,
 int weft_child_stop(weft_child *c)
 {
     if (c->watch.loop == nullptr)
-        return weft_fail(EALREADY);
-    if (weft_private_loop_enter(c->watch.loop) != 0)
+        return fail_with(EALREADY);
+    if (loop_enter(c->watch.loop) != 0)
         return -1;
     release(c);
     return 0;
 }
 
-void weft_private_loop_drop_child(weft_watch *w)
+void weft::loop_drop_child(weft_watch *w)
 {
     if (w->fn == on_end && ((weft_child *)w->arg)->own)
-        weft_close_keep_errno(&w->fd);
+        close_keep_errno(&w->fd);
 }

@@ -8,6 +8,8 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+using namespace weft;
+
 enum { ACCEPTS_A_ROUND = 64, RETRY_MS = 100 };
 
 static void retry(weft_alarm *a)
@@ -57,7 +59,7 @@ static void on_connections(weft_watch *w, int)
 {
     weft_listener *s = (weft_listener *)w->arg;
     int saved = errno, stopped = 0;
-    weft_private_loop_callback_is(w->loop, "listener", (void (*)(void))s->fn);
+    loop_callback_is(w->loop, "listener", (void (*)(void))s->fn);
     s->stopped = &stopped;
     for (int i = 0; i < ACCEPTS_A_ROUND; i++) {
         int fd = accept4(w->fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -91,15 +93,15 @@ static bool listens(int fd)
 int weft_loop_listen(weft_loop *l, weft_listener *s, int listener,
                      void (*fn)(weft_listener *s, int fd), void *arg)
 {
-    if (weft_private_loop_enter(l) != 0)
+    if (loop_enter(l) != 0)
         return -1;
     if (fn == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     int flags = fcntl(listener, F_GETFL);
     if (flags < 0)
         return -1;
     if (!(flags & O_NONBLOCK) || !listens(listener))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (weft_loop_watch(l, &s->watch, listener, WEFT_READ | WEFT_EXCLUSIVE, on_connections, s) != 0)
         return -1;
     s->fn = fn;
@@ -113,8 +115,8 @@ int weft_listener_stop(weft_listener *s)
 {
     weft_loop *l = s->watch.loop;
     if (l == nullptr)
-        return weft_fail(EALREADY);
-    if (weft_private_loop_enter(l) != 0)
+        return fail_with(EALREADY);
+    if (loop_enter(l) != 0)
         return -1;
     weft_watch_stop(&s->watch);
     if (s->retry.loop != nullptr)

@@ -10,9 +10,11 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+namespace weft {
+
 // A descriptor's place.  What epoll hands back is (generation, descriptor), never a pointer:
 // after a stop, or with the number in use again, the generation no longer fits.
-struct weft_private_slot {
+struct watch_slot {
     weft_watch *watch;   // nullptr: nobody's
     uint32_t generation; // of the watch that is, or was the last
     uint32_t registered; // the mask that the kernel has
@@ -20,16 +22,20 @@ struct weft_private_slot {
     bool dirty;          // it is in `dirty`
 };
 
+} // namespace weft
+
+using namespace weft;
+
 struct weft_loop {
     // ---- Who may call ----
-    const char *owner;            // the owner's weft_private_thread_mark; any thread reads it
+    const char *owner;            // the owner's thread_mark; any thread reads it
     volatile unsigned char *kept; // 0 in a forked child (MADV_WIPEONFORK); nullptr: compare pid
     pid_t pid;
     bool running;
 
     // ---- Descriptors ----
     int epoll;
-    struct weft_private_slot *slots; // by descriptor
+    struct watch_slot *slots; // by descriptor
     size_t slot_count;
     int *dirty; // descriptors whose mask may differ from the kernel's; room for 2 * slot_count
     size_t dirty_count;
@@ -38,7 +44,7 @@ struct weft_loop {
     bool no_pwait2; // the kernel has no epoll_pwait2(2)
 
     // ---- Alarms ----
-    struct weft_private_wheel wheel;
+    struct wheel wheel;
     weft_loop_link near; // precise ones whose tick has begun, by time
     weft_loop_link due;  // those about to be called
     bool any_precise;    // one has ever been armed
@@ -79,83 +85,86 @@ struct weft_loop {
     } current;
 };
 
+namespace weft {
+
 // Its address tells threads apart, at the price of an addition.
-extern __thread char weft_private_thread_mark;
+extern __thread char thread_mark;
 
-int weft_private_loop_reborn(weft_loop *l);
+int loop_reborn(weft_loop *l);
 
-static inline bool weft_private_loop_forked(const weft_loop *l)
+static inline bool loop_forked(const weft_loop *l)
 {
     return l->kept != nullptr ? *l->kept == 0 : l->pid != getpid();
 }
 
-static inline bool weft_private_loop_owned(const weft_loop *l)
+static inline bool loop_owned(const weft_loop *l)
 {
-    return __atomic_load_n(&l->owner, __ATOMIC_RELAXED) == &weft_private_thread_mark;
+    return __atomic_load_n(&l->owner, __ATOMIC_RELAXED) == &thread_mark;
 }
 
 // Whether a call may begin at once: the owner's, and not the first in a forked child.
-static inline bool weft_private_loop_ready(const weft_loop *l)
+static inline bool loop_ready(const weft_loop *l)
 {
-    return weft_private_loop_owned(l) && l->kept != nullptr && *l->kept != 0;
+    return loop_owned(l) && l->kept != nullptr && *l->kept != 0;
 }
 
 // At the start of each call: the owner's, in the process that made the kernel's part?
-static inline int weft_private_loop_enter(weft_loop *l)
+static inline int loop_enter(weft_loop *l)
 {
-    if (__builtin_expect(!weft_private_loop_owned(l), 0))
-        return weft_fail(EPERM);
-    return __builtin_expect(weft_private_loop_forked(l), 0) ? weft_private_loop_reborn(l) : 0;
+    if (__builtin_expect(!loop_owned(l), 0))
+        return fail_with(EPERM);
+    return __builtin_expect(loop_forked(l), 0) ? loop_reborn(l) : 0;
 }
 
 // At the end of each call that changes something: a nested loop shows it to the outer one now.
-void weft_private_loop_show(weft_loop *l);
+void loop_show(weft_loop *l);
 
-static inline void weft_private_loop_changed(weft_loop *l)
+static inline void loop_changed(weft_loop *l)
 {
     if (__builtin_expect(l->nested && !l->running, 0))
-        weft_private_loop_show(l);
+        loop_show(l);
 }
 
 // loop_watch.cc: brings the kernel's masks up to date.  `tell`: call the watches that the kernel
 // refuses (else they are left); returns how many those were.
-size_t weft_private_loop_flush(weft_loop *l, bool tell);
-void weft_private_loop_dispatch(weft_loop *l, const struct epoll_event *e);
-int weft_private_loop_watch_internal(weft_loop *l, weft_watch *w, int fd,
-                                     void (*fn)(weft_watch *w, int events));
-void weft_private_loop_stop_internal(weft_loop *l, weft_watch *w);
-void weft_private_loop_attach_all(weft_loop *l);
-void weft_private_loop_drop_watches(weft_loop *l);
+size_t loop_flush(weft_loop *l, bool tell);
+void loop_dispatch(weft_loop *l, const struct epoll_event *e);
+int loop_watch_internal(weft_loop *l, weft_watch *w, int fd, void (*fn)(weft_watch *w, int events));
+void loop_stop_internal(weft_loop *l, weft_watch *w);
+void loop_attach_all(weft_loop *l);
+void loop_drop_watches(weft_loop *l);
 
 // timer.cc: when the next alarm is due; calls those that are.
-weft_deadline weft_private_loop_next_alarm(weft_loop *l);
-size_t weft_private_loop_run_alarms(weft_loop *l);
-void weft_private_loop_drop_alarms(weft_loop *l);
+weft_deadline loop_next_alarm(weft_loop *l);
+size_t loop_run_alarms(weft_loop *l);
+void loop_drop_alarms(weft_loop *l);
 
 // loop_task.cc
-size_t weft_private_loop_run_posted(weft_loop *l);
-size_t weft_private_loop_run_list(weft_loop *l, weft_loop_link *list);
-void weft_private_loop_drop_tasks(weft_loop *l);
+size_t loop_run_posted(weft_loop *l);
+size_t loop_run_list(weft_loop *l, weft_loop_link *list);
+void loop_drop_tasks(weft_loop *l);
 
 // loop_child.cc: closes the pidfd of a child that is dropped with its loop.
-void weft_private_loop_drop_child(weft_watch *w);
+void loop_drop_child(weft_watch *w);
 
 // loop.cc: puts the descriptor `fresh` (-1: failed) where `old` was.
-int weft_private_loop_replace(int fresh, int old);
+int loop_replace(int fresh, int old);
 
 // signal.cc
-int weft_private_loop_reborn_signals(weft_loop *l);
-void weft_private_loop_drop_signals(weft_loop *l);
+int loop_reborn_signals(weft_loop *l);
+void loop_drop_signals(weft_loop *l);
 
 // loop_blocked.cc: around each callback, if the detector is on.
-void weft_private_loop_callback_begins(weft_loop *l, const char *kind, void (*fn)(void), int fd);
-void weft_private_loop_callback_ends(weft_loop *l);
+void loop_callback_begins(weft_loop *l, const char *kind, void (*fn)(void), int fd);
+void loop_callback_ends(weft_loop *l);
 
 // What the running callback is in the user's eyes, who did not write the watch's own function.
-static inline void weft_private_loop_callback_is(weft_loop *l, const char *kind, void (*fn)(void))
+static inline void loop_callback_is(weft_loop *l, const char *kind, void (*fn)(void))
 {
     __atomic_store_n(&l->current.kind, kind, __ATOMIC_RELAXED);
     __atomic_store_n(&l->current.fn, fn, __ATOMIC_RELAXED);
 }
+
+} // namespace weft
 
 #endif

@@ -5,6 +5,8 @@
 // whoever pushes onto an empty stack writes to the eventfd: a burst costs one system call.
 #include "loop_state.h"
 
+using namespace weft;
+
 enum { POSTED = 1, DEFERRED = 2, IDLE = 4 };
 
 static void ring(const weft_loop *l)
@@ -32,7 +34,7 @@ void weft_loop_stop(weft_loop *l)
 int weft_loop_post(weft_loop *l, weft_task *t)
 {
     if (t->fn == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     // A read-modify-write even when it is posted already: the loop's own one on `state` acquires
     // from the last of them, so that what each poster wrote before is seen by the one call.
     uint32_t before = __atomic_fetch_or(&t->state, POSTED, __ATOMIC_ACQ_REL);
@@ -40,7 +42,7 @@ int weft_loop_post(weft_loop *l, weft_task *t)
         return 0;
     if (before != 0) {
         __atomic_fetch_and(&t->state, ~(uint32_t)POSTED, __ATOMIC_RELAXED);
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     }
     weft_loop_link *head = __atomic_load_n(&l->posted, __ATOMIC_RELAXED);
     do
@@ -59,12 +61,12 @@ static void call(weft_loop *l, weft_task *t)
         t->fn(t);
         return;
     }
-    weft_private_loop_callback_begins(l, "task", (void (*)(void))t->fn, -1);
+    loop_callback_begins(l, "task", (void (*)(void))t->fn, -1);
     t->fn(t);
-    weft_private_loop_callback_ends(l);
+    loop_callback_ends(l);
 }
 
-size_t weft_private_loop_run_posted(weft_loop *l)
+size_t weft::loop_run_posted(weft_loop *l)
 {
     if (__atomic_load_n(&l->posted, __ATOMIC_RELAXED) == nullptr)
         return 0;
@@ -90,18 +92,18 @@ size_t weft_private_loop_run_posted(weft_loop *l)
 
 static int enlist(weft_loop *l, weft_task *t, weft_loop_link *list, uint32_t state)
 {
-    if (weft_private_loop_enter(l) != 0)
+    if (loop_enter(l) != 0)
         return -1;
     if (t->fn == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     uint32_t expected = 0;
     if (!__atomic_compare_exchange_n(&t->state, &expected, state, false, __ATOMIC_ACQ_REL,
                                      __ATOMIC_RELAXED))
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     t->loop = l;
     l->tasks++;
-    weft_private_list_insert(list, &t->link);
-    weft_private_loop_changed(l);
+    list_insert(list, &t->link);
+    loop_changed(l);
     return 0;
 }
 
@@ -117,7 +119,7 @@ int weft_loop_idle(weft_loop *l, weft_task *t)
 
 static void delist(weft_loop *l, weft_task *t)
 {
-    weft_private_list_remove(&t->link);
+    list_remove(&t->link);
     t->loop = nullptr;
     l->tasks--;
     __atomic_store_n(&t->state, 0, __ATOMIC_RELEASE);
@@ -126,25 +128,25 @@ static void delist(weft_loop *l, weft_task *t)
 int weft_task_stop(weft_task *t)
 {
     if ((__atomic_load_n(&t->state, __ATOMIC_ACQUIRE) & (DEFERRED | IDLE)) == 0)
-        return weft_fail(EALREADY);
+        return fail_with(EALREADY);
     weft_loop *l = t->loop;
-    if (weft_private_loop_enter(l) != 0)
+    if (loop_enter(l) != 0)
         return -1;
     delist(l, t);
     return 0;
 }
 
-size_t weft_private_loop_run_list(weft_loop *l, weft_loop_link *list)
+size_t weft::loop_run_list(weft_loop *l, weft_loop_link *list)
 {
     size_t called = 0;
     weft_loop_link batch;
-    weft_private_list_init(&batch);
-    weft_private_list_splice(&batch, list);
-    for (; !weft_private_list_empty(&batch); called++) {
+    list_init(&batch);
+    list_splice(&batch, list);
+    for (; !list_empty(&batch); called++) {
         weft_task *t = (weft_task *)batch.next;
         if (__atomic_load_n(&t->state, __ATOMIC_RELAXED) & IDLE) {
-            weft_private_list_remove(&t->link);
-            weft_private_list_insert(list, &t->link);
+            list_remove(&t->link);
+            list_insert(list, &t->link);
         } else {
             delist(l, t);
         }
@@ -155,11 +157,11 @@ size_t weft_private_loop_run_list(weft_loop *l, weft_loop_link *list)
 
 static void drop(weft_loop *l, weft_loop_link *list)
 {
-    while (!weft_private_list_empty(list))
+    while (!list_empty(list))
         delist(l, (weft_task *)list->next);
 }
 
-void weft_private_loop_drop_tasks(weft_loop *l)
+void weft::loop_drop_tasks(weft_loop *l)
 {
     drop(l, &l->deferred);
     drop(l, &l->idle);

@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+using namespace weft;
+
 enum { ALL_EVENTS = WEFT_READ | WEFT_WRITE | WEFT_HANGUP | WEFT_EDGE | WEFT_EXCLUSIVE };
 enum { WAITS_FOR = WEFT_READ | WEFT_WRITE | WEFT_HANGUP };
 
@@ -46,7 +48,7 @@ static int make_room(weft_loop *l, int fd)
     if (dirty == nullptr)
         return -1;
     l->dirty = dirty;
-    weft_private_slot *slots = (weft_private_slot *)realloc(l->slots, n * sizeof *slots);
+    watch_slot *slots = (watch_slot *)realloc(l->slots, n * sizeof *slots);
     if (slots == nullptr)
         return -1;
     for (size_t i = l->slot_count; i < n; i++)
@@ -59,7 +61,7 @@ static int make_room(weft_loop *l, int fd)
 // epoll_ctl for a slot; keeps what the kernel has in the slot.
 static int control(weft_loop *l, int op, int fd, uint32_t mask)
 {
-    weft_private_slot *s = &l->slots[fd];
+    watch_slot *s = &l->slots[fd];
     struct epoll_event e = {};
     e.events = mask;
     e.data.u64 = (uint64_t)s->generation << 32 | (uint32_t)fd;
@@ -74,9 +76,9 @@ static int attach(weft_loop *l, weft_watch *w, int fd, int events)
 {
     if ((size_t)fd >= l->slot_count && make_room(l, fd) != 0)
         return -1;
-    weft_private_slot *s = &l->slots[fd];
+    watch_slot *s = &l->slots[fd];
     if (s->watch != nullptr)
-        return weft_fail(EEXIST);
+        return fail_with(EEXIST);
     s->generation++;
     if (control(l, EPOLL_CTL_ADD, fd, mask_of(events)) != 0)
         return -1;
@@ -91,14 +93,14 @@ static int attach(weft_loop *l, weft_watch *w, int fd, int events)
 int weft_loop_watch(weft_loop *l, weft_watch *w, int fd, int events,
                     void (*fn)(weft_watch *w, int events), void *arg)
 {
-    if (weft_private_loop_enter(l) != 0)
+    if (loop_enter(l) != 0)
         return -1;
     if (fn == nullptr || !events_valid(events))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (w->loop != nullptr)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     if (fd < 0)
-        return weft_fail(EBADF);
+        return fail_with(EBADF);
     if (attach(l, w, fd, events) != 0)
         return -1;
     w->fn = fn;
@@ -106,8 +108,8 @@ int weft_loop_watch(weft_loop *l, weft_watch *w, int fd, int events,
     return 0;
 }
 
-int weft_private_loop_watch_internal(weft_loop *l, weft_watch *w, int fd,
-                                     void (*fn)(weft_watch *w, int events))
+int weft::loop_watch_internal(weft_loop *l, weft_watch *w, int fd,
+                              void (*fn)(weft_watch *w, int events))
 {
     if (attach(l, w, fd, WEFT_READ) != 0)
         return -1;
@@ -128,16 +130,16 @@ int weft_watch_change(weft_watch *w, int events)
 {
     weft_loop *l = w->loop;
     if (l == nullptr)
-        return weft_fail(EALREADY);
-    if (weft_private_loop_enter(l) != 0)
+        return fail_with(EALREADY);
+    if (loop_enter(l) != 0)
         return -1;
     if (!events_valid(events))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     w->events = events;
-    weft_private_slot *s = &l->slots[w->fd];
+    watch_slot *s = &l->slots[w->fd];
     if (!s->attached || s->registered != mask_of(events)) {
         note(l, w->fd);
-        weft_private_loop_changed(l);
+        loop_changed(l);
     }
     return 0;
 }
@@ -146,10 +148,10 @@ int weft_watch_stop(weft_watch *w)
 {
     weft_loop *l = w->loop;
     if (l == nullptr)
-        return weft_fail(EALREADY);
-    if (weft_private_loop_enter(l) != 0)
+        return fail_with(EALREADY);
+    if (loop_enter(l) != 0)
         return -1;
-    weft_private_slot *s = &l->slots[w->fd];
+    watch_slot *s = &l->slots[w->fd];
     int saved = errno;
     // It fails when `fd` was closed first; the kernel has then taken it out itself, most likely.
     if (s->attached)
@@ -162,7 +164,7 @@ int weft_watch_stop(weft_watch *w)
     return 0;
 }
 
-void weft_private_loop_stop_internal(weft_loop *l, weft_watch *w)
+void weft::loop_stop_internal(weft_loop *l, weft_watch *w)
 {
     weft_watch_stop(w);
     l->internal--;
@@ -172,7 +174,7 @@ void weft_private_loop_stop_internal(weft_loop *l, weft_watch *w)
 
 static int apply(weft_loop *l, weft_watch *w)
 {
-    weft_private_slot *s = &l->slots[w->fd];
+    watch_slot *s = &l->slots[w->fd];
     uint32_t mask = mask_of(w->events);
     if (!s->attached)
         return w->events & WAITS_FOR ? control(l, EPOLL_CTL_ADD, w->fd, mask) : 0;
@@ -191,12 +193,12 @@ static void call(weft_loop *l, weft_watch *w, int events)
         w->fn(w, events);
         return;
     }
-    weft_private_loop_callback_begins(l, "watch", (void (*)(void))w->fn, w->fd);
+    loop_callback_begins(l, "watch", (void (*)(void))w->fn, w->fd);
     w->fn(w, events);
-    weft_private_loop_callback_ends(l);
+    loop_callback_ends(l);
 }
 
-size_t weft_private_loop_flush(weft_loop *l, bool tell)
+size_t weft::loop_flush(weft_loop *l, bool tell)
 {
     size_t n = l->dirty_count, told = 0;
     if (n == 0)
@@ -240,10 +242,10 @@ static int events_of(uint32_t told, int watched)
     return told & EPOLLERR ? e | WEFT_ERROR : e;
 }
 
-void weft_private_loop_dispatch(weft_loop *l, const struct epoll_event *event)
+void weft::loop_dispatch(weft_loop *l, const struct epoll_event *event)
 {
     int fd = (int)(uint32_t)event->data.u64;
-    weft_private_slot *s = &l->slots[fd];
+    watch_slot *s = &l->slots[fd];
     weft_watch *w = s->watch;
     if (w == nullptr || s->generation != (uint32_t)(event->data.u64 >> 32)) {
         l->stats.stale++;
@@ -261,10 +263,10 @@ void weft_private_loop_dispatch(weft_loop *l, const struct epoll_event *event)
 
 // ---- After a fork, and at the end ----
 
-void weft_private_loop_attach_all(weft_loop *l)
+void weft::loop_attach_all(weft_loop *l)
 {
     for (size_t fd = 0; fd < l->slot_count; fd++) {
-        weft_private_slot *s = &l->slots[fd];
+        watch_slot *s = &l->slots[fd];
         // What was fetched from the parent's kernel part is stale now.
         s->generation++;
         if (s->watch == nullptr || !s->attached)
@@ -275,13 +277,13 @@ void weft_private_loop_attach_all(weft_loop *l)
     }
 }
 
-void weft_private_loop_drop_watches(weft_loop *l)
+void weft::loop_drop_watches(weft_loop *l)
 {
     for (size_t fd = 0; fd < l->slot_count; fd++) {
         weft_watch *w = l->slots[fd].watch;
         if (w == nullptr)
             continue;
         w->loop = nullptr;
-        weft_private_loop_drop_child(w);
+        loop_drop_child(w);
     }
 }

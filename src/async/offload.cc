@@ -16,15 +16,19 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+using namespace weft;
+
 static const int DEFAULTS[] = {8, 4, 4};
 static const size_t BACKLOG = 4096;
 
 // ---- Pools ----
 
-typedef struct pool {
+namespace {
+struct pool {
     weft_executor *executor;
     pid_t pid; // whose threads they are: a child has none
-} pool;
+};
+} // namespace
 
 static pool *pools[3]; // set once in each process
 static int wanted[3];
@@ -48,7 +52,7 @@ static pool *create_pool(int which)
     p->pid = getpid();
     p->executor = weft_executor_create(wants(which), &o);
     if (p->executor == nullptr) {
-        weft_free_keep_errno(p);
+        free_keep_errno(p);
         return nullptr;
     }
     return p;
@@ -75,7 +79,7 @@ static weft_executor *pool_of(int which)
 int weft_offload_threads(int which, int threads)
 {
     if (which < 0 || which > 2 || threads < 1)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     __atomic_store_n(&wanted[which], threads, __ATOMIC_RELAXED);
     pool *p = __atomic_load_n(&pools[which], __ATOMIC_ACQUIRE);
     return p != nullptr && p->pid == getpid() ? weft_executor_resize(p->executor, threads) : 0;
@@ -83,16 +87,16 @@ int weft_offload_threads(int which, int threads)
 
 // ---- The post ----
 
-struct weft_private_post {
-    weft_private_job *head; // pushed by workers; SHUT: by nobody any more
+struct weft::post_box {
+    offload_job *head; // pushed by workers; SHUT: by nobody any more
     int event;
-    uint32_t users;         // the owner and each job under way
-    weft_private_job *mine; // under way; the owner's
+    uint32_t users;    // the owner and each job under way
+    offload_job *mine; // under way; the owner's
 };
 
-static weft_private_job *const SHUT = (weft_private_job *)-1;
+static offload_job *const SHUT = (offload_job *)-1;
 
-static void drop(weft_private_post *p)
+static void drop(post_box *p)
 {
     // Release and acquire: the last one sees what all others did.
     if (__atomic_sub_fetch(&p->users, 1, __ATOMIC_ACQ_REL) != 0)
@@ -101,7 +105,7 @@ static void drop(weft_private_post *p)
     free(p);
 }
 
-static void discard(weft_private_job *job)
+static void discard(offload_job *job)
 {
     if (job->release != nullptr)
         job->release(job->arg, job->ran ? job->result : nullptr);
@@ -109,9 +113,9 @@ static void discard(weft_private_job *job)
 }
 
 // The worker's end of a job.
-static void leave_at(weft_private_post *p, weft_private_job *job)
+static void leave_at(post_box *p, offload_job *job)
 {
-    weft_private_job *head = __atomic_load_n(&p->head, __ATOMIC_RELAXED);
+    offload_job *head = __atomic_load_n(&p->head, __ATOMIC_RELAXED);
     do {
         if (head == SHUT) {
             discard(job);
@@ -129,7 +133,7 @@ static void leave_at(weft_private_post *p, weft_private_job *job)
 
 static void *run(void *arg)
 {
-    weft_private_job *job = (weft_private_job *)arg;
+    offload_job *job = (offload_job *)arg;
     job->result = job->fn(job->arg);
     job->error = errno;
     job->ran = 1;
@@ -137,33 +141,33 @@ static void *run(void *arg)
     return nullptr;
 }
 
-static weft_private_post *post_of(weft_private_io *io)
+static post_box *post_of(io_state *io)
 {
     if (io->post != nullptr)
         return io->post;
-    weft_private_post *p = (weft_private_post *)calloc(1, sizeof *p);
+    post_box *p = (post_box *)calloc(1, sizeof *p);
     if (p == nullptr)
         return nullptr;
     p->users = 1;
     p->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (p->event < 0 || weft_private_io_watch_post(io, p->event) != 0) {
-        weft_close_keep_errno(&p->event);
-        weft_free_keep_errno(p);
+    if (p->event < 0 || io_watch_post(io, p->event) != 0) {
+        close_keep_errno(&p->event);
+        free_keep_errno(p);
         return nullptr;
     }
     io->post = p;
     return p;
 }
 
-static void take_off(weft_private_post *p, weft_private_job *job)
+static void take_off(post_box *p, offload_job *job)
 {
-    weft_private_job **at = &p->mine;
+    offload_job **at = &p->mine;
     while (*at != job)
         at = &(*at)->later;
     *at = job->later;
 }
 
-static void settle(weft_private_post *p, weft_private_job *job)
+static void settle(post_box *p, offload_job *job)
 {
     take_off(p, job);
     if (job->abandoned) {
@@ -171,34 +175,34 @@ static void settle(weft_private_post *p, weft_private_job *job)
         return;
     }
     job->done = 1;
-    if ((job->waiter->state & ~WEFT_IS_TIMED) == WEFT_IS_POLLING)
-        weft_private_tasklet_unpark(&weft_private_sched, job->waiter);
+    if ((job->waiter->state & ~IS_TIMED) == IS_POLLING)
+        tasklet_unpark(&scheduler_here, job->waiter);
 }
 
-void weft_private_post_collect(weft_private_io *io)
+void weft::post_collect(io_state *io)
 {
-    weft_private_post *p = io->post;
+    post_box *p = io->post;
     eventfd_t n;
     int saved = errno;
     eventfd_read(p->event, &n); // before the stack is taken: a later push rings again
-    weft_private_job *job = __atomic_exchange_n(&p->head, nullptr, __ATOMIC_ACQUIRE);
+    offload_job *job = __atomic_exchange_n(&p->head, nullptr, __ATOMIC_ACQUIRE);
     while (job != nullptr) {
-        weft_private_job *next = job->next;
+        offload_job *next = job->next;
         settle(p, job);
         job = next;
     }
     errno = saved;
 }
 
-void weft_private_post_end(weft_private_io *io)
+void weft::post_end(io_state *io)
 {
-    weft_private_post *p = io->post;
+    post_box *p = io->post;
     if (p == nullptr)
         return;
     io->post = nullptr;
-    weft_private_job *job = __atomic_exchange_n(&p->head, SHUT, __ATOMIC_ACQ_REL);
+    offload_job *job = __atomic_exchange_n(&p->head, SHUT, __ATOMIC_ACQ_REL);
     while (job != nullptr) {
-        weft_private_job *next = job->next;
+        offload_job *next = job->next;
         discard(job); // nobody waits for it, or weft_io_run would not end
         job = next;
     }
@@ -207,31 +211,31 @@ void weft_private_post_end(weft_private_io *io)
 
 // The workers stayed behind, and with them the jobs under way: who waits is told.  Their memory is
 // left, as what state it is in nobody can say.
-void weft_private_post_forked(weft_private_io *io)
+void weft::post_forked(io_state *io)
 {
-    weft_private_post *p = io->post;
+    post_box *p = io->post;
     if (p == nullptr)
         return;
     io->post = nullptr;
     close(p->event);
-    for (weft_private_job *job = p->mine; job != nullptr; job = job->later) {
+    for (offload_job *job = p->mine; job != nullptr; job = job->later) {
         job->lost = 1;
-        if (!job->abandoned && (job->waiter->state & ~WEFT_IS_TIMED) == WEFT_IS_POLLING)
-            weft_private_unpark_error(job->waiter, ECANCELED);
+        if (!job->abandoned && (job->waiter->state & ~IS_TIMED) == IS_POLLING)
+            unpark_error(job->waiter, ECANCELED);
     }
 }
 
 // ---- Waiting ----
 
 // The caller gives up.
-static void abandon(weft_private_job *job)
+static void abandon(offload_job *job)
 {
     int saved = errno;
     if (job->lost)
         return;
     job->abandoned = 1;
     if (weft_future_cancel(job->future) == 0) {
-        weft_private_post *p = job->post;
+        post_box *p = job->post;
         take_off(p, job);
         weft_future_release(job->future);
         discard(job);
@@ -242,10 +246,10 @@ static void abandon(weft_private_job *job)
     errno = saved;
 }
 
-static int submit(weft_private_job *job, int which)
+static int submit(offload_job *job, int which)
 {
     weft_executor *executor = pool_of(which);
-    weft_private_post *p = executor != nullptr ? post_of(weft_private_io_here) : nullptr;
+    post_box *p = executor != nullptr ? post_of(io_here) : nullptr;
     if (p == nullptr)
         return -1;
     job->post = p;
@@ -262,22 +266,22 @@ static int submit(weft_private_job *job, int which)
     return -1;
 }
 
-int weft_private_offload(int which, void *(*fn)(void *), void *arg, void (*release)(void *, void *),
-                         void **result, weft_deadline d)
+int weft::offload_to(int which, void *(*fn)(void *), void *arg, void (*release)(void *, void *),
+                     void **result, weft_deadline d)
 {
     int saved = errno;
-    weft_private_io *io = weft_private_io_here;
+    io_state *io = io_here;
     int error = io == nullptr   ? EPERM
                 : fn == nullptr ? EINVAL
                 : d <= WEFT_NOW ? ETIMEDOUT
-                                : weft_private_refusal(&weft_private_sched, d);
+                                : wait_refusal(&scheduler_here, d);
     if (error == ETIMEDOUT || error == ECANCELED) {
         if (release != nullptr)
             release(arg, nullptr);
     }
     if (error != 0)
-        return weft_fail(error);
-    weft_private_job *job = (weft_private_job *)calloc(1, sizeof *job);
+        return fail_with(error);
+    offload_job *job = (offload_job *)calloc(1, sizeof *job);
     if (job == nullptr)
         return -1;
     job->fn = fn;
@@ -285,11 +289,11 @@ int weft_private_offload(int which, void *(*fn)(void *), void *arg, void (*relea
     job->release = release;
     job->waiter = weft_tasklet_self();
     if (job->waiter == nullptr || submit(job, which) != 0) {
-        weft_free_keep_errno(job);
+        free_keep_errno(job);
         return -1;
     }
     while (!job->done) {
-        if (weft_private_io_suspend(io, d) != 0 && !job->done) {
+        if (io_suspend(io, d) != 0 && !job->done) {
             abandon(job);
             return -1;
         }
@@ -306,13 +310,12 @@ int weft_private_offload(int which, void *(*fn)(void *), void *arg, void (*relea
 
 int weft_offload(void *(*fn)(void *arg), void *arg, void **result, weft_deadline d)
 {
-    return weft_private_offload(WEFT_OFFLOAD_WORK, fn, arg, nullptr, result, d);
+    return offload_to(WEFT_OFFLOAD_WORK, fn, arg, nullptr, result, d);
 }
 
 int weft_offload_owned(void *(*fn)(void *arg), void *arg, void (*release)(void *arg, void *result),
                        void **result, weft_deadline d)
 {
-    return release == nullptr
-               ? weft_fail(EINVAL)
-               : weft_private_offload(WEFT_OFFLOAD_WORK, fn, arg, release, result, d);
+    return release == nullptr ? fail_with(EINVAL)
+                              : offload_to(WEFT_OFFLOAD_WORK, fn, arg, release, result, d);
 }

@@ -13,7 +13,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-typedef struct request {
+using namespace weft;
+
+namespace {
+struct request {
     ssize_t (*fn)(struct request *r);
     int fd; // -1, or its own
     int flags;
@@ -24,7 +27,8 @@ typedef struct request {
     int error;
     size_t n;
     char *data; // behind this: a path, or what is written or was read
-} request;
+};
+} // namespace
 
 // ---- In the pool ----
 
@@ -84,8 +88,8 @@ static void *serve(void *arg)
 
 static void end(request *r)
 {
-    weft_close_keep_errno(&r->fd);
-    weft_free_keep_errno(r);
+    close_keep_errno(&r->fd);
+    free_keep_errno(r);
 }
 
 // Nobody wants what came of it.
@@ -140,7 +144,7 @@ static request *create_fd(ssize_t (*fn)(request *r), int fd, size_t n)
 // True when it was done, well or ill; else errno, and `r` is gone.
 static bool await(request *r, weft_deadline d)
 {
-    if (weft_private_offload(WEFT_OFFLOAD_FILES, serve, r, release, nullptr, d) == 0)
+    if (offload_to(WEFT_OFFLOAD_FILES, serve, r, release, nullptr, d) == 0)
         return true;
     if (errno != ETIMEDOUT && errno != ECANCELED)
         end(r);
@@ -169,7 +173,7 @@ int weft_offload_open(const char *path, int flags, mode_t mode, weft_deadline d)
 int weft_offload_stat(const char *path, struct stat *s, weft_deadline d)
 {
     if (s == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     request *r = create_path(do_stat, path);
     if (r == nullptr || !await(r, d))
         return -1;
@@ -195,7 +199,7 @@ static ssize_t read_cached(int fd, char *buf, size_t n, off_t offset, size_t *al
         if (got > 0)
             *all += (size_t)got;
         else if (errno == EOPNOTSUPP || errno == ENOSYS)
-            return weft_fail(EAGAIN); // this file system can't say
+            return fail_with(EAGAIN); // this file system can't say
         else if (errno != EINTR)
             return errno == EAGAIN || *all == 0 ? -1 : (ssize_t)*all;
     }
@@ -206,11 +210,11 @@ ssize_t weft_offload_pread(int fd, void *buf, size_t n, off_t offset, weft_deadl
 {
     int saved = errno;
     size_t all = 0;
-    if (weft_private_io_here == nullptr)
-        return weft_fail(EPERM);
-    int error = weft_private_refusal(&weft_private_sched, d);
+    if (io_here == nullptr)
+        return fail_with(EPERM);
+    int error = wait_refusal(&scheduler_here, d);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     ssize_t got = read_cached(fd, (char *)buf, n, offset, &all);
     if (got < 0 && errno != EAGAIN)
         return -1;

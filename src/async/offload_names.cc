@@ -9,13 +9,17 @@
 #include <netdb.h>
 #include <string.h>
 
-typedef struct question {
+using namespace weft;
+
+namespace {
+struct question {
     struct addrinfo hints;
     struct addrinfo *list;
     int code, error;
     const char *service;
     const char *host; // behind this, as the service is; NULL: none
-} question;
+};
+} // namespace
 
 static int errno_of(int code, int error)
 {
@@ -84,7 +88,7 @@ static int answer(int code, int error, int saved, int *out)
     }
     if (out != nullptr)
         *out = code;
-    return weft_fail(errno_of(code, error));
+    return fail_with(errno_of(code, error));
 }
 
 // What needs no server: numbers, or nothing.
@@ -104,8 +108,8 @@ static int ask_here(const char *host, const char *service, const struct addrinfo
     return getaddrinfo(host, service, &h, list);
 }
 
-int weft_private_names_here(const char *host, const char *service, const struct addrinfo *hints,
-                            struct addrinfo **list)
+int weft::names_here(const char *host, const char *service, const struct addrinfo *hints,
+                     struct addrinfo **list)
 {
     int saved = errno, code = getaddrinfo(host, service, hints, list);
     return answer(code, errno, saved, nullptr);
@@ -118,7 +122,7 @@ int weft_offload_getaddrinfo(const char *host, const char *service, const struct
     if (code != nullptr)
         *code = 0;
     if (list == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (ask_here(host, service, hints, list) == 0) {
         errno = saved;
         return 0;
@@ -126,9 +130,9 @@ int weft_offload_getaddrinfo(const char *host, const char *service, const struct
     question *q = copy(host, service, hints);
     if (q == nullptr)
         return -1;
-    if (weft_private_offload(WEFT_OFFLOAD_NAMES, ask, q, release, nullptr, d) != 0) {
+    if (offload_to(WEFT_OFFLOAD_NAMES, ask, q, release, nullptr, d) != 0) {
         if (errno != ETIMEDOUT && errno != ECANCELED)
-            weft_free_keep_errno(q); // else `release` does
+            free_keep_errno(q); // else `release` does
         return -1;
     }
     *list = q->list;

@@ -11,18 +11,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+using namespace weft;
+
 static const int64_t PAUSE_MS = 50; // out of descriptors or memory
 static const size_t MAX = 10000;
 
-typedef struct connection {
-    weft_private_serve *serve;
+namespace {
+struct connection {
+    serve_call *serve;
     struct connection *next, *previous;
     int fd;
     uint32_t generation;
-} connection;
+};
+} // namespace
 
-struct weft_private_serve {
-    weft_private_serve *next;
+struct weft::serve_call {
+    serve_call *next;
     int listener;
     int stopping;
     int closed; // the listener is
@@ -42,24 +46,24 @@ struct weft_private_serve {
 
 static bool polls(const weft_tasklet *t)
 {
-    return t != nullptr && (t->state & ~WEFT_IS_TIMED) == WEFT_IS_POLLING;
+    return t != nullptr && (t->state & ~IS_TIMED) == IS_POLLING;
 }
 
 // One who does not wait at the moment (an event has woken him, or he gives others a turn) is about
 // to look whether he may accept: with the bit set he does, and finds that he has been stopped.
-static void interrupt(weft_private_io *io, const weft_private_serve *v)
+static void interrupt(io_state *io, const serve_call *v)
 {
-    weft_private_descriptor *r = weft_private_descriptor_find(io, v->listener);
+    descriptor *r = descriptor_find(io, v->listener);
     if (polls(v->self))
-        weft_private_unpark_error(v->self, ECANCELED);
+        unpark_error(v->self, ECANCELED);
     else if (r != nullptr)
         r->ready |= WEFT_READ;
 }
 
-int weft_private_serve_stop(weft_private_io *io, int listener, int closed)
+int weft::serve_stop(io_state *io, int listener, int closed)
 {
     int found = 0;
-    for (weft_private_serve *v = io->serves; v != nullptr; v = v->next) {
+    for (serve_call *v = io->serves; v != nullptr; v = v->next) {
         if (v->listener != listener || v->closed)
             continue;
         found = 1;
@@ -74,9 +78,9 @@ int weft_private_serve_stop(weft_private_io *io, int listener, int closed)
 }
 
 // One that drains leaves the listener to the next.
-static bool is_served(const weft_private_io *io, int listener)
+static bool is_served(const io_state *io, int listener)
 {
-    const weft_private_serve *v = io->serves;
+    const serve_call *v = io->serves;
     while (v != nullptr && (v->listener != listener || v->stopping))
         v = v->next;
     return v != nullptr;
@@ -84,17 +88,17 @@ static bool is_served(const weft_private_io *io, int listener)
 
 int weft_io_stop(int listener)
 {
-    weft_private_io *io = weft_private_io_here;
+    io_state *io = io_here;
     if (io == nullptr)
-        return weft_fail(EPERM);
+        return fail_with(EPERM);
     if (listener < 0)
-        return weft_fail(EBADF);
-    if (weft_private_serve_stop(io, listener, 0))
+        return fail_with(EBADF);
+    if (serve_stop(io, listener, 0))
         return 0;
-    weft_private_descriptor *r = weft_private_descriptor_find(io, listener);
+    descriptor *r = descriptor_find(io, listener);
     if (r == nullptr || !polls(r->waiter[0]))
-        return weft_fail(ENOENT);
-    weft_private_unpark_error(r->waiter[0], ECANCELED);
+        return fail_with(ENOENT);
+    unpark_error(r->waiter[0], ECANCELED);
     return 0;
 }
 
@@ -103,9 +107,8 @@ int weft_io_stop(int listener)
 // The handler may have closed the descriptor, and the number be another's.
 static void release(connection *c)
 {
-    weft_private_io *io = weft_private_io_here;
-    const weft_private_descriptor *r =
-        io != nullptr ? weft_private_descriptor_find(io, c->fd) : nullptr;
+    io_state *io = io_here;
+    const descriptor *r = io != nullptr ? descriptor_find(io, c->fd) : nullptr;
     if (r != nullptr && r->generation == c->generation)
         weft_io_close(c->fd);
     c->next->previous = c->previous;
@@ -115,7 +118,7 @@ static void release(connection *c)
 
 // Stacks are all of one size, so the same frame of each handler would have its place in the same
 // few sets of the cache: with many connections each would push out the others.  They begin apart.
-static __attribute__((noinline)) void call_handler(weft_private_serve *v, int fd)
+static __attribute__((noinline)) void call_handler(serve_call *v, int fd)
 {
     volatile char *apart = (volatile char *)__builtin_alloca((size_t)(fd % 16) * 128 + 1);
     *apart = 0;
@@ -125,29 +128,29 @@ static __attribute__((noinline)) void call_handler(weft_private_serve *v, int fd
 static void *handle(void *arg)
 {
     connection *c = (connection *)arg;
-    weft_private_serve *v = c->serve;
+    serve_call *v = c->serve;
     call_handler(v, c->fd);
     release(c);
     v->count--;
     if (v->full && polls(v->self)) {
         v->full = false;
-        weft_private_tasklet_unpark(&weft_private_sched, v->self);
+        tasklet_unpark(&scheduler_here, v->self);
     }
     return nullptr;
 }
 
-static int begin(weft_private_serve *v, int fd)
+static int begin(serve_call *v, int fd)
 {
     connection *c = (connection *)malloc(sizeof *c);
     if (c == nullptr)
         return -1;
     c->serve = v;
     c->fd = fd;
-    c->generation = weft_private_descriptor_find(weft_private_io_here, fd)->generation;
+    c->generation = descriptor_find(io_here, fd)->generation;
     c->next = &v->all;
     c->previous = v->all.previous;
     if (weft_tasklet_spawn(handle, c, &v->tasklet) == nullptr) {
-        weft_free_keep_errno(c);
+        free_keep_errno(c);
         return -1;
     }
     c->previous->next = v->all.previous = c;
@@ -163,9 +166,9 @@ static bool lacks_resources(int error)
 }
 
 // 0: go on; -1: errno.  Being stopped is no error.
-static int pause_for(weft_private_serve *v, weft_deadline d)
+static int pause_for(serve_call *v, weft_deadline d)
 {
-    int result = weft_private_io_suspend(weft_private_io_here, d);
+    int result = io_suspend(io_here, d);
     if (result == 0 || errno == ETIMEDOUT ||
         (errno == ECANCELED && v->stopping && v->self->cancelled == 0))
         return 0;
@@ -173,7 +176,7 @@ static int pause_for(weft_private_serve *v, weft_deadline d)
 }
 
 // Waits until one more is allowed, or the drain is over.
-static int wait_for_room(weft_private_serve *v)
+static int wait_for_room(serve_call *v)
 {
     while (v->count >= v->max && (!v->stopping || weft_left(v->end) > 0)) {
         v->full = true;
@@ -186,29 +189,29 @@ static int wait_for_room(weft_private_serve *v)
 }
 
 // The next connection; -1 with errno 0: there is none for the moment, but to look again.
-static int next_connection(weft_private_serve *v)
+static int next_connection(serve_call *v)
 {
     if (wait_for_room(v) != 0)
         return -1;
     if (v->closed || v->count >= v->max)
-        return weft_fail(ETIMEDOUT);
+        return fail_with(ETIMEDOUT);
     bool stopping = v->stopping;
     int fd = stopping ? weft_io_accept(v->listener, WEFT_NOW)
-                      : weft_private_io_accept(v->listener, &v->stopping, WEFT_FOREVER);
+                      : io_accept(v->listener, &v->stopping, WEFT_FOREVER);
     if (fd >= 0)
         return fd;
     if (errno == ECANCELED && v->stopping && v->self->cancelled == 0)
-        return weft_fail(0);
+        return fail_with(0);
     if (!lacks_resources(errno))
         return -1;
     weft_deadline again = weft_in_ms(PAUSE_MS);
     if (stopping && v->end <= again)
-        return weft_fail(ETIMEDOUT);
-    return pause_for(v, again) != 0 ? -1 : weft_fail(0);
+        return fail_with(ETIMEDOUT);
+    return pause_for(v, again) != 0 ? -1 : fail_with(0);
 }
 
 // Until stopped (0), or something fails.
-static int accept_all(weft_private_serve *v)
+static int accept_all(serve_call *v)
 {
     for (;;) {
         int fd = next_connection(v);
@@ -220,15 +223,15 @@ static int accept_all(weft_private_serve *v)
             int error = errno;
             if (!lacks_resources(error) || pause_for(v, weft_in_ms(PAUSE_MS)) != 0) {
                 weft_io_close(fd);
-                return weft_fail(error);
+                return fail_with(error);
             }
         }
     }
 }
 
-static void leave(weft_private_serve *v)
+static void leave(serve_call *v)
 {
-    weft_private_serve **at = &weft_private_io_here->serves;
+    serve_call **at = &io_here->serves;
     while (*at != v)
         at = &(*at)->next;
     *at = v->next;
@@ -239,18 +242,18 @@ static void leave(weft_private_serve *v)
 int weft_io_serve(int listener, void (*handler)(int fd, void *arg), void *arg,
                   const weft_io_serve_options *opts)
 {
-    weft_private_io *io = weft_private_io_here;
-    weft_private_serve v;
+    io_state *io = io_here;
+    serve_call v;
     int listens = 0, saved = errno;
     socklen_t size = sizeof listens;
     if (io == nullptr)
-        return weft_fail(EPERM);
+        return fail_with(EPERM);
     if (handler == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (getsockopt(listener, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || !listens)
-        return errno == EBADF ? -1 : weft_fail(EINVAL);
+        return errno == EBADF ? -1 : fail_with(EINVAL);
     if (is_served(io, listener))
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     memset(&v, 0, sizeof v);
     v.listener = listener;
     v.self = weft_tasklet_self();

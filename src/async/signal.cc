@@ -8,6 +8,8 @@
 #include <signal.h>
 #include <sys/signalfd.h>
 
+using namespace weft;
+
 static uint64_t bit_of(int signo)
 {
     return 1ull << (signo - 1);
@@ -40,18 +42,18 @@ static sigset_t set_of(uint64_t bits)
 static void call_watchers(weft_loop *l, const struct signalfd_siginfo *info)
 {
     weft_loop_link batch;
-    weft_private_list_init(&batch);
-    weft_private_list_splice(&batch, &l->signals);
-    while (!weft_private_list_empty(&batch)) {
+    list_init(&batch);
+    list_splice(&batch, &l->signals);
+    while (!list_empty(&batch)) {
         weft_signal *s = (weft_signal *)batch.next;
-        weft_private_list_remove(&s->link);
-        weft_private_list_insert(&l->signals, &s->link);
+        list_remove(&s->link);
+        list_insert(&l->signals, &s->link);
         if (s->signo != (int)info->ssi_signo)
             continue;
         s->code = info->ssi_code;
         s->sender = (int)info->ssi_pid;
         s->value = info->ssi_int;
-        weft_private_loop_callback_is(l, "signal", (void (*)(void))s->fn);
+        loop_callback_is(l, "signal", (void (*)(void))s->fn);
         s->fn(s);
     }
 }
@@ -75,28 +77,28 @@ static int listen_to(weft_loop *l, uint64_t bits)
     if (w->loop != nullptr && bits != 0)
         return signalfd(w->fd, &set, 0) < 0 ? -1 : 0;
     if (w->loop != nullptr) {
-        weft_private_loop_stop_internal(l, w);
-        weft_close_keep_errno(&w->fd);
+        loop_stop_internal(l, w);
+        close_keep_errno(&w->fd);
     }
     if (bits == 0)
         return 0;
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0)
         return -1;
-    if (weft_private_loop_watch_internal(l, w, fd, on_signal) == 0)
+    if (loop_watch_internal(l, w, fd, on_signal) == 0)
         return 0;
-    weft_close_keep_errno(&fd);
+    close_keep_errno(&fd);
     return -1;
 }
 
 int weft_loop_signal(weft_loop *l, weft_signal *s, int signo, void (*fn)(weft_signal *s), void *arg)
 {
-    if (weft_private_loop_enter(l) != 0)
+    if (loop_enter(l) != 0)
         return -1;
     if (fn == nullptr || !waitable(signo))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (s->loop != nullptr)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     if (l->watchers[signo] == 0) {
         if (listen_to(l, l->watched | bit_of(signo)) != 0)
             return -1;
@@ -110,7 +112,7 @@ int weft_loop_signal(weft_loop *l, weft_signal *s, int signo, void (*fn)(weft_si
     s->arg = arg;
     s->loop = l;
     s->signo = signo;
-    weft_private_list_insert(&l->signals, &s->link);
+    list_insert(&l->signals, &s->link);
     l->watchers[signo]++;
     l->stats.watches++;
     return 0;
@@ -127,10 +129,10 @@ int weft_signal_stop(weft_signal *s)
 {
     weft_loop *l = s->loop;
     if (l == nullptr)
-        return weft_fail(EALREADY);
-    if (weft_private_loop_enter(l) != 0)
+        return fail_with(EALREADY);
+    if (loop_enter(l) != 0)
         return -1;
-    weft_private_list_remove(&s->link);
+    list_remove(&s->link);
     s->loop = nullptr;
     l->stats.watches--;
     if (--l->watchers[s->signo] > 0)
@@ -142,21 +144,20 @@ int weft_signal_stop(weft_signal *s)
 }
 
 // In a forked child: a change to the parent's signalfd would change what the parent gets.
-int weft_private_loop_reborn_signals(weft_loop *l)
+int weft::loop_reborn_signals(weft_loop *l)
 {
     if (l->signal_watch.loop == nullptr)
         return 0;
     sigset_t set = set_of(l->watched);
-    return weft_private_loop_replace(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
-                                     l->signal_watch.fd);
+    return loop_replace(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), l->signal_watch.fd);
 }
 
-void weft_private_loop_drop_signals(weft_loop *l)
+void weft::loop_drop_signals(weft_loop *l)
 {
     for (weft_loop_link *i = l->signals.next; i != &l->signals; i = i->next)
         ((weft_signal *)i)->loop = nullptr;
-    weft_private_list_init(&l->signals);
+    list_init(&l->signals);
     if (l->signal_watch.loop != nullptr)
-        weft_close_keep_errno(&l->signal_watch.fd);
+        close_keep_errno(&l->signal_watch.fd);
     unblock(l, ~0ull);
 }

@@ -9,11 +9,13 @@
 // a request and one move a period.
 #include "loop_state.h"
 
+using namespace weft;
+
 enum { ORDINARY, PRECISE, NEAR };
 
 static inline uint64_t tick_for(uint32_t kind, weft_deadline at)
 {
-    return kind == ORDINARY ? weft_private_tick_after(at) : weft_private_tick_of(at);
+    return kind == ORDINARY ? tick_after(at) : tick_of(at);
 }
 
 // Puts it into `near`, behind those due before.
@@ -22,22 +24,22 @@ static void put_near(weft_loop *l, weft_alarm *a)
     weft_loop_link *at = &l->near;
     while (at->previous != &l->near && ((weft_alarm *)at->previous)->at > a->at)
         at = at->previous;
-    weft_private_list_insert(at, &a->link);
-    weft_private_alarm_file(a, weft_private_alarm_tick(a), NEAR);
+    list_insert(at, &a->link);
+    alarm_file(a, alarm_tick(a), NEAR);
 }
 
 static inline void file(weft_loop *l, weft_alarm *a, uint64_t tick, uint32_t kind)
 {
-    weft_private_alarm_file(a, tick, kind == NEAR ? (uint32_t)PRECISE : kind);
+    alarm_file(a, tick, kind == NEAR ? (uint32_t)PRECISE : kind);
     if (kind != ORDINARY && tick < l->wheel.tick)
         put_near(l, a);
     else
-        weft_private_wheel_add(&l->wheel, a, tick);
+        wheel_add(&l->wheel, a, tick);
 }
 
 static void file_again(weft_loop *l, weft_alarm *a)
 {
-    uint32_t kind = weft_private_alarm_kind(a);
+    uint32_t kind = alarm_kind(a);
     file(l, a, tick_for(kind, a->at), kind);
 }
 
@@ -49,7 +51,7 @@ static weft_loop *home_of(const weft_alarm *a)
 
 static void disarm(weft_loop *l, weft_alarm *a)
 {
-    weft_private_list_remove(&a->link);
+    list_remove(&a->link);
     a->link.previous = (weft_loop_link *)(void *)l;
     a->loop = nullptr;
     l->stats.armed--;
@@ -58,9 +60,9 @@ static void disarm(weft_loop *l, weft_alarm *a)
 // With nothing armed the wheel stood still: brings it to the present, which skips the rest.
 static __attribute__((noinline)) void catch_up(weft_loop *l)
 {
-    uint64_t now = weft_private_tick_of(weft_now());
-    if (now > l->wheel.tick && weft_private_list_empty(&l->due))
-        weft_private_wheel_collect(&l->wheel, now - 1, &l->due);
+    uint64_t now = tick_of(weft_now());
+    if (now > l->wheel.tick && list_empty(&l->due))
+        wheel_collect(&l->wheel, now - 1, &l->due);
 }
 
 static inline void arm(weft_loop *l, weft_alarm *a, weft_deadline at, uint32_t kind)
@@ -75,10 +77,10 @@ static inline void arm(weft_loop *l, weft_alarm *a, weft_deadline at, uint32_t k
 // Before an alarm is started that is armed, or in a loop that must be looked at.
 static __attribute__((noinline)) int prepare(weft_loop *l, weft_alarm *a)
 {
-    if (weft_private_loop_enter(l) != 0)
+    if (loop_enter(l) != 0)
         return -1;
     if (a->loop != nullptr && a->loop != l)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     if (a->loop != nullptr)
         disarm(l, a);
     return 0;
@@ -91,8 +93,8 @@ static inline __attribute__((always_inline)) int start(weft_loop *l, weft_alarm 
                                                        uint32_t kind)
 {
     if (fn == nullptr || every_ns < 0)
-        return weft_fail(EINVAL);
-    bool plain = weft_private_loop_ready(l) && a->loop == nullptr;
+        return fail_with(EINVAL);
+    bool plain = loop_ready(l) && a->loop == nullptr;
     if (__builtin_expect(!plain, 0) && prepare(l, a) != 0)
         return -1;
     if (kind == PRECISE)
@@ -101,7 +103,7 @@ static inline __attribute__((always_inline)) int start(weft_loop *l, weft_alarm 
     a->arg = arg;
     a->every = every_ns;
     arm(l, a, at, kind);
-    weft_private_loop_changed(l);
+    loop_changed(l);
     return 0;
 }
 
@@ -121,21 +123,21 @@ int weft_alarm_set(weft_alarm *a, weft_deadline at)
 {
     weft_loop *l = home_of(a);
     if (l == nullptr)
-        return weft_fail(EINVAL);
-    if (weft_private_loop_enter(l) != 0)
+        return fail_with(EINVAL);
+    if (loop_enter(l) != 0)
         return -1;
-    uint32_t kind = weft_private_alarm_kind(a);
+    uint32_t kind = alarm_kind(a);
     if (a->loop == nullptr) {
         arm(l, a, at, kind);
     } else {
         uint64_t tick = tick_for(kind, at);
         a->at = at;
-        if (kind != NEAR && tick >= weft_private_alarm_tick(a))
+        if (kind != NEAR && tick >= alarm_tick(a))
             return 0; // it lies early enough
-        weft_private_list_remove(&a->link);
+        list_remove(&a->link);
         file(l, a, tick, kind);
     }
-    weft_private_loop_changed(l);
+    loop_changed(l);
     return 0;
 }
 
@@ -143,8 +145,8 @@ int weft_alarm_stop(weft_alarm *a)
 {
     weft_loop *l = a->loop;
     if (l == nullptr)
-        return weft_fail(EALREADY);
-    if (weft_private_loop_enter(l) != 0)
+        return fail_with(EALREADY);
+    if (loop_enter(l) != 0)
         return -1;
     disarm(l, a);
     return 0;
@@ -152,12 +154,12 @@ int weft_alarm_stop(weft_alarm *a)
 
 // ---- In the loop ----
 
-weft_deadline weft_private_loop_next_alarm(weft_loop *l)
+weft_deadline weft::loop_next_alarm(weft_loop *l)
 {
     if (l->stats.armed == 0)
         return WEFT_FOREVER;
-    weft_deadline next = weft_private_tick_begins(weft_private_wheel_next(&l->wheel));
-    if (!weft_private_list_empty(&l->near)) {
+    weft_deadline next = tick_begins(wheel_next(&l->wheel));
+    if (!list_empty(&l->near)) {
         const weft_alarm *a = (const weft_alarm *)l->near.next;
         next = a->at < next ? a->at : next;
     }
@@ -185,7 +187,7 @@ static void call(weft_loop *l, weft_alarm *a)
     if (a->every == 0) {
         disarm(l, a);
     } else {
-        weft_private_list_remove(&a->link);
+        list_remove(&a->link);
         a->at = next_time(a, l->now);
         file_again(l, a);
     }
@@ -194,9 +196,9 @@ static void call(weft_loop *l, weft_alarm *a)
         a->fn(a);
         return;
     }
-    weft_private_loop_callback_begins(l, "alarm", (void (*)(void))a->fn, -1);
+    loop_callback_begins(l, "alarm", (void (*)(void))a->fn, -1);
     a->fn(a);
-    weft_private_loop_callback_ends(l);
+    loop_callback_ends(l);
 }
 
 // Precise alarms are called in the order of their times, also when several are late.
@@ -205,35 +207,35 @@ static void sort_precise(weft_loop *l)
     for (weft_loop_link *next, *i = l->due.next; i != &l->due; i = next) {
         next = i->next;
         weft_alarm *a = (weft_alarm *)i;
-        uint32_t kind = weft_private_alarm_kind(a);
+        uint32_t kind = alarm_kind(a);
         if (kind == ORDINARY || tick_for(kind, a->at) >= l->wheel.tick)
             continue;
-        weft_private_list_remove(i);
+        list_remove(i);
         put_near(l, a);
     }
-    while (!weft_private_list_empty(&l->near) && ((weft_alarm *)l->near.next)->at <= l->now) {
+    while (!list_empty(&l->near) && ((weft_alarm *)l->near.next)->at <= l->now) {
         weft_loop_link *first = l->near.next;
-        weft_private_list_remove(first);
-        weft_private_list_insert(&l->due, first);
+        list_remove(first);
+        list_insert(&l->due, first);
     }
 }
 
-size_t weft_private_loop_run_alarms(weft_loop *l)
+size_t weft::loop_run_alarms(weft_loop *l)
 {
     if (l->stats.armed == 0)
         return 0;
     size_t called = 0;
-    weft_private_wheel_collect(&l->wheel, weft_private_tick_of(l->now), &l->due);
+    wheel_collect(&l->wheel, tick_of(l->now), &l->due);
     if (l->any_precise)
         sort_precise(l);
-    while (!weft_private_list_empty(&l->due)) {
+    while (!list_empty(&l->due)) {
         weft_alarm *a = (weft_alarm *)l->due.next;
         if (a->at <= l->now) {
             call(l, a);
             called++;
             continue;
         }
-        weft_private_list_remove(&a->link); // it was put off
+        list_remove(&a->link); // it was put off
         file_again(l, a);
     }
     return called;
@@ -248,7 +250,7 @@ static void drop(weft_loop_link *list)
     }
 }
 
-void weft_private_loop_drop_alarms(weft_loop *l)
+void weft::loop_drop_alarms(weft_loop *l)
 {
     drop(&l->near);
     for (weft_loop_link &slot : l->wheel.slots)

@@ -12,10 +12,12 @@
 
 #include <weft/loop.h>
 
+namespace weft {
+
 enum { WHEEL_LEVELS = 4, WHEEL_SLOTS = 256, WHEEL_TICK_BITS = 19 };
 
 // Slots are numbered through: level * WHEEL_SLOTS + the byte.
-struct weft_private_wheel {
+struct wheel {
     uint64_t tick; // the first that has not been collected
     uint64_t occupied[WHEEL_LEVELS * WHEEL_SLOTS / 64];
     weft_loop_link slots[WHEEL_LEVELS * WHEEL_SLOTS];
@@ -23,18 +25,18 @@ struct weft_private_wheel {
 
 // ---- Lists: a circle through its head ----
 
-static inline void weft_private_list_init(weft_loop_link *head)
+static inline void list_init(weft_loop_link *head)
 {
     head->next = head->previous = head;
 }
 
-static inline bool weft_private_list_empty(const weft_loop_link *head)
+static inline bool list_empty(const weft_loop_link *head)
 {
     return head->next == head;
 }
 
 // Puts `link` before `at`: at the end, if that is the head.
-static inline void weft_private_list_insert(weft_loop_link *at, weft_loop_link *link)
+static inline void list_insert(weft_loop_link *at, weft_loop_link *link)
 {
     link->next = at;
     link->previous = at->previous;
@@ -42,92 +44,94 @@ static inline void weft_private_list_insert(weft_loop_link *at, weft_loop_link *
     at->previous = link;
 }
 
-static inline void weft_private_list_remove(weft_loop_link *link)
+static inline void list_remove(weft_loop_link *link)
 {
     link->previous->next = link->next;
     link->next->previous = link->previous;
 }
 
 // Moves all of `from` to the end of `to`.
-static inline void weft_private_list_splice(weft_loop_link *to, weft_loop_link *from)
+static inline void list_splice(weft_loop_link *to, weft_loop_link *from)
 {
-    if (weft_private_list_empty(from))
+    if (list_empty(from))
         return;
     from->next->previous = to->previous;
     to->previous->next = from->next;
     from->previous->next = to;
     to->previous = from->previous;
-    weft_private_list_init(from);
+    list_init(from);
 }
 
 // ---- The wheel ----
 
 // An alarm fits a cache line: `filed` is the tick it lies under, and two bits for timer.cc.
-static inline uint64_t weft_private_alarm_tick(const weft_alarm *a)
+static inline uint64_t alarm_tick(const weft_alarm *a)
 {
     return a->filed >> 2;
 }
 
-static inline uint32_t weft_private_alarm_kind(const weft_alarm *a)
+static inline uint32_t alarm_kind(const weft_alarm *a)
 {
     return a->filed & 3;
 }
 
-static inline void weft_private_alarm_file(weft_alarm *a, uint64_t tick, uint32_t kind)
+static inline void alarm_file(weft_alarm *a, uint64_t tick, uint32_t kind)
 {
     a->filed = tick << 2 | kind;
 }
 
 // The first tick that does not begin before `at`.
-static inline uint64_t weft_private_tick_after(weft_deadline at)
+static inline uint64_t tick_after(weft_deadline at)
 {
     return at <= 0 ? 0 : ((uint64_t)at + (1u << WHEEL_TICK_BITS) - 1) >> WHEEL_TICK_BITS;
 }
 
 // The tick in which `at` lies.
-static inline uint64_t weft_private_tick_of(weft_deadline at)
+static inline uint64_t tick_of(weft_deadline at)
 {
     return at <= 0 ? 0 : (uint64_t)at >> WHEEL_TICK_BITS;
 }
 
 // When tick `t` begins.
-static inline weft_deadline weft_private_tick_begins(uint64_t t)
+static inline weft_deadline tick_begins(uint64_t t)
 {
     return t >= (uint64_t)INT64_MAX >> WHEEL_TICK_BITS ? WEFT_FOREVER
                                                        : (int64_t)(t << WHEEL_TICK_BITS);
 }
 
-void weft_private_wheel_init(weft_private_wheel *w, uint64_t tick);
+void wheel_init(wheel *w, uint64_t tick);
 
-static inline void weft_private_wheel_put(weft_private_wheel *w, unsigned slot, weft_alarm *a)
+static inline void wheel_put(wheel *w, unsigned slot, weft_alarm *a)
 {
-    weft_private_list_insert(&w->slots[slot], &a->link);
+    list_insert(&w->slots[slot], &a->link);
     w->occupied[slot / 64] |= 1ull << (slot % 64);
 }
 
 // Files at the wheel's end.
-void weft_private_wheel_add_beyond(weft_private_wheel *w, weft_alarm *a);
+void wheel_add_beyond(wheel *w, weft_alarm *a);
 
 // Files `a` under its `tick`, or the wheel's if that has passed.  What is further than the wheel
 // goes (2^32 ticks, 26 days) is filed at its end: whoever collects it looks and files it again.
-static inline void weft_private_wheel_add(weft_private_wheel *w, weft_alarm *a, uint64_t tick)
+static inline void wheel_add(wheel *w, weft_alarm *a, uint64_t tick)
 {
     if (tick < w->tick)
         tick = w->tick;
     uint64_t differs = tick ^ w->tick;
     if (__builtin_expect(differs > UINT32_MAX, 0)) {
-        weft_private_wheel_add_beyond(w, a);
+        wheel_add_beyond(w, a);
         return;
     }
     unsigned bits = (31 - (unsigned)__builtin_clz((uint32_t)differs | 1)) & ~7u; // level * 8
     unsigned level_begins = bits * (WHEEL_SLOTS / 8), byte = (tick >> bits) & 255;
-    weft_private_wheel_put(w, level_begins + byte, a);
+    wheel_put(w, level_begins + byte, a);
 }
 
 // The first tick at which there may be something to collect or to move down; UINT64_MAX: empty.
-uint64_t weft_private_wheel_next(weft_private_wheel *w);
+uint64_t wheel_next(wheel *w);
 
 // Moves the alarms of all ticks up to `now` to the end of `due`, tick by tick.
-void weft_private_wheel_collect(weft_private_wheel *w, uint64_t now, weft_loop_link *due);
+void wheel_collect(wheel *w, uint64_t now, weft_loop_link *due);
+
+} // namespace weft
 
 #endif

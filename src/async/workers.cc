@@ -20,6 +20,8 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+using namespace weft;
+
 enum { SIGNALS = 5 };
 static const int signals[SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 static const int64_t long_life = 1000000000; // ns: who lives as long starts without a pause
@@ -27,6 +29,7 @@ static const int64_t long_life = 1000000000; // ns: who lives as long starts wit
 // In a worker alone.
 static int worker_stop_fd = -1, worker_number = -1;
 
+namespace {
 struct place;
 
 // A process.  It is in its place's `now` until it shall drain, then only in the master's list.
@@ -59,6 +62,7 @@ struct master {
     weft_loop_link all;
     bool stopping, killed, reloading;
 };
+} // namespace
 
 static void tell(const struct master *m, weft_workers_event e, int number, pid_t pid, int status)
 {
@@ -105,7 +109,7 @@ static void drain(struct worker *w)
 {
     if (w->leash < 0)
         return;
-    weft_close_keep_errno(&w->leash);
+    close_keep_errno(&w->leash);
     if (w->place != nullptr)
         w->place->now = nullptr;
     w->place = nullptr;
@@ -145,7 +149,7 @@ static void on_end(weft_child *c, int status)
         else
             pause_place(m, w->place);
     }
-    weft_close_keep_errno(&w->leash);
+    close_keep_errno(&w->leash);
     if (w->limit.loop != nullptr)
         weft_alarm_stop(&w->limit);
     w->link.previous->next = w->link.next;
@@ -214,7 +218,7 @@ static void live(struct master *m, int number, int stop_fd)
     for (int signo : signals)
         sigaction(signo, &ignore, nullptr);
     for (weft_loop_link *i = m->all.next; i != &m->all; i = i->next)
-        weft_close_keep_errno(&((struct worker *)i)->leash);
+        close_keep_errno(&((struct worker *)i)->leash);
     weft_loop_destroy(m->loop); // our copy; also unblocks the signals
     worker_stop_fd = stop_fd;
     worker_number = number;
@@ -229,7 +233,7 @@ static int start(struct master *m, int number)
     int p[2] = {-1, -1};
     struct worker *w = (struct worker *)calloc(1, sizeof *w);
     if (w == nullptr || pipe2(p, O_CLOEXEC) != 0) {
-        weft_free_keep_errno(w);
+        free_keep_errno(w);
         return -1;
     }
     fflush(nullptr); // else each worker would write what is buffered once more
@@ -238,7 +242,7 @@ static int start(struct master *m, int number)
         close(p[1]);
         live(m, number, p[0]);
     }
-    weft_close_keep_errno(&p[0]);
+    close_keep_errno(&p[0]);
     if (pid < 0 || weft_loop_child(m->loop, &w->child, pid, on_end, w) != 0) {
         int saved = errno;
         close(p[1]);
@@ -247,7 +251,7 @@ static int start(struct master *m, int number)
             waitpid(pid, nullptr, 0);
         }
         free(w);
-        return weft_fail(saved);
+        return fail_with(saved);
     }
     w->master = m;
     w->place = &m->places[number];
@@ -302,7 +306,7 @@ static int run(struct master *m)
         if (!m->stopping)
             start_missing(m);
     }
-    return m->killed ? weft_fail(ETIMEDOUT) : 0;
+    return m->killed ? fail_with(ETIMEDOUT) : 0;
 }
 
 // After a failure to begin: no worker stays.
@@ -315,7 +319,7 @@ static void end_all(struct master *m)
         w->link.next->previous = &m->all;
         kill(w->child.pid, SIGKILL);
         waitpid(w->child.pid, nullptr, 0);
-        weft_close_keep_errno(&w->leash);
+        close_keep_errno(&w->leash);
         weft_child_stop(&w->child);
         if (w->limit.loop != nullptr)
             weft_alarm_stop(&w->limit);
@@ -343,7 +347,7 @@ int weft_workers_run(int workers, int (*fn)(void *arg), void *arg, const weft_wo
     if (opts != nullptr)
         m.o = *opts;
     if (workers < 1 || fn == nullptr || !complete(&m.o))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     m.fn = fn;
     m.arg = arg;
     m.count = workers;
@@ -358,16 +362,16 @@ int weft_workers_run(int workers, int (*fn)(void *arg), void *arg, const weft_wo
         end_all(&m);
         weft_loop_destroy(m.loop);
     }
-    weft_free_keep_errno(m.places);
+    free_keep_errno(m.places);
     return r;
 }
 
 int weft_worker_stop_fd(void)
 {
-    return worker_stop_fd >= 0 ? worker_stop_fd : weft_fail(EPERM);
+    return worker_stop_fd >= 0 ? worker_stop_fd : fail_with(EPERM);
 }
 
 int weft_worker_number(void)
 {
-    return worker_number >= 0 ? worker_number : weft_fail(EPERM);
+    return worker_number >= 0 ? worker_number : fail_with(EPERM);
 }

@@ -15,13 +15,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+namespace weft {
+
 // Sleeps while *word == expected.  0: awake, for whatever reason; else ETIMEDOUT.
 // `shared`: the word lies in memory that other processes map.  Leaves errno alone.
-static inline int weft_futex_wait(const uint32_t *word, uint32_t expected, weft_deadline d,
-                                  int shared)
+static inline int futex_wait(const uint32_t *word, uint32_t expected, weft_deadline d, int shared)
 {
     int saved = errno, error = 0;
-    struct timespec t = weft_timespec(d < 0 ? 0 : d);
+    struct timespec t = timespec_of(d < 0 ? 0 : d);
     // FUTEX_WAIT_BITSET takes an absolute time on CLOCK_MONOTONIC; FUTEX_WAIT a span.
     int op = shared ? FUTEX_WAIT_BITSET : FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG;
     if (syscall(SYS_futex, word, op, expected, d == WEFT_FOREVER ? nullptr : &t, nullptr,
@@ -34,7 +35,7 @@ static inline int weft_futex_wait(const uint32_t *word, uint32_t expected, weft_
 
 // Wakes up to `count` sleepers (INT_MAX: all); how many there were.  Leaves errno alone, also
 // when the word has been unmapped since: a wake may come after its object's end.
-static inline int weft_futex_wake(const uint32_t *word, int count, int shared)
+static inline int futex_wake(const uint32_t *word, int count, int shared)
 {
     int saved = errno;
     long n = syscall(SYS_futex, word, shared ? FUTEX_WAKE : FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count,
@@ -42,5 +43,7 @@ static inline int weft_futex_wake(const uint32_t *word, int count, int shared)
     errno = saved;
     return n > 0 ? (int)n : 0;
 }
+
+} // namespace weft
 
 #endif

@@ -6,20 +6,22 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-// Sets errno and returns -1: `return weft_fail(EINVAL);`.
-static inline int weft_fail(int error)
+namespace weft {
+
+// Sets errno and returns -1: `return fail_with(EINVAL);`.
+static inline int fail_with(int error)
 {
     errno = error;
     return -1;
 }
 
 // The same for a pthread return code: 0 stays 0 and leaves errno alone.
-static inline int weft_from_pthread(int code)
+static inline int from_pthread(int code)
 {
-    return code == 0 ? 0 : weft_fail(code);
+    return code == 0 ? 0 : fail_with(code);
 }
 
-static inline void weft_free_keep_errno(void *p)
+static inline void free_keep_errno(void *p)
 {
     int saved = errno;
     free(p);
@@ -27,7 +29,7 @@ static inline void weft_free_keep_errno(void *p)
 }
 
 // Closes *fd if it is open and makes it -1.
-static inline void weft_close_keep_errno(int *fd)
+static inline void close_keep_errno(int *fd)
 {
     int saved = errno;
     if (*fd >= 0)
@@ -35,5 +37,7 @@ static inline void weft_close_keep_errno(int *fd)
     *fd = -1;
     errno = saved;
 }
+
+} // namespace weft
 
 #endif

@@ -14,8 +14,10 @@
 
 #include <string.h>
 
+using namespace weft;
+
 struct weft_channel {
-    weft_private_scheduler *home;
+    scheduler *home;
     void *plain; // the same while it is open and its items are 8 bytes, else the channel itself
     size_t item_size;
     size_t count; // buffered
@@ -45,8 +47,8 @@ static inline int empty(const weft_private_waiter *queue)
 
 static inline void append(weft_private_waiter *queue, weft_private_waiter *w)
 {
-    weft_private_waiter *last = (weft_private_waiter *)weft_private_guess(queue->previous, queue);
-    w->next = queue; // the order as in weft_private_ring_insert
+    weft_private_waiter *last = (weft_private_waiter *)guess(queue->previous, queue);
+    w->next = queue; // the order as in ring_insert
     last->next = w;
     w->previous = last;
     queue->previous = w;
@@ -55,7 +57,7 @@ static inline void append(weft_private_waiter *queue, weft_private_waiter *w)
 weft_channel *weft_channel_create(size_t item_size, size_t capacity)
 {
     size_t items, errors, size;
-    weft_private_scheduler *s = weft_private_sched_enter();
+    scheduler *s = scheduler_enter();
     if (s == nullptr)
         return nullptr;
     if (__builtin_mul_overflow(item_size, capacity, &items) ||
@@ -84,11 +86,11 @@ int weft_channel_destroy(weft_channel *c)
 {
     if (c == nullptr)
         return 0;
-    if (c->home != &weft_private_sched)
-        return weft_fail(EPERM);
+    if (c->home != &scheduler_here)
+        return fail_with(EPERM);
     if (!empty(&c->receivers) || !empty(&c->senders))
-        return weft_fail(EBUSY);
-    weft_free_keep_errno(c);
+        return fail_with(EBUSY);
+    free_keep_errno(c);
     return 0;
 }
 
@@ -98,14 +100,14 @@ int weft_channel_destroy(weft_channel *c)
 static void complete(weft_private_waiter *w, int error)
 {
     weft_tasklet *t = w->tasklet;
-    if ((t->state & ~WEFT_IS_TIMED) == WEFT_IS_SELECTING) {
+    if ((t->state & ~IS_TIMED) == IS_SELECTING) {
         t->cases[w->index].error = error;
-        t->value = WEFT_PRIVATE_WOKEN | w->index;
+        t->value = WOKEN | w->index;
     } else if (error != 0) {
-        weft_private_unpark_error(t, error);
+        unpark_error(t, error);
         return;
     }
-    weft_private_tasklet_unpark(t->home, t);
+    tasklet_unpark(t->home, t);
 }
 
 static inline __attribute__((always_inline)) void push_sized(weft_channel *c, const void *item,
@@ -167,7 +169,7 @@ static int send_now(weft_channel *c, const void *item, int error)
 // What a waiting sender sends instead of an item; 0: an item.
 static int error_of(const weft_private_waiter *w)
 {
-    return (w->tasklet->state & ~WEFT_IS_TIMED) == WEFT_IS_SENDING_ERROR ? w->error : 0;
+    return (w->tasklet->state & ~IS_TIMED) == IS_SENDING_ERROR ? w->error : 0;
 }
 
 static int receive_now(weft_channel *c, void *item)
@@ -196,58 +198,58 @@ static int receive_now(weft_channel *c, void *item)
 // 0: go on.
 static int check(const weft_channel *c, const void *item, weft_deadline d)
 {
-    weft_private_scheduler *s = weft_private_sched_enter();
+    scheduler *s = scheduler_enter();
     if (s == nullptr)
         return -1;
     if (c == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (c->home != s)
-        return weft_fail(EPERM);
+        return fail_with(EPERM);
     if (item == nullptr && c->item_size != 0)
-        return weft_fail(EINVAL);
-    int error = weft_private_refusal(s, d);
-    return error != 0 ? weft_fail(error) : 0;
+        return fail_with(EINVAL);
+    int error = wait_refusal(s, d);
+    return error != 0 ? fail_with(error) : 0;
 }
 
 // These two end in the jump into the next tasklet.
-static inline int wait_to_send(weft_private_scheduler *s, weft_tasklet *me, weft_channel *c,
-                               const void *item, int state)
+static inline int wait_to_send(scheduler *s, weft_tasklet *me, weft_channel *c, const void *item,
+                               int state)
 {
     me->own.item = (void *)(uintptr_t)item;
-    me->own.index = state == WEFT_IS_SENDING ? WEFT_PRIVATE_PLAIN : 0;
+    me->own.index = state == IS_SENDING ? PLAIN_WAITER : 0;
     append(&c->senders, &me->own);
-    return weft_private_block(s, me, state, 0);
+    return coro_block(s, me, state, 0);
 }
 
-static inline int wait_to_receive(weft_private_scheduler *s, weft_tasklet *me, weft_channel *c,
-                                  void *item, int state, int result)
+static inline int wait_to_receive(scheduler *s, weft_tasklet *me, weft_channel *c, void *item,
+                                  int state, int result)
 {
     me->own.item = item;
-    me->own.index = state == WEFT_IS_RECEIVING ? WEFT_PRIVATE_PLAIN : 0;
+    me->own.index = state == IS_RECEIVING ? PLAIN_WAITER : 0;
     append(&c->receivers, &me->own);
-    return weft_private_block(s, me, state, result);
+    return coro_block(s, me, state, result);
 }
 
 static __attribute__((noinline)) int send_checked(weft_channel *c, const void *item, int error,
                                                   weft_deadline d)
 {
-    weft_private_scheduler *s = &weft_private_sched;
+    scheduler *s = &scheduler_here;
     if (check(c, item, d) != 0)
         return -1;
     int outcome = send_now(c, item, error);
     if (outcome == DONE)
         return 0;
     if (outcome != WAIT || d <= WEFT_NOW)
-        return weft_fail(outcome == WAIT ? ETIMEDOUT : outcome);
+        return fail_with(outcome == WAIT ? ETIMEDOUT : outcome);
     s->running->own.error = error;
-    int state = error != 0 ? WEFT_IS_SENDING_ERROR : WEFT_IS_SENDING;
-    return wait_to_send(s, s->running, c, item, state | weft_private_deadline(s, d));
+    int state = error != 0 ? IS_SENDING_ERROR : IS_SENDING;
+    return wait_to_send(s, s->running, c, item, state | deadline(s, d));
 }
 
 static __attribute__((noinline)) int receive_checked(weft_channel *c, void *item, weft_deadline d,
                                                      int result)
 {
-    weft_private_scheduler *s = &weft_private_sched;
+    scheduler *s = &scheduler_here;
     if (check(c, item, d) != 0)
         return -1;
     int outcome = receive_now(c, item);
@@ -256,9 +258,8 @@ static __attribute__((noinline)) int receive_checked(weft_channel *c, void *item
     if (outcome == EPIPE && c->closed && result == 1)
         return 0; // a loop's end
     if (outcome != WAIT || d <= WEFT_NOW)
-        return weft_fail(outcome == WAIT ? ETIMEDOUT : outcome);
-    return wait_to_receive(s, s->running, c, item, WEFT_IS_RECEIVING | weft_private_deadline(s, d),
-                           result);
+        return fail_with(outcome == WAIT ? ETIMEDOUT : outcome);
+    return wait_to_receive(s, s->running, c, item, IS_RECEIVING | deadline(s, d), result);
 }
 
 // ---- The quick way ----
@@ -281,38 +282,38 @@ static inline weft_tasklet *tasklet_of(weft_private_waiter *w)
 // The first of a queue, which waits for nothing else, is ready.
 static inline void end_plain(weft_tasklet *me, weft_private_waiter *w, weft_private_waiter *queue)
 {
-    weft_private_waiter *second = (weft_private_waiter *)weft_private_guess(w->next, queue);
+    weft_private_waiter *second = (weft_private_waiter *)guess(w->next, queue);
     weft_tasklet *t = tasklet_of(w);
     queue->next = second;
     second->previous = queue;
-    t->state = WEFT_IS_READY;
-    weft_private_ring_insert(me, t);
+    t->state = IS_READY;
+    ring_insert(me, t);
 }
 
-#if WEFT_PRIVATE_SWAP
+#if HAVE_SWAP
 // Waits at the end of a queue, when the switch to the next one is quick.
-static inline int wait_plain(weft_private_scheduler *s, weft_tasklet *me, weft_tasklet *to,
+static inline int wait_plain(scheduler *s, weft_tasklet *me, weft_tasklet *to,
                              weft_private_waiter *queue, void *item, int state, intptr_t value)
 {
-    weft_tasklet *before = (weft_tasklet *)weft_private_guess(me->previous, to);
+    weft_tasklet *before = (weft_tasklet *)guess(me->previous, to);
     me->own.item = item;
     append(queue, &me->own);
     me->state = (uint8_t)state;
-    me->value = WEFT_PRIVATE_WOKEN | value;
+    me->value = WOKEN | value;
     before->next = to;
     to->previous = before;
-    return weft_private_jump(s, me, to);
+    return jump(s, me, to);
 }
 #endif
 
 static inline __attribute__((always_inline)) int send_waits(weft_channel *c, const void *item,
                                                             weft_tasklet *me)
 {
-#if WEFT_PRIVATE_SWAP
-    weft_private_scheduler *s = &weft_private_sched;
+#if HAVE_SWAP
+    scheduler *s = &scheduler_here;
     weft_tasklet *to = me->next;
-    if (weft_private_likely(weft_private_quick(s, me, to, 0)))
-        return wait_plain(s, me, to, &c->senders, (void *)(uintptr_t)item, WEFT_IS_SENDING, 0);
+    if (likely(quick(s, me, to, 0)))
+        return wait_plain(s, me, to, &c->senders, (void *)(uintptr_t)item, IS_SENDING, 0);
 #endif
     (void)me;
     return send_checked(c, item, 0, WEFT_FOREVER);
@@ -320,8 +321,8 @@ static inline __attribute__((always_inline)) int send_waits(weft_channel *c, con
 
 int weft_channel_send(weft_channel *c, const void *item, weft_deadline d)
 {
-    weft_tasklet *me = weft_private_sched.running;
-    if (!weft_private_likely(plain(c, item, me, d)))
+    weft_tasklet *me = scheduler_here.running;
+    if (!likely(plain(c, item, me, d)))
         return send_checked(c, item, 0, d);
     weft_private_waiter *w = c->receivers.next;
     if (w == &c->receivers) {
@@ -330,7 +331,7 @@ int weft_channel_send(weft_channel *c, const void *item, weft_deadline d)
         push_sized(c, item, 0, sizeof(uint64_t));
         return 0;
     }
-    if (!weft_private_likely(w->index == WEFT_PRIVATE_PLAIN))
+    if (!likely(w->index == PLAIN_WAITER))
         return send_checked(c, item, 0, d);
     memcpy(w->item, item, sizeof(uint64_t));
     end_plain(me, w, &c->receivers);
@@ -340,11 +341,11 @@ int weft_channel_send(weft_channel *c, const void *item, weft_deadline d)
 static inline __attribute__((always_inline)) int receive_waits(weft_channel *c, void *item,
                                                                weft_tasklet *me, int result)
 {
-#if WEFT_PRIVATE_SWAP
-    weft_private_scheduler *s = &weft_private_sched;
+#if HAVE_SWAP
+    scheduler *s = &scheduler_here;
     weft_tasklet *to = me->next;
-    if (weft_private_likely(weft_private_quick(s, me, to, 0)))
-        return wait_plain(s, me, to, &c->receivers, item, WEFT_IS_RECEIVING, result);
+    if (likely(quick(s, me, to, 0)))
+        return wait_plain(s, me, to, &c->receivers, item, IS_RECEIVING, result);
 #endif
     (void)me;
     return receive_checked(c, item, WEFT_FOREVER, result);
@@ -353,8 +354,8 @@ static inline __attribute__((always_inline)) int receive_waits(weft_channel *c, 
 static inline __attribute__((always_inline)) int receive(weft_channel *c, void *item,
                                                          weft_deadline d, int result)
 {
-    weft_tasklet *me = weft_private_sched.running;
-    if (!weft_private_likely(plain(c, item, me, d)))
+    weft_tasklet *me = scheduler_here.running;
+    if (!likely(plain(c, item, me, d)))
         return receive_checked(c, item, d, result);
     weft_private_waiter *w = c->senders.next;
     if (c->count != 0) {
@@ -365,7 +366,7 @@ static inline __attribute__((always_inline)) int receive(weft_channel *c, void *
     }
     if (w == &c->senders)
         return receive_waits(c, item, me, result);
-    if (!weft_private_likely(w->index == WEFT_PRIVATE_PLAIN))
+    if (!likely(w->index == PLAIN_WAITER))
         return receive_checked(c, item, d, result);
     memcpy(item, w->item, sizeof(uint64_t));
     end_plain(me, w, &c->senders);
@@ -384,16 +385,16 @@ int weft_channel_next(weft_channel *c, void *item, weft_deadline d)
 
 int weft_channel_send_error(weft_channel *c, int error, weft_deadline d)
 {
-    return error <= 0 ? weft_fail(EINVAL) : send_checked(c, "", error, d);
+    return error <= 0 ? fail_with(EINVAL) : send_checked(c, "", error, d);
 }
 
 // A loop that waits in weft_channel_next ends well.
 static void end_receiver(weft_private_waiter *w)
 {
     weft_tasklet *t = w->tasklet;
-    if ((t->state & ~WEFT_IS_TIMED) == WEFT_IS_RECEIVING && t->value != WEFT_PRIVATE_WOKEN) {
-        t->value = WEFT_PRIVATE_WOKEN;
-        weft_private_tasklet_unpark(t->home, t);
+    if ((t->state & ~IS_TIMED) == IS_RECEIVING && t->value != WOKEN) {
+        t->value = WOKEN;
+        tasklet_unpark(t->home, t);
     } else {
         complete(w, EPIPE);
     }
@@ -402,9 +403,9 @@ static void end_receiver(weft_private_waiter *w)
 int weft_channel_close(weft_channel *c)
 {
     if (c == nullptr)
-        return weft_fail(EINVAL);
-    if (c->home != &weft_private_sched)
-        return weft_fail(EPERM);
+        return fail_with(EINVAL);
+    if (c->home != &scheduler_here)
+        return fail_with(EPERM);
     c->closed = 1;
     c->plain = c;
     while (!empty(&c->receivers))
@@ -431,18 +432,18 @@ ptrdiff_t weft_channel_balance(const weft_channel *c)
 
 // ---- A select's cases ----
 
-int weft_private_case_check(const weft_select_case *k)
+int weft::case_check(const weft_select_case *k)
 {
     if (k->op != WEFT_SEND && k->op != WEFT_RECEIVE)
         return EINVAL;
     if (k->channel == nullptr)
         return 0;
-    if (k->channel->home != &weft_private_sched)
+    if (k->channel->home != &scheduler_here)
         return EPERM;
     return k->item == nullptr && k->channel->item_size != 0 ? EINVAL : 0;
 }
 
-int weft_private_case_ready(const weft_select_case *k)
+int weft::case_ready(const weft_select_case *k)
 {
     const weft_channel *c = k->channel;
     if (c == nullptr)
@@ -452,7 +453,7 @@ int weft_private_case_ready(const weft_select_case *k)
     return c->closed || c->count != 0 || !empty(&c->senders);
 }
 
-void weft_private_case_happen(weft_select_case *k)
+void weft::case_happen(weft_select_case *k)
 {
     if (k->op == WEFT_SEND)
         k->error = send_now(k->channel, k->item, 0);
@@ -460,7 +461,7 @@ void weft_private_case_happen(weft_select_case *k)
         k->error = receive_now(k->channel, k->item);
 }
 
-void weft_private_case_queue(weft_select_case *k, weft_tasklet *t, int index)
+void weft::case_queue(weft_select_case *k, weft_tasklet *t, int index)
 {
     weft_channel *c = k->channel;
     k->waiter.tasklet = t;
@@ -472,19 +473,19 @@ void weft_private_case_queue(weft_select_case *k, weft_tasklet *t, int index)
 
 // ---- For the dump ----
 
-void weft_private_describe(weft_tasklet *t, const char *what)
+void weft::describe(weft_tasklet *t, const char *what)
 {
     const weft_private_waiter *w = &t->own;
-    int state = t->state & ~WEFT_IS_TIMED;
+    int state = t->state & ~IS_TIMED;
     t->leaf->waits_for = what;
     t->leaf->waits_on = nullptr;
-    if (state == WEFT_IS_JOINING)
+    if (state == IS_JOINING)
         t->leaf->waits_on = t->joins->coro;
-    if (state < WEFT_IS_RECEIVING || state > WEFT_IS_SENDING_ERROR)
+    if (state < IS_RECEIVING || state > IS_SENDING_ERROR)
         return;
     while (w->tasklet != nullptr) // the queue's head has none
         w = w->next;
-    size_t head = state == WEFT_IS_RECEIVING ? offsetof(weft_channel, receivers)
-                                             : offsetof(weft_channel, senders);
+    size_t head =
+        state == IS_RECEIVING ? offsetof(weft_channel, receivers) : offsetof(weft_channel, senders);
     t->leaf->waits_on = (const char *)w - head;
 }

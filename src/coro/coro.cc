@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+using namespace weft;
+
 static void *fail(int error)
 {
     errno = error;
@@ -24,7 +26,7 @@ static pthread_key_t thread_key;
 static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
 static int thread_key_error;
 
-static void alternate_stack_drop(weft_private_coro_thread *t)
+static void alternate_stack_drop(coro_thread *t)
 {
     stack_t off, now;
     if (t->alternate_stack == nullptr)
@@ -40,7 +42,7 @@ static void alternate_stack_drop(weft_private_coro_thread *t)
 // The thread's end: its coroutines go, the youngest generation first.
 static void thread_end(void *p)
 {
-    weft_private_coro_thread *t = (weft_private_coro_thread *)p;
+    coro_thread *t = (coro_thread *)p;
     if (t->current != &t->main)
         return; // pthread_exit inside a coroutine: this very stack is one of them
     if (t->scheduler_end != nullptr)
@@ -49,15 +51,15 @@ static void thread_end(void *p)
         weft_coro *co = t->main.children;
         while (co->children != nullptr)
             co = co->children;
-        weft_private_coro_release(co);
+        coro_release(co);
     }
     if (t->scheduler_end != nullptr)
         t->scheduler_end(1);
     alternate_stack_drop(t);
-    weft_private_machine_destroy(&t->main);
-    weft_private_stacks_destroy(t->stacks);
+    slow_machine_destroy(&t->main);
+    stacks_destroy(t->stacks);
     t->stacks = nullptr;
-    t->current = &weft_private_nobody;
+    t->current = &nobody;
     t->ready = 0;
 }
 
@@ -66,57 +68,56 @@ static void thread_key_create(void)
     thread_key_error = pthread_key_create(&thread_key, thread_end);
 }
 
-static int thread_start(weft_private_coro_thread *t)
+static int thread_start(coro_thread *t)
 {
     pthread_once(&thread_once, thread_key_create);
     if (thread_key_error != 0)
-        return weft_fail(ENOMEM);
+        return fail_with(ENOMEM);
     t->watched = 0;
     t->spare = nullptr;
     t->spares = 0;
-    weft_private_transfer_setup(t);
+    transfer_setup(t);
     memset(&t->main, 0, sizeof t->main);
     t->main.thread = t;
-    t->main.up = &weft_private_nobody;
+    t->main.up = &nobody;
     t->main.started = 1;
     t->main.older = t->main.younger = &t->main;
     memcpy(t->main.name, "main", sizeof "main");
-    t->stacks = weft_private_stacks_create();
+    t->stacks = stacks_create();
     if (t->stacks == nullptr)
         return -1;
-    if (weft_private_machine_create(&t->main) != 0 || pthread_setspecific(thread_key, t) != 0) {
-        weft_private_machine_destroy(&t->main);
-        weft_private_stacks_destroy(t->stacks);
+    if (slow_machine_create(&t->main) != 0 || pthread_setspecific(thread_key, t) != 0) {
+        slow_machine_destroy(&t->main);
+        stacks_destroy(t->stacks);
         t->stacks = nullptr;
-        return weft_fail(ENOMEM);
+        return fail_with(ENOMEM);
     }
     t->current = &t->main;
     t->ready = 1;
     return 0;
 }
 
-weft_private_coro_thread *weft_private_coro_start(void)
+coro_thread *weft::coro_start(void)
 {
-    weft_private_coro_thread *t = &weft_private_coro;
+    coro_thread *t = &coro_here;
     return thread_start(t) == 0 ? t : nullptr;
 }
 
 // ---- Creating ----
 
-static int take_stack(weft_private_coro_thread *t, const weft_coro_options *opts,
-                      weft_private_stack *stack)
+static int take_stack(coro_thread *t, const weft_coro_options *opts, stack *stack)
 {
     size_t size = opts != nullptr ? opts->stack_size : 0;
-    if (size != 0 && size < WEFT_STACK_LEAST)
-        return weft_fail(EINVAL);
+    if (size != 0 && size < STACK_LEAST)
+        return fail_with(EINVAL);
     if (opts == nullptr || opts->stack == nullptr) {
-        size_t usual = WEFT_STACK_DEFAULT;
-        if (t->watched & WEFT_SPECIAL_WATCHED)
+        size_t usual = STACK_DEFAULT;
+        if (t->watched & SPECIAL_WATCHED)
             usual *= 4; // a sanitizer's frames are larger
-        return weft_private_stack_take(t->stacks, size != 0 ? size : usual, stack);
+        return stack_take(t->stacks, size != 0 ? size : usual, stack);
     }
     if (size == 0)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     stack->low = (char *)opts->stack;
     stack->size = size;
     stack->guard = 0;
@@ -125,7 +126,7 @@ static int take_stack(weft_private_coro_thread *t, const weft_coro_options *opts
 
 // Records at the same place of every page would fight for the same few cache lines: spread them
 // over one of every four.
-static char *place_record(const weft_private_stack *stack)
+static char *place_record(const stack *stack)
 {
     size_t colour = (((uintptr_t)stack->low >> 16) ^ ((uintptr_t)stack->low >> 14)) % 16 * 64;
     uintptr_t top = (uintptr_t)stack->low + stack->size - colour - sizeof(weft_coro);
@@ -140,8 +141,8 @@ static void set_name(weft_coro *co, const char *name)
 
 // What every life starts with; stack, thread and extra stay from one life to the next, and what
 // only a scheduler sets is cleared when its coroutine becomes a spare.
-static inline void be_born(weft_private_coro_thread *t, weft_coro *co, char *top,
-                           void *(*fn)(void *, void *), void *arg)
+static inline void be_born(coro_thread *t, weft_coro *co, char *top, void *(*fn)(void *, void *),
+                           void *arg)
 {
     co->life = ++t->births;
     co->value = nullptr;
@@ -154,12 +155,12 @@ static inline void be_born(weft_private_coro_thread *t, weft_coro *co, char *top
     co->waits_for = nullptr;
     co->waits_on = nullptr;
     co->name[0] = 0;
-    weft_private_prepare(co, top);
-    weft_private_tree_link(t->current, co);
+    prepare(co, top);
+    tree_link(t->current, co);
 }
 
 // A plain one is on the default stack and keeps nothing of its own.
-static int is_plain(const weft_private_coro_thread *t, const weft_coro_options *opts)
+static int is_plain(const coro_thread *t, const weft_coro_options *opts)
 {
     if (t->watched | t->valgrind)
         return 0;
@@ -167,10 +168,9 @@ static int is_plain(const weft_private_coro_thread *t, const weft_coro_options *
            (opts->stack_size == 0 && opts->stack == nullptr && !opts->keep_fp && !opts->keep_mask);
 }
 
-static weft_coro *create_on_a_stack(weft_private_coro_thread *t, const weft_coro_options *opts,
-                                    size_t extra)
+static weft_coro *create_on_a_stack(coro_thread *t, const weft_coro_options *opts, size_t extra)
 {
-    weft_private_stack stack;
+    struct stack stack;
     if (take_stack(t, opts, &stack) != 0)
         return nullptr;
     weft_coro *co = (weft_coro *)(void *)place_record(&stack);
@@ -179,13 +179,13 @@ static weft_coro *create_on_a_stack(weft_private_coro_thread *t, const weft_coro
     co->stack = stack;
     co->extra = extra;
     if (opts != nullptr && opts->keep_fp)
-        co->keep |= WEFT_SPECIAL_FP;
+        co->keep |= SPECIAL_FP;
     if (opts != nullptr && opts->keep_mask)
-        co->keep |= WEFT_SPECIAL_MASK;
-    if ((t->watched | t->valgrind | co->keep) != 0 && weft_private_machine_create(co) != 0) {
-        weft_private_machine_destroy(co);
+        co->keep |= SPECIAL_MASK;
+    if ((t->watched | t->valgrind | co->keep) != 0 && slow_machine_create(co) != 0) {
+        slow_machine_destroy(co);
         if (stack.guard != 0)
-            weft_private_stack_give(t->stacks, &stack);
+            stack_give(t->stacks, &stack);
         errno = ENOMEM;
         return nullptr;
     }
@@ -193,7 +193,7 @@ static weft_coro *create_on_a_stack(weft_private_coro_thread *t, const weft_coro
 }
 
 // A destroyed plain one, if there is one with room for as much; its record is warm.
-static inline weft_coro *take_spare(weft_private_coro_thread *t, size_t extra)
+static inline weft_coro *take_spare(coro_thread *t, size_t extra)
 {
     weft_coro *co = t->spare;
     if (co == nullptr || co->extra != extra)
@@ -204,10 +204,10 @@ static inline weft_coro *take_spare(weft_private_coro_thread *t, size_t extra)
     return co;
 }
 
-weft_coro *weft_private_coro_create(void *(*fn)(void *arg, void *first), void *arg,
-                                    const weft_coro_options *opts, size_t extra)
+weft_coro *weft::coro_create(void *(*fn)(void *arg, void *first), void *arg,
+                             const weft_coro_options *opts, size_t extra)
 {
-    weft_private_coro_thread *t = weft_private_coro_enter();
+    coro_thread *t = coro_enter();
     if (t == nullptr)
         return nullptr;
     int plain = is_plain(t, opts);
@@ -215,7 +215,7 @@ weft_coro *weft_private_coro_create(void *(*fn)(void *arg, void *first), void *a
     if (co == nullptr && (co = create_on_a_stack(t, opts, extra)) == nullptr)
         return nullptr;
     co->spareable = (uint8_t)plain;
-    char *top = (char *)weft_private_coro_extra(co, extra);
+    char *top = (char *)coro_extra(co, extra);
     if (extra != 0)
         memset(top, 0, extra);
     be_born(t, co, top, fn, arg);
@@ -227,14 +227,14 @@ weft_coro *weft_private_coro_create(void *(*fn)(void *arg, void *first), void *a
 weft_coro *weft_coro_create(void *(*fn)(void *arg, void *first), void *arg,
                             const weft_coro_options *opts)
 {
-    weft_private_coro_thread *t = &weft_private_coro;
+    coro_thread *t = &coro_here;
     if (fn == nullptr) {
         errno = EINVAL;
         return nullptr;
     }
     weft_coro *co = opts == nullptr ? take_spare(t, 0) : nullptr;
-    if (!weft_private_likely(co != nullptr))
-        return weft_private_coro_create(fn, arg, opts, 0);
+    if (!likely(co != nullptr))
+        return coro_create(fn, arg, opts, 0);
     be_born(t, co, (char *)co, fn, arg);
     return co;
 }
@@ -244,33 +244,33 @@ weft_coro *weft_coro_create(void *(*fn)(void *arg, void *first), void *arg,
 // Whatever the quick path did not let through.
 static __attribute__((noinline)) void *resume_checked(weft_coro *co, void *value)
 {
-    weft_private_coro_thread *t = weft_private_coro_enter();
+    coro_thread *t = coro_enter();
     if (t == nullptr)
         return WEFT_FAILED;
     weft_coro *self = t->current;
     if (co == nullptr || co->up != self) {
-        int error = weft_private_coro_check(co);
+        int error = coro_check(co);
         if (error != 0)
             return fail(error);
-        if (weft_private_coro_is_ancestor(co, self))
+        if (coro_is_ancestor(co, self))
             return fail(EBUSY);
     }
-    if (co->special & WEFT_SPECIAL_DEAD)
+    if (co->special & SPECIAL_DEAD)
         return value;
-    weft_private_coro_adopt(self, co);
-    return weft_private_coro_transfer(self, co, value);
+    coro_adopt(self, co);
+    return coro_transfer(self, co, value);
 }
 
 void *weft_coro_resume(weft_coro *co, void *value)
 {
-#if WEFT_PRIVATE_SWAP
-    weft_private_coro_thread *t = &weft_private_coro;
+#if HAVE_SWAP
+    coro_thread *t = &coro_here;
     weft_coro *self = t->current;
     // A child whose parent is running is alone in that: no cycle, no other thread.
-    if (weft_private_likely(co != nullptr && co->up == self &&
-                            (self->special | co->special | weft_private_in_flight(t)) == 0)) {
+    if (likely(co != nullptr && co->up == self &&
+               (self->special | co->special | in_flight(t)) == 0)) {
         t->current = co;
-        return weft_private_swap(&self->sp, co->sp, value);
+        return swap(&self->sp, co->sp, value);
     }
 #endif
     return resume_checked(co, value);
@@ -278,26 +278,26 @@ void *weft_coro_resume(weft_coro *co, void *value)
 
 static __attribute__((noinline)) void *yield_checked(void *value)
 {
-    weft_private_coro_thread *t = weft_private_coro_enter();
+    coro_thread *t = coro_enter();
     if (t == nullptr)
         return WEFT_FAILED;
     weft_coro *self = t->current;
-    if (self->special & WEFT_SPECIAL_CANCELLED)
+    if (self->special & SPECIAL_CANCELLED)
         return fail(self->error);
-    if (self->up == &weft_private_nobody)
+    if (self->up == &nobody)
         return fail(EPERM);
-    weft_coro *to = weft_private_coro_living(self->parent);
-    return weft_private_coro_transfer(self, to, value);
+    weft_coro *to = coro_living(self->parent);
+    return coro_transfer(self, to, value);
 }
 
 void *weft_coro_yield(void *value)
 {
-#if WEFT_PRIVATE_SWAP
-    weft_private_coro_thread *t = &weft_private_coro;
+#if HAVE_SWAP
+    coro_thread *t = &coro_here;
     weft_coro *self = t->current, *to = self->up;
-    if (weft_private_likely((self->special | to->special | weft_private_in_flight(t)) == 0)) {
+    if (likely((self->special | to->special | in_flight(t)) == 0)) {
         t->current = to;
-        return weft_private_swap(&self->sp, to->sp, value);
+        return swap(&self->sp, to->sp, value);
     }
 #endif
     return yield_checked(value);
@@ -305,35 +305,34 @@ void *weft_coro_yield(void *value)
 
 static __attribute__((noinline)) void *switch_checked(weft_coro *to, void *value)
 {
-    weft_private_coro_thread *t = weft_private_coro_enter();
+    coro_thread *t = coro_enter();
     if (t == nullptr)
         return WEFT_FAILED;
-    int error = weft_private_coro_check(to);
+    int error = coro_check(to);
     if (error != 0)
         return fail(error);
     weft_coro *self = t->current;
     if (self->owned)
         return fail(EPERM);
-    if (self->special & WEFT_SPECIAL_CANCELLED)
+    if (self->special & SPECIAL_CANCELLED)
         return fail(self->error);
-    to = weft_private_coro_living(to);
+    to = coro_living(to);
     if (to == self)
         return value;
     if (to->owned)
         return fail(EPERM);
-    return weft_private_coro_transfer(self, to, value);
+    return coro_transfer(self, to, value);
 }
 
 void *weft_coro_switch(weft_coro *to, void *value)
 {
-#if WEFT_PRIVATE_SWAP
-    weft_private_coro_thread *t = &weft_private_coro;
+#if HAVE_SWAP
+    coro_thread *t = &coro_here;
     weft_coro *self = t->current;
-    if (weft_private_likely(to != nullptr && to->thread == t && to != self &&
-                            (self->owned | to->owned | self->special | to->special |
-                             weft_private_in_flight(t)) == 0)) {
+    if (likely(to != nullptr && to->thread == t && to != self &&
+               (self->owned | to->owned | self->special | to->special | in_flight(t)) == 0)) {
         t->current = to;
-        return weft_private_swap(&self->sp, to->sp, value);
+        return swap(&self->sp, to->sp, value);
     }
 #endif
     return switch_checked(to, value);
@@ -343,19 +342,19 @@ void *weft_coro_switch(weft_coro *to, void *value)
 
 weft_coro *weft_coro_self(void)
 {
-    weft_private_coro_thread *t = weft_private_coro_enter();
+    coro_thread *t = coro_enter();
     return t != nullptr ? t->current : nullptr;
 }
 
 weft_coro *weft_coro_main(void)
 {
-    weft_private_coro_thread *t = weft_private_coro_enter();
+    coro_thread *t = coro_enter();
     return t != nullptr ? &t->main : nullptr;
 }
 
 weft_coro *weft_coro_parent(weft_coro *co)
 {
-    if (co != nullptr && co->thread == &weft_private_coro)
+    if (co != nullptr && co->thread == &coro_here)
         return co->parent;
     errno = co == nullptr ? EINVAL : EPERM;
     return nullptr;
@@ -363,38 +362,38 @@ weft_coro *weft_coro_parent(weft_coro *co)
 
 int weft_coro_set_parent(weft_coro *co, weft_coro *parent)
 {
-    int error = weft_private_coro_check(co);
+    int error = coro_check(co);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     if (co->parent == nullptr || parent == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (parent->thread != co->thread)
-        return weft_fail(EPERM);
-    if (weft_private_coro_is_ancestor(co, parent))
-        return weft_fail(ELOOP);
-    weft_private_coro_adopt(parent, co);
+        return fail_with(EPERM);
+    if (coro_is_ancestor(co, parent))
+        return fail_with(ELOOP);
+    coro_adopt(parent, co);
     return 0;
 }
 
 int weft_coro_state(const weft_coro *co)
 {
-    const weft_private_coro_thread *t = &weft_private_coro;
+    const coro_thread *t = &coro_here;
     if (co == nullptr || co->thread != t)
-        return weft_fail(co == nullptr ? EINVAL : EPERM);
-    if (co->special & WEFT_SPECIAL_DEAD)
+        return fail_with(co == nullptr ? EINVAL : EPERM);
+    if (co->special & SPECIAL_DEAD)
         return WEFT_CORO_DEAD;
     if (co == t->current)
         return WEFT_CORO_RUNNING;
     if (!co->started)
         return WEFT_CORO_NEW;
-    return weft_private_coro_is_ancestor(co, t->current) ? WEFT_CORO_NORMAL : WEFT_CORO_SUSPENDED;
+    return coro_is_ancestor(co, t->current) ? WEFT_CORO_NORMAL : WEFT_CORO_SUSPENDED;
 }
 
 void *weft_coro_result(const weft_coro *co)
 {
-    if (co == nullptr || co->thread != &weft_private_coro)
+    if (co == nullptr || co->thread != &coro_here)
         return fail(co == nullptr ? EINVAL : EPERM);
-    if (!(co->special & WEFT_SPECIAL_DEAD))
+    if (!(co->special & SPECIAL_DEAD))
         return fail(EBUSY);
     return co->value == WEFT_FAILED ? fail(co->error) : co->value;
 }

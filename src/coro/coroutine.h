@@ -8,14 +8,14 @@
 // so the quick path tests two words for zero; everything else is in the slow one.
 //
 // A scheduler built on this
-// - creates with weft_private_coro_create, `extra` bytes below the record for its own
-//   data (weft_private_coro_extra), and takes it (weft_private_coro_own; main too while it runs);
-// - hands over with weft_private_coro_transfer(self, to, value), where self is
-//   weft_private_coro.current (not always the tasklet's own coroutine: a generator that runs
+// - creates with coro_create, `extra` bytes below the record for its own
+//   data (coro_extra), and takes it (coro_own; main too while it runs);
+// - hands over with coro_transfer(self, to, value), where self is
+//   coro_here.current (not always the tasklet's own coroutine: a generator that runs
 //   in a tasklet may block; remember the leaf that was suspended and resume that);
 // - sets `on_end` to choose who runs when one has ended (it runs on the dying stack as the last
-//   thing; free the coroutine from another stack with weft_private_coro_release);
-// - sets WEFT_SPECIAL_BLOCKED in a leaf it suspends and clears it before it transfers there:
+//   thing; free the coroutine from another stack with coro_release);
+// - sets SPECIAL_BLOCKED in a leaf it suspends and clears it before it transfers there:
 //   until then anybody else's transfer to it fails with EPERM;
 // - sets `waits_for` and `waits_on` while it blocks one, for the dump.
 #ifndef WEFT_CORO_COROUTINE_H
@@ -28,37 +28,43 @@
 #include <signal.h>
 #include <stdint.h>
 
+namespace weft {
+
 // The assembly swap, where there is one; the ucontext backend is always there.
 #if !defined(WEFT_CORO_UCONTEXT) && (defined(__x86_64__) || defined(__aarch64__))
-#define WEFT_PRIVATE_SWAP 1
+#define HAVE_SWAP 1
 #else
-#define WEFT_PRIVATE_SWAP 0
+#define HAVE_SWAP 0
 #endif
 
 // Why a transfer from or to a coroutine takes the slow path.
 enum {
-    WEFT_SPECIAL_DEAD = 1,
-    WEFT_SPECIAL_CANCELLED = 2,   // its yields and switches fail with `error`
-    WEFT_SPECIAL_PENDING = 4,     // ... and so does the call in which it is suspended
-    WEFT_SPECIAL_FP = 8,          // own control words
-    WEFT_SPECIAL_MASK = 16,       // own signal mask
-    WEFT_SPECIAL_EXCEPTIONS = 32, // C++ exceptions in flight were put aside in `exceptions`
-    WEFT_SPECIAL_WATCHED = 64,    // a sanitizer must hear of each transfer
-    WEFT_SPECIAL_UCONTEXT = 128,  // runs on the ucontext backend
-    WEFT_SPECIAL_NOBODY = 256,    // no coroutine at all, a stand-in for NULL
-    WEFT_SPECIAL_BLOCKED = 512,   // waits in a scheduler: only that one may transfer to it
-    WEFT_SPECIAL_NESTED = 1024    // a coroutine it runs waits so
+    SPECIAL_DEAD = 1,
+    SPECIAL_CANCELLED = 2,   // its yields and switches fail with `error`
+    SPECIAL_PENDING = 4,     // ... and so does the call in which it is suspended
+    SPECIAL_FP = 8,          // own control words
+    SPECIAL_MASK = 16,       // own signal mask
+    SPECIAL_EXCEPTIONS = 32, // C++ exceptions in flight were put aside in `exceptions`
+    SPECIAL_WATCHED = 64,    // a sanitizer must hear of each transfer
+    SPECIAL_UCONTEXT = 128,  // runs on the ucontext backend
+    SPECIAL_NOBODY = 256,    // no coroutine at all, a stand-in for NULL
+    SPECIAL_BLOCKED = 512,   // waits in a scheduler: only that one may transfer to it
+    SPECIAL_NESTED = 1024    // a coroutine it runs waits so
 };
 
 // The C++ runtime's state of exceptions in flight (Itanium C++ ABI, __cxa_eh_globals).
-typedef struct weft_private_exceptions {
+struct exceptions_in_flight {
     void *caught;
     uintptr_t uncaught; // an unsigned int and padding
-} weft_private_exceptions;
+};
 
-typedef struct weft_private_deferred weft_private_deferred;
-typedef struct weft_private_coro_thread weft_private_coro_thread;
-typedef struct weft_private_machine weft_private_machine;
+struct deferred;
+struct coro_thread;
+struct slow_machine;
+
+} // namespace weft
+
+using namespace weft;
 
 struct weft_coro {
     // The transfer's: one cache line.
@@ -66,14 +72,14 @@ struct weft_coro {
     weft_coro *up;    // who gets its yields: the parent, or nobody (main, owned)
     uint32_t special; // WEFT_SPECIAL_*
     uint32_t owned;   // a scheduler's: not for user calls
-    weft_private_coro_thread *thread;
+    coro_thread *thread;
     void *value; // passed by the ucontext backend; the result when dead
     void *(*fn)(void *arg, void *first);
     void *arg;
     int error;         // of the cancel, or errno of a result WEFT_FAILED
     uint8_t started;   // it has run
     uint8_t dropping;  // being destroyed while suspended: only its deferred functions run
-    uint8_t keep;      // WEFT_SPECIAL_FP | _MASK as asked for
+    uint8_t keep;      // SPECIAL_FP | _MASK as asked for
     uint8_t spareable; // a plain one: when it ends it is kept whole, for the next
 
     // The tree of parents.
@@ -81,30 +87,32 @@ struct weft_coro {
     weft_coro *children;        // the eldest
     weft_coro *older, *younger; // siblings, in a ring
 
-    weft_private_deferred *deferred;                      // the last one first
+    struct deferred *deferred;                            // the last one first
     weft_coro *(*on_end)(weft_coro *dying, void **value); // NULL: the parent gets the result
     void (*on_orphan)(weft_coro *co);                     // its parent is being destroyed
     void *data;                                           // the scheduler's
     const char *waits_for;                                // static text: "receive", "sleep"; NULL
     const void *waits_on;                                 // and the object, if there is one
 
-    weft_private_stack stack;
-    size_t extra;                  // the scheduler's bytes below
-    uint64_t life;                 // tells it from others that had the same stack
-    weft_private_machine *machine; // what only the slow path needs; NULL: nothing
-    weft_private_exceptions exceptions;
+    struct stack stack;
+    size_t extra;          // the scheduler's bytes below
+    uint64_t life;         // tells it from others that had the same stack
+    slow_machine *machine; // what only the slow path needs; NULL: nothing
+    exceptions_in_flight exceptions;
     char name[32];
 };
 
+namespace weft {
+
 // One per thread.  `current` and `exceptions` always point at something: at stand-ins before the
 // thread's first call and without a C++ runtime.
-struct weft_private_coro_thread {
+struct coro_thread {
     weft_coro *current;
-    weft_private_exceptions *exceptions; // the runtime's own, of this thread
-    uint32_t watched;                    // what every coroutine's `special` starts with
+    exceptions_in_flight *exceptions; // the runtime's own, of this thread
+    uint32_t watched;                 // what every coroutine's `special` starts with
     uint8_t ready;
     uint8_t valgrind;
-    weft_private_stacks *stacks;
+    struct stacks *stacks;
     uint64_t births;
     weft_coro *last_ended; // only to compare with
     weft_coro *spare;      // dead and destroyed plain ones, linked by `parent`
@@ -117,110 +125,104 @@ struct weft_private_coro_thread {
     weft_coro main;
 };
 
-extern __thread weft_private_coro_thread weft_private_coro;
-extern weft_coro weft_private_nobody;
-
-#ifdef __cplusplus
-extern "C" {
-#endif
+extern __thread coro_thread coro_here;
+extern weft_coro nobody;
 
 // Saves the callee-saved registers and the stack pointer through `from`, goes on where
 // `to` was saved, with `value` in the return register.
-void *weft_private_swap(void **from, void *to, void *value);
+void *swap(void **from, void *to, void *value);
 
 // Goes on where `to` was saved and saves nothing.
-void weft_private_land(void *to, void *value) __attribute__((noreturn));
+void land(void *to, void *value) __attribute__((noreturn));
 
 // The transfer when something is special.  `self` is current and `to` lives (or is new).
-void *weft_private_transfer_slowly(weft_coro *self, weft_coro *to, void *value);
+void *transfer_slowly(weft_coro *self, weft_coro *to, void *value);
 
 // Leaves a coroutine for good.  `co` is current and dead.
-void weft_private_leave(weft_coro *co, weft_coro *to, void *value) __attribute__((noreturn));
+void leave(weft_coro *co, weft_coro *to, void *value) __attribute__((noreturn));
 
 // Makes `co` start at `top` of its stack (16-aligned) when control comes to it.
-void weft_private_prepare_ucontext(weft_coro *co, char *top);
+void prepare_ucontext(weft_coro *co, char *top);
 
 // The first instructions of a coroutine on the assembly backend.
-void weft_private_coro_entry(void);
+void coro_entry(void);
 
 // The first function on every coroutine's stack.
-void weft_private_coro_begin(void *first) __attribute__((noreturn));
+void coro_begin(void *first) __attribute__((noreturn));
 
 // Fills in what a thread's transfers depend on.
-void weft_private_transfer_setup(weft_private_coro_thread *t);
+void transfer_setup(coro_thread *t);
 
 // What a sanitizer wants done on the first arrival.
-void weft_private_coro_arrive(weft_coro *co);
+void coro_arrive(weft_coro *co);
 
 // What the slow path needs beside the record, and the end of it.
-int weft_private_machine_create(weft_coro *co);
-void weft_private_machine_destroy(weft_coro *co);
+int slow_machine_create(weft_coro *co);
+void slow_machine_destroy(weft_coro *co);
 
 // Makes this thread's state ready.  NULL: ENOMEM.
-weft_private_coro_thread *weft_private_coro_start(void);
+coro_thread *coro_start(void);
 
 // weft_coro_create, with `extra` zeroed bytes below the record.
-weft_coro *weft_private_coro_create(void *(*fn)(void *arg, void *first), void *arg,
-                                    const weft_coro_options *opts, size_t extra);
+weft_coro *coro_create(void *(*fn)(void *arg, void *first), void *arg,
+                       const weft_coro_options *opts, size_t extra);
 
 // Makes it a scheduler's own: user calls can't transfer to it, nor yield or switch directly in it.
-void weft_private_coro_own(weft_coro *co);
+void coro_own(weft_coro *co);
 
 // Runs the deferred functions of a suspended one, then frees it.  Not for the running
 // one or an ancestor of it: the caller has seen to that.
-void weft_private_coro_release(weft_coro *co);
+void coro_release(weft_coro *co);
 
 // Makes `parent` the parent; cycles are the caller's business.
-void weft_private_coro_adopt(weft_coro *parent, weft_coro *co);
+void coro_adopt(weft_coro *parent, weft_coro *co);
 
 // 1 when `co` is `of` or one of its ancestors.
-int weft_private_coro_is_ancestor(const weft_coro *co, const weft_coro *of);
+int coro_is_ancestor(const weft_coro *co, const weft_coro *of);
 
 // The next in the tree, elders first, children before younger siblings; NULL after the last.
-const weft_coro *weft_private_coro_next(const weft_coro *co, int *depth);
+const weft_coro *coro_next(const weft_coro *co, int *depth);
 
 // `co` or its nearest ancestor that is not dead (main never is).
-weft_coro *weft_private_coro_living(weft_coro *co);
+weft_coro *coro_living(weft_coro *co);
 
 // Makes new coroutines of threads not yet ready use the ucontext backend (tests compare both).
-void weft_private_coro_force_ucontext(int on);
+void coro_force_ucontext(int on);
 
-#ifdef __cplusplus
-}
-#endif
+#define likely(x) __builtin_expect(!!(x), 1)
 
-#define weft_private_likely(x) __builtin_expect(!!(x), 1)
-
-static inline uintptr_t weft_private_in_flight(const weft_private_coro_thread *t)
+static inline uintptr_t in_flight(const coro_thread *t)
 {
     return (uintptr_t)t->exceptions->caught | t->exceptions->uncaught;
 }
 
 // This thread's state, ready; NULL: ENOMEM.
-static inline weft_private_coro_thread *weft_private_coro_enter(void)
+static inline coro_thread *coro_enter(void)
 {
-    weft_private_coro_thread *t = &weft_private_coro;
-    return weft_private_likely(t->ready) ? t : weft_private_coro_start();
+    coro_thread *t = &coro_here;
+    return likely(t->ready) ? t : coro_start();
 }
 
 // From the running coroutine to another of the thread; returns what comes back.
 // The compiler makes the last call a jump.
-static inline void *weft_private_coro_transfer(weft_coro *self, weft_coro *to, void *value)
+static inline void *coro_transfer(weft_coro *self, weft_coro *to, void *value)
 {
-#if WEFT_PRIVATE_SWAP
-    weft_private_coro_thread *t = &weft_private_coro;
-    if (weft_private_likely((self->special | to->special | weft_private_in_flight(t)) == 0)) {
+#if HAVE_SWAP
+    coro_thread *t = &coro_here;
+    if (likely((self->special | to->special | in_flight(t)) == 0)) {
         t->current = to;
-        return weft_private_swap(&self->sp, to->sp, value);
+        return swap(&self->sp, to->sp, value);
     }
 #endif
-    return weft_private_transfer_slowly(self, to, value);
+    return transfer_slowly(self, to, value);
 }
 
 // The scheduler's data below the record.
-static inline void *weft_private_coro_extra(weft_coro *co, size_t extra)
+static inline void *coro_extra(weft_coro *co, size_t extra)
 {
     return (char *)co - ((extra + 15) & ~(size_t)15);
 }
+
+} // namespace weft
 
 #endif

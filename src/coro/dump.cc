@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+using namespace weft;
+
 static const char *state_name(const weft_coro *co)
 {
     static const char *const names[] = {"new", "suspended", "running", "waits for its child",
@@ -16,9 +18,9 @@ static const char *state_name(const weft_coro *co)
 // Where the suspended call returns to: behind what the swap saved.
 static const void *stands_at(const weft_coro *co)
 {
-#if WEFT_PRIVATE_SWAP && defined(__x86_64__)
+#if HAVE_SWAP && defined(__x86_64__)
     return ((void **)co->sp)[6];
-#elif WEFT_PRIVATE_SWAP && defined(__aarch64__)
+#elif HAVE_SWAP && defined(__aarch64__)
     return ((void **)co->sp)[1];
 #else
     (void)co;
@@ -29,7 +31,7 @@ static const void *stands_at(const weft_coro *co)
 static void print_place(FILE *out, const weft_coro *co)
 {
     Dl_info info;
-    if (co->special & WEFT_SPECIAL_UCONTEXT)
+    if (co->special & SPECIAL_UCONTEXT)
         return;
     const void *at = co->started ? stands_at(co) : (const void *)co->fn;
     if (dladdr(at, &info) == 0)
@@ -68,14 +70,14 @@ static void print(FILE *out, const weft_coro *co, int depth)
 void weft_coro_dump(FILE *out)
 {
     int saved = errno, depth = 0;
-    weft_private_coro_thread *t = weft_private_coro_enter();
+    coro_thread *t = coro_enter();
     if (t != nullptr) {
         if (t->before_dump != nullptr)
             t->before_dump();
         fprintf(out, "weft: the coroutines of thread %d\n", (int)gettid());
-        for (const weft_coro *co = &t->main; co != nullptr; co = weft_private_coro_next(co, &depth))
+        for (const weft_coro *co = &t->main; co != nullptr; co = coro_next(co, &depth))
             print(out, co, depth);
-        const char *trouble = weft_private_stacks_trouble(t->stacks);
+        const char *trouble = stacks_trouble(t->stacks);
         if (trouble != nullptr)
             fprintf(out, "weft: %s\n", trouble);
     }

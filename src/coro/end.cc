@@ -1,6 +1,6 @@
 // end.cc: how coroutines end: returning, cancelled, destroyed (coro.h).
 //
-// Ending is always the same way, weft_private_coro_begin's last lines: the deferred functions
+// Ending is always the same way, coro_begin's last lines: the deferred functions
 // run, and the value goes to the nearest living ancestor.  A suspended coroutine that is
 // destroyed gets there without its body: a new first frame is put below its last one
 // (whatever the deferred functions were given may lie in the frames above).
@@ -11,8 +11,10 @@
 
 #include <base/saved_errno.h>
 
-struct weft_private_deferred {
-    weft_private_deferred *next;
+using namespace weft;
+
+struct weft::deferred {
+    deferred *next;
     void (*fn)(void *);
     void *arg;
 };
@@ -23,12 +25,12 @@ static const size_t SPARES = 64; // records kept for the next plain coroutines
 
 static void run_deferred(weft_coro *co)
 {
-    if (!(co->special & WEFT_SPECIAL_CANCELLED)) {
-        co->special |= WEFT_SPECIAL_CANCELLED; // nothing there may suspend
+    if (!(co->special & SPECIAL_CANCELLED)) {
+        co->special |= SPECIAL_CANCELLED; // nothing there may suspend
         co->error = ECANCELED;
     }
     while (co->deferred != nullptr) {
-        weft_private_deferred *d = co->deferred;
+        deferred *d = co->deferred;
         void (*fn)(void *) = d->fn;
         void *arg = d->arg;
         co->deferred = d->next;
@@ -43,38 +45,36 @@ static __attribute__((noinline, noreturn)) void end(weft_coro *co, void *result)
     int error = result == WEFT_FAILED ? errno : 0;
     if (co->deferred != nullptr)
         run_deferred(co);
-    co->special = (co->special | WEFT_SPECIAL_DEAD) & ~(uint32_t)WEFT_SPECIAL_PENDING;
+    co->special = (co->special | SPECIAL_DEAD) & ~(uint32_t)SPECIAL_PENDING;
     co->value = result;
-    weft_coro *to =
-        co->on_end != nullptr ? co->on_end(co, &result) : weft_private_coro_living(co->parent);
+    weft_coro *to = co->on_end != nullptr ? co->on_end(co, &result) : coro_living(co->parent);
     co->error = error;
     co->thread->last_ended = co;
     if (result == WEFT_FAILED)
         errno = error;
-    if (to->special & WEFT_SPECIAL_BLOCKED)
+    if (to->special & SPECIAL_BLOCKED)
         to = co->thread->shelter();
-    weft_private_leave(co, to, result);
+    leave(co, to, result);
 }
 
-void weft_private_coro_begin(void *first)
+void weft::coro_begin(void *first)
 {
     // From here, not by a register on the new stack: known sooner.
-    weft_private_coro_thread *t = &weft_private_coro;
+    coro_thread *t = &coro_here;
     weft_coro *co = t->current;
-    if (co->special & WEFT_SPECIAL_WATCHED)
-        weft_private_coro_arrive(co);
+    if (co->special & SPECIAL_WATCHED)
+        coro_arrive(co);
     co->started = 1;
     void *result = co->dropping ? WEFT_FAILED : co->fn(co->arg, first);
-#if WEFT_PRIVATE_SWAP
+#if HAVE_SWAP
     weft_coro *to = co->parent;
-    if (weft_private_likely(result != WEFT_FAILED && co->deferred == nullptr &&
-                            co->on_end == nullptr &&
-                            (co->special | to->special | weft_private_in_flight(t)) == 0)) {
-        co->special = WEFT_SPECIAL_DEAD;
+    if (likely(result != WEFT_FAILED && co->deferred == nullptr && co->on_end == nullptr &&
+               (co->special | to->special | in_flight(t)) == 0)) {
+        co->special = SPECIAL_DEAD;
         co->value = result;
         t->last_ended = co;
         t->current = to;
-        weft_private_land(to->sp, result);
+        land(to->sp, result);
     }
 #endif
     end(co, result);
@@ -84,49 +84,49 @@ void weft_private_coro_begin(void *first)
 
 static void die_unborn(weft_coro *co)
 {
-    co->special |= WEFT_SPECIAL_DEAD;
+    co->special |= SPECIAL_DEAD;
     co->value = WEFT_FAILED;
 }
 
 // Whether `co` is still there and has not ended.  It may have been destroyed, so it is looked for
 // in the tree before it is touched.
-static int still_lives(const weft_private_coro_thread *t, const weft_coro *co, uint64_t life)
+static int still_lives(const coro_thread *t, const weft_coro *co, uint64_t life)
 {
     int depth = 0;
-    for (const weft_coro *c = &t->main; c != nullptr; c = weft_private_coro_next(c, &depth))
+    for (const weft_coro *c = &t->main; c != nullptr; c = coro_next(c, &depth))
         if (c == co)
-            return co->life == life && !(co->special & WEFT_SPECIAL_DEAD);
+            return co->life == life && !(co->special & SPECIAL_DEAD);
     return 0;
 }
 
 int weft_coro_cancel(weft_coro *co, int error)
 {
     int saved = errno;
-    weft_private_coro_thread *t = weft_private_coro_enter();
+    coro_thread *t = coro_enter();
     if (t == nullptr)
         return -1;
-    int wrong = weft_private_coro_check(co);
+    int wrong = coro_check(co);
     if (wrong != 0 || error < 0 || co == &t->main)
-        return weft_fail(wrong != 0 ? wrong : EINVAL);
-    if (co->special & WEFT_SPECIAL_DEAD)
+        return fail_with(wrong != 0 ? wrong : EINVAL);
+    if (co->special & SPECIAL_DEAD)
         return 0;
     co->error = error != 0 ? error : ECANCELED;
-    co->special |= WEFT_SPECIAL_CANCELLED;
+    co->special |= SPECIAL_CANCELLED;
     if (co == t->current)
         return 0;
     if (!co->started) {
         die_unborn(co);
         return 0;
     }
-    co->special |= WEFT_SPECIAL_PENDING;
-    if (weft_private_coro_is_ancestor(co, t->current))
+    co->special |= SPECIAL_PENDING;
+    if (coro_is_ancestor(co, t->current))
         return 0;
     uint64_t life = co->life;
     t->last_ended = nullptr;
-    weft_private_coro_adopt(t->current, co);
-    weft_private_coro_transfer(t->current, co, nullptr);
+    coro_adopt(t->current, co);
+    coro_transfer(t->current, co, nullptr);
     if (t->last_ended != co && still_lives(t, co, life))
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     errno = saved;
     return 0;
 }
@@ -137,12 +137,12 @@ static void drop(weft_coro *co)
     weft_coro *self = co->thread->current;
     co->dropping = 1;
     co->on_end = nullptr;
-    co->special &= ~(uint32_t)(WEFT_SPECIAL_PENDING | WEFT_SPECIAL_BLOCKED | WEFT_SPECIAL_NESTED);
+    co->special &= ~(uint32_t)(SPECIAL_PENDING | SPECIAL_BLOCKED | SPECIAL_NESTED);
     // Below the red zone, and below what swapcontext has of frames of its own.
     char *top = (char *)(((uintptr_t)co->sp - 512) & ~(uintptr_t)15);
-    weft_private_prepare(co, top);
-    weft_private_coro_adopt(self, co);
-    weft_private_coro_transfer(self, co, nullptr);
+    prepare(co, top);
+    coro_adopt(self, co);
+    coro_transfer(self, co, nullptr);
 }
 
 static void orphan_children(weft_coro *co)
@@ -151,11 +151,11 @@ static void orphan_children(weft_coro *co)
     while ((child = co->children) != nullptr) {
         if (child->on_orphan != nullptr)
             child->on_orphan(child);
-        weft_private_coro_adopt(co->parent, child);
+        coro_adopt(co->parent, child);
     }
 }
 
-static inline void keep_whole(weft_private_coro_thread *t, weft_coro *co)
+static inline void keep_whole(coro_thread *t, weft_coro *co)
 {
     co->parent = t->spare;
     t->spare = co;
@@ -165,7 +165,7 @@ static inline void keep_whole(weft_private_coro_thread *t, weft_coro *co)
 // The last destroyed are kept with their records, the rest of them as stacks.
 static void bury(weft_coro *co)
 {
-    weft_private_coro_thread *t = co->thread;
+    coro_thread *t = co->thread;
     if (co->spareable && t->spares < SPARES) {
         co->owned = 0;
         co->dropping = 0;
@@ -176,9 +176,9 @@ static void bury(weft_coro *co)
         return;
     }
     if (co->machine != nullptr)
-        weft_private_machine_destroy(co);
+        slow_machine_destroy(co);
     if (co->stack.guard != 0)
-        weft_private_stack_give(t->stacks, &co->stack);
+        stack_give(t->stacks, &co->stack);
 }
 
 static void drop_to_its_end(weft_coro *co)
@@ -186,46 +186,45 @@ static void drop_to_its_end(weft_coro *co)
     int saved = errno;
     // Under ASan also without any deferred: its fake stack ends with the last switch.  Again
     // when one of them resumed a coroutine that switched back here: the rest are still to run.
-    while (!(co->special & WEFT_SPECIAL_DEAD) &&
-           (co->deferred != nullptr || co->special & WEFT_SPECIAL_WATCHED))
+    while (!(co->special & SPECIAL_DEAD) &&
+           (co->deferred != nullptr || co->special & SPECIAL_WATCHED))
         drop(co);
     errno = saved;
 }
 
-void weft_private_coro_release(weft_coro *co)
+void weft::coro_release(weft_coro *co)
 {
-    if (co->started && !(co->special & WEFT_SPECIAL_DEAD))
+    if (co->started && !(co->special & SPECIAL_DEAD))
         drop_to_its_end(co);
     if (co->children != nullptr)
         orphan_children(co);
-    weft_private_tree_unlink(co);
+    tree_unlink(co);
     bury(co);
 }
 
 static __attribute__((noinline)) int destroy_checked(weft_coro *co)
 {
-    weft_private_coro_thread *t = &weft_private_coro;
+    coro_thread *t = &coro_here;
     if (co == nullptr)
         return 0;
-    if (co->thread != t || co->owned || co->special & WEFT_SPECIAL_BLOCKED)
-        return weft_fail(EPERM);
+    if (co->thread != t || co->owned || co->special & SPECIAL_BLOCKED)
+        return fail_with(EPERM);
     // (One that is being dropped lost control in a deferred function: it has its destroyer.)
-    if (co->parent == nullptr || co->dropping || weft_private_coro_is_ancestor(co, t->current))
-        return weft_fail(EBUSY);
-    weft_private_coro_release(co);
+    if (co->parent == nullptr || co->dropping || coro_is_ancestor(co, t->current))
+        return fail_with(EBUSY);
+    coro_release(co);
     return 0;
 }
 
 int weft_coro_destroy(weft_coro *co)
 {
-    weft_private_coro_thread *t = &weft_private_coro;
+    coro_thread *t = &coro_here;
     // Dead and without children it is nobody's ancestor; not owned, it has nothing of a
     // scheduler's.
-    if (weft_private_likely(co != nullptr && co->thread == t && co->special == WEFT_SPECIAL_DEAD &&
-                            co->children == nullptr &&
-                            (co->owned | co->dropping | !co->spareable) == 0 &&
-                            t->spares < SPARES)) {
-        weft_private_tree_unlink(co);
+    if (likely(co != nullptr && co->thread == t && co->special == SPECIAL_DEAD &&
+               co->children == nullptr && (co->owned | co->dropping | !co->spareable) == 0 &&
+               t->spares < SPARES)) {
+        tree_unlink(co);
         keep_whole(t, co);
         return 0;
     }
@@ -236,12 +235,12 @@ int weft_coro_destroy(weft_coro *co)
 
 int weft_defer(void (*fn)(void *), void *arg)
 {
-    weft_private_coro_thread *t = weft_private_coro_enter();
+    coro_thread *t = coro_enter();
     if (t == nullptr)
         return -1;
     if (fn == nullptr || t->current == &t->main)
-        return weft_fail(fn == nullptr ? EINVAL : EPERM);
-    weft_private_deferred *d = (weft_private_deferred *)malloc(sizeof *d);
+        return fail_with(fn == nullptr ? EINVAL : EPERM);
+    deferred *d = (deferred *)malloc(sizeof *d);
     if (d == nullptr)
         return -1;
     d->fn = fn;
@@ -254,13 +253,13 @@ int weft_defer(void (*fn)(void *), void *arg)
 void weft_coro_trim(void)
 {
     int saved = errno;
-    weft_private_coro_thread *t = &weft_private_coro;
+    coro_thread *t = &coro_here;
     if (!t->ready)
         return;
     for (weft_coro *co; (co = t->spare) != nullptr; t->spares--) {
         t->spare = co->parent;
-        weft_private_stack_give(t->stacks, &co->stack);
+        stack_give(t->stacks, &co->stack);
     }
-    weft_private_stacks_trim(t->stacks);
+    stacks_trim(t->stacks);
     errno = saved;
 }

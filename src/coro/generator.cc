@@ -20,6 +20,8 @@
 
 #include <string.h>
 
+using namespace weft;
+
 // Next may be called when the state is IDLE or CHAINED.
 enum {
     IDLE,      // no consumer waits
@@ -55,26 +57,25 @@ static inline weft_coro *coro_of(const weft_generator *g)
 
 static inline weft_generator *of_coro(weft_coro *co)
 {
-    return (weft_generator *)weft_private_coro_extra(co, sizeof(weft_generator));
+    return (weft_generator *)coro_extra(co, sizeof(weft_generator));
 }
 
-#if WEFT_PRIVATE_SWAP
+#if HAVE_SWAP
 // The swap whose value is a result: a cast would keep the compiler from jumping.
-extern "C" int weft_private_swap_result(void **from, void *to,
-                                        void *value) __asm__("weft_private_swap");
+extern "C" int swap_result(void **from, void *to, void *value) __asm__("_ZN4weft4swapEPPvS0_S0_");
 #endif
 
-// weft_private_coro_transfer, for a value that is a result.
+// coro_transfer, for a value that is a result.
 static inline int transfer(weft_coro *self, weft_coro *to, void *value)
 {
-#if WEFT_PRIVATE_SWAP
-    weft_private_coro_thread *t = &weft_private_coro;
-    if (weft_private_likely((self->special | to->special | weft_private_in_flight(t)) == 0)) {
+#if HAVE_SWAP
+    coro_thread *t = &coro_here;
+    if (likely((self->special | to->special | in_flight(t)) == 0)) {
         t->current = to;
-        return weft_private_swap_result(&self->sp, to->sp, value);
+        return swap_result(&self->sp, to->sp, value);
     }
 #endif
-    return (int)(intptr_t)weft_private_transfer_slowly(self, to, value);
+    return (int)(intptr_t)transfer_slowly(self, to, value);
 }
 
 static void *body(void *arg, void *first)
@@ -94,20 +95,20 @@ static weft_coro *ended(weft_coro *co, void **value)
     weft_generator *g = of_coro(co), *outer = g->outer;
     weft_coro *consumer = g->consumer;
     g->state = ENDED;
-    g->consumer = &weft_private_nobody;
+    g->consumer = &nobody;
     if (outer != nullptr) {
         g->root->leaf = outer;
         g->outer = nullptr;
         g->root = g->leaf = g;
         return coro_of(outer);
     }
-    return consumer != &weft_private_nobody ? consumer : weft_private_coro_living(co->parent);
+    return consumer != &nobody ? consumer : coro_living(co->parent);
 }
 
 static void orphaned(weft_coro *co)
 {
     weft_generator *g = of_coro(co);
-    g->consumer = &weft_private_nobody;
+    g->consumer = &nobody;
 }
 
 weft_generator *weft_generator_create(int (*fn)(weft_generator *g, void *arg), void *arg,
@@ -117,11 +118,11 @@ weft_generator *weft_generator_create(int (*fn)(weft_generator *g, void *arg), v
         errno = EINVAL;
         return nullptr;
     }
-    weft_coro *co = weft_private_coro_create(body, nullptr, opts, sizeof(weft_generator));
+    weft_coro *co = coro_create(body, nullptr, opts, sizeof(weft_generator));
     if (co == nullptr)
         return nullptr;
     weft_generator *g = of_coro(co);
-    g->consumer = &weft_private_nobody;
+    g->consumer = &nobody;
     g->root = g->leaf = g;
     g->item_size = item_size;
     g->fn = fn;
@@ -129,7 +130,7 @@ weft_generator *weft_generator_create(int (*fn)(weft_generator *g, void *arg), v
     co->arg = g;
     co->on_end = ended;
     co->on_orphan = orphaned;
-    weft_private_coro_own(co);
+    coro_own(co);
     return g;
 }
 
@@ -139,22 +140,22 @@ weft_generator *weft_generator_create(int (*fn)(weft_generator *g, void *arg), v
 static int check(const weft_generator *g)
 {
     if (g == nullptr)
-        return weft_fail(EINVAL);
-    if (coro_of(g)->thread != &weft_private_coro)
-        return weft_fail(EPERM);
+        return fail_with(EINVAL);
+    if (coro_of(g)->thread != &coro_here)
+        return fail_with(EPERM);
     if (g->state == ENDED)
         return 1;
     // A consumer below it in the tree of parents would close a ring.
-    if (g->state > CHAINED || weft_private_coro_is_ancestor(coro_of(g), weft_private_coro.current))
-        return weft_fail(EBUSY);
+    if (g->state > CHAINED || coro_is_ancestor(coro_of(g), coro_here.current))
+        return fail_with(EBUSY);
     return 0;
 }
 
 // Transfers to the innermost; what comes back is the caller's result.
 static int consume(weft_generator *g, void *item, void *sent, void *value)
 {
-    weft_coro *self = weft_private_coro.current;
-    weft_private_coro_adopt(self, coro_of(g));
+    weft_coro *self = coro_here.current;
+    coro_adopt(self, coro_of(g));
     g->state = BUSY;
     g->consumer = self;
     g->item = item;
@@ -172,18 +173,18 @@ static __attribute__((noinline)) int next_checked(weft_generator *g, void *item)
 
 int weft_generator_next(weft_generator *g, void *item)
 {
-#if WEFT_PRIVATE_SWAP
-    weft_private_coro_thread *t = &weft_private_coro;
+#if HAVE_SWAP
+    coro_thread *t = &coro_here;
     weft_coro *self = t->current;
-    if (weft_private_likely(g != nullptr && g->state == IDLE && coro_of(g)->parent == self)) {
+    if (likely(g != nullptr && g->state == IDLE && coro_of(g)->parent == self)) {
         weft_coro *to = coro_of(g);
-        if (weft_private_likely((self->special | to->special | weft_private_in_flight(t)) == 0)) {
+        if (likely((self->special | to->special | in_flight(t)) == 0)) {
             g->state = BUSY;
             g->consumer = self;
             g->item = item;
             g->sent = nullptr;
             t->current = to;
-            return weft_private_swap_result(&self->sp, to->sp, nullptr);
+            return swap_result(&self->sp, to->sp, nullptr);
         }
     }
 #endif
@@ -196,13 +197,13 @@ int weft_generator_send(weft_generator *g, void *value, void *item)
     if (wrong != 0)
         return wrong < 0 ? -1 : 0;
     if (value != nullptr && !coro_of(g)->started)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     return consume(g, item, value, nullptr);
 }
 
 static void end_unborn(weft_generator *g)
 {
-    coro_of(g)->special |= WEFT_SPECIAL_DEAD;
+    coro_of(g)->special |= SPECIAL_DEAD;
     coro_of(g)->value = nullptr;
     g->state = ENDED;
 }
@@ -213,11 +214,11 @@ int weft_generator_throw(weft_generator *g, int error, void *item)
     if (wrong < 0)
         return -1;
     if (error <= 0)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (wrong == 0 && !coro_of(g)->started)
         end_unborn(g);
     if (g->state == ENDED)
-        return weft_fail(error);
+        return fail_with(error);
     errno = error;
     return consume(g, item, nullptr, WEFT_FAILED);
 }
@@ -234,11 +235,11 @@ int weft_generator_close(weft_generator *g)
     // The innermost fails first; as each ends, the call of the next one out fails.
     for (weft_generator *each = g->leaf; each != nullptr; each = each->outer) {
         coro_of(each)->error = ECANCELED;
-        coro_of(each)->special |= WEFT_SPECIAL_CANCELLED | WEFT_SPECIAL_PENDING;
+        coro_of(each)->special |= SPECIAL_CANCELLED | SPECIAL_PENDING;
     }
     int result = consume(g, nullptr, nullptr, nullptr);
     if (g->state != ENDED)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     if (result == -1 && errno != ECANCELED)
         return -1;
     errno = saved;
@@ -252,15 +253,15 @@ int weft_generator_destroy(weft_generator *g)
         return 0;
     if (weft_generator_close(g) != 0 && g->state != ENDED)
         return -1;
-    weft_private_coro_release(coro_of(g));
+    coro_release(coro_of(g));
     errno = saved;
     return 0;
 }
 
 int weft_generator_done(const weft_generator *g)
 {
-    if (g == nullptr || coro_of(g)->thread != &weft_private_coro)
-        return weft_fail(g == nullptr ? EINVAL : EPERM);
+    if (g == nullptr || coro_of(g)->thread != &coro_here)
+        return fail_with(g == nullptr ? EINVAL : EPERM);
     return g->state == ENDED;
 }
 
@@ -269,20 +270,20 @@ int weft_generator_done(const weft_generator *g)
 static void detach_consumer(weft_generator *root)
 {
     root->state = root->leaf == root ? IDLE : CHAINED;
-    root->consumer = &weft_private_nobody;
+    root->consumer = &nobody;
 }
 
 static __attribute__((noinline)) int yield_checked(weft_generator *g, const void *item)
 {
     if (g == nullptr || (item == nullptr && g->item_size != 0))
-        return weft_fail(EINVAL);
-    weft_coro *self = weft_private_coro.current, *to = g->root->consumer;
+        return fail_with(EINVAL);
+    weft_coro *self = coro_here.current, *to = g->root->consumer;
     if (coro_of(g) != self)
-        return weft_fail(EPERM);
-    if (self->special & WEFT_SPECIAL_CANCELLED)
-        return weft_fail(self->error);
-    if (to == &weft_private_nobody)
-        return weft_fail(ECANCELED); // its consumer was destroyed
+        return fail_with(EPERM);
+    if (self->special & SPECIAL_CANCELLED)
+        return fail_with(self->error);
+    if (to == &nobody)
+        return fail_with(ECANCELED); // its consumer was destroyed
     if (g->root->item != nullptr && g->item_size != 0)
         memcpy(g->root->item, item, g->item_size);
     detach_consumer(g->root);
@@ -307,21 +308,20 @@ static inline int copy_quickly(void *to, const void *from, size_t size)
 
 int weft_generator_yield(weft_generator *g, const void *item)
 {
-#if WEFT_PRIVATE_SWAP
-    weft_private_coro_thread *t = &weft_private_coro;
+#if HAVE_SWAP
+    coro_thread *t = &coro_here;
     weft_coro *self = t->current;
-    if (weft_private_likely(g != nullptr && item != nullptr && coro_of(g) == self &&
-                            g->outer == nullptr)) {
+    if (likely(g != nullptr && item != nullptr && coro_of(g) == self && g->outer == nullptr)) {
         // From here on by `self`, which is known before the stack that g comes from is.
         __asm__("" : "+r"(self));
         g = of_coro(self);
         weft_coro *to = g->consumer;
-        if (weft_private_likely((self->special | to->special | weft_private_in_flight(t)) == 0 &&
-                                copy_quickly(g->item, item, g->item_size))) {
+        if (likely((self->special | to->special | in_flight(t)) == 0 &&
+                   copy_quickly(g->item, item, g->item_size))) {
             g->state = IDLE;
-            g->consumer = &weft_private_nobody;
+            g->consumer = &nobody;
             t->current = to;
-            return weft_private_swap_result(&self->sp, to->sp, (void *)1);
+            return swap_result(&self->sp, to->sp, (void *)1);
         }
     }
 #endif
@@ -347,12 +347,12 @@ static void attach(weft_generator *g, weft_generator *inner)
 int weft_generator_delegate(weft_generator *g, weft_generator *inner)
 {
     if (g == nullptr || inner == nullptr || g->item_size != inner->item_size)
-        return weft_fail(EINVAL);
-    weft_coro *self = weft_private_coro.current;
+        return fail_with(EINVAL);
+    weft_coro *self = coro_here.current;
     if (coro_of(g) != self)
-        return weft_fail(EPERM);
-    if (self->special & WEFT_SPECIAL_CANCELLED)
-        return weft_fail(self->error);
+        return fail_with(EPERM);
+    if (self->special & SPECIAL_CANCELLED)
+        return fail_with(self->error);
     int wrong = check(inner);
     if (wrong != 0)
         return wrong < 0 ? -1 : 0;

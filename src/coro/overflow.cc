@@ -13,6 +13,8 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
+using namespace weft;
+
 static const int signals[] = {SIGSEGV, SIGBUS};
 static struct sigaction previous[2];
 static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER; // guards `previous`
@@ -50,7 +52,7 @@ static void die_by(int sig, const siginfo_t *info)
 
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
-    const weft_private_coro_thread *t = &weft_private_coro;
+    const coro_thread *t = &coro_here;
     const struct sigaction *p = &previous[sig == SIGBUS];
     if (t->ready && info->si_code > 0 && in_guard(t->current, info->si_addr)) {
         report(t->current);
@@ -81,7 +83,7 @@ static int install(int i)
     return sigaction(signals[i], &ours, nullptr);
 }
 
-static int alternate_stack(weft_private_coro_thread *t)
+static int alternate_stack(coro_thread *t)
 {
     stack_t s;
     if (sigaltstack(nullptr, &s) != 0)
@@ -99,7 +101,7 @@ static int alternate_stack(weft_private_coro_thread *t)
     if (sigaltstack(&s, nullptr) != 0) {
         int saved = errno;
         munmap(p, size);
-        return weft_fail(saved);
+        return fail_with(saved);
     }
     t->alternate_stack = p;
     t->alternate_size = size;
@@ -108,11 +110,11 @@ static int alternate_stack(weft_private_coro_thread *t)
 
 int weft_coro_report_overflow(void)
 {
-    weft_private_coro_thread *t = weft_private_coro_enter();
+    coro_thread *t = coro_enter();
     if (t == nullptr || alternate_stack(t) != 0)
         return -1;
     pthread_mutex_lock(&installing);
     int error = install(0) != 0 || install(1) != 0 ? errno : 0;
     pthread_mutex_unlock(&installing);
-    return error != 0 ? weft_fail(error) : 0;
+    return error != 0 ? fail_with(error) : 0;
 }

@@ -9,7 +9,9 @@
 
 #include <string.h>
 
-void weft_private_scope_add(weft_scope *scope, weft_tasklet *child)
+using namespace weft;
+
+void weft::scope_add(weft_scope *scope, weft_tasklet *child)
 {
     weft_tasklet *owner = scope->owner;
     child->scope = scope;
@@ -41,7 +43,7 @@ static void cancel_children(weft_scope *scope)
             weft_tasklet_cancel(t);
 }
 
-void weft_private_scope_drop(weft_tasklet *child, int error)
+void weft::scope_drop(weft_tasklet *child, int error)
 {
     weft_scope *scope = child->scope;
     weft_tasklet *owner = scope->owner;
@@ -52,13 +54,12 @@ void weft_private_scope_drop(weft_tasklet *child, int error)
         scope->error = error;
         cancel_children(scope);
     }
-    if (scope->count == 0 && owner->closes == scope &&
-        (owner->state & ~WEFT_IS_TIMED) == WEFT_IS_CLOSING)
-        weft_private_tasklet_unpark(owner->home, owner);
+    if (scope->count == 0 && owner->closes == scope && (owner->state & ~IS_TIMED) == IS_CLOSING)
+        tasklet_unpark(owner->home, owner);
 }
 
 // The frames its scopes were in are gone.
-void weft_private_scope_abandon(weft_tasklet *owner)
+void weft::scope_abandon(weft_tasklet *owner)
 {
     while (owner->children != nullptr) {
         weft_tasklet_cancel(owner->children);
@@ -69,7 +70,7 @@ void weft_private_scope_abandon(weft_tasklet *owner)
 int weft_scope_open(weft_scope *scope)
 {
     if (scope == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     weft_tasklet *me = weft_tasklet_self();
     if (me == nullptr)
         return -1;
@@ -80,7 +81,7 @@ int weft_scope_open(weft_scope *scope)
     return 0;
 }
 
-static int close_refusal(const weft_private_scheduler *s, const weft_scope *scope)
+static int close_refusal(const scheduler *s, const weft_scope *scope)
 {
     if (scope == nullptr)
         return EINVAL;
@@ -92,11 +93,11 @@ static int close_refusal(const weft_private_scheduler *s, const weft_scope *scop
 int weft_scope_close(weft_scope *scope, weft_deadline d)
 {
     int saved = errno;
-    weft_private_scheduler *s = &weft_private_sched;
+    scheduler *s = &scheduler_here;
     int error = close_refusal(s, scope);
     if (error != 0)
-        return weft_fail(error);
-    error = scope->count != 0 ? weft_private_refusal(s, d) : 0;
+        return fail_with(error);
+    error = scope->count != 0 ? wait_refusal(s, d) : 0;
     if (error == 0 && scope->count != 0 && d <= WEFT_NOW)
         error = ETIMEDOUT;
     while (scope->count != 0 && !s->ending) {
@@ -105,14 +106,14 @@ int weft_scope_close(weft_scope *scope, weft_deadline d)
             d = WEFT_FOREVER;
         }
         s->running->closes = scope;
-        if (weft_private_tasklet_park(s, WEFT_IS_CLOSING, 0, d) != 0 && error == 0)
+        if (tasklet_park(s, IS_CLOSING, 0, d) != 0 && error == 0)
             error = errno;
     }
     s->running->scopes = scope->outer;
     scope->owner = nullptr;
     error = scope->error != 0 ? scope->error : error;
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     errno = saved;
     return 0;
 }
@@ -120,9 +121,9 @@ int weft_scope_close(weft_scope *scope, weft_deadline d)
 int weft_scope_cancel(weft_scope *scope)
 {
     if (scope == nullptr)
-        return weft_fail(EINVAL);
-    if (scope->owner == nullptr || scope->owner->home != &weft_private_sched)
-        return weft_fail(EPERM);
+        return fail_with(EINVAL);
+    if (scope->owner == nullptr || scope->owner->home != &scheduler_here)
+        return fail_with(EPERM);
     cancel_children(scope);
     return 0;
 }

@@ -6,8 +6,10 @@
 
 #include <base/saved_errno.h>
 
+using namespace weft;
+
 // xorshift (G. Marsaglia, 2003): fairness needs no more.
-static uint32_t draw(weft_private_scheduler *s)
+static uint32_t draw(scheduler *s)
 {
     uint32_t x = s->random;
     x ^= x << 13;
@@ -17,49 +19,48 @@ static uint32_t draw(weft_private_scheduler *s)
 }
 
 // One of those that can happen at once, each as likely; -1: none.
-static int pick(weft_private_scheduler *s, const weft_select_case cases[], int n)
+static int pick(scheduler *s, const weft_select_case cases[], int n)
 {
     int picked = -1;
     uint32_t ready = 0;
     for (int i = 0; i < n; i++)
-        if (weft_private_case_ready(&cases[i]) && (++ready == 1 || draw(s) % ready == 0))
+        if (case_ready(&cases[i]) && (++ready == 1 || draw(s) % ready == 0))
             picked = i;
     return picked;
 }
 
-static int refusal(weft_private_scheduler *s, const weft_select_case cases[], int n,
-                   weft_deadline d)
+static int refusal(scheduler *s, const weft_select_case cases[], int n, weft_deadline d)
 {
     if (n < 0 || (n > 0 && cases == nullptr))
         return EINVAL;
     for (int i = 0; i < n; i++) {
-        int error = weft_private_case_check(&cases[i]);
+        int error = case_check(&cases[i]);
         if (error != 0)
             return error;
     }
-    return weft_private_refusal(s, d);
+    return wait_refusal(s, d);
 }
 
 int weft_select(weft_select_case cases[], int n, weft_deadline d)
 {
-    weft_private_scheduler *s = weft_private_sched_enter();
+    scheduler *s = scheduler_enter();
     if (s == nullptr)
         return -1;
     int error = refusal(s, cases, n, d);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     int i = pick(s, cases, n);
     if (i >= 0) {
-        weft_private_case_happen(&cases[i]);
+        case_happen(&cases[i]);
         return i;
     }
     if (d <= WEFT_NOW)
-        return weft_fail(ETIMEDOUT);
+        return fail_with(ETIMEDOUT);
     weft_tasklet *me = s->running;
     for (i = 0; i < n; i++)
         if (cases[i].channel != nullptr)
-            weft_private_case_queue(&cases[i], me, i);
+            case_queue(&cases[i], me, i);
     me->cases = cases;
     me->n = n;
-    return weft_private_tasklet_park(s, WEFT_IS_SELECTING, 0, d);
+    return tasklet_park(s, IS_SELECTING, 0, d);
 }

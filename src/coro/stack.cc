@@ -24,6 +24,8 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+using namespace weft;
+
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
@@ -42,23 +44,25 @@ static const size_t LAST_BATCH = 64;       // ... up to this
 static const size_t WARM = 1024;           // free stacks that keep their memory
 static const size_t SPARE_MAPPINGS = 4096; // left to the rest of the process
 
-typedef struct chunk {
+namespace {
+struct chunk {
     struct chunk *next;
     char *base;
     size_t size;
     size_t mprotected; // guards made by mprotect
-} chunk;
+};
 
-typedef struct stack_class {
+struct stack_class {
     char **free; // [0, cold) given back to the kernel, [cold, n) warm
     size_t n, cold, room;
     size_t cut;        // stacks cut so far
     size_t batch;      // of the next cut
     char *fresh, *end; // of the newest chunk: not cut yet
     chunk *chunks;
-} stack_class;
+};
+} // namespace
 
-struct weft_private_stacks {
+struct weft::stacks {
     size_t page;
     const char *trouble;
     char text[160];
@@ -71,7 +75,7 @@ static int vector_lacking;       // ... or not for many ranges in one call
 static size_t guards_mprotected; // in the process
 static size_t mappings_allowed;  // vm.max_map_count; 0: not read yet
 
-void weft_private_stacks_force(int how, size_t allowed)
+void weft::stacks_force(int how, size_t allowed)
 {
     forced = how;
     mappings_allowed = allowed;
@@ -81,7 +85,7 @@ void weft_private_stacks_force(int how, size_t allowed)
 
 // With -fstack-clash-protection no frame jumps a guard of one page; but on aarch64 compilers
 // count on 64 KiB.  There a stack too small for that has a page and goes without the promise.
-static size_t guard_size(const weft_private_stacks *s, size_t stride)
+static size_t guard_size(const stacks *s, size_t stride)
 {
 #ifdef __aarch64__
     const size_t large = (size_t)64 << 10;
@@ -107,8 +111,7 @@ static size_t read_max_map_count(void)
 }
 
 // Each guard splits a mapping in two.  Relaxed: the count only has to be right in the end.
-static size_t guard_by_mprotect(weft_private_stacks *s, chunk *c, char *low, size_t stride,
-                                size_t n)
+static size_t guard_by_mprotect(stacks *s, chunk *c, char *low, size_t stride, size_t n)
 {
     if (__atomic_load_n(&mappings_allowed, __ATOMIC_RELAXED) == 0)
         __atomic_store_n(&mappings_allowed, read_max_map_count(), __ATOMIC_RELAXED);
@@ -144,9 +147,9 @@ static int advise(char *first, size_t size, size_t stride, size_t n, int advice)
     return done == (long)(n * size);
 }
 
-static size_t guard_by_mark(weft_private_stacks *s, char *low, size_t stride, size_t n)
+static size_t guard_by_mark(stacks *s, char *low, size_t stride, size_t n)
 {
-    if (n > 1 && forced == WEFT_GUARD_BEST && !__atomic_load_n(&vector_lacking, __ATOMIC_RELAXED)) {
+    if (n > 1 && forced == GUARD_BEST && !__atomic_load_n(&vector_lacking, __ATOMIC_RELAXED)) {
         if (advise(low, guard_size(s, stride), stride, n, MADV_GUARD_INSTALL))
             return n;
         __atomic_store_n(&vector_lacking, 1, __ATOMIC_RELAXED);
@@ -158,7 +161,7 @@ static size_t guard_by_mark(weft_private_stacks *s, char *low, size_t stride, si
 }
 
 // Advice may be taken and ignored (qemu's emulation does): the first guard of the process is tried.
-static int marks_work(weft_private_stacks *s, char *low)
+static int marks_work(stacks *s, char *low)
 {
     static int seen; // 1: they do
     if (__atomic_load_n(&seen, __ATOMIC_RELAXED))
@@ -172,10 +175,10 @@ static int marks_work(weft_private_stacks *s, char *low)
 // Who has cut that many will use these too: their top pages, each of which would be a fault, in one
 // call.  At most a batch of pages is taken too early.  Where it fails the faults come.  Returns
 // whether there may be memory in the stacks now.
-static int populate_tops(const weft_private_stacks *s, char *low, size_t stride, size_t n)
+static int populate_tops(const stacks *s, char *low, size_t stride, size_t n)
 {
     int saved = errno;
-    if (n != LAST_BATCH || forced != WEFT_GUARD_BEST ||
+    if (n != LAST_BATCH || forced != GUARD_BEST ||
         __atomic_load_n(&vector_lacking, __ATOMIC_RELAXED))
         return 0;
     advise(low + stride - s->page, s->page, stride, n, MADV_POPULATE_WRITE);
@@ -184,11 +187,11 @@ static int populate_tops(const weft_private_stacks *s, char *low, size_t stride,
 }
 
 // Guards n stacks from `low` on; returns how many it could.  Leaves errno alone.
-static size_t guard(weft_private_stacks *s, chunk *c, char *low, size_t stride, size_t n)
+static size_t guard(stacks *s, chunk *c, char *low, size_t stride, size_t n)
 {
     int saved = errno;
     size_t done = 0;
-    if (forced != WEFT_GUARD_MPROTECT && !__atomic_load_n(&guards_lacking, __ATOMIC_RELAXED)) {
+    if (forced != GUARD_MPROTECT && !__atomic_load_n(&guards_lacking, __ATOMIC_RELAXED)) {
         done = guard_by_mark(s, low, stride, n);
         if (done > 0 && !marks_work(s, low)) {
             __atomic_store_n(&guards_lacking, 1, __ATOMIC_RELAXED);
@@ -221,7 +224,7 @@ static chunk *chunk_map(stack_class *k, size_t stride)
             break;
         }
         if (size == stride) {
-            weft_free_keep_errno(c);
+            free_keep_errno(c);
             return nullptr;
         }
     }
@@ -250,7 +253,7 @@ static int make_room(stack_class *k, size_t n)
 }
 
 // Cuts a batch of stacks from the newest chunk.  Called when none is free.
-static int cut(weft_private_stacks *s, stack_class *k, size_t stride)
+static int cut(stacks *s, stack_class *k, size_t stride)
 {
     if (k->fresh == k->end && chunk_map(k, stride) == nullptr)
         return -1;
@@ -261,7 +264,7 @@ static int cut(weft_private_stacks *s, stack_class *k, size_t stride)
         return -1;
     n = guard(s, k->chunks, k->fresh, stride, n);
     if (n == 0)
-        return weft_fail(ENOMEM);
+        return fail_with(ENOMEM);
     int warm = populate_tops(s, k->fresh, stride, n);
     // The lowest is taken first: top of the array.
     for (size_t i = n; i-- > 0;)
@@ -275,9 +278,9 @@ static int cut(weft_private_stacks *s, stack_class *k, size_t stride)
 
 // ---- Taking and giving ----
 
-weft_private_stacks *weft_private_stacks_create(void)
+stacks *weft::stacks_create(void)
 {
-    weft_private_stacks *s = (weft_private_stacks *)calloc(1, sizeof *s);
+    stacks *s = (stacks *)calloc(1, sizeof *s);
     if (s != nullptr)
         s->page = (size_t)sysconf(_SC_PAGESIZE);
     return s;
@@ -295,7 +298,7 @@ static void class_destroy(stack_class *k)
     free(k->free);
 }
 
-void weft_private_stacks_destroy(weft_private_stacks *s)
+void weft::stacks_destroy(stacks *s)
 {
     if (s == nullptr)
         return;
@@ -307,17 +310,17 @@ void weft_private_stacks_destroy(weft_private_stacks *s)
 // The class whose stacks have at least `size` bytes.
 static int class_of(size_t size)
 {
-    int k = size <= WEFT_STACK_LEAST ? 0 : 64 - 14 - __builtin_clzll(size - 1);
+    int k = size <= STACK_LEAST ? 0 : 64 - 14 - __builtin_clzll(size - 1);
     return k;
 }
 
-int weft_private_stack_take(weft_private_stacks *s, size_t size, weft_private_stack *stack)
+int weft::stack_take(stacks *s, size_t size, stack *stack)
 {
     int number = class_of(size < 4 * s->page ? 4 * s->page : size);
     if (number >= CLASSES)
-        return weft_fail(ENOMEM);
+        return fail_with(ENOMEM);
     stack_class *k = &s->classes[number];
-    size_t stride = WEFT_STACK_LEAST << number;
+    size_t stride = STACK_LEAST << number;
     if (k->n == 0 && cut(s, k, stride) != 0)
         return -1;
     stack->low = k->free[--k->n];
@@ -354,7 +357,7 @@ static void chill(stack_class *k, size_t stride, size_t upto)
     errno = saved;
 }
 
-void weft_private_stack_give(weft_private_stacks *s, const weft_private_stack *stack)
+void weft::stack_give(stacks *s, const stack *stack)
 {
     stack_class *k = &s->classes[class_of(stack->size)];
     k->free[k->n++] = stack->low;
@@ -362,13 +365,13 @@ void weft_private_stack_give(weft_private_stacks *s, const weft_private_stack *s
         chill(k, stack->size, k->n - WARM);
 }
 
-void weft_private_stacks_trim(weft_private_stacks *s)
+void weft::stacks_trim(stacks *s)
 {
     for (int i = 0; i < CLASSES; i++)
-        chill(&s->classes[i], WEFT_STACK_LEAST << i, s->classes[i].n);
+        chill(&s->classes[i], STACK_LEAST << i, s->classes[i].n);
 }
 
-const char *weft_private_stacks_trouble(const weft_private_stacks *s)
+const char *weft::stacks_trouble(const stacks *s)
 {
     return s->trouble;
 }

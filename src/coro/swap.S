@@ -1,4 +1,4 @@
-// swap.S: void *weft_private_swap(void **from, void *to, void *value)
+// swap.S: void *swap(void **from, void *to, void *value)
 //
 // Saves what the ABI says a call preserves on the stack, puts the stack pointer into *from,
 // takes `to` as the stack pointer and leaves with `value` in the return register.
@@ -6,11 +6,17 @@
 // place, 5 ns a switch.  The control words of the floating-point unit and the signal mask
 // stay as they are.
 //
-// void weft_private_land(void *to, void *value) is the second half alone, for a coroutine that
+// void land(void *to, void *value) is the second half alone, for a coroutine that
 // ends and never comes back.
 //
-// weft_private_coro_entry is where a new coroutine starts, with the first value in the return
+// coro_entry is where a new coroutine starts, with the first value in the return
 // register.  Backtraces end there.
+
+// The names as the C++ compiler writes them.
+#define swap _ZN4weft4swapEPPvS0_S0_
+#define land _ZN4weft4landEPvS0_
+#define coro_entry _ZN4weft10coro_entryEv
+#define coro_begin _ZN4weft10coro_beginEPv
 
 #if defined(__x86_64__)
 
@@ -22,10 +28,10 @@
 
         .text
         .p2align 4
-        .globl  weft_private_swap
-        .hidden weft_private_swap
-        .type   weft_private_swap, @function
-weft_private_swap:
+        .globl  swap
+        .hidden swap
+        .type   swap, @function
+swap:
         .cfi_startproc
         _CET_ENDBR
         pushq   %rbp
@@ -72,13 +78,13 @@ weft_private_swap:
         .cfi_register rip, rcx
         notrack jmp *%rcx
         .cfi_endproc
-        .size   weft_private_swap, . - weft_private_swap
+        .size   swap, . - swap
 
         .p2align 4
-        .globl  weft_private_land
-        .hidden weft_private_land
-        .type   weft_private_land, @function
-weft_private_land:
+        .globl  land
+        .hidden land
+        .type   land, @function
+land:
         .cfi_startproc
         .cfi_undefined rip
         _CET_ENDBR
@@ -93,21 +99,21 @@ weft_private_land:
         popq    %rcx
         notrack jmp *%rcx
         .cfi_endproc
-        .size   weft_private_land, . - weft_private_land
+        .size   land, . - land
 
         .p2align 4
-        .globl  weft_private_coro_entry
-        .hidden weft_private_coro_entry
-        .type   weft_private_coro_entry, @function
-weft_private_coro_entry:
+        .globl  coro_entry
+        .hidden coro_entry
+        .type   coro_entry, @function
+coro_entry:
         .cfi_startproc
         .cfi_undefined rip
         xorl    %ebp, %ebp
         movq    %rax, %rdi
-        call    weft_private_coro_begin@PLT
+        call    coro_begin@PLT
         ud2
         .cfi_endproc
-        .size   weft_private_coro_entry, . - weft_private_coro_entry
+        .size   coro_entry, . - coro_entry
 
 #elif defined(__aarch64__)
 
@@ -122,10 +128,10 @@ weft_private_coro_entry:
 
         .text
         .p2align 4
-        .globl  weft_private_swap
-        .hidden weft_private_swap
-        .type   weft_private_swap, %function
-weft_private_swap:
+        .globl  swap
+        .hidden swap
+        .type   swap, %function
+swap:
         .cfi_startproc
         LANDING
         sub     sp, sp, #160
@@ -182,13 +188,13 @@ weft_private_swap:
         .cfi_restore x28
         LEAVE
         .cfi_endproc
-        .size   weft_private_swap, . - weft_private_swap
+        .size   swap, . - swap
 
         .p2align 4
-        .globl  weft_private_land
-        .hidden weft_private_land
-        .type   weft_private_land, %function
-weft_private_land:
+        .globl  land
+        .hidden land
+        .type   land, %function
+land:
         .cfi_startproc
         .cfi_undefined x30
         LANDING
@@ -207,21 +213,21 @@ weft_private_land:
         add     sp, sp, #160
         LEAVE
         .cfi_endproc
-        .size   weft_private_land, . - weft_private_land
+        .size   land, . - land
 
         .p2align 4
-        .globl  weft_private_coro_entry
-        .hidden weft_private_coro_entry
-        .type   weft_private_coro_entry, %function
-weft_private_coro_entry:
+        .globl  coro_entry
+        .hidden coro_entry
+        .type   coro_entry, %function
+coro_entry:
         .cfi_startproc
         .cfi_undefined x30
         mov     x29, #0
         mov     x30, #0
-        bl      weft_private_coro_begin
+        bl      coro_begin
         brk     #1
         .cfi_endproc
-        .size   weft_private_coro_entry, . - weft_private_coro_entry
+        .size   coro_entry, . - coro_entry
 
 // The note that this object has its landing pads: GNU_PROPERTY_AARCH64_FEATURE_1_AND, BTI.
 #ifdef __ARM_FEATURE_BTI_DEFAULT

@@ -10,9 +10,11 @@
 
 #include <string.h>
 
+using namespace weft;
+
 static weft_tasklet *of_coro(weft_coro *co)
 {
-    return (weft_tasklet *)weft_private_coro_extra(co, sizeof(weft_tasklet));
+    return (weft_tasklet *)coro_extra(co, sizeof(weft_tasklet));
 }
 
 // 0 when `t` is one of this thread's that user calls may name.  Else an errno.
@@ -20,13 +22,13 @@ static int check(const weft_tasklet *t)
 {
     if (t == nullptr)
         return EINVAL;
-    return t->home != &weft_private_sched ? EPERM : 0;
+    return t->home != &scheduler_here ? EPERM : 0;
 }
 
 static int check_not_main(const weft_tasklet *t)
 {
     int error = check(t);
-    return error == 0 && t == &weft_private_sched.main ? EINVAL : error;
+    return error == 0 && t == &scheduler_here.main ? EINVAL : error;
 }
 
 // ---- Life ----
@@ -44,26 +46,26 @@ static void *body(void *arg, void *first)
     return result;
 }
 
-weft_coro *weft_private_tasklet_ended(weft_coro *co, void **value)
+weft_coro *weft::tasklet_ended(weft_coro *co, void **value)
 {
     weft_tasklet *t = of_coro(co);
-    weft_private_scheduler *s = t->home;
-    weft_private_bury(s);
-    t->state = WEFT_IS_ENDED;
+    scheduler *s = t->home;
+    bury(s);
+    t->state = IS_ENDED;
     if (t->children != nullptr)
-        weft_private_scope_abandon(t);
+        scope_abandon(t);
     if (t->scope != nullptr)
-        weft_private_scope_drop(t, co->value == WEFT_FAILED ? t->error : 0);
+        scope_drop(t, co->value == WEFT_FAILED ? t->error : 0);
     if (t->joiner != nullptr)
-        weft_private_tasklet_unpark(s, t->joiner);
+        tasklet_unpark(s, t->joiner);
     if (!t->joinable)
         s->corpse = t;
     if (--s->alive == 0 && s->main_runs)
-        weft_private_tasklet_unpark(s, &s->main);
-    return weft_private_next(s, t, value);
+        tasklet_unpark(s, &s->main);
+    return next_to_run(s, t, value);
 }
 
-static int scope_refusal(const weft_private_scheduler *s, const weft_scope *scope)
+static int scope_refusal(const scheduler *s, const weft_scope *scope)
 {
     if (scope == nullptr)
         return 0;
@@ -78,19 +80,19 @@ static weft_coro *create_coro(const weft_tasklet_options *opts)
 {
     weft_coro_options o;
     if (opts == nullptr)
-        return weft_private_coro_create(body, nullptr, nullptr, sizeof(weft_tasklet));
+        return coro_create(body, nullptr, nullptr, sizeof(weft_tasklet));
     memset(&o, 0, sizeof o);
     o.name = opts->name;
     o.stack_size = opts->stack_size;
     o.keep_fp = opts->keep_fp;
     o.keep_mask = opts->keep_mask;
-    return weft_private_coro_create(body, nullptr, &o, sizeof(weft_tasklet));
+    return coro_create(body, nullptr, &o, sizeof(weft_tasklet));
 }
 
 weft_tasklet *weft_tasklet_spawn(void *(*fn)(void *arg), void *arg,
                                  const weft_tasklet_options *opts)
 {
-    weft_private_scheduler *s = weft_private_sched_enter();
+    scheduler *s = scheduler_enter();
     if (s == nullptr)
         return nullptr;
     int error = fn == nullptr ? EINVAL : scope_refusal(s, opts != nullptr ? opts->scope : nullptr);
@@ -100,27 +102,27 @@ weft_tasklet *weft_tasklet_spawn(void *(*fn)(void *arg), void *arg,
         errno = error;
         return nullptr;
     }
-    weft_private_bury(s);
+    bury(s);
     weft_coro *co = create_coro(opts);
     if (co == nullptr)
         return nullptr;
     weft_tasklet *t = of_coro(co);
-    weft_private_coro_own(co);
-    weft_private_coro_adopt(&weft_private_coro.main, co);
+    coro_own(co);
+    coro_adopt(&coro_here.main, co);
     co->arg = t;
-    co->on_end = weft_private_tasklet_ended;
-    co->special |= WEFT_SPECIAL_BLOCKED;
+    co->on_end = tasklet_ended;
+    co->special |= SPECIAL_BLOCKED;
     t->coro = t->leaf = co;
     t->own.tasklet = t;
-    t->own.index = WEFT_PRIVATE_PLAIN;
+    t->own.index = PLAIN_WAITER;
     t->fn = fn;
     t->arg = arg;
     t->home = t->free_at = s;
     t->joinable = opts == nullptr || !(opts->detached || opts->scope != nullptr);
     if (opts != nullptr && opts->scope != nullptr)
-        weft_private_scope_add(opts->scope, t);
+        scope_add(opts->scope, t);
     s->alive++;
-    weft_private_ring_insert(s->running, t);
+    ring_insert(s->running, t);
     return t;
 }
 
@@ -128,46 +130,46 @@ weft_tasklet *weft_tasklet_spawn(void *(*fn)(void *arg), void *arg,
 
 int weft_tasklet_run(void)
 {
-    weft_private_scheduler *s = weft_private_sched_enter();
+    scheduler *s = scheduler_enter();
     if (s == nullptr)
         return -1;
     if (s->running != &s->main)
-        return weft_fail(EPERM);
-    int error = weft_private_refusal(s, WEFT_FOREVER);
+        return fail_with(EPERM);
+    int error = wait_refusal(s, WEFT_FOREVER);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     int result = 0;
     if (s->alive != 0) {
         s->main_runs = 1;
-        result = weft_private_tasklet_park(s, WEFT_IS_RUNNING_ALL, 0, WEFT_FOREVER);
+        result = tasklet_park(s, IS_RUNNING_ALL, 0, WEFT_FOREVER);
         s->main_runs = 0;
     }
-    weft_private_bury(s);
+    bury(s);
     return result;
 }
 
 static __attribute__((noinline)) int yield_checked(void)
 {
-    weft_private_scheduler *s = weft_private_sched_enter();
+    scheduler *s = scheduler_enter();
     if (s == nullptr)
         return -1;
     weft_tasklet *me = s->running;
-    int error = weft_private_refusal(s, WEFT_FOREVER);
+    int error = wait_refusal(s, WEFT_FOREVER);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     me->value = 0;
-    return me->next != me ? weft_private_go_slowly(s, me, me->next) : weft_private_look_around(s);
+    return me->next != me ? go_slowly(s, me, me->next) : look_around(s);
 }
 
 int weft_tasklet_yield(void)
 {
-#if WEFT_PRIVATE_SWAP
-    weft_private_scheduler *s = &weft_private_sched;
+#if HAVE_SWAP
+    scheduler *s = &scheduler_here;
     weft_tasklet *me = s->running, *to = me->next;
     // One that is alone is not quick: its coroutine is not blocked.
-    if (weft_private_likely(weft_private_quick(s, me, to, me->cancelled))) {
+    if (likely(quick(s, me, to, me->cancelled))) {
         me->value = 0;
-        return weft_private_jump(s, me, to);
+        return jump(s, me, to);
     }
 #endif
     return yield_checked();
@@ -177,16 +179,16 @@ int weft_tasklet_sleep(weft_deadline d)
 {
     if (d <= WEFT_NOW)
         return weft_tasklet_yield();
-    weft_private_scheduler *s = weft_private_sched_enter();
+    scheduler *s = scheduler_enter();
     if (s == nullptr)
         return -1;
-    int error = weft_private_refusal(s, d);
+    int error = wait_refusal(s, d);
     if (error != 0)
-        return weft_fail(error);
-    return weft_private_tasklet_park(s, WEFT_IS_SLEEPING, 0, d);
+        return fail_with(error);
+    return tasklet_park(s, IS_SLEEPING, 0, d);
 }
 
-static int join_refusal(const weft_private_scheduler *s, weft_tasklet *t, weft_deadline d)
+static int join_refusal(const scheduler *s, weft_tasklet *t, weft_deadline d)
 {
     int error = check_not_main(t);
     if (error == 0 && !t->joinable)
@@ -196,28 +198,28 @@ static int join_refusal(const weft_private_scheduler *s, weft_tasklet *t, weft_d
     for (const weft_tasklet *each = t; each != nullptr; each = each->joins)
         if (each == s->running)
             return EDEADLK;
-    return t->joiner != nullptr ? EBUSY : weft_private_refusal(&weft_private_sched, d);
+    return t->joiner != nullptr ? EBUSY : wait_refusal(&scheduler_here, d);
 }
 
 int weft_tasklet_join(weft_tasklet *t, void **result, weft_deadline d)
 {
-    weft_private_scheduler *s = weft_private_sched_enter();
+    scheduler *s = scheduler_enter();
     if (s == nullptr)
         return -1;
     int error = join_refusal(s, t, d);
-    if (error == 0 && t->state != WEFT_IS_ENDED && d <= WEFT_NOW)
+    if (error == 0 && t->state != IS_ENDED && d <= WEFT_NOW)
         error = ETIMEDOUT;
     if (error != 0)
-        return weft_fail(error);
-    if (t->state != WEFT_IS_ENDED) {
+        return fail_with(error);
+    if (t->state != IS_ENDED) {
         t->joiner = s->running;
         s->running->joins = t;
-        if (weft_private_tasklet_park(s, WEFT_IS_JOINING, 0, d) != 0)
+        if (tasklet_park(s, IS_JOINING, 0, d) != 0)
             return -1;
     }
     void *value = t->coro->value;
     error = t->error;
-    weft_private_coro_release(t->coro);
+    coro_release(t->coro);
     if (result != nullptr)
         *result = value;
     if (value == WEFT_FAILED)
@@ -233,10 +235,10 @@ int weft_tasklet_detach(weft_tasklet *t)
     if (error == 0 && t->joiner != nullptr)
         error = EBUSY;
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     t->joinable = 0;
-    if (t->state == WEFT_IS_ENDED)
-        weft_private_coro_release(t->coro);
+    if (t->state == IS_ENDED)
+        coro_release(t->coro);
     return 0;
 }
 
@@ -244,7 +246,7 @@ int weft_tasklet_detach(weft_tasklet *t)
 
 static void insert_removed(weft_tasklet *t)
 {
-    weft_private_ready(t->home, t);
+    ready(t->home, t);
 }
 
 // A signal handler may cancel the running one: that is the mark alone.
@@ -252,29 +254,29 @@ int weft_tasklet_cancel(weft_tasklet *t)
 {
     int error = check_not_main(t);
     if (error != 0)
-        return weft_fail(error);
-    if (t->cancelled != 0 || t->state == WEFT_IS_ENDED)
+        return fail_with(error);
+    if (t->cancelled != 0 || t->state == IS_ENDED)
         return 0;
     t->cancelled = ECANCELED;
     t->free_at = nullptr;
     if (t == t->home->running)
         return 0;
-    if (t->state == WEFT_IS_REMOVED)
+    if (t->state == IS_REMOVED)
         insert_removed(t);
-    if (t->state != WEFT_IS_READY)
-        weft_private_unpark_error(t, ECANCELED);
+    if (t->state != IS_READY)
+        unpark_error(t, ECANCELED);
     else if (t->coro->started && t->value == 0)
-        weft_private_pend(t, ECANCELED); // it yielded
+        pend(t, ECANCELED); // it yielded
     return 0;
 }
 
 int weft_tasklet_suspend(weft_deadline d)
 {
-    weft_private_scheduler *s = weft_private_sched_enter();
+    scheduler *s = scheduler_enter();
     if (s == nullptr)
         return -1;
     weft_tasklet *me = s->running;
-    int error = weft_private_refusal(s, d);
+    int error = wait_refusal(s, d);
     if (error == 0 && me->permit) {
         me->permit = 0;
         return 0;
@@ -282,18 +284,18 @@ int weft_tasklet_suspend(weft_deadline d)
     if (error == 0 && d <= WEFT_NOW)
         error = ETIMEDOUT;
     if (error != 0)
-        return weft_fail(error);
-    return weft_private_tasklet_park(s, WEFT_IS_SUSPENDED, 0, d);
+        return fail_with(error);
+    return tasklet_park(s, IS_SUSPENDED, 0, d);
 }
 
 int weft_tasklet_wake(weft_tasklet *t)
 {
     int error = check(t);
     if (error != 0)
-        return weft_fail(error);
-    if ((t->state & ~WEFT_IS_TIMED) == WEFT_IS_SUSPENDED)
-        weft_private_tasklet_unpark(t->home, t);
-    else if (t->state == WEFT_IS_REMOVED)
+        return fail_with(error);
+    if ((t->state & ~IS_TIMED) == IS_SUSPENDED)
+        tasklet_unpark(t->home, t);
+    else if (t->state == IS_REMOVED)
         insert_removed(t);
     else
         t->permit = 1;
@@ -304,15 +306,15 @@ int weft_tasklet_remove(weft_tasklet *t)
 {
     int error = check_not_main(t);
     if (error != 0)
-        return weft_fail(error);
-    if (t->state == WEFT_IS_ENDED)
-        return weft_fail(ESRCH);
-    if (t->state == WEFT_IS_REMOVED)
+        return fail_with(error);
+    if (t->state == IS_ENDED)
+        return fail_with(ESRCH);
+    if (t->state == IS_REMOVED)
         return 0;
-    if (t->state != WEFT_IS_READY || t == t->home->running)
-        return weft_fail(EBUSY);
-    weft_private_ring_remove(t);
-    t->state = WEFT_IS_REMOVED;
+    if (t->state != IS_READY || t == t->home->running)
+        return fail_with(EBUSY);
+    ring_remove(t);
+    t->state = IS_REMOVED;
     return 0;
 }
 
@@ -320,7 +322,7 @@ int weft_tasklet_remove(weft_tasklet *t)
 
 weft_tasklet *weft_tasklet_self(void)
 {
-    weft_private_scheduler *s = weft_private_sched_enter();
+    scheduler *s = scheduler_enter();
     if (s == nullptr)
         return nullptr;
     if (s->running != s->keeper)
@@ -337,12 +339,12 @@ const char *weft_tasklet_name(const weft_tasklet *t)
 int weft_tasklet_ended(const weft_tasklet *t)
 {
     int error = check(t);
-    return error != 0 ? weft_fail(error) : t->state == WEFT_IS_ENDED;
+    return error != 0 ? fail_with(error) : t->state == IS_ENDED;
 }
 
 size_t weft_tasklet_count(void)
 {
-    return weft_private_sched.alive;
+    return scheduler_here.alive;
 }
 
 void **weft_tasklet_slot(void)
@@ -353,13 +355,13 @@ void **weft_tasklet_slot(void)
 
 int weft_tasklet_set_poller(weft_poller *p)
 {
-    weft_private_scheduler *s = weft_private_sched_enter();
+    scheduler *s = scheduler_enter();
     if (s == nullptr)
         return -1;
     if (p != nullptr && p->poll == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (p != nullptr && s->poller != nullptr && s->poller != p)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     s->poller = p;
     return 0;
 }

@@ -1,13 +1,15 @@
 // timers.cc: a pairing heap (timers.h).
 #include "timers.h"
 
+using namespace weft;
+
 // Two heaps become one: the later root is made the first child of the earlier.
-static weft_private_timer *meld(weft_private_timer *a, weft_private_timer *b)
+static coro_timer *meld(coro_timer *a, coro_timer *b)
 {
     if (a == nullptr || b == nullptr)
         return a != nullptr ? a : b;
     if (b->at < a->at) {
-        weft_private_timer *later = a;
+        coro_timer *later = a;
         a = b;
         b = later;
     }
@@ -22,18 +24,18 @@ static weft_private_timer *meld(weft_private_timer *a, weft_private_timer *b)
 
 // The children of a removed one become one heap: in pairs from left to right, then
 // those from right to left.
-static weft_private_timer *gather(weft_private_timer *first)
+static coro_timer *gather(coro_timer *first)
 {
-    weft_private_timer *pairs = nullptr, *all = nullptr;
+    coro_timer *pairs = nullptr, *all = nullptr;
     while (first != nullptr) {
-        weft_private_timer *a = first, *b = a->next;
+        coro_timer *a = first, *b = a->next;
         first = b != nullptr ? b->next : nullptr;
         a = meld(a, b);
         a->next = pairs;
         pairs = a;
     }
     while (pairs != nullptr) {
-        weft_private_timer *a = pairs;
+        coro_timer *a = pairs;
         pairs = a->next;
         a->next = nullptr;
         all = meld(all, a);
@@ -43,16 +45,16 @@ static weft_private_timer *gather(weft_private_timer *first)
     return all;
 }
 
-void weft_private_timer_add(weft_private_timer **root, weft_private_timer *t, weft_deadline at)
+void weft::coro_timer_add(coro_timer **root, coro_timer *t, weft_deadline at)
 {
     t->at = at;
     t->child = t->next = t->previous = nullptr;
     *root = meld(*root, t);
 }
 
-void weft_private_timer_remove(weft_private_timer **root, weft_private_timer *t)
+void weft::coro_timer_remove(coro_timer **root, coro_timer *t)
 {
-    weft_private_timer *children = gather(t->child);
+    coro_timer *children = gather(t->child);
     if (t == *root) {
         *root = children;
         return;

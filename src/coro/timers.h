@@ -9,24 +9,20 @@
 
 #include <weft/deadline.h>
 
-typedef struct weft_private_timer weft_private_timer;
-struct weft_private_timer {
+namespace weft {
+
+struct coro_timer;
+struct coro_timer {
     weft_deadline at;
-    weft_private_timer *child;
-    weft_private_timer *next;     // sibling
-    weft_private_timer *previous; // sibling, or the parent of a first child
+    coro_timer *child;
+    coro_timer *next;     // sibling
+    coro_timer *previous; // sibling, or the parent of a first child
 };
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 // *root is the earliest, NULL when there is none.
-void weft_private_timer_add(weft_private_timer **root, weft_private_timer *t, weft_deadline at);
-void weft_private_timer_remove(weft_private_timer **root, weft_private_timer *t);
+void coro_timer_add(coro_timer **root, coro_timer *t, weft_deadline at);
+void coro_timer_remove(coro_timer **root, coro_timer *t);
 
-#ifdef __cplusplus
-}
-#endif
+} // namespace weft
 
 #endif

@@ -30,6 +30,8 @@
 #endif
 #endif
 
+using namespace weft;
+
 #define ON_BOTH_STACKS __attribute__((noinline, no_sanitize("thread"), no_sanitize("address")))
 
 // A program that is built with a sanitizer has these, whether this library was or not.
@@ -47,7 +49,7 @@ WEAK void __tsan_destroy_fiber(void *fiber);
 WEAK void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 }
 
-struct weft_private_machine {
+struct weft::slow_machine {
     uint32_t control[2]; // mxcsr and the x87 control word, or fpcr
     sigset_t mask;
     void *fake_stack; // ASan's
@@ -58,29 +60,29 @@ struct weft_private_machine {
     ucontext_t context; // last: absent but on the ucontext backend
 };
 
-static weft_private_exceptions no_exceptions;
+static exceptions_in_flight no_exceptions;
 static int ucontext_forced;
 
-static constexpr weft_coro nobody(void)
+static constexpr weft_coro make_nobody(void)
 {
     weft_coro co = {};
-    co.up = &weft_private_nobody;
-    co.special = WEFT_SPECIAL_NOBODY;
+    co.up = &nobody;
+    co.special = SPECIAL_NOBODY;
     return co;
 }
 
-static constexpr weft_private_coro_thread outside(void)
+static constexpr coro_thread outside(void)
 {
-    weft_private_coro_thread t = {};
-    t.current = &weft_private_nobody;
+    coro_thread t = {};
+    t.current = &nobody;
     t.exceptions = &no_exceptions;
     return t;
 }
 
-weft_coro weft_private_nobody = nobody();
-__thread weft_private_coro_thread weft_private_coro = outside();
+weft_coro weft::nobody = make_nobody();
+__thread coro_thread weft::coro_here = outside();
 
-void weft_private_coro_force_ucontext(int on)
+void weft::coro_force_ucontext(int on)
 {
     ucontext_forced = on;
 }
@@ -107,14 +109,14 @@ static int under_valgrind(void)
 #endif
 }
 
-void weft_private_transfer_setup(weft_private_coro_thread *t)
+void weft::transfer_setup(coro_thread *t)
 {
     if (__cxa_get_globals != nullptr)
-        t->exceptions = (weft_private_exceptions *)__cxa_get_globals();
+        t->exceptions = (exceptions_in_flight *)__cxa_get_globals();
     if (__sanitizer_start_switch_fiber != nullptr || __tsan_switch_to_fiber != nullptr)
-        t->watched |= WEFT_SPECIAL_WATCHED;
-    if (!WEFT_PRIVATE_SWAP || ucontext_forced || shadow_stack())
-        t->watched |= WEFT_SPECIAL_UCONTEXT;
+        t->watched |= SPECIAL_WATCHED;
+    if (!HAVE_SWAP || ucontext_forced || shadow_stack())
+        t->watched |= SPECIAL_UCONTEXT;
     t->valgrind = under_valgrind() != 0;
 }
 
@@ -151,7 +153,7 @@ static void control_set(const uint32_t control[2])
 }
 
 // Whose machine holds the words (or the mask) of `co`: its own or the shared set.
-static weft_private_machine *keeper(weft_coro *co, uint32_t what)
+static slow_machine *keeper(weft_coro *co, uint32_t what)
 {
     return co->special & what ? co->machine : co->thread->main.machine;
 }
@@ -159,23 +161,23 @@ static weft_private_machine *keeper(weft_coro *co, uint32_t what)
 static void exchange(weft_coro *self, weft_coro *to)
 {
     uint32_t special = self->special | to->special;
-    weft_private_exceptions *now = self->thread->exceptions;
-    if (weft_private_in_flight(self->thread)) {
+    exceptions_in_flight *now = self->thread->exceptions;
+    if (in_flight(self->thread)) {
         self->exceptions = *now;
-        self->special |= WEFT_SPECIAL_EXCEPTIONS;
+        self->special |= SPECIAL_EXCEPTIONS;
         memset(now, 0, sizeof *now);
     }
-    if (to->special & WEFT_SPECIAL_EXCEPTIONS) {
+    if (to->special & SPECIAL_EXCEPTIONS) {
         *now = to->exceptions;
-        to->special &= ~(uint32_t)WEFT_SPECIAL_EXCEPTIONS;
+        to->special &= ~(uint32_t)SPECIAL_EXCEPTIONS;
     }
-    if (special & WEFT_SPECIAL_FP) {
-        control_get(keeper(self, WEFT_SPECIAL_FP)->control);
-        control_set(keeper(to, WEFT_SPECIAL_FP)->control);
+    if (special & SPECIAL_FP) {
+        control_get(keeper(self, SPECIAL_FP)->control);
+        control_set(keeper(to, SPECIAL_FP)->control);
     }
-    if (special & WEFT_SPECIAL_MASK)
-        pthread_sigmask(SIG_SETMASK, &keeper(to, WEFT_SPECIAL_MASK)->mask,
-                        &keeper(self, WEFT_SPECIAL_MASK)->mask);
+    if (special & SPECIAL_MASK)
+        pthread_sigmask(SIG_SETMASK, &keeper(to, SPECIAL_MASK)->mask,
+                        &keeper(self, SPECIAL_MASK)->mask);
 }
 
 // ---- The transfer ----
@@ -183,16 +185,16 @@ static void exchange(weft_coro *self, weft_coro *to)
 // The call in which a cancelled one is suspended fails.
 static void *deliver(weft_coro *to, void *value)
 {
-    if (!(to->special & WEFT_SPECIAL_PENDING))
+    if (!(to->special & SPECIAL_PENDING))
         return value;
-    to->special &= ~(uint32_t)WEFT_SPECIAL_PENDING;
+    to->special &= ~(uint32_t)SPECIAL_PENDING;
     errno = to->error;
     return WEFT_FAILED;
 }
 
 static ON_BOTH_STACKS void announce(weft_coro *self, weft_coro *to, int last)
 {
-    weft_private_machine *m = to->machine;
+    slow_machine *m = to->machine;
     if (__sanitizer_start_switch_fiber != nullptr)
         __sanitizer_start_switch_fiber(last ? nullptr : &self->machine->fake_stack, m->bottom,
                                        m->size);
@@ -206,48 +208,48 @@ static ON_BOTH_STACKS void arrived(weft_coro *co)
         __sanitizer_finish_switch_fiber(co->machine->fake_stack, nullptr, nullptr);
 }
 
-ON_BOTH_STACKS void *weft_private_transfer_slowly(weft_coro *self, weft_coro *to, void *value)
+ON_BOTH_STACKS void *weft::transfer_slowly(weft_coro *self, weft_coro *to, void *value)
 {
-    if (to->special & WEFT_SPECIAL_BLOCKED) {
+    if (to->special & SPECIAL_BLOCKED) {
         errno = EPERM;
         return WEFT_FAILED;
     }
     uint32_t both = self->special | to->special;
-    if (both != WEFT_SPECIAL_UCONTEXT || weft_private_in_flight(self->thread)) {
+    if (both != SPECIAL_UCONTEXT || in_flight(self->thread)) {
         exchange(self, to);
-        if (both & WEFT_SPECIAL_WATCHED)
+        if (both & SPECIAL_WATCHED)
             announce(self, to, 0);
         value = deliver(to, value);
     }
     self->thread->current = to;
-    if (both & WEFT_SPECIAL_UCONTEXT) {
+    if (both & SPECIAL_UCONTEXT) {
         self->sp = __builtin_frame_address(0);
         to->value = value;
         swapcontext(&self->machine->context, &to->machine->context);
         value = self->value;
-#if WEFT_PRIVATE_SWAP
+#if HAVE_SWAP
     } else {
-        value = weft_private_swap(&self->sp, to->sp, value);
+        value = swap(&self->sp, to->sp, value);
 #endif
     }
-    if (self->special & WEFT_SPECIAL_WATCHED)
+    if (self->special & SPECIAL_WATCHED)
         arrived(self);
     return value;
 }
 
-ON_BOTH_STACKS void weft_private_leave(weft_coro *co, weft_coro *to, void *value)
+ON_BOTH_STACKS void weft::leave(weft_coro *co, weft_coro *to, void *value)
 {
     exchange(co, to);
     co->thread->current = to;
-    if (co->special & WEFT_SPECIAL_WATCHED)
+    if (co->special & SPECIAL_WATCHED)
         announce(co, to, 1);
     value = deliver(to, value);
-    if (co->special & WEFT_SPECIAL_UCONTEXT) {
+    if (co->special & SPECIAL_UCONTEXT) {
         to->value = value;
         setcontext(&to->machine->context);
-#if WEFT_PRIVATE_SWAP
+#if HAVE_SWAP
     } else {
-        weft_private_land(to->sp, value);
+        land(to->sp, value);
 #endif
     }
     abort(); // a dead one was resumed
@@ -255,17 +257,17 @@ ON_BOTH_STACKS void weft_private_leave(weft_coro *co, weft_coro *to, void *value
 
 // ---- The first step ----
 
-void weft_private_coro_arrive(weft_coro *co)
+void weft::coro_arrive(weft_coro *co)
 {
     arrived(co);
 }
 
 static void begin_ucontext(void)
 {
-    weft_private_coro_begin(weft_private_coro.current->value);
+    coro_begin(coro_here.current->value);
 }
 
-void weft_private_prepare_ucontext(weft_coro *co, char *top)
+void weft::prepare_ucontext(weft_coro *co, char *top)
 {
     ucontext_t *c = &co->machine->context;
     char *low = co->stack.low + co->stack.guard;
@@ -281,7 +283,7 @@ void weft_private_prepare_ucontext(weft_coro *co, char *top)
 
 static void stack_bounds(weft_coro *co)
 {
-    weft_private_machine *m = co->machine;
+    slow_machine *m = co->machine;
     pthread_attr_t attributes;
     void *low = nullptr;
     if (co != &co->thread->main) {
@@ -298,28 +300,28 @@ static void stack_bounds(weft_coro *co)
 
 static int machine_new(weft_coro *co)
 {
-    size_t size = co->special & WEFT_SPECIAL_UCONTEXT ? sizeof(weft_private_machine)
-                                                      : offsetof(weft_private_machine, context);
+    size_t size =
+        co->special & SPECIAL_UCONTEXT ? sizeof(slow_machine) : offsetof(slow_machine, context);
     if (co->machine == nullptr)
-        co->machine = (weft_private_machine *)calloc(1, size);
+        co->machine = (slow_machine *)calloc(1, size);
     return co->machine == nullptr ? -1 : 0;
 }
 
-int weft_private_machine_create(weft_coro *co)
+int weft::slow_machine_create(weft_coro *co)
 {
-    const uint32_t needs = WEFT_SPECIAL_UCONTEXT | WEFT_SPECIAL_WATCHED;
+    const uint32_t needs = SPECIAL_UCONTEXT | SPECIAL_WATCHED;
     // swapcontext keeps mask and control words anyway.
-    co->special |= co->thread->watched & WEFT_SPECIAL_UCONTEXT ? 0 : co->keep;
+    co->special |= co->thread->watched & SPECIAL_UCONTEXT ? 0 : co->keep;
     co->special |= co->thread->watched;
-    if (!(co->special & (needs | WEFT_SPECIAL_FP | WEFT_SPECIAL_MASK)) && !co->thread->valgrind)
+    if (!(co->special & (needs | SPECIAL_FP | SPECIAL_MASK)) && !co->thread->valgrind)
         return 0;
     if (machine_new(co) != 0 || machine_new(&co->thread->main) != 0)
         return -1;
-    weft_private_machine *m = co->machine;
+    slow_machine *m = co->machine;
     control_get(m->control);
-    if (co->special & WEFT_SPECIAL_MASK)
+    if (co->special & SPECIAL_MASK)
         pthread_sigmask(SIG_SETMASK, nullptr, &m->mask);
-    if (co->special & WEFT_SPECIAL_WATCHED)
+    if (co->special & SPECIAL_WATCHED)
         stack_bounds(co);
     if (__tsan_create_fiber != nullptr)
         m->fiber = co == &co->thread->main ? __tsan_get_current_fiber() : __tsan_create_fiber(0);
@@ -330,9 +332,9 @@ int weft_private_machine_create(weft_coro *co)
     return 0;
 }
 
-void weft_private_machine_destroy(weft_coro *co)
+void weft::slow_machine_destroy(weft_coro *co)
 {
-    weft_private_machine *m = co->machine;
+    slow_machine *m = co->machine;
     int saved = errno;
     if (m == nullptr)
         return;

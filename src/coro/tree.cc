@@ -1,21 +1,23 @@
 // tree.cc: who is whose parent (tree.h).
 #include "tree.h"
 
-void weft_private_coro_adopt(weft_coro *parent, weft_coro *co)
+using namespace weft;
+
+void weft::coro_adopt(weft_coro *parent, weft_coro *co)
 {
     if (co->parent == parent)
         return;
-    weft_private_tree_unlink(co);
-    weft_private_tree_link(parent, co);
+    tree_unlink(co);
+    tree_link(parent, co);
 }
 
-void weft_private_coro_own(weft_coro *co)
+void weft::coro_own(weft_coro *co)
 {
     co->owned = 1;
-    co->up = &weft_private_nobody;
+    co->up = &nobody;
 }
 
-int weft_private_coro_is_ancestor(const weft_coro *co, const weft_coro *of)
+int weft::coro_is_ancestor(const weft_coro *co, const weft_coro *of)
 {
     for (; of != nullptr; of = of->parent)
         if (of == co)
@@ -23,7 +25,7 @@ int weft_private_coro_is_ancestor(const weft_coro *co, const weft_coro *of)
     return 0;
 }
 
-const weft_coro *weft_private_coro_next(const weft_coro *co, int *depth)
+const weft_coro *weft::coro_next(const weft_coro *co, int *depth)
 {
     if (co->children != nullptr) {
         ++*depth;
@@ -35,9 +37,9 @@ const weft_coro *weft_private_coro_next(const weft_coro *co, int *depth)
     return nullptr;
 }
 
-weft_coro *weft_private_coro_living(weft_coro *co)
+weft_coro *weft::coro_living(weft_coro *co)
 {
-    while (co->special & WEFT_SPECIAL_DEAD)
+    while (co->special & SPECIAL_DEAD)
         co = co->parent;
     return co;
 }

@@ -9,22 +9,24 @@
 
 #include <errno.h>
 
+namespace weft {
+
 // 0 when user calls may name `co`: one of this thread, no scheduler's own, nor waiting in one.
 // Else an errno.
-static inline int weft_private_coro_check(const weft_coro *co)
+static inline int coro_check(const weft_coro *co)
 {
     if (co == nullptr)
         return EINVAL;
-    if (co->thread != &weft_private_coro || co->owned || co->special & WEFT_SPECIAL_BLOCKED)
+    if (co->thread != &coro_here || co->owned || co->special & SPECIAL_BLOCKED)
         return EPERM;
     return 0;
 }
 
-static inline void weft_private_tree_link(weft_coro *parent, weft_coro *co)
+static inline void tree_link(weft_coro *parent, weft_coro *co)
 {
     weft_coro *eldest = parent->children;
     co->parent = parent;
-    co->up = co->owned ? &weft_private_nobody : parent;
+    co->up = co->owned ? &nobody : parent;
     if (eldest == nullptr) {
         parent->children = co->older = co->younger = co;
         return;
@@ -35,7 +37,7 @@ static inline void weft_private_tree_link(weft_coro *parent, weft_coro *co)
     eldest->older = co;
 }
 
-static inline void weft_private_tree_unlink(weft_coro *co)
+static inline void tree_unlink(weft_coro *co)
 {
     weft_coro *parent = co->parent;
     if (co->younger == co) { // an only child: nobody to tell
@@ -49,23 +51,25 @@ static inline void weft_private_tree_unlink(weft_coro *co)
 }
 
 // Makes `co` start at `top` of its stack (16-aligned) when control comes to it.
-static inline void weft_private_prepare(weft_coro *co, char *top)
+static inline void prepare(weft_coro *co, char *top)
 {
-#if WEFT_PRIVATE_SWAP
-    if (weft_private_likely(!(co->special & WEFT_SPECIAL_UCONTEXT))) {
+#if HAVE_SWAP
+    if (likely(!(co->special & SPECIAL_UCONTEXT))) {
         // The swap's frame.  What the registers start with is all the same, but for where to.
 #if defined(__x86_64__)
         void **frame = (void **)(void *)top - 7;
-        frame[6] = (void *)weft_private_coro_entry;
+        frame[6] = (void *)coro_entry;
 #else
         void **frame = (void **)(void *)top - 20;
-        frame[1] = (void *)weft_private_coro_entry; // x30
+        frame[1] = (void *)coro_entry; // x30
 #endif
         co->sp = frame;
         return;
     }
 #endif
-    weft_private_prepare_ucontext(co, top);
+    prepare_ucontext(co, top);
 }
+
+} // namespace weft
 
 #endif

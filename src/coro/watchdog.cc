@@ -16,11 +16,14 @@
 #include <sys/uio.h>
 #include <time.h>
 
+using namespace weft;
+
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-typedef struct watchdog {
+namespace {
+struct watchdog {
     int64_t limit; // ns; 0: none
     timer_t timer;
     void (*report)(weft_tasklet *hog, int64_t ns);
@@ -29,7 +32,8 @@ typedef struct watchdog {
     uint32_t rounds;
     int64_t since; // when that was first seen
     int told;
-} watchdog;
+};
+} // namespace
 
 static __thread watchdog dog;
 
@@ -57,7 +61,7 @@ static void tell(const weft_tasklet *hog, int64_t ns)
 static void look(int sig)
 {
     int saved = errno;
-    const weft_private_scheduler *s = &weft_private_sched;
+    const scheduler *s = &scheduler_here;
     watchdog *w = &dog;
     (void)sig;
     weft_tasklet *running = s->running;
@@ -91,7 +95,7 @@ static int64_t half(int64_t limit)
     return limit / 2 > 0 ? limit / 2 : 1;
 }
 
-void weft_private_watchdog_rest(int resting)
+void weft::watchdog_rest(int resting)
 {
     if (dog.limit == 0)
         return;
@@ -99,7 +103,7 @@ void weft_private_watchdog_rest(int resting)
     arm(&dog, resting ? 0 : half(dog.limit));
 }
 
-void weft_private_watchdog_end(void)
+void weft::watchdog_end(void)
 {
     if (dog.limit == 0)
         return;
@@ -116,7 +120,7 @@ static int install(int sig)
     if (now.sa_handler == look)
         return 0;
     if (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     memset(&ours, 0, sizeof ours);
     ours.sa_handler = look;
     ours.sa_flags = SA_RESTART;
@@ -127,11 +131,11 @@ int weft_tasklet_watchdog(int64_t limit_ns, int sig, void (*report)(weft_tasklet
 {
     struct sigevent event;
     if (limit_ns < 0)
-        return weft_fail(EINVAL);
-    if (weft_private_sched_enter() == nullptr)
+        return fail_with(EINVAL);
+    if (scheduler_enter() == nullptr)
         return -1;
     if (limit_ns == 0) {
-        weft_private_watchdog_end();
+        watchdog_end();
         return 0;
     }
     if (sig == 0)
@@ -145,7 +149,7 @@ int weft_tasklet_watchdog(int64_t limit_ns, int sig, void (*report)(weft_tasklet
     timer_t timer;
     if (timer_create(CLOCK_MONOTONIC, &event, &timer) != 0)
         return -1;
-    weft_private_watchdog_end();
+    watchdog_end();
     dog.timer = timer;
     dog.report = report;
     dog.hog = nullptr;

@@ -27,7 +27,7 @@ static inline int remote_lock(const remote_order *o, char **command)
     if (weft_remote_lock_lock(l, &token, o->end) != 0)
         return remote_failed(o->name, l);
     snprintf(text, sizeof text, "%lld", (long long)token);
-    setenv("WEFT_TOKEN", text, 1);
+    setenv("TOKEN", text, 1);
     int connection = weft_client_fd(c);
     weft_subprocess_options options = {};
     options.pass = &connection;

@@ -20,7 +20,7 @@ static const char remote_usage[] =
     "ADDRESS: unix:PATH, unix:@NAME, tcp:HOST:PORT (needs a password)\n"
     "manager: serves until SIGTERM, SIGINT or the command SHUTDOWN\n"
     "get:     prints so many values (1), a line each\n"
-    "lock:    runs CMD while it holds the lock; WEFT_TOKEN is its fencing token there\n"
+    "lock:    runs CMD while it holds the lock; TOKEN is its fencing token there\n"
     "-t:      how long to wait; then the status is 1\n";
 
 static inline int remote_serve(const remote_order *o)

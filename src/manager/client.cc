@@ -24,6 +24,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+using namespace weft;
+
 static const int64_t GRACE = 1000000000; // ns: what a server may take beyond the deadline
 enum { KEPT_ROOM = 256 << 10, PATH_ROOM = sizeof((struct sockaddr_un *)nullptr)->sun_path };
 
@@ -41,7 +43,7 @@ static weft_deadline limit_of(weft_deadline d)
 static void free_pushes(weft_client *c)
 {
     while (c->pushes != nullptr) {
-        weft_reply *next = *weft_private_client_reply_link(c->pushes);
+        weft_reply *next = *client_reply_link(c->pushes);
         weft_reply_free(c->pushes);
         c->pushes = next;
     }
@@ -49,8 +51,8 @@ static void free_pushes(weft_client *c)
 
 static void hang_up(weft_client *c)
 {
-    weft_close_keep_errno(&c->fd);
-    weft_private_reader_reset(&c->in);
+    close_keep_errno(&c->fd);
+    reader_reset(&c->in);
 }
 
 // Nothing is owed any more.
@@ -66,27 +68,27 @@ static void drop(weft_client *c)
 // The thread was started by weft and told to stop, or the tasklet was cancelled.
 static int refusal(weft_deadline d)
 {
-    if (weft_private_io_here != nullptr)
-        return weft_private_refusal(&weft_private_sched, d);
+    if (io_here != nullptr)
+        return wait_refusal(&scheduler_here, d);
     return d > WEFT_NOW && weft_thread_stopping() ? ECANCELED : 0;
 }
 
 // poll(2), in slices if a stop of this thread is to be seen.
-int weft_private_client_wait(int fd, int events, weft_deadline d)
+int weft::client_wait(int fd, int events, weft_deadline d)
 {
     for (;;) {
         struct pollfd f = {fd, 0, 0};
         f.events = (short)((events & WEFT_READ ? POLLIN : 0) | (events & WEFT_WRITE ? POLLOUT : 0));
-        weft_deadline slice = weft_private_self != nullptr ? weft_in_ms(50) : d;
-        int n = poll(&f, fd >= 0, weft_poll_ms(slice < d ? slice : d));
+        weft_deadline slice = this_thread != nullptr ? weft_in_ms(50) : d;
+        int n = poll(&f, fd >= 0, poll_ms(slice < d ? slice : d));
         if (n > 0)
             return f.revents & ~POLLOUT ? events : events & WEFT_WRITE;
         if (n < 0 && errno != EINTR)
             return -1;
         if (d > WEFT_NOW && weft_thread_stopping()) // first: waits may be shorter than a slice
-            return weft_fail(ECANCELED);
+            return fail_with(ECANCELED);
         if (weft_left(d) == 0)
-            return weft_fail(ETIMEDOUT);
+            return fail_with(ETIMEDOUT);
     }
 }
 
@@ -99,24 +101,24 @@ static bool is_parents(const weft_client *c)
 // Which of `events` the socket is ready for.
 static int await(weft_client *c, int events, weft_deadline d)
 {
-    if (weft_private_io_here == nullptr)
-        return weft_private_client_wait(c->fd, events, d);
+    if (io_here == nullptr)
+        return client_wait(c->fd, events, d);
     int is = weft_io_wait(c->fd, events, d);
-    return is_parents(c) ? weft_fail(EPIPE) : is;
+    return is_parents(c) ? fail_with(EPIPE) : is;
 }
 
-int weft_private_client_sleep(weft_client *c, weft_deadline d)
+int weft::client_sleep(weft_client *c, weft_deadline d)
 {
     int saved = errno;
-    if (weft_private_io_here == nullptr) {
-        if (weft_private_client_wait(-1, 0, d) < 0 && errno != ETIMEDOUT)
+    if (io_here == nullptr) {
+        if (client_wait(-1, 0, d) < 0 && errno != ETIMEDOUT)
             return -1;
     } else if (weft_tasklet_sleep(d) != 0) {
         return -1;
     }
     if (is_parents(c)) {
         drop(c);
-        return weft_fail(EPIPE);
+        return fail_with(EPIPE);
     }
     errno = saved;
     return 0;
@@ -133,21 +135,21 @@ static bool is_end(int error)
 static int receive_some(weft_client *c)
 {
     size_t room;
-    char *to = weft_private_reader_room(&c->in, &room);
+    char *to = reader_room(&c->in, &room);
     if (to == nullptr)
         return -1;
     for (;;) {
         ssize_t n = recv(c->fd, to, room, 0);
         if (n > 0)
-            weft_private_reader_got(&c->in, (size_t)n);
+            reader_got(&c->in, (size_t)n);
         if (n > 0)
             return 1;
         if (n == 0)
-            return weft_fail(EPIPE);
+            return fail_with(EPIPE);
         if (errno == EAGAIN)
             return 0;
         if (errno != EINTR)
-            return weft_fail(is_end(errno) ? EPIPE : errno);
+            return fail_with(is_end(errno) ? EPIPE : errno);
     }
 }
 
@@ -155,7 +157,7 @@ static int receive_some(weft_client *c)
 static weft_reply *receive(weft_client *c, bool later, weft_deadline d)
 {
     for (;;) {
-        weft_reply *r = weft_private_reader_next(&c->in);
+        weft_reply *r = reader_next(&c->in);
         if (r != nullptr || errno != EAGAIN)
             return r;
         if (later && await(c, WEFT_READ, d) < 0)
@@ -171,7 +173,7 @@ static void keep_push(weft_client *c, weft_reply *r)
 {
     weft_reply **last = &c->pushes;
     while (*last != nullptr)
-        last = weft_private_client_reply_link(*last);
+        last = client_reply_link(*last);
     *last = r;
 }
 
@@ -226,7 +228,7 @@ static int send_all(weft_client *c, const char *data, size_t n, size_t *sent, we
 
 static int flush(weft_client *c, weft_deadline d)
 {
-    weft_private_outbox *o = &c->out;
+    outbox *o = &c->out;
     if (send_all(c, o->data, o->end, &o->begin, d) != 0)
         return -1;
     o->begin = o->end = 0;
@@ -237,7 +239,7 @@ static int flush(weft_client *c, weft_deadline d)
     return 0;
 }
 
-weft_reply *weft_private_client_ask(weft_client *c, weft_deadline d)
+weft_reply *weft::client_ask(weft_client *c, weft_deadline d)
 {
     weft_deadline limit = limit_of(d);
     weft_reply *r = nullptr;
@@ -262,10 +264,10 @@ static const weft_reply *find(const weft_reply *map, const char *key)
 static int read_hello(weft_client *c, const weft_reply *r)
 {
     if (r->type == WEFT_REPLY_ERROR)
-        return weft_fail(weft_private_client_errno(c, r));
+        return fail_with(client_errno(c, r));
     const weft_reply *server = find(r, "server");
     if (server == nullptr || server->text == nullptr)
-        return weft_fail(EPROTO);
+        return fail_with(EPROTO);
     c->server = strcmp(server->text, "weft") == 0 ? WEFT_SERVER_WEFT : WEFT_SERVER_REDIS;
     return 0;
 }
@@ -274,12 +276,12 @@ static int open_connection(weft_client *c, weft_deadline d)
 {
     weft_deadline limit = limit_of(d);
     size_t sent = 0;
-    c->fd = weft_private_client_connect(c->address, limit);
+    c->fd = client_connect(c->address, limit);
     if (c->fd < 0)
         return -1;
     if (is_parents(c)) {
         hang_up(c);
-        return weft_fail(EPIPE);
+        return fail_with(EPIPE);
     }
     weft_reply *r = nullptr;
     int result = -1;
@@ -310,7 +312,7 @@ static void leave_to_parent(weft_client *c)
 
 // A number of this thread's own, which a fork leaves it.  No pthread_t, for in a child a new thread
 // may get the stack, and with it that of one that stayed behind.
-static uintptr_t this_thread(void)
+static uintptr_t calling_thread(void)
 {
     static uintptr_t last;
     static __thread uintptr_t number;
@@ -322,10 +324,10 @@ static uintptr_t this_thread(void)
 // After a fork the user may have stayed behind, but for a tasklet of the thread that forked.
 static bool is_left_behind(const weft_client *c, uintptr_t user)
 {
-    return c->pid != getpid() && user != this_thread();
+    return c->pid != getpid() && user != calling_thread();
 }
 
-bool weft_private_client_in_use(const weft_client *c)
+bool weft::client_in_use(const weft_client *c)
 {
     uintptr_t user = __atomic_load_n(&c->user, __ATOMIC_RELAXED);
     return user != 0 && !is_left_behind(c, user);
@@ -333,12 +335,12 @@ bool weft_private_client_in_use(const weft_client *c)
 
 static int take(weft_client *c)
 {
-    uintptr_t user = 0, me = this_thread();
+    uintptr_t user = 0, me = calling_thread();
     // Acquire: sees what the last user did.
     if (!__atomic_compare_exchange_n(&c->user, &user, me, false, __ATOMIC_ACQUIRE,
                                      __ATOMIC_RELAXED)) {
         if (!is_left_behind(c, user))
-            return weft_fail(EBUSY);
+            return fail_with(EBUSY);
         __atomic_store_n(&c->user, me, __ATOMIC_RELAXED); // the child has no other thread yet
     }
     if (c->pid != getpid())
@@ -346,12 +348,12 @@ static int take(weft_client *c)
     return 0;
 }
 
-void weft_private_client_leave(weft_client *c)
+void weft::client_leave(weft_client *c)
 {
     __atomic_store_n(&c->user, 0, __ATOMIC_RELEASE);
 }
 
-int weft_private_client_enter(weft_client *c, weft_deadline d)
+int weft::client_enter(weft_client *c, weft_deadline d)
 {
     if (take(c) != 0)
         return -1;
@@ -360,7 +362,7 @@ int weft_private_client_enter(weft_client *c, weft_deadline d)
         return 0;
     if (error != 0)
         errno = error;
-    weft_private_client_leave(c);
+    client_leave(c);
     return -1;
 }
 
@@ -385,11 +387,10 @@ static char *copy_address(const char *address)
 
 static int make_hello(weft_client *c, const char *password)
 {
-    weft_private_client_word words[] = {
-        weft_private_client_text("HELLO"), weft_private_client_text("3"),
-        weft_private_client_text("AUTH"), weft_private_client_text("default"),
-        weft_private_client_text(password != nullptr ? password : "")};
-    if (weft_private_client_put(c, words, password != nullptr ? 5 : 2) != 0)
+    client_word words[] = {client_text("HELLO"), client_text("3"), client_text("AUTH"),
+                           client_text("default"),
+                           client_text(password != nullptr ? password : "")};
+    if (client_put(c, words, password != nullptr ? 5 : 2) != 0)
         return -1;
     c->hello = c->out.data;
     c->hello_size = c->out.end;
@@ -433,11 +434,11 @@ weft_client *weft_client_connect(const char *address, const char *password, weft
 // What was only noted is not sent.  Behind a part of a command nothing can be.
 static void say_quit(weft_client *c)
 {
-    weft_private_client_word quit = weft_private_client_text("QUIT");
+    client_word quit = client_text("QUIT");
     if (c->fd < 0 || c->out.begin > 0)
         return;
     c->out.end = 0;
-    if (weft_private_client_put(c, &quit, 1) == 0)
+    if (client_put(c, &quit, 1) == 0)
         flush(c, WEFT_NOW);
 }
 
@@ -446,7 +447,7 @@ int weft_client_destroy(weft_client *c)
     if (c == nullptr)
         return 0;
     if (__atomic_load_n(&c->proxies, __ATOMIC_RELAXED) > 0)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     int saved = errno;
     if (take(c) != 0)
         return -1;
@@ -458,7 +459,7 @@ int weft_client_destroy(weft_client *c)
 
 int weft_client_server(const weft_client *c)
 {
-    return c != nullptr ? c->server : weft_fail(EINVAL);
+    return c != nullptr ? c->server : fail_with(EINVAL);
 }
 
 const char *weft_client_error(const weft_client *c)
@@ -469,7 +470,7 @@ const char *weft_client_error(const weft_client *c)
 int weft_client_fd(const weft_client *c)
 {
     if (c == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     return c->pid == getpid() ? c->fd : -1;
 }
 
@@ -487,23 +488,22 @@ static bool is_command(size_t n, const char *const argv[], const size_t sizes[])
 // Notes it word by word from argv.
 static int put_command(weft_client *c, size_t n, const char *const argv[], const size_t sizes[])
 {
-    weft_private_client_word few[16] = {}, *words = few;
+    client_word few[16] = {}, *words = few;
     if (n > sizeof few / sizeof *few &&
-        (words = (weft_private_client_word *)calloc(n, sizeof *words)) == nullptr)
+        (words = (client_word *)calloc(n, sizeof *words)) == nullptr)
         return -1;
     for (size_t i = 0; i < n; i++)
-        words[i] =
-            weft_private_client_bytes(argv[i], sizes != nullptr ? sizes[i] : strlen(argv[i]));
-    int result = weft_private_client_put(c, words, n);
+        words[i] = client_bytes(argv[i], sizes != nullptr ? sizes[i] : strlen(argv[i]));
+    int result = client_put(c, words, n);
     if (words != few)
-        weft_free_keep_errno(words);
+        free_keep_errno(words);
     return result;
 }
 
 static void note_error(weft_client *c, const weft_reply *r)
 {
     if (r != nullptr && r->type == WEFT_REPLY_ERROR)
-        weft_private_client_errno(c, r);
+        client_errno(c, r);
 }
 
 weft_reply *weft_client_command(weft_client *c, size_t n, const char *const argv[],
@@ -515,12 +515,12 @@ weft_reply *weft_client_command(weft_client *c, size_t n, const char *const argv
         errno = EINVAL;
         return nullptr;
     }
-    if (weft_private_client_enter(c, d) != 0)
+    if (client_enter(c, d) != 0)
         return nullptr;
     if (put_command(c, n, argv, sizes) == 0)
-        r = weft_private_client_ask(c, d);
+        r = client_ask(c, d);
     note_error(c, r);
-    weft_private_client_leave(c);
+    client_leave(c);
     errno = r != nullptr ? saved : errno;
     return r;
 }
@@ -528,19 +528,19 @@ weft_reply *weft_client_command(weft_client *c, size_t n, const char *const argv
 int weft_client_append(weft_client *c, size_t n, const char *const argv[], const size_t sizes[])
 {
     if (c == nullptr || !is_command(n, argv, sizes))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (take(c) != 0)
         return -1;
     int result = put_command(c, n, argv, sizes);
     c->owed += result == 0;
-    weft_private_client_leave(c);
+    client_leave(c);
     return result;
 }
 
 static weft_reply *take_push(weft_client *c)
 {
     weft_reply *r = c->pushes;
-    c->pushes = *weft_private_client_reply_link(r);
+    c->pushes = *client_reply_link(r);
     return r;
 }
 
@@ -577,7 +577,7 @@ weft_reply *weft_client_next(weft_client *c, weft_deadline d)
     int error = refusal(d);
     weft_reply *r = error == 0 ? next(c, d) : nullptr;
     note_error(c, r);
-    weft_private_client_leave(c);
+    client_leave(c);
     errno = r != nullptr ? saved : error != 0 ? error : errno;
     return r;
 }

@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
+using namespace weft;
+
 enum { FIRST_ROOM = 4 << 10 };
 
-static char *make_room(weft_private_outbox *o, size_t n)
+static char *make_room(outbox *o, size_t n)
 {
     size_t room = o->room > 0 ? o->room : (size_t)FIRST_ROOM;
     while (room - o->end < n)
@@ -33,9 +35,9 @@ static char *print(char *end, uint64_t u)
     return end;
 }
 
-weft_private_client_word weft_private_client_number(char *text, int64_t number)
+client_word weft::client_number(char *text, int64_t number)
 {
-    char *end = text + WEFT_CLIENT_NUMBER_ROOM,
+    char *end = text + CLIENT_NUMBER_ROOM,
          *begin = print(end, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
     if (number < 0)
         *--begin = '-';
@@ -51,7 +53,7 @@ static char *put_bytes(char *to, const void *data, size_t n)
 
 static char *put_header(char *to, char type, size_t n)
 {
-    char text[WEFT_CLIENT_NUMBER_ROOM], *end = text + sizeof text, *begin = print(end, n);
+    char text[CLIENT_NUMBER_ROOM], *end = text + sizeof text, *begin = print(end, n);
     *to++ = type;
     to = put_bytes(to, begin, (size_t)(end - begin));
     return put_bytes(to, "\r\n", 2);
@@ -62,7 +64,7 @@ static size_t size_of(const char *text)
     return text != nullptr ? strlen(text) : 0;
 }
 
-static char *put_word(char *to, const weft_private_client_word *w)
+static char *put_word(char *to, const client_word *w)
 {
     size_t before = size_of(w->before), after = size_of(w->after);
     to = put_header(to, '$', before + w->size + after);
@@ -72,12 +74,12 @@ static char *put_word(char *to, const weft_private_client_word *w)
     return put_bytes(to, "\r\n", 2);
 }
 
-int weft_private_client_put(weft_client *c, const weft_private_client_word words[], size_t n)
+int weft::client_put(weft_client *c, const client_word words[], size_t n)
 {
-    size_t size = WEFT_CLIENT_NUMBER_ROOM + 3;
+    size_t size = CLIENT_NUMBER_ROOM + 3;
     for (size_t i = 0; i < n; i++)
         size += words[i].size + size_of(words[i].before) + size_of(words[i].after) +
-                WEFT_CLIENT_NUMBER_ROOM + 5;
+                CLIENT_NUMBER_ROOM + 5;
     char *to = make_room(&c->out, size);
     if (to == nullptr)
         return -1;

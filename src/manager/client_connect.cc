@@ -10,14 +10,16 @@
 #include <async/descriptor.h>
 #include <base/saved_errno.h>
 
+using namespace weft;
+
 static int finish(int fd, weft_deadline d)
 {
     int error = 0;
     socklen_t size = sizeof error;
-    if (weft_private_client_wait(fd, WEFT_WRITE, d) < 0 ||
+    if (client_wait(fd, WEFT_WRITE, d) < 0 ||
         getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
         return -1;
-    return error != 0 ? weft_fail(error) : 0;
+    return error != 0 ? fail_with(error) : 0;
 }
 
 static int try_one(int family, const struct sockaddr *to, socklen_t size, weft_deadline d)
@@ -26,33 +28,33 @@ static int try_one(int family, const struct sockaddr *to, socklen_t size, weft_d
     if (fd < 0)
         return -1;
     if (family != AF_UNIX)
-        weft_private_set_up_tcp(fd);
+        set_up_tcp(fd);
     if (connect(fd, to, size) != 0 &&
         ((errno != EINPROGRESS && errno != EINTR) || finish(fd, d) != 0))
-        weft_close_keep_errno(&fd);
+        close_keep_errno(&fd);
     return fd;
 }
 
 // A unix socket does not queue a connect: while the backlog is full there is only to try again.
-static int connect_unix(const weft_private_address *a, weft_deadline d)
+static int connect_unix(const endpoint *a, weft_deadline d)
 {
     for (int64_t ms = 1;; ms = ms < 16 ? 2 * ms : ms) {
         int fd = try_one(AF_UNIX, (const struct sockaddr *)&a->un, a->un_size, d);
         if (fd >= 0 || errno != EAGAIN)
             return fd;
         if (weft_left(d) == 0)
-            return weft_fail(ETIMEDOUT);
+            return fail_with(ETIMEDOUT);
         weft_deadline again = weft_in_ms(ms);
-        if (weft_private_client_wait(-1, 0, again < d ? again : d) < 0 && errno != ETIMEDOUT)
+        if (client_wait(-1, 0, again < d ? again : d) < 0 && errno != ETIMEDOUT)
             return -1;
     }
 }
 
-static int connect_tcp(const weft_private_address *a, weft_deadline d)
+static int connect_tcp(const endpoint *a, weft_deadline d)
 {
     struct addrinfo *list, *i;
     int fd = -1, count = 0;
-    if (weft_private_address_resolve(a, 0, &list, d) != 0)
+    if (endpoint_resolve(a, 0, &list, d) != 0)
         return -1;
     for (i = list; i != nullptr; i = i->ai_next)
         count++;
@@ -66,20 +68,20 @@ static int connect_tcp(const weft_private_address *a, weft_deadline d)
     return fd;
 }
 
-int weft_private_client_connect(const char *address, weft_deadline d)
+int weft::client_connect(const char *address, weft_deadline d)
 {
-    weft_private_address a;
-    if (weft_private_address_parse(&a, address) != 0)
+    endpoint a;
+    if (endpoint_parse(&a, address) != 0)
         return -1;
-    if (a.kind != WEFT_ADDRESS_UNIX && a.kind != WEFT_ADDRESS_TCP)
-        return weft_fail(EINVAL);
-    if (weft_private_io_here == nullptr)
-        return a.kind == WEFT_ADDRESS_UNIX ? connect_unix(&a, d) : connect_tcp(&a, d);
+    if (a.kind != ADDRESS_UNIX && a.kind != ADDRESS_TCP)
+        return fail_with(EINVAL);
+    if (io_here == nullptr)
+        return a.kind == ADDRESS_UNIX ? connect_unix(&a, d) : connect_tcp(&a, d);
     int fd = weft_io_connect(address, d);
-    if (fd >= 0 && a.kind == WEFT_ADDRESS_TCP)
-        weft_private_set_up_tcp(fd);
+    if (fd >= 0 && a.kind == ADDRESS_TCP)
+        set_up_tcp(fd);
     // From now on only weft_io_wait sees it, also in other threads' weft_io_run.
     if (fd >= 0 && weft_io_forget(fd) != 0)
-        weft_close_keep_errno(&fd);
+        close_keep_errno(&fd);
     return fd;
 }

@@ -4,10 +4,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
-typedef struct meaning {
+using namespace weft;
+
+namespace {
+struct meaning {
     const char *begins; // the reply's text
     int error;
-} meaning;
+};
+} // namespace
 
 static const meaning meanings[] = {
     {"CLOSED", EPIPE},
@@ -31,7 +35,7 @@ static const meaning meanings[] = {
     {"ERR value is not an integer", EINVAL}, // a value's key holds other text
 };
 
-int weft_private_client_errno(weft_client *c, const weft_reply *error)
+int weft::client_errno(weft_client *c, const weft_reply *error)
 {
     size_t n = error->size < sizeof c->error - 1 ? error->size : sizeof c->error - 1;
     memcpy(c->error, error->text, n);

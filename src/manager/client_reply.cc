@@ -14,27 +14,31 @@
 #include <locale.h>
 #include <stdlib.h>
 
+using namespace weft;
+
+namespace {
 // What a reply's first item lies in.
-typedef struct root {
+struct root {
     weft_reply *link;
-    weft_private_large *large;
+    large_string *large;
     weft_reply first;
-} root;
+};
+} // namespace
 
 static root *root_of(weft_reply *r)
 {
     return (root *)(void *)((char *)r - offsetof(root, first));
 }
 
-weft_reply **weft_private_client_reply_link(weft_reply *r)
+weft_reply **weft::client_reply_link(weft_reply *r)
 {
     return &root_of(r)->link;
 }
 
-static void free_large(weft_private_large *l)
+static void free_large(large_string *l)
 {
     while (l != nullptr) {
-        weft_private_large *next = l->next;
+        large_string *next = l->next;
         free(l);
         l = next;
     }
@@ -52,11 +56,13 @@ void weft_reply_free(weft_reply *r)
 
 // ---- Lines ----
 
-typedef struct line {
+namespace {
+struct line {
     char type;
     const char *text; // ends with \r\n
     size_t n;
-} line;
+};
+} // namespace
 
 // A whole number: 1, 0 when it is none.
 static int parse_number(const line *l, int64_t *number)
@@ -125,7 +131,7 @@ static int is_double(const line *l)
 
 static int not_resp(void)
 {
-    return weft_fail(EPROTO);
+    return fail_with(EPROTO);
 }
 
 static bool is_text(char type)
@@ -144,7 +150,7 @@ static bool is_aggregate(char type)
 }
 
 // The line at `at`: 1, 0 when it has no end yet, -1.
-static int find_line(weft_private_reader *r, line *l)
+static int find_line(reply_reader *r, line *l)
 {
     const char *begin = r->data + r->begin + r->at;
     size_t n = r->end - r->begin - r->at;
@@ -153,7 +159,7 @@ static int find_line(weft_private_reader *r, line *l)
     const char *end =
         n > r->scanned ? (const char *)memchr(begin + r->scanned, '\r', n - r->scanned) : nullptr;
     size_t length = end != nullptr ? (size_t)(end - begin) : n;
-    if (length > WEFT_REPLY_LINE)
+    if (length > REPLY_LINE)
         return not_resp();
     if (end == nullptr || length + 1 == n) {
         r->scanned = length;
@@ -166,7 +172,7 @@ static int find_line(weft_private_reader *r, line *l)
 }
 
 // The value that ended there was the last item of these; whether it was the whole reply.
-static bool close_value(weft_private_reader *r)
+static bool close_value(reply_reader *r)
 {
     while (r->depth > 0) {
         r->depth--;
@@ -180,16 +186,16 @@ static bool close_value(weft_private_reader *r)
     return true;
 }
 
-static int open_aggregate(weft_private_reader *r, const line *l)
+static int open_aggregate(reply_reader *r, const line *l)
 {
     int64_t n;
     bool pairs = l->type == '%' || l->type == '|';
-    if (!parse_count(l, l->type == '*', WEFT_REPLY_MOST / (pairs ? 2 : 1), &n) ||
+    if (!parse_count(l, l->type == '*', REPLY_MOST / (pairs ? 2 : 1), &n) ||
         (l->type == '>' && r->depth > 0))
         return not_resp();
     if (n <= 0)
         return l->type == '|' ? 0 : close_value(r);
-    if (r->depth == WEFT_REPLY_DEPTH)
+    if (r->depth == REPLY_DEPTH)
         return not_resp();
     r->open[r->depth].left = (size_t)n * (pairs ? 2 : 1);
     r->open[r->depth].attribute = l->type == '|';
@@ -197,16 +203,16 @@ static int open_aggregate(weft_private_reader *r, const line *l)
     return 0;
 }
 
-static char *large_text(weft_private_large *l)
+static char *large_text(large_string *l)
 {
     return (char *)(l + 1);
 }
 
 // Moves what has come of a string of n bytes out of `data`.
-static int begin_large(weft_private_reader *r, char type, size_t n)
+static int begin_large(reply_reader *r, char type, size_t n)
 {
     size_t have = r->end - r->begin - r->at;
-    weft_private_large *l = (weft_private_large *)malloc(sizeof *l + n + 2);
+    large_string *l = (large_string *)malloc(sizeof *l + n + 2);
     if (l == nullptr)
         return -1;
     *l = {nullptr, r->at, n, type};
@@ -228,18 +234,18 @@ static bool is_sound(char type, const char *text, size_t n)
 
 static int need_more(void)
 {
-    return weft_fail(EAGAIN);
+    return fail_with(EAGAIN);
 }
 
 // The looks return 1: the reply ends here, 0: it goes on, or -1 and errno.
-static int look_at_string(weft_private_reader *r, const line *l)
+static int look_at_string(reply_reader *r, const line *l)
 {
     int64_t n;
-    if (!parse_count(l, l->type == '$', WEFT_REPLY_STRING_MOST, &n))
+    if (!parse_count(l, l->type == '$', REPLY_STRING_MOST, &n))
         return not_resp();
     size_t size = (size_t)n, header = l->n + 3, have = r->end - r->begin - r->at - header;
     bool here = n < 0 || have >= size + 2;
-    if (!here && size < WEFT_REPLY_LARGE)
+    if (!here && size < REPLY_LARGE)
         return need_more(); // and comes here again then
     r->at += header;
     r->nodes++;
@@ -254,9 +260,9 @@ static int look_at_string(weft_private_reader *r, const line *l)
     return close_value(r);
 }
 
-static int look_at_large(weft_private_reader *r)
+static int look_at_large(reply_reader *r)
 {
-    weft_private_large *l = r->last;
+    large_string *l = r->last;
     if (r->missing > 0)
         return need_more();
     r->receiving = false;
@@ -291,7 +297,7 @@ static bool is_well_formed(const line *l)
     }
 }
 
-static int look(weft_private_reader *r)
+static int look(reply_reader *r)
 {
     line l;
     if (r->receiving)
@@ -315,12 +321,14 @@ static int look(weft_private_reader *r)
 
 // ---- Building ----
 
-typedef struct builder {
+namespace {
+struct builder {
     const char *begin, *at;
     weft_reply *nodes; // the next free ones
     char *text;
-    weft_private_large *large; // the next one
-} builder;
+    large_string *large; // the next one
+};
+} // namespace
 
 static void put_text(builder *b, weft_reply *r, const char *text, size_t n)
 {
@@ -344,7 +352,7 @@ static double double_of(const char *text)
 static void build_string(builder *b, weft_reply *r, const line *l)
 {
     int64_t n = -1;
-    parse_count(l, true, WEFT_REPLY_STRING_MOST, &n);
+    parse_count(l, true, REPLY_STRING_MOST, &n);
     if (n < 0)
         return;
     r->type = l->type == '!' ? WEFT_REPLY_ERROR : WEFT_REPLY_STRING;
@@ -386,7 +394,7 @@ static void build(builder *b, weft_reply *r);
 static void build_aggregate(builder *b, weft_reply *r, const line *l)
 {
     int64_t n = -1;
-    parse_count(l, true, WEFT_REPLY_MOST, &n);
+    parse_count(l, true, REPLY_MOST, &n);
     if (n < 0)
         return;
     r->type = l->type == '*'   ? WEFT_REPLY_ARRAY
@@ -409,7 +417,7 @@ static line next_line(builder *b)
     return l;
 }
 
-// Fills one item from what has been found sound.  As deep as WEFT_REPLY_DEPTH.
+// Fills one item from what has been found sound.  As deep as REPLY_DEPTH.
 static void build(builder *b, weft_reply *r)
 {
     line l = next_line(b);
@@ -428,7 +436,7 @@ static void build(builder *b, weft_reply *r)
         build_line(r, b, &l);
 }
 
-static weft_reply *make(const weft_private_reader *r)
+static weft_reply *make(const reply_reader *r)
 {
     root *all = (root *)malloc(sizeof *all + r->nodes * sizeof(weft_reply) + r->text);
     if (all == nullptr)
@@ -445,18 +453,18 @@ static weft_reply *make(const weft_private_reader *r)
 // ---- The reader ----
 
 // A reply begins at `begin`, of which nothing is known.
-static void begin_reply(weft_private_reader *r)
+static void begin_reply(reply_reader *r)
 {
     r->at = r->scanned = r->nodes = r->text = r->outside = 0;
     r->depth = 0;
     r->large = r->last = nullptr;
 }
 
-weft_reply *weft_private_reader_next(weft_private_reader *r)
+weft_reply *weft::reader_next(reply_reader *r)
 {
     int saved = errno, found;
     while ((found = look(r)) == 0)
-        if (r->at + r->text + r->outside + r->nodes * sizeof(weft_reply) > WEFT_REPLY_MOST) {
+        if (r->at + r->text + r->outside + r->nodes * sizeof(weft_reply) > REPLY_MOST) {
             not_resp();
             return nullptr;
         }
@@ -474,7 +482,7 @@ weft_reply *weft_private_reader_next(weft_private_reader *r)
 enum { FIRST_ROOM = 16 << 10, KEPT_ROOM = 256 << 10, LEAST_ROOM = 4 << 10 };
 
 // Makes room behind `end`: moves what is there to the front, or doubles.
-static int make_room(weft_private_reader *r)
+static int make_room(reply_reader *r)
 {
     size_t used = r->end - r->begin;
     if (used == 0 && r->room > KEPT_ROOM) {
@@ -500,7 +508,7 @@ static int make_room(weft_private_reader *r)
     return 0;
 }
 
-char *weft_private_reader_room(weft_private_reader *r, size_t *n)
+char *weft::reader_room(reply_reader *r, size_t *n)
 {
     if (r->receiving && r->missing > 0) {
         *n = r->missing;
@@ -512,7 +520,7 @@ char *weft_private_reader_room(weft_private_reader *r, size_t *n)
     return r->data + r->end;
 }
 
-void weft_private_reader_got(weft_private_reader *r, size_t n)
+void weft::reader_got(reply_reader *r, size_t n)
 {
     if (r->receiving && r->missing > 0)
         r->missing -= n;
@@ -520,7 +528,7 @@ void weft_private_reader_got(weft_private_reader *r, size_t n)
         r->end += n;
 }
 
-void weft_private_reader_reset(weft_private_reader *r)
+void weft::reader_reset(reply_reader *r)
 {
     int saved = errno;
     free_large(r->large);

@@ -2,9 +2,9 @@
 //
 // Bytes are received into the reader in pieces of any size, and whole replies taken out of it:
 //     size_t n;
-//     char *to = weft_private_reader_room(&r, &n);
-//     weft_private_reader_got(&r, recv(fd, to, n, 0));
-//     while ((reply = weft_private_reader_next(&r)) != nullptr) ...       // until EAGAIN
+//     char *to = reader_room(&r, &n);
+//     reader_got(&r, recv(fd, to, n, 0));
+//     while ((reply = reader_next(&r)) != nullptr) ...       // until EAGAIN
 #ifndef WEFT_MANAGER_CLIENT_REPLY_H
 #define WEFT_MANAGER_CLIENT_REPLY_H
 
@@ -12,24 +12,26 @@
 
 #include <string.h>
 
+namespace weft {
+
 enum {
-    WEFT_REPLY_DEPTH = 32,       // arrays within arrays
-    WEFT_REPLY_LARGE = 16 << 10, // bytes: a string that is received into memory of its own
-    WEFT_REPLY_LINE = 64 << 10,  // of what is no counted string
-    WEFT_REPLY_STRING_MOST = 512 << 20,
-    WEFT_REPLY_MOST = 1 << 30 // of all that a reply takes
+    REPLY_DEPTH = 32,       // arrays within arrays
+    REPLY_LARGE = 16 << 10, // bytes: a string that is received into memory of its own
+    REPLY_LINE = 64 << 10,  // of what is no counted string
+    REPLY_STRING_MOST = 512 << 20,
+    REPLY_MOST = 1 << 30 // of all that a reply takes
 };
 
 // A string in memory of its own; its bytes and two more follow.
-typedef struct weft_private_large {
-    struct weft_private_large *next;
+struct large_string {
+    struct large_string *next;
     size_t at; // where it would be, from the reply's beginning
     size_t size;
     char type;
-} weft_private_large;
+};
 
 // All zero: empty.
-typedef struct weft_private_reader {
+struct reply_reader {
     char *data; // received; a reply begins at `begin`
     size_t room, begin, end;
 
@@ -40,35 +42,29 @@ typedef struct weft_private_reader {
     struct {
         size_t left; // items to come
         bool attribute;
-    } open[WEFT_REPLY_DEPTH];
+    } open[REPLY_DEPTH];
     size_t nodes, text, outside; // what it takes: items, bytes of text, of large strings
-    weft_private_large *large, *last;
+    large_string *large, *last;
     bool receiving; // the last large one,
     size_t missing; // of which so many bytes, with its line end, have not come
-} weft_private_reader;
-
-#ifdef __cplusplus
-extern "C" {
-#endif
+};
 
 // Where the next bytes are to go, and how many may.  NULL: ENOMEM.
-char *weft_private_reader_room(weft_private_reader *r, size_t *n);
+char *reader_room(reply_reader *r, size_t *n);
 
 // That many have come.
-void weft_private_reader_got(weft_private_reader *r, size_t n);
+void reader_got(reply_reader *r, size_t n);
 
 // The next reply.  NULL: EAGAIN, it is not all there; EPROTO, it is not RESP; ENOMEM.  After the
 // last two nothing more can be made of what comes.
-weft_reply *weft_private_reader_next(weft_private_reader *r);
+weft_reply *reader_next(reply_reader *r);
 
 // Releases what it has; it is empty then.
-void weft_private_reader_reset(weft_private_reader *r);
+void reader_reset(reply_reader *r);
 
 // A link for whoever keeps replies in a list.
-weft_reply **weft_private_client_reply_link(weft_reply *r);
+weft_reply **client_reply_link(weft_reply *r);
 
-#ifdef __cplusplus
-}
-#endif
+} // namespace weft
 
 #endif

@@ -7,12 +7,16 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+using namespace weft;
+
 // ---- INFO ----
 
-typedef struct page {
+namespace {
+struct page {
     char text[8192];
     size_t n;
-} page;
+};
+} // namespace
 
 __attribute__((format(printf, 2, 3))) static void print(page *out, const char *format, ...)
 {
@@ -23,7 +27,7 @@ __attribute__((format(printf, 2, 3))) static void print(page *out, const char *f
     out->n += (size_t)n < sizeof out->text - out->n ? (size_t)n : 0;
 }
 
-static void about_server(weft_private_server *s, page *out)
+static void about_server(server *s, page *out)
 {
     int64_t up = (weft_now() - s->started) / 1000000000;
     struct utsname os;
@@ -37,7 +41,7 @@ static void about_server(weft_private_server *s, page *out)
           (long long)up, (long long)(up / 86400));
 }
 
-static void about_clients(weft_private_server *s, page *out)
+static void about_clients(server *s, page *out)
 {
     print(out, "connected_clients:%zu\r\nmaxclients:%zu\r\nblocked_clients:%zu\r\n", s->count,
           s->o.max_clients, s->waiting);
@@ -54,21 +58,21 @@ static size_t resident(void)
     return pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-static void about_memory(weft_private_server *s, page *out)
+static void about_memory(server *s, page *out)
 {
     print(out,
           "used_memory:%zu\r\nused_memory_human:%.2fM\r\nused_memory_rss:%zu\r\nmaxmemory:%zu\r\n"
           "maxmemory_human:%.2fM\r\nmaxmemory_policy:noeviction\r\n",
-          weft_private_held, (double)weft_private_held / 1048576, resident(), s->o.max_memory,
+          units_held, (double)units_held / 1048576, resident(), s->o.max_memory,
           (double)s->o.max_memory / 1048576);
 }
 
-static void about_persistence(weft_private_server *, page *out)
+static void about_persistence(server *, page *out)
 {
     print(out, "loading:0\r\nrdb_bgsave_in_progress:0\r\naof_enabled:0\r\n");
 }
 
-static void about_stats(weft_private_server *s, page *out)
+static void about_stats(server *s, page *out)
 {
     print(out,
           "total_connections_received:%llu\r\ntotal_commands_processed:%llu\r\n"
@@ -79,12 +83,12 @@ static void about_stats(weft_private_server *s, page *out)
           (unsigned long long)s->hits, (unsigned long long)s->misses);
 }
 
-static void about_replication(weft_private_server *, page *out)
+static void about_replication(server *, page *out)
 {
     print(out, "role:master\r\nconnected_slaves:0\r\n");
 }
 
-static void about_cpu(weft_private_server *, page *out)
+static void about_cpu(server *, page *out)
 {
     struct rusage r;
     getrusage(RUSAGE_SELF, &r);
@@ -93,30 +97,30 @@ static void about_cpu(weft_private_server *, page *out)
           (long)r.ru_utime.tv_usec);
 }
 
-static void about_cluster(weft_private_server *, page *out)
+static void about_cluster(server *, page *out)
 {
     print(out, "cluster_enabled:0\r\n");
 }
 
-static void about_weft(weft_private_server *s, page *out)
+static void about_weft(server *s, page *out)
 {
     print(out, "weft_locks_held:%zu\r\nweft_places:%zu\r\nweft_last_token:%lld\r\n", s->locks,
           s->places.count, (long long)s->token);
 }
 
-static void about_keyspace(weft_private_server *s, page *out)
+static void about_keyspace(server *s, page *out)
 {
-    for (int db = 0; db < WEFT_DATABASES; db++)
+    for (int db = 0; db < DATABASES; db++)
         if (s->keys[db].count > 0)
             print(out, "db%d:keys=%zu,expires=%zu,avg_ttl=0\r\n", db, s->keys[db].count,
                   s->expiring[db]);
 }
 
-void weft_private_command_info(weft_private_peer *p, const weft_private_word *words, int n)
+void weft::command_info(peer *p, const word *words, int n)
 {
     static const struct {
         const char *title, *name;
-        void (*about)(weft_private_server *s, page *out);
+        void (*about)(server *s, page *out);
     } sections[] = {
         {"Server", "server", about_server}, {"Clients", "clients", about_clients},
         {"Memory", "memory", about_memory}, {"Persistence", "persistence", about_persistence},
@@ -128,21 +132,19 @@ void weft_private_command_info(weft_private_peer *p, const weft_private_word *wo
     for (const auto &each : sections) {
         bool wanted = n == 1;
         for (int i = 1; i < n; i++)
-            wanted = wanted || weft_private_word_is(&words[i], each.name) ||
-                     weft_private_word_is(&words[i], "all") ||
-                     weft_private_word_is(&words[i], "default") ||
-                     weft_private_word_is(&words[i], "everything");
+            wanted = wanted || word_is(&words[i], each.name) || word_is(&words[i], "all") ||
+                     word_is(&words[i], "default") || word_is(&words[i], "everything");
         if (!wanted)
             continue;
         print(&out, "%s# %s\r\n", out.n > 0 ? "\r\n" : "", each.title);
         each.about(p->server, &out);
     }
-    weft_private_reply_page(p, out.text, out.n);
+    reply_page(p, out.text, out.n);
 }
 
 // ---- CONFIG ----
 
-static void config_get(weft_private_peer *p, const weft_private_word *words, int n)
+static void config_get(peer *p, const word *words, int n)
 {
     const weft_manager_options *o = &p->server->o;
     char memory[24], clients[24], message[24], reply[80], port[24];
@@ -172,115 +174,115 @@ static void config_get(weft_private_peer *p, const weft_private_word *words, int
             for (size_t c = 0; c < size; c++)
                 pattern[c] = (char)(words[i].text[c] |
                                     (words[i].text[c] >= 'A' && words[i].text[c] <= 'Z') << 5);
-            wanted[k] = weft_private_matches(pattern, size, settings[k][0], strlen(settings[k][0]));
+            wanted[k] = glob_matches(pattern, size, settings[k][0], strlen(settings[k][0]));
         }
         found += wanted[k];
     }
-    weft_private_reply_map(p, found);
+    reply_map(p, found);
     for (size_t k = 0; k < count; k++) {
         if (!wanted[k])
             continue;
-        weft_private_reply_text(p, settings[k][0]);
-        weft_private_reply_text(p, settings[k][1]);
+        reply_text(p, settings[k][0]);
+        reply_text(p, settings[k][1]);
     }
 }
 
-void weft_private_command_config(weft_private_peer *p, const weft_private_word *words, int n)
+void weft::command_config(peer *p, const word *words, int n)
 {
-    static const weft_private_command subcommands[] = {{"config|get", config_get, -3, 0, 0, 0, 0}};
-    weft_private_subcommand(p, words, n, "config", subcommands, 1);
+    static const command_row subcommands[] = {{"config|get", config_get, -3, 0, 0, 0, 0}};
+    subcommand(p, words, n, "config", subcommands, 1);
 }
 
 // ---- COMMAND ----
 
-static void describe(weft_private_peer *p, const weft_private_command *c)
+static void describe(peer *p, const command_row *c)
 {
-    bool writes = c->flags & WEFT_COMMAND_WRITES;
-    int flags = 1 + ((c->flags & WEFT_COMMAND_ADDS) != 0) + ((c->flags & WEFT_COMMAND_WAITS) != 0) +
-                ((c->flags & WEFT_COMMAND_OPEN) != 0);
-    weft_private_reply_array(p, 10);
-    weft_private_reply_text(p, c->name);
-    weft_private_reply_integer(p, c->words);
-    weft_private_reply_set(p, (size_t)flags);
-    weft_private_reply_status(p, writes ? "write" : "readonly");
-    if (c->flags & WEFT_COMMAND_ADDS)
-        weft_private_reply_status(p, "denyoom");
-    if (c->flags & WEFT_COMMAND_WAITS)
-        weft_private_reply_status(p, "blocking");
-    if (c->flags & WEFT_COMMAND_OPEN)
-        weft_private_reply_status(p, "no_auth");
-    weft_private_reply_integer(p, c->first);
-    weft_private_reply_integer(p, c->last);
-    weft_private_reply_integer(p, c->step);
-    weft_private_reply_set(p, 0);   // categories
-    weft_private_reply_array(p, 0); // tips
-    weft_private_reply_array(p, 0); // key specifications
-    weft_private_reply_array(p, 0); // subcommands
+    bool writes = c->flags & COMMAND_WRITES;
+    int flags = 1 + ((c->flags & COMMAND_ADDS) != 0) + ((c->flags & COMMAND_WAITS) != 0) +
+                ((c->flags & COMMAND_OPEN) != 0);
+    reply_array(p, 10);
+    reply_text(p, c->name);
+    reply_integer(p, c->words);
+    reply_set(p, (size_t)flags);
+    reply_status(p, writes ? "write" : "readonly");
+    if (c->flags & COMMAND_ADDS)
+        reply_status(p, "denyoom");
+    if (c->flags & COMMAND_WAITS)
+        reply_status(p, "blocking");
+    if (c->flags & COMMAND_OPEN)
+        reply_status(p, "no_auth");
+    reply_integer(p, c->first);
+    reply_integer(p, c->last);
+    reply_integer(p, c->step);
+    reply_set(p, 0);   // categories
+    reply_array(p, 0); // tips
+    reply_array(p, 0); // key specifications
+    reply_array(p, 0); // subcommands
 }
 
-static void command_count(weft_private_peer *p, const weft_private_word *, int)
+static void command_count(peer *p, const word *, int)
 {
-    weft_private_reply_integer(p, weft_private_command_count);
+    reply_integer(p, commands_count);
 }
 
-static void command_docs(weft_private_peer *p, const weft_private_word *, int)
+static void command_docs(peer *p, const word *, int)
 {
-    weft_private_reply_map(p, 0); // the manual has them
+    reply_map(p, 0); // the manual has them
 }
 
-static void command_list(weft_private_peer *p, const weft_private_word *, int)
+static void command_list(peer *p, const word *, int)
 {
-    weft_private_reply_array(p, (size_t)weft_private_command_count);
-    for (int i = 0; i < weft_private_command_count; i++)
-        weft_private_reply_text(p, weft_private_commands[i].name);
+    reply_array(p, (size_t)commands_count);
+    for (int i = 0; i < commands_count; i++)
+        reply_text(p, commands[i].name);
 }
 
-static void command_info(weft_private_peer *p, const weft_private_word *words, int n)
+static void command_command_info(peer *p, const word *words, int n)
 {
-    weft_private_reply_array(p, n > 2 ? (size_t)n - 2 : (size_t)weft_private_command_count);
-    for (int i = 0; n == 2 && i < weft_private_command_count; i++)
-        describe(p, &weft_private_commands[i]);
+    reply_array(p, n > 2 ? (size_t)n - 2 : (size_t)commands_count);
+    for (int i = 0; n == 2 && i < commands_count; i++)
+        describe(p, &commands[i]);
     for (int i = 2; i < n; i++) {
-        const weft_private_command *c = weft_private_command_find(&words[i]);
+        const command_row *c = command_find(&words[i]);
         if (c != nullptr)
             describe(p, c);
         else
-            weft_private_reply_null(p);
+            reply_null(p);
     }
 }
 
-void weft_private_command_command(weft_private_peer *p, const weft_private_word *words, int n)
+void weft::command_command(peer *p, const word *words, int n)
 {
-    static const weft_private_command subcommands[] = {
+    static const command_row subcommands[] = {
         {"command|count", command_count, 2, 0, 0, 0, 0},
         {"command|docs", command_docs, -2, 0, 0, 0, 0},
         {"command|list", command_list, 2, 0, 0, 0, 0},
-        {"command|info", command_info, -2, 0, 0, 0, 0}};
-    static const weft_private_word all[] = {{"command", 7}, {"info", 4}};
+        {"command|info", command_command_info, -2, 0, 0, 0, 0}};
+    static const word all[] = {{"command", 7}, {"info", 4}};
     if (n == 1)
-        command_info(p, all, 2);
+        command_command_info(p, all, 2);
     else
-        weft_private_subcommand(p, words, n, "command", subcommands, 4);
+        subcommand(p, words, n, "command", subcommands, 4);
 }
 
 // ---- SHUTDOWN ----
 
 // SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] | ABORT: there is nothing to save, nor to wait for.
-void weft_private_command_shutdown(weft_private_peer *p, const weft_private_word *words, int n)
+void weft::command_shutdown(peer *p, const word *words, int n)
 {
     static const char *const known[] = {"nosave", "save", "now", "force", "abort"};
     enum { NOSAVE = 1, SAVE = 2, ABORT = 16 };
     int given = 0;
     for (int i = 1; i < n; i++) {
         int k = 0;
-        while (k < 5 && !weft_private_word_is(&words[i], known[k]))
+        while (k < 5 && !word_is(&words[i], known[k]))
             k++;
         given |= 1 << k;
     }
     if (given > ABORT || (given & (NOSAVE | SAVE)) == (NOSAVE | SAVE))
-        weft_private_reply_syntax(p);
+        reply_syntax(p);
     else if (given == ABORT)
-        weft_private_reply_error(p, "ERR No shutdown in progress.");
+        reply_error(p, "ERR No shutdown in progress.");
     else
-        weft_private_server_end(p->server);
+        server_end(p->server);
 }

@@ -7,14 +7,18 @@
 
 #include <time.h>
 
-typedef struct expiry {
-    weft_private_entry *entry; // first: entry.h
+using namespace weft;
+
+namespace {
+struct expiry {
+    struct entry *entry; // first: entry.h
     weft_alarm alarm;
     int64_t at_ms;
     int db;
-} expiry;
+};
+} // namespace
 
-int64_t weft_private_wall_ms(void)
+int64_t weft::wall_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
@@ -23,143 +27,133 @@ int64_t weft_private_wall_ms(void)
 
 // ---- Find ----
 
-static weft_private_entry **find(weft_private_server *s, int db, const char *key, size_t n,
-                                 uint32_t hash)
+static entry **find(server *s, int db, const char *key, size_t n, uint32_t hash)
 {
-    weft_private_entry **link = weft_private_table_find(&s->keys[db], key, n, hash);
-    if (link == nullptr || !(*link)->expires ||
-        weft_private_key_expires(*link) > weft_private_wall_ms())
+    entry **link = table_find(&s->keys[db], key, n, hash);
+    if (link == nullptr || !(*link)->expires || key_expires(*link) > wall_ms())
         return link;
-    weft_private_key_remove(s, db, link);
+    key_remove(s, db, link);
     s->expired++;
     return nullptr;
 }
 
-weft_private_entry **weft_private_key_find(weft_private_server *s, int db,
-                                           const weft_private_word *key)
+entry **weft::key_find(server *s, int db, const word *key)
 {
-    return find(s, db, key->text, key->size, weft_private_hash(key->text, key->size));
+    return find(s, db, key->text, key->size, hash_of(key->text, key->size));
 }
 
-bool weft_private_key_typed(weft_private_peer *p, const weft_private_word *key, int type,
-                            weft_private_entry ***link)
+bool weft::key_typed(peer *p, const word *key, int type, entry ***link)
 {
-    *link = weft_private_key_find(p->server, p->db, key);
+    *link = key_find(p->server, p->db, key);
     if (*link == nullptr || (int)(**link)->type == type)
         return true;
-    weft_private_reply_wrong_type(p);
+    reply_wrong_type(p);
     return false;
 }
 
 // ---- Make, set, remove ----
 
-static weft_private_entry *add(weft_private_server *s, int db, int type,
-                               const weft_private_word *key, uint32_t hash, size_t size)
+static entry *add(server *s, int db, int type, const word *key, uint32_t hash, size_t size)
 {
-    weft_private_entry *e = weft_private_entry_new(type, key->text, key->size, hash, size);
-    weft_private_table_add(&s->keys[db], e);
+    entry *e = entry_new(type, key->text, key->size, hash, size);
+    table_add(&s->keys[db], e);
     return e;
 }
 
-weft_private_entry *weft_private_key_make(weft_private_peer *p, const weft_private_word *key,
-                                          int type)
+entry *weft::key_make(peer *p, const word *key, int type)
 {
-    weft_private_entry **link;
-    if (!weft_private_key_typed(p, key, type, &link))
+    entry **link;
+    if (!key_typed(p, key, type, &link))
         return nullptr;
-    return link != nullptr
-               ? *link
-               : add(p->server, p->db, type, key, weft_private_hash(key->text, key->size), 0);
+    return link != nullptr ? *link
+                           : add(p->server, p->db, type, key, hash_of(key->text, key->size), 0);
 }
 
 // Puts a string where another type is; its expiry goes along.
-static void replace(weft_private_server *s, int db, weft_private_entry **link, size_t n)
+static void replace(server *s, int db, entry **link, size_t n)
 {
-    weft_private_entry *old = *link;
-    weft_private_entry *fresh = weft_private_entry_new(WEFT_STRING, weft_private_entry_key(old),
-                                                       old->key_size, old->hash, n);
+    entry *old = *link;
+    entry *fresh = entry_new(TYPE_STRING, entry_key(old), old->key_size, old->hash, n);
     fresh->next = old->next;
     *link = fresh;
     if (old->expires)
-        weft_private_entry_set_expiry(link, weft_private_entry_expiry(old));
-    bool list = old->type == WEFT_LIST;
-    weft_private_entry_drop(old);
+        entry_set_expiry(link, entry_expiry(old));
+    bool list = old->type == TYPE_LIST;
+    entry_drop(old);
     if (list)
-        weft_private_list_changed(s, db, weft_private_entry_key(*link), (*link)->key_size);
+        list_changed(s, db, entry_key(*link), (*link)->key_size);
 }
 
-void weft_private_key_set(weft_private_server *s, int db, const weft_private_word *key,
-                          const char *text, size_t n, bool keep)
+void weft::key_set(server *s, int db, const word *key, const char *text, size_t n, bool keep)
 {
-    uint32_t hash = weft_private_hash(key->text, key->size);
-    weft_private_entry **link = find(s, db, key->text, key->size, hash);
+    uint32_t hash = hash_of(key->text, key->size);
+    entry **link = find(s, db, key->text, key->size, hash);
     if (link == nullptr) {
-        weft_private_entry *e = add(s, db, WEFT_STRING, key, hash, n);
-        memcpy(weft_private_entry_text(e), text, n);
+        entry *e = add(s, db, TYPE_STRING, key, hash, n);
+        memcpy(entry_text(e), text, n);
         return;
     }
     if ((*link)->expires && !keep)
-        weft_private_key_persist(s, db, link);
-    if ((*link)->type == WEFT_STRING)
-        weft_private_entry_resize(link, n, false);
+        key_persist(s, db, link);
+    if ((*link)->type == TYPE_STRING)
+        entry_resize(link, n, false);
     else
         replace(s, db, link, n);
-    memcpy(weft_private_entry_text(*link), text, n);
+    memcpy(entry_text(*link), text, n);
 }
 
-static void drop_expiry(weft_private_server *s, int db, weft_private_entry *e)
+static void drop_expiry(server *s, int db, entry *e)
 {
-    expiry *x = (expiry *)weft_private_entry_expiry(e);
+    expiry *x = (expiry *)entry_expiry(e);
     if (x == nullptr)
         return;
     if (x->alarm.loop != nullptr)
         weft_alarm_stop(&x->alarm);
     s->expiring[db]--;
-    weft_private_give(x);
+    memory_return(x);
 }
 
-void weft_private_key_remove(weft_private_server *s, int db, weft_private_entry **link)
+void weft::key_remove(server *s, int db, entry **link)
 {
-    weft_private_entry *e = weft_private_table_remove(&s->keys[db], link);
-    if (e->type == WEFT_LIST)
-        weft_private_list_changed(s, db, weft_private_entry_key(e), e->key_size);
+    entry *e = table_remove(&s->keys[db], link);
+    if (e->type == TYPE_LIST)
+        list_changed(s, db, entry_key(e), e->key_size);
     drop_expiry(s, db, e);
-    weft_private_entry_drop(e);
+    entry_drop(e);
 }
 
-void weft_private_key_remove_if_empty(weft_private_server *s, int db, const weft_private_word *key)
+void weft::key_remove_if_empty(server *s, int db, const word *key)
 {
-    weft_private_entry **link = weft_private_key_find(s, db, key);
+    entry **link = key_find(s, db, key);
     if (link != nullptr &&
-        ((*link)->type == WEFT_LIST
-             ? weft_private_entry_list(*link)->count == 0
-             : (*link)->type == WEFT_HASH && weft_private_entry_hash(*link)->count == 0))
-        weft_private_key_remove(s, db, link);
+        ((*link)->type == TYPE_LIST ? entry_list(*link)->count == 0
+                                    : (*link)->type == TYPE_HASH && entry_hash(*link)->count == 0))
+        key_remove(s, db, link);
 }
 
-static weft_private_server *flushing;
+static server *flushing;
 static int flushing_db;
 
-static void drop(weft_private_entry *e)
+static void drop(entry *e)
 {
-    if (e->type == WEFT_LIST)
-        weft_private_list_changed(flushing, flushing_db, weft_private_entry_key(e), e->key_size);
+    if (e->type == TYPE_LIST)
+        list_changed(flushing, flushing_db, entry_key(e), e->key_size);
     drop_expiry(flushing, flushing_db, e);
-    weft_private_entry_drop(e);
+    entry_drop(e);
 }
 
-void weft_private_key_flush(weft_private_server *s, int db)
+void weft::key_flush(server *s, int db)
 {
     flushing = s;
     flushing_db = db;
-    weft_private_table_clear(&s->keys[db], drop);
+    table_clear(&s->keys[db], drop);
 }
 
 // ---- Expiry ----
 
-int64_t weft_private_key_expires(const weft_private_entry *e)
+int64_t weft::key_expires(const entry *e)
 {
-    const expiry *x = (const expiry *)weft_private_entry_expiry(e);
+    const expiry *x = (const expiry *)entry_expiry(e);
     return x != nullptr ? x->at_ms : -1;
 }
 
@@ -171,35 +165,34 @@ static weft_deadline in_ms(int64_t ms)
 static void on_expiry(weft_alarm *a)
 {
     expiry *x = (expiry *)a->arg;
-    const weft_private_entry *e = x->entry;
-    int64_t left = x->at_ms - weft_private_wall_ms();
+    const entry *e = x->entry;
+    int64_t left = x->at_ms - wall_ms();
     if (left > 0) // the wall clock was set back
-        weft_loop_timer(weft_private_here->loop, a, in_ms(left), 0, on_expiry, x);
+        weft_loop_timer(this_server->loop, a, in_ms(left), 0, on_expiry, x);
     else // looking at it removes it
-        find(weft_private_here, x->db, weft_private_entry_key(e), e->key_size, e->hash);
-    if (weft_private_here->ready != nullptr)
-        weft_private_places_serve(weft_private_here);
+        find(this_server, x->db, entry_key(e), e->key_size, e->hash);
+    if (this_server->ready != nullptr)
+        places_serve(this_server);
 }
 
-void weft_private_key_expire_at(weft_private_server *s, int db, weft_private_entry **link,
-                                int64_t at_ms)
+void weft::key_expire_at(server *s, int db, entry **link, int64_t at_ms)
 {
-    expiry *x = (expiry *)weft_private_entry_expiry(*link);
+    expiry *x = (expiry *)entry_expiry(*link);
     if (x == nullptr) {
-        x = (expiry *)weft_private_take_zeroed(1, sizeof *x);
-        weft_private_entry_set_expiry(link, x);
+        x = (expiry *)memory_take_zeroed(1, sizeof *x);
+        entry_set_expiry(link, x);
         s->expiring[db]++;
     }
     int64_t left;
-    if (__builtin_sub_overflow(at_ms, weft_private_wall_ms(), &left))
+    if (__builtin_sub_overflow(at_ms, wall_ms(), &left))
         left = at_ms < 0 ? 0 : INT64_MAX;
     x->at_ms = at_ms;
     x->db = db;
     weft_loop_timer(s->loop, &x->alarm, in_ms(left), 0, on_expiry, x);
 }
 
-void weft_private_key_persist(weft_private_server *s, int db, weft_private_entry **link)
+void weft::key_persist(server *s, int db, entry **link)
 {
     drop_expiry(s, db, *link);
-    weft_private_entry_set_expiry(link, nullptr);
+    entry_set_expiry(link, nullptr);
 }

@@ -10,48 +10,52 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-extern size_t weft_private_held; // bytes, with what malloc(3) adds
+namespace weft {
 
-enum { WEFT_CHUNK_HEADER = sizeof(size_t) };
+extern size_t units_held; // bytes, with what malloc(3) adds
 
-static inline void *weft_private_counted(void *p)
+enum { CHUNK_HEADER = sizeof(size_t) };
+
+static inline void *malloc_counted(void *p)
 {
     if (__builtin_expect(p == nullptr, 0)) {
         fputs("weft-manager: out of memory\n", stderr);
         abort();
     }
-    weft_private_held += malloc_usable_size(p) + WEFT_CHUNK_HEADER;
+    units_held += malloc_usable_size(p) + CHUNK_HEADER;
     return p;
 }
 
-static inline void weft_private_uncount(void *p)
+static inline void uncount(void *p)
 {
-    weft_private_held -= malloc_usable_size(p) + WEFT_CHUNK_HEADER;
+    units_held -= malloc_usable_size(p) + CHUNK_HEADER;
 }
 
-static inline void *weft_private_take(size_t n)
+static inline void *memory_take(size_t n)
 {
-    return weft_private_counted(malloc(n));
+    return malloc_counted(malloc(n));
 }
 
-static inline void *weft_private_take_zeroed(size_t n, size_t size)
+static inline void *memory_take_zeroed(size_t n, size_t size)
 {
-    return weft_private_counted(calloc(n, size));
+    return malloc_counted(calloc(n, size));
 }
 
-static inline void *weft_private_retake(void *p, size_t n)
+static inline void *retake(void *p, size_t n)
 {
     if (p != nullptr)
-        weft_private_uncount(p);
-    return weft_private_counted(realloc(p, n));
+        uncount(p);
+    return malloc_counted(realloc(p, n));
 }
 
-static inline void weft_private_give(void *p)
+static inline void memory_return(void *p)
 {
     if (p == nullptr)
         return;
-    weft_private_uncount(p);
+    uncount(p);
     free(p);
 }
+
+} // namespace weft
 
 #endif

@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+using namespace weft;
+
 static const size_t MANY = 262144; // bytes of replies
 static const size_t AHEAD = 65536; // bytes kept of a peer that is blocked
 static const size_t PIECE = 2048;  // worth a read
@@ -19,9 +21,9 @@ static const size_t KNOWN_WORDS = INT_MAX, UNKNOWN_WORDS = 10,
 
 // ---- The list of those to see to ----
 
-void weft_private_peer_dirty(weft_private_peer *p)
+void weft::peer_dirty(peer *p)
 {
-    weft_private_server *s = p->server;
+    server *s = p->server;
     if (p->is_dirty)
         return;
     if (s->dirty == nullptr)
@@ -31,25 +33,25 @@ void weft_private_peer_dirty(weft_private_peer *p)
     s->dirty = p;
 }
 
-void weft_private_peer_doom(weft_private_peer *p)
+void weft::peer_doom(peer *p)
 {
     p->doomed = true;
-    weft_private_peer_dirty(p);
+    peer_dirty(p);
 }
 
 // ---- Out ----
 
-static void give_buffer(weft_private_server *s, weft_private_buffer *b)
+static void give_buffer(server *s, peer_buffer *b)
 {
     b->begin = b->end = 0;
-    if (s->spare.room == 0 && b->room <= (size_t)4 * WEFT_INPUT)
+    if (s->spare.room == 0 && b->room <= (size_t)4 * INPUT_ROOM)
         s->spare = *b;
     else
-        weft_private_give(b->data);
+        memory_return(b->data);
     *b = {};
 }
 
-static void watch(weft_private_peer *p)
+static void watch(peer *p)
 {
     bool enough = p->last || (p->wait != nullptr && p->in.end - p->in.begin >= AHEAD);
     int events = (enough ? WEFT_HANGUP : WEFT_READ) | (p->out.end != 0 ? WEFT_WRITE : 0);
@@ -59,29 +61,29 @@ static void watch(weft_private_peer *p)
 
 static void second(weft_alarm *a)
 {
-    weft_private_server *s = (weft_private_server *)a->arg;
+    server *s = (server *)a->arg;
     int64_t now = weft_now();
     bool any = false;
-    for (weft_private_peer *p = s->peers.next; p != &s->peers; p = p->next) {
+    for (peer *p = s->peers.next; p != &s->peers; p = p->next) {
         any = any || p->out.end != 0;
         if (p->out.end != 0 && now - p->moved > s->o.stall_ns)
-            weft_private_peer_doom(p);
+            peer_doom(p);
     }
     if (any)
         weft_loop_timer(s->loop, a, weft_in_s(1), 0, second, s);
 }
 
-static void stall_begins(weft_private_peer *p)
+static void stall_begins(peer *p)
 {
-    weft_private_server *s = p->server;
+    server *s = p->server;
     p->moved = weft_now();
     if (s->second.loop == nullptr)
         weft_loop_timer(s->loop, &s->second, weft_in_s(1), 0, second, s);
 }
 
-static void flush(weft_private_peer *p)
+static void flush(peer *p)
 {
-    weft_private_buffer *b = &p->out;
+    peer_buffer *b = &p->out;
     while (b->begin < b->end && !p->doomed) {
         ssize_t n = send(p->watch.fd, b->data + b->begin, b->end - b->begin, MSG_NOSIGNAL);
         if (n > 0) {
@@ -105,28 +107,28 @@ static void flush(weft_private_peer *p)
 // ---- In ----
 
 // Runs the commands in `in`; how many bytes they were.
-static size_t run(weft_private_peer *p, weft_private_request *r, char *in, size_t n)
+static size_t run(peer *p, request *r, char *in, size_t n)
 {
-    const weft_private_server *s = p->server;
+    const server *s = p->server;
     size_t used = 0;
     const char *error = nullptr;
     while (used < n && p->wait == nullptr && !p->last && !p->doomed) {
-        weft_private_request_limits limits = {p->known ? KNOWN_WORDS : UNKNOWN_WORDS,
-                                              p->known ? s->o.max_message : UNKNOWN_WORD,
-                                              p->known ? s->o.max_message : SIZE_MAX, p->known};
-        int got = weft_private_request_read(r, in + used, n - used, &limits, &error);
-        if (got == WEFT_REQUEST_PART)
+        request_limits limits = {p->known ? KNOWN_WORDS : UNKNOWN_WORDS,
+                                 p->known ? s->o.max_message : UNKNOWN_WORD,
+                                 p->known ? s->o.max_message : SIZE_MAX, p->known};
+        int got = request_read(r, in + used, n - used, &limits, &error);
+        if (got == REQUEST_PART)
             break;
-        if (got == WEFT_REQUEST_BAD) {
-            weft_private_reply_error(p, "ERR %s", error);
+        if (got == REQUEST_BAD) {
+            reply_error(p, "ERR %s", error);
             p->last = true;
-            weft_private_request_next(r);
+            request_next(r);
             return n;
         }
         size_t size = r->at;
         if (r->count > 0)
-            weft_private_execute(p, r->words, (int)r->count);
-        weft_private_request_next(r);
+            execute(p, r->words, (int)r->count);
+        request_next(r);
         used += size;
         if (p->out.end - p->out.begin >= MANY)
             flush(p); // or a long pipeline's replies would all wait at once
@@ -134,17 +136,17 @@ static size_t run(weft_private_peer *p, weft_private_request *r, char *in, size_
     return used;
 }
 
-static void drop_input(weft_private_peer *p)
+static void drop_input(peer *p)
 {
-    weft_private_give(p->in.data);
-    weft_private_give(p->request.words);
+    memory_return(p->in.data);
+    memory_return(p->request.words);
     p->in = {};
     p->request = {};
 }
 
-static void run_kept(weft_private_peer *p)
+static void run_kept(peer *p)
 {
-    weft_private_buffer *b = &p->in;
+    peer_buffer *b = &p->in;
     if (b->begin < b->end)
         b->begin += run(p, &p->request, b->data + b->begin, b->end - b->begin);
     if (b->begin == b->end && b->room != 0)
@@ -152,12 +154,12 @@ static void run_kept(weft_private_peer *p)
 }
 
 // Keeps what the common buffer has of a command that is not whole, or not to be run yet.
-static void keep(weft_private_peer *p, const char *rest, size_t n)
+static void keep(peer *p, const char *rest, size_t n)
 {
-    weft_private_server *s = p->server;
-    size_t size = weft_private_request_size(&s->request);
+    server *s = p->server;
+    size_t size = request_size(&s->request);
     p->in.room = size > n && size <= AHEAD ? size : n;
-    p->in.data = (char *)weft_private_take(p->in.room);
+    p->in.data = (char *)memory_take(p->in.room);
     p->in.end = n;
     memcpy(p->in.data, rest, n);
     if (s->request.wanted > 0 || s->request.at > 0) {
@@ -167,15 +169,15 @@ static void keep(weft_private_peer *p, const char *rest, size_t n)
 }
 
 // Room for what is missing of the command, but not at once for what is only promised.
-static void make_room(weft_private_peer *p)
+static void make_room(peer *p)
 {
-    weft_private_buffer *b = &p->in;
+    peer_buffer *b = &p->in;
     if (b->begin > 0) {
         memmove(b->data, b->data + b->begin, b->end - b->begin);
         b->end -= b->begin;
         b->begin = 0;
     }
-    size_t size = weft_private_request_size(&p->request);
+    size_t size = request_size(&p->request);
     if (b->room - b->end >= PIECE || (size > b->end && size <= b->room))
         return;
     size_t most = b->end * 2 > AHEAD ? b->end * 2 : AHEAD;
@@ -183,7 +185,7 @@ static void make_room(weft_private_peer *p)
         b->room = size < most ? size : most;
     else // many words: they grow without a known end
         b->room = b->end + b->end / 2 + 2 * PIECE;
-    b->data = (char *)weft_private_retake(b->data, b->room);
+    b->data = (char *)retake(b->data, b->room);
 }
 
 // At its end: whether the peer left without having got all that it was sent.
@@ -195,14 +197,14 @@ static bool has_unread(int fd)
            (ioctl(fd, SIOCOUTQ, &queued) == 0 && queued > 0);
 }
 
-static void take(weft_private_peer *p)
+static void take(peer *p)
 {
-    weft_private_server *s = p->server;
+    server *s = p->server;
     bool common = p->in.room == 0 && p->wait == nullptr;
     if (!common)
         make_room(p);
     char *at = common ? s->input : p->in.data + p->in.end;
-    ssize_t n = recv(p->watch.fd, at, common ? (size_t)WEFT_INPUT : p->in.room - p->in.end, 0);
+    ssize_t n = recv(p->watch.fd, at, common ? (size_t)INPUT_ROOM : p->in.room - p->in.end, 0);
     if (n <= 0) {
         if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
             p->reset = p->reset || n < 0 || (p->lease.item != nullptr && has_unread(p->watch.fd));
@@ -222,7 +224,7 @@ static void take(weft_private_peer *p)
 }
 
 // What is to be done for it: at the end of a round, or of its turn in one.
-void weft_private_peer_tidy(weft_private_peer *p)
+void weft::peer_tidy(peer *p)
 {
     while (p->resume && !p->doomed) {
         p->resume = false;
@@ -235,28 +237,28 @@ void weft_private_peer_tidy(weft_private_peer *p)
 
 static void on_event(weft_watch *w, int events)
 {
-    weft_private_peer *p = (weft_private_peer *)w->arg;
+    peer *p = (peer *)w->arg;
     bool listed = p->is_dirty;
     if (p->doomed)
         return;
     p->is_dirty = true; // it is seen to at the end of this function
     if (p->resume)
-        weft_private_peer_tidy(p);
+        peer_tidy(p);
     if (!p->doomed && (events & (WEFT_READ | WEFT_HANGUP | WEFT_ERROR))) {
         if (p->watch.events & WEFT_READ)
             take(p);
         else
             p->doomed = true;
     }
-    weft_private_peer_tidy(p);
+    peer_tidy(p);
     p->is_dirty = listed;
     if (p->doomed)
-        weft_private_peer_dirty(p);
+        peer_dirty(p);
 }
 
 // ---- Beginning and end ----
 
-static bool is_allowed(const weft_private_server *s, int fd)
+static bool is_allowed(const server *s, int fd)
 {
     struct ucred who;
     socklen_t size = sizeof who;
@@ -266,10 +268,10 @@ static bool is_allowed(const weft_private_server *s, int fd)
            (who.uid == geteuid() || who.uid == 0);
 }
 
-void weft_private_peer_open(weft_listener *l, int fd)
+void weft::peer_open(weft_listener *l, int fd)
 {
     static const char full[] = "-ERR max number of clients reached\r\n";
-    weft_private_server *s = (weft_private_server *)l->arg;
+    server *s = (server *)l->arg;
     bool allowed = is_allowed(s, fd);
     if (!allowed || s->count >= s->o.max_clients) {
         if (allowed)
@@ -278,7 +280,7 @@ void weft_private_peer_open(weft_listener *l, int fd)
         close(fd);
         return;
     }
-    weft_private_peer *p = (weft_private_peer *)weft_private_take_zeroed(1, sizeof *p);
+    peer *p = (peer *)memory_take_zeroed(1, sizeof *p);
     p->server = s;
     p->protocol = 2;
     p->known = s->o.password == nullptr;
@@ -288,7 +290,7 @@ void weft_private_peer_open(weft_listener *l, int fd)
     p->running = "NULL";
     if (weft_loop_watch(s->loop, &p->watch, fd, WEFT_READ, on_event, p) != 0) {
         close(fd);
-        weft_private_give(p);
+        memory_return(p);
         return;
     }
     p->next = &s->peers;
@@ -298,23 +300,23 @@ void weft_private_peer_open(weft_listener *l, int fd)
     s->connections++;
 }
 
-void weft_private_peer_free(weft_private_peer *p)
+void weft::peer_free(peer *p)
 {
-    weft_private_server *s = p->server;
+    server *s = p->server;
     int fd = p->watch.fd;
     p->is_dirty = true; // it is in no list, and shall not be put into one any more
     weft_watch_stop(&p->watch);
     close(fd);
     if (p->wait != nullptr)
-        weft_private_wait_end(p->wait);
+        wait_end(p->wait);
     p->reset = p->reset || p->out.begin < p->out.end; // an item on lease is the last of it
-    weft_private_lease_back(p);
-    weft_private_holds_release(p);
-    weft_private_give(p->out.data);
+    lease_back(p);
+    holds_release(p);
+    memory_return(p->out.data);
     drop_input(p);
-    weft_private_give(p->name);
+    memory_return(p->name);
     p->previous->next = p->next;
     p->next->previous = p->previous;
     s->count--;
-    weft_private_give(p);
+    memory_return(p);
 }

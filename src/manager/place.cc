@@ -4,65 +4,64 @@
 
 #include <limits.h>
 
+using namespace weft;
+
 // ---- Places ----
 
-static weft_private_link *lists_of(weft_private_place *place, int i)
+static reply_link *lists_of(place *place, int i)
 {
     return i == 0 ? &place->waiting : i == 1 ? &place->putters : &place->joiners;
 }
 
-weft_private_word weft_private_place_name(const weft_private_place *place)
+word weft::place_name(const place *place)
 {
-    return {weft_private_entry_key(place->entry) + 2, place->entry->key_size - 2u};
+    return {entry_key(place->entry) + 2, place->entry->key_size - 2u};
 }
 
-weft_private_place *weft_private_place_find(weft_private_server *s, int kind, int db,
-                                            const char *name, size_t n, bool make)
+place *weft::place_find(server *s, int kind, int db, const char *name, size_t n, bool make)
 {
-    char few[256], *key = n + 2 <= sizeof few ? few : (char *)weft_private_take(n + 2);
+    char few[256], *key = n + 2 <= sizeof few ? few : (char *)memory_take(n + 2);
     key[0] = (char)kind;
     key[1] = (char)db;
     memcpy(key + 2, name, n);
-    uint32_t hash = weft_private_hash(key, n + 2);
-    weft_private_entry **link = weft_private_table_find(&s->places, key, n + 2, hash);
-    weft_private_place *place =
-        link != nullptr ? (weft_private_place *)weft_private_entry_object(*link) : nullptr;
+    uint32_t hash = hash_of(key, n + 2);
+    entry **link = table_find(&s->places, key, n + 2, hash);
+    place *place = link != nullptr ? (struct place *)entry_object(*link) : nullptr;
     if (place == nullptr && make) {
-        place = (weft_private_place *)weft_private_take_zeroed(1, sizeof *place);
-        place->entry = weft_private_entry_new(WEFT_PLACE, key, n + 2, hash, 0);
-        weft_private_entry_set_object(place->entry, place);
-        weft_private_table_add(&s->places, place->entry);
+        place = (struct place *)memory_take_zeroed(1, sizeof *place);
+        place->entry = entry_new(TYPE_PLACE, key, n + 2, hash, 0);
+        entry_set_object(place->entry, place);
+        table_add(&s->places, place->entry);
         place->kind = kind;
         place->db = db;
         for (int i = 0; i < 3; i++)
             lists_of(place, i)->next = lists_of(place, i)->previous = lists_of(place, i);
     }
     if (key != few)
-        weft_private_give(key);
+        memory_return(key);
     return place;
 }
 
-static bool is_idle(const weft_private_place *place)
+static bool is_idle(const place *place)
 {
     if (place->waiting.next != &place->waiting || place->putters.next != &place->putters ||
         place->joiners.next != &place->joiners || place->owner != nullptr || place->closed != 0 ||
         place->is_ready)
         return false;
-    return place->kind == WEFT_AT_LIST ? place->number == 0 : place->kind != WEFT_AT_UNITS;
+    return place->kind == AT_LIST ? place->number == 0 : place->kind != AT_UNITS;
 }
 
-void weft_private_place_drop_if_idle(weft_private_server *s, weft_private_place *place)
+void weft::place_drop_if_idle(server *s, place *place)
 {
     if (!is_idle(place))
         return;
-    const weft_private_entry *e = place->entry;
-    weft_private_entry **link =
-        weft_private_table_find(&s->places, weft_private_entry_key(e), e->key_size, e->hash);
-    weft_private_give(weft_private_table_remove(&s->places, link));
-    weft_private_give(place);
+    const entry *e = place->entry;
+    entry **link = table_find(&s->places, entry_key(e), e->key_size, e->hash);
+    memory_return(table_remove(&s->places, link));
+    memory_return(place);
 }
 
-void weft_private_place_ready(weft_private_server *s, weft_private_place *place)
+void weft::place_ready(server *s, place *place)
 {
     if (place->is_ready)
         return;
@@ -72,28 +71,28 @@ void weft_private_place_ready(weft_private_server *s, weft_private_place *place)
     s->ready_end = &place->next_ready;
 }
 
-void weft_private_list_changed_slowly(weft_private_server *s, int db, const char *key, size_t n)
+void weft::list_changed_slowly(server *s, int db, const char *key, size_t n)
 {
-    weft_private_place *place = weft_private_place_find(s, WEFT_AT_LIST, db, key, n, false);
+    place *place = place_find(s, AT_LIST, db, key, n, false);
     if (place != nullptr)
-        weft_private_place_ready(s, place);
+        place_ready(s, place);
 }
 
-void weft_private_places_serve(weft_private_server *s)
+void weft::places_serve(server *s)
 {
     while (s->ready != nullptr) {
-        weft_private_place *place = s->ready;
+        place *place = s->ready;
         s->ready = place->next_ready;
         if (s->ready == nullptr)
             s->ready_end = &s->ready;
         place->is_ready = false;
-        if (place->kind == WEFT_AT_LIST)
-            weft_private_list_serve(s, place);
-        else if (place->kind == WEFT_AT_LOCK)
-            weft_private_lock_serve(s, place);
-        else if (place->kind == WEFT_AT_UNITS)
-            weft_private_units_serve(s, place);
-        weft_private_place_drop_if_idle(s, place);
+        if (place->kind == AT_LIST)
+            list_serve(s, place);
+        else if (place->kind == AT_LOCK)
+            lock_serve(s, place);
+        else if (place->kind == AT_UNITS)
+            units_serve(s, place);
+        place_drop_if_idle(s, place);
     }
 }
 
@@ -101,20 +100,19 @@ void weft_private_places_serve(weft_private_server *s)
 
 static void on_time_out(weft_alarm *a)
 {
-    weft_private_wait *w = (weft_private_wait *)a->arg;
-    weft_private_server *s = w->peer->server;
+    peer_wait *w = (peer_wait *)a->arg;
+    server *s = w->peer->server;
     w->time_out(w);
-    weft_private_wait_end(w);
+    wait_end(w);
     if (s->ready != nullptr)
-        weft_private_places_serve(s);
+        places_serve(s);
 }
 
-weft_private_wait *weft_private_wait_begin(weft_private_peer *p, int links,
-                                           const weft_private_word *text, weft_deadline d)
+peer_wait *weft::wait_begin(peer *p, int links, const word *text, weft_deadline d)
 {
-    size_t all = sizeof(weft_private_wait) + (size_t)links * sizeof(weft_private_link);
+    size_t all = sizeof(peer_wait) + (size_t)links * sizeof(reply_link);
     size_t n = text != nullptr ? text->size : 0;
-    weft_private_wait *w = (weft_private_wait *)weft_private_take_zeroed(1, all + n);
+    peer_wait *w = (peer_wait *)memory_take_zeroed(1, all + n);
     w->peer = p;
     w->text.text = (char *)w + all;
     w->text.size = n;
@@ -127,9 +125,9 @@ weft_private_wait *weft_private_wait_begin(weft_private_peer *p, int links,
     return w;
 }
 
-void weft_private_wait_at(weft_private_wait *w, weft_private_link *list, weft_private_place *place)
+void weft::wait_for_list(peer_wait *w, reply_link *list, place *place)
 {
-    weft_private_link *l = &w->link[w->links++];
+    reply_link *l = &w->link[w->links++];
     l->wait = w;
     l->place = place;
     l->next = list;
@@ -140,65 +138,63 @@ void weft_private_wait_at(weft_private_wait *w, weft_private_link *list, weft_pr
     place->count += l->is_waiting;
 }
 
-static void reply_null(weft_private_wait *w)
+static void time_out_null(peer_wait *w)
 {
-    weft_private_reply_null(w->peer);
+    reply_null(w->peer);
 }
 
-weft_private_wait *weft_private_wait_in(weft_private_peer *p, weft_private_place *place,
-                                        weft_private_link *list, const weft_private_word *text,
-                                        weft_deadline d)
+peer_wait *weft::wait_in(peer *p, place *place, reply_link *list, const word *text, weft_deadline d)
 {
     if (d == WEFT_NOW) {
-        weft_private_reply_null(p);
-        weft_private_place_drop_if_idle(p->server, place);
+        reply_null(p);
+        place_drop_if_idle(p->server, place);
         return nullptr;
     }
-    weft_private_wait *w = weft_private_wait_begin(p, 1, text, d);
-    w->time_out = reply_null;
-    weft_private_wait_at(w, list, place);
+    peer_wait *w = wait_begin(p, 1, text, d);
+    w->time_out = time_out_null;
+    wait_for_list(w, list, place);
     return w;
 }
 
-void weft_private_wait_end(weft_private_wait *w)
+void weft::wait_end(peer_wait *w)
 {
-    weft_private_peer *p = w->peer;
-    weft_private_server *s = p->server;
+    peer *p = w->peer;
+    server *s = p->server;
     if (w->alarm.loop != nullptr)
         weft_alarm_stop(&w->alarm);
     for (int i = 0; i < w->links; i++) {
-        weft_private_link *l = &w->link[i];
-        weft_private_place *place = l->place;
+        reply_link *l = &w->link[i];
+        place *place = l->place;
         l->previous->next = l->next;
         l->next->previous = l->previous;
         place->count -= l->is_waiting;
         // It may be the next one's turn: this one came first, and was not to be passed.
-        weft_private_place_ready(s, place);
+        place_ready(s, place);
     }
     if (w->ended != nullptr)
         w->ended(w);
     p->wait = nullptr;
     p->resume = true;
     s->waiting--;
-    weft_private_peer_dirty(p);
-    weft_private_give(w);
+    peer_dirty(p);
+    memory_return(w);
 }
 
-weft_private_wait *weft_private_wait_first(const weft_private_link *list)
+peer_wait *weft::wait_first(const reply_link *list)
 {
-    for (weft_private_link *next, *l = list->next; l != list; l = next) {
+    for (reply_link *next, *l = list->next; l != list; l = next) {
         next = l->next;
         if (!l->wait->peer->doomed)
             return l->wait;
-        weft_private_wait_end(l->wait);
+        wait_end(l->wait);
     }
     return nullptr;
 }
 
-bool weft_private_milliseconds(weft_private_peer *p, const weft_private_word *w, weft_deadline *d)
+bool weft::parse_milliseconds(peer *p, const word *w, weft_deadline *d)
 {
     int64_t ms;
-    if (!weft_private_integer(p, w, &ms))
+    if (!parse_integer(p, w, &ms))
         return false;
     *d = ms < 0 ? WEFT_FOREVER : weft_in_ms(ms);
     return true;
@@ -206,20 +202,19 @@ bool weft_private_milliseconds(weft_private_peer *p, const weft_private_word *w,
 
 // ---- Holds ----
 
-weft_private_hold *weft_private_hold_find(const weft_private_peer *p,
-                                          const weft_private_place *place)
+peer_hold *weft::hold_find(const peer *p, const place *place)
 {
-    weft_private_hold *h = p->holds;
+    peer_hold *h = p->holds;
     while (h != nullptr && h->place != place)
         h = h->next;
     return h;
 }
 
-void weft_private_hold_add(weft_private_peer *p, weft_private_place *place)
+void weft::hold_add(peer *p, place *place)
 {
-    weft_private_hold *h = weft_private_hold_find(p, place);
+    peer_hold *h = hold_find(p, place);
     if (h == nullptr) {
-        h = (weft_private_hold *)weft_private_take_zeroed(1, sizeof *h);
+        h = (peer_hold *)memory_take_zeroed(1, sizeof *h);
         h->place = place;
         h->next = p->holds;
         p->holds = h;
@@ -227,29 +222,29 @@ void weft_private_hold_add(weft_private_peer *p, weft_private_place *place)
     h->count++;
 }
 
-void weft_private_hold_remove(weft_private_peer *p, weft_private_hold *h)
+void weft::hold_remove(peer *p, peer_hold *h)
 {
-    weft_private_hold **at = &p->holds;
+    peer_hold **at = &p->holds;
     while (*at != h)
         at = &(*at)->next;
     *at = h->next;
-    weft_private_give(h);
+    memory_return(h);
 }
 
-void weft_private_holds_release(weft_private_peer *p)
+void weft::holds_release(peer *p)
 {
-    weft_private_server *s = p->server;
+    server *s = p->server;
     while (p->holds != nullptr) {
-        weft_private_hold *h = p->holds;
-        weft_private_place *place = h->place;
-        if (place->kind == WEFT_AT_LOCK) {
+        peer_hold *h = p->holds;
+        place *place = h->place;
+        if (place->kind == AT_LOCK) {
             place->owner = nullptr;
             s->locks--;
         } else {
             place->number += h->count;
         }
         p->holds = h->next;
-        weft_private_give(h);
-        weft_private_place_ready(s, place);
+        memory_return(h);
+        place_ready(s, place);
     }
 }

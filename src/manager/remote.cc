@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *const kinds[WEFT_REMOTE_KINDS] = {
+using namespace weft;
+
+static const char *const kinds[REMOTE_KINDS] = {
     "queue", "lock", "semaphore", "event", "barrier", "value", "dict", "list", "namespace",
 };
 
@@ -32,7 +34,7 @@ static weft_remote *make(weft_client *c, int kind, const char *name, size_t size
     return r;
 }
 
-weft_remote *weft_private_remote_open(weft_client *c, int kind, const char *name, int64_t number)
+weft_remote *weft::remote_open(weft_client *c, int kind, const char *name, int64_t number)
 {
     return make(c, kind, name, name != nullptr ? strlen(name) : 0, number);
 }
@@ -42,15 +44,14 @@ int weft_remote_destroy(weft_remote *r)
     if (r == nullptr)
         return 0;
     weft_client *c = r->client;
-    if ((r->owns_client || __atomic_load_n(&r->asking, __ATOMIC_RELAXED)) &&
-        weft_private_client_in_use(c))
-        return weft_fail(EBUSY);
+    if ((r->owns_client || __atomic_load_n(&r->asking, __ATOMIC_RELAXED)) && client_in_use(c))
+        return fail_with(EBUSY);
     __atomic_fetch_sub(&c->proxies, 1, __ATOMIC_RELAXED);
     if (r->owns_client && weft_client_destroy(c) != 0) {
         __atomic_fetch_add(&c->proxies, 1, __ATOMIC_RELAXED);
         return -1;
     }
-    weft_free_keep_errno(r);
+    free_keep_errno(r);
     return 0;
 }
 
@@ -61,9 +62,9 @@ weft_client *weft_remote_client(const weft_remote *r)
     return r != nullptr ? r->client : nullptr;
 }
 
-int weft_private_remote_check(const weft_remote *r, int kind)
+int weft::remote_check(const weft_remote *r, int kind)
 {
-    return r == nullptr || r->kind != kind ? weft_fail(EINVAL) : 0;
+    return r == nullptr || r->kind != kind ? fail_with(EINVAL) : 0;
 }
 
 // ---- As text: KIND:NUMBER:NAME@ADDRESS, the name's odd bytes as %XX ----
@@ -74,10 +75,12 @@ static bool is_plain(unsigned char c)
            c == '.' || c == '_' || c == ':' || c == '/';
 }
 
-typedef struct writer {
+namespace {
+struct writer {
     char *text;
     size_t room, n; // n: how long it would be
-} writer;
+};
+} // namespace
 
 static void put(writer *w, char c)
 {
@@ -112,7 +115,7 @@ int weft_remote_text(const weft_remote *r, char *text, size_t room)
     char head[64];
     writer w = {text, room, 0};
     if (r == nullptr || (text == nullptr && room > 0))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     snprintf(head, sizeof head, "%s:%lld:", kinds[r->kind], (long long)r->number);
     put_text(&w, head);
     put_name(&w, r);
@@ -148,51 +151,53 @@ static ssize_t read_name(char *name, const char *end)
     return to - name;
 }
 
-typedef struct parts {
+namespace {
+struct parts {
     int kind;
     int64_t number;
     char *name; // in the text
     const char *address;
-} parts;
+};
+} // namespace
 
 // Takes a text apart, in place.
 static int read_text(char *text, parts *p)
 {
     char *colon = strchr(text, ':'), *end, *at = strchr(text, '@');
     if (colon == nullptr || at == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     *colon = 0;
-    for (p->kind = 0; p->kind < WEFT_REMOTE_KINDS && strcmp(text, kinds[p->kind]) != 0;)
+    for (p->kind = 0; p->kind < REMOTE_KINDS && strcmp(text, kinds[p->kind]) != 0;)
         p->kind++;
     errno = 0;
     p->number = strtoll(colon + 1, &end, 10);
-    if (p->kind == WEFT_REMOTE_KINDS || errno != 0 || end == colon + 1 || *end != ':' || end > at)
-        return weft_fail(EINVAL);
+    if (p->kind == REMOTE_KINDS || errno != 0 || end == colon + 1 || *end != ':' || end > at)
+        return fail_with(EINVAL);
     p->name = end + 1;
     p->address = at + 1;
     ssize_t n = read_name(p->name, at);
     // A 0 in a name would be read as its end.
-    return n <= 0 || strlen(p->name) != (size_t)n ? weft_fail(EINVAL) : 0;
+    return n <= 0 || strlen(p->name) != (size_t)n ? fail_with(EINVAL) : 0;
 }
 
 static weft_remote *open_parts(weft_client *c, const parts *p, weft_deadline d)
 {
-    if (p->number < 0 || (p->kind != WEFT_REMOTE_QUEUE && p->number > UINT32_MAX)) {
+    if (p->number < 0 || (p->kind != REMOTE_QUEUE && p->number > UINT32_MAX)) {
         errno = EINVAL;
         return nullptr;
     }
     uint32_t small = (uint32_t)p->number;
     switch (p->kind) {
-    case WEFT_REMOTE_QUEUE:
+    case REMOTE_QUEUE:
         return weft_remote_queue_open(c, p->name, (size_t)p->number);
-    case WEFT_REMOTE_LOCK:
+    case REMOTE_LOCK:
         return weft_remote_lock_open(c, p->name, (int)small);
-    case WEFT_REMOTE_SEMAPHORE:
+    case REMOTE_SEMAPHORE:
         return weft_remote_semaphore_open(c, p->name, small, d);
-    case WEFT_REMOTE_BARRIER:
+    case REMOTE_BARRIER:
         return weft_remote_barrier_open(c, p->name, small);
     default: // the others have a name and nothing else
-        return weft_private_remote_open(c, p->kind, p->name, 0);
+        return remote_open(c, p->kind, p->name, 0);
     }
 }
 
@@ -222,20 +227,20 @@ weft_remote *weft_remote_open(const char *text, const char *password, weft_deadl
 
 // ---- Calls ----
 
-int weft_private_remote_enter(weft_remote *r, weft_deadline d)
+int weft::remote_enter(weft_remote *r, weft_deadline d)
 {
     bool was = __atomic_exchange_n(&r->asking, true, __ATOMIC_RELAXED);
-    if (weft_private_client_enter(r->client, d) == 0)
+    if (client_enter(r->client, d) == 0)
         return 0;
     __atomic_store_n(&r->asking, was, __ATOMIC_RELAXED); // another tasklet may be in a call of it
     return -1;
 }
 
-void weft_private_remote_leave(weft_remote *r)
+void weft::remote_leave(weft_remote *r)
 {
     weft_client *c = r->client;
     __atomic_store_n(&r->asking, false, __ATOMIC_RELAXED);
-    weft_private_client_leave(c);
+    client_leave(c);
 }
 
 // For the server: rounded up, so that it is never early.
@@ -245,38 +250,34 @@ static int64_t milliseconds(weft_deadline d)
     return left == WEFT_FOREVER ? -1 : left / 1000000 + (left % 1000000 != 0);
 }
 
-static weft_reply *ask_once(weft_remote *r, const weft_private_op *op,
-                            const weft_private_client_word words[], size_t n, weft_deadline d)
+static weft_reply *ask_once(weft_remote *r, const remote_operation *op, const client_word words[],
+                            size_t n, weft_deadline d)
 {
-    char ms[WEFT_CLIENT_NUMBER_ROOM];
-    weft_private_client_word all[2 + WEFT_REMOTE_MOST_WORDS];
-    all[0] = weft_private_client_text(op->name);
-    all[1] = weft_private_client_bytes(r->name, r->name_size);
+    char ms[CLIENT_NUMBER_ROOM];
+    client_word all[2 + REMOTE_MOST_WORDS];
+    all[0] = client_text(op->name);
+    all[1] = client_bytes(r->name, r->name_size);
     for (size_t i = 0; i < n; i++)
-        all[2 + i] = weft_private_remote_waits(&words[i], 1)
-                         ? weft_private_client_number(ms, milliseconds(d))
-                         : words[i];
-    if (weft_private_client_put(r->client, all, 2 + n) != 0)
+        all[2 + i] = remote_waits(&words[i], 1) ? client_number(ms, milliseconds(d)) : words[i];
+    if (client_put(r->client, all, 2 + n) != 0)
         return nullptr;
-    return weft_private_client_ask(r->client, d);
+    return client_ask(r->client, d);
 }
 
-weft_reply *weft_private_remote_ask(weft_remote *r, const weft_private_op *op,
-                                    const weft_private_client_word words[], size_t n,
-                                    weft_deadline d)
+weft_reply *weft::remote_ask(weft_remote *r, const remote_operation *op, const client_word words[],
+                             size_t n, weft_deadline d)
 {
     int saved = errno, error = 0;
     weft_client *c = r->client;
-    if (weft_private_remote_enter(r, d) != 0)
+    if (remote_enter(r, d) != 0)
         return nullptr;
     bool by_script = op->redis != nullptr && c->server == WEFT_SERVER_REDIS;
-    weft_reply *reply = (by_script ? weft_private_redis_ask : ask_once)(r, op, words, n, d);
+    weft_reply *reply = (by_script ? redis_ask : ask_once)(r, op, words, n, d);
     if (reply != nullptr && reply->type == WEFT_REPLY_ERROR)
-        error = weft_private_client_errno(c, reply);
-    else if (reply != nullptr && reply->type == WEFT_REPLY_NULL &&
-             weft_private_remote_waits(words, n))
+        error = client_errno(c, reply);
+    else if (reply != nullptr && reply->type == WEFT_REPLY_NULL && remote_waits(words, n))
         error = ETIMEDOUT;
-    weft_private_remote_leave(r);
+    remote_leave(r);
     if (error != 0) {
         weft_reply_free(reply);
         reply = nullptr;
@@ -290,14 +291,13 @@ weft_reply *weft_private_remote_ask(weft_remote *r, const weft_private_op *op,
 static int strange(weft_reply *reply)
 {
     weft_reply_free(reply);
-    return weft_fail(EPROTO);
+    return fail_with(EPROTO);
 }
 
-int weft_private_remote_integer(weft_remote *r, const weft_private_op *op,
-                                const weft_private_client_word words[], size_t n, int64_t *number,
-                                weft_deadline d)
+int weft::remote_integer(weft_remote *r, const remote_operation *op, const client_word words[],
+                         size_t n, int64_t *number, weft_deadline d)
 {
-    weft_reply *reply = weft_private_remote_ask(r, op, words, n, d);
+    weft_reply *reply = remote_ask(r, op, words, n, d);
     if (reply == nullptr)
         return -1;
     if (reply->type != WEFT_REPLY_INTEGER)
@@ -308,24 +308,23 @@ int weft_private_remote_integer(weft_remote *r, const weft_private_op *op,
     return 0;
 }
 
-int weft_private_remote_do(weft_remote *r, const weft_private_op *op,
-                           const weft_private_client_word words[], size_t n, weft_deadline d)
+int weft::remote_do(weft_remote *r, const remote_operation *op, const client_word words[], size_t n,
+                    weft_deadline d)
 {
-    weft_reply *reply = weft_private_remote_ask(r, op, words, n, d);
+    weft_reply *reply = remote_ask(r, op, words, n, d);
     weft_reply_free(reply);
     return reply != nullptr ? 0 : -1;
 }
 
-ssize_t weft_private_remote_bytes(weft_remote *r, const weft_private_op *op,
-                                  const weft_private_client_word words[], size_t n, void *v,
-                                  size_t room, weft_deadline d)
+ssize_t weft::remote_bytes(weft_remote *r, const remote_operation *op, const client_word words[],
+                           size_t n, void *v, size_t room, weft_deadline d)
 {
-    weft_reply *reply = weft_private_remote_ask(r, op, words, n, d);
+    weft_reply *reply = remote_ask(r, op, words, n, d);
     if (reply == nullptr)
         return -1;
     if (reply->type == WEFT_REPLY_NULL) {
         weft_reply_free(reply);
-        return weft_fail(ENOENT);
+        return fail_with(ENOENT);
     }
     if (reply->type != WEFT_REPLY_STRING)
         return strange(reply);

@@ -8,18 +8,24 @@
 
 #include "client.h"
 
+namespace weft {
+
 enum {
-    WEFT_REMOTE_QUEUE,
-    WEFT_REMOTE_LOCK,
-    WEFT_REMOTE_SEMAPHORE,
-    WEFT_REMOTE_EVENT,
-    WEFT_REMOTE_BARRIER,
-    WEFT_REMOTE_VALUE,
-    WEFT_REMOTE_DICT,
-    WEFT_REMOTE_LIST,
-    WEFT_REMOTE_NAMESPACE,
-    WEFT_REMOTE_KINDS
+    REMOTE_QUEUE,
+    REMOTE_LOCK,
+    REMOTE_SEMAPHORE,
+    REMOTE_EVENT,
+    REMOTE_BARRIER,
+    REMOTE_VALUE,
+    REMOTE_DICT,
+    REMOTE_LIST,
+    REMOTE_NAMESPACE,
+    REMOTE_KINDS
 };
+
+} // namespace weft
+
+using namespace weft;
 
 struct weft_remote {
     weft_client *client;
@@ -34,9 +40,11 @@ struct weft_remote {
     uint64_t held_on;
 };
 
+namespace weft {
+
 // How Redis does what only weft's server has a command for.  KEYS[1] is the name, KEYS[2] and so
 // on are made of it; ARGV[1] is the client's id, ARGV[2] the lease in ms, then come the op's words.
-typedef struct weft_private_redis {
+struct redis_call {
     const char *script; // null: not now
     const char *keys[3];
     // A cheaper one, without the last word: not null when `script` may go on.
@@ -44,22 +52,22 @@ typedef struct weft_private_redis {
     int block = 0;             // which of KEYS is a list that has an item then; 0: none
     int slice_ms = 0;          // look at least so often; 0: need not
     bool item_will_do = false; // that it had one is all that was waited for
-} weft_private_redis;
+};
 
-typedef struct weft_private_op {
+struct remote_operation {
     const char *name;
-    const weft_private_redis *redis; // NULL: the same
-} weft_private_op;
+    const redis_call *redis; // NULL: the same
+};
 
-#define WEFT_REMOTE_MOST_WORDS 6
+#define REMOTE_MOST_WORDS 6
 
 // The word that says how long the server may wait: a reply of null is then ETIMEDOUT.
-static inline weft_private_client_word weft_private_remote_wait(void)
+static inline client_word remote_wait(void)
 {
     return {nullptr, 1, nullptr, nullptr};
 }
 
-static inline bool weft_private_remote_waits(const weft_private_client_word words[], size_t n)
+static inline bool remote_waits(const client_word words[], size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (words[i].data == nullptr && words[i].size == 1)
@@ -68,46 +76,36 @@ static inline bool weft_private_remote_waits(const weft_private_client_word word
 }
 
 // What has no memory is EINVAL, which an op finds.
-static inline bool weft_private_remote_lacks(const void *data, size_t n)
+static inline bool remote_lacks(const void *data, size_t n)
 {
     return data == nullptr && n > 0;
 }
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-weft_remote *weft_private_remote_open(weft_client *c, int kind, const char *name, int64_t number);
+weft_remote *remote_open(weft_client *c, int kind, const char *name, int64_t number);
 
 // Whether it is one of that kind.  EINVAL.
-int weft_private_remote_check(const weft_remote *r, int kind);
+int remote_check(const weft_remote *r, int kind);
 
 // Its client is the caller's from enter to leave, connected.
-int weft_private_remote_enter(weft_remote *r, weft_deadline d);
-void weft_private_remote_leave(weft_remote *r); // leaves errno alone
+int remote_enter(weft_remote *r, weft_deadline d);
+void remote_leave(weft_remote *r); // leaves errno alone
 
 // Does the op, with n words after the name.  The reply, which is no error.  NULL: errno.
-weft_reply *weft_private_remote_ask(weft_remote *r, const weft_private_op *op,
-                                    const weft_private_client_word words[], size_t n,
-                                    weft_deadline d);
+weft_reply *remote_ask(weft_remote *r, const remote_operation *op, const client_word words[],
+                       size_t n, weft_deadline d);
 
 // The same for those whose reply is a number; anything; bytes, with ENOENT for null.
-int weft_private_remote_integer(weft_remote *r, const weft_private_op *op,
-                                const weft_private_client_word words[], size_t n, int64_t *number,
-                                weft_deadline d);
-int weft_private_remote_do(weft_remote *r, const weft_private_op *op,
-                           const weft_private_client_word words[], size_t n, weft_deadline d);
-ssize_t weft_private_remote_bytes(weft_remote *r, const weft_private_op *op,
-                                  const weft_private_client_word words[], size_t n, void *v,
-                                  size_t room, weft_deadline d);
+int remote_integer(weft_remote *r, const remote_operation *op, const client_word words[], size_t n,
+                   int64_t *number, weft_deadline d);
+int remote_do(weft_remote *r, const remote_operation *op, const client_word words[], size_t n,
+              weft_deadline d);
+ssize_t remote_bytes(weft_remote *r, const remote_operation *op, const client_word words[],
+                     size_t n, void *v, size_t room, weft_deadline d);
 
 // remote_redis.cc: within a call on the client.  Any reply; null: the deadline passed.
-weft_reply *weft_private_redis_ask(weft_remote *r, const weft_private_op *op,
-                                   const weft_private_client_word words[], size_t n,
-                                   weft_deadline d);
+weft_reply *redis_ask(weft_remote *r, const remote_operation *op, const client_word words[],
+                      size_t n, weft_deadline d);
 
-#ifdef __cplusplus
-}
-#endif
+} // namespace weft
 
 #endif

@@ -2,62 +2,62 @@
 // for it blocks in the server, and one who waits is let go even if it is cleared at once.
 #include "remote.h"
 
-static const weft_private_redis redis_set = {
+using namespace weft;
+
+static const redis_call redis_set = {
     "if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('RPUSH', KEYS[2], 'set') end "
     "return redis.status_reply('OK')",
     {"}:event"}};
 
-static const weft_private_redis redis_clear = {"redis.call('DEL', KEYS[2]) "
-                                               "return redis.status_reply('OK')",
-                                               {"}:event"}};
+static const redis_call redis_clear = {"redis.call('DEL', KEYS[2]) "
+                                       "return redis.status_reply('OK')",
+                                       {"}:event"}};
 
-static const weft_private_redis redis_is_set = {"return redis.call('EXISTS', KEYS[2])",
-                                                {"}:event"}};
+static const redis_call redis_is_set = {"return redis.call('EXISTS', KEYS[2])", {"}:event"}};
 
-static const weft_private_redis redis_wait = {
-    "if redis.call('EXISTS', KEYS[2]) == 1 then return 1 end "
-    "return false",
-    {"}:event"},
-    nullptr,
-    2,
-    0,
-    true};
+static const redis_call redis_wait = {"if redis.call('EXISTS', KEYS[2]) == 1 then return 1 end "
+                                      "return false",
+                                      {"}:event"},
+                                      nullptr,
+                                      2,
+                                      0,
+                                      true};
 
-static const weft_private_op set = {"WEFT.SET", &redis_set}, clear = {"WEFT.CLEAR", &redis_clear},
-                             is_set = {"WEFT.ISSET", &redis_is_set},
-                             wait = {"WEFT.WAIT", &redis_wait};
+static const remote_operation set = {"WEFT.SET", &redis_set}, clear = {"WEFT.CLEAR", &redis_clear},
+                              is_set = {"WEFT.ISSET", &redis_is_set},
+                              wait = {"WEFT.WAIT", &redis_wait};
 
 weft_remote_event *weft_remote_event_open(weft_client *c, const char *name)
 {
-    return weft_private_remote_open(c, WEFT_REMOTE_EVENT, name, 0);
+    return remote_open(c, REMOTE_EVENT, name, 0);
 }
 
 int weft_remote_event_set(weft_remote_event *e, weft_deadline d)
 {
-    if (weft_private_remote_check(e, WEFT_REMOTE_EVENT) != 0)
+    if (remote_check(e, REMOTE_EVENT) != 0)
         return -1;
-    return weft_private_remote_do(e, &set, nullptr, 0, d);
+    return remote_do(e, &set, nullptr, 0, d);
 }
 
 int weft_remote_event_clear(weft_remote_event *e, weft_deadline d)
 {
-    if (weft_private_remote_check(e, WEFT_REMOTE_EVENT) != 0)
+    if (remote_check(e, REMOTE_EVENT) != 0)
         return -1;
-    return weft_private_remote_do(e, &clear, nullptr, 0, d);
+    return remote_do(e, &clear, nullptr, 0, d);
 }
 
 int weft_remote_event_is_set(weft_remote_event *e, weft_deadline d)
 {
     int64_t n;
-    if (weft_private_remote_check(e, WEFT_REMOTE_EVENT) != 0)
+    if (remote_check(e, REMOTE_EVENT) != 0)
         return -1;
-    return weft_private_remote_integer(e, &is_set, nullptr, 0, &n, d) == 0 ? n != 0 : -1;
+    return remote_integer(e, &is_set, nullptr, 0, &n, d) == 0 ? n != 0 : -1;
 }
 
 int weft_remote_event_wait(weft_remote_event *e, weft_deadline d)
 {
-    weft_private_client_word word = weft_private_remote_wait();
-    if (weft_private_remote_check(e, WEFT_REMOTE_EVENT) != 0)
+    client_word word = remote_wait();
+    if (remote_check(e, REMOTE_EVENT) != 0)
         return -1;
-    return weft_private_remote_do(e, &wait, &word, 1, d);
+    return remote_do(e, &wait, &word, 1, d);
 }

@@ -3,13 +3,15 @@
 
 #include <base/saved_errno.h>
 
+using namespace weft;
+
 #define OWNED                                                                                      \
     "if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then "                                     \
     "  return redis.error_reply('NOTOWNER the client does not have it') "                          \
     "end "
 
 // KEYS[2]: the hash; KEYS[3]: the last token, which outlives it.
-static const weft_private_redis redis_lock = {
+static const redis_call redis_lock = {
     "local owner = redis.call('HGET', KEYS[2], 'owner') "
     "if owner == ARGV[1] then "
     "  if ARGV[3] ~= 'RECURSIVE' then "
@@ -26,20 +28,20 @@ static const weft_private_redis redis_lock = {
     "return token",
     {"}:lock", "}:token"}};
 
-static const weft_private_redis redis_unlock = {
-    OWNED "local depth = redis.call('HINCRBY', KEYS[2], 'depth', -1) "
-          "if depth == 0 then redis.call('DEL', KEYS[2]) "
-          "else redis.call('PEXPIRE', KEYS[2], ARGV[2]) end "
-          "return depth",
-    {"}:lock"}};
+static const redis_call redis_unlock = {OWNED
+                                        "local depth = redis.call('HINCRBY', KEYS[2], 'depth', -1) "
+                                        "if depth == 0 then redis.call('DEL', KEYS[2]) "
+                                        "else redis.call('PEXPIRE', KEYS[2], ARGV[2]) end "
+                                        "return depth",
+                                        {"}:lock"}};
 
-static const weft_private_redis redis_renew = {OWNED "redis.call('PEXPIRE', KEYS[2], ARGV[2]) "
-                                                     "return 1",
-                                               {"}:lock"}};
+static const redis_call redis_renew = {OWNED "redis.call('PEXPIRE', KEYS[2], ARGV[2]) "
+                                             "return 1",
+                                       {"}:lock"}};
 
-static const weft_private_op lock = {"WEFT.LOCK", &redis_lock},
-                             unlock = {"WEFT.UNLOCK", &redis_unlock},
-                             renew = {nullptr, &redis_renew};
+static const remote_operation lock = {"WEFT.LOCK", &redis_lock},
+                              unlock = {"WEFT.UNLOCK", &redis_unlock},
+                              renew = {nullptr, &redis_renew};
 
 weft_remote_lock *weft_remote_lock_open(weft_client *c, const char *name, int flags)
 {
@@ -47,24 +49,22 @@ weft_remote_lock *weft_remote_lock_open(weft_client *c, const char *name, int fl
         errno = EINVAL;
         return nullptr;
     }
-    return weft_private_remote_open(c, WEFT_REMOTE_LOCK, name, flags);
+    return remote_open(c, REMOTE_LOCK, name, flags);
 }
 
 int weft_remote_lock_lock(weft_remote_lock *l, int64_t *token, weft_deadline d)
 {
-    weft_private_client_word words[] = {weft_private_remote_wait(),
-                                        weft_private_client_text("RECURSIVE")};
-    if (weft_private_remote_check(l, WEFT_REMOTE_LOCK) != 0)
+    client_word words[] = {remote_wait(), client_text("RECURSIVE")};
+    if (remote_check(l, REMOTE_LOCK) != 0)
         return -1;
-    return weft_private_remote_integer(l, &lock, words, l->number == WEFT_RECURSIVE ? 2 : 1, token,
-                                       d);
+    return remote_integer(l, &lock, words, l->number == WEFT_RECURSIVE ? 2 : 1, token, d);
 }
 
 int weft_remote_lock_unlock(weft_remote_lock *l, weft_deadline d)
 {
-    if (weft_private_remote_check(l, WEFT_REMOTE_LOCK) != 0)
+    if (remote_check(l, REMOTE_LOCK) != 0)
         return -1;
-    return weft_private_remote_do(l, &unlock, nullptr, 0, d);
+    return remote_do(l, &unlock, nullptr, 0, d);
 }
 
 // On weft's server there is nothing to renew.  Whether the client has the lock is found out by
@@ -72,24 +72,23 @@ int weft_remote_lock_unlock(weft_remote_lock *l, weft_deadline d)
 static int look(weft_remote_lock *l, weft_deadline d)
 {
     int64_t depth;
-    weft_private_client_word words[] = {weft_private_client_text("0"),
-                                        weft_private_client_text("RECURSIVE")};
-    weft_reply *reply = weft_private_remote_ask(l, &lock, words, 2, d);
+    client_word words[] = {client_text("0"), client_text("RECURSIVE")};
+    weft_reply *reply = remote_ask(l, &lock, words, 2, d);
     if (reply == nullptr)
         return -1;
     bool others = reply->type == WEFT_REPLY_NULL;
     weft_reply_free(reply);
     if (others)
-        return weft_fail(EPERM);
-    if (weft_private_remote_integer(l, &unlock, nullptr, 0, &depth, d) != 0)
+        return fail_with(EPERM);
+    if (remote_integer(l, &unlock, nullptr, 0, &depth, d) != 0)
         return -1;
-    return depth > 0 ? 0 : weft_fail(EPERM);
+    return depth > 0 ? 0 : fail_with(EPERM);
 }
 
 int weft_remote_lock_renew(weft_remote_lock *l, weft_deadline d)
 {
-    if (weft_private_remote_check(l, WEFT_REMOTE_LOCK) != 0)
+    if (remote_check(l, REMOTE_LOCK) != 0)
         return -1;
-    return l->client->server == WEFT_SERVER_REDIS ? weft_private_remote_do(l, &renew, nullptr, 0, d)
+    return l->client->server == WEFT_SERVER_REDIS ? remote_do(l, &renew, nullptr, 0, d)
                                                   : look(l, d);
 }

@@ -4,10 +4,12 @@
 
 #include <base/saved_errno.h>
 
+using namespace weft;
+
 #define CLOSED "return redis.error_reply('CLOSED the queue is closed')"
 
 // KEYS[2]: how it was closed; KEYS[3]: put and not done.
-static const weft_private_redis redis_put = {
+static const redis_call redis_put = {
     "if redis.call('EXISTS', KEYS[2]) == 1 then " CLOSED " end "
     "local most = tonumber(ARGV[3]) "
     "if most > 0 and redis.call('LLEN', KEYS[1]) >= most then return false end "
@@ -19,36 +21,35 @@ static const weft_private_redis redis_put = {
     "if redis.call('LLEN', KEYS[1]) < tonumber(ARGV[3]) then return 1 end "
     "return false"};
 
-static const weft_private_redis redis_get = {"local first = redis.call('LINDEX', KEYS[1], 0) "
-                                             "if not first then "
-                                             "  if redis.call('EXISTS', KEYS[2]) == 1 then " CLOSED
-                                             " end "
-                                             "  return false "
-                                             "end "
-                                             "if ARGV[3] and #first > tonumber(ARGV[3]) then "
-                                             "  return redis.error_reply('TOOBIG ' .. #first) "
-                                             "end "
-                                             "redis.call('LPOP', KEYS[1]) "
-                                             "return first",
-                                             {"}:closed"},
-                                             nullptr,
-                                             1,
-                                             250, // a close is seen so soon
-                                             false};
+static const redis_call redis_get = {"local first = redis.call('LINDEX', KEYS[1], 0) "
+                                     "if not first then "
+                                     "  if redis.call('EXISTS', KEYS[2]) == 1 then " CLOSED " end "
+                                     "  return false "
+                                     "end "
+                                     "if ARGV[3] and #first > tonumber(ARGV[3]) then "
+                                     "  return redis.error_reply('TOOBIG ' .. #first) "
+                                     "end "
+                                     "redis.call('LPOP', KEYS[1]) "
+                                     "return first",
+                                     {"}:closed"},
+                                     nullptr,
+                                     1,
+                                     250, // a close is seen so soon
+                                     false};
 
-static const weft_private_redis redis_done = {
+static const redis_call redis_done = {
     "if tonumber(redis.call('GET', KEYS[2]) or '0') <= 0 then "
     "  return redis.error_reply('TOOMANY more are done than were put') "
     "end "
     "return redis.call('DECR', KEYS[2])",
     {"}:unfinished"}};
 
-static const weft_private_redis redis_join = {
+static const redis_call redis_join = {
     "if tonumber(redis.call('GET', KEYS[2]) or '0') > 0 then return false end "
     "return 1",
     {"}:unfinished"}};
 
-static const weft_private_redis redis_close = {
+static const redis_call redis_close = {
     "redis.call('SET', KEYS[2], ARGV[3]) "
     "if ARGV[3] == 'DISCARD' then "
     "  local left = tonumber(redis.call('GET', KEYS[3]) or '0') - redis.call('LLEN', KEYS[1]) "
@@ -58,9 +59,9 @@ static const weft_private_redis redis_close = {
     "return redis.status_reply('OK')",
     {"}:closed", "}:unfinished"}};
 
-static const weft_private_op put = {"WEFT.PUT", &redis_put}, get = {"WEFT.GET", &redis_get},
-                             done = {"WEFT.DONE", &redis_done}, join = {"WEFT.JOIN", &redis_join},
-                             close_it = {"WEFT.CLOSE", &redis_close}, length = {"LLEN", nullptr};
+static const remote_operation put = {"WEFT.PUT", &redis_put}, get = {"WEFT.GET", &redis_get},
+                              done = {"WEFT.DONE", &redis_done}, join = {"WEFT.JOIN", &redis_join},
+                              close_it = {"WEFT.CLOSE", &redis_close}, length = {"LLEN", nullptr};
 
 weft_remote_queue *weft_remote_queue_open(weft_client *c, const char *name, size_t capacity)
 {
@@ -68,72 +69,68 @@ weft_remote_queue *weft_remote_queue_open(weft_client *c, const char *name, size
         errno = EINVAL;
         return nullptr;
     }
-    return weft_private_remote_open(c, WEFT_REMOTE_QUEUE, name, (int64_t)capacity);
+    return remote_open(c, REMOTE_QUEUE, name, (int64_t)capacity);
 }
 
 int weft_remote_queue_put(weft_remote_queue *q, const void *v, size_t n, weft_deadline d)
 {
-    char capacity[WEFT_CLIENT_NUMBER_ROOM];
-    if (weft_private_remote_check(q, WEFT_REMOTE_QUEUE) != 0)
+    char capacity[CLIENT_NUMBER_ROOM];
+    if (remote_check(q, REMOTE_QUEUE) != 0)
         return -1;
-    if (weft_private_remote_lacks(v, n))
-        return weft_fail(EINVAL);
-    weft_private_client_word words[] = {weft_private_client_number(capacity, q->number),
-                                        weft_private_remote_wait(),
-                                        weft_private_client_bytes(v, n)};
-    return weft_private_remote_do(q, &put, words, 3, d);
+    if (remote_lacks(v, n))
+        return fail_with(EINVAL);
+    client_word words[] = {client_number(capacity, q->number), remote_wait(), client_bytes(v, n)};
+    return remote_do(q, &put, words, 3, d);
 }
 
 ssize_t weft_remote_queue_get(weft_remote_queue *q, void *v, size_t room, weft_deadline d)
 {
-    char text[WEFT_CLIENT_NUMBER_ROOM];
-    if (weft_private_remote_check(q, WEFT_REMOTE_QUEUE) != 0)
+    char text[CLIENT_NUMBER_ROOM];
+    if (remote_check(q, REMOTE_QUEUE) != 0)
         return -1;
-    if (weft_private_remote_lacks(v, room) || room > INT64_MAX)
-        return weft_fail(EINVAL);
-    weft_private_client_word words[] = {weft_private_remote_wait(),
-                                        weft_private_client_number(text, (int64_t)room)};
-    return weft_private_remote_bytes(q, &get, words, 2, v, room, d);
+    if (remote_lacks(v, room) || room > INT64_MAX)
+        return fail_with(EINVAL);
+    client_word words[] = {remote_wait(), client_number(text, (int64_t)room)};
+    return remote_bytes(q, &get, words, 2, v, room, d);
 }
 
 weft_reply *weft_remote_queue_take(weft_remote_queue *q, weft_deadline d)
 {
-    weft_private_client_word wait = weft_private_remote_wait();
-    if (weft_private_remote_check(q, WEFT_REMOTE_QUEUE) != 0)
+    client_word wait = remote_wait();
+    if (remote_check(q, REMOTE_QUEUE) != 0)
         return nullptr;
-    return weft_private_remote_ask(q, &get, &wait, 1, d);
+    return remote_ask(q, &get, &wait, 1, d);
 }
 
 int weft_remote_queue_close(weft_remote_queue *q, int how, weft_deadline d)
 {
-    if (weft_private_remote_check(q, WEFT_REMOTE_QUEUE) != 0)
+    if (remote_check(q, REMOTE_QUEUE) != 0)
         return -1;
     if (how != WEFT_DRAIN && how != WEFT_DISCARD)
-        return weft_fail(EINVAL);
-    weft_private_client_word word =
-        weft_private_client_text(how == WEFT_DRAIN ? "DRAIN" : "DISCARD");
-    return weft_private_remote_do(q, &close_it, &word, 1, d);
+        return fail_with(EINVAL);
+    client_word word = client_text(how == WEFT_DRAIN ? "DRAIN" : "DISCARD");
+    return remote_do(q, &close_it, &word, 1, d);
 }
 
 ssize_t weft_remote_queue_length(weft_remote_queue *q, weft_deadline d)
 {
     int64_t n;
-    if (weft_private_remote_check(q, WEFT_REMOTE_QUEUE) != 0)
+    if (remote_check(q, REMOTE_QUEUE) != 0)
         return -1;
-    return weft_private_remote_integer(q, &length, nullptr, 0, &n, d) == 0 ? (ssize_t)n : -1;
+    return remote_integer(q, &length, nullptr, 0, &n, d) == 0 ? (ssize_t)n : -1;
 }
 
 int weft_remote_queue_task_done(weft_remote_queue *q, weft_deadline d)
 {
-    if (weft_private_remote_check(q, WEFT_REMOTE_QUEUE) != 0)
+    if (remote_check(q, REMOTE_QUEUE) != 0)
         return -1;
-    return weft_private_remote_do(q, &done, nullptr, 0, d);
+    return remote_do(q, &done, nullptr, 0, d);
 }
 
 int weft_remote_queue_join(weft_remote_queue *q, weft_deadline d)
 {
-    weft_private_client_word wait = weft_private_remote_wait();
-    if (weft_private_remote_check(q, WEFT_REMOTE_QUEUE) != 0)
+    client_word wait = remote_wait();
+    if (remote_check(q, REMOTE_QUEUE) != 0)
         return -1;
-    return weft_private_remote_do(q, &join, &wait, 1, d);
+    return remote_do(q, &join, &wait, 1, d);
 }

@@ -12,12 +12,14 @@
 
 #include <stdio.h>
 
-static const int64_t FIRST_PAUSE_MS = 1, LONGEST_PAUSE_MS = 50;
-enum { MOST = 7 + WEFT_REMOTE_MOST_WORDS };
+using namespace weft;
 
-static weft_private_client_word key(const weft_remote *r, const weft_private_redis *how, int i)
+static const int64_t FIRST_PAUSE_MS = 1, LONGEST_PAUSE_MS = 50;
+enum { MOST = 7 + REMOTE_MOST_WORDS };
+
+static client_word key(const weft_remote *r, const redis_call *how, int i)
 {
-    weft_private_client_word w = weft_private_client_bytes(r->name, r->name_size);
+    client_word w = client_bytes(r->name, r->name_size);
     if (i > 1) {
         w.before = "weft:{"; // in braces: a cluster keeps the keys of one thing together
         w.after = how->keys[i - 2];
@@ -25,64 +27,61 @@ static weft_private_client_word key(const weft_remote *r, const weft_private_red
     return w;
 }
 
-typedef struct numbers {
-    char count[WEFT_CLIENT_NUMBER_ROOM], id[WEFT_CLIENT_NUMBER_ROOM],
-        lease[WEFT_CLIENT_NUMBER_ROOM];
-} numbers;
+namespace {
+struct numbers {
+    char count[CLIENT_NUMBER_ROOM], id[CLIENT_NUMBER_ROOM], lease[CLIENT_NUMBER_ROOM];
+};
+} // namespace
 
 // EVAL SCRIPT COUNT KEY... ID LEASE WORD...; how many words that is.
-static size_t write_eval(const weft_remote *r, const weft_private_op *op, const char *script,
-                         const weft_private_client_word words[], size_t n, numbers *text,
-                         weft_private_client_word all[MOST])
+static size_t write_eval(const weft_remote *r, const remote_operation *op, const char *script,
+                         const client_word words[], size_t n, numbers *text, client_word all[MOST])
 {
     size_t k = 0;
     int keys = 1;
     while (keys <= 3 && op->redis->keys[keys - 1] != nullptr)
         keys++;
-    all[k++] = weft_private_client_text("EVAL");
-    all[k++] = weft_private_client_text(script);
-    all[k++] = weft_private_client_number(text->count, keys);
+    all[k++] = client_text("EVAL");
+    all[k++] = client_text(script);
+    all[k++] = client_number(text->count, keys);
     for (int i = 1; i <= keys; i++)
         all[k++] = key(r, op->redis, i);
-    all[k++] = weft_private_client_number(text->id, (int64_t)(r->client->id >> 1));
-    all[k++] = weft_private_client_number(text->lease, WEFT_REMOTE_LEASE_MS);
+    all[k++] = client_number(text->id, (int64_t)(r->client->id >> 1));
+    all[k++] = client_number(text->lease, WEFT_REMOTE_LEASE_MS);
     for (size_t i = 0; i < n; i++)
-        if (!weft_private_remote_waits(&words[i], 1))
+        if (!remote_waits(&words[i], 1))
             all[k++] = words[i];
     return k;
 }
 
-static weft_reply *eval(weft_remote *r, const weft_private_op *op, const char *script,
-                        const weft_private_client_word words[], size_t n, weft_deadline d)
+static weft_reply *eval(weft_remote *r, const remote_operation *op, const char *script,
+                        const client_word words[], size_t n, weft_deadline d)
 {
     numbers text;
-    weft_private_client_word all[MOST];
+    client_word all[MOST];
     size_t k = write_eval(r, op, script, words, n, &text, all);
-    if (weft_private_client_put(r->client, all, k) != 0)
+    if (client_put(r->client, all, k) != 0)
         return nullptr;
-    return weft_private_client_ask(r->client, d);
+    return client_ask(r->client, d);
 }
 
 // Until the list has an item, the slice is over or the deadline has passed.
-static weft_reply *block(weft_remote *r, const weft_private_redis *how, weft_deadline d)
+static weft_reply *block(weft_remote *r, const redis_call *how, weft_deadline d)
 {
     char seconds[48] = "0";
-    weft_private_client_word list = key(r, how, how->block);
+    client_word list = key(r, how, how->block);
     weft_deadline slice = how->slice_ms > 0 ? weft_in_ms(how->slice_ms) : WEFT_FOREVER;
     slice = slice < d ? slice : d;
     if (slice != WEFT_FOREVER) {
         int64_t ms = weft_left(slice) / 1000000 + 1; // 0 would be for ever
         snprintf(seconds, sizeof seconds, "%lld.%03d", (long long)(ms / 1000), (int)(ms % 1000));
     }
-    weft_private_client_word all[] = {weft_private_client_text("BLMOVE"),
-                                      list,
-                                      list,
-                                      weft_private_client_text("LEFT"),
-                                      weft_private_client_text("LEFT"),
-                                      weft_private_client_text(seconds)};
-    if (weft_private_client_put(r->client, all, 6) != 0)
+    client_word all[] = {
+        client_text("BLMOVE"), list, list, client_text("LEFT"), client_text("LEFT"),
+        client_text(seconds)};
+    if (client_put(r->client, all, 6) != 0)
         return nullptr;
-    return weft_private_client_ask(r->client, d); // not the slice: the server may be slow
+    return client_ask(r->client, d); // not the slice: the server may be slow
 }
 
 // Sleeps a little longer each time.  -1: ECANCELED.
@@ -90,12 +89,12 @@ static int pause_for(weft_client *c, int64_t *ms, weft_deadline d)
 {
     weft_deadline until = weft_in_ms(*ms);
     *ms = 2 * *ms < LONGEST_PAUSE_MS ? 2 * *ms : LONGEST_PAUSE_MS;
-    return weft_private_client_sleep(c, until < d ? until : d);
+    return client_sleep(c, until < d ? until : d);
 }
 
 // Sleeps until the script may go on, as far as the cheaper one can tell.
-static weft_reply *sleep_until_ready(weft_remote *r, const weft_private_op *op,
-                                     const weft_private_client_word words[], size_t n, int64_t *ms,
+static weft_reply *sleep_until_ready(weft_remote *r, const remote_operation *op,
+                                     const client_word words[], size_t n, int64_t *ms,
                                      weft_deadline d)
 {
     weft_reply *sign = nullptr;
@@ -111,12 +110,11 @@ static weft_reply *sleep_until_ready(weft_remote *r, const weft_private_op *op,
     return sign;
 }
 
-weft_reply *weft_private_redis_ask(weft_remote *r, const weft_private_op *op,
-                                   const weft_private_client_word words[], size_t n,
-                                   weft_deadline d)
+weft_reply *weft::redis_ask(weft_remote *r, const remote_operation *op, const client_word words[],
+                            size_t n, weft_deadline d)
 {
-    const weft_private_redis *how = op->redis;
-    bool waits = weft_private_remote_waits(words, n);
+    const redis_call *how = op->redis;
+    bool waits = remote_waits(words, n);
     for (int64_t ms = FIRST_PAUSE_MS;;) {
         weft_reply *reply = eval(r, op, how->script, words, n, d);
         if (reply == nullptr || reply->type != WEFT_REPLY_NULL || !waits || weft_left(d) == 0)

@@ -7,6 +7,8 @@
 
 #include <base/saved_errno.h>
 
+using namespace weft;
+
 #define BEGIN                                                                                      \
     "local free = tonumber(redis.call('GET', KEYS[2]) or '-1') "                                   \
     "if free < 0 then return redis.error_reply('NOSUCH there is no such semaphore') end "          \
@@ -23,16 +25,16 @@
     }
 #define RENEW "redis.call('ZADD', KEYS[4], now + ARGV[2], ARGV[1]) "
 
-static const weft_private_redis redis_make = {
+static const redis_call redis_make = {
     "redis.call('SET', KEYS[2], ARGV[3], 'NX') " BEGIN "return free", KEYS};
 
-static const weft_private_redis redis_acquire = {
-    BEGIN "if free <= 0 then return false end "
-          "redis.call('HINCRBY', KEYS[3], ARGV[1], 1) " RENEW "return redis.call('DECR', KEYS[2])",
-    KEYS};
+static const redis_call redis_acquire = {BEGIN "if free <= 0 then return false end "
+                                               "redis.call('HINCRBY', KEYS[3], ARGV[1], 1) " RENEW
+                                               "return redis.call('DECR', KEYS[2])",
+                                         KEYS};
 
 // ARGV[3]: the client believes to hold some.
-static const weft_private_redis redis_release = {
+static const redis_call redis_release = {
     BEGIN "if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 then "
           "  if redis.call('HINCRBY', KEYS[3], ARGV[1], -1) > 0 then " RENEW "  else "
           "    redis.call('HDEL', KEYS[3], ARGV[1]) "
@@ -44,30 +46,30 @@ static const weft_private_redis redis_release = {
           "return redis.call('INCR', KEYS[2])",
     KEYS};
 
-static const weft_private_redis redis_units = {BEGIN "return free", KEYS};
+static const redis_call redis_units = {BEGIN "return free", KEYS};
 
-static const weft_private_redis redis_renew = {
-    BEGIN "if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 0 then "
-          "  return redis.error_reply('NOTOWNER the lease is over') "
-          "end " RENEW "return 1",
-    KEYS};
+static const redis_call redis_renew = {BEGIN
+                                       "if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 0 then "
+                                       "  return redis.error_reply('NOTOWNER the lease is over') "
+                                       "end " RENEW "return 1",
+                                       KEYS};
 
-static const weft_private_op make = {"WEFT.SEMAPHORE", &redis_make},
-                             acquire = {"WEFT.ACQUIRE", &redis_acquire},
-                             release = {"WEFT.RELEASE", &redis_release},
-                             units = {"WEFT.UNITS", &redis_units}, renew = {nullptr, &redis_renew};
+static const remote_operation make = {"WEFT.SEMAPHORE", &redis_make},
+                              acquire = {"WEFT.ACQUIRE", &redis_acquire},
+                              release = {"WEFT.RELEASE", &redis_release},
+                              units = {"WEFT.UNITS", &redis_units}, renew = {nullptr, &redis_renew};
 
 static int make_it(weft_remote_semaphore *s, weft_deadline d)
 {
-    char text[WEFT_CLIENT_NUMBER_ROOM];
-    weft_private_client_word word = weft_private_client_number(text, s->number);
-    return weft_private_remote_do(s, &make, &word, 1, d);
+    char text[CLIENT_NUMBER_ROOM];
+    client_word word = client_number(text, s->number);
+    return remote_do(s, &make, &word, 1, d);
 }
 
 weft_remote_semaphore *weft_remote_semaphore_open(weft_client *c, const char *name, uint32_t n,
                                                   weft_deadline d)
 {
-    weft_remote_semaphore *s = weft_private_remote_open(c, WEFT_REMOTE_SEMAPHORE, name, n);
+    weft_remote_semaphore *s = remote_open(c, REMOTE_SEMAPHORE, name, n);
     if (s == nullptr || make_it(s, d) == 0)
         return s;
     weft_remote_destroy(s);
@@ -75,17 +77,17 @@ weft_remote_semaphore *weft_remote_semaphore_open(weft_client *c, const char *na
 }
 
 // Does the op; a server that has been started anew has no semaphore yet.
-static int do_it(weft_remote_semaphore *s, const weft_private_op *op,
-                 const weft_private_client_word words[], size_t n, int64_t *number, weft_deadline d)
+static int do_it(weft_remote_semaphore *s, const remote_operation *op, const client_word words[],
+                 size_t n, int64_t *number, weft_deadline d)
 {
-    if (weft_private_remote_check(s, WEFT_REMOTE_SEMAPHORE) != 0)
+    if (remote_check(s, REMOTE_SEMAPHORE) != 0)
         return -1;
     int saved = errno;
-    int result = weft_private_remote_integer(s, op, words, n, number, d);
+    int result = remote_integer(s, op, words, n, number, d);
     if (result == 0 || errno != ENOENT || make_it(s, d) != 0)
         return result;
     errno = saved;
-    return weft_private_remote_integer(s, op, words, n, number, d);
+    return remote_integer(s, op, words, n, number, d);
 }
 
 static bool is_redis(const weft_remote_semaphore *s)
@@ -103,16 +105,16 @@ static bool has_lost(const weft_remote_semaphore *s)
 static int connect_first(weft_remote_semaphore *s, weft_deadline d)
 {
     int saved = errno;
-    if (weft_private_remote_enter(s, d) != 0)
+    if (remote_enter(s, d) != 0)
         return -1;
-    weft_private_remote_leave(s);
+    remote_leave(s);
     errno = saved;
     return 0;
 }
 
 int weft_remote_semaphore_wait(weft_remote_semaphore *s, weft_deadline d)
 {
-    weft_private_client_word wait = weft_private_remote_wait();
+    client_word wait = remote_wait();
     if (do_it(s, &acquire, &wait, 1, nullptr, d) != 0)
         return -1;
     if (has_lost(s))
@@ -124,14 +126,14 @@ int weft_remote_semaphore_wait(weft_remote_semaphore *s, weft_deadline d)
 
 int weft_remote_semaphore_post(weft_remote_semaphore *s, weft_deadline d)
 {
-    weft_private_client_word mine = weft_private_client_text("MINE");
-    if (weft_private_remote_check(s, WEFT_REMOTE_SEMAPHORE) != 0)
+    client_word mine = client_text("MINE");
+    if (remote_check(s, REMOTE_SEMAPHORE) != 0)
         return -1;
     if (s->held > 0 && connect_first(s, d) != 0)
         return -1;
     if (has_lost(s)) {
         s->held--;
-        return weft_fail(EPERM);
+        return fail_with(EPERM);
     }
     int result = do_it(s, &release, &mine, is_redis(s) && s->held > 0, nullptr, d);
     if (s->held > 0 && (result == 0 || errno == EPERM))
@@ -148,11 +150,11 @@ ssize_t weft_remote_semaphore_value(weft_remote_semaphore *s, weft_deadline d)
 // On weft's server there is nothing to renew: what is asked shows that the connection holds.
 int weft_remote_semaphore_renew(weft_remote_semaphore *s, weft_deadline d)
 {
-    if (weft_private_remote_check(s, WEFT_REMOTE_SEMAPHORE) != 0)
+    if (remote_check(s, REMOTE_SEMAPHORE) != 0)
         return -1;
     if (s->held == 0 || has_lost(s))
-        return weft_fail(EPERM);
+        return fail_with(EPERM);
     if (do_it(s, is_redis(s) ? &renew : &units, nullptr, 0, nullptr, d) != 0)
         return -1;
-    return has_lost(s) ? weft_fail(EPERM) : 0;
+    return has_lost(s) ? fail_with(EPERM) : 0;
 }

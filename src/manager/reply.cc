@@ -6,12 +6,14 @@
 
 #include <stdarg.h>
 
+using namespace weft;
+
 // Makes room.  More than may wait for a peer is not kept for it: it is cut, and what else it would
 // be told is dropped.  Moving what waits to the front has to make room for a good part of that, or
 // for a slow reader it would be moved with each reply.
-static void grow(weft_private_peer *p, size_t n)
+static void grow(peer *p, size_t n)
 {
-    weft_private_buffer *b = &p->out;
+    peer_buffer *b = &p->out;
     if (b->begin > 0) {
         memmove(b->data, b->data + b->begin, b->end - b->begin);
         b->end -= b->begin;
@@ -19,7 +21,7 @@ static void grow(weft_private_peer *p, size_t n)
     }
     size_t limit = p->server->o.max_reply, most = limit < SIZE_MAX / 2 ? limit + limit / 2 : limit;
     if (b->end + n > limit) {
-        weft_private_peer_doom(p);
+        peer_doom(p);
         p->silent = 1;
     }
     if (b->room - b->end >= n && b->room - b->end >= b->room / 4)
@@ -27,13 +29,13 @@ static void grow(weft_private_peer *p, size_t n)
     size_t room = b->room * 2 > 256 ? b->room * 2 : 256;
     room = room < most ? room : most;
     b->room = room > b->room && room - b->end >= n ? room : b->end + n;
-    b->data = (char *)weft_private_retake(b->data, b->room);
+    b->data = (char *)retake(b->data, b->room);
 }
 
 // Memory for n more bytes; the peer is dirty from now on.
-static char *room_for(weft_private_peer *p, size_t n)
+static char *room_for(peer *p, size_t n)
 {
-    weft_private_buffer *b = &p->out;
+    peer_buffer *b = &p->out;
     if (__builtin_expect(b->room - b->end < n, 0)) {
         if (b->room == 0 && p->server->spare.room - p->server->spare.end >= n) {
             *b = p->server->spare;
@@ -43,11 +45,11 @@ static char *room_for(weft_private_peer *p, size_t n)
         }
     }
     if (!p->is_dirty)
-        weft_private_peer_dirty(p);
+        peer_dirty(p);
     return b->data + b->end;
 }
 
-void weft_private_reply_raw(weft_private_peer *p, const char *text, size_t n)
+void weft::reply_raw(peer *p, const char *text, size_t n)
 {
     if (__builtin_expect(p->silent != 0, 0))
         return;
@@ -56,7 +58,7 @@ void weft_private_reply_raw(weft_private_peer *p, const char *text, size_t n)
 }
 
 // A sign, a number and the line's end.
-static void reply_number(weft_private_peer *p, char sign, int64_t number)
+static void reply_number(peer *p, char sign, int64_t number)
 {
     char text[32], *at = text + sizeof text;
     uint64_t n = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
@@ -68,23 +70,23 @@ static void reply_number(weft_private_peer *p, char sign, int64_t number)
     if (number < 0)
         *--at = '-';
     *--at = sign;
-    weft_private_reply_raw(p, at, (size_t)(text + sizeof text - at));
+    reply_raw(p, at, (size_t)(text + sizeof text - at));
 }
 
-void weft_private_reply_status(weft_private_peer *p, const char *text)
+void weft::reply_status(peer *p, const char *text)
 {
-    weft_private_reply_raw(p, "+", 1);
-    weft_private_reply_raw(p, text, strlen(text));
-    weft_private_reply_raw(p, "\r\n", 2);
+    reply_raw(p, "+", 1);
+    reply_raw(p, text, strlen(text));
+    reply_raw(p, "\r\n", 2);
 }
 
-void weft_private_reply_ok(weft_private_peer *p)
+void weft::reply_ok(peer *p)
 {
-    weft_private_reply_raw(p, "+OK\r\n", 5);
+    reply_raw(p, "+OK\r\n", 5);
 }
 
 // It is one line, whatever the words in it are.
-void weft_private_reply_error(weft_private_peer *p, const char *format, ...)
+void weft::reply_error(peer *p, const char *format, ...)
 {
     char text[1024];
     va_list rest;
@@ -97,77 +99,76 @@ void weft_private_reply_error(weft_private_peer *p, const char *format, ...)
     for (int i = 0; i < n; i++)
         if (text[i] == '\r' || text[i] == '\n')
             text[i] = ' ';
-    weft_private_reply_raw(p, "-", 1);
-    weft_private_reply_raw(p, text, (size_t)n);
-    weft_private_reply_raw(p, "\r\n", 2);
+    reply_raw(p, "-", 1);
+    reply_raw(p, text, (size_t)n);
+    reply_raw(p, "\r\n", 2);
 }
 
-void weft_private_reply_integer(weft_private_peer *p, int64_t number)
+void weft::reply_integer(peer *p, int64_t number)
 {
     reply_number(p, ':', number);
 }
 
-void weft_private_reply_string(weft_private_peer *p, const char *text, size_t n)
+void weft::reply_string(peer *p, const char *text, size_t n)
 {
     reply_number(p, '$', (int64_t)n);
-    weft_private_reply_raw(p, text, n);
-    weft_private_reply_raw(p, "\r\n", 2);
+    reply_raw(p, text, n);
+    reply_raw(p, "\r\n", 2);
 }
 
-void weft_private_reply_page(weft_private_peer *p, const char *text, size_t n)
+void weft::reply_page(peer *p, const char *text, size_t n)
 {
     if (p->protocol < 3) {
-        weft_private_reply_string(p, text, n);
+        reply_string(p, text, n);
         return;
     }
     reply_number(p, '=', (int64_t)n + 4);
-    weft_private_reply_raw(p, "txt:", 4);
-    weft_private_reply_raw(p, text, n);
-    weft_private_reply_raw(p, "\r\n", 2);
+    reply_raw(p, "txt:", 4);
+    reply_raw(p, text, n);
+    reply_raw(p, "\r\n", 2);
 }
 
-void weft_private_reply_text(weft_private_peer *p, const char *text)
+void weft::reply_text(peer *p, const char *text)
 {
-    weft_private_reply_string(p, text, strlen(text));
+    reply_string(p, text, strlen(text));
 }
 
-void weft_private_reply_null(weft_private_peer *p)
+void weft::reply_null(peer *p)
 {
-    weft_private_reply_raw(p, p->protocol == 3 ? "_\r\n" : "$-1\r\n", p->protocol == 3 ? 3 : 5);
+    reply_raw(p, p->protocol == 3 ? "_\r\n" : "$-1\r\n", p->protocol == 3 ? 3 : 5);
 }
 
-void weft_private_reply_null_array(weft_private_peer *p)
+void weft::reply_null_array(peer *p)
 {
-    weft_private_reply_raw(p, p->protocol == 3 ? "_\r\n" : "*-1\r\n", p->protocol == 3 ? 3 : 5);
+    reply_raw(p, p->protocol == 3 ? "_\r\n" : "*-1\r\n", p->protocol == 3 ? 3 : 5);
 }
 
-void weft_private_reply_array(weft_private_peer *p, size_t n)
+void weft::reply_array(peer *p, size_t n)
 {
     reply_number(p, '*', (int64_t)n);
 }
 
-void weft_private_reply_map(weft_private_peer *p, size_t n)
+void weft::reply_map(peer *p, size_t n)
 {
     reply_number(p, p->protocol == 3 ? '%' : '*', (int64_t)(p->protocol == 3 ? n : 2 * n));
 }
 
-void weft_private_reply_set(weft_private_peer *p, size_t n)
+void weft::reply_set(peer *p, size_t n)
 {
     reply_number(p, p->protocol == 3 ? '~' : '*', (int64_t)n);
 }
 
-void weft_private_reply_wrong_type(weft_private_peer *p)
+void weft::reply_wrong_type(peer *p)
 {
-    weft_private_reply_error(p,
-                             "WRONGTYPE Operation against a key holding the wrong kind of value");
+    reply_error(p, "WRONGTYPE Operation against a key holding the wrong kind of value");
 }
 
-void weft_private_reply_syntax(weft_private_peer *p)
+void weft::reply_syntax(peer *p)
 {
-    weft_private_reply_error(p, "ERR syntax error");
+    reply_error(p, "ERR syntax error");
 }
 
-void weft_private_reply_not_integer(weft_private_peer *p)
+void weft::reply_not_integer(peer *p)
 {
-    weft_private_reply_error(p, "ERR value is not an integer or out of range");
+    reply_error(p, "ERR value is not an integer or out of range");
 }

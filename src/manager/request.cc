@@ -9,9 +9,11 @@
 #include <limits.h>
 #include <string.h>
 
+using namespace weft;
+
 static const size_t LINE = 65536; // an inline command; the line of a length
 
-bool weft_private_number(const char *text, size_t n, int64_t *number)
+bool weft::parse_number(const char *text, size_t n, int64_t *number)
 {
     size_t i = n > 0 && text[0] == '-';
     uint64_t value = 0;
@@ -31,27 +33,27 @@ bool weft_private_number(const char *text, size_t n, int64_t *number)
     return true;
 }
 
-static void add(weft_private_request *r, size_t offset, size_t size)
+static void add(request *r, size_t offset, size_t size)
 {
     if (r->count == r->room) {
         r->room = r->room == 0 ? 8 : r->room * 2;
-        r->words = (weft_private_word *)weft_private_retake(r->words, r->room * sizeof *r->words);
+        r->words = (word *)retake(r->words, r->room * sizeof *r->words);
     }
     r->words[r->count].text = (const char *)offset;
     r->words[r->count++].size = size;
 }
 
-static int whole(weft_private_request *r, const char *in)
+static int whole(request *r, const char *in)
 {
     for (size_t i = 0; i < r->count; i++)
         r->words[i].text = in + (size_t)r->words[i].text;
-    return WEFT_REQUEST_WHOLE;
+    return REQUEST_WHOLE;
 }
 
 static int bad(const char **error, const char *why)
 {
     *error = why;
-    return WEFT_REQUEST_BAD;
+    return REQUEST_BAD;
 }
 
 // ---- Inline commands ----
@@ -111,15 +113,15 @@ static char *unquote(const char **p, const char *end, char *to)
     return quote == 0 ? to : nullptr;
 }
 
-static int read_inline(weft_private_request *r, char *in, size_t n,
-                       const weft_private_request_limits *limits, const char **error)
+static int read_inline(request *r, char *in, size_t n, const request_limits *limits,
+                       const char **error)
 {
     char *line = in + r->at, *end = (char *)memchr(line, '\n', n - r->at);
     if (!limits->known && (end != nullptr ? (size_t)(end - line) : n - r->at) > limits->word)
         return bad(error, "Protocol error: too big inline request");
     if (end == nullptr) {
         return n - r->at > LINE ? bad(error, "Protocol error: too big inline request")
-                                : WEFT_REQUEST_PART;
+                                : REQUEST_PART;
     }
     r->at = (size_t)(end - in) + 1;
     if (end > line && end[-1] == '\r')
@@ -144,7 +146,7 @@ static int read_inline(weft_private_request *r, char *in, size_t n,
 // ---- Arrays ----
 
 // The number in the line at `at`, behind its first byte.  PART: the line is not whole.
-static int read_length(weft_private_request *r, const char *in, size_t n, int64_t *length)
+static int read_length(request *r, const char *in, size_t n, int64_t *length)
 {
     const char *line = in + r->at + 1;
     size_t there = n - r->at - 1;
@@ -153,78 +155,77 @@ static int read_length(weft_private_request *r, const char *in, size_t n, int64_
                       : there > 3 && line[2] == '\r' ? line + 2
                                                      : (const char *)memchr(line, '\r', there);
     if (end == nullptr || end + 1 >= in + n)
-        return WEFT_REQUEST_PART;
+        return REQUEST_PART;
     r->at = (size_t)(end - in) + 2;
-    return weft_private_number(line, (size_t)(end - line), length) ? WEFT_REQUEST_WHOLE
-                                                                   : WEFT_REQUEST_BAD;
+    return parse_number(line, (size_t)(end - line), length) ? REQUEST_WHOLE : REQUEST_BAD;
 }
 
-static int read_head(weft_private_request *r, const char *in, size_t n,
-                     const weft_private_request_limits *limits, const char **error)
+static int read_head(request *r, const char *in, size_t n, const request_limits *limits,
+                     const char **error)
 {
     int64_t words;
     size_t from = r->at;
     int got = read_length(r, in, n, &words);
-    if (got == WEFT_REQUEST_PART)
+    if (got == REQUEST_PART)
         return n - from > LINE ? bad(error, "Protocol error: too big mbulk count string") : got;
-    if (got == WEFT_REQUEST_BAD || words > INT_MAX)
+    if (got == REQUEST_BAD || words > INT_MAX)
         return bad(error, "Protocol error: invalid multibulk length");
     if (words > (int64_t)limits->words)
         return bad(error, limits->known ? "Protocol error: invalid multibulk length"
                                         : "Protocol error: unauthenticated multibulk length");
     r->wanted = words > 0 ? (size_t)words : 0;
-    return WEFT_REQUEST_WHOLE;
+    return REQUEST_WHOLE;
 }
 
-static int read_size(weft_private_request *r, const char *in, size_t n,
-                     const weft_private_request_limits *limits, const char **error)
+static int read_size(request *r, const char *in, size_t n, const request_limits *limits,
+                     const char **error)
 {
     static char expected[] = "Protocol error: expected '$', got ' '";
     int64_t size;
     size_t from = r->at;
     if (from >= n)
-        return WEFT_REQUEST_PART;
+        return REQUEST_PART;
     if (in[from] != '$') {
         const char *end = (const char *)memchr(in + from, '\r', n - from);
         if (end == nullptr || end + 1 == in + n)
             return n - from > LINE ? bad(error, "Protocol error: too big bulk count string")
-                                   : WEFT_REQUEST_PART;
+                                   : REQUEST_PART;
         expected[sizeof expected - 3] = in[from];
         return bad(error, expected);
     }
     int got = read_length(r, in, n, &size);
-    if (got == WEFT_REQUEST_PART)
+    if (got == REQUEST_PART)
         return n - from > LINE ? bad(error, "Protocol error: too big bulk count string") : got;
-    if (got == WEFT_REQUEST_BAD || size < 0)
+    if (got == REQUEST_BAD || size < 0)
         return bad(error, "Protocol error: invalid bulk length");
     if ((uint64_t)size > limits->word || r->at + (size_t)size > limits->all)
         return bad(error, limits->known ? "Protocol error: invalid bulk length"
                                         : "Protocol error: unauthenticated bulk length");
     r->size = (size_t)size;
     r->sized = true;
-    return WEFT_REQUEST_WHOLE;
+    return REQUEST_WHOLE;
 }
 
-int weft_private_request_read(weft_private_request *r, char *in, size_t n,
-                              const weft_private_request_limits *limits, const char **error)
+int weft::request_read(request *r, char *in, size_t n, const request_limits *limits,
+                       const char **error)
 {
     if (r->wanted == 0) {
         if (r->at >= n)
-            return WEFT_REQUEST_PART;
+            return REQUEST_PART;
         if (in[r->at] != '*')
             return read_inline(r, in, n, limits, error);
         int got = read_head(r, in, n, limits, error);
-        if (got != WEFT_REQUEST_WHOLE || r->wanted == 0)
+        if (got != REQUEST_WHOLE || r->wanted == 0)
             return got;
     }
     while (r->count < r->wanted) {
         if (!r->sized) {
             int got = read_size(r, in, n, limits, error);
-            if (got != WEFT_REQUEST_WHOLE)
+            if (got != REQUEST_WHOLE)
                 return got;
         }
         if (n - r->at < r->size + 2)
-            return WEFT_REQUEST_PART;
+            return REQUEST_PART;
         add(r, r->at, r->size);
         r->at += r->size + 2;
         r->sized = false;
@@ -232,13 +233,13 @@ int weft_private_request_read(weft_private_request *r, char *in, size_t n,
     return whole(r, in);
 }
 
-void weft_private_request_next(weft_private_request *r)
+void weft::request_next(request *r)
 {
     r->count = r->wanted = r->at = r->size = 0;
     r->sized = false;
 }
 
-size_t weft_private_request_size(const weft_private_request *r)
+size_t weft::request_size(const request *r)
 {
     return r->at + (r->sized ? r->size + 2 : 0);
 }

@@ -14,30 +14,32 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-weft_private_server *weft_private_here;
+using namespace weft;
+
+server *weft::this_server;
 
 // Sees to all that are dirty, and to those that become so by that: whoever ends may leave
 // something to others.  Only here are peers freed.
 static void tidy(weft_task *t)
 {
-    weft_private_server *s = (weft_private_server *)t->arg;
+    server *s = (server *)t->arg;
     while (s->dirty != nullptr) {
-        weft_private_peer *p = s->dirty;
+        peer *p = s->dirty;
         s->dirty = p->next_dirty;
         if (!p->doomed)
-            weft_private_peer_tidy(p);
+            peer_tidy(p);
         p->is_dirty = p->doomed;
         if (p->doomed) {
-            weft_private_peer_free(p);
+            peer_free(p);
             if (s->ready != nullptr)
-                weft_private_places_serve(s);
+                places_serve(s);
         }
     }
     if (s->ending)
         weft_loop_stop(s->loop);
 }
 
-void weft_private_server_end(weft_private_server *s)
+void weft::server_end(server *s)
 {
     s->ending = true;
     weft_loop_defer(s->loop, &s->tidy); // EBUSY: it was already
@@ -47,21 +49,20 @@ void weft_private_server_end(weft_private_server *s)
 
 static bool complete(weft_manager_options *o)
 {
-    if (o->stall_ns < 0 || o->max_message > WEFT_MESSAGE_MAX ||
-        (o->flags & ~WEFT_MANAGER_SIGNALS) != 0)
+    if (o->stall_ns < 0 || o->max_message > MESSAGE_MAX || (o->flags & ~WEFT_MANAGER_SIGNALS) != 0)
         return false;
     if (o->password != nullptr && *o->password == 0)
         o->password = nullptr;
     o->max_clients = o->max_clients != 0 ? o->max_clients : 10000;
-    o->max_message = o->max_message != 0 ? o->max_message : WEFT_MESSAGE_MAX;
-    o->max_reply = o->max_reply != 0 ? o->max_reply : 2 * WEFT_MESSAGE_MAX;
+    o->max_message = o->max_message != 0 ? o->max_message : MESSAGE_MAX;
+    o->max_reply = o->max_reply != 0 ? o->max_reply : 2 * MESSAGE_MAX;
     o->stall_ns = o->stall_ns != 0 ? o->stall_ns : 60000000000;
     return true;
 }
 
 // No more clients than there are descriptors left for, from the listener's on: one more would wait
 // without a word, while this says that it may come.
-static void fit_clients(weft_private_server *s, int fd)
+static void fit_clients(server *s, int fd)
 {
     enum { OWN = 16 }; // the loop's, and what a command opens for a moment
     struct rlimit files;
@@ -79,17 +80,17 @@ static void keep_alive(int fd, int64_t stall_ns)
     unsigned unanswered_ms = (unsigned)(stall_ms < 120000    ? 120000
                                         : stall_ms < longest ? stall_ms
                                                              : longest);
-    weft_private_set_up_tcp(fd);
+    set_up_tcp(fd);
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unanswered_ms, sizeof unanswered_ms);
 }
 
 // The socket's kind decides what is asked of clients, however the address was given.
-static int open_listener(weft_private_server *s, const char *address)
+static int open_listener(server *s, const char *address)
 {
     struct sockaddr_storage a;
     socklen_t size = sizeof a;
     if (strncmp(address, "tcp:", 4) == 0 && s->o.password == nullptr)
-        return weft_fail(EACCES);
+        return fail_with(EACCES);
     int fd = weft_io_listen(address, nullptr);
     if (fd < 0)
         return -1;
@@ -117,15 +118,15 @@ static int open_listener(weft_private_server *s, const char *address)
     if (error == 0)
         return fd;
     close(fd);
-    return weft_fail(error);
+    return fail_with(error);
 }
 
 static void on_signal(weft_signal *g)
 {
-    weft_private_server_end((weft_private_server *)g->arg);
+    server_end((server *)g->arg);
 }
 
-static int open_signals(weft_private_server *s)
+static int open_signals(server *s)
 {
     if (!(s->o.flags & WEFT_MANAGER_SIGNALS))
         return 0;
@@ -135,15 +136,14 @@ static int open_signals(weft_private_server *s)
                : 0;
 }
 
-int weft_private_server_open(weft_private_server *s, const char *address,
-                             const weft_manager_options *opts)
+int weft::server_open(server *s, const char *address, const weft_manager_options *opts)
 {
     uint64_t seed = (uint64_t)weft_now();
     memset(s, 0, sizeof *s);
     if (opts != nullptr)
         s->o = *opts;
     if (address == nullptr || !complete(&s->o))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     int fd = open_listener(s, address);
     if (fd < 0)
         return -1;
@@ -155,20 +155,20 @@ int weft_private_server_open(weft_private_server *s, const char *address,
     s->tidy.arg = s;
     s->started = weft_now();
     (void)!getrandom(&seed, sizeof seed, GRND_NONBLOCK);
-    weft_private_hash_seed(seed);
-    weft_private_commands_open();
-    weft_private_here = s;
-    s->input = (char *)weft_private_take(WEFT_INPUT);
+    hash_seed(seed);
+    commands_open();
+    this_server = s;
+    s->input = (char *)memory_take(INPUT_ROOM);
     s->loop = weft_loop_create(nullptr);
     if (s->loop != nullptr && open_signals(s) == 0 &&
-        weft_loop_listen(s->loop, &s->listener, fd, weft_private_peer_open, s) == 0)
+        weft_loop_listen(s->loop, &s->listener, fd, peer_open, s) == 0)
         return 0;
     s->listener.watch.fd = fd;
-    weft_private_server_close(s);
+    server_close(s);
     return -1;
 }
 
-int weft_private_server_run(weft_private_server *s)
+int weft::server_run(server *s)
 {
     if (s->o.listening != nullptr)
         s->o.listening(s->address, s->o.listening_arg);
@@ -180,14 +180,14 @@ int weft_private_server_run(weft_private_server *s)
 
 // ---- Closing ----
 
-static void drop_place(weft_private_entry *e)
+static void drop_place(entry *e)
 {
-    weft_private_give(weft_private_entry_object(e));
-    weft_private_give(e);
+    memory_return(entry_object(e));
+    memory_return(e);
 }
 
 // Unless another server has put its own there meanwhile.
-static void remove_file(const weft_private_server *s)
+static void remove_file(const server *s)
 {
     struct stat now;
     if (s->file.st_nlink != 0 && stat(s->address + 5, &now) == 0 && now.st_dev == s->file.st_dev &&
@@ -195,7 +195,7 @@ static void remove_file(const weft_private_server *s)
         unlink(s->address + 5);
 }
 
-void weft_private_server_close(weft_private_server *s)
+void weft::server_close(server *s)
 {
     int saved = errno, fd = s->listener.watch.fd;
     remove_file(s);
@@ -203,14 +203,14 @@ void weft_private_server_close(weft_private_server *s)
         weft_listener_stop(&s->listener);
     close(fd);
     while (s->peers.next != nullptr && s->peers.next != &s->peers)
-        weft_private_peer_free(s->peers.next);
-    for (int db = 0; db < WEFT_DATABASES; db++)
-        weft_private_key_flush(s, db);
-    weft_private_table_clear(&s->places, drop_place);
-    weft_private_give(s->input);
-    weft_private_give(s->request.words);
-    weft_private_give(s->spare.data);
+        peer_free(s->peers.next);
+    for (int db = 0; db < DATABASES; db++)
+        key_flush(s, db);
+    table_clear(&s->places, drop_place);
+    memory_return(s->input);
+    memory_return(s->request.words);
+    memory_return(s->spare.data);
     weft_loop_destroy(s->loop);
-    weft_private_here = nullptr;
+    this_server = nullptr;
     errno = saved;
 }

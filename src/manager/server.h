@@ -19,60 +19,62 @@
 
 #include <sys/stat.h>
 
-enum { WEFT_DATABASES = 16, WEFT_INPUT = 65536 };
+namespace weft {
+
+enum { DATABASES = 16, INPUT_ROOM = 65536 };
 
 // The longest command.  A word is shorter than that by what stands around it, so that it fits as
 // a key, and as a place's name, which is two bytes longer.
-static const size_t WEFT_MESSAGE_MAX = 512 << 20;
-static_assert(WEFT_MESSAGE_MAX <= WEFT_KEY_MAX + 1, "a key's length fits");
+static const size_t MESSAGE_MAX = 512 << 20;
+static_assert(MESSAGE_MAX <= KEY_MAX + 1, "a key's length fits");
 
-typedef struct weft_private_server weft_private_server;
-typedef struct weft_private_peer weft_private_peer;
-typedef struct weft_private_wait weft_private_wait;
-typedef struct weft_private_hold weft_private_hold;
-typedef struct weft_private_place weft_private_place;
+struct server;
+struct peer;
+struct peer_wait;
+struct peer_hold;
+struct place;
 
-typedef struct weft_private_buffer {
+struct peer_buffer {
     char *data;
     size_t begin, end, room;
-} weft_private_buffer;
+};
 
-typedef struct weft_private_command {
+struct command_row {
     const char *name; // in small letters
-    void (*fn)(weft_private_peer *p, const weft_private_word *words, int n);
+    void (*fn)(peer *p, const word *words, int n);
     int words; // with its name; below 0: at least
     unsigned flags;
     int first, last, step; // where its keys are, for COMMAND
-} weft_private_command;
+};
 
 enum {
-    WEFT_COMMAND_ADDS = 1, // not when memory is full
-    WEFT_COMMAND_OPEN = 2, // also without a password
-    WEFT_COMMAND_WRITES = 4,
-    WEFT_COMMAND_WAITS = 8
+    COMMAND_ADDS = 1, // not when memory is full
+    COMMAND_OPEN = 2, // also without a password
+    COMMAND_WRITES = 4,
+    COMMAND_WAITS = 8
 };
 
 // An item that the peer has got and may not have seen: its next command says that it has.
-typedef struct weft_private_lease {
-    weft_private_item *item; // nullptr: none
+struct item_lease {
+    list_item *item; // nullptr: none
     int db;
     bool front;  // where it goes back to
     bool always; // and not only if the connection was reset
     char *key;
     size_t key_size;
-} weft_private_lease;
+};
 
-struct weft_private_peer {
+struct peer {
     weft_watch watch;
-    weft_private_server *server;
-    weft_private_peer *next, *previous; // all
-    weft_private_peer *next_dirty;      // in server->dirty
+    struct server *server;
+    peer *next, *previous; // all
+    peer *next_dirty;      // in server->dirty
     uint64_t id;
-    weft_private_buffer in, out;  // what is left over of input; what is to be sent
-    weft_private_request request; // that began in `in`
-    weft_private_wait *wait;      // it is blocked; nullptr: it is not
-    weft_private_hold *holds;     // its locks and units
-    weft_private_lease lease;
+    peer_buffer in, out;    // what is left over of input; what is to be sent
+    struct request request; // that began in `in`
+    peer_wait *wait;        // it is blocked; nullptr: it is not
+    peer_hold *holds;       // its locks and units
+    item_lease lease;
     char *name;
     int64_t since, active, moved; // connected, last command, last progress of `out`: weft_now()
     uint8_t protocol;             // 2, 3
@@ -90,7 +92,7 @@ struct weft_private_peer {
     const char *running; // the name of its last command
 };
 
-struct weft_private_server {
+struct server {
     weft_loop *loop;
     weft_listener listener;
     weft_signal signals[2];
@@ -103,119 +105,114 @@ struct weft_private_server {
     bool is_unix, ending;
     struct stat file; // the socket's, to be removed at the end; st_nlink 0: there is none
 
-    weft_private_table keys[WEFT_DATABASES];
-    size_t expiring[WEFT_DATABASES];
-    weft_private_table places; // by kind, database, name
-    weft_private_place *ready; // may be able to serve those who wait
-    weft_private_place **ready_end;
+    table keys[DATABASES];
+    size_t expiring[DATABASES];
+    table places; // by kind, database, name
+    place *ready; // may be able to serve those who wait
+    place **ready_end;
     size_t waiting; // peers
     size_t locks;   // held
     int64_t token;  // the last fencing token
 
-    weft_private_peer peers; // the list's head
-    weft_private_peer *dirty;
+    peer peers; // the list's head
+    peer *dirty;
     size_t count;
     uint64_t ids;
     int64_t auth_next; // before that no password is looked at
 
-    char *input;                  // WEFT_INPUT bytes
-    weft_private_request request; // of the peer that is being served
-    weft_private_buffer spare;    // for its replies
+    char *input;            // INPUT_ROOM bytes
+    struct request request; // of the peer that is being served
+    peer_buffer spare;      // for its replies
 
     int64_t started;
     uint64_t connections, refused, commands, expired, hits, misses;
 };
 
-extern weft_private_server *weft_private_here; // the process's one
+extern server *this_server; // the process's one
 
 // ---- server.cc ----
 
 // Opens the listener; 0, or -1 and errno.  Then it serves until its end is told.
-int weft_private_server_open(weft_private_server *s, const char *address,
-                             const weft_manager_options *opts);
-int weft_private_server_run(weft_private_server *s);
-void weft_private_server_close(weft_private_server *s);
-void weft_private_server_end(weft_private_server *s);
+int server_open(server *s, const char *address, const weft_manager_options *opts);
+int server_run(server *s);
+void server_close(server *s);
+void server_end(server *s);
 
 // ---- peer.cc ----
 
-void weft_private_peer_open(weft_listener *l, int fd);
-void weft_private_peer_free(weft_private_peer *p);
+void peer_open(weft_listener *l, int fd);
+void peer_free(peer *p);
 
 // Sees to it that what is in `out`, or left in `in`, or its end, is dealt with in this round.
-void weft_private_peer_dirty(weft_private_peer *p);
-void weft_private_peer_tidy(weft_private_peer *p);
-void weft_private_peer_doom(weft_private_peer *p);
+void peer_dirty(peer *p);
+void peer_tidy(peer *p);
+void peer_doom(peer *p);
 
 // ---- commands.cc ----
 
-void weft_private_execute(weft_private_peer *p, const weft_private_word *words, int n);
-const weft_private_command *weft_private_command_find(const weft_private_word *name);
-extern const weft_private_command weft_private_commands[];
-extern const int weft_private_command_count;
-void weft_private_commands_open(void);
+void execute(peer *p, const word *words, int n);
+const command_row *command_find(const word *name);
+extern const command_row commands[];
+extern const int commands_count;
+void commands_open(void);
 
 // ---- reply.cc: to the peer ----
 
-void weft_private_reply_raw(weft_private_peer *p, const char *text, size_t n);
-void weft_private_reply_status(weft_private_peer *p, const char *text);
-void weft_private_reply_ok(weft_private_peer *p);
-__attribute__((format(printf, 2, 3))) void weft_private_reply_error(weft_private_peer *p,
-                                                                    const char *format, ...);
-void weft_private_reply_integer(weft_private_peer *p, int64_t number);
-void weft_private_reply_string(weft_private_peer *p, const char *text, size_t n);
-void weft_private_reply_page(weft_private_peer *p, const char *text, size_t n); // for people
-void weft_private_reply_text(weft_private_peer *p, const char *text);
-void weft_private_reply_null(weft_private_peer *p);
-void weft_private_reply_null_array(weft_private_peer *p);
-void weft_private_reply_array(weft_private_peer *p, size_t n);
-void weft_private_reply_map(weft_private_peer *p, size_t n);
-void weft_private_reply_set(weft_private_peer *p, size_t n);
+void reply_raw(peer *p, const char *text, size_t n);
+void reply_status(peer *p, const char *text);
+void reply_ok(peer *p);
+__attribute__((format(printf, 2, 3))) void reply_error(peer *p, const char *format, ...);
+void reply_integer(peer *p, int64_t number);
+void reply_string(peer *p, const char *text, size_t n);
+void reply_page(peer *p, const char *text, size_t n); // for people
+void reply_text(peer *p, const char *text);
+void reply_null(peer *p);
+void reply_null_array(peer *p);
+void reply_array(peer *p, size_t n);
+void reply_map(peer *p, size_t n);
+void reply_set(peer *p, size_t n);
 
 // The errors that many commands share.
-void weft_private_reply_wrong_type(weft_private_peer *p);
-void weft_private_reply_syntax(weft_private_peer *p);
-void weft_private_reply_not_integer(weft_private_peer *p);
+void reply_wrong_type(peer *p);
+void reply_syntax(peer *p);
+void reply_not_integer(peer *p);
 
 // ---- key.cc: keys of the peer's database ----
 
 // The link of a key that has not expired.  nullptr: there is none.
-weft_private_entry **weft_private_key_find(weft_private_server *s, int db,
-                                           const weft_private_word *key);
+entry **key_find(server *s, int db, const word *key);
 
 // The same of one type.  false: it has another, and the peer was told.
-bool weft_private_key_typed(weft_private_peer *p, const weft_private_word *key, int type,
-                            weft_private_entry ***link);
+bool key_typed(peer *p, const word *key, int type, entry ***link);
 
 // The list or hash of that name, made if need be.  nullptr: as above.
-weft_private_entry *weft_private_key_make(weft_private_peer *p, const weft_private_word *key,
-                                          int type);
+entry *key_make(peer *p, const word *key, int type);
 
 // Sets a string, or replaces what is there; `keep` its expiry.
-void weft_private_key_set(weft_private_server *s, int db, const weft_private_word *key,
-                          const char *text, size_t n, bool keep);
-void weft_private_key_remove(weft_private_server *s, int db, weft_private_entry **link);
+void key_set(server *s, int db, const word *key, const char *text, size_t n, bool keep);
+void key_remove(server *s, int db, entry **link);
 
 // Removes a list or hash with nothing in it.
-void weft_private_key_remove_if_empty(weft_private_server *s, int db, const weft_private_word *key);
+void key_remove_if_empty(server *s, int db, const word *key);
 
 // Milliseconds on the wall clock, as expiries are; when it expires; -1: never.
-int64_t weft_private_wall_ms(void);
-int64_t weft_private_key_expires(const weft_private_entry *e);
-void weft_private_key_expire_at(weft_private_server *s, int db, weft_private_entry **link,
-                                int64_t at_ms);
-void weft_private_key_persist(weft_private_server *s, int db, weft_private_entry **link);
+int64_t wall_ms(void);
+int64_t key_expires(const entry *e);
+void key_expire_at(server *s, int db, entry **link, int64_t at_ms);
+void key_persist(server *s, int db, entry **link);
 
 // All keys of a database; all.
-void weft_private_key_flush(weft_private_server *s, int db);
+void key_flush(server *s, int db);
 
 // ---- Words ----
 
-bool weft_private_word_is(const weft_private_word *w, const char *small); // in whatever case
-bool weft_private_integer(weft_private_peer *p, const weft_private_word *w, int64_t *number);
-bool weft_private_matches(const char *pattern, size_t n, const char *text, size_t size);
+bool word_is(const word *w, const char *small); // in whatever case
+bool parse_integer(peer *p, const word *w, int64_t *number);
+bool glob_matches(const char *pattern, size_t n, const char *text, size_t size);
 
 // A timeout in seconds, as text with a fraction, to a deadline.  false: the peer was told.
-bool weft_private_seconds(weft_private_peer *p, const weft_private_word *w, weft_deadline *d);
+bool parse_seconds(peer *p, const word *w, weft_deadline *d);
+
+} // namespace weft
 
 #endif

@@ -21,6 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+using namespace weft;
+
 struct weft_manager {
     pid_t pid;
     int process; // pidfd
@@ -28,22 +30,24 @@ struct weft_manager {
     char address[160];
 };
 
+namespace {
 // What the server says once: that it listens, or why not.
-typedef struct news {
+struct news {
     int error;
     pid_t pid;
     char address[160];
-} news;
+};
+} // namespace
 
 int weft_manager_serve(const char *address, const weft_manager_options *opts)
 {
-    weft_private_server s;
-    if (weft_private_here != nullptr)
-        return weft_fail(EBUSY);
-    if (weft_private_server_open(&s, address, opts) != 0)
+    server s;
+    if (this_server != nullptr)
+        return fail_with(EBUSY);
+    if (server_open(&s, address, opts) != 0)
         return -1;
-    int result = weft_private_server_run(&s);
-    weft_private_server_close(&s);
+    int result = server_run(&s);
+    server_close(&s);
     return result;
 }
 
@@ -73,13 +77,13 @@ static void tell(int channel, int error, const char *address)
         memcpy(CMSG_DATA(c), &self, sizeof self);
     }
     (void)!sendmsg(channel, &m, MSG_NOSIGNAL);
-    weft_close_keep_errno(&self);
+    close_keep_errno(&self);
 }
 
 static void on_end(weft_watch *w, int)
 {
     weft_watch_stop(w);
-    weft_private_server_end((weft_private_server *)w->arg);
+    server_end((server *)w->arg);
 }
 
 // Nothing of the other process's is kept open: a pipe or socket of its would never end.
@@ -132,7 +136,7 @@ static void raise_limit(void)
     setrlimit(RLIMIT_NOFILE, &files);
 }
 
-static int watch_owners(weft_private_server *s, int parent, int leash)
+static int watch_owners(server *s, int parent, int leash)
 {
     return weft_loop_watch(s->loop, &s->parent, parent, WEFT_READ, on_end, s) != 0 ||
                    weft_loop_watch(s->loop, &s->owners, leash, WEFT_READ, on_end, s) != 0
@@ -143,7 +147,7 @@ static int watch_owners(weft_private_server *s, int parent, int leash)
 static __attribute__((noreturn)) void live(const char *address, const weft_manager_options *opts,
                                            int channel, int parent, int leash)
 {
-    weft_private_server *s = (weft_private_server *)calloc(1, sizeof *s);
+    server *s = (server *)calloc(1, sizeof *s);
     weft_manager_options o = {};
     if (opts != nullptr)
         o = *opts;
@@ -153,15 +157,14 @@ static __attribute__((noreturn)) void live(const char *address, const weft_manag
     raise_limit();
     shed(address, channel, parent, leash);
     o.flags |= WEFT_MANAGER_SIGNALS;
-    if (s == nullptr || weft_private_server_open(s, address, &o) != 0 ||
-        watch_owners(s, parent, leash) != 0) {
+    if (s == nullptr || server_open(s, address, &o) != 0 || watch_owners(s, parent, leash) != 0) {
         tell(channel, errno, "");
         _exit(1);
     }
     tell(channel, 0, s->address);
     close(channel);
-    int result = weft_private_server_run(s);
-    weft_private_server_close(s);
+    int result = server_run(s);
+    server_close(s);
     _exit(result != 0);
 }
 
@@ -181,11 +184,11 @@ static int hear(int channel, news *n)
     while ((got = recvmsg(channel, &m, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR)
         ;
     if (got != (ssize_t)sizeof *n)
-        return got < 0 ? -1 : weft_fail(ECHILD); // it died at birth
+        return got < 0 ? -1 : fail_with(ECHILD); // it died at birth
     const struct cmsghdr *c = CMSG_FIRSTHDR(&m);
     if (c != nullptr && c->cmsg_type == SCM_RIGHTS)
         memcpy(&process, CMSG_DATA(c), sizeof process);
-    return n->error != 0 ? weft_fail(n->error) : process;
+    return n->error != 0 ? fail_with(n->error) : process;
 }
 
 // Forks twice.  0, or -1 and errno.  What is buffered in stdio stays: the copies leave by _exit.
@@ -229,17 +232,17 @@ weft_manager *weft_manager_start(const char *address, const weft_manager_options
         if (parent >= 0 && pipe2(leash, O_CLOEXEC) == 0 &&
             socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) == 0 &&
             fork_server(address, opts, channel, parent, leash) == 0) {
-            weft_close_keep_errno(&channel[1]);
+            close_keep_errno(&channel[1]);
             m->process = hear(channel[0], &n);
         }
     }
-    weft_close_keep_errno(&channel[0]);
-    weft_close_keep_errno(&channel[1]);
-    weft_close_keep_errno(&leash[0]);
-    weft_close_keep_errno(&parent);
+    close_keep_errno(&channel[0]);
+    close_keep_errno(&channel[1]);
+    close_keep_errno(&leash[0]);
+    close_keep_errno(&parent);
     if (m == nullptr || m->process < 0) {
-        weft_close_keep_errno(&leash[1]);
-        weft_free_keep_errno(m);
+        close_keep_errno(&leash[1]);
+        free_keep_errno(m);
         return nullptr;
     }
     m->leash = leash[1];
@@ -288,7 +291,7 @@ int weft_manager_stop(weft_manager *m, weft_deadline d)
     }
     syscall(SYS_pidfd_send_signal, m->process, SIGKILL, nullptr, 0);
     ends(m, WEFT_FOREVER);
-    return weft_fail(ETIMEDOUT);
+    return fail_with(ETIMEDOUT);
 }
 
 int weft_manager_destroy(weft_manager *m)

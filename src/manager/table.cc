@@ -6,7 +6,9 @@
 
 #include <string.h>
 
-size_t weft_private_held;
+using namespace weft;
+
+size_t weft::units_held;
 
 enum { LEAST = 4, STEP = 2 }; // buckets; buckets moved with each call
 
@@ -14,7 +16,7 @@ enum { LEAST = 4, STEP = 2 }; // buckets; buckets moved with each call
 
 static uint64_t seed = 0x9e3779b97f4a7c15;
 
-void weft_private_hash_seed(uint64_t s)
+void weft::hash_seed(uint64_t s)
 {
     seed = s | 1;
 }
@@ -32,7 +34,7 @@ static inline uint64_t load(const char *p, size_t n)
     return word;
 }
 
-uint32_t weft_private_hash(const void *key, size_t n)
+uint32_t weft::hash_of(const void *key, size_t n)
 {
     const char *p = (const char *)key;
     uint64_t h = seed ^ n;
@@ -44,18 +46,18 @@ uint32_t weft_private_hash(const void *key, size_t n)
 
 // ---- Growing and shrinking ----
 
-static void open_buckets(weft_private_table *t, int set, size_t n)
+static void open_buckets(table *t, int set, size_t n)
 {
-    t->buckets[set] = (weft_private_entry **)weft_private_take_zeroed(n, sizeof *t->buckets[set]);
+    t->buckets[set] = (entry **)memory_take_zeroed(n, sizeof *t->buckets[set]);
     t->mask[set] = n - 1;
 }
 
-static void move_bucket(weft_private_table *t)
+static void move_bucket(table *t)
 {
-    weft_private_entry *next, *e = t->buckets[0][t->moving];
+    entry *next, *e = t->buckets[0][t->moving];
     t->buckets[0][t->moving++] = nullptr;
     for (; e != nullptr; e = next) {
-        weft_private_entry **to = &t->buckets[1][e->hash & t->mask[1]];
+        entry **to = &t->buckets[1][e->hash & t->mask[1]];
         next = e->next;
         e->next = *to;
         *to = e;
@@ -63,7 +65,7 @@ static void move_bucket(weft_private_table *t)
 }
 
 // One step; empty buckets cost little, so more of those.
-static void move(weft_private_table *t)
+static void move(table *t)
 {
     for (int empty = 0, full = 0; full < STEP && empty < 16 && t->moving <= t->mask[0];)
         if (t->buckets[0][t->moving] == nullptr)
@@ -72,13 +74,13 @@ static void move(weft_private_table *t)
             move_bucket(t), full++;
     if (t->moving <= t->mask[0])
         return;
-    weft_private_give(t->buckets[0]);
+    memory_return(t->buckets[0]);
     t->buckets[0] = t->buckets[1];
     t->mask[0] = t->mask[1];
     t->buckets[1] = nullptr;
 }
 
-static void resize(weft_private_table *t, size_t buckets)
+static void resize(table *t, size_t buckets)
 {
     open_buckets(t, 1, buckets);
     t->moving = 0;
@@ -86,30 +88,28 @@ static void resize(weft_private_table *t, size_t buckets)
 
 // ---- Find, add, remove ----
 
-static weft_private_entry **search(weft_private_entry **link, const void *key, size_t n,
-                                   uint32_t hash)
+static entry **search(entry **link, const void *key, size_t n, uint32_t hash)
 {
     for (; *link != nullptr; link = &(*link)->next)
         if ((*link)->hash == hash && (*link)->key_size == n &&
-            memcmp(weft_private_entry_key(*link), key, n) == 0)
+            memcmp(entry_key(*link), key, n) == 0)
             return link;
     return nullptr;
 }
 
-weft_private_entry **weft_private_table_find(weft_private_table *t, const void *key, size_t n,
-                                             uint32_t hash)
+entry **weft::table_find(table *t, const void *key, size_t n, uint32_t hash)
 {
     if (t->count == 0)
         return nullptr;
     if (t->buckets[1] != nullptr)
         move(t);
-    weft_private_entry **at = search(&t->buckets[0][hash & t->mask[0]], key, n, hash);
+    entry **at = search(&t->buckets[0][hash & t->mask[0]], key, n, hash);
     if (at == nullptr && t->buckets[1] != nullptr)
         at = search(&t->buckets[1][hash & t->mask[1]], key, n, hash);
     return at;
 }
 
-void weft_private_table_add(weft_private_table *t, weft_private_entry *e)
+void weft::table_add(table *t, entry *e)
 {
     if (t->buckets[0] == nullptr)
         open_buckets(t, 0, LEAST);
@@ -118,15 +118,15 @@ void weft_private_table_add(weft_private_table *t, weft_private_entry *e)
     else if (t->count > t->mask[0])
         resize(t, (t->mask[0] + 1) * 2);
     int set = t->buckets[1] != nullptr;
-    weft_private_entry **to = &t->buckets[set][e->hash & t->mask[set]];
+    entry **to = &t->buckets[set][e->hash & t->mask[set]];
     e->next = *to;
     *to = e;
     t->count++;
 }
 
-weft_private_entry *weft_private_table_remove(weft_private_table *t, weft_private_entry **link)
+entry *weft::table_remove(table *t, entry **link)
 {
-    weft_private_entry *e = *link;
+    entry *e = *link;
     *link = e->next;
     t->count--;
     if (t->buckets[1] == nullptr && t->mask[0] >= (size_t)LEAST * 4 && t->count < t->mask[0] / 8)
@@ -150,14 +150,13 @@ static uint64_t following(uint64_t cursor, uint64_t mask)
     return reversed(reversed(cursor | ~mask) + 1);
 }
 
-static void call(weft_private_entry *e, void (*fn)(weft_private_entry *e, void *arg), void *arg)
+static void call(entry *e, void (*fn)(entry *e, void *arg), void *arg)
 {
     for (; e != nullptr; e = e->next)
         fn(e, arg);
 }
 
-uint64_t weft_private_table_scan(weft_private_table *t, uint64_t cursor,
-                                 void (*fn)(weft_private_entry *e, void *arg), void *arg)
+uint64_t weft::table_scan(table *t, uint64_t cursor, void (*fn)(entry *e, void *arg), void *arg)
 {
     if (t->count == 0)
         return 0;
@@ -175,24 +174,23 @@ uint64_t weft_private_table_scan(weft_private_table *t, uint64_t cursor,
     return cursor;
 }
 
-void weft_private_table_each(const weft_private_table *t,
-                             void (*fn)(weft_private_entry *e, void *arg), void *arg)
+void weft::table_each(const table *t, void (*fn)(entry *e, void *arg), void *arg)
 {
     for (int set = 0; set < 2; set++)
         for (size_t i = 0; t->buckets[set] != nullptr && i <= t->mask[set]; i++)
             call(t->buckets[set][i], fn, arg);
 }
 
-void weft_private_table_clear(weft_private_table *t, void (*drop)(weft_private_entry *e))
+void weft::table_clear(table *t, void (*drop)(entry *e))
 {
-    weft_private_table old = *t;
+    table old = *t;
     *t = {};
     for (int set = 0; set < 2; set++) {
         for (size_t i = 0; old.buckets[set] != nullptr && i <= old.mask[set]; i++)
-            for (weft_private_entry *next, *e = old.buckets[set][i]; e != nullptr; e = next) {
+            for (entry *next, *e = old.buckets[set][i]; e != nullptr; e = next) {
                 next = e->next;
                 drop(e);
             }
-        weft_private_give(old.buckets[set]);
+        memory_return(old.buckets[set]);
     }
 }

@@ -13,49 +13,50 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { WEFT_STRING, WEFT_LIST, WEFT_HASH, WEFT_PLACE };
+namespace weft {
+
+enum { TYPE_STRING, TYPE_LIST, TYPE_HASH, TYPE_PLACE };
 
 // Behind it follow, unaligned: the expiry (a pointer) if it expires, the object (a pointer) if it
 // is no string, the key, the string.
-typedef struct weft_private_entry {
-    struct weft_private_entry *next;
+struct entry {
+    struct entry *next;
     uint32_t hash;
     uint32_t key_size : 29, type : 2, expires : 1;
     uint32_t size; // of the string
-} weft_private_entry;
+};
 
-enum { WEFT_KEY_MAX = (1 << 29) - 1 };
+enum { KEY_MAX = (1 << 29) - 1 };
 
-typedef struct weft_private_table {
-    weft_private_entry **buckets[2]; // [1]: what it moves to
+struct table {
+    entry **buckets[2]; // [1]: what it moves to
     size_t mask[2];
     size_t count;  // entries
     size_t moving; // the next bucket to be moved
-} weft_private_table;
+};
 
 // Different in each process: who chooses keys can't choose collisions.
-void weft_private_hash_seed(uint64_t seed);
-uint32_t weft_private_hash(const void *key, size_t n);
+void hash_seed(uint64_t seed);
+uint32_t hash_of(const void *key, size_t n);
 
 // Where the entry of that key hangs.  nullptr: there is none.
-weft_private_entry **weft_private_table_find(weft_private_table *t, const void *key, size_t n,
-                                             uint32_t hash);
+entry **table_find(table *t, const void *key, size_t n, uint32_t hash);
 
 // Adds an entry whose key is not there.
-void weft_private_table_add(weft_private_table *t, weft_private_entry *e);
+void table_add(table *t, entry *e);
 
 // Takes out the entry that hangs at `link`; it is the caller's then.
-weft_private_entry *weft_private_table_remove(weft_private_table *t, weft_private_entry **link);
+entry *table_remove(table *t, entry **link);
 
 // Calls fn for each entry of some buckets; the next cursor, 0 at the end.  fn changes nothing.
-uint64_t weft_private_table_scan(weft_private_table *t, uint64_t cursor,
-                                 void (*fn)(weft_private_entry *e, void *arg), void *arg);
+uint64_t table_scan(table *t, uint64_t cursor, void (*fn)(entry *e, void *arg), void *arg);
 
 // Calls fn for each entry; fn changes nothing.
-void weft_private_table_each(const weft_private_table *t,
-                             void (*fn)(weft_private_entry *e, void *arg), void *arg);
+void table_each(const table *t, void (*fn)(entry *e, void *arg), void *arg);
 
 // Calls drop for each entry, and is empty.
-void weft_private_table_clear(weft_private_table *t, void (*drop)(weft_private_entry *e));
+void table_clear(table *t, void (*drop)(entry *e));
+
+} // namespace weft
 
 #endif

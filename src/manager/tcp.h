@@ -12,7 +12,9 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-static inline void weft_private_set_up_tcp(int fd)
+namespace weft {
+
+static inline void set_up_tcp(int fd)
 {
     static const struct {
         int level, name, value;
@@ -26,5 +28,7 @@ static inline void weft_private_set_up_tcp(int fd)
         setsockopt(fd, o.level, o.name, &o.value, sizeof o.value);
     errno = saved;
 }
+
+} // namespace weft
 
 #endif

@@ -3,12 +3,14 @@
 
 #include <limits.h>
 
+using namespace weft;
+
 static char small(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
-bool weft_private_word_is(const weft_private_word *w, const char *text)
+bool weft::word_is(const word *w, const char *text)
 {
     for (size_t i = 0; i < w->size; i++)
         if (text[i] == 0 || small(w->text[i]) != text[i])
@@ -16,15 +18,15 @@ bool weft_private_word_is(const weft_private_word *w, const char *text)
     return text[w->size] == 0;
 }
 
-bool weft_private_integer(weft_private_peer *p, const weft_private_word *w, int64_t *number)
+bool weft::parse_integer(peer *p, const word *w, int64_t *number)
 {
-    if (weft_private_number(w->text, w->size, number))
+    if (parse_number(w->text, w->size, number))
         return true;
-    weft_private_reply_not_integer(p);
+    reply_not_integer(p);
     return false;
 }
 
-bool weft_private_seconds(weft_private_peer *p, const weft_private_word *w, weft_deadline *d)
+bool weft::parse_seconds(peer *p, const word *w, weft_deadline *d)
 {
     char text[64], *end = text;
     long double seconds = 0;
@@ -34,16 +36,16 @@ bool weft_private_seconds(weft_private_peer *p, const weft_private_word *w, weft
         seconds = strtold(text, &end);
     }
     if (end == text || end != text + w->size || seconds != seconds || seconds - seconds != 0) {
-        weft_private_reply_error(p, "ERR timeout is not a float or out of range");
+        reply_error(p, "ERR timeout is not a float or out of range");
         return false;
     }
     long double ms = seconds * 1000;
     if (ms > (long double)LLONG_MAX) {
-        weft_private_reply_error(p, "ERR timeout is out of range");
+        reply_error(p, "ERR timeout is out of range");
         return false;
     }
     if (ms < 0) {
-        weft_private_reply_error(p, "ERR timeout is negative");
+        reply_error(p, "ERR timeout is negative");
         return false;
     }
     int64_t whole = (int64_t)ms;
@@ -96,7 +98,7 @@ static bool takes(const char **p, const char *end, char c)
 
 // With only the last star to go back to, since what came before it fits already: no pattern takes
 // longer than its length times the text's.
-bool weft_private_matches(const char *p, size_t n, const char *text, size_t size)
+bool weft::glob_matches(const char *p, size_t n, const char *text, size_t size)
 {
     const char *end = p + n, *text_end = text + size, *star = nullptr, *from = nullptr;
     if (size == 0) // Redis does not look at patterns then, but for "*"

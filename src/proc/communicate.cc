@@ -9,14 +9,15 @@
 #include <errno.h>
 #include <string.h>
 
+using namespace weft;
+
 int weft_subprocess_communicate(weft_subprocess *p, const void *in, size_t n, weft_buffer *out,
                                 weft_buffer *err, weft_deadline d)
 {
-    weft_private_pump pump = {p->fds, (const char *)in, n, &p->written, {nullptr, out, err}, &p,
-                              1,      p->grace};
+    pump pump = {p->fds, (const char *)in, n, &p->written, {nullptr, out, err}, &p, 1, p->grace};
     if (n > 0 && (in == nullptr || !p->takes_input))
-        return weft_fail(EINVAL);
-    int incomplete = weft_private_pump_run(&pump, d);
+        return fail_with(EINVAL);
+    int incomplete = pump_run(&pump, d);
     if (incomplete < 0)
         return -1;
     return weft_subprocess_wait(p, nullptr, d) == 0 ? incomplete : -1;
@@ -29,26 +30,26 @@ static bool is_stream(int stream)
 
 int weft_subprocess_stream(const weft_subprocess *p, int stream)
 {
-    return is_stream(stream) && p->fds[stream] >= 0 ? p->fds[stream] : weft_fail(EBADF);
+    return is_stream(stream) && p->fds[stream] >= 0 ? p->fds[stream] : fail_with(EBADF);
 }
 
 ssize_t weft_subprocess_read(weft_subprocess *p, int stream, void *bytes, size_t n, weft_deadline d)
 {
     if (stream != 1 && stream != 2)
-        return weft_fail(EBADF);
-    return weft_private_pipe_read(p->fds[stream], bytes, n, d);
+        return fail_with(EBADF);
+    return pipe_read(p->fds[stream], bytes, n, d);
 }
 
 ssize_t weft_subprocess_write(weft_subprocess *p, const void *bytes, size_t n, weft_deadline d)
 {
-    return weft_private_pipe_write(p->fds[0], bytes, n, d);
+    return pipe_write(p->fds[0], bytes, n, d);
 }
 
 int weft_subprocess_close(weft_subprocess *p, int stream)
 {
     if (!is_stream(stream) || p->fds[stream] < 0)
-        return weft_fail(EBADF);
-    weft_close_keep_errno(&p->fds[stream]);
+        return fail_with(EBADF);
+    close_keep_errno(&p->fds[stream]);
     if (stream == 0)
         p->takes_input = false;
     return 0;
@@ -67,11 +68,10 @@ void weft_subprocess_result_free(weft_subprocess_result *r)
 static void end_run(weft_subprocess *p, weft_subprocess_result *r)
 {
     int saved = errno;
-    weft_private_pump rest = {p->fds, nullptr, 0, &p->written, {nullptr, &r->out, &r->err},
-                              &p,     1,       0};
+    pump rest = {p->fds, nullptr, 0, &p->written, {nullptr, &r->out, &r->err}, &p, 1, 0};
     weft_subprocess_kill(p);
     weft_subprocess_wait(p, &r->status, WEFT_FOREVER);
-    weft_private_pump_run(&rest, WEFT_NOW);
+    pump_run(&rest, WEFT_NOW);
     errno = saved;
 }
 
@@ -86,7 +86,7 @@ int weft_subprocess_run(const char *const argv[], const weft_subprocess_options 
     if (opts != nullptr)
         o = *opts;
     if (o.input == nullptr && o.input_size > 0)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (o.input != nullptr)
         o.in.kind = WEFT_STREAM_PIPE;
     int64_t start = weft_now();

@@ -4,6 +4,8 @@
 
 #include <weft/subprocess.h>
 
+using namespace weft;
+
 struct weft_subprocess {
     pid_t pid;
     int pidfd;              // -1 where the kernel has none
@@ -18,32 +20,28 @@ struct weft_subprocess {
     weft_deadline flush_by; // for the stream of weft_popen
 };
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+namespace weft {
 
 // Has it ended?  Does not reap it.
-bool weft_private_has_ended(const weft_subprocess *p);
+bool has_ended(const weft_subprocess *p);
 
 // Waits for its end, but leaves it to be reaped: until then its group can be signalled.
-bool weft_private_ends_by(const weft_subprocess *p, weft_deadline d);
+bool ends_by(const weft_subprocess *p, weft_deadline d);
 
 // Opens the child's side of a stream (not WEFT_STREAM_INHERIT, _FD or _STDOUT); *ours is our
 // end if it is a pipe.
-int weft_private_open_side(const weft_stream *s, int stream, int *ours);
+int open_side(const weft_stream *s, int stream, int *ours);
 
 // Moves fd above the standard streams' numbers, close-on-exec.  Closes it on failure.
-int weft_private_above_streams(int fd);
+int above_streams(int fd);
 
 // Creates a pipe, close-on-exec and above the standard streams.
-int weft_private_pipe(int ends[2]);
+int make_pipe(int ends[2]);
 
 // read(2) and write(2) on a pipe whose other end is elsewhere, with a deadline.
-ssize_t weft_private_pipe_read(int fd, void *bytes, size_t n, weft_deadline d);
-ssize_t weft_private_pipe_write(int fd, const void *bytes, size_t n, weft_deadline d);
+ssize_t pipe_read(int fd, void *bytes, size_t n, weft_deadline d);
+ssize_t pipe_write(int fd, const void *bytes, size_t n, weft_deadline d);
 
-#ifdef __cplusplus
-}
-#endif
+} // namespace weft
 
 #endif

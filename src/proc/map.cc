@@ -17,6 +17,9 @@
 
 #include "handle.h"
 
+using namespace weft;
+
+namespace {
 struct command {
     int files[2]; // what it wrote to stream 1 and 2, or -1
     int status, error;
@@ -33,12 +36,13 @@ struct batch {
     struct command *commands;
     weft_subprocess **children; // of commands that run, else NULL
 };
+} // namespace
 
 static int collect_in_file(weft_stream *s, int *file)
 {
     if (s->kind != WEFT_STREAM_PIPE)
         return 0;
-    *file = weft_private_above_streams(memfd_create("weft output", MFD_CLOEXEC));
+    *file = above_streams(memfd_create("weft output", MFD_CLOEXEC));
     s->kind = WEFT_STREAM_FD;
     s->fd = *file;
     return *file >= 0 ? 0 : -1;
@@ -108,8 +112,8 @@ static int tell(struct batch *b, size_t i)
     r.status = c->status;
     r.ns = c->end - c->start;
     int result = read_file(c->files[0], &r.out) != 0 ? -1 : read_file(c->files[1], &r.err);
-    weft_close_keep_errno(&c->files[0]);
-    weft_close_keep_errno(&c->files[1]);
+    close_keep_errno(&c->files[0]);
+    close_keep_errno(&c->files[1]);
     if (result == 0)
         b->how->report(i, &r, c->error, b->how->arg);
     weft_subprocess_result_free(&r);
@@ -130,7 +134,7 @@ static weft_deadline enforce_limit(struct batch *b)
             first = by < first ? by : first;
         } else {
             // One that ended just in time keeps its status: nobody is there to be killed.
-            c->error = weft_private_has_ended(b->children[i]) ? 0 : ETIMEDOUT;
+            c->error = has_ended(b->children[i]) ? 0 : ETIMEDOUT;
             weft_subprocess_kill(b->children[i]);
         }
     }
@@ -154,7 +158,7 @@ static int run_all(struct batch *b, int jobs, weft_deadline d)
         if (i >= 0)
             reap(b, b->told + (size_t)i);
         else if (weft_left(d) == 0)
-            return weft_fail(ETIMEDOUT);
+            return fail_with(ETIMEDOUT);
     }
     errno = saved;
     return b->failed;
@@ -169,8 +173,8 @@ static void clean_up(struct batch *b)
             weft_subprocess_wait(b->children[i], nullptr, WEFT_FOREVER);
             weft_subprocess_destroy(b->children[i]);
         }
-        weft_close_keep_errno(&b->commands[i].files[0]);
-        weft_close_keep_errno(&b->commands[i].files[1]);
+        close_keep_errno(&b->commands[i].files[0]);
+        close_keep_errno(&b->commands[i].files[1]);
     }
     free(b->commands);
     free(b->children);
@@ -191,12 +195,12 @@ int weft_subprocess_map(const char *const *const argvs[], size_t n,
     b.began = weft_now();
     if (how == nullptr || how->report == nullptr || how->jobs < 0 || how->limit_ns < 0 ||
         (argvs == nullptr && n > 0) || n > INT32_MAX || b.opts->in.kind == WEFT_STREAM_PIPE)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     b.commands = (struct command *)calloc(n + 1, sizeof *b.commands);
     b.children = (weft_subprocess **)calloc(n + 1, sizeof(void *));
     int jobs = how->jobs > 0 ? how->jobs : (int)sysconf(_SC_NPROCESSORS_ONLN);
     int failed =
-        b.commands != nullptr && b.children != nullptr ? run_all(&b, jobs, d) : weft_fail(ENOMEM);
+        b.commands != nullptr && b.children != nullptr ? run_all(&b, jobs, d) : fail_with(ENOMEM);
     clean_up(&b);
     return failed;
 }

@@ -21,6 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+using namespace weft;
+
 struct weft_pipeline {
     size_t size;
     int fds[3]; // our ends, or -1
@@ -40,7 +42,7 @@ static int take(int *fd)
 static void close_ends(weft_pipeline *l)
 {
     for (int i = 0; i < 3; i++)
-        weft_close_keep_errno(&l->fds[i]);
+        close_keep_errno(&l->fds[i]);
 }
 
 static weft_pipeline *allocate(size_t n)
@@ -74,7 +76,7 @@ static int start_stage(weft_pipeline *l, size_t i, size_t n, const char *const a
     if (i > 0 && l->leads)
         o.process_group = l->stages[0]->pid;
     weft_subprocess *p = weft_subprocess_start(argv, &o);
-    weft_close_keep_errno(before);
+    close_keep_errno(before);
     if (p == nullptr)
         return -1;
     l->stages[l->size++] = p;
@@ -95,7 +97,7 @@ static int start_stages(weft_pipeline *l, const char *const *const argvs[], size
 {
     int errors = -1, before = -1, result = 0;
     if (is_shared(o->err.kind)) {
-        errors = weft_private_open_side(&o->err, 2, &l->fds[2]);
+        errors = open_side(&o->err, 2, &l->fds[2]);
         if (errors < 0) {
             if (o->stage != nullptr)
                 *o->stage = WEFT_STAGE_STREAMS;
@@ -105,8 +107,8 @@ static int start_stages(weft_pipeline *l, const char *const *const argvs[], size
     }
     for (size_t i = 0; i < n && result == 0; i++)
         result = start_stage(l, i, n, argvs[i], o, &before);
-    weft_close_keep_errno(&before);
-    weft_close_keep_errno(&errors);
+    close_keep_errno(&before);
+    close_keep_errno(&errors);
     return result;
 }
 
@@ -151,12 +153,12 @@ int weft_pipeline_destroy(weft_pipeline *l)
     if (l == nullptr)
         return 0;
     for (size_t i = 0; i < l->size; i++)
-        if (!weft_private_has_ended(l->stages[i]))
-            return weft_fail(EBUSY);
+        if (!has_ended(l->stages[i]))
+            return fail_with(EBUSY);
     for (size_t i = 0; i < l->size; i++)
         weft_subprocess_destroy(l->stages[i]);
     close_ends(l);
-    weft_free_keep_errno(l);
+    free_keep_errno(l);
     return 0;
 }
 
@@ -184,7 +186,7 @@ int weft_pipeline_wait(weft_pipeline *l, int *status, weft_deadline d)
     }
     errno = saved;
     if (lost)
-        return weft_fail(ECHILD);
+        return fail_with(ECHILD);
     if (status != nullptr)
         *status = l->stages[l->size - 1]->status;
     return 0;
@@ -195,7 +197,7 @@ int weft_pipeline_failure(const weft_pipeline *l, int *status)
     int failure = 0;
     for (size_t i = 0; i < l->size; i++) {
         if (!l->stages[i]->ended)
-            return weft_fail(EBUSY);
+            return fail_with(EBUSY);
         if (l->stages[i]->status != 0)
             failure = l->stages[i]->status;
     }
@@ -203,21 +205,20 @@ int weft_pipeline_failure(const weft_pipeline *l, int *status)
     return 0;
 }
 
-static int pump(weft_pipeline *l, const void *in, size_t n, weft_buffer *out, weft_buffer *err,
-                weft_deadline d)
+static int run_pump(weft_pipeline *l, const void *in, size_t n, weft_buffer *out, weft_buffer *err,
+                    weft_deadline d)
 {
-    struct weft_private_pump pump = {
-        l->fds,    (const char *)in, n,       &l->written, {nullptr, out, err},
-        l->stages, l->size,          l->grace};
-    return weft_private_pump_run(&pump, d);
+    struct pump pump = {l->fds,    (const char *)in, n,       &l->written, {nullptr, out, err},
+                        l->stages, l->size,          l->grace};
+    return pump_run(&pump, d);
 }
 
 int weft_pipeline_communicate(weft_pipeline *l, const void *in, size_t n, weft_buffer *out,
                               weft_buffer *err, weft_deadline d)
 {
     if (n > 0 && (in == nullptr || !l->takes_input))
-        return weft_fail(EINVAL);
-    int incomplete = pump(l, in, n, out, err, d);
+        return fail_with(EINVAL);
+    int incomplete = run_pump(l, in, n, out, err, d);
     if (incomplete < 0)
         return -1;
     return weft_pipeline_wait(l, nullptr, d) == 0 ? incomplete : -1;
@@ -225,26 +226,26 @@ int weft_pipeline_communicate(weft_pipeline *l, const void *in, size_t n, weft_b
 
 int weft_pipeline_stream(const weft_pipeline *l, int stream)
 {
-    return stream >= 0 && stream <= 2 && l->fds[stream] >= 0 ? l->fds[stream] : weft_fail(EBADF);
+    return stream >= 0 && stream <= 2 && l->fds[stream] >= 0 ? l->fds[stream] : fail_with(EBADF);
 }
 
 ssize_t weft_pipeline_read(weft_pipeline *l, int stream, void *bytes, size_t n, weft_deadline d)
 {
     if (stream != 1 && stream != 2)
-        return weft_fail(EBADF);
-    return weft_private_pipe_read(l->fds[stream], bytes, n, d);
+        return fail_with(EBADF);
+    return pipe_read(l->fds[stream], bytes, n, d);
 }
 
 ssize_t weft_pipeline_write(weft_pipeline *l, const void *bytes, size_t n, weft_deadline d)
 {
-    return weft_private_pipe_write(l->fds[0], bytes, n, d);
+    return pipe_write(l->fds[0], bytes, n, d);
 }
 
 int weft_pipeline_close(weft_pipeline *l, int stream)
 {
     if (weft_pipeline_stream(l, stream) < 0)
         return -1;
-    weft_close_keep_errno(&l->fds[stream]);
+    close_keep_errno(&l->fds[stream]);
     if (stream == 0)
         l->takes_input = false;
     return 0;
@@ -265,7 +266,7 @@ int weft_pipeline_signal(weft_pipeline *l, int signal)
             error = errno;
     }
     if (!sent)
-        return weft_fail(error);
+        return fail_with(error);
     errno = saved;
     return 0;
 }
@@ -273,7 +274,7 @@ int weft_pipeline_signal(weft_pipeline *l, int signal)
 static bool all_end_by(const weft_pipeline *l, weft_deadline d)
 {
     for (size_t i = 0; i < l->size; i++)
-        if (!weft_private_ends_by(l->stages[i], d))
+        if (!ends_by(l->stages[i], d))
             return false;
     return true;
 }
@@ -282,7 +283,7 @@ int weft_pipeline_stop(weft_pipeline *l, int *status, weft_deadline close_by, we
                        weft_deadline d)
 {
     int saved = errno;
-    weft_close_keep_errno(&l->fds[0]);
+    close_keep_errno(&l->fds[0]);
     bool ended = all_end_by(l, close_by);
     if (!ended) {
         weft_pipeline_signal(l, SIGTERM);
@@ -301,7 +302,7 @@ static void end_run(weft_pipeline *l, weft_subprocess_result *r)
     int saved = errno;
     weft_pipeline_signal(l, SIGKILL);
     weft_pipeline_wait(l, &r->status, WEFT_FOREVER);
-    pump(l, nullptr, 0, &r->out, &r->err, WEFT_NOW);
+    run_pump(l, nullptr, 0, &r->out, &r->err, WEFT_NOW);
     errno = saved;
 }
 
@@ -317,7 +318,7 @@ int weft_pipeline_run(const char *const *const argvs[], size_t n,
     if (opts != nullptr)
         o = *opts;
     if (o.input == nullptr && o.input_size > 0)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (o.input != nullptr)
         o.in.kind = WEFT_STREAM_PIPE;
     int64_t start = weft_now();

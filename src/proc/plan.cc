@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+using namespace weft;
+
 static size_t count(const char *const *list)
 {
     size_t n = 0;
@@ -48,7 +50,7 @@ static bool is_replaced(const weft_subprocess_options *o, const char *entry)
     return false;
 }
 
-char *const *weft_private_environment(const weft_subprocess_options *o, char ***allocated)
+char *const *weft::child_environment(const weft_subprocess_options *o, char ***allocated)
 {
     const char *const *base = o->env != nullptr ? o->env : environ;
     size_t have = count(base), added = count(o->env_add), n = 0;
@@ -101,7 +103,7 @@ static char *append_candidates(char *at, const char *path, const char *file, siz
     }
 }
 
-char *weft_private_candidates(const char *file, char *const *envp)
+char *weft::path_candidates(const char *file, char *const *envp)
 {
     size_t length = strlen(file), folders = 1, room;
     const char *path = length == 0 || strchr(file, '/') != nullptr ? nullptr : search_path(envp);

@@ -5,18 +5,14 @@
 
 #include <weft/subprocess.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+namespace weft {
 
 // The environment the options ask for; *allocated (or NULL) is to be freed after use.
-char *const *weft_private_environment(const weft_subprocess_options *opts, char ***allocated);
+char *const *child_environment(const weft_subprocess_options *opts, char ***allocated);
 
-// The paths to try for `file`, as weft_private_spawn wants them; free() it.
-char *weft_private_candidates(const char *file, char *const *envp);
+// The paths to try for `file`, as spawn_plan wants them; free() it.
+char *path_candidates(const char *file, char *const *envp);
 
-#ifdef __cplusplus
-}
-#endif
+} // namespace weft
 
 #endif

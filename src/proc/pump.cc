@@ -25,6 +25,8 @@
 #include <string.h>
 #include <unistd.h>
 
+using namespace weft;
+
 enum {
     PIPE_SIZE = 64 * 1024,
     WIDE_PIPE = 1024 * 1024,
@@ -36,7 +38,7 @@ void weft_buffer_free(weft_buffer *b)
 {
     if (b == nullptr)
         return;
-    weft_free_keep_errno(b->data);
+    free_keep_errno(b->data);
     memset(b, 0, sizeof *b);
 }
 
@@ -50,7 +52,7 @@ static int make_room(weft_buffer *b)
     capacity = capacity > PIPE_SIZE ? capacity * 2 : first;
     char *data = capacity < b->capacity ? nullptr : (char *)realloc(b->data, capacity);
     if (data == nullptr)
-        return weft_fail(ENOMEM);
+        return fail_with(ENOMEM);
     b->data = data;
     b->capacity = capacity;
     return 0;
@@ -89,14 +91,14 @@ static ssize_t read_into(int fd, weft_buffer *b)
 }
 
 // A stream that can't be read is at its end, like one that has ended.
-static int serve_output(weft_private_pump *pump, int stream)
+static int serve_output(pump *pump, int stream)
 {
     int *fd = &pump->fds[stream], saved = errno;
     ssize_t n = read_into(*fd, pump->to[stream]);
     if (n < 0 && errno == ENOMEM)
         return -1;
     if (n == 0 || (n < 0 && !again()))
-        weft_close_keep_errno(fd);
+        close_keep_errno(fd);
     else if (n >= PIPE_SIZE && n < WIDE_PIPE)
         widen(*fd);
     errno = saved;
@@ -104,7 +106,7 @@ static int serve_output(weft_private_pump *pump, int stream)
 }
 
 // A child that reads no further has had enough: the rest is dropped.
-static bool serve_input(weft_private_pump *pump)
+static bool serve_input(pump *pump)
 {
     int *fd = &pump->fds[0], saved = errno;
     bool broken = false;
@@ -115,37 +117,39 @@ static bool serve_input(weft_private_pump *pump)
         broken = n < 0 && !again();
     }
     if (broken || *pump->written == pump->size)
-        weft_close_keep_errno(fd);
+        close_keep_errno(fd);
     errno = saved;
     return broken;
 }
 
 // One child that has not ended yet, to be watched for the grace's start; NULL: none.
-static const weft_subprocess *still_running(const weft_private_pump *pump)
+static const weft_subprocess *still_running(const pump *pump)
 {
     for (size_t i = 0; i < pump->count; i++)
-        if (!weft_private_has_ended(pump->children[i]))
+        if (!has_ended(pump->children[i]))
             return pump->children[i];
     return nullptr;
 }
 
+namespace {
 struct grace {
     const weft_subprocess *awaited;
     weft_deadline ends; // WEFT_FOREVER until all have ended
 };
+} // namespace
 
-static void start_grace(const weft_private_pump *pump, struct grace *g)
+static void start_grace(const pump *pump, struct grace *g)
 {
     if (pump->grace == 0 || g->ends != WEFT_FOREVER)
         return;
-    if (g->awaited != nullptr && !weft_private_has_ended(g->awaited))
+    if (g->awaited != nullptr && !has_ended(g->awaited))
         return;
     g->awaited = still_running(pump);
     if (g->awaited == nullptr)
         g->ends = weft_in_ns(pump->grace);
 }
 
-static int open_pipes(const weft_private_pump *pump, struct pollfd fds[4], const struct grace *g)
+static int open_pipes(const pump *pump, struct pollfd fds[4], const struct grace *g)
 {
     int open = 0;
     for (int i = 0; i < 3; i++) {
@@ -158,12 +162,12 @@ static int open_pipes(const weft_private_pump *pump, struct pollfd fds[4], const
 
 static int sleep_ms(const struct grace *g, weft_deadline d)
 {
-    int ms = weft_poll_ms(d < g->ends ? d : g->ends);
+    int ms = poll_ms(d < g->ends ? d : g->ends);
     bool unwatched = g->awaited != nullptr && g->awaited->pidfd < 0;
     return unwatched && (ms < 0 || ms > LOOK_EVERY_MS) ? LOOK_EVERY_MS : ms;
 }
 
-static int serve(weft_private_pump *pump, const struct pollfd fds[4], bool *broken)
+static int serve(pump *pump, const struct pollfd fds[4], bool *broken)
 {
     if (fds[0].revents != 0)
         *broken |= serve_input(pump);
@@ -174,7 +178,7 @@ static int serve(weft_private_pump *pump, const struct pollfd fds[4], bool *brok
 }
 
 // At a deadline that has passed there is still one round: what is there is taken.
-static int pump_until(weft_private_pump *pump, weft_deadline d, bool *broken)
+static int pump_until(pump *pump, weft_deadline d, bool *broken)
 {
     struct grace g = {nullptr, WEFT_FOREVER};
     struct pollfd fds[4];
@@ -188,13 +192,13 @@ static int pump_until(weft_private_pump *pump, weft_deadline d, bool *broken)
         if (ready > 0 && serve(pump, fds, broken) != 0)
             return -1;
         if ((over || late) && open_pipes(pump, fds, &g) > 0)
-            return over ? 1 : weft_fail(ETIMEDOUT);
+            return over ? 1 : fail_with(ETIMEDOUT);
     }
 }
 
-int weft_private_pump_run(weft_private_pump *pump, weft_deadline d)
+int weft::pump_run(pump *pump, weft_deadline d)
 {
-    struct weft_private_sigpipe hold;
+    struct sigpipe hold;
     bool broken = false;
     int *in = &pump->fds[0];
     // Also what stays empty is a string.
@@ -208,15 +212,15 @@ int weft_private_pump_run(weft_private_pump *pump, weft_deadline d)
     if (*in < 0)
         return pump_until(pump, d, &broken);
     if (pump->size <= *pump->written) {
-        weft_close_keep_errno(in);
+        close_keep_errno(in);
         return pump_until(pump, d, &broken);
     }
     if (pump->size > PIPE_SIZE)
         widen(*in);
     fcntl(*in, F_SETFL, O_WRONLY | O_NONBLOCK);
-    weft_private_sigpipe_hold(&hold);
+    sigpipe_hold(&hold);
     int result = pump_until(pump, d, &broken);
-    weft_private_sigpipe_release(&hold, broken);
+    sigpipe_release(&hold, broken);
     return result;
 }
 
@@ -228,21 +232,21 @@ static int await(int fd, short events, weft_deadline d)
     struct pollfd p = {fd, events, 0};
     int saved = errno;
     for (;;) {
-        int n = poll(&p, 1, weft_poll_ms(d));
+        int n = poll(&p, 1, poll_ms(d));
         bool interrupted = n < 0;
         errno = saved;
         if (n > 0)
             return 0;
         if (!interrupted && weft_left(d) == 0)
-            return weft_fail(ETIMEDOUT);
+            return fail_with(ETIMEDOUT);
     }
 }
 
-ssize_t weft_private_pipe_read(int fd, void *bytes, size_t n, weft_deadline d)
+ssize_t weft::pipe_read(int fd, void *bytes, size_t n, weft_deadline d)
 {
     int saved = errno;
     if (fd < 0)
-        return weft_fail(EBADF);
+        return fail_with(EBADF);
     for (;;) {
         if (await(fd, POLLIN, d) != 0)
             return -1;
@@ -253,15 +257,15 @@ ssize_t weft_private_pipe_read(int fd, void *bytes, size_t n, weft_deadline d)
     }
 }
 
-ssize_t weft_private_pipe_write(int fd, const void *bytes, size_t n, weft_deadline d)
+ssize_t weft::pipe_write(int fd, const void *bytes, size_t n, weft_deadline d)
 {
-    struct weft_private_sigpipe hold;
+    struct sigpipe hold;
     size_t done = 0;
     int saved = errno, error = 0;
     if (fd < 0)
-        return weft_fail(EBADF);
+        return fail_with(EBADF);
     fcntl(fd, F_SETFL, O_WRONLY | O_NONBLOCK);
-    weft_private_sigpipe_hold(&hold);
+    sigpipe_hold(&hold);
     while (done < n && error == 0) {
         ssize_t put = write(fd, (const char *)bytes + done, n - done);
         if (put >= 0)
@@ -269,7 +273,7 @@ ssize_t weft_private_pipe_write(int fd, const void *bytes, size_t n, weft_deadli
         else if (!again() || (errno == EAGAIN && await(fd, POLLOUT, d) != 0))
             error = errno;
     }
-    weft_private_sigpipe_release(&hold, error == EPIPE);
+    sigpipe_release(&hold, error == EPIPE);
     errno = error != 0 ? error : saved;
     return done > 0 || error == 0 ? (ssize_t)done : -1;
 }

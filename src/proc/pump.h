@@ -4,7 +4,9 @@
 
 #include <weft/subprocess.h>
 
-struct weft_private_pump {
+namespace weft {
+
+struct pump {
     int *fds; // [3]: our ends; each is closed and set to -1 at its end
     const char *input;
     size_t size;
@@ -15,15 +17,9 @@ struct weft_private_pump {
     int64_t grace; // nanoseconds after the last child's end; 0: no limit
 };
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 // 0: all ends reached; 1: the grace ran out; -1: ETIMEDOUT, ENOMEM.  Reaps nobody.
-int weft_private_pump_run(struct weft_private_pump *pump, weft_deadline d);
+int pump_run(struct pump *pump, weft_deadline d);
 
-#ifdef __cplusplus
-}
-#endif
+} // namespace weft
 
 #endif

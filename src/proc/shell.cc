@@ -13,13 +13,15 @@
 #include <errno.h>
 #include <string.h>
 
+using namespace weft;
+
 int weft_system(const char *command, int *status, weft_deadline d)
 {
     const char *const argv[] = {"sh", "-c", "--", command, nullptr};
     weft_subprocess_options o;
     weft_subprocess_result r;
     if (command == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     memset(&o, 0, sizeof o);
     o.file = "/bin/sh";
     if (d != WEFT_FOREVER)
@@ -49,8 +51,8 @@ static ssize_t stream_write(void *cookie, const char *bytes, size_t n)
 static int stream_close(void *cookie)
 {
     weft_subprocess *p = (weft_subprocess *)cookie;
-    weft_close_keep_errno(&p->fds[0]);
-    weft_close_keep_errno(&p->fds[1]);
+    close_keep_errno(&p->fds[0]);
+    close_keep_errno(&p->fds[1]);
     return 0;
 }
 

@@ -15,8 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+using namespace weft;
+
 enum byte_class : uint8_t { PLAIN, END, BLANK, SINGLE, DOUBLE, ESCAPE, COMMENT, OPERATOR };
 
+namespace {
 struct splitter {
     const char *at;
     char *to;
@@ -24,6 +27,7 @@ struct splitter {
     bool strict;
     uint8_t classes[256];
 };
+} // namespace
 
 static void mark(struct splitter *s, const char *bytes, uint8_t as)
 {
@@ -201,7 +205,7 @@ static char **make_array(char *bytes, size_t size, size_t words)
     size_t pointers = (words + 1) * sizeof(char *);
     char **array = (char **)realloc(bytes, pointers + size);
     if (array == nullptr) {
-        weft_free_keep_errno(bytes);
+        free_keep_errno(bytes);
         return nullptr;
     }
     char *word = (char *)array + pointers;

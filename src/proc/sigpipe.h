@@ -11,12 +11,14 @@
 #include <signal.h>
 #include <time.h>
 
-struct weft_private_sigpipe {
+namespace weft {
+
+struct sigpipe {
     sigset_t before;
     bool was_pending;
 };
 
-static inline void weft_private_sigpipe_hold(struct weft_private_sigpipe *s)
+static inline void sigpipe_hold(struct sigpipe *s)
 {
     sigset_t set;
     sigpending(&set);
@@ -26,7 +28,7 @@ static inline void weft_private_sigpipe_hold(struct weft_private_sigpipe *s)
     pthread_sigmask(SIG_BLOCK, &set, &s->before);
 }
 
-static inline void weft_private_sigpipe_release(struct weft_private_sigpipe *s, bool raised)
+static inline void sigpipe_release(struct sigpipe *s, bool raised)
 {
     int saved = errno;
     if (raised && !s->was_pending) {
@@ -40,5 +42,7 @@ static inline void weft_private_sigpipe_release(struct weft_private_sigpipe *s, 
     pthread_sigmask(SIG_SETMASK, &s->before, nullptr);
     errno = saved;
 }
+
+} // namespace weft
 
 #endif

@@ -29,7 +29,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-int weft_private_spawn_without;
+using namespace weft;
+
+int weft::spawn_without;
 
 enum { STACK = 64 * 1024 }; // the child's deepest frames are close_listed's: under 2 KB
 
@@ -83,7 +85,7 @@ static long call_cloning(long number, long a, long b, long c, long d, long e, vo
 }
 
 // The pid, or the negated errno.
-static long clone_with(weft_private_spawn *plan, char *stack, bool use_clone3, int *pidfd)
+static long clone_with(spawn_plan *plan, char *stack, bool use_clone3, int *pidfd)
 {
     unsigned long flags = CLONE_VM | CLONE_VFORK;
     if (pidfd != nullptr)
@@ -98,11 +100,11 @@ static long clone_with(weft_private_spawn *plan, char *stack, bool use_clone3, i
         args.stack = (uint64_t)(uintptr_t)stack;
         args.stack_size = STACK;
         // The first version of the structure is all it takes.
-        return call_cloning(SYS_clone3, (long)&args, CLONE_ARGS_SIZE_VER0, 0, 0, 0,
-                            weft_private_spawn_child, plan);
+        return call_cloning(SYS_clone3, (long)&args, CLONE_ARGS_SIZE_VER0, 0, 0, 0, spawn_child,
+                            plan);
     }
     return call_cloning(SYS_clone, (long)(flags | SIGCHLD), (long)(stack + STACK), (long)pidfd, 0,
-                        0, weft_private_spawn_child, plan);
+                        0, spawn_child, plan);
 }
 
 static bool missing(long result)
@@ -110,7 +112,7 @@ static bool missing(long result)
     return result == -ENOSYS || result == -EPERM || result == -EINVAL;
 }
 
-static pid_t spawn_sharing_memory(weft_private_spawn *plan, int *pidfd)
+static pid_t spawn_sharing_memory(spawn_plan *plan, int *pidfd)
 {
     int saved = errno;
     long result = -ENOSYS;
@@ -118,8 +120,8 @@ static pid_t spawn_sharing_memory(weft_private_spawn *plan, int *pidfd)
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
     if (stack == (char *)MAP_FAILED)
         return -1;
-    bool with_pidfd = !(weft_private_spawn_without & WEFT_PRIVATE_NO_PIDFD);
-    if (!(weft_private_spawn_without & WEFT_PRIVATE_NO_CLONE3))
+    bool with_pidfd = !(spawn_without & NO_PIDFD);
+    if (!(spawn_without & NO_CLONE3))
         result = clone_with(plan, stack, true, with_pidfd ? pidfd : nullptr);
     if (missing(result) && with_pidfd)
         result = clone_with(plan, stack, false, pidfd);
@@ -127,11 +129,11 @@ static pid_t spawn_sharing_memory(weft_private_spawn *plan, int *pidfd)
         result = clone_with(plan, stack, false, nullptr);
     munmap(stack, STACK);
     errno = saved; // the child shared it
-    return result < 0 ? weft_fail((int)-result) : (pid_t)result;
+    return result < 0 ? fail_with((int)-result) : (pid_t)result;
 }
 
 // The child's report: none if it has executed its program, for the pipe closes then.
-static void read_report(weft_private_spawn *plan, int fd)
+static void read_report(spawn_plan *plan, int fd)
 {
     int words[2];
     ssize_t n;
@@ -147,19 +149,19 @@ static void read_report(weft_private_spawn *plan, int fd)
 static int open_pidfd(pid_t pid)
 {
     int saved = errno, fd = -1;
-    if (!(weft_private_spawn_without & WEFT_PRIVATE_NO_PIDFD))
+    if (!(spawn_without & NO_PIDFD))
         fd = (int)syscall(SYS_pidfd_open, pid, 0);
     errno = saved;
     return fd;
 }
 
-static pid_t spawn_copying_memory(weft_private_spawn *plan, const int report[2], int *pidfd)
+static pid_t spawn_copying_memory(spawn_plan *plan, const int report[2], int *pidfd)
 {
     pid_t pid = fork();
     if (pid < 0)
         return -1;
     if (pid == 0)
-        weft_private_spawn_child(plan);
+        spawn_child(plan);
     *pidfd = open_pidfd(pid);
     close(report[1]);
     read_report(plan, report[0]);
@@ -174,7 +176,7 @@ static void bury(pid_t pid, int *pidfd)
         ;
     errno = saved;
     if (pidfd != nullptr)
-        weft_close_keep_errno(pidfd);
+        close_keep_errno(pidfd);
 }
 
 // Valgrind and qemu-user make a plain copy of such a child: then it can't report through our
@@ -183,14 +185,14 @@ static bool children_share_memory(void)
 {
     static int known; // 0: not yet; 1: they do; 2: they don't
     int word = 0, answer = __atomic_load_n(&known, __ATOMIC_RELAXED);
-    if (weft_private_spawn_without & WEFT_PRIVATE_NO_SHARING)
+    if (spawn_without & NO_SHARING)
         return false;
     if (answer != 0)
         return answer == 1;
     alignas(16) char stack[2048];
     // No signal at its end: nobody need hear of it.
     long pid = call_cloning(SYS_clone, CLONE_VM | CLONE_VFORK, (long)(stack + sizeof stack), 0, 0,
-                            0, weft_private_spawn_probe, &word);
+                            0, spawn_probe, &word);
     if (pid > 0)
         bury((pid_t)pid, nullptr);
     answer = __atomic_load_n(&word, __ATOMIC_RELAXED) != 0 ? 1 : 2;
@@ -215,22 +217,22 @@ static void keep_also(int *keep, size_t *count, int fd)
     keep[i] = fd;
 }
 
-static pid_t spawn_forking(weft_private_spawn *plan, int *pidfd)
+static pid_t spawn_forking(spawn_plan *plan, int *pidfd)
 {
     int report[2];
-    if (weft_private_pipe(report) != 0)
+    if (make_pipe(report) != 0)
         return -1;
     plan->report = report[1];
     // The plan's array has a free place at its end for this.
     keep_also((int *)(uintptr_t)plan->keep, &plan->keep_count, report[1]);
     pid_t pid = spawn_copying_memory(plan, report, pidfd);
     if (pid < 0)
-        weft_close_keep_errno(&report[1]);
-    weft_close_keep_errno(&report[0]);
+        close_keep_errno(&report[1]);
+    close_keep_errno(&report[0]);
     return pid;
 }
 
-int weft_private_spawn_start(weft_private_spawn *plan, pid_t *pid, int *pidfd)
+int weft::spawn_start(spawn_plan *plan, pid_t *pid, int *pidfd)
 {
     uint64_t all = ~(uint64_t)0, before = 0;
     struct rlimit limit;
@@ -248,14 +250,14 @@ int weft_private_spawn_start(weft_private_spawn *plan, pid_t *pid, int *pidfd)
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, nullptr, sizeof before);
     if (*pid < 0) {
         plan->stage = WEFT_STAGE_SPAWN;
-        return weft_fail(error);
+        return fail_with(error);
     }
     if (plan->stage != WEFT_STAGE_NONE) {
         bury(*pid, pidfd);
-        return weft_fail(plan->error);
+        return fail_with(plan->error);
     }
     if (*pidfd >= 0 && *pidfd < 3)
-        *pidfd = weft_private_above_streams(*pidfd);
+        *pidfd = above_streams(*pidfd);
     errno = saved;
     return 0;
 }

@@ -7,9 +7,11 @@
 
 #include <weft/subprocess.h>
 
-enum { WEFT_PRIVATE_CPU_WORDS = 128 }; // 8192 processors
+namespace weft {
 
-struct weft_private_spawn {
+enum { CPU_WORDS = 128 }; // 8192 processors
+
+struct spawn_plan {
     // Read by the child.
     const weft_subprocess_options *opts;
     char *const *argv;
@@ -21,7 +23,7 @@ struct weft_private_spawn {
     int report; // where a forked child writes its error; -1: it shares our memory
     pid_t parent;
     rlim_t descriptors; // the limit of their numbers, before the child's own limits
-    unsigned long cpus[WEFT_PRIVATE_CPU_WORDS];
+    unsigned long cpus[CPU_WORDS];
     bool handlers_cleared; // by clone3
     // Written by the child when it fails.
     int stage, error;
@@ -29,31 +31,25 @@ struct weft_private_spawn {
 
 // What the kernel is taken not to have: for the tests of the fallbacks.
 enum {
-    WEFT_PRIVATE_NO_CLONE3 = 1,
-    WEFT_PRIVATE_NO_PIDFD = 2,
-    WEFT_PRIVATE_NO_CLOSE_RANGE = 4,
-    WEFT_PRIVATE_NO_PROC = 8,
-    WEFT_PRIVATE_NO_SHARING = 16 // clone(CLONE_VM) copies, as under Valgrind and qemu-user
+    NO_CLONE3 = 1,
+    NO_PIDFD = 2,
+    NO_CLOSE_RANGE = 4,
+    NO_PROC = 8,
+    NO_SHARING = 16 // clone(CLONE_VM) copies, as under Valgrind and qemu-user
 };
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-extern int weft_private_spawn_without;
+extern int spawn_without;
 
 // Becomes the program.  Returns never: exits with 127 after reporting a failure.
-[[noreturn]] void weft_private_spawn_child(void *plan);
+[[noreturn]] void spawn_child(void *plan);
 
 // Sets *word to 1 and exits: whether our memory changes tells if a child shares it.
-[[noreturn]] void weft_private_spawn_probe(void *word);
+[[noreturn]] void spawn_probe(void *word);
 
 // Starts the plan.  0: it runs, *pid and *pidfd (or -1) are set; else -1, errno and
 // plan->stage tell, and nothing is left of the child.
-int weft_private_spawn_start(struct weft_private_spawn *plan, pid_t *pid, int *pidfd);
+int spawn_start(struct spawn_plan *plan, pid_t *pid, int *pidfd);
 
-#ifdef __cplusplus
-}
-#endif
+} // namespace weft
 
 #endif

@@ -22,6 +22,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+using namespace weft;
+
 #if defined(__has_attribute)
 #if __has_attribute(disable_sanitizer_instrumentation)
 #define PLAIN __attribute__((disable_sanitizer_instrumentation))
@@ -32,16 +34,18 @@
     __attribute__((no_sanitize("address"), no_sanitize("thread"), no_sanitize("undefined")))
 #endif
 
+namespace {
 // As the kernel knows it.  Its handler comes first on every processor; the rest is
 // only ever zero here.
 struct kernel_sigaction {
     void (*handler)(int);
     unsigned long rest[7];
 };
+} // namespace
 
 enum { KERNEL_SIGSET = 8, SIGNALS = 64 };
 
-[[noreturn]] PLAIN static void quit(weft_private_spawn *plan, int stage)
+[[noreturn]] PLAIN static void quit(spawn_plan *plan, int stage)
 {
     int words[2] = {stage, errno};
     plan->stage = stage;
@@ -54,7 +58,7 @@ enum { KERNEL_SIGSET = 8, SIGNALS = 64 };
 }
 
 // A source below 3 could be overwritten before it is used (swapped streams): move it up first.
-PLAIN static bool place_streams(const weft_private_spawn *plan)
+PLAIN static bool place_streams(const spawn_plan *plan)
 {
     int source[3];
     for (int i = 0; i < 3; i++) {
@@ -74,7 +78,7 @@ PLAIN static bool place_streams(const weft_private_spawn *plan)
     return true;
 }
 
-PLAIN static bool pass_descriptors(const weft_private_spawn *plan)
+PLAIN static bool pass_descriptors(const spawn_plan *plan)
 {
     for (size_t i = 0; i < plan->keep_count; i++)
         if (plan->keep[i] != plan->report && syscall(SYS_fcntl, plan->keep[i], F_SETFD, 0) != 0)
@@ -82,7 +86,7 @@ PLAIN static bool pass_descriptors(const weft_private_spawn *plan)
     return true;
 }
 
-PLAIN static bool is_kept(const weft_private_spawn *plan, int fd)
+PLAIN static bool is_kept(const spawn_plan *plan, int fd)
 {
     for (size_t i = 0; i < plan->keep_count; i++)
         if (plan->keep[i] == fd)
@@ -98,6 +102,7 @@ PLAIN static int digits(const char *text)
     return n;
 }
 
+namespace {
 struct kernel_dirent {
     uint64_t inode;
     int64_t offset;
@@ -105,17 +110,17 @@ struct kernel_dirent {
     unsigned char type;
     char name[1];
 };
+} // namespace
 
 // Without close_range (Linux before 5.9, some sandboxes): what /proc lists, so
 // that a limit of a million descriptors costs nothing.
-PLAIN static bool close_listed(const weft_private_spawn *plan)
+PLAIN static bool close_listed(const spawn_plan *plan)
 {
     alignas(8) char entries[1024];
     long n;
-    int dir = weft_private_spawn_without & WEFT_PRIVATE_NO_PROC
-                  ? -1
-                  : (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fd",
-                                 O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int dir = spawn_without & NO_PROC ? -1
+                                      : (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fd",
+                                                     O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return false;
     while ((n = syscall(SYS_getdents64, dir, entries, sizeof entries)) > 0)
@@ -130,17 +135,17 @@ PLAIN static bool close_listed(const weft_private_spawn *plan)
     return n == 0;
 }
 
-PLAIN static void close_all(const weft_private_spawn *plan)
+PLAIN static void close_all(const spawn_plan *plan)
 {
     for (rlim_t fd = 3; fd < plan->descriptors && fd < INT32_MAX; fd++)
         if (!is_kept(plan, (int)fd))
             syscall(SYS_close, fd);
 }
 
-PLAIN static void close_others(const weft_private_spawn *plan)
+PLAIN static void close_others(const spawn_plan *plan)
 {
     unsigned from = 3;
-    bool ranges = !(weft_private_spawn_without & WEFT_PRIVATE_NO_CLOSE_RANGE);
+    bool ranges = !(spawn_without & NO_CLOSE_RANGE);
     for (size_t i = 0; ranges && i < plan->keep_count; i++) {
         unsigned kept = (unsigned)plan->keep[i];
         if (kept > from)
@@ -153,7 +158,7 @@ PLAIN static void close_others(const weft_private_spawn *plan)
         close_all(plan);
 }
 
-PLAIN static bool set_limits(const weft_private_spawn *plan)
+PLAIN static bool set_limits(const spawn_plan *plan)
 {
     const weft_subprocess_options *o = plan->opts;
     for (size_t i = 0; i < o->limits_count; i++)
@@ -185,7 +190,7 @@ PLAIN static bool has_signal(const sigset_t *set, int signal)
 
 // A handler must not run here: it would run on our parent's memory.  So they go before
 // the mask opens.  exec keeps what is ignored, handlers it would reset itself.
-PLAIN static void set_signals(const weft_private_spawn *plan)
+PLAIN static void set_signals(const spawn_plan *plan)
 {
     const weft_subprocess_options *o = plan->opts;
     static const uint64_t none = 0;
@@ -219,7 +224,7 @@ PLAIN static bool set_group(const weft_subprocess_options *o)
            syscall(SYS_setpgid, 0, o->process_group == WEFT_GROUP_NEW ? 0 : o->process_group) == 0;
 }
 
-PLAIN static void set_identity(weft_private_spawn *plan)
+PLAIN static void set_identity(spawn_plan *plan)
 {
     const weft_subprocess_options *o = plan->opts;
     if (o->groups != nullptr && syscall(SYS_setgroups, o->groups_count, o->groups) != 0)
@@ -230,7 +235,7 @@ PLAIN static void set_identity(weft_private_spawn *plan)
         quit(plan, WEFT_STAGE_UID);
 }
 
-PLAIN static bool die_with_parent(const weft_private_spawn *plan)
+PLAIN static bool die_with_parent(const spawn_plan *plan)
 {
     if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
         return false;
@@ -242,7 +247,7 @@ PLAIN static bool die_with_parent(const weft_private_spawn *plan)
 
 // The first error that isn't "not there" wins: a program that may not be executed is
 // worth more to know than that later folders of PATH don't have it.
-PLAIN static void execute(const weft_private_spawn *plan)
+PLAIN static void execute(const spawn_plan *plan)
 {
     int first = 0;
     for (const char *path = plan->candidates; *path != 0;) {
@@ -258,7 +263,7 @@ PLAIN static void execute(const weft_private_spawn *plan)
 }
 
 // A callback that changes our environment (setenv) may have moved it.
-PLAIN static bool call_back(weft_private_spawn *plan)
+PLAIN static bool call_back(spawn_plan *plan)
 {
     const weft_subprocess_options *o = plan->opts;
     bool inherits = plan->envp == environ;
@@ -269,9 +274,9 @@ PLAIN static bool call_back(weft_private_spawn *plan)
     return true;
 }
 
-PLAIN void weft_private_spawn_child(void *arg)
+PLAIN void weft::spawn_child(void *arg)
 {
-    weft_private_spawn *plan = (weft_private_spawn *)arg;
+    spawn_plan *plan = (spawn_plan *)arg;
     const weft_subprocess_options *o = plan->opts;
     if (!place_streams(plan) || !pass_descriptors(plan))
         quit(plan, WEFT_STAGE_STREAMS);
@@ -295,7 +300,7 @@ PLAIN void weft_private_spawn_child(void *arg)
     quit(plan, WEFT_STAGE_EXEC);
 }
 
-PLAIN void weft_private_spawn_probe(void *word)
+PLAIN void weft::spawn_probe(void *word)
 {
     *(volatile int *)word = 1;
     for (;;)

@@ -20,35 +20,39 @@
 #include <string.h>
 #include <unistd.h>
 
-int weft_private_above_streams(int fd)
+using namespace weft;
+
+int weft::above_streams(int fd)
 {
     if (fd < 0 || fd > 2)
         return fd;
     int moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    weft_close_keep_errno(&fd);
+    close_keep_errno(&fd);
     return moved;
 }
 
-int weft_private_pipe(int ends[2])
+int weft::make_pipe(int ends[2])
 {
     if (pipe2(ends, O_CLOEXEC) != 0)
         return -1;
     for (int i = 0; i < 2; i++)
-        ends[i] = weft_private_above_streams(ends[i]);
+        ends[i] = above_streams(ends[i]);
     if (ends[0] >= 0 && ends[1] >= 0)
         return 0;
-    weft_close_keep_errno(&ends[0]);
-    weft_close_keep_errno(&ends[1]);
+    close_keep_errno(&ends[0]);
+    close_keep_errno(&ends[1]);
     return -1;
 }
 
 // ---- Streams ----
 
+namespace {
 // What one start opens: the child's sides, closed in the end in any case.
 struct sides {
     int child[3]; // what becomes 0, 1, 2; -1: inherited
     bool opened[3];
 };
+} // namespace
 
 static bool kind_fits(int kind, int stream)
 {
@@ -74,23 +78,23 @@ static int open_path(const char *path, int how)
 {
     int fd;
     if (path == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     do
         fd = open(path, how | O_CLOEXEC | O_NOCTTY, 0666);
     while (fd < 0 && errno == EINTR);
-    return weft_private_above_streams(fd);
+    return above_streams(fd);
 }
 
 static int open_pipe(int stream, int *ours)
 {
     int ends[2];
-    if (weft_private_pipe(ends) != 0)
+    if (make_pipe(ends) != 0)
         return -1;
     *ours = ends[stream == 0];
     return ends[stream != 0];
 }
 
-int weft_private_open_side(const weft_stream *s, int stream, int *ours)
+int weft::open_side(const weft_stream *s, int stream, int *ours)
 {
     switch (s->kind) {
     case WEFT_STREAM_PIPE:
@@ -109,7 +113,7 @@ int weft_private_open_side(const weft_stream *s, int stream, int *ours)
 static int place(struct sides *sides, const weft_stream *s, int stream, int *ours)
 {
     if (!kind_fits(s->kind, stream))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (s->kind == WEFT_STREAM_INHERIT)
         return 0;
     if (s->kind == WEFT_STREAM_STDOUT) {
@@ -120,7 +124,7 @@ static int place(struct sides *sides, const weft_stream *s, int stream, int *our
         sides->child[stream] = s->fd;
         return fcntl(s->fd, F_GETFD) < 0 ? -1 : 0;
     }
-    sides->child[stream] = weft_private_open_side(s, stream, ours);
+    sides->child[stream] = open_side(s, stream, ours);
     sides->opened[stream] = sides->child[stream] >= 0;
     return sides->opened[stream] ? 0 : -1;
 }
@@ -129,7 +133,7 @@ static void close_sides(struct sides *sides)
 {
     for (int i = 0; i < 3; i++)
         if (sides->opened[i])
-            weft_close_keep_errno(&sides->child[i]);
+            close_keep_errno(&sides->child[i]);
 }
 
 static int open_streams(struct sides *sides, const weft_subprocess_options *o, int ours[3])
@@ -172,7 +176,7 @@ static int *sorted_pass(const weft_subprocess_options *o, size_t *count)
     for (size_t i = 0; i < o->pass_count; i++) {
         if (keep[i] < 3 || fcntl(keep[i], F_GETFD) < 0) {
             errno = keep[i] >= 0 && keep[i] < 3 ? EINVAL : EBADF;
-            weft_free_keep_errno(keep);
+            free_keep_errno(keep);
             return nullptr;
         }
         if (*count == 0 || keep[*count - 1] != keep[i])
@@ -181,14 +185,14 @@ static int *sorted_pass(const weft_subprocess_options *o, size_t *count)
     return keep;
 }
 
-static int set_cpus(struct weft_private_spawn *plan, const weft_subprocess_options *o)
+static int set_cpus(struct spawn_plan *plan, const weft_subprocess_options *o)
 {
     const int bits = 8 * (int)sizeof plan->cpus[0];
     memset(plan->cpus, 0, sizeof plan->cpus);
     for (size_t i = 0; o->cpus != nullptr && i < o->cpus_count; i++) {
         int cpu = o->cpus[i];
-        if (cpu < 0 || cpu >= WEFT_PRIVATE_CPU_WORDS * bits)
-            return weft_fail(EINVAL);
+        if (cpu < 0 || cpu >= CPU_WORDS * bits)
+            return fail_with(EINVAL);
         plan->cpus[cpu / bits] |= 1UL << (cpu % bits);
     }
     return 0;
@@ -197,31 +201,31 @@ static int set_cpus(struct weft_private_spawn *plan, const weft_subprocess_optio
 static int spawn(weft_subprocess *p, const char *const argv[], const weft_subprocess_options *o,
                  const struct sides *sides, int *stage)
 {
-    struct weft_private_spawn plan;
+    struct spawn_plan plan;
     char **environment = nullptr;
     char *candidates = nullptr;
     int *keep = nullptr, result = -1;
     *stage = WEFT_STAGE_PREPARE;
     plan.opts = o;
     plan.argv = (char *const *)argv;
-    plan.envp = weft_private_environment(o, &environment);
+    plan.envp = child_environment(o, &environment);
     memcpy(plan.source, sides->child, sizeof plan.source);
     if (plan.envp == nullptr || set_cpus(&plan, o) != 0)
         goto end;
     plan.candidates = candidates =
-        weft_private_candidates(o->file != nullptr ? o->file : argv[0], plan.envp);
+        path_candidates(o->file != nullptr ? o->file : argv[0], plan.envp);
     if (candidates == nullptr)
         goto end;
     *stage = WEFT_STAGE_STREAMS;
     plan.keep = keep = sorted_pass(o, &plan.keep_count);
     if (keep == nullptr)
         goto end;
-    result = weft_private_spawn_start(&plan, &p->pid, &p->pidfd);
+    result = spawn_start(&plan, &p->pid, &p->pidfd);
     *stage = plan.stage;
 end:
-    weft_free_keep_errno(environment);
-    weft_free_keep_errno(candidates);
-    weft_free_keep_errno(keep);
+    free_keep_errno(environment);
+    free_keep_errno(candidates);
+    free_keep_errno(keep);
     return result;
 }
 
@@ -243,9 +247,9 @@ static weft_subprocess *new_handle(const weft_subprocess_options *o)
 static void free_handle(weft_subprocess *p)
 {
     for (int i = 0; i < 3; i++)
-        weft_close_keep_errno(&p->fds[i]);
-    weft_close_keep_errno(&p->pidfd);
-    weft_free_keep_errno(p);
+        close_keep_errno(&p->fds[i]);
+    close_keep_errno(&p->pidfd);
+    free_keep_errno(p);
 }
 
 static weft_subprocess *start(const char *const argv[], const weft_subprocess_options *o,
@@ -290,7 +294,7 @@ int weft_subprocess_destroy(weft_subprocess *p)
         return 0;
     int saved = errno, ended = weft_subprocess_poll(p, nullptr);
     if (ended == 0)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     errno = saved; // a lost status is no failure here
     free_handle(p);
     return 0;
@@ -303,7 +307,7 @@ pid_t weft_subprocess_pid(const weft_subprocess *p)
 
 int weft_subprocess_fd(const weft_subprocess *p)
 {
-    return p->pidfd >= 0 ? p->pidfd : weft_fail(ENOSYS);
+    return p->pidfd >= 0 ? p->pidfd : fail_with(ENOSYS);
 }
 
 const char *weft_stage_name(int stage)

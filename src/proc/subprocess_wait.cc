@@ -20,6 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+using namespace weft;
+
 // P_PIDFD, which glibc names since 2.36.
 static const idtype_t by_pidfd = (idtype_t)3;
 
@@ -66,13 +68,13 @@ static void reap(weft_subprocess *p, int how)
 static int result_of(const weft_subprocess *p, int *status)
 {
     if (p->lost)
-        return weft_fail(ECHILD);
+        return fail_with(ECHILD);
     if (status != nullptr)
         *status = p->status;
     return 0;
 }
 
-bool weft_private_has_ended(const weft_subprocess *p)
+bool weft::has_ended(const weft_subprocess *p)
 {
     siginfo_t info;
     int saved = errno;
@@ -94,7 +96,7 @@ int weft_subprocess_poll(weft_subprocess *p, int *status)
 // descriptors to watch, a little.
 static void doze(struct pollfd *fds, size_t n, bool all_watched, weft_deadline d)
 {
-    int saved = errno, ms = weft_poll_ms(d);
+    int saved = errno, ms = poll_ms(d);
     if (!all_watched && (ms < 0 || ms > 5))
         ms = 5;
     poll(fds, n, ms);
@@ -107,7 +109,7 @@ int weft_subprocess_wait(weft_subprocess *p, int *status, weft_deadline d)
     while (!p->ended) {
         struct pollfd fd = {p->pidfd, POLLIN, 0};
         if (weft_left(d) == 0)
-            return weft_fail(ETIMEDOUT);
+            return fail_with(ETIMEDOUT);
         doze(&fd, 1, p->pidfd >= 0, d);
         reap(p, WNOHANG);
     }
@@ -140,13 +142,13 @@ int weft_subprocess_wait_any(weft_subprocess *const ps[], size_t n, weft_deadlin
             fds[watched++] = {ps[i]->pidfd, POLLIN, 0};
     }
     if (present == 0 || n > INT32_MAX)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     for (;;) {
         ssize_t i = find_ended(ps, n);
         if (i >= 0)
             return (int)i;
         if (weft_left(d) == 0)
-            return weft_fail(ETIMEDOUT);
+            return fail_with(ETIMEDOUT);
         doze(fds, watched, watched == present, d);
     }
 }
@@ -156,7 +158,7 @@ int weft_subprocess_wait_any(weft_subprocess *const ps[], size_t n, weft_deadlin
 int weft_subprocess_send_signal(weft_subprocess *p, int signal)
 {
     if (p->ended)
-        return weft_fail(ESRCH);
+        return fail_with(ESRCH);
     int saved = errno;
     if (p->pidfd >= 0) {
         long result = syscall(SYS_pidfd_send_signal, p->pidfd, signal, nullptr, 0);
@@ -170,8 +172,8 @@ int weft_subprocess_send_signal(weft_subprocess *p, int signal)
 int weft_subprocess_signal_group(weft_subprocess *p, int signal)
 {
     if (!p->leads)
-        return weft_fail(EPERM);
-    return p->ended ? weft_fail(ESRCH) : kill(-p->pid, signal);
+        return fail_with(EPERM);
+    return p->ended ? fail_with(ESRCH) : kill(-p->pid, signal);
 }
 
 static int signal_all(weft_subprocess *p, int signal)
@@ -190,9 +192,9 @@ int weft_subprocess_kill(weft_subprocess *p)
     return signal_all(p, SIGKILL);
 }
 
-bool weft_private_ends_by(const weft_subprocess *p, weft_deadline d)
+bool weft::ends_by(const weft_subprocess *p, weft_deadline d)
 {
-    while (!weft_private_has_ended(p)) {
+    while (!has_ended(p)) {
         struct pollfd fd = {p->pidfd, POLLIN, 0};
         if (weft_left(d) == 0)
             return false;
@@ -205,10 +207,10 @@ int weft_subprocess_stop(weft_subprocess *p, int *status, weft_deadline close_by
                          weft_deadline term_by, weft_deadline d)
 {
     int saved = errno;
-    weft_close_keep_errno(&p->fds[0]);
-    if (!weft_private_ends_by(p, close_by)) {
+    close_keep_errno(&p->fds[0]);
+    if (!ends_by(p, close_by)) {
         weft_subprocess_terminate(p);
-        if (!weft_private_ends_by(p, term_by))
+        if (!ends_by(p, term_by))
             weft_subprocess_kill(p);
     }
     // What is left of its group goes with it.

@@ -9,9 +9,11 @@
 #include <sched.h>
 #include <sys/syscall.h>
 
-int weft_private_brief_spin = 100;
+using namespace weft;
 
-__thread brief_self weft_private_brief_self;
+int weft::brief_spin = 100;
+
+__thread brief_self weft::brief_mine;
 static __thread struct robust_list_head
     nowhere; // if the kernel doesn't tell (an emulator's): not robust
 
@@ -32,10 +34,10 @@ static void hang_anchor(brief_self *self)
     at->next = anchor;
 }
 
-brief_self *weft_private_brief_enlist(void)
+brief_self *weft::brief_enlist(void)
 {
-    brief_self *self = &weft_private_brief_self;
-    uint64_t process = weft_private_holder_self();
+    brief_self *self = &brief_mine;
+    uint64_t process = holder_self();
     if (self->process == process)
         return self;
     int saved = errno;
@@ -79,11 +81,11 @@ static bool say_waiting(uint32_t *lock, uint32_t *seen)
     return said;
 }
 
-int weft_private_brief_wait(uint32_t *lock, brief_self *self, weft_deadline d)
+int weft::brief_wait(uint32_t *lock, brief_self *self, weft_deadline d)
 {
     uint32_t seen;
     int code = attempt(lock, self->id, 0, &seen);
-    for (int i = 0; i < weft_private_brief_spin && code == EBUSY && d > WEFT_NOW; i++) {
+    for (int i = 0; i < brief_spin && code == EBUSY && d > WEFT_NOW; i++) {
         doorbell_relax();
         code = attempt(lock, self->id, 0, &seen);
     }
@@ -94,7 +96,7 @@ int weft_private_brief_wait(uint32_t *lock, brief_self *self, weft_deadline d)
         if (code != EBUSY || !say_waiting(lock, &seen))
             continue;
         weft_deadline heal = weft_now() + HEAL;
-        if (weft_futex_wait(lock, seen, d < heal ? d : heal, 1) == ETIMEDOUT && d <= heal)
+        if (futex_wait(lock, seen, d < heal ? d : heal, 1) == ETIMEDOUT && d <= heal)
             d = WEFT_NOW; // one more look
         keep = FUTEX_WAITERS;
     }
@@ -103,8 +105,8 @@ int weft_private_brief_wait(uint32_t *lock, brief_self *self, weft_deadline d)
     return code;
 }
 
-int weft_private_brief_lock_slowly(uint32_t *lock, brief_self *self, weft_deadline d)
+int weft::brief_lock_slowly(uint32_t *lock, brief_self *self, weft_deadline d)
 {
     weft_deadline moment = d < WEFT_FOREVER ? weft_in_ms(20) : 0;
-    return weft_private_brief_wait(lock, self, d > moment ? d : moment);
+    return brief_wait(lock, self, d > moment ? d : moment);
 }

@@ -26,6 +26,8 @@
 #include <base/futex.h>
 #include <weft/shared_sync.h>
 
+namespace weft {
+
 struct brief_self {
     struct robust_list_head *head; // this thread's
     uint64_t process;              // whose thread it is; another one's after a fork
@@ -43,21 +45,21 @@ static_assert(offsetof(pthread_mutex_t, __data.__lock) == offsetof(weft_shared_m
 static const long BRIEF_OFFSET =
     (long)offsetof(weft_shared_mutex, word) - (long)offsetof(weft_shared_mutex, next);
 
-extern __thread brief_self weft_private_brief_self __attribute__((visibility("hidden")));
-extern int weft_private_brief_spin; // looks before sleeping; the torture steps through a few only
-brief_self *weft_private_brief_enlist(void);
-int weft_private_brief_lock_slowly(uint32_t *lock, brief_self *self, weft_deadline d);
+extern __thread brief_self brief_mine __attribute__((visibility("hidden")));
+extern int brief_spin; // looks before sleeping; the torture steps through a few only
+brief_self *brief_enlist(void);
+int brief_lock_slowly(uint32_t *lock, brief_self *self, weft_deadline d);
 
 // Takes the lock, which is noted, until `d`; the note stays unless it is ETIMEDOUT.
-int weft_private_brief_wait(uint32_t *lock, brief_self *self, weft_deadline d);
+int brief_wait(uint32_t *lock, brief_self *self, weft_deadline d);
 
 static inline brief_self *brief_this_thread(void)
 {
-    brief_self *self = &weft_private_brief_self;
-    uint64_t process = weft_private_holder_known();
+    brief_self *self = &brief_mine;
+    uint64_t process = holder_known();
     if (__builtin_expect(process != 0 && self->process == process, 1))
         return self;
-    return weft_private_brief_enlist();
+    return brief_enlist();
 }
 
 // The kernel reads the note when the thread is dead; nobody else does.
@@ -88,7 +90,7 @@ static inline int brief_lock(uint32_t *lock, weft_deadline d)
                                                      __ATOMIC_RELAXED),
                          1))
         return 0;
-    return weft_private_brief_lock_slowly(lock, self, d);
+    return brief_lock_slowly(lock, self, d);
 }
 
 // A full barrier too: what was stored before is seen by others before what is loaded after.
@@ -96,9 +98,9 @@ static inline void brief_unlock(uint32_t *lock)
 {
     uint32_t was = __atomic_exchange_n(lock, 0, __ATOMIC_SEQ_CST);
     if (__builtin_expect((was & FUTEX_WAITERS) != 0, 0))
-        weft_futex_wake(lock, 1, 1);
+        futex_wake(lock, 1, 1);
     // Not by a pointer to what is there for sure: gcc 12 gets UBSan's look for null wrong here.
-    brief_forget(weft_private_brief_self.head);
+    brief_forget(brief_mine.head);
 }
 
 // Puts a noted mutex behind the anchor, or takes it out; at each instruction the list is whole,
@@ -128,5 +130,7 @@ static inline void brief_unlink(brief_self *self, weft_shared_mutex *m)
         *brief_prev_of(next) = m->prev;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
+
+} // namespace weft
 
 #endif

@@ -13,6 +13,8 @@
 
 #include <thread/park.h>
 
+namespace weft {
+
 static const int64_t HEAL = 50000000; // ns
 
 static inline void doorbell_relax(void)
@@ -38,7 +40,7 @@ static inline void doorbell_arm(uint32_t *armed)
 static inline int doorbell_sleep(const uint32_t *count, uint32_t seen, weft_deadline d)
 {
     weft_deadline heal = weft_now() + HEAL;
-    int error = weft_private_park(count, seen, d < heal ? d : heal, 1);
+    int error = sleep_on(count, seen, d < heal ? d : heal, 1);
     return error == ETIMEDOUT && d > heal ? 0 : error;
 }
 
@@ -47,7 +49,7 @@ static inline void doorbell_ring_now(uint32_t *count, uint32_t *armed, int n)
 {
     __atomic_store_n(armed, 0, __ATOMIC_SEQ_CST);
     __atomic_fetch_add(count, 1, __ATOMIC_SEQ_CST);
-    weft_futex_wake(count, n, 1);
+    futex_wake(count, n, 1);
 }
 
 // For many sleepers, where whoever is woken wakes the next: a ring disarms.
@@ -72,8 +74,10 @@ static inline void doorbell_ring_each(uint32_t *count, uint32_t *armed, int n)
     if (seen == 0)
         return;
     __atomic_fetch_add(count, 1, __ATOMIC_SEQ_CST);
-    if (weft_futex_wake(count, n, 1) < n)
+    if (futex_wake(count, n, 1) < n)
         __atomic_compare_exchange_n(armed, &seen, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
+
+} // namespace weft
 
 #endif

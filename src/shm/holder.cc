@@ -19,6 +19,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+using namespace weft;
+
 static const uint64_t ID = ((uint64_t)1 << 24) - 1;
 
 // "/proc/ID/stat".
@@ -41,7 +43,7 @@ static uint64_t start_of(int id)
     path_of(id, text);
     int fd = open(text, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
-    weft_close_keep_errno(&fd);
+    close_keep_errno(&fd);
     text[n > 0 ? n : 0] = 0;
     p = strrchr(text, ')'); // the name before it may hold anything
     for (int field = 2; p != nullptr && field < 22; field++)
@@ -49,28 +51,28 @@ static uint64_t start_of(int id)
     return p != nullptr ? strtoull(p + 1, nullptr, 10) & (~(uint64_t)0 >> 25) : 0;
 }
 
-uint64_t *weft_private_holder_page; // wiped on fork
+uint64_t *weft::holder_page; // wiped on fork
 
 static uint64_t *wiped_page(void)
 {
-    uint64_t *page = __atomic_load_n(&weft_private_holder_page, __ATOMIC_ACQUIRE);
+    uint64_t *page = __atomic_load_n(&holder_page, __ATOMIC_ACQUIRE);
     if (page != nullptr)
         return page;
     void *p = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return nullptr;
     if (madvise(p, 4096, MADV_WIPEONFORK) != 0 ||
-        !__atomic_compare_exchange_n(&weft_private_holder_page, &page, (uint64_t *)p, false,
-                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        !__atomic_compare_exchange_n(&holder_page, &page, (uint64_t *)p, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE)) {
         munmap(p, 4096);
         return page;
     }
     return (uint64_t *)p;
 }
 
-uint64_t weft_private_holder_self(void)
+uint64_t weft::holder_self(void)
 {
-    uint64_t who = weft_private_holder_known();
+    uint64_t who = holder_known();
     if (who != 0)
         return who;
     int saved = errno, id = getpid();
@@ -82,9 +84,9 @@ uint64_t weft_private_holder_self(void)
     return who;
 }
 
-bool weft_private_holder_lives(uint64_t who)
+bool weft::holder_lives(uint64_t who)
 {
-    if (who == weft_private_holder_self())
+    if (who == holder_self())
         return true;
     int saved = errno, id = (int)(who & ID), cancel;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);

@@ -8,18 +8,22 @@
 
 #include <stdint.h>
 
+namespace weft {
+
 // This process, also after a fork.  Never 0, never ~0.
-uint64_t weft_private_holder_self(void);
+uint64_t holder_self(void);
 
 // The same if it was asked for before, else 0; a load.
-extern uint64_t *weft_private_holder_page __attribute__((visibility("hidden")));
-static inline uint64_t weft_private_holder_known(void)
+extern uint64_t *holder_page __attribute__((visibility("hidden")));
+static inline uint64_t holder_known(void)
 {
-    uint64_t *page = __atomic_load_n(&weft_private_holder_page, __ATOMIC_ACQUIRE);
+    uint64_t *page = __atomic_load_n(&holder_page, __ATOMIC_ACQUIRE);
     return page != nullptr ? __atomic_load_n(page, __ATOMIC_RELAXED) : 0;
 }
 
 // Whether it lives; a zombie doesn't.  Some ten microseconds.  Leaves errno alone.
-bool weft_private_holder_lives(uint64_t who);
+bool holder_lives(uint64_t who);
+
+} // namespace weft
 
 #endif

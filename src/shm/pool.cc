@@ -19,9 +19,11 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+using namespace weft;
+
 static const int64_t SLICE_MS = 50; // the longest sleep without a look at the supervisor
 
-int weft_private_pool_check(const weft_pool *p)
+int weft::pool_check(const weft_pool *p)
 {
     return p == nullptr ? EINVAL : *p->whose != POOL_PARENT ? EPERM : 0;
 }
@@ -36,7 +38,7 @@ static int options_check(int workers, const weft_pool_options *o)
     if (workers < 0 || workers > WEFT_POOL_WORKERS_MAX || o->slots > WEFT_POOL_SLOTS_MAX ||
         o->memory > MEMORY_MAX || o->task_ms < 0 || o->task_ms > INT64_MAX / 1000000 ||
         (o->keep_count != 0 && (o->keep == nullptr || !o->close_others)))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     return 0;
 }
 
@@ -65,7 +67,7 @@ static int map_shared(weft_pool *p, int workers, const weft_pool_options *o)
 {
     pool_shared sh = {};
     size_t slots = o->slots != 0 ? o->slots : DEFAULT_SLOTS;
-    size_t memory = weft_private_memory_round(o->memory != 0 ? o->memory : DEFAULT_MEMORY);
+    size_t memory = pool_memory_round(o->memory != 0 ? o->memory : DEFAULT_MEMORY);
     int cpus = weft_cpu_count();
     sh.workers = (uint32_t)(workers != 0 ? workers : cpus);
     sh.workers = sh.workers > WEFT_POOL_WORKERS_MAX ? WEFT_POOL_WORKERS_MAX : sh.workers;
@@ -87,7 +89,7 @@ static int map_shared(weft_pool *p, int workers, const weft_pool_options *o)
     lay_out(&sh, (unsigned char *)m, slots, memory);
     memcpy(m, &sh, sizeof sh);
     p->results = (weft_result *)calloc(slots, sizeof *p->results);
-    return p->results != nullptr && weft_private_memory_init(&p->memory, memory) == 0 ? 0 : -1;
+    return p->results != nullptr && pool_memory_init(&p->memory, memory) == 0 ? 0 : -1;
 }
 
 static int map_whose(weft_pool *p)
@@ -110,7 +112,7 @@ static int open_descriptors(weft_pool *p, const weft_pool_options *o)
     const int ours[] = {p->control_fd, p->shared->done_fd, p->parent_fd};
     p->close_others = o->close_others;
     p->keep_count = o->keep_count;
-    p->keep = weft_private_sorted_descriptors(o->keep, &p->keep_count, ours, 3);
+    p->keep = sorted_descriptors(o->keep, &p->keep_count, ours, 3);
     return p->keep != nullptr ? 0 : -1;
 }
 
@@ -120,9 +122,9 @@ static int fork_supervisor(weft_pool *p)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    p->supervisor = weft_private_fork();
+    p->supervisor = fork_child();
     if (p->supervisor == 0)
-        weft_private_pool_supervise(p);
+        pool_supervise(p);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     if (p->supervisor < 0)
         return -1;
@@ -133,23 +135,23 @@ static int fork_supervisor(weft_pool *p)
     kill(p->supervisor, SIGKILL);
     while (waitpid(p->supervisor, nullptr, 0) < 0 && errno == EINTR)
         ;
-    return weft_fail(error);
+    return fail_with(error);
 }
 
 static void release(weft_pool *p)
 {
     int saved = errno;
     if (p->shared != nullptr) {
-        weft_close_keep_errno(&p->shared->done_fd);
+        close_keep_errno(&p->shared->done_fd);
         munmap(p->shared, p->shared_size);
     }
     if (p->whose != nullptr)
         munmap(p->whose, 4096);
-    weft_close_keep_errno(&p->control_fd);
-    weft_close_keep_errno(&p->parent_fd);
-    weft_close_keep_errno(&p->supervisor_fd);
-    weft_close_keep_errno(&p->epoll_fd);
-    weft_private_memory_free(&p->memory);
+    close_keep_errno(&p->control_fd);
+    close_keep_errno(&p->parent_fd);
+    close_keep_errno(&p->supervisor_fd);
+    close_keep_errno(&p->epoll_fd);
+    pool_memory_free(&p->memory);
     free(p->results);
     free(p->keep);
     free(p);
@@ -177,7 +179,7 @@ weft_pool *weft_pool_create(int workers, const weft_pool_options *opts)
         release(p);
         return nullptr;
     }
-    weft_close_keep_errno(&p->parent_fd); // the supervisor's
+    close_keep_errno(&p->parent_fd); // the supervisor's
     errno = saved;
     return p;
 }
@@ -196,9 +198,9 @@ static void tell_supervisor(weft_pool *p, uint32_t phase)
 
 int weft_pool_close(weft_pool *p)
 {
-    int error = weft_private_pool_check(p);
+    int error = pool_check(p);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     tell_supervisor(p, POOL_CLOSED);
     for (uint32_t i = 0; i < p->shared->workers; i++)
         ring_place(p->shared, i);
@@ -207,9 +209,9 @@ int weft_pool_close(weft_pool *p)
 
 int weft_pool_terminate(weft_pool *p)
 {
-    int error = weft_private_pool_check(p);
+    int error = pool_check(p);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     tell_supervisor(p, POOL_TERMINATED);
     return 0;
 }
@@ -224,7 +226,7 @@ static void note_end(weft_pool *p)
     __atomic_store_n(&p->gone, terminated ? ECANCELED : EPIPE, __ATOMIC_SEQ_CST);
 }
 
-int weft_private_pool_look(weft_pool *p)
+int weft::pool_look(weft_pool *p)
 {
     int saved = errno;
     struct pollfd f = {p->supervisor_fd, POLLIN, 0};
@@ -259,49 +261,49 @@ static ssize_t run_callbacks(weft_pool *p)
     errno = saved;
     pthread_mutex_lock(&p->lock);
     weft_result *due = nullptr;
-    weft_private_pool_sweep(p, &due);
+    pool_sweep(p, &due);
     pthread_mutex_unlock(&p->lock);
     return call_back(due);
 }
 
 int weft_pool_join(weft_pool *p, weft_deadline d)
 {
-    int error = weft_private_pool_check(p);
+    int error = pool_check(p);
     if (error == 0 && __atomic_load_n(&p->shared->phase, __ATOMIC_SEQ_CST) == POOL_OPEN &&
-        weft_private_pool_look(p) == 0)
+        pool_look(p) == 0)
         error = EBUSY;
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     int saved = errno;
     pthread_mutex_lock(&p->lock);
     bool callbacks = p->callbacks != 0;
     pthread_mutex_unlock(&p->lock);
     if (callbacks)
         weft_pool_fd(p); // so that ends are heard; if it fails, the slices do
-    while (run_callbacks(p), weft_private_pool_look(p) == 0) {
+    while (run_callbacks(p), pool_look(p) == 0) {
         struct pollfd f[] = {{p->supervisor_fd, POLLIN, 0}, {p->shared->done_fd, POLLIN, 0}};
         weft_deadline slice = weft_in_ms(SLICE_MS);
         if (weft_left(d) == 0)
-            return weft_fail(ETIMEDOUT);
+            return fail_with(ETIMEDOUT);
         if (weft_thread_stopping())
-            return weft_fail(ECANCELED);
-        poll(f, 2, weft_poll_ms(slice < d ? slice : d));
+            return fail_with(ECANCELED);
+        poll(f, 2, poll_ms(slice < d ? slice : d));
     }
     run_callbacks(p);
     errno = saved;
-    return p->gone_well ? 0 : weft_fail(EPIPE);
+    return p->gone_well ? 0 : fail_with(EPIPE);
 }
 
 int weft_pool_destroy(weft_pool *p)
 {
     if (p == nullptr)
         return 0;
-    int error = weft_private_pool_check(p);
-    if (error == 0 && (weft_private_pool_look(p) == 0 || p->imaps != 0 ||
+    int error = pool_check(p);
+    if (error == 0 && (pool_look(p) == 0 || p->imaps != 0 ||
                        __atomic_load_n(&p->shared->listening, __ATOMIC_SEQ_CST) & ~LISTENING_FD))
         error = EBUSY;
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     pthread_mutex_destroy(&p->lock);
     release(p);
     return 0;
@@ -317,7 +319,7 @@ static int open_epoll(weft_pool *p)
         return -1;
     if (epoll_ctl(fd, EPOLL_CTL_ADD, p->shared->done_fd, &e) != 0 ||
         epoll_ctl(fd, EPOLL_CTL_ADD, p->supervisor_fd, &e) != 0) {
-        weft_close_keep_errno(&fd);
+        close_keep_errno(&fd);
         return -1;
     }
     return fd;
@@ -325,9 +327,9 @@ static int open_epoll(weft_pool *p)
 
 int weft_pool_fd(weft_pool *p)
 {
-    int error = weft_private_pool_check(p);
+    int error = pool_check(p);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     pthread_mutex_lock(&p->lock);
     if (p->epoll_fd < 0)
         p->epoll_fd = open_epoll(p);
@@ -338,16 +340,16 @@ int weft_pool_fd(weft_pool *p)
     return fd;
 }
 
-int weft_private_pool_await_any(weft_pool *p, bool (*still)(void *), void *arg, weft_deadline d)
+int weft::pool_await_any(weft_pool *p, bool (*still)(void *), void *arg, weft_deadline d)
 {
     pool_shared *sh = p->shared;
     int error = 0;
     // SEQ_CST: a worker that ends a task first changes its phase, then looks who listens.
     __atomic_fetch_add(&sh->listening, 1, __ATOMIC_SEQ_CST);
     uint32_t bell = __atomic_load_n(&sh->done_bell, __ATOMIC_SEQ_CST);
-    if (still(arg) && weft_private_pool_look(p) == 0) {
+    if (still(arg) && pool_look(p) == 0) {
         weft_deadline slice = weft_in_ms(SLICE_MS);
-        error = weft_private_park(&sh->done_bell, bell, slice < d ? slice : d, 1);
+        error = sleep_on(&sh->done_bell, bell, slice < d ? slice : d, 1);
         if (error == ETIMEDOUT && weft_left(d) != 0)
             error = 0;
     }
@@ -366,22 +368,22 @@ static bool none_is_ready(void *arg)
 
 ssize_t weft_pool_dispatch(weft_pool *p, weft_deadline d)
 {
-    int error = weft_private_pool_check(p);
+    int error = pool_check(p);
     while (error == 0) {
-        int gone = weft_private_pool_look(p);
+        int gone = pool_look(p);
         ssize_t called = run_callbacks(p);
         if (called > 0)
             return called;
         if (gone != 0)
-            return weft_fail(EPIPE);
+            return fail_with(EPIPE);
         pthread_mutex_lock(&p->lock);
         bool any = p->callbacks != 0;
         pthread_mutex_unlock(&p->lock);
         if (!any)
             return 0;
-        error = weft_left(d) == 0 ? ETIMEDOUT : weft_private_pool_await_any(p, none_is_ready, p, d);
+        error = weft_left(d) == 0 ? ETIMEDOUT : pool_await_any(p, none_is_ready, p, d);
     }
-    return weft_fail(error);
+    return fail_with(error);
 }
 
 static bool is_busy(const pool_shared *sh, uint32_t place)
@@ -398,9 +400,9 @@ static uint64_t read_count(const uint64_t *n)
 
 int weft_pool_stat(weft_pool *p, weft_pool_statistics *s)
 {
-    int error = s == nullptr ? EINVAL : weft_private_pool_check(p);
+    int error = s == nullptr ? EINVAL : pool_check(p);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     const pool_shared *sh = p->shared;
     *s = {};
     pthread_mutex_lock(&p->lock);
@@ -426,14 +428,14 @@ int weft_pool_stat(weft_pool *p, weft_pool_statistics *s)
 
 pid_t weft_pool_worker(weft_pool *p, int place, bool *busy)
 {
-    int error = weft_private_pool_check(p);
+    int error = pool_check(p);
     if (error == 0 && (place < 0 || (uint32_t)place >= p->shared->workers))
         error = EINVAL;
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     pid_t pid = __atomic_load_n(&p->shared->place[place].pid, __ATOMIC_ACQUIRE);
     if (pid == 0)
-        return weft_fail(ESRCH);
+        return fail_with(ESRCH);
     if (busy != nullptr)
         *busy = is_busy(p->shared, (uint32_t)place);
     return pid;

@@ -9,13 +9,17 @@
 
 #include <string.h>
 
+using namespace weft;
+
 // A chunk as large as this is copied in and out of the caches, not of main memory.
 static const size_t CHUNK_BYTES = 256 << 10;
 
+namespace {
 struct piece {
     weft_result *r;
     size_t first, count;
 };
+} // namespace
 
 struct weft_imap {
     weft_pool *pool;
@@ -56,7 +60,7 @@ static int imap_init(weft_imap *it, weft_pool *p, const weft_map_options *o)
 static int imap_check(const weft_pool *p, weft_pool_fn fn, const void *items, size_t item_size,
                       size_t n)
 {
-    int error = weft_private_pool_check(p);
+    int error = pool_check(p);
     return error == 0 && (fn == nullptr || (items == nullptr && n != 0 && item_size != 0)) ? EINVAL
                                                                                            : error;
 }
@@ -69,8 +73,7 @@ static void imap_fill(weft_imap *it)
         size_t left = it->n - it->next, count = left < it->chunk ? left : it->chunk;
         const unsigned char *from =
             it->items != nullptr ? it->items + it->next * it->item_size : nullptr;
-        weft_result *r =
-            weft_private_pool_submit(it->pool, it->fn, from, it->item_size, count, it->result_size);
+        weft_result *r = pool_submit(it->pool, it->fn, from, it->item_size, count, it->result_size);
         if (r == nullptr) {
             it->broken = errno == EAGAIN ? 0 : errno;
             break;
@@ -113,15 +116,14 @@ static int await_piece(weft_imap *it, weft_deadline d)
 {
     int error = 0;
     if (!it->unordered && it->pieces != 0) {
-        error = weft_private_result_await(it->window[0].r, d);
+        error = result_await(it->window[0].r, d);
         if (error == 0)
             take_piece(it, 0);
         return error;
     }
     if (none_ended(it))
         do
-            error = weft_left(d) == 0 ? ETIMEDOUT
-                                      : weft_private_pool_await_any(it->pool, none_ended, it, d);
+            error = weft_left(d) == 0 ? ETIMEDOUT : pool_await_any(it->pool, none_ended, it, d);
         while (error == 0 && it->current.r == nullptr && it->broken == 0 && none_ended(it));
     return it->current.r != nullptr ? 0 : error;
 }
@@ -139,7 +141,7 @@ static int next_piece(weft_imap *it, weft_deadline d)
 {
     while (it->at == it->current.count) {
         if (it->current.r != nullptr)
-            weft_private_result_release(it->current.r);
+            result_release(it->current.r);
         it->current = {nullptr, 0, 0};
         it->at = 0;
         imap_fill(it);
@@ -150,7 +152,7 @@ static int next_piece(weft_imap *it, weft_deadline d)
         else {
             int error = await_piece(it, d);
             if (error != 0)
-                return weft_fail(error);
+                return fail_with(error);
         }
     }
     return 1;
@@ -160,7 +162,7 @@ static weft_outcome outcome_at(const weft_imap *it, size_t at)
 {
     if (it->current.r == nullptr)
         return {it->broken, 0};
-    return weft_private_result_outcome(it->current.r, at);
+    return result_outcome(it->current.r, at);
 }
 
 weft_imap *weft_pool_imap(weft_pool *p, weft_pool_fn fn, const void *items, size_t item_size,
@@ -199,9 +201,9 @@ weft_imap *weft_pool_imap(weft_pool *p, weft_pool_fn fn, const void *items, size
 int weft_imap_next(weft_imap *it, void *result, size_t *index, weft_outcome *outcome,
                    weft_deadline d)
 {
-    int error = it == nullptr ? EINVAL : weft_private_pool_check(it->pool);
+    int error = it == nullptr ? EINVAL : pool_check(it->pool);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     int there = next_piece(it, d);
     if (there != 1)
         return there;
@@ -220,8 +222,8 @@ static void drop(weft_result *r)
 {
     if (r == nullptr)
         return;
-    weft_private_result_cancel(r);
-    weft_private_result_release(r);
+    result_cancel(r);
+    result_release(r);
 }
 
 static void imap_end(weft_imap *it)
@@ -233,15 +235,15 @@ static void imap_end(weft_imap *it)
     pthread_mutex_lock(&p->lock);
     p->imaps--;
     pthread_mutex_unlock(&p->lock);
-    weft_free_keep_errno(it->window);
-    weft_free_keep_errno(it);
+    free_keep_errno(it->window);
+    free_keep_errno(it);
 }
 
 int weft_imap_destroy(weft_imap *it)
 {
-    int error = it == nullptr ? 0 : weft_private_pool_check(it->pool);
+    int error = it == nullptr ? 0 : pool_check(it->pool);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     if (it != nullptr)
         imap_end(it);
     return 0;
@@ -249,12 +251,14 @@ int weft_imap_destroy(weft_imap *it)
 
 // ---- map: the same, a piece at a time ----
 
+namespace {
 struct gathered {
     unsigned char *results;
     weft_outcome *outcomes;
     size_t first_failed;
     int error; // of that item
 };
+} // namespace
 
 static void gather_failure(gathered *g, size_t item, size_t result_size, weft_outcome o)
 {
@@ -275,7 +279,7 @@ static void gather(const weft_imap *it, gathered *g, const piece *from, weft_out
         memcpy(g->results + from->first * it->result_size, slot_result(slot_of(from->r), 0),
                from->count * it->result_size);
     for (size_t i = 0; i < from->count; i++) {
-        weft_outcome one = from->r != nullptr ? weft_private_result_outcome(from->r, i) : o;
+        weft_outcome one = from->r != nullptr ? result_outcome(from->r, i) : o;
         if (one.error != 0)
             gather_failure(g, from->first + i, it->result_size, one);
         if (g->outcomes != nullptr)
@@ -288,9 +292,9 @@ static void gather_rest(weft_imap *it, gathered *g, int error)
 {
     for (size_t i = 0; i < it->pieces; i++) {
         piece *p = &it->window[i], lost = {nullptr, p->first, p->count};
-        int why = weft_private_result_cancel(p->r);
+        int why = result_cancel(p->r);
         gather(it, g, why == EBUSY && !weft_result_ready(p->r) ? &lost : p, {ETIMEDOUT, 0});
-        weft_private_result_release(p->r);
+        result_release(p->r);
     }
     it->pieces = 0;
     piece unborn = {nullptr, it->next, it->n - it->next};
@@ -305,7 +309,7 @@ int weft_pool_map(weft_pool *p, weft_pool_fn fn, const void *items, size_t item_
     gathered g = {(unsigned char *)results, o.outcomes, 0, 0};
     o.unordered = false;
     if (n == 0)
-        return weft_private_pool_check(p) == 0 ? 0 : weft_fail(weft_private_pool_check(p));
+        return pool_check(p) == 0 ? 0 : fail_with(pool_check(p));
     weft_imap *it = weft_pool_imap(p, fn, items, item_size, n, result_size, &o);
     if (it == nullptr)
         return -1;
@@ -318,5 +322,5 @@ int weft_pool_map(weft_pool *p, weft_pool_fn fn, const void *items, size_t item_
         gather_rest(it, &g, errno);
     imap_end(it);
     errno = saved;
-    return g.error == 0 ? 0 : weft_fail(g.error);
+    return g.error == 0 ? 0 : fail_with(g.error);
 }

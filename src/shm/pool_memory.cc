@@ -8,23 +8,25 @@
 
 #include <base/saved_errno.h>
 
-static size_t units(const weft_private_memory *m)
+using namespace weft;
+
+static size_t units(const pool_memory *m)
 {
     return (size_t)1 << (m->orders - 1);
 }
 
-uint32_t weft_private_memory_order(size_t bytes)
+uint32_t weft::pool_memory_order(size_t bytes)
 {
     size_t n = (bytes + ((size_t)1 << POOL_UNIT_SHIFT) - 1) >> POOL_UNIT_SHIFT;
     return n <= 1 ? 0 : 64 - (uint32_t)__builtin_clzll(n - 1);
 }
 
-size_t weft_private_memory_round(size_t bytes)
+size_t weft::pool_memory_round(size_t bytes)
 {
-    return (size_t)1 << (weft_private_memory_order(bytes) + POOL_UNIT_SHIFT);
+    return (size_t)1 << (pool_memory_order(bytes) + POOL_UNIT_SHIFT);
 }
 
-static void list_add(weft_private_memory *m, uint32_t unit, uint32_t order)
+static void list_add(pool_memory *m, uint32_t unit, uint32_t order)
 {
     uint32_t next = m->first[order];
     m->links[2 * (size_t)unit] = next;
@@ -35,7 +37,7 @@ static void list_add(weft_private_memory *m, uint32_t unit, uint32_t order)
     m->tags[unit] = (unsigned char)(order + 1);
 }
 
-static void list_remove(weft_private_memory *m, uint32_t unit, uint32_t order)
+static void list_remove(pool_memory *m, uint32_t unit, uint32_t order)
 {
     uint32_t next = m->links[2 * (size_t)unit], previous = m->links[2 * (size_t)unit + 1];
     *(previous != 0 ? &m->links[2 * (size_t)(previous - 1)] : &m->first[order]) = next;
@@ -44,30 +46,30 @@ static void list_remove(weft_private_memory *m, uint32_t unit, uint32_t order)
     m->tags[unit] = 0;
 }
 
-int weft_private_memory_init(weft_private_memory *m, size_t bytes)
+int weft::pool_memory_init(pool_memory *m, size_t bytes)
 {
-    m->orders = weft_private_memory_order(bytes) + 1;
+    m->orders = pool_memory_order(bytes) + 1;
     for (uint32_t &first : m->first)
         first = 0;
     m->links = (uint32_t *)calloc(units(m), 2 * sizeof *m->links);
     m->tags = (unsigned char *)calloc(units(m), 1);
     if (m->links == nullptr || m->tags == nullptr) {
-        weft_private_memory_free(m);
+        pool_memory_free(m);
         return -1;
     }
     list_add(m, 0, m->orders - 1);
     return 0;
 }
 
-void weft_private_memory_free(weft_private_memory *m)
+void weft::pool_memory_free(pool_memory *m)
 {
-    weft_free_keep_errno(m->links);
-    weft_free_keep_errno(m->tags);
+    free_keep_errno(m->links);
+    free_keep_errno(m->tags);
     m->links = nullptr;
     m->tags = nullptr;
 }
 
-ptrdiff_t weft_private_memory_take(weft_private_memory *m, uint32_t order)
+ptrdiff_t weft::pool_memory_take(pool_memory *m, uint32_t order)
 {
     uint32_t from = order;
     while (from < m->orders && m->first[from] == 0)
@@ -83,7 +85,7 @@ ptrdiff_t weft_private_memory_take(weft_private_memory *m, uint32_t order)
     return (ptrdiff_t)((size_t)unit << POOL_UNIT_SHIFT);
 }
 
-void weft_private_memory_give(weft_private_memory *m, size_t offset, uint32_t order)
+void weft::pool_memory_give(pool_memory *m, size_t offset, uint32_t order)
 {
     uint32_t unit = (uint32_t)(offset >> POOL_UNIT_SHIFT);
     for (; order + 1 < m->orders; order++) {

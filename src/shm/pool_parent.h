@@ -7,9 +7,15 @@
 
 #include <pthread.h>
 
+namespace weft {
+
 // A page that fork(2) empties in the child (MADV_WIPEONFORK): who looks at it knows at the
 // cost of a load whether this is still the process that it takes itself for.
 enum { POOL_NOBODY, POOL_PARENT, POOL_SUPERVISOR, POOL_WORKER };
+
+} // namespace weft
+
+using namespace weft;
 
 struct weft_result {
     weft_pool *pool;
@@ -20,6 +26,10 @@ struct weft_result {
     bool live;      // the caller's
     bool abandoned; // nobody's, to be freed when its task has ended
 };
+
+namespace weft {
+
+} // namespace weft
 
 struct weft_pool {
     pool_shared *shared;
@@ -48,57 +58,53 @@ struct weft_pool {
     weft_result *results; // one a slot
     weft_result *free_results;
     uint32_t used_results; // those from here on have never been used
-    weft_private_memory memory;
+    pool_memory memory;
     uint64_t submitted;
     size_t callbacks; // results whose callback is to be called
     size_t imaps;
 };
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+namespace weft {
 
 // Supervisor and worker, from their first instruction.
-[[noreturn]] void weft_private_pool_supervise(weft_pool *p);
-[[noreturn]] void weft_private_pool_work(weft_pool *p, uint32_t place);
+[[noreturn]] void pool_supervise(weft_pool *p);
+[[noreturn]] void pool_work(weft_pool *p, uint32_t place);
 
 // 0, or EINVAL or EPERM: the calling process may use p.
-int weft_private_pool_check(const weft_pool *p);
+int pool_check(const weft_pool *p);
 
 // Looks whether the supervisor has ended; p->gone if so, else 0.
-int weft_private_pool_look(weft_pool *p);
+int pool_look(weft_pool *p);
 
 // Frees the slots of ended results that nobody wants, and lists those whose callback is due
 // (due null: leaves them be).  The caller holds p->lock.
-void weft_private_pool_sweep(weft_pool *p, weft_result **due);
+void pool_sweep(weft_pool *p, weft_result **due);
 
 // A task of `count` calls.  Null: EAGAIN, EMSGSIZE, EPIPE.
-weft_result *weft_private_pool_submit(weft_pool *p, weft_pool_fn fn, const void *arguments,
-                                      size_t argument_size, size_t count, size_t result_size);
+weft_result *pool_submit(weft_pool *p, weft_pool_fn fn, const void *arguments, size_t argument_size,
+                         size_t count, size_t result_size);
 
 // Waits until r has ended: 0, or ETIMEDOUT or ECANCELED.
-int weft_private_result_await(weft_result *r, weft_deadline d);
+int result_await(weft_result *r, weft_deadline d);
 
 // How one of the calls of an ended r ended.
-weft_outcome weft_private_result_outcome(const weft_result *r, uint64_t item);
+weft_outcome result_outcome(const weft_result *r, uint64_t item);
 
 // Gives r up: its slot is free at once, or when its task has ended.
-void weft_private_result_release(weft_result *r);
+void result_release(weft_result *r);
 
 // Takes r out of the queue, if nobody has begun with it: 0, EBUSY or EALREADY.
-int weft_private_result_cancel(weft_result *r);
+int result_cancel(weft_result *r);
 
 // Sleeps until a task ends or a slot gets free, if still(arg) holds, or a while longer.
 // 0, ETIMEDOUT, ECANCELED.
-int weft_private_pool_await_any(weft_pool *p, bool (*still)(void *), void *arg, weft_deadline d);
-
-#ifdef __cplusplus
-}
-#endif
+int pool_await_any(weft_pool *p, bool (*still)(void *), void *arg, weft_deadline d);
 
 static inline pool_slot *slot_of(const weft_result *r)
 {
     return &r->pool->shared->slot[r - r->pool->results];
 }
+
+} // namespace weft
 
 #endif

@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+using namespace weft;
+
 static const int64_t SLICE_MS = 50;
 
 // ---- Slots and their memory.  All under p->lock. ----
@@ -27,7 +29,7 @@ static void result_free(weft_pool *p, weft_result *r)
 {
     pool_slot *s = slot_of(r);
     if (s->arguments != s->bytes)
-        weft_private_memory_give(&p->memory, (size_t)(s->arguments - p->shared->memory), s->order);
+        pool_memory_give(&p->memory, (size_t)(s->arguments - p->shared->memory), s->order);
     __atomic_store_n(&s->state, SLOT_FREE, __ATOMIC_RELAXED);
     if (r->then != nullptr)
         p->callbacks--;
@@ -57,7 +59,7 @@ static bool sweep_one(weft_pool *p, weft_result *r, weft_result **due)
     return false;
 }
 
-void weft_private_pool_sweep(weft_pool *p, weft_result **due)
+void weft::pool_sweep(weft_pool *p, weft_result **due)
 {
     for (uint32_t w = 0; w * 64 < p->used_results; w++) {
         uint64_t *word = &p->shared->ready[w];
@@ -97,8 +99,8 @@ static int slot_make_room(weft_pool *p, pool_slot *s, size_t bytes)
         return 0;
     if (bytes > (size_t)1 << (p->memory.orders - 1 + POOL_UNIT_SHIFT))
         return EMSGSIZE;
-    s->order = weft_private_memory_order(bytes);
-    ptrdiff_t at = weft_private_memory_take(&p->memory, s->order);
+    s->order = pool_memory_order(bytes);
+    ptrdiff_t at = pool_memory_take(&p->memory, s->order);
     if (at < 0)
         return EAGAIN;
     s->arguments = p->shared->memory + at;
@@ -149,7 +151,7 @@ static int reserve(weft_pool *p, size_t bytes, weft_result **r)
         return EAGAIN; // full of cancelled entries
     int error = take_room(p, bytes, r);
     if (error == EAGAIN) {
-        weft_private_pool_sweep(p, nullptr);
+        pool_sweep(p, nullptr);
         error = take_room(p, bytes, r);
     }
     return error;
@@ -168,8 +170,8 @@ static void fill(pool_slot *s, weft_pool_fn fn, const void *arguments, size_t ar
         memcpy(s->arguments, arguments, argument_size * count);
 }
 
-weft_result *weft_private_pool_submit(weft_pool *p, weft_pool_fn fn, const void *arguments,
-                                      size_t argument_size, size_t count, size_t result_size)
+weft_result *weft::pool_submit(weft_pool *p, weft_pool_fn fn, const void *arguments,
+                               size_t argument_size, size_t count, size_t result_size)
 {
     weft_result *r = nullptr;
     size_t bytes = bytes_for(argument_size, count, result_size);
@@ -193,7 +195,7 @@ weft_result *weft_private_pool_submit(weft_pool *p, weft_pool_fn fn, const void 
 // Why these can't be a task's parts; 0 if they can.
 static int task_check(const weft_pool *p, weft_pool_fn fn, const void *argument, size_t n)
 {
-    int error = weft_private_pool_check(p);
+    int error = pool_check(p);
     return error == 0 && (fn == nullptr || (argument == nullptr && n != 0)) ? EINVAL : error;
 }
 
@@ -202,11 +204,12 @@ weft_result *weft_pool_apply_async(weft_pool *p, weft_pool_fn fn, const void *ar
 {
     int error = task_check(p, fn, arg, n);
     if (error == 0)
-        return weft_private_pool_submit(p, fn, arg, n, 1, result_size);
+        return pool_submit(p, fn, arg, n, 1, result_size);
     errno = error;
     return nullptr;
 }
 
+namespace {
 struct attempt {
     weft_pool *p;
     weft_pool_fn fn;
@@ -215,12 +218,13 @@ struct attempt {
     weft_result *r;
     int error;
 };
+} // namespace
 
 static bool try_again(void *arg)
 {
     attempt *a = (attempt *)arg;
     int saved = errno;
-    a->r = weft_private_pool_submit(a->p, a->fn, a->arg, a->n, 1, a->result_size);
+    a->r = pool_submit(a->p, a->fn, a->arg, a->n, 1, a->result_size);
     a->error = a->r == nullptr ? errno : 0;
     errno = saved;
     return a->error == EAGAIN;
@@ -233,7 +237,7 @@ weft_result *weft_pool_apply_async_until(weft_pool *p, weft_pool_fn fn, const vo
     int error = a.error;
     if (error == 0 && try_again(&a))
         do
-            error = weft_private_pool_await_any(p, try_again, &a, d);
+            error = pool_await_any(p, try_again, &a, d);
         while (error == 0 && a.error == EAGAIN);
     if (a.r != nullptr)
         return a.r;
@@ -247,12 +251,12 @@ int weft_pool_apply(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n, vo
     weft_result *r = weft_pool_apply_async_until(p, fn, arg, n, result_size, d);
     if (r == nullptr)
         return -1;
-    int error = weft_private_result_await(r, d);
+    int error = result_await(r, d);
     if (error == 0)
         return weft_result_get(r, result, WEFT_NOW);
-    weft_private_result_cancel(r);
-    weft_private_result_release(r);
-    return weft_fail(error);
+    result_cancel(r);
+    result_release(r);
+    return fail_with(error);
 }
 
 // ---- Results ----
@@ -261,7 +265,7 @@ static int result_check(const weft_result *r)
 {
     if (r == nullptr || r->pool == nullptr)
         return EINVAL;
-    int error = weft_private_pool_check(r->pool);
+    int error = pool_check(r->pool);
     return error == 0 && !r->live ? EINVAL : error;
 }
 
@@ -285,26 +289,26 @@ static bool look_for_end(const weft_result *r, weft_deadline d)
     return result_ended(r);
 }
 
-int weft_private_result_await(weft_result *r, weft_deadline d)
+int weft::result_await(weft_result *r, weft_deadline d)
 {
     pool_slot *s = slot_of(r);
     if (result_ended(r) || look_for_end(r, d))
         return 0;
     if (d == WEFT_NOW)
-        return weft_private_pool_look(r->pool) != 0 ? 0 : ETIMEDOUT;
+        return pool_look(r->pool) != 0 ? 0 : ETIMEDOUT;
     for (int error = 0;;) {
         // SEQ_CST: whoever ends the task sees this flag, or we see its end.
         uint64_t state = __atomic_fetch_or(&s->state, SLOT_WAITED, __ATOMIC_SEQ_CST) | SLOT_WAITED;
-        if (has_ended(state) || weft_private_pool_look(r->pool) != 0)
+        if (has_ended(state) || pool_look(r->pool) != 0)
             return 0;
         if (error == ECANCELED || (error == ETIMEDOUT && weft_left(d) == 0))
             return error;
         weft_deadline slice = weft_in_ms(SLICE_MS);
-        error = weft_private_park(state_futex(s), (uint32_t)state, slice < d ? slice : d, 1);
+        error = sleep_on(state_futex(s), (uint32_t)state, slice < d ? slice : d, 1);
     }
 }
 
-weft_outcome weft_private_result_outcome(const weft_result *r, uint64_t item)
+weft_outcome weft::result_outcome(const weft_result *r, uint64_t item)
 {
     pool_slot *s = slot_of(r);
     uint32_t phase = phase_of(slot_state(s));
@@ -316,7 +320,7 @@ weft_outcome weft_private_result_outcome(const weft_result *r, uint64_t item)
     return {v.error, v.status};
 }
 
-void weft_private_result_release(weft_result *r)
+void weft::result_release(weft_result *r)
 {
     weft_pool *p = r->pool;
     pthread_mutex_lock(&p->lock);
@@ -334,7 +338,7 @@ void weft_private_result_release(weft_result *r)
     ring_listeners(p->shared); // somebody may wait for a slot
 }
 
-int weft_private_result_cancel(weft_result *r)
+int weft::result_cancel(weft_result *r)
 {
     pool_slot *s = slot_of(r);
     uint64_t state = slot_state(s);
@@ -354,37 +358,37 @@ int weft_result_get(weft_result *r, void *result, weft_deadline d)
 {
     int error = result_check(r);
     if (error == 0)
-        error = weft_private_result_await(r, d);
+        error = result_await(r, d);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     const pool_slot *s = slot_of(r);
-    weft_outcome o = weft_private_result_outcome(r, 0);
+    weft_outcome o = result_outcome(r, 0);
     if (o.error == 0 && result != nullptr && s->result_size != 0)
         memcpy(result, slot_result(s, 0), s->result_size);
-    weft_private_result_release(r);
-    return o.error == 0 ? 0 : weft_fail(o.error);
+    result_release(r);
+    return o.error == 0 ? 0 : fail_with(o.error);
 }
 
 int weft_result_wait(weft_result *r, weft_outcome *outcome, weft_deadline d)
 {
     int error = result_check(r);
     if (error == 0)
-        error = weft_private_result_await(r, d);
+        error = result_await(r, d);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     if (outcome != nullptr)
-        *outcome = weft_private_result_outcome(r, 0);
+        *outcome = result_outcome(r, 0);
     return 0;
 }
 
 bool weft_result_ready(weft_result *r)
 {
-    return result_check(r) == 0 && (result_ended(r) || weft_private_pool_look(r->pool) != 0);
+    return result_check(r) == 0 && (result_ended(r) || pool_look(r->pool) != 0);
 }
 
 const void *weft_result_bytes(weft_result *r)
 {
-    if (result_check(r) != 0 || !result_ended(r) || weft_private_result_outcome(r, 0).error != 0)
+    if (result_check(r) != 0 || !result_ended(r) || result_outcome(r, 0).error != 0)
         return nullptr;
     return slot_result(slot_of(r), 0);
 }
@@ -395,15 +399,15 @@ int weft_result_cancel(weft_result *r)
     if (error == 0)
         error = result_ended(r) && phase_of(slot_state(slot_of(r))) != SLOT_CANCELLED
                     ? EALREADY
-                    : weft_private_result_cancel(r);
-    return error == 0 ? 0 : weft_fail(error);
+                    : result_cancel(r);
+    return error == 0 ? 0 : fail_with(error);
 }
 
 int weft_result_then(weft_result *r, void (*fn)(weft_result *r, void *arg), void *arg)
 {
     int error = fn == nullptr ? EINVAL : result_check(r);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     weft_pool *p = r->pool;
     pthread_mutex_lock(&p->lock);
     bool taken = r->then != nullptr, ended = false;
@@ -418,7 +422,7 @@ int weft_result_then(weft_result *r, void (*fn)(weft_result *r, void *arg), void
     }
     pthread_mutex_unlock(&p->lock);
     if (taken)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     if (ended)
         fn(r, arg);
     return 0;
@@ -430,7 +434,7 @@ int weft_result_release(weft_result *r)
         return 0;
     int error = result_check(r);
     if (error != 0)
-        return weft_fail(error);
-    weft_private_result_release(r);
+        return fail_with(error);
+    result_release(r);
     return 0;
 }

@@ -27,6 +27,8 @@
 #include <limits.h>
 #include <sys/types.h>
 
+namespace weft {
+
 // The bits of a slot's state, from the lowest.  A futex sleeps on the low half.
 enum {
     SLOT_FREE = 0,
@@ -188,7 +190,7 @@ static inline void relax(void)
 static inline void ring_place(pool_shared *sh, uint32_t i)
 {
     __atomic_fetch_add(&sh->place[i].bell, 1, __ATOMIC_SEQ_CST);
-    weft_futex_wake(&sh->place[i].bell, 1, 1);
+    futex_wake(&sh->place[i].bell, 1, 1);
 }
 
 // Wakes one sleeping worker, if there is one; the first place first, so that few workers
@@ -213,7 +215,7 @@ static inline void ring_listeners(pool_shared *sh)
     uint32_t listening = __atomic_load_n(&sh->listening, __ATOMIC_SEQ_CST);
     if (listening & ~LISTENING_FD) {
         __atomic_fetch_add(&sh->done_bell, 1, __ATOMIC_SEQ_CST);
-        weft_futex_wake(&sh->done_bell, INT_MAX, 1);
+        futex_wake(&sh->done_bell, INT_MAX, 1);
     }
     if (listening & LISTENING_FD) {
         uint64_t one = 1;
@@ -229,7 +231,7 @@ static inline void announce(pool_shared *sh, pool_slot *s, uint64_t state)
         __atomic_fetch_or(&sh->ready[i / 64], (uint64_t)1 << i % 64, __ATOMIC_SEQ_CST);
     }
     if (state & SLOT_WAITED)
-        weft_futex_wake(state_futex(s), INT_MAX, 1);
+        futex_wake(state_futex(s), INT_MAX, 1);
     ring_listeners(sh);
 }
 
@@ -240,5 +242,7 @@ static inline void slot_finish(pool_shared *sh, pool_slot *s)
     uint64_t before = __atomic_fetch_or(&s->state, SLOT_DONE, __ATOMIC_SEQ_CST);
     announce(sh, s, before);
 }
+
+} // namespace weft
 
 #endif

@@ -19,8 +19,11 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
+using namespace weft;
+
 enum { INITIALISER_FAILURES = 3, AGAIN_MS = 10 };
 
+namespace {
 struct supervisor {
     weft_pool *pool;
     pool_shared *sh;
@@ -29,6 +32,7 @@ struct supervisor {
     uint32_t initialised;  // sh->initialised when they were counted
     weft_deadline fork_at; // when to try again to fill empty places; WEFT_FOREVER: none is
 };
+} // namespace
 
 static void count_up(uint64_t *n)
 {
@@ -67,10 +71,10 @@ static void fork_worker(supervisor *v, uint32_t i)
     place->started = 0;
     place->initialiser_error = 0;
     __atomic_fetch_add(&v->sh->alive, 1, __ATOMIC_RELAXED); // before its first task is done
-    pid_t pid = weft_private_fork();
+    pid_t pid = fork_child();
     if (pid == 0) {
         close(v->signal_fd);
-        weft_private_pool_work(v->pool, i);
+        pool_work(v->pool, i);
     }
     if (pid < 0) {
         __atomic_fetch_sub(&v->sh->alive, 1, __ATOMIC_RELAXED);
@@ -236,7 +240,7 @@ static void prepare(supervisor *v)
     *p->whose = POOL_SUPERVISOR;
     p->supervisor = getpid();
     if (p->close_others)
-        weft_private_close_others(p->keep, p->keep_count);
+        close_others(p->keep, p->keep_count);
     sigemptyset(&ours);
     sigaddset(&ours, SIGCHLD);
     sigaddset(&ours, SIGTERM);
@@ -251,7 +255,7 @@ static void sleep_until(supervisor *v, weft_deadline d)
                          {v->pool->control_fd, POLLIN, 0},
                          {v->pool->parent_fd, POLLIN, 0}};
     d = v->fork_at < d ? v->fork_at : d;
-    int n = poll(f, 3, weft_poll_ms(d));
+    int n = poll(f, 3, poll_ms(d));
     uint64_t word;
     if (n > 0 && f[1].revents != 0)
         (void)!read(v->pool->control_fd, &word, sizeof word);
@@ -259,7 +263,7 @@ static void sleep_until(supervisor *v, weft_deadline d)
         end(v, 0);
 }
 
-void weft_private_pool_supervise(weft_pool *p)
+void weft::pool_supervise(weft_pool *p)
 {
     supervisor self = {p, p->shared, -1, 0, 0, WEFT_FOREVER}, *v = &self;
     prepare(v);

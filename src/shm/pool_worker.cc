@@ -15,6 +15,9 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+using namespace weft;
+
+namespace {
 struct worker {
     weft_pool *pool;
     pool_shared *sh;
@@ -22,6 +25,7 @@ struct worker {
     uint32_t number;
     uint64_t calls;
 };
+} // namespace
 
 // The next slot in the queue, now this worker's.  Null: the queue is empty.
 static pool_slot *claim(worker *w)
@@ -134,7 +138,7 @@ static void sleep_on_bell(worker *w)
     uint32_t bell = __atomic_load_n(&w->place->bell, __ATOMIC_SEQ_CST);
     __atomic_fetch_or(word, bit, __ATOMIC_SEQ_CST);
     if (nothing_to_do(w->sh))
-        weft_futex_wait(&w->place->bell, bell, weft_in_s(1), 1);
+        futex_wait(&w->place->bell, bell, weft_in_s(1), 1);
     __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST);
 }
 
@@ -157,7 +161,7 @@ static void begin(worker *w)
     __atomic_store_n(&w->place->pid, getpid(), __ATOMIC_RELEASE);
     close(p->control_fd);
     close(p->parent_fd);
-    weft_private_name_process(p->name[0] != 0 ? p->name : nullptr);
+    name_process(p->name[0] != 0 ? p->name : nullptr);
     signal(SIGINT, SIG_IGN);
     signal(SIGQUIT, SIG_IGN);
     sigset_t none;
@@ -174,7 +178,7 @@ static void begin(worker *w)
     __atomic_fetch_add(&w->sh->initialised, 1, __ATOMIC_RELAXED);
 }
 
-void weft_private_pool_work(weft_pool *p, uint32_t place)
+void weft::pool_work(weft_pool *p, uint32_t place)
 {
     pool_shared *sh = p->shared;
     worker self = {p, sh, &sh->place[place], place, 0}, *w = &self;

@@ -5,6 +5,8 @@
 
 #include <fcntl.h>
 
+using namespace weft;
+
 int weft_posix_semaphore_init(weft_posix_semaphore *s, unsigned count)
 {
     return sem_init(&s->posix, 1, count);
@@ -34,14 +36,14 @@ int weft_posix_semaphore_unlink(const char *name)
 int weft_posix_semaphore_wait(weft_posix_semaphore *s, weft_deadline d)
 {
     int saved = errno, n;
-    struct timespec t = weft_timespec(d < 0 ? 0 : d);
+    struct timespec t = timespec_of(d < 0 ? 0 : d);
     do
         n = d == WEFT_FOREVER ? sem_wait(&s->posix)
             : d <= WEFT_NOW   ? sem_trywait(&s->posix)
                               : sem_clockwait(&s->posix, CLOCK_MONOTONIC, &t);
     while (n != 0 && errno == EINTR);
     if (n != 0)
-        return errno == EAGAIN ? weft_fail(ETIMEDOUT) : -1;
+        return errno == EAGAIN ? fail_with(ETIMEDOUT) : -1;
     errno = saved;
     return 0;
 }

@@ -8,7 +8,7 @@
 // that is set to send it SIGKILL when something happens to it (F_SETSIG, O_ASYNC), and the only
 // thing that can happen is that the last write end goes, which only the parent holds.  That takes
 // no thread and no handler in the child, and the child can't block it.  Later children would
-// inherit that write end; weft_private_fork closes it there, by the list of all of them.
+// inherit that write end; fork_child closes it there, by the list of all of them.
 #include "fork.h"
 
 #include <base/saved_errno.h>
@@ -25,6 +25,8 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+
+using namespace weft;
 
 struct weft_process {
     pid_t pid;
@@ -52,8 +54,8 @@ static int lifeline_pipe(int line[2])
         return -1;
     if (fcntl(line[0], F_SETSIG, SIGKILL) == 0 && fcntl(line[0], F_SETFL, O_ASYNC) == 0)
         return 0;
-    weft_close_keep_errno(&line[0]);
-    weft_close_keep_errno(&line[1]);
+    close_keep_errno(&line[0]);
+    close_keep_errno(&line[1]);
     return -1;
 }
 
@@ -81,12 +83,12 @@ static void lifeline_cut(weft_process *p)
         *(p->other_line != nullptr ? &p->other_line->next_line : &lifelines) = p->next_line;
         if (p->next_line != nullptr)
             p->next_line->other_line = p->other_line;
-        weft_close_keep_errno(&p->lifeline);
+        close_keep_errno(&p->lifeline);
     }
     pthread_mutex_unlock(&lifelines_lock);
 }
 
-pid_t weft_private_fork(void)
+pid_t weft::fork_child(void)
 {
     fflush(stdout);
     fflush(stderr);
@@ -94,9 +96,9 @@ pid_t weft_private_fork(void)
     pid_t pid = fork();
     if (pid == 0) {
         for (weft_process *p = lifelines; p != nullptr; p = p->next_line)
-            weft_close_keep_errno(&p->lifeline);
+            close_keep_errno(&p->lifeline);
         lifelines = nullptr;
-        weft_private_self = nullptr;
+        this_thread = nullptr;
     }
     int saved = errno;
     pthread_mutex_unlock(&lifelines_lock);
@@ -104,7 +106,7 @@ pid_t weft_private_fork(void)
     return pid;
 }
 
-void weft_private_close_others(const int *keep, size_t n)
+void weft::close_others(const int *keep, size_t n)
 {
     unsigned first = 3;
     for (size_t i = 0; i < n; i++) {
@@ -122,7 +124,7 @@ static int by_number(const void *a, const void *b)
     return *(const int *)a < *(const int *)b ? -1 : *(const int *)a > *(const int *)b;
 }
 
-int *weft_private_sorted_descriptors(const int *keep, size_t *n, const int *also, size_t more)
+int *weft::sorted_descriptors(const int *keep, size_t *n, const int *also, size_t more)
 {
     int *all = (int *)calloc(*n + more + 1, sizeof *all);
     if (all == nullptr)
@@ -140,7 +142,7 @@ int *weft_private_sorted_descriptors(const int *keep, size_t *n, const int *also
     return all;
 }
 
-void weft_private_name_process(const char *name)
+void weft::name_process(const char *name)
 {
     if (name != nullptr)
         prctl(PR_SET_NAME, name);
@@ -154,6 +156,7 @@ static void lifeline_hold(int line)
         kill(getpid(), SIGKILL);
 }
 
+namespace {
 struct start_plan {
     int (*fn)(void *);
     void *arg;
@@ -162,6 +165,7 @@ struct start_plan {
     int *keep; // sorted, with the lifeline's read end
     size_t keep_count;
 };
+} // namespace
 
 [[noreturn]] static void child_main(const start_plan *plan)
 {
@@ -173,8 +177,8 @@ struct start_plan {
     else if (flags & WEFT_PROCESS_NEW_GROUP)
         setpgid(0, 0);
     if (flags & WEFT_PROCESS_CLOSE_OTHERS)
-        weft_private_close_others(plan->keep, plan->keep_count);
-    weft_private_name_process(plan->opts->name);
+        close_others(plan->keep, plan->keep_count);
+    name_process(plan->opts->name);
     int code = plan->fn(plan->arg);
     fflush(stdout);
     fflush(stderr);
@@ -184,7 +188,7 @@ struct start_plan {
 // Forks, and opens the child's pidfd.  A child that is not to be is ended and reaped.
 static int start(weft_process *p, const start_plan *plan)
 {
-    p->pid = weft_private_fork();
+    p->pid = fork_child();
     if (p->pid == 0)
         child_main(plan);
     if (p->pid < 0)
@@ -202,7 +206,7 @@ static int start(weft_process *p, const start_plan *plan)
     kill(p->pid, SIGKILL);
     while (waitpid(p->pid, nullptr, 0) < 0 && errno == EINTR)
         ;
-    return weft_fail(error);
+    return fail_with(error);
 }
 
 static int plan_check(const start_plan *plan)
@@ -212,7 +216,7 @@ static int plan_check(const start_plan *plan)
     const weft_process_options *o = plan->opts;
     if (plan->fn == nullptr || o->flags & ~known ||
         (o->keep_count != 0 && (o->keep == nullptr || !(o->flags & WEFT_PROCESS_CLOSE_OTHERS))))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     return 0;
 }
 
@@ -226,8 +230,7 @@ static int plan_make(start_plan *plan, weft_process *p)
     if (!(o->flags & WEFT_PROCESS_CLOSE_OTHERS))
         return 0;
     plan->keep_count = o->keep_count;
-    plan->keep =
-        weft_private_sorted_descriptors(o->keep, &plan->keep_count, &plan->line, plan->line >= 0);
+    plan->keep = sorted_descriptors(o->keep, &plan->keep_count, &plan->line, plan->line >= 0);
     return plan->keep != nullptr ? 0 : -1;
 }
 
@@ -242,12 +245,12 @@ weft_process *weft_process_start(int (*fn)(void *arg), void *arg, const weft_pro
     p->leads_group = plan.opts->flags & (WEFT_PROCESS_NEW_SESSION | WEFT_PROCESS_NEW_GROUP);
     pthread_mutex_init(&p->lock, nullptr);
     bool started = plan_make(&plan, p) == 0 && start(p, &plan) == 0;
-    weft_close_keep_errno(&plan.line);
-    weft_free_keep_errno(plan.keep);
+    close_keep_errno(&plan.line);
+    free_keep_errno(plan.keep);
     if (started)
         return p;
     lifeline_cut(p);
-    weft_free_keep_errno(p);
+    free_keep_errno(p);
     return nullptr;
 }
 
@@ -274,29 +277,29 @@ static int await_end(weft_process *p, weft_deadline d)
 {
     for (;;) {
         struct pollfd f = {p->pidfd, POLLIN, 0};
-        weft_deadline slice = weft_private_self != nullptr ? weft_in_ms(50) : d;
-        int n = poll(&f, 1, weft_poll_ms(slice < d ? slice : d));
+        weft_deadline slice = this_thread != nullptr ? weft_in_ms(50) : d;
+        int n = poll(&f, 1, poll_ms(slice < d ? slice : d));
         if (n > 0)
             return 0;
         if (n < 0 && errno != EINTR)
             return -1;
         if (weft_left(d) == 0)
-            return weft_fail(ETIMEDOUT);
+            return fail_with(ETIMEDOUT);
         if (weft_thread_stopping())
-            return weft_fail(ECANCELED);
+            return fail_with(ECANCELED);
     }
 }
 
 int weft_process_join(weft_process *p, int *status, weft_deadline d)
 {
     if (p == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     int saved = errno;
     while (!reap(p))
         if (await_end(p, d) != 0)
             return -1;
     if (p->status_lost)
-        return weft_fail(ECHILD);
+        return fail_with(ECHILD);
     errno = saved;
     if (status != nullptr)
         *status = p->status;
@@ -311,7 +314,7 @@ bool weft_process_is_alive(weft_process *p)
 static int status_of(weft_process *p, int *status)
 {
     if (p != nullptr && !reap(p))
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     return weft_process_join(p, status, WEFT_NOW);
 }
 
@@ -333,22 +336,22 @@ int weft_process_signal(weft_process *p)
 
 pid_t weft_process_pid(const weft_process *p)
 {
-    return p != nullptr ? p->pid : weft_fail(EINVAL);
+    return p != nullptr ? p->pid : fail_with(EINVAL);
 }
 
 int weft_process_fd(const weft_process *p)
 {
-    return p != nullptr ? p->pidfd : weft_fail(EINVAL);
+    return p != nullptr ? p->pidfd : fail_with(EINVAL);
 }
 
 int weft_process_send_signal(weft_process *p, int signal)
 {
     if (p == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     // Under the lock it can't be reaped, so the number is its own.
     pthread_mutex_lock(&p->lock);
     int saved = errno;
-    int r = p->ended ? weft_fail(ESRCH) : kill(p->leads_group ? -p->pid : p->pid, signal);
+    int r = p->ended ? fail_with(ESRCH) : kill(p->leads_group ? -p->pid : p->pid, signal);
     if (r != 0 && errno == ESRCH && p->leads_group && !p->ended) {
         errno = saved; // it has not made its session yet
         r = kill(p->pid, signal);
@@ -374,9 +377,9 @@ int weft_process_destroy(weft_process *p)
     if (p == nullptr)
         return 0;
     if (!reap(p))
-        return weft_fail(EBUSY);
-    weft_close_keep_errno(&p->pidfd);
+        return fail_with(EBUSY);
+    close_keep_errno(&p->pidfd);
     pthread_mutex_destroy(&p->lock);
-    weft_free_keep_errno(p);
+    free_keep_errno(p);
     return 0;
 }

@@ -24,6 +24,8 @@
 
 #include <string.h>
 
+namespace weft {
+
 static const uint64_t RING_MAGIC = 0x3151524654464557; // "WEFTFRQ1"
 enum { WATCHES = 16 };
 enum { OPEN = 0, DRAINING = 1, DISCARDED = 2 };
@@ -77,6 +79,10 @@ static inline uint64_t *units_of(ring *r)
     return (uint64_t *)(void *)(r + 1);
 }
 
+} // namespace weft
+
+using namespace weft;
+
 struct weft_shared_queue {
     ring *r;
     weft_shm *shm;
@@ -88,6 +94,8 @@ struct weft_shared_queue {
     int watch, watch_pid, watch_slot;
     int sender; // the socket that rings others' watches; -1 until needed
 };
+
+namespace weft {
 
 // ---- places ----
 
@@ -140,28 +148,29 @@ static inline uint64_t *owner_at(const weft_shared_queue *q, uint64_t place)
 }
 
 // Copies a message's bytes out.
-void weft_private_queue_copy_out(const weft_shared_queue *q, uint64_t place, void *to, size_t n);
+void queue_copy_out(const weft_shared_queue *q, uint64_t place, void *to, size_t n);
 
 // Waits on `b` until ready(q, n), or the deadline.  0: look again; ETIMEDOUT, ECANCELED.
-int weft_private_queue_wait(weft_shared_queue *q, bell *b,
-                            bool (*ready)(const weft_shared_queue *q, size_t n), size_t n,
-                            weft_deadline d);
+int queue_wait(weft_shared_queue *q, bell *b, bool (*ready)(const weft_shared_queue *q, size_t n),
+               size_t n, weft_deadline d);
 
 // Something can be got: `n` messages.
-void weft_private_queue_ring_getters(weft_shared_queue *q, size_t n);
+void queue_ring_getters(weft_shared_queue *q, size_t n);
 
 // In lease mode: what consumers do on the way, for those who wait while there is none.
-void weft_private_queue_look_after_leases(weft_shared_queue *q);
+void queue_look_after_leases(weft_shared_queue *q);
 
 // Rings each armed watch; says that this process found the queue empty; takes it down.
-void weft_private_queue_ring_watches(weft_shared_queue *q);
-void weft_private_queue_found_empty(weft_shared_queue *q);
-void weft_private_queue_unwatch(weft_shared_queue *q);
+void queue_ring_watches(weft_shared_queue *q);
+void queue_found_empty(weft_shared_queue *q);
+void queue_unwatch(weft_shared_queue *q);
 
 // Whether a get (lease) is worth trying.
-bool weft_private_queue_gettable(const weft_shared_queue *q, size_t n);
+bool queue_gettable(const weft_shared_queue *q, size_t n);
 
 // A getter that has slept may have been woken in others' place: wakes the next.
-void weft_private_queue_pass_on(weft_shared_queue *q);
+void queue_pass_on(weft_shared_queue *q);
+
+} // namespace weft
 
 #endif

@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+using namespace weft;
+
 static const size_t FRONT = (sizeof(weft_shared_array) + 63) / 64 * 64;
 
 static size_t whole(uint32_t item_size)
@@ -40,7 +42,7 @@ int weft_shared_array_init(weft_shared_array *a, size_t count, uint32_t item_siz
 {
     size_t n = weft_shared_array_bytes(count, item_size);
     if (n == 0 || item_size == 0)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     memset((void *)a, 0, n);
     a->count = count;
     a->item_size = item_size;
@@ -64,7 +66,7 @@ static int lock(weft_shared_array *a, weft_deadline d)
 int weft_shared_array_get(weft_shared_array *a, size_t i, void *to)
 {
     if (i >= a->count)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (lock(a, WEFT_FOREVER) != 0)
         return -1;
     memcpy(to, item(a, i), a->item_size);
@@ -74,7 +76,7 @@ int weft_shared_array_get(weft_shared_array *a, size_t i, void *to)
 int weft_shared_array_set(weft_shared_array *a, size_t i, const void *from)
 {
     if (i >= a->count)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (lock(a, WEFT_FOREVER) != 0)
         return -1;
     memcpy(spare(a), from, a->item_size);
@@ -94,13 +96,13 @@ int weft_shared_array_lock(weft_shared_array *a, weft_deadline d)
     bool died = a->in_use != 0;
     __atomic_store_n(&a->in_use, brief_this_thread()->id, __ATOMIC_RELEASE);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    return died ? weft_fail(EOWNERDEAD) : 0;
+    return died ? fail_with(EOWNERDEAD) : 0;
 }
 
 int weft_shared_array_unlock(weft_shared_array *a)
 {
     if (__atomic_load_n(&a->in_use, __ATOMIC_RELAXED) != brief_this_thread()->id)
-        return weft_fail(EPERM);
+        return fail_with(EPERM);
     __atomic_store_n(&a->in_use, 0, __ATOMIC_RELEASE);
     return weft_shared_mutex_unlock(&a->lock);
 }

@@ -12,12 +12,16 @@
 
 #include <string.h>
 
+using namespace weft;
+
+namespace {
 struct barrier_state {
     uint32_t round;
     uint16_t arrived;
     uint8_t broken; // 0, EPIPE or EOWNERDEAD
     uint8_t failed; // bit k: the round before the last k rounds failed
 };
+} // namespace
 static_assert(sizeof(barrier_state) == 8 && EOWNERDEAD < 256 && EPIPE < 256, "one word");
 
 static barrier_state load(const weft_shared_barrier *b)
@@ -38,7 +42,7 @@ static void store(weft_shared_barrier *b, barrier_state s)
 int weft_shared_barrier_init(weft_shared_barrier *b, uint32_t parties)
 {
     if (parties == 0 || parties > UINT16_MAX)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     memset(b, 0, sizeof *b);
     b->parties = parties;
     return 0;
@@ -101,7 +105,7 @@ static bool dead_member(weft_shared_barrier *b, bool forget)
     bool found = false;
     for (uint32_t i = 0; i < b->used; i++) {
         uint64_t who = b->members[i];
-        if (who == 0 || weft_private_holder_lives(who))
+        if (who == 0 || holder_lives(who))
             continue;
         found = true;
         if (forget)
@@ -154,9 +158,9 @@ static int wait_for_end(weft_shared_barrier *b, uint32_t round, weft_deadline d)
 
 int weft_shared_barrier_wait(weft_shared_barrier *b, weft_deadline d)
 {
-    uint64_t self = weft_private_holder_self();
+    uint64_t self = holder_self();
     if (brief_lock(&b->lock, d) == ETIMEDOUT)
-        return weft_fail(ETIMEDOUT);
+        return fail_with(ETIMEDOUT);
     barrier_state s = load(b);
     int error = s.broken != 0 ? s.broken : enter(b, self);
     bool last = error == 0 && s.arrived + 1u == b->parties;
@@ -171,29 +175,29 @@ int weft_shared_barrier_wait(weft_shared_barrier *b, weft_deadline d)
         ring(b);
     else if (error == 0)
         error = wait_for_end(b, s.round, d);
-    return error != 0 ? weft_fail(error) : last;
+    return error != 0 ? fail_with(error) : last;
 }
 
 // ---- members, break, reset ----
 
 int weft_shared_barrier_enter(weft_shared_barrier *b)
 {
-    uint64_t self = weft_private_holder_self();
+    uint64_t self = holder_self();
     brief_lock(&b->lock, WEFT_FOREVER);
     int error = enter(b, self);
     brief_unlock(&b->lock);
-    return error != 0 ? weft_fail(error) : 0;
+    return error != 0 ? fail_with(error) : 0;
 }
 
 int weft_shared_barrier_leave(weft_shared_barrier *b)
 {
-    uint64_t self = weft_private_holder_self();
+    uint64_t self = holder_self();
     brief_lock(&b->lock, WEFT_FOREVER);
     uint64_t *slot = member(b, self);
     if (slot != nullptr)
         __atomic_store_n(slot, 0, __ATOMIC_RELEASE);
     brief_unlock(&b->lock);
-    return slot != nullptr ? 0 : weft_fail(EINVAL);
+    return slot != nullptr ? 0 : fail_with(EINVAL);
 }
 
 int weft_shared_barrier_abort(weft_shared_barrier *b)

@@ -8,6 +8,8 @@
 #include <base/saved_errno.h>
 #include <weft/shared_sync.h>
 
+using namespace weft;
+
 int weft_shared_condition_init(weft_shared_condition *c)
 {
     *c = {};
@@ -26,7 +28,7 @@ int weft_shared_condition_wait(weft_shared_condition *c, weft_shared_mutex *m, w
         weft_shared_condition_signal(c);
     if (weft_shared_mutex_lock(m, WEFT_FOREVER) != 0)
         return -1;
-    return error != 0 ? weft_fail(error) : 0;
+    return error != 0 ? fail_with(error) : 0;
 }
 
 int weft_shared_condition_signal(weft_shared_condition *c)

@@ -7,6 +7,8 @@
 #include <base/saved_errno.h>
 #include <weft/shared_sync.h>
 
+using namespace weft;
+
 int weft_shared_event_init(weft_shared_event *e)
 {
     *e = {};
@@ -27,7 +29,7 @@ static bool change(weft_shared_event *e, uint32_t from)
 int weft_shared_event_set(weft_shared_event *e)
 {
     if (change(e, 0) && __atomic_exchange_n(&e->armed, 0, __ATOMIC_SEQ_CST) != 0)
-        weft_futex_wake(&e->state, INT_MAX, 1);
+        futex_wake(&e->state, INT_MAX, 1);
     return 0;
 }
 
@@ -52,7 +54,7 @@ int weft_shared_event_wait(weft_shared_event *e, weft_deadline d)
         if (doorbell_count(&e->state) != seen)
             return 0;
         if (error != 0)
-            return weft_fail(error);
+            return fail_with(error);
         error = doorbell_sleep(&e->state, seen, d);
     }
 }

@@ -13,6 +13,8 @@
 
 #include <limits.h>
 
+using namespace weft;
+
 static uint64_t owner_of(const weft_shared_queue *q, uint64_t place)
 {
     return __atomic_load_n(owner_at(q, place), __ATOMIC_RELAXED);
@@ -57,7 +59,7 @@ static void take_back_from_dead(weft_shared_queue *q)
         uint64_t owner = owner_of(q, at);
         if (owner == NOBODY || owner == ACKNOWLEDGED || owner == living)
             continue;
-        if (weft_private_holder_lives(owner))
+        if (holder_lives(owner))
             living = owner;
         else
             come_back(q, at);
@@ -66,7 +68,7 @@ static void take_back_from_dead(weft_shared_queue *q)
     r->look_again = weft_now() + HEAL;
 }
 
-void weft_private_queue_look_after_leases(weft_shared_queue *q)
+void weft::queue_look_after_leases(weft_shared_queue *q)
 {
     ring *r = q->r;
     if (!r->leases || brief_lock(&r->get_lock, WEFT_NOW) == ETIMEDOUT)
@@ -93,11 +95,11 @@ static bool choose(weft_shared_queue *q, uint64_t *place)
 static ssize_t deliver(weft_shared_queue *q, uint64_t place, void *message, weft_shared_lease *l)
 {
     record *m = record_at(q, place);
-    weft_private_queue_copy_out(q, place, message, m->length);
+    queue_copy_out(q, place, message, m->length);
     m->deliveries++;
     l->place = place;
     l->deliveries = m->deliveries;
-    set_owner(q, place, weft_private_holder_self());
+    set_owner(q, place, holder_self());
     if (place == q->r->next)
         store_place(&q->r->next, following(q, place));
     return (ssize_t)m->length;
@@ -112,7 +114,7 @@ static ssize_t try_lease(weft_shared_queue *q, void *message, size_t room, weft_
     ring *r = q->r;
     int code = brief_lock(&r->get_lock, d);
     if (code == ETIMEDOUT)
-        return weft_fail(ETIMEDOUT);
+        return fail_with(ETIMEDOUT);
     uint32_t end = __atomic_load_n(&r->closed, __ATOMIC_SEQ_CST);
     if (code == EOWNERDEAD || weft_now() >= r->look_again)
         take_back_from_dead(q);
@@ -128,28 +130,28 @@ static ssize_t try_lease(weft_shared_queue *q, void *message, size_t room, weft_
     else
         size = deliver(q, place, message, l);
     brief_unlock(&r->get_lock);
-    return error != 0 ? weft_fail(error) : size;
+    return error != 0 ? fail_with(error) : size;
 }
 
 ssize_t weft_shared_queue_lease(weft_shared_queue *q, void *message, size_t room,
                                 weft_shared_lease *l, weft_deadline d)
 {
     if (!q->r->leases || l == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     int saved = errno;
     for (int error = 0, slept = 0;; slept = 1) {
         ssize_t size = try_lease(q, message, room, l, d);
         if (slept)
-            weft_private_queue_pass_on(q);
+            queue_pass_on(q);
         if (size >= 0)
             errno = saved;
         if (size >= 0 || errno != EAGAIN)
             return size;
         if (error == ETIMEDOUT)
-            weft_private_queue_found_empty(q);
+            queue_found_empty(q);
         if (error != 0)
-            return weft_fail(error);
-        error = weft_private_queue_wait(q, &q->r->getters, weft_private_queue_gettable, 0, d);
+            return fail_with(error);
+        error = queue_wait(q, &q->r->getters, queue_gettable, 0, d);
     }
 }
 
@@ -164,14 +166,14 @@ static bool held(const weft_shared_queue *q, const weft_shared_lease *l)
     return number < number_of(r->next) - number_of(r->head) &&
            unit < unit_of(r->next) - unit_of(r->head) &&
            record_at(q, l->place)->deliveries == l->deliveries &&
-           owner_of(q, l->place) == weft_private_holder_self();
+           owner_of(q, l->place) == holder_self();
 }
 
 int weft_shared_queue_acknowledge(weft_shared_queue *q, const weft_shared_lease *l)
 {
     ring *r = q->r;
     if (!r->leases)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     brief_lock(&r->get_lock, WEFT_FOREVER);
     bool valid = held(q, l), moved = false;
     if (valid) {
@@ -185,35 +187,35 @@ int weft_shared_queue_acknowledge(weft_shared_queue *q, const weft_shared_lease 
     if (all) {
         doorbell_ring(&r->joiners.count, &r->joiners.armed, INT_MAX);
         if (__atomic_load_n(&r->closed, __ATOMIC_SEQ_CST) != OPEN)
-            weft_private_queue_ring_getters(q, INT_MAX); // the end has come for them
+            queue_ring_getters(q, INT_MAX); // the end has come for them
     }
-    return valid ? 0 : weft_fail(ESTALE);
+    return valid ? 0 : fail_with(ESTALE);
 }
 
 int weft_shared_queue_give_back(weft_shared_queue *q, const weft_shared_lease *l)
 {
     ring *r = q->r;
     if (!r->leases)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     brief_lock(&r->get_lock, WEFT_FOREVER);
     bool valid = held(q, l);
     if (valid)
         come_back(q, l->place);
     brief_unlock(&r->get_lock);
     if (valid)
-        weft_private_queue_ring_getters(q, 1);
-    return valid ? 0 : weft_fail(ESTALE);
+        queue_ring_getters(q, 1);
+    return valid ? 0 : fail_with(ESTALE);
 }
 
 ssize_t weft_shared_queue_next_size(weft_shared_queue *q)
 {
     ring *r = q->r;
     if (brief_lock(&r->get_lock, WEFT_NOW) == ETIMEDOUT)
-        return weft_fail(ETIMEDOUT);
+        return fail_with(ETIMEDOUT);
     uint64_t place = r->head;
     bool there = __atomic_load_n(&r->closed, __ATOMIC_SEQ_CST) != DISCARDED &&
                  (r->leases ? choose(q, &place) : place != load_place(&r->tail));
     ssize_t size = there ? (ssize_t)record_at(q, place)->length : 0;
     brief_unlock(&r->get_lock);
-    return there ? size : weft_fail(ETIMEDOUT);
+    return there ? size : fail_with(ETIMEDOUT);
 }

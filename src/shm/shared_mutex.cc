@@ -8,13 +8,15 @@
 
 #include <base/saved_errno.h>
 
+using namespace weft;
+
 static const uint32_t DEEPEST = UINT32_MAX - 1;
 
 int weft_shared_mutex_init(weft_shared_mutex *m, int flags)
 {
     if (flags & ~(WEFT_RECURSIVE | WEFT_CHECKED) ||
         (flags & WEFT_RECURSIVE && flags & WEFT_CHECKED))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     *m = {};
     m->flags = (uint32_t)flags;
     return 0;
@@ -29,21 +31,21 @@ static bool has(const weft_shared_mutex *m, const brief_self *self)
 static int lock_again(weft_shared_mutex *m)
 {
     if (m->flags & WEFT_CHECKED)
-        return weft_fail(EDEADLK);
+        return fail_with(EDEADLK);
     if (m->count == DEEPEST)
-        return weft_fail(EAGAIN);
+        return fail_with(EAGAIN);
     m->count++;
     return 0;
 }
 
 static int lock_slowly(weft_shared_mutex *m, brief_self *self, weft_deadline d)
 {
-    int code = weft_private_brief_wait(&m->word, self, d);
+    int code = brief_wait(&m->word, self, d);
     if (code == ETIMEDOUT)
-        return weft_fail(ETIMEDOUT);
+        return fail_with(ETIMEDOUT);
     m->count = 0;
     brief_link(self, m);
-    return code != 0 ? weft_fail(code) : 0;
+    return code != 0 ? fail_with(code) : 0;
 }
 
 int weft_shared_mutex_lock(weft_shared_mutex *m, weft_deadline d)
@@ -65,7 +67,7 @@ int weft_shared_mutex_unlock(weft_shared_mutex *m)
 {
     brief_self *self = brief_this_thread();
     if (!has(m, self))
-        return weft_fail(EPERM);
+        return fail_with(EPERM);
     if (m->count != 0) {
         m->count--;
         return 0;

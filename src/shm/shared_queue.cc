@@ -10,6 +10,8 @@
 
 #include <limits.h>
 
+using namespace weft;
+
 static const uint32_t LEAST_SPIN = 16;
 
 // ---- copying ----
@@ -27,7 +29,7 @@ static void copy_in(weft_shared_queue *q, uint32_t unit, const void *from, size_
     memcpy(bytes, (const char *)from + room, n - room);
 }
 
-void weft_private_queue_copy_out(const weft_shared_queue *q, uint64_t place, void *to, size_t n)
+void weft::queue_copy_out(const weft_shared_queue *q, uint64_t place, void *to, size_t n)
 {
     uint32_t unit = unit_of(place) + (uint32_t)(record_size(q->r->leases) / 8);
     size_t at = (size_t)(unit & q->mask) * 8, room = ((size_t)q->mask + 1) * 8 - at;
@@ -62,9 +64,8 @@ static bool spin_until(weft_shared_queue *q, bool (*ready)(const weft_shared_que
     return false;
 }
 
-int weft_private_queue_wait(weft_shared_queue *q, bell *b,
-                            bool (*ready)(const weft_shared_queue *q, size_t n), size_t n,
-                            weft_deadline d)
+int weft::queue_wait(weft_shared_queue *q, bell *b,
+                     bool (*ready)(const weft_shared_queue *q, size_t n), size_t n, weft_deadline d)
 {
     if (d <= WEFT_NOW)
         return ETIMEDOUT;
@@ -85,19 +86,19 @@ static void ring_all(bell *b)
     doorbell_ring(&b->count, &b->armed, INT_MAX);
 }
 
-void weft_private_queue_ring_getters(weft_shared_queue *q, size_t n)
+void weft::queue_ring_getters(weft_shared_queue *q, size_t n)
 {
     ring *r = q->r;
     doorbell_ring(&r->getters.count, &r->getters.armed, n < INT_MAX ? (int)n : INT_MAX);
     if (__atomic_load_n(&r->watches_armed, __ATOMIC_SEQ_CST) != 0)
-        weft_private_queue_ring_watches(q);
+        queue_ring_watches(q);
 }
 
 // A wake-up may have been spent on a getter that took nothing, or one of many.
-void weft_private_queue_pass_on(weft_shared_queue *q)
+void weft::queue_pass_on(weft_shared_queue *q)
 {
     bell *b = &q->r->getters;
-    if (__atomic_load_n(&b->armed, __ATOMIC_SEQ_CST) != 0 && weft_private_queue_gettable(q, 0))
+    if (__atomic_load_n(&b->armed, __ATOMIC_SEQ_CST) != 0 && queue_gettable(q, 0))
         doorbell_ring_now(&b->count, &b->armed, 1);
 }
 
@@ -138,10 +139,10 @@ static ssize_t try_put(weft_shared_queue *q, const struct iovec *v, size_t n, we
 {
     ring *r = q->r;
     if (brief_lock(&r->put_lock, d) == ETIMEDOUT)
-        return weft_fail(ETIMEDOUT);
+        return fail_with(ETIMEDOUT);
     if (closed(q) != OPEN) {
         brief_unlock(&r->put_lock);
-        return weft_fail(EPIPE);
+        return fail_with(EPIPE);
     }
     uint64_t tail = __atomic_load_n(&r->tail, __ATOMIC_RELAXED); // only ever stored under put_lock
     size_t i;
@@ -156,7 +157,7 @@ static ssize_t try_put(weft_shared_queue *q, const struct iovec *v, size_t n, we
         store_place(&r->tail, tail);
     brief_unlock(&r->put_lock);
     if (i != 0)
-        weft_private_queue_ring_getters(q, i);
+        queue_ring_getters(q, i);
     return (ssize_t)i;
 }
 
@@ -174,16 +175,16 @@ ssize_t weft_shared_queue_put_batch(weft_shared_queue *q, const struct iovec *me
     if (n == 0)
         return 0;
     if (fit == 0)
-        return weft_fail(EMSGSIZE);
+        return fail_with(EMSGSIZE);
     size_t units = units_for(messages[0].iov_len, q->r->leases);
     for (int error = 0;;) {
         ssize_t put = try_put(q, messages, fit, d);
         if (put != 0)
             return put;
         if (error != 0)
-            return weft_fail(error);
-        weft_private_queue_look_after_leases(q);
-        error = weft_private_queue_wait(q, &q->r->putters, has_room, units, d);
+            return fail_with(error);
+        queue_look_after_leases(q);
+        error = queue_wait(q, &q->r->putters, has_room, units, d);
     }
 }
 
@@ -195,7 +196,7 @@ int weft_shared_queue_put(weft_shared_queue *q, const void *message, size_t n, w
 
 // ---- get ----
 
-bool weft_private_queue_gettable(const weft_shared_queue *q, size_t)
+bool weft::queue_gettable(const weft_shared_queue *q, size_t)
 {
     const ring *r = q->r;
     uint32_t end = closed(q);
@@ -220,7 +221,7 @@ static ssize_t try_get(weft_shared_queue *q, struct iovec *v, size_t n, weft_dea
 {
     ring *r = q->r;
     if (brief_lock(&r->get_lock, d) == ETIMEDOUT)
-        return weft_fail(ETIMEDOUT);
+        return fail_with(ETIMEDOUT);
     uint32_t end = closed(q); // before looking for the last message
     uint64_t head = __atomic_load_n(&r->head, __ATOMIC_RELAXED); // only stored under get_lock
     size_t i;
@@ -231,7 +232,7 @@ static ssize_t try_get(weft_shared_queue *q, struct iovec *v, size_t n, weft_dea
             error = EMSGSIZE;
             break;
         }
-        weft_private_queue_copy_out(q, head, v[i].iov_base, length);
+        queue_copy_out(q, head, v[i].iov_base, length);
         v[i].iov_len = length;
         head = past(head, (uint32_t)units_for(length, false));
     }
@@ -244,27 +245,27 @@ static ssize_t try_get(weft_shared_queue *q, struct iovec *v, size_t n, weft_dea
     }
     if (error == 0 && end != OPEN)
         error = EPIPE;
-    return error != 0 ? weft_fail(error) : 0;
+    return error != 0 ? fail_with(error) : 0;
 }
 
 ssize_t weft_shared_queue_get_batch(weft_shared_queue *q, struct iovec *messages, size_t n,
                                     weft_deadline d)
 {
     if (q->r->leases)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     if (n == 0)
         return 0;
     for (int error = 0, slept = 0;; slept = 1) {
-        ssize_t got = weft_private_queue_gettable(q, 0) ? try_get(q, messages, n, d) : 0;
+        ssize_t got = queue_gettable(q, 0) ? try_get(q, messages, n, d) : 0;
         if (slept)
-            weft_private_queue_pass_on(q);
+            queue_pass_on(q);
         if (got != 0)
             return got;
         if (error == ETIMEDOUT)
-            weft_private_queue_found_empty(q);
+            queue_found_empty(q);
         if (error != 0)
-            return weft_fail(error);
-        error = weft_private_queue_wait(q, &q->r->getters, weft_private_queue_gettable, 0, d);
+            return fail_with(error);
+        error = queue_wait(q, &q->r->getters, queue_gettable, 0, d);
     }
 }
 
@@ -297,7 +298,7 @@ int weft_shared_queue_task_done(weft_shared_queue *q)
     uint32_t done = __atomic_load_n(&r->done, __ATOMIC_SEQ_CST);
     do
         if (r->leases || done == number_of(load_place(&r->head)))
-            return weft_fail(EINVAL);
+            return fail_with(EINVAL);
     while (!__atomic_compare_exchange_n(&r->done, &done, done + 1, true, __ATOMIC_SEQ_CST,
                                         __ATOMIC_SEQ_CST));
     if (unfinished(q) == 0)
@@ -309,9 +310,9 @@ int weft_shared_queue_join(weft_shared_queue *q, weft_deadline d)
 {
     for (int error = 0; unfinished(q) != 0;) {
         if (error != 0)
-            return weft_fail(error);
-        weft_private_queue_look_after_leases(q);
-        error = weft_private_queue_wait(q, &q->r->joiners, all_done, 0, d);
+            return fail_with(error);
+        queue_look_after_leases(q);
+        error = queue_wait(q, &q->r->joiners, all_done, 0, d);
     }
     return 0;
 }
@@ -322,7 +323,7 @@ int weft_shared_queue_close(weft_shared_queue *q, int how)
 {
     ring *r = q->r;
     if (how != WEFT_DRAIN && how != WEFT_DISCARD)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     // Under put_lock: once it is closed, no put is under way.
     brief_lock(&r->put_lock, WEFT_FOREVER);
     uint32_t end = how == WEFT_DRAIN ? DRAINING : DISCARDED;
@@ -331,7 +332,7 @@ int weft_shared_queue_close(weft_shared_queue *q, int how)
     brief_unlock(&r->put_lock);
     ring_all(&r->putters);
     ring_all(&r->joiners);
-    weft_private_queue_ring_getters(q, INT_MAX);
+    queue_ring_getters(q, INT_MAX);
     return 0;
 }
 

@@ -3,6 +3,8 @@
 
 #include <base/saved_errno.h>
 
+using namespace weft;
+
 static const int DEFAULT_SPIN = 1000;
 
 static weft_shared_queue *handle_new(weft_shm *s, ring *r)
@@ -98,10 +100,10 @@ weft_shared_queue *weft_shared_queue_attach(weft_shm *s, uint64_t offset)
 int weft_shared_queue_detach(weft_shared_queue *q)
 {
     if (q == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     int saved = errno;
-    weft_private_queue_unwatch(q);
-    weft_close_keep_errno(&q->sender);
+    queue_unwatch(q);
+    close_keep_errno(&q->sender);
     if (q->owns_shm)
         weft_shm_detach(q->shm);
     free(q);
@@ -112,13 +114,13 @@ int weft_shared_queue_detach(weft_shared_queue *q)
 int weft_shared_queue_destroy(weft_shared_queue *q)
 {
     if (q == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     ring *r = q->r;
     if (brief_lock(&r->put_lock, WEFT_NOW) == ETIMEDOUT)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     brief_unlock(&r->put_lock);
     if (brief_lock(&r->get_lock, WEFT_NOW) == ETIMEDOUT)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     brief_unlock(&r->get_lock);
     r->magic = 0;
     weft_shm_release(q->shm, r);

@@ -12,10 +12,12 @@
 
 #include <string.h>
 
+using namespace weft;
+
 int weft_shared_semaphore_init(weft_shared_semaphore *s, uint32_t units, uint32_t limit)
 {
     if (limit != 0 && units > limit)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     memset(s, 0, sizeof *s);
     s->units = units;
     s->limit = limit;
@@ -62,7 +64,7 @@ static uint32_t take_back(weft_shared_semaphore *s)
     uint32_t n = 0;
     for (uint32_t i = 0; i < s->used; i++) {
         weft_shared_holder *h = &s->holders[i];
-        if (h->count != 0 && !weft_private_holder_lives(h->who)) {
+        if (h->count != 0 && !holder_lives(h->who)) {
             n += h->count;
             set_count(h, 0);
         }
@@ -91,7 +93,7 @@ static int take(weft_shared_semaphore *s, uint64_t self)
 // 0, EAGAIN, EUSERS or ETIMEDOUT.  When it fails, may look for the dead and try again.
 static int try_take(weft_shared_semaphore *s, bool look, weft_deadline d)
 {
-    uint64_t self = weft_private_holder_self();
+    uint64_t self = holder_self();
     uint32_t back = 0;
     if (brief_lock(&s->lock, d) == ETIMEDOUT)
         return ETIMEDOUT;
@@ -114,10 +116,10 @@ int weft_shared_semaphore_wait(weft_shared_semaphore *s, weft_deadline d)
         if (code == 0)
             return 0;
         if (code == ETIMEDOUT || (code == EUSERS && (!first || error != 0)))
-            return weft_fail(code);
+            return fail_with(code);
         if (error != 0) {
             doorbell_ring_each(&s->posts, &s->armed, 1); // the last may have been spent on us
-            return weft_fail(error);
+            return fail_with(error);
         }
         if (!first)
             error = doorbell_sleep(&s->posts, seen, d);
@@ -126,7 +128,7 @@ int weft_shared_semaphore_wait(weft_shared_semaphore *s, weft_deadline d)
 
 int weft_shared_semaphore_post(weft_shared_semaphore *s)
 {
-    uint64_t self = weft_private_holder_self();
+    uint64_t self = holder_self();
     brief_lock(&s->lock, WEFT_FOREVER);
     weft_shared_holder *h = place_of(s, self);
     bool over = h == nullptr && s->units == (s->limit != 0 ? s->limit : UINT32_MAX);
@@ -136,7 +138,7 @@ int weft_shared_semaphore_post(weft_shared_semaphore *s)
         s->units++;
     brief_unlock(&s->lock);
     if (over)
-        return weft_fail(EOVERFLOW);
+        return fail_with(EOVERFLOW);
     doorbell_ring_each(&s->posts, &s->armed, 1);
     return 0;
 }

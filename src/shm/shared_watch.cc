@@ -17,6 +17,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+using namespace weft;
+
 static socklen_t address_of(uint64_t name, struct sockaddr_un *a)
 {
     memset(a, 0, sizeof *a);
@@ -60,7 +62,7 @@ static void clear_slot(ring *r, int slot, uint64_t name)
                                 __ATOMIC_SEQ_CST);
 }
 
-void weft_private_queue_ring_watches(weft_shared_queue *q)
+void weft::queue_ring_watches(weft_shared_queue *q)
 {
     ring *r = q->r;
     int saved = errno;
@@ -84,11 +86,11 @@ static void arm(weft_shared_queue *q)
     ring *r = q->r;
     uint64_t name = __atomic_load_n(&r->watches[q->watch_slot], __ATOMIC_SEQ_CST);
     __atomic_fetch_or(&r->watches_armed, (uint32_t)1 << q->watch_slot, __ATOMIC_SEQ_CST);
-    if (weft_private_queue_gettable(q, 0))
+    if (queue_gettable(q, 0))
         ring_one(q, name);
 }
 
-void weft_private_queue_found_empty(weft_shared_queue *q)
+void weft::queue_found_empty(weft_shared_queue *q)
 {
     if (__atomic_load_n(&q->watch, __ATOMIC_ACQUIRE) < 0)
         return;
@@ -117,7 +119,7 @@ static int claim_slot(weft_shared_queue *q, uint64_t name)
                                         __ATOMIC_SEQ_CST))
             return i;
     }
-    return weft_fail(EUSERS);
+    return fail_with(EUSERS);
 }
 
 static int watch_start(weft_shared_queue *q)
@@ -133,7 +135,7 @@ static int watch_start(weft_shared_queue *q)
     socklen_t n = address_of(name, &a);
     if (bind(fd, (struct sockaddr *)&a, n) != 0 || sender(q) < 0 ||
         (q->watch_slot = claim_slot(q, name)) < 0) {
-        weft_close_keep_errno(&fd);
+        close_keep_errno(&fd);
         return -1;
     }
     q->watch_pid = getpid();
@@ -147,7 +149,7 @@ int weft_shared_queue_fd(weft_shared_queue *q)
     weft_mutex_lock(&q->watch_lock, WEFT_FOREVER);
     int saved = errno;
     if (q->watch >= 0 && !mine(q)) // a parent's
-        weft_close_keep_errno(&q->watch);
+        close_keep_errno(&q->watch);
     int fd = q->watch >= 0 ? q->watch : watch_start(q);
     if (fd >= 0)
         errno = saved;
@@ -155,12 +157,12 @@ int weft_shared_queue_fd(weft_shared_queue *q)
     return fd;
 }
 
-void weft_private_queue_unwatch(weft_shared_queue *q)
+void weft::queue_unwatch(weft_shared_queue *q)
 {
     ring *r = q->r;
     if (mine(q)) {
         uint64_t name = __atomic_load_n(&r->watches[q->watch_slot], __ATOMIC_SEQ_CST);
         clear_slot(r, q->watch_slot, name);
     }
-    weft_close_keep_errno(&q->watch);
+    close_keep_errno(&q->watch);
 }

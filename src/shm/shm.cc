@@ -25,6 +25,8 @@
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 
+using namespace weft;
+
 // ---- locks on the file ----
 
 enum { LIFE = 0, NAME = 1 };
@@ -60,7 +62,7 @@ static int unlink_same(int fd, const char *path)
 {
     if (lock_byte(fd, F_WRLCK, NAME, F_OFD_SETLKW) < 0)
         return -1;
-    return same_file(fd, path) ? unlink(path) : weft_fail(ENOENT);
+    return same_file(fd, path) ? unlink(path) : fail_with(ENOENT);
 }
 
 // Removes what nobody has.  -1: somebody has it (or has removed it before us).
@@ -110,7 +112,7 @@ static weft_shm *handle_fail(weft_shm *s, int error)
 {
     if (s->head != MAP_FAILED)
         munmap(s->head, s->room);
-    weft_close_keep_errno(&s->fd);
+    close_keep_errno(&s->fd);
     free(s);
     errno = error;
     return nullptr;
@@ -158,7 +160,7 @@ static int reserve(int fd, bool lazy, size_t size)
     // The kernel would look for it until it has killed others to find it.
     struct sysinfo machine;
     if (sysinfo(&machine) == 0 && size / machine.mem_unit > machine.totalram + machine.totalswap)
-        return weft_fail(ENOSPC);
+        return fail_with(ENOSPC);
     int n;
     while ((n = fallocate(fd, 0, 0, (off_t)size)) != 0 && errno == EINTR)
         ;
@@ -196,9 +198,9 @@ static int give_name(weft_shm *s)
         bool gone = old >= 0 && examine(old, &h) == 0 && nobody_has(old);
         if (gone && reap(old, s->path) != 0 && errno != ENOENT)
             gone = false;
-        weft_close_keep_errno(&old);
+        close_keep_errno(&old);
         if (!gone)
-            return weft_fail(EEXIST);
+            return fail_with(EEXIST);
     }
     return 0;
 }
@@ -234,7 +236,7 @@ int weft_shm_ready(weft_shm *s)
 {
     // Release: what the creator has written is seen by who sees this.
     __atomic_store_n(&s->head->ready, 1, __ATOMIC_RELEASE);
-    weft_futex_wake(&s->head->ready, INT_MAX, 1);
+    futex_wake(&s->head->ready, INT_MAX, 1);
     return 0;
 }
 
@@ -293,12 +295,11 @@ weft_shm *weft_shm_attach_version(const char *name, uint32_t version, weft_deadl
             return handle_fail(s, error != EAGAIN ? error : ETIMEDOUT);
         weft_deadline soon = weft_in_ms(5);
         uint32_t nothing = 0;
-        weft_futex_wait(s->head != MAP_FAILED ? &s->head->ready : &nothing, 0, soon < d ? soon : d,
-                        1);
+        futex_wait(s->head != MAP_FAILED ? &s->head->ready : &nothing, 0, soon < d ? soon : d, 1);
         if (s->head != MAP_FAILED)
             munmap(s->head, s->room);
         s->head = (shm_head *)MAP_FAILED;
-        weft_close_keep_errno(&s->fd);
+        close_keep_errno(&s->fd);
     }
 }
 
@@ -322,7 +323,7 @@ weft_shm *weft_shm_attach_fd(int fd)
 int weft_shm_detach(weft_shm *s)
 {
     if (s == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     int saved = errno;
     // A description of our own, to ask after our share in the old one is closed.
     int fd = s->path[0] != 0 ? open_path(s->path) : -1;
@@ -331,7 +332,7 @@ int weft_shm_detach(weft_shm *s)
     close(s->fd);
     if (same)
         reap(fd, s->path);
-    weft_close_keep_errno(&fd);
+    close_keep_errno(&fd);
     free(s);
     errno = saved;
     return 0;
@@ -342,14 +343,14 @@ int weft_shm_unlink(const char *name)
     char path[PATH_ROOM];
     int error = path_of(name, path);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     int fd = open_path(path);
     if (fd < 0)
         return -1;
     shm_head h;
     error = examine(fd, &h);
-    int n = error != 0 ? weft_fail(error) : unlink_same(fd, path);
-    weft_close_keep_errno(&fd);
+    int n = error != 0 ? fail_with(error) : unlink_same(fd, path);
+    close_keep_errno(&fd);
     return n;
 }
 
@@ -366,7 +367,7 @@ int weft_shm_reap(void)
         int fd = e->d_type == DT_REG ? open_path(path) : -1;
         if (fd >= 0 && examine(fd, &h) == 0 && nobody_has(fd) && reap(fd, path) == 0)
             count++;
-        weft_close_keep_errno(&fd);
+        close_keep_errno(&fd);
     }
     closedir(folder);
     errno = saved;
@@ -397,7 +398,7 @@ int weft_shm_fd(const weft_shm *s)
 
 // ---- grow and seal ----
 
-void weft_private_shm_lock(shm_head *h)
+void weft::shm_lock(shm_head *h)
 {
     int saved = errno;
     if (weft_mutex_lock(&h->lock, WEFT_FOREVER) != 0 && errno == EOWNERDEAD)
@@ -406,15 +407,15 @@ void weft_private_shm_lock(shm_head *h)
 }
 
 // `end` counts from the head.  The file grows first: who sees the new size may use it.
-int weft_private_shm_grow_locked(weft_shm *s, uint64_t end)
+int weft::shm_grow_locked(weft_shm *s, uint64_t end)
 {
     shm_head *h = s->head;
     if (end <= h->size)
         return 0;
     if (end > h->room)
-        return weft_fail(ENOMEM);
+        return fail_with(ENOMEM);
     if (__atomic_load_n(&h->sealed, __ATOMIC_RELAXED))
-        return weft_fail(EPERM);
+        return fail_with(EPERM);
     end = whole_pages(end);
     if (reserve(s->fd, h->lazy, end) != 0)
         return -1;
@@ -425,16 +426,16 @@ int weft_private_shm_grow_locked(weft_shm *s, uint64_t end)
 int weft_shm_grow(weft_shm *s, size_t size)
 {
     if (size > s->room - SHM_HEAD)
-        return weft_fail(ENOMEM);
-    weft_private_shm_lock(s->head);
-    int n = weft_private_shm_grow_locked(s, SHM_HEAD + size);
+        return fail_with(ENOMEM);
+    shm_lock(s->head);
+    int n = shm_grow_locked(s, SHM_HEAD + size);
     weft_mutex_unlock(&s->head->lock);
     return n;
 }
 
 int weft_shm_seal(weft_shm *s)
 {
-    weft_private_shm_lock(s->head);
+    shm_lock(s->head);
     __atomic_store_n(&s->head->sealed, 1, __ATOMIC_RELAXED);
     weft_mutex_unlock(&s->head->lock);
     int saved = errno;

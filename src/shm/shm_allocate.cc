@@ -12,13 +12,17 @@
 
 #include <base/saved_errno.h>
 
+using namespace weft;
+
 static const uint64_t LINE = 64, USED = 1;
 static const uint64_t TAG = 0x6b636f6c62747757; // in front of each block, mixed with its offset
 
+namespace {
 struct block {
     uint64_t length; // with this line; bit 0: USED
     uint64_t tag;
 };
+} // namespace
 
 static block *block_at(const weft_shm *s, uint64_t offset)
 {
@@ -78,8 +82,8 @@ static uint64_t extend(weft_shm *s, uint64_t need)
     shm_head *h = s->head;
     uint64_t at = h->top;
     if (need > h->room - at)
-        return weft_fail(ENOMEM), 0;
-    if (weft_private_shm_grow_locked(s, at + need) != 0) {
+        return fail_with(ENOMEM), 0;
+    if (shm_grow_locked(s, at + need) != 0) {
         if (errno == EPERM)
             errno = ENOMEM;
         return 0;
@@ -99,7 +103,7 @@ void *weft_shm_allocate(weft_shm *s, size_t size)
         return nullptr;
     }
     uint64_t need = LINE + (size + (size == 0) + LINE - 1) / LINE * LINE;
-    weft_private_shm_lock(h);
+    shm_lock(h);
     uint64_t start = h->hint != 0 ? h->hint : h->fixed;
     uint64_t at = find(s, start, h->top, need);
     if (at == 0)
@@ -120,7 +124,7 @@ int weft_shm_release(weft_shm *s, void *p)
         return 0;
     shm_head *h = s->head;
     uint64_t at = (uint64_t)((char *)p - (char *)h) - LINE;
-    weft_private_shm_lock(h);
+    shm_lock(h);
     bool valid = at >= h->fixed && at < h->top && at % LINE == 0;
     if (valid) {
         block *b = block_at(s, at);
@@ -131,7 +135,7 @@ int weft_shm_release(weft_shm *s, void *p)
             publish(&h->hint, at);
     }
     weft_mutex_unlock(&h->lock);
-    return valid ? 0 : weft_fail(EINVAL);
+    return valid ? 0 : fail_with(EINVAL);
 }
 
 uint64_t weft_shm_offset(const weft_shm *s, const void *p)
@@ -149,7 +153,7 @@ int weft_shm_set_root(weft_shm *s, const void *p)
 {
     uint64_t offset = weft_shm_offset(s, p);
     if (offset == 0)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     __atomic_store_n(&s->head->root, offset, __ATOMIC_RELEASE);
     return 0;
 }

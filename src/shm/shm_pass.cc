@@ -8,21 +8,25 @@
 #include <string.h>
 #include <sys/socket.h>
 
+using namespace weft;
+
+namespace {
 union control {
     struct cmsghdr align;
     char bytes[CMSG_SPACE(sizeof(int))];
 };
+} // namespace
 
 // Waits until `socket` is ready.
 static int wait_for(int socket, short events, weft_deadline d)
 {
     struct pollfd p = {socket, events, 0};
     for (;;) {
-        int n = poll(&p, 1, weft_poll_ms(d));
+        int n = poll(&p, 1, poll_ms(d));
         if (n > 0)
             return 0;
         if (n == 0 && weft_left(d) == 0)
-            return weft_fail(ETIMEDOUT);
+            return fail_with(ETIMEDOUT);
         if (n < 0 && errno != EINTR)
             return -1;
     }
@@ -80,6 +84,6 @@ weft_shm *weft_shm_receive(int socket, weft_deadline d)
     }
     errno = saved;
     weft_shm *s = weft_shm_attach_fd(fd);
-    weft_close_keep_errno(&fd);
+    close_keep_errno(&fd);
     return s;
 }

@@ -10,6 +10,8 @@
 
 #include <limits.h>
 
+namespace weft {
+
 static const uint64_t SHM_MAGIC = 0x314d485354464557; // "WEFTSHM1"
 static const uint32_t SHM_LAYOUT = 1 << 16 | (uint32_t)sizeof(weft_mutex);
 static const size_t SHM_HEAD = 4096;
@@ -38,6 +40,10 @@ struct shm_head {
 };
 static_assert(sizeof(shm_head) <= SHM_HEAD, "the head fits its page");
 
+} // namespace weft
+
+using namespace weft;
+
 struct weft_shm {
     shm_head *head;
     size_t room; // the mapping's length
@@ -45,9 +51,13 @@ struct weft_shm {
     char path[PATH_ROOM]; // "/dev/shm/name", or "" for a segment that came without one
 };
 
+namespace weft {
+
 // Takes the head's lock, whatever happened to its last holder: each change under it is one
 // store, so there is nothing to mend.
-void weft_private_shm_lock(shm_head *h);
-int weft_private_shm_grow_locked(weft_shm *s, uint64_t end);
+void shm_lock(shm_head *h);
+int shm_grow_locked(weft_shm *s, uint64_t end);
+
+} // namespace weft
 
 #endif

@@ -11,6 +11,8 @@
 #include <base/saved_errno.h>
 #include <weft/sync.h>
 
+using namespace weft;
+
 static int shared_flag(const weft_barrier *b)
 {
     return (int)b->flags & WEFT_SHARED;
@@ -21,7 +23,7 @@ static void end_round(weft_barrier *b, bool failed)
     b->failed[b->generation % 2] = failed;
     b->arrived = 0;
     __atomic_store_n(&b->generation, b->generation + 1, __ATOMIC_RELEASE);
-    weft_futex_wake(&b->generation, INT_MAX, shared_flag(b));
+    futex_wake(&b->generation, INT_MAX, shared_flag(b));
 }
 
 static void lock(weft_barrier *b)
@@ -39,13 +41,13 @@ static void drain(weft_barrier *b, uint32_t parity)
 {
     uint32_t n;
     while ((n = __atomic_load_n(&b->inside[parity], __ATOMIC_ACQUIRE)) != 0)
-        weft_futex_wait(&b->inside[parity], n, WEFT_FOREVER, shared_flag(b));
+        futex_wait(&b->inside[parity], n, WEFT_FOREVER, shared_flag(b));
 }
 
 int weft_barrier_init(weft_barrier *b, uint32_t parties, int flags)
 {
     if (parties == 0 || flags & ~WEFT_SHARED)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     *b = {};
     b->parties = parties;
     b->flags = (uint32_t)flags;
@@ -58,7 +60,7 @@ int weft_barrier_destroy(weft_barrier *b)
     bool waited_on = b->arrived != 0;
     unlock(b);
     if (waited_on)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     drain(b, 0);
     drain(b, 1);
     return weft_mutex_destroy(&b->lock);
@@ -70,7 +72,7 @@ static int await_round(weft_barrier *b, uint32_t mine, weft_deadline d)
 {
     int error = 0;
     while (__atomic_load_n(&b->generation, __ATOMIC_ACQUIRE) == mine && error == 0)
-        error = weft_private_park(&b->generation, mine, d, shared_flag(b));
+        error = sleep_on(&b->generation, mine, d, shared_flag(b));
     if (error != 0) {
         lock(b);
         bool still = b->generation == mine;
@@ -90,7 +92,7 @@ static void depart(weft_barrier *b, uint32_t parity)
 {
     int shared = shared_flag(b);
     if (__atomic_sub_fetch(&b->inside[parity], 1, __ATOMIC_ACQ_REL) == 0)
-        weft_futex_wake(&b->inside[parity], INT_MAX, shared);
+        futex_wake(&b->inside[parity], INT_MAX, shared);
 }
 
 int weft_barrier_wait(weft_barrier *b, weft_deadline d)
@@ -106,7 +108,7 @@ int weft_barrier_wait(weft_barrier *b, weft_deadline d)
     uint32_t mine = b->generation;
     if (b->broken) {
         unlock(b);
-        return weft_fail(EPIPE);
+        return fail_with(EPIPE);
     }
     __atomic_fetch_add(&b->inside[mine % 2], 1, __ATOMIC_ACQ_REL);
     bool last = ++b->arrived == b->parties;
@@ -115,7 +117,7 @@ int weft_barrier_wait(weft_barrier *b, weft_deadline d)
     unlock(b);
     int error = last ? 0 : await_round(b, mine, d);
     depart(b, mine % 2);
-    return error != 0 ? weft_fail(error) : last;
+    return error != 0 ? fail_with(error) : last;
 }
 
 int weft_barrier_abort(weft_barrier *b)

@@ -10,10 +10,12 @@
 #include <base/saved_errno.h>
 #include <weft/sync.h>
 
+using namespace weft;
+
 int weft_condition_init(weft_condition *c, int flags)
 {
     if (flags & ~WEFT_SHARED)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     c->events = c->waiters = 0;
     c->flags = (uint32_t)flags;
     return 0;
@@ -21,7 +23,7 @@ int weft_condition_init(weft_condition *c, int flags)
 
 int weft_condition_destroy(weft_condition *c)
 {
-    return __atomic_load_n(&c->waiters, __ATOMIC_ACQUIRE) != 0 ? weft_fail(EBUSY) : 0;
+    return __atomic_load_n(&c->waiters, __ATOMIC_ACQUIRE) != 0 ? fail_with(EBUSY) : 0;
 }
 
 static int wake(weft_condition *c, int count)
@@ -29,7 +31,7 @@ static int wake(weft_condition *c, int count)
     int shared = c->flags & WEFT_SHARED;
     if (__atomic_load_n(&c->waiters, __ATOMIC_ACQUIRE) != 0) {
         __atomic_fetch_add(&c->events, 1, __ATOMIC_RELEASE);
-        weft_futex_wake(&c->events, count, shared);
+        futex_wake(&c->events, count, shared);
     }
     return 0;
 }
@@ -41,15 +43,15 @@ int weft_condition_wait(weft_condition *c, weft_mutex *m, weft_deadline d)
     int error = pthread_mutex_unlock(&m->pthread);
     if (error != 0) {
         __atomic_fetch_sub(&c->waiters, 1, __ATOMIC_ACQ_REL);
-        return weft_fail(error);
+        return fail_with(error);
     }
-    error = weft_private_park(&c->events, seen, d, c->flags & WEFT_SHARED);
+    error = sleep_on(&c->events, seen, d, c->flags & WEFT_SHARED);
     // The signal that may have been spent on a thread that stops goes to another.
     if (error == ECANCELED)
         wake(c, 1);
     __atomic_fetch_sub(&c->waiters, 1, __ATOMIC_ACQ_REL);
     int code = pthread_mutex_lock(&m->pthread);
-    return weft_from_pthread(code != 0 ? code : error);
+    return from_pthread(code != 0 ? code : error);
 }
 
 int weft_condition_signal(weft_condition *c)

@@ -9,6 +9,8 @@
 
 #include "park.h"
 
+namespace weft {
+
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the futex is the low half");
 
 static const uint64_t ONE_WAITER = (uint64_t)1 << 32;
@@ -59,10 +61,12 @@ static inline int wait_until(uint64_t *state, bool (*passed)(uint64_t *state, ui
         }
         if (error != 0)
             break;
-        error = weft_private_park(futex_of(state), seen, d, shared);
+        error = sleep_on(futex_of(state), seen, d, shared);
     }
     __atomic_fetch_sub(state, ONE_WAITER, __ATOMIC_SEQ_CST);
     return error;
 }
+
+} // namespace weft
 
 #endif

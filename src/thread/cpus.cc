@@ -18,6 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
+using namespace weft;
+
 // Reads a small file whole; false if it can't be.
 static bool read_text(const char *path, char *text, size_t room)
 {
@@ -89,7 +91,7 @@ static bool names_cpu(const char *controllers)
     return false;
 }
 
-int weft_private_cgroup_cpus(const char *membership, const char *mount)
+int weft::cgroup_cpus(const char *membership, const char *mount)
 {
     char text[16384], controller[PATH_MAX];
     int cpus = 0;
@@ -130,7 +132,7 @@ static int affinity_cpus(void)
 int weft_cpu_count(void)
 {
     int saved = errno;
-    int n = least(affinity_cpus(), weft_private_cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup"));
+    int n = least(affinity_cpus(), cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup"));
     errno = saved;
     return n;
 }

@@ -2,16 +2,12 @@
 #ifndef WEFT_THREAD_CPUS_H
 #define WEFT_THREAD_CPUS_H
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+namespace weft {
 
 // The processors that the CPU quotas allow, rounded up; 0 when there is no limit.
 // `membership` is a file like /proc/self/cgroup, `mount` a folder like /sys/fs/cgroup.
-int weft_private_cgroup_cpus(const char *membership, const char *mount);
+int cgroup_cpus(const char *membership, const char *mount);
 
-#ifdef __cplusplus
-}
-#endif
+} // namespace weft
 
 #endif

@@ -7,21 +7,27 @@
 #include <weft/executor.h>
 #include <weft/thread.h>
 
+namespace weft {
+
 // One thread of the pool.
-typedef struct weft_private_worker {
+struct crew_worker {
     weft_executor *executor;
     weft_thread *thread;
-    struct weft_private_worker *next; // in the executor's `workers` or `ended`
-} weft_private_worker;
+    struct crew_worker *next; // in the executor's `workers` or `ended`
+};
 
-#define WEFT_PRIVATE_AHEAD 8u
+#define INBOX_AHEAD 8u
+
+} // namespace weft
+
+using namespace weft;
 
 struct weft_executor {
-    // Atomic: futures just submitted, newest first; WEFT_PRIVATE_CLOSED at the end.
+    // Atomic: futures just submitted, newest first; INBOX_CLOSED at the end.
     alignas(128) weft_future *inbox;
     // Atomic: some of the last futures pushed, to be prefetched and for nothing else: they
     // may be gone.
-    weft_future *recent[WEFT_PRIVATE_AHEAD];
+    weft_future *recent[INBOX_AHEAD];
     unsigned recent_at;
     size_t limit; // constant, as the rest of these
     size_t stack_size;
@@ -32,21 +38,23 @@ struct weft_executor {
     alignas(128) uint32_t lock;
     // All below is guarded by the lock, but where it says otherwise.
     int closed;
-    weft_future *first, *last;    // the backlog, oldest first
-    size_t pending;               // its length; atomic for readers without the lock
-    size_t running;               // tasks taken out of it that have not ended
-    int wanted, alive;            // threads; `wanted` is atomic for such readers
-    int searching;                // idle workers that look for work before they sleep
-    weft_private_waiters idle;    // workers with nothing to do
-    weft_private_waiters helpers; // workers that wait for a future
-    weft_private_waiters room;    // threads that wait for room in the backlog
-    weft_private_waiters quiet;   // threads that wait until nothing is pending or running
-    weft_private_waiters gone;    // threads that wait for the workers' end
-    size_t inside;                // threads in a call that destroy must not pull away
-    weft_private_worker *workers, *ended;
+    weft_future *first, *last; // the backlog, oldest first
+    size_t pending;            // its length; atomic for readers without the lock
+    size_t running;            // tasks taken out of it that have not ended
+    int wanted, alive;         // threads; `wanted` is atomic for such readers
+    int searching;             // idle workers that look for work before they sleep
+    waiters idle;              // workers with nothing to do
+    waiters helpers;           // workers that wait for a future
+    waiters room;              // threads that wait for room in the backlog
+    waiters quiet;             // threads that wait until nothing is pending or running
+    waiters gone;              // threads that wait for the workers' end
+    size_t inside;             // threads in a call that destroy must not pull away
+    crew_worker *workers, *ended;
     int fd; // -1, or the eventfd; atomic
 };
-#define WEFT_PRIVATE_CLOSED ((weft_future *)1)
+
+namespace weft {
+#define INBOX_CLOSED ((weft_future *)1)
 
 // ---- A future's state ----
 //
@@ -70,7 +78,7 @@ struct weft_executor {
 #define FUTURE_OWNED 1  // in the caller's memory
 #define FUTURE_SILENT 2 // a part of a map: not counted by weft_executor_fd
 
-static inline uint32_t weft_private_future_state(const weft_future *f)
+static inline uint32_t future_state(const weft_future *f)
 {
     // Acquire: who sees the end sees the result.
     return __atomic_load_n(&f->state, __ATOMIC_ACQUIRE);
@@ -78,50 +86,51 @@ static inline uint32_t weft_private_future_state(const weft_future *f)
 
 // ---- executor.cc ----
 
-extern __thread weft_private_worker *weft_private_crew; // the calling thread, if a worker
+extern __thread crew_worker *this_worker; // the calling thread, if a worker
 
 // With the executor's lock held.
-void weft_private_collect(weft_executor *ex); // the inbox into the backlog
-void weft_private_backlog_add(weft_executor *ex, weft_future *f);
-void weft_private_backlog_remove(weft_executor *ex, weft_future *f); // it counts as running
-bool weft_private_executor_is_quiet(const weft_executor *ex);
-void weft_private_task_ended(weft_executor *ex);
-void weft_private_wake_worker(weft_executor *ex);   // if there is work, and nobody searches
-void weft_private_note_sleepers(weft_executor *ex); // after a change of idle, helpers, searching
-static inline bool weft_private_inbox_has(const weft_executor *ex)
+void collect(weft_executor *ex); // the inbox into the backlog
+void backlog_add(weft_executor *ex, weft_future *f);
+void backlog_remove(weft_executor *ex, weft_future *f); // it counts as running
+bool executor_is_quiet(const weft_executor *ex);
+void task_ended(weft_executor *ex);
+void wake_worker(weft_executor *ex);   // if there is work, and nobody searches
+void note_sleepers(weft_executor *ex); // after a change of idle, helpers, searching
+static inline bool inbox_has(const weft_executor *ex)
 {
     // Sequentially consistent: see executor.cc.
     weft_future *newest = __atomic_load_n(&ex->inbox, __ATOMIC_SEQ_CST);
-    return newest != nullptr && newest != WEFT_PRIVATE_CLOSED;
+    return newest != nullptr && newest != INBOX_CLOSED;
 }
-static inline weft_future *weft_private_oldest(weft_executor *ex)
+static inline weft_future *oldest(weft_executor *ex)
 {
     if (ex->first == nullptr)
-        weft_private_collect(ex);
+        collect(ex);
     return ex->first;
 }
 
 // Without it.  `f` was removed from the backlog by the caller; it may be gone afterwards.
-void weft_private_task_run(weft_executor *ex, weft_future *f);
-void weft_private_task_cancel(weft_executor *ex, weft_future *f);
-void weft_private_future_make(weft_future *f, weft_executor *ex, void *(*fn)(void *), void *arg,
-                              uint16_t kind);
+void task_run(weft_executor *ex, weft_future *f);
+void task_cancel(weft_executor *ex, weft_future *f);
+void future_make(weft_future *f, weft_executor *ex, void *(*fn)(void *), void *arg, uint16_t kind);
 
 // ---- future.cc ----
 
 // Ends f as done or cancelled; f may be gone afterwards.
-void weft_private_future_end(weft_executor *ex, weft_future *f, uint32_t outcome);
+void future_end(weft_executor *ex, weft_future *f, uint32_t outcome);
 
 // The calling thread is about to run, or to end, f; until the second call.
-typedef struct weft_private_frame {
+struct task_frame {
     weft_future *future;
-    struct weft_private_frame *outer;
-} weft_private_frame;
-extern __thread weft_private_frame *weft_private_frames;
-bool weft_private_in_task_of(const weft_executor *ex);
+    struct task_frame *outer;
+};
+extern __thread task_frame *task_frames;
+bool in_task_of(const weft_executor *ex);
 
 // Waits until one of n futures has ended: 0 and *which, or the errno.
-int weft_private_future_await(weft_future *const futures[], size_t n, weft_deadline d,
-                              bool stoppable, size_t *which);
+int future_await(weft_future *const futures[], size_t n, weft_deadline d, bool stoppable,
+                 size_t *which);
+
+} // namespace weft
 
 #endif

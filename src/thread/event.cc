@@ -8,10 +8,12 @@
 #include <base/saved_errno.h>
 #include <weft/sync.h>
 
+using namespace weft;
+
 int weft_event_init(weft_event *e, int flags)
 {
     if (flags & ~WEFT_SHARED)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     e->state = 0;
     e->flags = (uint32_t)flags;
     return 0;
@@ -19,7 +21,7 @@ int weft_event_init(weft_event *e, int flags)
 
 int weft_event_destroy(weft_event *e)
 {
-    return waiters_of(load_state(&e->state)) != 0 ? weft_fail(EBUSY) : 0;
+    return waiters_of(load_state(&e->state)) != 0 ? fail_with(EBUSY) : 0;
 }
 
 static bool was_set(uint64_t *state, uint32_t seen)
@@ -31,7 +33,7 @@ static bool was_set(uint64_t *state, uint32_t seen)
 int weft_event_wait(weft_event *e, weft_deadline d)
 {
     uint32_t seen = value_of(load_state(&e->state));
-    return weft_from_pthread(wait_until(&e->state, was_set, seen, d, e->flags & WEFT_SHARED));
+    return from_pthread(wait_until(&e->state, was_set, seen, d, e->flags & WEFT_SHARED));
 }
 
 int weft_event_set(weft_event *e)
@@ -41,7 +43,7 @@ int weft_event_set(weft_event *e)
     while (value_of(before) % 2 == 0)
         if (change_value(&e->state, &before, value_of(before) + 1)) {
             if (waiters_of(before) != 0)
-                weft_futex_wake(futex_of(&e->state), INT_MAX, shared);
+                futex_wake(futex_of(&e->state), INT_MAX, shared);
             return 0;
         }
     return 0;

@@ -24,13 +24,15 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+using namespace weft;
+
 enum { ROUNDS = 4, LOOKS = 32 };
 
-__thread weft_private_worker *weft_private_crew;
+__thread crew_worker *weft::this_worker;
 
 // ---- The backlog ----
 
-void weft_private_backlog_add(weft_executor *ex, weft_future *f)
+void weft::backlog_add(weft_executor *ex, weft_future *f)
 {
     f->next = nullptr;
     f->previous = ex->last;
@@ -71,13 +73,13 @@ static void collect(weft_executor *ex, weft_future *rest)
     __atomic_store_n(&ex->pending, ex->pending + n, __ATOMIC_RELAXED);
 }
 
-void weft_private_collect(weft_executor *ex)
+void weft::collect(weft_executor *ex)
 {
-    if (weft_private_inbox_has(ex)) // and it is only closed under the lock
+    if (inbox_has(ex)) // and it is only closed under the lock
         collect(ex, nullptr);
 }
 
-void weft_private_backlog_remove(weft_executor *ex, weft_future *f)
+void weft::backlog_remove(weft_executor *ex, weft_future *f)
 {
     if (f->previous != nullptr)
         f->previous->next = f->next;
@@ -90,56 +92,56 @@ void weft_private_backlog_remove(weft_executor *ex, weft_future *f)
     __atomic_store_n(&f->pending, (uint16_t)0, __ATOMIC_RELAXED);
     __atomic_store_n(&ex->pending, ex->pending - 1, __ATOMIC_RELAXED);
     ex->running++;
-    weft_private_waiters_wake_one(&ex->room);
+    waiters_wake_one(&ex->room);
 }
 
-bool weft_private_executor_is_quiet(const weft_executor *ex)
+bool weft::executor_is_quiet(const weft_executor *ex)
 {
-    return ex->first == nullptr && ex->running == 0 && !weft_private_inbox_has(ex);
+    return ex->first == nullptr && ex->running == 0 && !inbox_has(ex);
 }
 
-void weft_private_note_sleepers(weft_executor *ex)
+void weft::note_sleepers(weft_executor *ex)
 {
     bool any = ex->searching == 0 && (ex->idle.first != nullptr || ex->helpers.first != nullptr);
     if (ex->sleepers != any)
         __atomic_store_n(&ex->sleepers, any, __ATOMIC_SEQ_CST);
 }
 
-void weft_private_wake_worker(weft_executor *ex)
+void weft::wake_worker(weft_executor *ex)
 {
-    if (ex->searching != 0 || weft_private_oldest(ex) == nullptr)
+    if (ex->searching != 0 || oldest(ex) == nullptr)
         return;
     if (ex->idle.first != nullptr)
-        weft_private_waiters_wake_first(&ex->idle);
+        waiters_wake_first(&ex->idle);
     else
-        weft_private_waiters_wake_one(&ex->helpers);
-    weft_private_note_sleepers(ex);
+        waiters_wake_one(&ex->helpers);
+    note_sleepers(ex);
 }
 
-void weft_private_task_ended(weft_executor *ex)
+void weft::task_ended(weft_executor *ex)
 {
     ex->running--;
-    if (__builtin_expect(ex->quiet.first != nullptr, 0) && weft_private_executor_is_quiet(ex))
-        weft_private_waiters_wake(&ex->quiet, SIZE_MAX);
+    if (__builtin_expect(ex->quiet.first != nullptr, 0) && executor_is_quiet(ex))
+        waiters_wake(&ex->quiet, SIZE_MAX);
 }
 
-void weft_private_task_run(weft_executor *ex, weft_future *f)
+void weft::task_run(weft_executor *ex, weft_future *f)
 {
     int saved = errno; // it may be run from within a call that is to succeed
-    weft_private_frame frame = {f, weft_private_frames};
-    weft_private_frames = &frame;
+    task_frame frame = {f, task_frames};
+    task_frames = &frame;
     f->result = f->fn(f->arg);
-    weft_private_future_end(ex, f, WEFT_FUTURE_DONE);
-    weft_private_frames = frame.outer;
+    future_end(ex, f, WEFT_FUTURE_DONE);
+    task_frames = frame.outer;
     errno = saved;
 }
 
-void weft_private_task_cancel(weft_executor *ex, weft_future *f)
+void weft::task_cancel(weft_executor *ex, weft_future *f)
 {
-    weft_private_frame frame = {f, weft_private_frames};
-    weft_private_frames = &frame;
-    weft_private_future_end(ex, f, WEFT_FUTURE_CANCELLED);
-    weft_private_frames = frame.outer;
+    task_frame frame = {f, task_frames};
+    task_frames = &frame;
+    future_end(ex, f, WEFT_FUTURE_CANCELLED);
+    task_frames = frame.outer;
 }
 
 // ---- The workers ----
@@ -159,78 +161,78 @@ static bool looks_busy(const weft_executor *ex)
 // pool goes on.
 static void sleep_idle(weft_executor *ex)
 {
-    weft_private_waiter me;
-    weft_private_waiters_add(&ex->idle, &me);
-    weft_private_note_sleepers(ex);
-    if (weft_private_inbox_has(ex)) {
-        weft_private_waiters_remove(&ex->idle, &me);
-        weft_private_note_sleepers(ex);
+    waiter me;
+    waiters_add(&ex->idle, &me);
+    note_sleepers(ex);
+    if (inbox_has(ex)) {
+        waiters_remove(&ex->idle, &me);
+        note_sleepers(ex);
         return;
     }
-    weft_private_unlock(&ex->lock);
+    drop_lock(&ex->lock);
     while (__atomic_load_n(&me.woken, __ATOMIC_ACQUIRE) == 0)
-        weft_futex_wait(&me.woken, 0, WEFT_FOREVER, 0);
-    weft_private_lock(&ex->lock);
+        futex_wait(&me.woken, 0, WEFT_FOREVER, 0);
+    take_lock(&ex->lock);
 }
 
 // Locked.  Looks for a while without the lock, then sleeps.
 static void idle(weft_executor *ex)
 {
     ex->searching++;
-    weft_private_note_sleepers(ex);
-    weft_private_unlock(&ex->lock);
+    note_sleepers(ex);
+    drop_lock(&ex->lock);
     for (int round = 0; round < ROUNDS; round++) {
         for (int look = 0; look < LOOKS; look++) {
             if (looks_busy(ex))
                 goto found;
-            weft_private_pause();
+            spin_pause();
         }
         sched_yield();
     }
 found:
-    weft_private_lock(&ex->lock);
+    take_lock(&ex->lock);
     ex->searching--;
-    weft_private_note_sleepers(ex);
-    if (weft_private_oldest(ex) == nullptr && !must_leave(ex))
+    note_sleepers(ex);
+    if (oldest(ex) == nullptr && !must_leave(ex))
         sleep_idle(ex);
-    if (weft_private_oldest(ex) != nullptr && ex->first->next != nullptr)
-        weft_private_wake_worker(ex); // one task is ours, there is more
+    if (oldest(ex) != nullptr && ex->first->next != nullptr)
+        wake_worker(ex); // one task is ours, there is more
 }
 
-static void retire(weft_executor *ex, weft_private_worker *me)
+static void retire(weft_executor *ex, crew_worker *me)
 {
-    weft_private_worker **at = &ex->workers;
+    crew_worker **at = &ex->workers;
     while (*at != me)
         at = &(*at)->next;
     *at = me->next;
     me->next = ex->ended;
     ex->ended = me;
     ex->alive--;
-    weft_private_wake_worker(ex); // a wake may have been spent on this one
+    wake_worker(ex); // a wake may have been spent on this one
     if (ex->alive == 0)
-        weft_private_waiters_wake(&ex->gone, SIZE_MAX);
+        waiters_wake(&ex->gone, SIZE_MAX);
 }
 
 static void *work(void *arg)
 {
-    weft_private_worker *me = (weft_private_worker *)arg;
+    crew_worker *me = (crew_worker *)arg;
     weft_executor *ex = me->executor;
-    weft_private_crew = me;
-    weft_private_lock(&ex->lock);
+    this_worker = me;
+    take_lock(&ex->lock);
     while (!must_leave(ex)) {
-        weft_future *f = weft_private_oldest(ex);
+        weft_future *f = oldest(ex);
         if (f == nullptr) {
             idle(ex);
             continue;
         }
-        weft_private_backlog_remove(ex, f);
-        weft_private_unlock(&ex->lock);
-        weft_private_task_run(ex, f);
-        weft_private_lock(&ex->lock);
-        weft_private_task_ended(ex);
+        backlog_remove(ex, f);
+        drop_lock(&ex->lock);
+        task_run(ex, f);
+        take_lock(&ex->lock);
+        task_ended(ex);
     }
     retire(ex, me);
-    weft_private_unlock(&ex->lock);
+    drop_lock(&ex->lock);
     return nullptr;
 }
 
@@ -242,7 +244,7 @@ static int hire(weft_executor *ex)
     weft_thread_options opts = {};
     opts.name = ex->name;
     opts.stack_size = ex->stack_size;
-    weft_private_worker *w = (weft_private_worker *)malloc(sizeof *w);
+    crew_worker *w = (crew_worker *)malloc(sizeof *w);
     if (w == nullptr)
         return ENOMEM;
     w->executor = ex;
@@ -264,10 +266,10 @@ static int hire(weft_executor *ex)
 static void reap(weft_executor *ex)
 {
     int saved = errno;
-    weft_private_lock(&ex->lock);
-    weft_private_worker *w = ex->ended, *next;
+    take_lock(&ex->lock);
+    crew_worker *w = ex->ended, *next;
     ex->ended = nullptr;
-    weft_private_unlock(&ex->lock);
+    drop_lock(&ex->lock);
     for (; w != nullptr; w = next) {
         next = w->next;
         while (weft_thread_join(w->thread, nullptr, WEFT_FOREVER) != 0)
@@ -310,9 +312,9 @@ weft_executor *weft_executor_create(int threads, const weft_executor_options *op
     ex->limit = opts != nullptr && opts->backlog != 0 ? opts->backlog : SIZE_MAX;
     ex->stack_size = opts != nullptr ? opts->stack_size : 0;
     strncpy(ex->name, name_of(opts), sizeof ex->name - 1);
-    weft_private_lock(&ex->lock);
+    take_lock(&ex->lock);
     int error = hire_all(ex);
-    weft_private_unlock(&ex->lock);
+    drop_lock(&ex->lock);
     if (error != 0) {
         if (ex->alive > 0)
             weft_executor_destroy(ex, WEFT_DISCARD);
@@ -326,15 +328,15 @@ weft_executor *weft_executor_create(int threads, const weft_executor_options *op
 
 static void wake_all_idle(weft_executor *ex)
 {
-    weft_private_waiters_wake(&ex->idle, SIZE_MAX);
-    weft_private_note_sleepers(ex);
+    waiters_wake(&ex->idle, SIZE_MAX);
+    note_sleepers(ex);
 }
 
 int weft_executor_resize(weft_executor *ex, int threads)
 {
     if (threads < 1)
-        return weft_fail(EINVAL);
-    weft_private_lock(&ex->lock);
+        return fail_with(EINVAL);
+    take_lock(&ex->lock);
     int error = EPIPE;
     if (!ex->closed) {
         __atomic_store_n(&ex->wanted, threads, __ATOMIC_RELAXED);
@@ -342,9 +344,9 @@ int weft_executor_resize(weft_executor *ex, int threads)
             wake_all_idle(ex);
         error = hire_all(ex);
     }
-    weft_private_unlock(&ex->lock);
+    drop_lock(&ex->lock);
     reap(ex);
-    return error == 0 ? 0 : weft_fail(error);
+    return error == 0 ? 0 : fail_with(error);
 }
 
 int weft_executor_threads(const weft_executor *ex)
@@ -354,10 +356,10 @@ int weft_executor_threads(const weft_executor *ex)
 
 size_t weft_executor_pending(weft_executor *ex)
 {
-    weft_private_lock(&ex->lock);
-    weft_private_collect(ex);
+    take_lock(&ex->lock);
+    collect(ex);
     size_t n = ex->pending;
-    weft_private_unlock(&ex->lock);
+    drop_lock(&ex->lock);
     return n;
 }
 
@@ -369,45 +371,45 @@ static void discard(weft_executor *ex)
 {
     weft_future *f = ex->first, *next;
     while (ex->first != nullptr)
-        weft_private_backlog_remove(ex, ex->first); // leaves `next` as it is
-    for (weft_private_worker *w = ex->workers; w != nullptr; w = w->next)
+        backlog_remove(ex, ex->first); // leaves `next` as it is
+    for (crew_worker *w = ex->workers; w != nullptr; w = w->next)
         weft_thread_stop(w->thread);
     for (; f != nullptr; f = next) {
         next = f->next;
-        weft_private_unlock(&ex->lock);
-        weft_private_task_cancel(ex, f);
-        weft_private_lock(&ex->lock);
-        weft_private_task_ended(ex);
+        drop_lock(&ex->lock);
+        task_cancel(ex, f);
+        take_lock(&ex->lock);
+        task_ended(ex);
     }
 }
 
 static int shut_down(weft_executor *ex, int how, weft_deadline d, bool stoppable)
 {
     int error = 0;
-    weft_private_lock(&ex->lock);
+    take_lock(&ex->lock);
     ex->inside++;
     if (!ex->closed)
-        collect(ex, WEFT_PRIVATE_CLOSED);
+        collect(ex, INBOX_CLOSED);
     ex->closed = 1;
     if (how == WEFT_DISCARD)
         discard(ex);
     wake_all_idle(ex);
-    weft_private_waiters_wake(&ex->room, SIZE_MAX);
+    waiters_wake(&ex->room, SIZE_MAX);
     while (ex->alive > 0 && error == 0) {
         if (d <= WEFT_NOW)
             error = ETIMEDOUT;
         else if (stoppable)
-            error = weft_private_waiters_wait(&ex->gone, &ex->lock, d);
+            error = waiters_wait(&ex->gone, &ex->lock, d);
         else
-            error = weft_private_waiters_wait_on(&ex->gone, &ex->lock, d);
+            error = waiters_wait_on(&ex->gone, &ex->lock, d);
     }
     bool ended = ex->alive == 0;
-    weft_private_unlock(&ex->lock);
+    drop_lock(&ex->lock);
     if (ended)
         reap(ex);
-    weft_private_lock(&ex->lock);
+    take_lock(&ex->lock);
     ex->inside--;
-    weft_private_unlock(&ex->lock);
+    drop_lock(&ex->lock);
     return ended ? 0 : error;
 }
 
@@ -415,7 +417,7 @@ static int check_end(const weft_executor *ex, int how)
 {
     if (how != WEFT_DRAIN && how != WEFT_DISCARD)
         return EINVAL;
-    return weft_private_in_task_of(ex) ? EDEADLK : 0;
+    return in_task_of(ex) ? EDEADLK : 0;
 }
 
 int weft_executor_shutdown(weft_executor *ex, int how, weft_deadline d)
@@ -423,7 +425,7 @@ int weft_executor_shutdown(weft_executor *ex, int how, weft_deadline d)
     int error = check_end(ex, how);
     if (error == 0)
         error = shut_down(ex, how, d, true);
-    return error == 0 ? 0 : weft_fail(error);
+    return error == 0 ? 0 : fail_with(error);
 }
 
 int weft_executor_destroy(weft_executor *ex, int how)
@@ -432,22 +434,22 @@ int weft_executor_destroy(weft_executor *ex, int how)
         return 0;
     int error = check_end(ex, how);
     if (error != 0)
-        return weft_fail(error);
-    weft_private_lock(&ex->lock);
+        return fail_with(error);
+    take_lock(&ex->lock);
     bool busy = ex->inside != 0;
-    weft_private_unlock(&ex->lock);
+    drop_lock(&ex->lock);
     if (busy)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     shut_down(ex, how, WEFT_FOREVER, false);
-    weft_close_keep_errno(&ex->fd);
+    close_keep_errno(&ex->fd);
     free(ex);
     return 0;
 }
 
 // ---- Submit ----
 
-void weft_private_future_make(weft_future *f, weft_executor *ex, void *(*fn)(void *), void *arg,
-                              uint16_t kind)
+void weft::future_make(weft_future *f, weft_executor *ex, void *(*fn)(void *), void *arg,
+                       uint16_t kind)
 {
     f->executor = ex;
     f->fn = fn;
@@ -473,13 +475,13 @@ static int can_add(const weft_executor *ex)
 
 static int enqueue_limited(weft_executor *ex, weft_future *f)
 {
-    weft_private_lock(&ex->lock);
+    take_lock(&ex->lock);
     int error = can_add(ex);
     if (error == 0) {
-        weft_private_backlog_add(ex, f);
-        weft_private_wake_worker(ex);
+        backlog_add(ex, f);
+        wake_worker(ex);
     }
-    weft_private_unlock(&ex->lock);
+    drop_lock(&ex->lock);
     return error;
 }
 
@@ -489,22 +491,22 @@ static int enqueue(weft_executor *ex, weft_future *f)
     if (ex->limit != SIZE_MAX)
         return enqueue_limited(ex, f);
     // Relaxed, and not even one step: a lost hint is a slower fetch.
-    unsigned at = __atomic_load_n(&ex->recent_at, __ATOMIC_RELAXED) % WEFT_PRIVATE_AHEAD;
+    unsigned at = __atomic_load_n(&ex->recent_at, __ATOMIC_RELAXED) % INBOX_AHEAD;
     f->previous = __atomic_load_n(&ex->recent[at], __ATOMIC_RELAXED);
     __atomic_store_n(&ex->recent[at], f, __ATOMIC_RELAXED);
     __atomic_store_n(&ex->recent_at, at + 1, __ATOMIC_RELAXED);
     weft_future *newest = __atomic_load_n(&ex->inbox, __ATOMIC_RELAXED);
     do {
-        if (newest == WEFT_PRIVATE_CLOSED)
+        if (newest == INBOX_CLOSED)
             return EPIPE;
         f->next = newest;
         // Release: f's contents; sequentially consistent: see the banner.
     } while (!__atomic_compare_exchange_n(&ex->inbox, &newest, f, true, __ATOMIC_SEQ_CST,
                                           __ATOMIC_RELAXED));
     if (__builtin_expect(__atomic_load_n(&ex->sleepers, __ATOMIC_SEQ_CST) != 0, 0)) {
-        weft_private_lock(&ex->lock);
-        weft_private_wake_worker(ex);
-        weft_private_unlock(&ex->lock);
+        take_lock(&ex->lock);
+        wake_worker(ex);
+        drop_lock(&ex->lock);
     }
     return 0;
 }
@@ -517,7 +519,7 @@ static weft_future *make(weft_executor *ex, void *(*fn)(void *), void *arg)
     }
     weft_future *f = (weft_future *)malloc(sizeof *f);
     if (f != nullptr)
-        weft_private_future_make(f, ex, fn, arg, 0);
+        future_make(f, ex, fn, arg, 0);
     return f;
 }
 
@@ -538,17 +540,17 @@ weft_future *weft_executor_submit(weft_executor *ex, void *(*fn)(void *), void *
 static void help(weft_executor *ex)
 {
     weft_future *f = ex->first;
-    weft_private_backlog_remove(ex, f);
-    weft_private_unlock(&ex->lock);
-    weft_private_task_run(ex, f);
-    weft_private_lock(&ex->lock);
-    weft_private_task_ended(ex);
+    backlog_remove(ex, f);
+    drop_lock(&ex->lock);
+    task_run(ex, f);
+    take_lock(&ex->lock);
+    task_ended(ex);
 }
 
 // Locked: until there is room, or EPIPE, ETIMEDOUT, ECANCELED.
 static int await_room(weft_executor *ex, weft_deadline d)
 {
-    bool worker = weft_private_crew != nullptr && weft_private_crew->executor == ex;
+    bool worker = this_worker != nullptr && this_worker->executor == ex;
     int wait_error = 0;
     for (;;) {
         int error = can_add(ex);
@@ -561,7 +563,7 @@ static int await_room(weft_executor *ex, weft_deadline d)
         else if (worker)
             help(ex); // a full backlog has a task to run
         else
-            wait_error = weft_private_waiters_wait(&ex->room, &ex->lock, d);
+            wait_error = waiters_wait(&ex->room, &ex->lock, d);
     }
 }
 
@@ -571,15 +573,15 @@ weft_future *weft_executor_submit_wait(weft_executor *ex, void *(*fn)(void *), v
     weft_future *f = make(ex, fn, arg);
     if (f == nullptr)
         return nullptr;
-    weft_private_lock(&ex->lock);
+    take_lock(&ex->lock);
     ex->inside++;
     int error = await_room(ex, d);
     if (error == 0) {
-        weft_private_backlog_add(ex, f);
-        weft_private_wake_worker(ex);
+        backlog_add(ex, f);
+        wake_worker(ex);
     }
     ex->inside--;
-    weft_private_unlock(&ex->lock);
+    drop_lock(&ex->lock);
     if (error == 0)
         return f;
     free(f);
@@ -590,10 +592,10 @@ weft_future *weft_executor_submit_wait(weft_executor *ex, void *(*fn)(void *), v
 int weft_executor_submit_at(weft_executor *ex, weft_future *f, void *(*fn)(void *), void *arg)
 {
     if (fn == nullptr)
-        return weft_fail(EINVAL);
-    weft_private_future_make(f, ex, fn, arg, FUTURE_OWNED);
+        return fail_with(EINVAL);
+    future_make(f, ex, fn, arg, FUTURE_OWNED);
     int error = enqueue(ex, f);
-    return error == 0 ? 0 : weft_fail(error);
+    return error == 0 ? 0 : fail_with(error);
 }
 
 // ---- Waiting for all of it ----
@@ -601,26 +603,26 @@ int weft_executor_submit_at(weft_executor *ex, weft_future *f, void *(*fn)(void 
 int weft_executor_wait(weft_executor *ex, weft_deadline d)
 {
     int error = 0;
-    if (weft_private_in_task_of(ex))
-        return weft_fail(EDEADLK);
-    weft_private_lock(&ex->lock);
+    if (in_task_of(ex))
+        return fail_with(EDEADLK);
+    take_lock(&ex->lock);
     ex->inside++;
-    while (!weft_private_executor_is_quiet(ex) && error == 0)
-        error = d <= WEFT_NOW ? ETIMEDOUT : weft_private_waiters_wait(&ex->quiet, &ex->lock, d);
-    bool quiet = weft_private_executor_is_quiet(ex);
+    while (!executor_is_quiet(ex) && error == 0)
+        error = d <= WEFT_NOW ? ETIMEDOUT : waiters_wait(&ex->quiet, &ex->lock, d);
+    bool quiet = executor_is_quiet(ex);
     ex->inside--;
-    weft_private_unlock(&ex->lock);
-    return quiet ? 0 : weft_fail(error);
+    drop_lock(&ex->lock);
+    return quiet ? 0 : fail_with(error);
 }
 
 int weft_executor_fd(weft_executor *ex)
 {
-    weft_private_lock(&ex->lock);
+    take_lock(&ex->lock);
     int fd = ex->fd;
     if (fd < 0) {
         fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         __atomic_store_n(&ex->fd, fd, __ATOMIC_RELAXED);
     }
-    weft_private_unlock(&ex->lock);
+    drop_lock(&ex->lock);
     return fd;
 }

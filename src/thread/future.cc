@@ -13,37 +13,39 @@
 #include <sched.h>
 #include <sys/eventfd.h>
 
+using namespace weft;
+
 enum { ROUNDS = 4, LOOKS = 32, FEW = 8 };
 
-// `woken`, beside WEFT_PRIVATE_TAKEN_OFF: a watched future has ended.
+// `woken`, beside TAKEN_OFF: a watched future has ended.
 static const uint32_t WATCHED_ENDED = 2;
 
 // A thread's interest in one future's end; guarded by that future's lock.
-typedef struct weft_private_watch {
+struct weft_private_watch {
     struct weft_private_watch *next;
     uint32_t *word;
-} weft_private_watch;
+};
 
-__thread weft_private_frame *weft_private_frames;
+__thread task_frame *weft::task_frames;
 
 static bool is_final(const weft_future *f)
 {
-    return (weft_private_future_state(f) & FUTURE_FINAL) != 0;
+    return (future_state(f) & FUTURE_FINAL) != 0;
 }
 
 static bool is_own(const weft_future *f)
 {
-    for (const weft_private_frame *p = weft_private_frames; p != nullptr; p = p->outer)
+    for (const task_frame *p = task_frames; p != nullptr; p = p->outer)
         if (p->future == f)
             return true;
     return false;
 }
 
-bool weft_private_in_task_of(const weft_executor *ex)
+bool weft::in_task_of(const weft_executor *ex)
 {
     // A worker is in a task whenever it runs a user's code.  (Frames would not do: a
     // callback's future may have been released by its callback.)
-    return weft_private_crew != nullptr && weft_private_crew->executor == ex;
+    return this_worker != nullptr && this_worker->executor == ex;
 }
 
 // ---- The end ----
@@ -60,41 +62,41 @@ static void signal_fd(int fd)
 
 static void dispose(weft_future *f)
 {
-    if (weft_private_future_state(f) & FUTURE_EXTRAS) {
-        weft_private_lock(&f->lock); // lets the thread that ended it go
-        weft_private_unlock(&f->lock);
-        weft_close_keep_errno(&f->fd);
+    if (future_state(f) & FUTURE_EXTRAS) {
+        take_lock(&f->lock); // lets the thread that ended it go
+        drop_lock(&f->lock);
+        close_keep_errno(&f->fd);
     }
     if (!(f->kind & FUTURE_OWNED))
-        weft_free_keep_errno(f);
+        free_keep_errno(f);
 }
 
 // The end with a callback, a descriptor or watches.
 static void end_with_extras(weft_future *f, uint32_t outcome)
 {
     __atomic_fetch_or(&f->state, outcome, __ATOMIC_ACQ_REL);
-    weft_private_lock(&f->lock);
+    take_lock(&f->lock);
     if (f->then != nullptr) { // set once, so it can be read after the release
         int saved = errno;
-        weft_private_unlock(&f->lock);
+        drop_lock(&f->lock);
         f->then(f, f->then_arg);
-        weft_private_lock(&f->lock);
+        take_lock(&f->lock);
         errno = saved;
     }
     uint32_t before = __atomic_fetch_or(&f->state, FUTURE_FINAL, __ATOMIC_ACQ_REL);
     signal_fd(f->fd);
     for (weft_private_watch *w = f->watches; w != nullptr; w = w->next) {
         __atomic_fetch_or(w->word, WATCHED_ENDED, __ATOMIC_RELEASE);
-        weft_futex_wake(w->word, 1, 0);
+        futex_wake(w->word, 1, 0);
     }
-    weft_private_unlock(&f->lock);
+    drop_lock(&f->lock);
     if (before & FUTURE_SLEPT_ON)
-        weft_futex_wake(&f->state, INT_MAX, 0); // f may be gone: only its address is used
+        futex_wake(&f->state, INT_MAX, 0); // f may be gone: only its address is used
     if (before & FUTURE_RELEASED)
         dispose(f);
 }
 
-void weft_private_future_end(weft_executor *ex, weft_future *f, uint32_t outcome)
+void weft::future_end(weft_executor *ex, weft_future *f, uint32_t outcome)
 {
     bool silent = (f->kind & FUTURE_SILENT) != 0; // f may be gone when we need it
     uint32_t s = __atomic_load_n(&f->state, __ATOMIC_RELAXED);
@@ -108,7 +110,7 @@ void weft_private_future_end(weft_executor *ex, weft_future *f, uint32_t outcome
     } while (!__atomic_compare_exchange_n(&f->state, &s, s | outcome | FUTURE_FINAL, false,
                                           __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
     if (s & FUTURE_SLEPT_ON)
-        weft_futex_wake(&f->state, INT_MAX, 0);
+        futex_wake(&f->state, INT_MAX, 0);
     if (s & FUTURE_RELEASED)
         dispose(f);
     if (!silent)
@@ -121,38 +123,37 @@ void weft_private_future_end(weft_executor *ex, weft_future *f, uint32_t outcome
 static bool watch(weft_future *f, weft_private_watch *w, uint32_t *word)
 {
     w->word = word;
-    weft_private_lock(&f->lock);
+    take_lock(&f->lock);
     w->next = f->watches;
     f->watches = w;
     // The ending thread either sees EXTRAS and comes by way of the lock, or has set FINAL.
     bool ended = __atomic_fetch_or(&f->state, FUTURE_EXTRAS, __ATOMIC_ACQ_REL) & FUTURE_FINAL;
     if (ended)
         f->watches = w->next;
-    weft_private_unlock(&f->lock);
+    drop_lock(&f->lock);
     return !ended;
 }
 
 static void unwatch(weft_future *f, weft_private_watch *w)
 {
-    weft_private_lock(&f->lock);
+    take_lock(&f->lock);
     weft_private_watch **at = &f->watches;
     while (*at != w)
         at = &(*at)->next;
     *at = w->next;
-    weft_private_unlock(&f->lock);
+    drop_lock(&f->lock);
 }
 
 // Watches n futures and sleeps until one has ended or the node was taken off its list.
 static int sleep_watching(weft_future *const futures[], size_t n, weft_private_watch watches[],
-                          weft_private_waiter *me, weft_deadline d, bool stoppable)
+                          waiter *me, weft_deadline d, bool stoppable)
 {
     int error = 0;
     size_t watched = 0;
     while (watched < n && watch(futures[watched], &watches[watched], &me->woken))
         watched++;
     while (watched == n && error == 0 && __atomic_load_n(&me->woken, __ATOMIC_ACQUIRE) == 0)
-        error = stoppable ? weft_private_park(&me->woken, 0, d, 0)
-                          : weft_futex_wait(&me->woken, 0, d, 0);
+        error = stoppable ? sleep_on(&me->woken, 0, d, 0) : futex_wait(&me->woken, 0, d, 0);
     while (watched-- > 0)
         unwatch(futures[watched], &watches[watched]);
     return error;
@@ -173,44 +174,44 @@ static bool find_ended(weft_future *const futures[], size_t n, size_t *which)
 // Locked: the task to run while waiting: one that is waited for, else the oldest.
 static weft_future *pick(weft_executor *ex, weft_future *const futures[], size_t n)
 {
-    weft_private_collect(ex); // what is pending is now in the backlog
+    collect(ex); // what is pending is now in the backlog
     for (size_t i = 0; i < n; i++)
         if (futures[i]->executor == ex && futures[i]->pending)
             return futures[i];
-    return weft_private_oldest(ex);
+    return oldest(ex);
 }
 
 // A worker's turn: runs one task, or sleeps as a helper.  Returns the wait's error.
 static int help_or_sleep(weft_executor *ex, weft_future *const futures[], size_t n,
                          weft_private_watch watches[], weft_deadline d, bool stoppable)
 {
-    weft_private_lock(&ex->lock);
+    take_lock(&ex->lock);
     weft_future *f = pick(ex, futures, n);
     if (f != nullptr) {
-        weft_private_backlog_remove(ex, f);
-        weft_private_wake_worker(ex);
-        weft_private_unlock(&ex->lock);
-        weft_private_task_run(ex, f);
-        weft_private_lock(&ex->lock);
-        weft_private_task_ended(ex);
-        weft_private_unlock(&ex->lock);
+        backlog_remove(ex, f);
+        wake_worker(ex);
+        drop_lock(&ex->lock);
+        task_run(ex, f);
+        take_lock(&ex->lock);
+        task_ended(ex);
+        drop_lock(&ex->lock);
         return 0;
     }
-    weft_private_waiter me;
+    waiter me;
     int error = 0;
-    weft_private_waiters_add(&ex->helpers, &me);
-    weft_private_note_sleepers(ex);
-    if (!weft_private_inbox_has(ex)) {
-        weft_private_unlock(&ex->lock);
+    waiters_add(&ex->helpers, &me);
+    note_sleepers(ex);
+    if (!inbox_has(ex)) {
+        drop_lock(&ex->lock);
         error = sleep_watching(futures, n, watches, &me, d, stoppable);
-        weft_private_lock(&ex->lock);
+        take_lock(&ex->lock);
     }
-    if (!(me.woken & WEFT_PRIVATE_TAKEN_OFF))
-        weft_private_waiters_remove(&ex->helpers, &me);
+    if (!(me.woken & TAKEN_OFF))
+        waiters_remove(&ex->helpers, &me);
     else
         error = 0; // there may be a task to run first
-    weft_private_note_sleepers(ex);
-    weft_private_unlock(&ex->lock);
+    note_sleepers(ex);
+    drop_lock(&ex->lock);
     return error;
 }
 
@@ -219,7 +220,7 @@ static int sleep_outside(weft_future *const futures[], size_t n, weft_private_wa
                          weft_deadline d, bool stoppable)
 {
     if (n > 1) {
-        weft_private_waiter me;
+        waiter me;
         me.woken = 0;
         return sleep_watching(futures, n, watches, &me, d, stoppable);
     }
@@ -228,7 +229,7 @@ static int sleep_outside(weft_future *const futures[], size_t n, weft_private_wa
     if (s & FUTURE_FINAL)
         return 0;
     s |= FUTURE_SLEPT_ON;
-    return stoppable ? weft_private_park(&f->state, s, d, 0) : weft_futex_wait(&f->state, s, d, 0);
+    return stoppable ? sleep_on(&f->state, s, d, 0) : futex_wait(&f->state, s, d, 0);
 }
 
 static void look_around(weft_future *const futures[], size_t n)
@@ -238,7 +239,7 @@ static void look_around(weft_future *const futures[], size_t n)
         for (int look = 0; look < LOOKS; look++) {
             if (find_ended(futures, n, &which))
                 return;
-            weft_private_pause();
+            spin_pause();
         }
         sched_yield();
     }
@@ -247,16 +248,16 @@ static void look_around(weft_future *const futures[], size_t n)
 // A helper may leave when it was just woken for a task: that wake goes to another.
 static void pass_on(weft_executor *ex)
 {
-    weft_private_lock(&ex->lock);
-    weft_private_wake_worker(ex);
-    weft_private_unlock(&ex->lock);
+    take_lock(&ex->lock);
+    wake_worker(ex);
+    drop_lock(&ex->lock);
 }
 
 static int await_slowly(weft_future *const futures[], size_t n, weft_deadline d, bool stoppable,
                         size_t *which)
 {
     weft_private_watch few[FEW], *watches = few;
-    weft_private_worker *worker = weft_private_crew;
+    crew_worker *worker = this_worker;
     int error = 0;
     if (n > FEW) {
         int saved = errno;
@@ -284,12 +285,12 @@ static int await_slowly(weft_future *const futures[], size_t n, weft_deadline d,
     if (worker != nullptr)
         pass_on(worker->executor);
     if (watches != few)
-        weft_free_keep_errno(watches);
+        free_keep_errno(watches);
     return error;
 }
 
-int weft_private_future_await(weft_future *const futures[], size_t n, weft_deadline d,
-                              bool stoppable, size_t *which)
+int weft::future_await(weft_future *const futures[], size_t n, weft_deadline d, bool stoppable,
+                       size_t *which)
 {
     if (find_ended(futures, n, which))
         return 0;
@@ -306,16 +307,16 @@ int weft_private_future_await(weft_future *const futures[], size_t n, weft_deadl
 int weft_future_wait(weft_future *f, weft_deadline d)
 {
     size_t which;
-    int error = weft_private_future_await(&f, 1, d, true, &which);
-    return error == 0 ? 0 : weft_fail(error);
+    int error = future_await(&f, 1, d, true, &which);
+    return error == 0 ? 0 : fail_with(error);
 }
 
 int weft_future_get(weft_future *f, void **result, weft_deadline d)
 {
     if (!is_final(f) && weft_future_wait(f, d) != 0)
         return -1;
-    if ((weft_private_future_state(f) & FUTURE_OUTCOME) == WEFT_FUTURE_CANCELLED)
-        return weft_fail(ECANCELED);
+    if ((future_state(f) & FUTURE_OUTCOME) == WEFT_FUTURE_CANCELLED)
+        return fail_with(ECANCELED);
     if (result != nullptr)
         *result = f->result;
     dispose(f);
@@ -334,16 +335,16 @@ ssize_t weft_future_wait_any(weft_future *const futures[], size_t n, weft_deadli
 {
     size_t which;
     if (n == 0)
-        return weft_fail(EINVAL);
-    int error = weft_private_future_await(futures, n, d, true, &which);
-    return error == 0 ? (ssize_t)which : weft_fail(error);
+        return fail_with(EINVAL);
+    int error = future_await(futures, n, d, true, &which);
+    return error == 0 ? (ssize_t)which : fail_with(error);
 }
 
 int weft_future_state(const weft_future *f)
 {
     // The flag first: a task leaves the backlog before it ends.
     bool pending = __atomic_load_n(&f->pending, __ATOMIC_ACQUIRE) != 0;
-    uint32_t outcome = weft_private_future_state(f) & FUTURE_OUTCOME;
+    uint32_t outcome = future_state(f) & FUTURE_OUTCOME;
     if (outcome != 0)
         return (int)outcome;
     return pending ? WEFT_FUTURE_PENDING : WEFT_FUTURE_RUNNING;
@@ -351,44 +352,44 @@ int weft_future_state(const weft_future *f)
 
 void *weft_future_result(const weft_future *f)
 {
-    return weft_private_future_state(f) & FUTURE_OUTCOME ? f->result : nullptr;
+    return future_state(f) & FUTURE_OUTCOME ? f->result : nullptr;
 }
 
 int weft_future_cancel(weft_future *f)
 {
-    uint32_t outcome = weft_private_future_state(f) & FUTURE_OUTCOME;
+    uint32_t outcome = future_state(f) & FUTURE_OUTCOME;
     if (outcome == 0) { // so its executor is there
         weft_executor *ex = f->executor;
-        weft_private_lock(&ex->lock);
-        weft_private_collect(ex);
+        take_lock(&ex->lock);
+        collect(ex);
         bool pending = f->pending != 0;
         if (pending)
-            weft_private_backlog_remove(ex, f);
+            backlog_remove(ex, f);
         ex->inside += pending;
-        weft_private_unlock(&ex->lock);
+        drop_lock(&ex->lock);
         if (pending) {
-            weft_private_task_cancel(ex, f);
-            weft_private_lock(&ex->lock);
-            weft_private_task_ended(ex);
+            task_cancel(ex, f);
+            take_lock(&ex->lock);
+            task_ended(ex);
             ex->inside--;
-            weft_private_unlock(&ex->lock);
+            drop_lock(&ex->lock);
             return 0;
         }
-        outcome = weft_private_future_state(f) & FUTURE_OUTCOME;
+        outcome = future_state(f) & FUTURE_OUTCOME;
         if (outcome == 0)
-            return weft_fail(EBUSY);
+            return fail_with(EBUSY);
     }
-    return outcome == WEFT_FUTURE_CANCELLED ? 0 : weft_fail(EALREADY);
+    return outcome == WEFT_FUTURE_CANCELLED ? 0 : fail_with(EALREADY);
 }
 
 int weft_future_release(weft_future *f)
 {
     if (f == nullptr)
         return 0;
-    uint32_t s = weft_private_future_state(f);
+    uint32_t s = future_state(f);
     while (!(s & FUTURE_FINAL)) {
         if (f->kind & FUTURE_OWNED)
-            return weft_fail(EBUSY);
+            return fail_with(EBUSY);
         if (__atomic_compare_exchange_n(&f->state, &s, s | FUTURE_RELEASED, false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_ACQUIRE))
             return 0;
@@ -400,8 +401,8 @@ int weft_future_release(weft_future *f)
 int weft_future_then(weft_future *f, void (*fn)(weft_future *f, void *arg), void *arg)
 {
     if (fn == nullptr)
-        return weft_fail(EINVAL);
-    weft_private_lock(&f->lock);
+        return fail_with(EINVAL);
+    take_lock(&f->lock);
     uint32_t s = __atomic_fetch_or(&f->state, FUTURE_EXTRAS, __ATOMIC_ACQ_REL);
     bool second = f->then != nullptr || (s & FUTURE_CALLED);
     bool ended = (s & FUTURE_OUTCOME) != 0;
@@ -411,9 +412,9 @@ int weft_future_then(weft_future *f, void (*fn)(weft_future *f, void *arg), void
         f->then = fn;
         f->then_arg = arg;
     }
-    weft_private_unlock(&f->lock);
+    drop_lock(&f->lock);
     if (second)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     if (ended)
         fn(f, arg);
     return 0;
@@ -421,7 +422,7 @@ int weft_future_then(weft_future *f, void (*fn)(weft_future *f, void *arg), void
 
 int weft_future_fd(weft_future *f)
 {
-    weft_private_lock(&f->lock);
+    take_lock(&f->lock);
     int fd = f->fd;
     if (fd < 0) {
         fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -430,6 +431,6 @@ int weft_future_fd(weft_future *f)
         if (s & FUTURE_FINAL)
             signal_fd(fd);
     }
-    weft_private_unlock(&f->lock);
+    drop_lock(&f->lock);
     return fd;
 }

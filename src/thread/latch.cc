@@ -4,10 +4,12 @@
 #include <base/saved_errno.h>
 #include <weft/sync.h>
 
+using namespace weft;
+
 int weft_latch_init(weft_latch *l, uint32_t count, int flags)
 {
     if (flags & ~WEFT_SHARED)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     l->state = count;
     l->flags = (uint32_t)flags;
     return 0;
@@ -15,7 +17,7 @@ int weft_latch_init(weft_latch *l, uint32_t count, int flags)
 
 int weft_latch_destroy(weft_latch *l)
 {
-    return waiters_of(load_state(&l->state)) != 0 ? weft_fail(EBUSY) : 0;
+    return waiters_of(load_state(&l->state)) != 0 ? fail_with(EBUSY) : 0;
 }
 
 int weft_latch_count_down(weft_latch *l, uint32_t n)
@@ -24,10 +26,10 @@ int weft_latch_count_down(weft_latch *l, uint32_t n)
     uint64_t before = load_state(&l->state);
     do
         if (n > value_of(before))
-            return weft_fail(EINVAL);
+            return fail_with(EINVAL);
     while (!change_value(&l->state, &before, value_of(before) - n));
     if (value_of(before) == n && waiters_of(before) != 0)
-        weft_futex_wake(futex_of(&l->state), INT_MAX, shared);
+        futex_wake(futex_of(&l->state), INT_MAX, shared);
     return 0;
 }
 
@@ -38,5 +40,5 @@ static bool is_zero(uint64_t *state, uint32_t)
 
 int weft_latch_wait(weft_latch *l, weft_deadline d)
 {
-    return weft_from_pthread(wait_until(&l->state, is_zero, 0, d, l->flags & WEFT_SHARED));
+    return from_pthread(wait_until(&l->state, is_zero, 0, d, l->flags & WEFT_SHARED));
 }

@@ -1,12 +1,14 @@
 // lock.cc: the inner lock when it is held.
 #include "lock.h"
 
+using namespace weft;
+
 enum { SPINS = 40 };
 
-void weft_private_lock_slow(uint32_t *lock)
+void weft::take_lock_slowly(uint32_t *lock)
 {
     for (int i = 0; i < SPINS; i++) {
-        weft_private_pause();
+        spin_pause();
         uint32_t seen = __atomic_load_n(lock, __ATOMIC_RELAXED);
         if (seen == 2)
             break; // others sleep already: don't overtake them for long
@@ -17,5 +19,5 @@ void weft_private_lock_slow(uint32_t *lock)
     // Whoever gets the lock here leaves it at 2: it can't know whether it was the last
     // sleeper, and one wake too many is cheaper than one too few.
     while (__atomic_exchange_n(lock, 2, __ATOMIC_ACQUIRE) != 0)
-        weft_futex_wait(lock, 2, WEFT_FOREVER, 0);
+        futex_wait(lock, 2, WEFT_FOREVER, 0);
 }

@@ -10,7 +10,9 @@
 
 #include <base/futex.h>
 
-static inline void weft_private_pause(void)
+namespace weft {
+
+static inline void spin_pause(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
@@ -19,23 +21,25 @@ static inline void weft_private_pause(void)
 #endif
 }
 
-void weft_private_lock_slow(uint32_t *lock);
+void take_lock_slowly(uint32_t *lock);
 
-static inline void weft_private_lock(uint32_t *lock)
+static inline void take_lock(uint32_t *lock)
 {
     uint32_t free = 0;
     // Acquire: what the last holder wrote is seen.
     if (!__atomic_compare_exchange_n(lock, &free, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-        weft_private_lock_slow(lock);
+        take_lock_slowly(lock);
 }
 
 // After the exchange the word may be gone, with what it guards: the wake only names
 // its address.
-static inline void weft_private_unlock(uint32_t *lock)
+static inline void drop_lock(uint32_t *lock)
 {
     // Release: the next holder sees what this one wrote.
     if (__atomic_exchange_n(lock, 0, __ATOMIC_RELEASE) == 2)
-        weft_futex_wake(lock, 1, 0);
+        futex_wake(lock, 1, 0);
 }
+
+} // namespace weft
 
 #endif

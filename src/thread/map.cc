@@ -9,15 +9,19 @@
 
 #include <base/saved_errno.h>
 
+using namespace weft;
+
 enum { FEW = 16, SHARES = 8 };
 
-typedef struct map {
+namespace {
+struct map {
     void (*each)(size_t, void *);          // either this
     void (*range)(size_t, size_t, void *); // or this
     void *arg;
     size_t n, chunk, pieces;
     size_t next; // atomic: the first piece not given out; `pieces` and more: the end
-} map;
+};
+} // namespace
 
 // False: there was no piece left.
 static bool take_piece(map *m)
@@ -62,18 +66,18 @@ static int take_pieces_until(map *m, weft_deadline d)
 // Queues the tasks.  0, or EPIPE.
 static int spread(weft_executor *ex, weft_future tasks[], size_t n, map *m)
 {
-    weft_private_lock(&ex->lock);
+    take_lock(&ex->lock);
     int error = ex->closed ? EPIPE : 0;
     if (error == 0) {
         ex->inside++;
-        weft_private_collect(ex); // they are older
+        collect(ex); // they are older
         for (size_t i = 0; i < n; i++) {
-            weft_private_future_make(&tasks[i], ex, take_pieces, m, FUTURE_OWNED | FUTURE_SILENT);
-            weft_private_backlog_add(ex, &tasks[i]);
-            weft_private_wake_worker(ex);
+            future_make(&tasks[i], ex, take_pieces, m, FUTURE_OWNED | FUTURE_SILENT);
+            backlog_add(ex, &tasks[i]);
+            wake_worker(ex);
         }
     }
-    weft_private_unlock(&ex->lock);
+    drop_lock(&ex->lock);
     return error;
 }
 
@@ -81,24 +85,24 @@ static int spread(weft_executor *ex, weft_future tasks[], size_t n, map *m)
 static void collect(weft_executor *ex, weft_future tasks[], size_t n)
 {
     size_t which;
-    weft_private_lock(&ex->lock);
+    take_lock(&ex->lock);
     for (size_t i = 0; i < n; i++)
         if (tasks[i].pending) {
-            weft_private_backlog_remove(ex, &tasks[i]);
-            weft_private_task_ended(ex);
+            backlog_remove(ex, &tasks[i]);
+            task_ended(ex);
             tasks[i].state = FUTURE_FINAL; // nobody else knows it any more
         }
-    weft_private_unlock(&ex->lock);
+    drop_lock(&ex->lock);
     for (size_t i = 0; i < n; i++) {
         weft_future *f = &tasks[i];
-        weft_private_future_await(&f, 1, WEFT_FOREVER, false, &which);
+        future_await(&f, 1, WEFT_FOREVER, false, &which);
         // A helper's watch sends the ending thread through the lock: let it out of there.
-        weft_private_lock(&f->lock);
-        weft_private_unlock(&f->lock);
+        take_lock(&f->lock);
+        drop_lock(&f->lock);
     }
-    weft_private_lock(&ex->lock);
+    take_lock(&ex->lock);
     ex->inside--;
-    weft_private_unlock(&ex->lock);
+    drop_lock(&ex->lock);
 }
 
 static int run(weft_executor *ex, map *m, weft_deadline d)
@@ -120,20 +124,20 @@ static int run(weft_executor *ex, map *m, weft_deadline d)
         collect(ex, tasks, count);
     }
     if (tasks != few)
-        weft_free_keep_errno(tasks);
-    return error == 0 ? 0 : weft_fail(error);
+        free_keep_errno(tasks);
+    return error == 0 ? 0 : fail_with(error);
 }
 
 int weft_executor_map(weft_executor *ex, void (*fn)(size_t i, void *arg), void *arg, size_t n,
                       weft_deadline d)
 {
     map m = {fn, nullptr, arg, n, 0, 0, 0};
-    return fn != nullptr ? run(ex, &m, d) : weft_fail(EINVAL);
+    return fn != nullptr ? run(ex, &m, d) : fail_with(EINVAL);
 }
 
 int weft_executor_map_ranges(weft_executor *ex, void (*fn)(size_t begin, size_t end, void *arg),
                              void *arg, size_t n, size_t chunk, weft_deadline d)
 {
     map m = {nullptr, fn, arg, n, chunk, 0, 0};
-    return fn != nullptr ? run(ex, &m, d) : weft_fail(EINVAL);
+    return fn != nullptr ? run(ex, &m, d) : fail_with(EINVAL);
 }

@@ -10,15 +10,17 @@
 #include <base/timespec.h>
 #include <weft/sync.h>
 
+using namespace weft;
+
 int weft_mutex_init(weft_mutex *m, int flags)
 {
     if (flags & ~(WEFT_RECURSIVE | WEFT_CHECKED | WEFT_SHARED | WEFT_ROBUST) ||
         (flags & WEFT_RECURSIVE && flags & WEFT_CHECKED))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     pthread_mutexattr_t a;
     int code = pthread_mutexattr_init(&a);
     if (code != 0)
-        return weft_fail(code);
+        return fail_with(code);
     // The setters fail only for values they don't know.
     if (flags & (WEFT_RECURSIVE | WEFT_CHECKED))
         pthread_mutexattr_settype(&a, flags & WEFT_RECURSIVE ? PTHREAD_MUTEX_RECURSIVE
@@ -29,12 +31,12 @@ int weft_mutex_init(weft_mutex *m, int flags)
         pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
     code = pthread_mutex_init(&m->pthread, &a);
     pthread_mutexattr_destroy(&a);
-    return weft_from_pthread(code);
+    return from_pthread(code);
 }
 
 static int lock_until(weft_mutex *m, weft_deadline d)
 {
-    struct timespec t = weft_timespec(d);
+    struct timespec t = timespec_of(d);
     if (d <= WEFT_NOW)
         t = {-1, 0};
     return pthread_mutex_clocklock(&m->pthread, CLOCK_MONOTONIC, &t);
@@ -45,23 +47,23 @@ int weft_mutex_destroy(weft_mutex *m)
     // glibc's destroy sees a locked mutex only if it is not robust.
     int code = lock_until(m, WEFT_NOW);
     if (code == ETIMEDOUT || code == EDEADLK)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     bool nested = m->pthread.__data.__count > 1; // recursive, and the caller has it
     if (code == 0 || code == EOWNERDEAD)
         pthread_mutex_unlock(&m->pthread);
     if (nested)
-        return weft_fail(EBUSY);
-    return weft_from_pthread(pthread_mutex_destroy(&m->pthread));
+        return fail_with(EBUSY);
+    return from_pthread(pthread_mutex_destroy(&m->pthread));
 }
 
 int weft_private_mutex_lock_until(weft_mutex *m, weft_deadline d)
 {
-    return weft_from_pthread(lock_until(m, d));
+    return from_pthread(lock_until(m, d));
 }
 
 int weft_mutex_consistent(weft_mutex *m)
 {
-    return weft_from_pthread(pthread_mutex_consistent(&m->pthread));
+    return from_pthread(pthread_mutex_consistent(&m->pthread));
 }
 
 static_assert(sizeof(weft_rwlock) == sizeof(pthread_rwlock_t) &&
@@ -76,18 +78,18 @@ static pthread_rwlock_t *pthread_of(weft_rwlock *l)
 int weft_rwlock_init(weft_rwlock *l, int flags)
 {
     if (flags & ~(WEFT_SHARED | WEFT_WRITERS_FIRST))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     pthread_rwlockattr_t a;
     int code = pthread_rwlockattr_init(&a);
     if (code != 0)
-        return weft_fail(code);
+        return fail_with(code);
     if (flags & WEFT_SHARED)
         pthread_rwlockattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
     if (flags & WEFT_WRITERS_FIRST)
         pthread_rwlockattr_setkind_np(&a, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     code = pthread_rwlock_init(pthread_of(l), &a);
     pthread_rwlockattr_destroy(&a);
-    return weft_from_pthread(code);
+    return from_pthread(code);
 }
 
 int weft_rwlock_destroy(weft_rwlock *l)
@@ -95,30 +97,30 @@ int weft_rwlock_destroy(weft_rwlock *l)
     // glibc's destroy doesn't look.
     int code = pthread_rwlock_trywrlock(pthread_of(l));
     if (code != 0)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     pthread_rwlock_unlock(pthread_of(l));
-    return weft_from_pthread(pthread_rwlock_destroy(pthread_of(l)));
+    return from_pthread(pthread_rwlock_destroy(pthread_of(l)));
 }
 
 int weft_rwlock_read(weft_rwlock *l, weft_deadline d)
 {
-    struct timespec t = weft_timespec(d);
+    struct timespec t = timespec_of(d);
     int code = d == WEFT_FOREVER ? pthread_rwlock_rdlock(pthread_of(l))
                : d > WEFT_NOW    ? pthread_rwlock_clockrdlock(pthread_of(l), CLOCK_MONOTONIC, &t)
                                  : pthread_rwlock_tryrdlock(pthread_of(l));
-    return weft_from_pthread(code == EBUSY ? ETIMEDOUT : code);
+    return from_pthread(code == EBUSY ? ETIMEDOUT : code);
 }
 
 int weft_rwlock_write(weft_rwlock *l, weft_deadline d)
 {
-    struct timespec t = weft_timespec(d);
+    struct timespec t = timespec_of(d);
     int code = d == WEFT_FOREVER ? pthread_rwlock_wrlock(pthread_of(l))
                : d > WEFT_NOW    ? pthread_rwlock_clockwrlock(pthread_of(l), CLOCK_MONOTONIC, &t)
                                  : pthread_rwlock_trywrlock(pthread_of(l));
-    return weft_from_pthread(code == EBUSY ? ETIMEDOUT : code);
+    return from_pthread(code == EBUSY ? ETIMEDOUT : code);
 }
 
 int weft_rwlock_unlock(weft_rwlock *l)
 {
-    return weft_from_pthread(pthread_rwlock_unlock(pthread_of(l)));
+    return from_pthread(pthread_rwlock_unlock(pthread_of(l)));
 }

@@ -13,24 +13,26 @@
 #include <limits.h>
 #include <sched.h>
 
-__thread weft_thread *weft_private_self;
+using namespace weft;
+
+__thread weft_thread *weft::this_thread;
 
 static bool told_to_stop(weft_thread *self)
 {
     return __atomic_load_n(&self->stopping, __ATOMIC_SEQ_CST) != 0;
 }
 
-int weft_private_park(const uint32_t *word, uint32_t expected, weft_deadline d, int shared)
+int weft::sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int shared)
 {
-    weft_thread *self = weft_private_self;
+    weft_thread *self = this_thread;
     if (self == nullptr)
-        return weft_futex_wait(word, expected, d, shared);
+        return futex_wait(word, expected, d, shared);
     if (told_to_stop(self))
         return ECANCELED;
 
     __atomic_store_n(&self->parked_shared, shared, __ATOMIC_RELAXED);
     __atomic_store_n(&self->parked_on, word, __ATOMIC_SEQ_CST);
-    int error = told_to_stop(self) ? 0 : weft_futex_wait(word, expected, d, shared);
+    int error = told_to_stop(self) ? 0 : futex_wait(word, expected, d, shared);
     __atomic_store_n(&self->parked_on, nullptr, __ATOMIC_RELEASE);
     return told_to_stop(self) ? ECANCELED : error;
 }
@@ -38,22 +40,22 @@ int weft_private_park(const uint32_t *word, uint32_t expected, weft_deadline d, 
 int weft_thread_stop(weft_thread *t)
 {
     if (t == nullptr || (__atomic_load_n(&t->state, __ATOMIC_ACQUIRE) & RECORD_FREE))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     __atomic_store_n(&t->stopping, 1, __ATOMIC_SEQ_CST);
     for (int tries = 0;; tries++) {
         const uint32_t *word = __atomic_load_n(&t->parked_on, __ATOMIC_SEQ_CST);
-        if (word == nullptr || t == weft_private_self)
+        if (word == nullptr || t == this_thread)
             return 0;
         // All, since nobody can wake one of them: the others look again and sleep on.
-        weft_futex_wake(word, INT_MAX, __atomic_load_n(&t->parked_shared, __ATOMIC_RELAXED));
+        futex_wake(word, INT_MAX, __atomic_load_n(&t->parked_shared, __ATOMIC_RELAXED));
         if (tries < 20)
             sched_yield();
         else // a sleeper that doesn't get a processor; don't burn one for it
-            weft_futex_wait(&t->stopping, 1, weft_in_us(200), 0);
+            futex_wait(&t->stopping, 1, weft_in_us(200), 0);
     }
 }
 
 bool weft_thread_stopping(void)
 {
-    return weft_private_self != nullptr && told_to_stop(weft_private_self);
+    return this_thread != nullptr && told_to_stop(this_thread);
 }

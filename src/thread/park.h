@@ -13,21 +13,17 @@
 
 #include <base/futex.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+namespace weft {
 
 // Sleeps while *word == expected.  0: awake, for whatever reason (look again);
 // ETIMEDOUT: the deadline has passed; ECANCELED: this thread was told to stop,
 // before or during the wait.  It returns the error and leaves errno alone.
 //
-// A waker's weft_futex_wake may have been spent on a thread that gets ECANCELED
+// A waker's futex_wake may have been spent on a thread that gets ECANCELED
 // here: after an error the caller looks once more whether it can go on, and if
 // it leaves without taking anything while others may sleep, it wakes one.
-int weft_private_park(const uint32_t *word, uint32_t expected, weft_deadline d, int shared);
+int sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int shared);
 
-#ifdef __cplusplus
-}
-#endif
+} // namespace weft
 
 #endif

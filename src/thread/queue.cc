@@ -17,14 +17,16 @@
 
 #include <sched.h>
 
+using namespace weft;
+
 enum { ROUNDS = 4, LOOKS = 32 };
 
 struct weft_queue {
     uint32_t lock;
     // Everything below is guarded by the lock, but for the count's unlocked readers.
     int closed;
-    weft_private_store store;
-    weft_private_waiters getters, putters, joiners;
+    struct store store;
+    waiters getters, putters, joiners;
     size_t unfinished; // items put and not yet reported done
     size_t inside;     // threads that wait, or are about to, or are on their way out
     size_t capacity;
@@ -41,9 +43,9 @@ weft_queue *weft_queue_create(size_t item_size, size_t capacity, const weft_queu
         errno = EINVAL;
         return nullptr;
     }
-    weft_private_store store;
-    if (!weft_private_store_init(&store, item_size, capacity != 0 ? capacity : SIZE_MAX,
-                                 opts->order, opts->compare)) {
+    struct store store;
+    if (!store_init(&store, item_size, capacity != 0 ? capacity : SIZE_MAX, opts->order,
+                    opts->compare)) {
         errno = EOVERFLOW;
         return nullptr;
     }
@@ -59,11 +61,11 @@ int weft_queue_destroy(weft_queue *q)
 {
     if (q == nullptr)
         return 0;
-    weft_private_lock(&q->lock);
+    take_lock(&q->lock);
     bool busy = q->inside != 0;
-    weft_private_unlock(&q->lock);
+    drop_lock(&q->lock);
     if (busy)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     free(q->store.cells);
     free(q);
     return 0;
@@ -85,7 +87,7 @@ static bool watch(const weft_queue *q, bool (*ready)(const weft_queue *))
         for (int look = 0; look < LOOKS; look++) {
             if (ready(q))
                 return true;
-            weft_private_pause();
+            spin_pause();
         }
         sched_yield();
     }
@@ -95,18 +97,17 @@ static bool watch(const weft_queue *q, bool (*ready)(const weft_queue *))
 // Waits, with the lock on entry and return, until `ready` may hold.  An error ends the
 // wait, but what came in the meantime counts: the caller looks once more and gives
 // up only then.
-static int await(weft_queue *q, weft_private_waiters *list, bool (*ready)(const weft_queue *),
-                 weft_deadline d)
+static int await(weft_queue *q, waiters *list, bool (*ready)(const weft_queue *), weft_deadline d)
 {
     int error = 0;
     if (d <= WEFT_NOW)
         return ETIMEDOUT;
     q->inside++;
-    weft_private_unlock(&q->lock);
+    drop_lock(&q->lock);
     watch(q, ready);
-    weft_private_lock(&q->lock);
+    take_lock(&q->lock);
     if (!ready(q) && !q->closed)
-        error = weft_private_waiters_wait(list, &q->lock, d);
+        error = waiters_wait(list, &q->lock, d);
     q->inside--;
     return error;
 }
@@ -124,7 +125,7 @@ static int await_room(weft_queue *q, weft_deadline d)
             break;
         error = await(q, &q->putters, has_room, d);
     }
-    weft_private_unlock(&q->lock);
+    drop_lock(&q->lock);
     return error;
 }
 
@@ -141,38 +142,38 @@ static int await_item(weft_queue *q, weft_deadline d)
             break;
         error = await(q, &q->getters, has_item, d);
     }
-    weft_private_unlock(&q->lock);
+    drop_lock(&q->lock);
     return error;
 }
 
 int weft_queue_put(weft_queue *q, const void *item, weft_deadline d)
 {
-    weft_private_lock(&q->lock);
+    take_lock(&q->lock);
     if (__builtin_expect(q->closed || !has_room(q), 0)) {
         int error = await_room(q, d);
         if (error != 0)
-            return weft_fail(error);
+            return fail_with(error);
     }
-    bool done = weft_private_store_push(&q->store, item);
+    bool done = store_push(&q->store, item);
     if (done) {
         q->unfinished++;
-        weft_private_waiters_wake_one(&q->getters);
+        waiters_wake_one(&q->getters);
     }
-    weft_private_unlock(&q->lock);
-    return done ? 0 : weft_fail(ENOMEM);
+    drop_lock(&q->lock);
+    return done ? 0 : fail_with(ENOMEM);
 }
 
 int weft_queue_get(weft_queue *q, void *item, weft_deadline d)
 {
-    weft_private_lock(&q->lock);
+    take_lock(&q->lock);
     if (__builtin_expect(!has_item(q), 0)) {
         int error = await_item(q, d);
         if (error != 0)
-            return weft_fail(error);
+            return fail_with(error);
     }
-    weft_private_store_pop(&q->store, item);
-    weft_private_waiters_wake_one(&q->putters);
-    weft_private_unlock(&q->lock);
+    store_pop(&q->store, item);
+    waiters_wake_one(&q->putters);
+    drop_lock(&q->lock);
     return 0;
 }
 
@@ -182,19 +183,19 @@ ssize_t weft_queue_put_many(weft_queue *q, const void *items, size_t n, weft_dea
     size_t size = q->store.item_size, done = 0;
     int error = 0;
     while (done < n && error == 0) {
-        weft_private_lock(&q->lock);
+        take_lock(&q->lock);
         error = await_room(q, d);
         if (error != 0)
             break;
         size_t before = done;
         for (; done < n && has_room(q); done++)
-            if (!weft_private_store_push(&q->store, from + done * size)) {
+            if (!store_push(&q->store, from + done * size)) {
                 error = ENOMEM;
                 break;
             }
         q->unfinished += done - before;
-        weft_private_waiters_wake(&q->getters, done - before);
-        weft_private_unlock(&q->lock);
+        waiters_wake(&q->getters, done - before);
+        drop_lock(&q->lock);
     }
     if (error != 0)
         errno = error;
@@ -207,14 +208,14 @@ ssize_t weft_queue_get_many(weft_queue *q, void *items, size_t n, weft_deadline 
     size_t size = q->store.item_size, done = 0;
     if (n == 0)
         return 0;
-    weft_private_lock(&q->lock);
+    take_lock(&q->lock);
     int error = await_item(q, d);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     for (; done < n && has_item(q); done++)
-        weft_private_store_pop(&q->store, to + done * size);
-    weft_private_waiters_wake(&q->putters, done);
-    weft_private_unlock(&q->lock);
+        store_pop(&q->store, to + done * size);
+    waiters_wake(&q->putters, done);
+    drop_lock(&q->lock);
     return (ssize_t)done;
 }
 
@@ -223,23 +224,23 @@ static void finish(weft_queue *q, size_t n)
 {
     q->unfinished -= n;
     if (q->unfinished == 0)
-        weft_private_waiters_wake(&q->joiners, SIZE_MAX);
+        waiters_wake(&q->joiners, SIZE_MAX);
 }
 
 int weft_queue_close(weft_queue *q, int how)
 {
     if (how != WEFT_DRAIN && how != WEFT_DISCARD)
-        return weft_fail(EINVAL);
-    weft_private_lock(&q->lock);
+        return fail_with(EINVAL);
+    take_lock(&q->lock);
     q->closed = 1;
     if (how == WEFT_DISCARD) {
         size_t thrown = q->store.count;
-        weft_private_store_count(&q->store, 0);
+        store_count(&q->store, 0);
         finish(q, thrown);
     }
-    weft_private_waiters_wake(&q->getters, SIZE_MAX);
-    weft_private_waiters_wake(&q->putters, SIZE_MAX);
-    weft_private_unlock(&q->lock);
+    waiters_wake(&q->getters, SIZE_MAX);
+    waiters_wake(&q->putters, SIZE_MAX);
+    drop_lock(&q->lock);
     return 0;
 }
 
@@ -255,23 +256,23 @@ size_t weft_queue_capacity(const weft_queue *q)
 
 int weft_queue_task_done(weft_queue *q)
 {
-    weft_private_lock(&q->lock);
+    take_lock(&q->lock);
     bool owed = q->unfinished > 0;
     if (owed)
         finish(q, 1);
-    weft_private_unlock(&q->lock);
-    return owed ? 0 : weft_fail(EINVAL);
+    drop_lock(&q->lock);
+    return owed ? 0 : fail_with(EINVAL);
 }
 
 int weft_queue_join(weft_queue *q, weft_deadline d)
 {
     int error = 0;
-    weft_private_lock(&q->lock);
+    take_lock(&q->lock);
     q->inside++;
     while (q->unfinished != 0 && error == 0)
-        error = d <= WEFT_NOW ? ETIMEDOUT : weft_private_waiters_wait(&q->joiners, &q->lock, d);
+        error = d <= WEFT_NOW ? ETIMEDOUT : waiters_wait(&q->joiners, &q->lock, d);
     bool done = q->unfinished == 0;
     q->inside--;
-    weft_private_unlock(&q->lock);
-    return done ? 0 : weft_fail(error);
+    drop_lock(&q->lock);
+    return done ? 0 : fail_with(error);
 }

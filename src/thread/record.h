@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+namespace weft {
+
 // Bits of `state`, one atomic word, so that each of join, detach and the thread's end
 // learns from its own change who is to release the record.
 enum {
@@ -14,6 +16,10 @@ enum {
     RECORD_JOINING = 4,  // a join is under way: it alone may release
     RECORD_FREE = 8      // on the free list
 };
+
+} // namespace weft
+
+using namespace weft;
 
 struct weft_thread {
     // Written before the thread starts.
@@ -35,7 +41,11 @@ struct weft_thread {
     weft_thread *next;     // on the free list; guarded by its lock
 };
 
+namespace weft {
+
 // The calling thread's record; null in threads that weft didn't start.
-extern __thread weft_thread *weft_private_self;
+extern __thread weft_thread *this_thread;
+
+} // namespace weft
 
 #endif

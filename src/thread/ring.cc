@@ -32,6 +32,8 @@
 #include <linux/membarrier.h>
 #include <sched.h>
 
+using namespace weft;
+
 enum { ROUNDS = 16, TRIES = 4, LINE = 64 };
 
 #define CLOSED ((uint64_t)1 << 63)
@@ -55,7 +57,7 @@ struct weft_ring {
     alignas(2 * LINE) uint64_t sleepers;
 
     alignas(2 * LINE) uint32_t lock; // guards the lists
-    weft_private_waiters getters, putters, joiners;
+    waiters getters, putters, joiners;
     size_t inside; // threads off the fast path
     uint64_t done; // items reported done, or discarded
 };
@@ -139,7 +141,7 @@ static inline __attribute__((always_inline)) int try_put(weft_ring *r, const cha
                                              __ATOMIC_RELAXED))
                 continue;
             for (size_t i = 0; i < k; i++, cell = cell_at(r, tail + i)) {
-                weft_private_copy(cell + sizeof(uint64_t), items + i * r->item_size, r->item_size);
+                copy_item(cell + sizeof(uint64_t), items + i * r->item_size, r->item_size);
                 set_sequence(cell, tail + i + 1);
             }
             *done = k;
@@ -169,7 +171,7 @@ static inline __attribute__((always_inline)) int try_get(weft_ring *r, char *ite
                                              __ATOMIC_RELAXED))
                 continue;
             for (size_t i = 0; i < k; i++, cell = cell_at(r, head + i)) {
-                weft_private_copy(items + i * r->item_size, cell + sizeof(uint64_t), r->item_size);
+                copy_item(items + i * r->item_size, cell + sizeof(uint64_t), r->item_size);
                 set_sequence(cell, head + i + r->mask + 1);
             }
             *done = k;
@@ -183,23 +185,23 @@ static inline __attribute__((always_inline)) int try_get(weft_ring *r, char *ite
 
 // ---- Sleeping and waking ----
 
-static void wake_first(weft_ring *r, weft_private_waiters *list, uint64_t unit)
+static void wake_first(weft_ring *r, waiters *list, uint64_t unit)
 {
     __atomic_fetch_sub(&r->sleepers, unit, __ATOMIC_RELAXED);
-    weft_private_waiters_wake_first(list);
+    waiters_wake_first(list);
 }
 
 // Wakes one on each side that has something to do; all, once that is only EPIPE.
 static __attribute__((noinline)) void wake(weft_ring *r)
 {
-    weft_private_lock(&r->lock);
+    take_lock(&r->lock);
     bool ended = (__atomic_load_n(&r->tail, __ATOMIC_ACQUIRE) & CLOSED) != 0;
     bool spent = is_spent(r, __atomic_load_n(&r->head, __ATOMIC_ACQUIRE));
     for (bool more = true; more && r->getters.first != nullptr && can_get(r); more = spent)
         wake_first(r, &r->getters, GETTER);
     for (bool more = true; more && r->putters.first != nullptr && can_put(r); more = ended)
         wake_first(r, &r->putters, PUTTER);
-    weft_private_unlock(&r->lock);
+    drop_lock(&r->lock);
 }
 
 static inline void wake_any(weft_ring *r)
@@ -209,24 +211,24 @@ static inline void wake_any(weft_ring *r)
 }
 
 // Sleeps until `can` may hold: 0, ETIMEDOUT or ECANCELED.
-static int nap(weft_ring *r, weft_private_waiters *list, uint64_t unit,
-               bool (*can)(const weft_ring *), weft_deadline d)
+static int nap(weft_ring *r, waiters *list, uint64_t unit, bool (*can)(const weft_ring *),
+               weft_deadline d)
 {
     // Sequentially consistent: pairs with publish_barrier's addition.
     __atomic_fetch_add(&r->sleepers, unit, __ATOMIC_SEQ_CST);
     weft_deadline until = sleep_barrier(r) ? d : weft_in_ns(DISTRUST_NS);
     int error = ETIMEDOUT;
     bool woken = false;
-    weft_private_lock(&r->lock);
+    take_lock(&r->lock);
     if (!can(r)) {
-        error = weft_private_waiters_wait(list, &r->lock, until < d ? until : d);
+        error = waiters_wait(list, &r->lock, until < d ? until : d);
         woken = error == 0;
     } else {
         error = 0;
     }
     if (!woken) // else the waker has
         __atomic_fetch_sub(&r->sleepers, unit, __ATOMIC_RELAXED);
-    weft_private_unlock(&r->lock);
+    drop_lock(&r->lock);
     return error == ETIMEDOUT && until < d && weft_left(d) > 0 ? 0 : error;
 }
 
@@ -242,7 +244,7 @@ static __attribute__((noinline)) int put_slowly(weft_ring *r, const char *items,
                     return code;
                 if (error != 0 || d <= WEFT_NOW)
                     return error != 0 ? error : ETIMEDOUT;
-                weft_private_pause();
+                spin_pause();
             }
             sched_yield();
         }
@@ -261,7 +263,7 @@ static __attribute__((noinline)) int get_slowly(weft_ring *r, char *items, size_
                     return code;
                 if (error != 0 || d <= WEFT_NOW)
                     return error != 0 ? error : ETIMEDOUT;
-                weft_private_pause();
+                spin_pause();
             }
             sched_yield();
         }
@@ -316,7 +318,7 @@ weft_ring *weft_ring_create(size_t item_size, size_t capacity)
     memset((void *)r, 0, sizeof *r);
     r->cells = (char *)aligned_alloc(LINE, bytes);
     if (r->cells == nullptr) {
-        weft_free_keep_errno(r);
+        free_keep_errno(r);
         return nullptr;
     }
     r->item_size = item_size;
@@ -335,7 +337,7 @@ int weft_ring_destroy(weft_ring *r)
         return 0;
     // Acquire: pairs with the last one's way out.
     if (__atomic_load_n(&r->inside, __ATOMIC_ACQUIRE) != 0)
-        return weft_fail(EBUSY);
+        return fail_with(EBUSY);
     free(r->cells);
     free(r);
     return 0;
@@ -351,7 +353,7 @@ int weft_ring_put(weft_ring *r, const void *item, weft_deadline d)
     }
     if (error == EAGAIN)
         error = d <= WEFT_NOW ? ETIMEDOUT : wait_put(r, (const char *)item, 1, &done, d);
-    return error == 0 ? 0 : weft_fail(error);
+    return error == 0 ? 0 : fail_with(error);
 }
 
 int weft_ring_get(weft_ring *r, void *item, weft_deadline d)
@@ -364,7 +366,7 @@ int weft_ring_get(weft_ring *r, void *item, weft_deadline d)
     }
     if (error == EAGAIN)
         error = d <= WEFT_NOW ? ETIMEDOUT : wait_get(r, (char *)item, 1, &done, d);
-    return error == 0 ? 0 : weft_fail(error);
+    return error == 0 ? 0 : fail_with(error);
 }
 
 ssize_t weft_ring_put_many(weft_ring *r, const void *items, size_t n, weft_deadline d)
@@ -397,7 +399,7 @@ ssize_t weft_ring_get_many(weft_ring *r, void *items, size_t n, weft_deadline d)
         wake_any(r);
     else if (error == EAGAIN)
         error = d <= WEFT_NOW ? ETIMEDOUT : wait_get(r, (char *)items, n, &done, d);
-    return error == 0 ? (ssize_t)done : weft_fail(error);
+    return error == 0 ? (ssize_t)done : fail_with(error);
 }
 
 // Positions given out to puts so far.
@@ -415,15 +417,15 @@ static bool all_done(const weft_ring *r)
 // A joiner looks and lies down under the lock, so this one comes before or after both.
 static void wake_joiners(weft_ring *r)
 {
-    weft_private_lock(&r->lock);
-    weft_private_waiters_wake(&r->joiners, SIZE_MAX);
-    weft_private_unlock(&r->lock);
+    take_lock(&r->lock);
+    waiters_wake(&r->joiners, SIZE_MAX);
+    drop_lock(&r->lock);
 }
 
 int weft_ring_close(weft_ring *r, int how)
 {
     if (how != WEFT_DRAIN && how != WEFT_DISCARD)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     uint64_t tail = __atomic_fetch_or(&r->tail, CLOSED, __ATOMIC_SEQ_CST) & ~CLOSED;
     if (how == WEFT_DISCARD) {
         uint64_t head = __atomic_fetch_or(&r->head, CLOSED, __ATOMIC_SEQ_CST);
@@ -455,7 +457,7 @@ int weft_ring_task_done(weft_ring *r)
     uint64_t done = __atomic_load_n(&r->done, __ATOMIC_RELAXED);
     do {
         if (done >= put_so_far(r))
-            return weft_fail(EINVAL);
+            return fail_with(EINVAL);
         // Release: for all_done's acquire.
     } while (!__atomic_compare_exchange_n(&r->done, &done, done + 1, true, __ATOMIC_ACQ_REL,
                                           __ATOMIC_RELAXED));
@@ -468,11 +470,11 @@ int weft_ring_join(weft_ring *r, weft_deadline d)
 {
     int error = 0;
     __atomic_fetch_add(&r->inside, 1, __ATOMIC_RELAXED);
-    weft_private_lock(&r->lock);
+    take_lock(&r->lock);
     while (!all_done(r) && error == 0)
-        error = d <= WEFT_NOW ? ETIMEDOUT : weft_private_waiters_wait(&r->joiners, &r->lock, d);
+        error = d <= WEFT_NOW ? ETIMEDOUT : waiters_wait(&r->joiners, &r->lock, d);
     bool done = all_done(r);
-    weft_private_unlock(&r->lock);
+    drop_lock(&r->lock);
     __atomic_fetch_sub(&r->inside, 1, __ATOMIC_RELEASE);
-    return done ? 0 : weft_fail(error);
+    return done ? 0 : fail_with(error);
 }

@@ -4,12 +4,14 @@
 #include <base/saved_errno.h>
 #include <weft/sync.h>
 
+using namespace weft;
+
 int weft_semaphore_init(weft_semaphore *s, uint32_t count, uint32_t limit, int flags)
 {
     if (limit == 0)
         limit = WEFT_SEMAPHORE_MAX;
     if (count > limit || limit > WEFT_SEMAPHORE_MAX || flags & ~WEFT_SHARED)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     s->state = count;
     s->limit = limit;
     s->flags = (uint32_t)flags;
@@ -18,7 +20,7 @@ int weft_semaphore_init(weft_semaphore *s, uint32_t count, uint32_t limit, int f
 
 int weft_semaphore_destroy(weft_semaphore *s)
 {
-    return waiters_of(load_state(&s->state)) != 0 ? weft_fail(EBUSY) : 0;
+    return waiters_of(load_state(&s->state)) != 0 ? fail_with(EBUSY) : 0;
 }
 
 static bool take_one(uint64_t *state, uint32_t)
@@ -32,7 +34,7 @@ static bool take_one(uint64_t *state, uint32_t)
 
 int weft_semaphore_wait(weft_semaphore *s, weft_deadline d)
 {
-    return weft_from_pthread(wait_until(&s->state, take_one, 0, d, s->flags & WEFT_SHARED));
+    return from_pthread(wait_until(&s->state, take_one, 0, d, s->flags & WEFT_SHARED));
 }
 
 int weft_semaphore_post(weft_semaphore *s)
@@ -42,10 +44,10 @@ int weft_semaphore_post(weft_semaphore *s)
     uint64_t before = load_state(&s->state);
     do
         if (value_of(before) >= limit)
-            return weft_fail(EOVERFLOW);
+            return fail_with(EOVERFLOW);
     while (!change_value(&s->state, &before, value_of(before) + 1));
     if (waiters_of(before) != 0)
-        weft_futex_wake(futex_of(&s->state), 1, shared);
+        futex_wake(futex_of(&s->state), 1, shared);
     return 0;
 }
 

@@ -3,10 +3,12 @@
 
 #include <stdlib.h>
 
+using namespace weft;
+
 enum { FIRST_ROOM = 16 };
 
-bool weft_private_store_init(weft_private_store *s, size_t item_size, size_t limit, int order,
-                             int (*compare)(const void *, const void *))
+bool weft::store_init(store *s, size_t item_size, size_t limit, int order,
+                      int (*compare)(const void *, const void *))
 {
     size_t stride = item_size, end;
     if (compare != nullptr) {
@@ -29,7 +31,7 @@ bool weft_private_store_init(weft_private_store *s, size_t item_size, size_t lim
 }
 
 // Twice the room; a circle is cut open at its head.
-bool weft_private_store_grow(weft_private_store *s)
+bool weft::store_grow(store *s)
 {
     size_t room = s->room == 0 ? (size_t)FIRST_ROOM : s->room * 2, bytes;
     if (room > s->limit)
@@ -41,7 +43,7 @@ bool weft_private_store_grow(weft_private_store *s)
         return false;
     if (s->count > 0) {
         size_t back = s->room - s->head; // it is full: the rest stands before the head
-        memcpy(cells, weft_private_store_cell(s, s->head), back * s->stride);
+        memcpy(cells, store_cell(s, s->head), back * s->stride);
         memcpy(cells + back * s->stride, s->cells, s->head * s->stride);
     }
     free(s->cells);
@@ -51,53 +53,52 @@ bool weft_private_store_grow(weft_private_store *s)
     return true;
 }
 
-static uint64_t arrival(const weft_private_store *s, const char *cell)
+static uint64_t arrival(const store *s, const char *cell)
 {
     uint64_t n;
     memcpy(&n, cell + s->stride - sizeof n, sizeof n);
     return n;
 }
 
-static bool before(const weft_private_store *s, const char *a, const char *b)
+static bool before(const store *s, const char *a, const char *b)
 {
     int order = s->compare(a, b);
     return order < 0 || (order == 0 && arrival(s, a) < arrival(s, b));
 }
 
 // The newcomer is the youngest: it passes its parents only when it is truly less.
-void weft_private_heap_push(weft_private_store *s, const void *item)
+void weft::heap_push(store *s, const void *item)
 {
     size_t hole = s->count;
     while (hole > 0) {
         size_t parent = (hole - 1) / 2;
-        if (s->compare(item, weft_private_store_cell(s, parent)) >= 0)
+        if (s->compare(item, store_cell(s, parent)) >= 0)
             break;
-        memcpy(weft_private_store_cell(s, hole), weft_private_store_cell(s, parent), s->stride);
+        memcpy(store_cell(s, hole), store_cell(s, parent), s->stride);
         hole = parent;
     }
-    char *cell = weft_private_store_cell(s, hole);
+    char *cell = store_cell(s, hole);
     uint64_t n = s->arrivals++;
-    weft_private_copy(cell, item, s->item_size);
+    copy_item(cell, item, s->item_size);
     memcpy(cell + s->stride - sizeof n, &n, sizeof n);
-    weft_private_store_count(s, s->count + 1);
+    store_count(s, s->count + 1);
 }
 
 // The hole at the top sinks until the last cell fits into it.
-void weft_private_heap_pop(weft_private_store *s, void *item)
+void weft::heap_pop(store *s, void *item)
 {
     size_t n = s->count - 1, hole = 0;
-    const char *last = weft_private_store_cell(s, n);
-    weft_private_copy(item, s->cells, s->item_size);
+    const char *last = store_cell(s, n);
+    copy_item(item, s->cells, s->item_size);
     for (size_t child = 1; child < n; child = 2 * hole + 1) {
-        if (child + 1 < n &&
-            before(s, weft_private_store_cell(s, child + 1), weft_private_store_cell(s, child)))
+        if (child + 1 < n && before(s, store_cell(s, child + 1), store_cell(s, child)))
             child++;
-        if (!before(s, weft_private_store_cell(s, child), last))
+        if (!before(s, store_cell(s, child), last))
             break;
-        memcpy(weft_private_store_cell(s, hole), weft_private_store_cell(s, child), s->stride);
+        memcpy(store_cell(s, hole), store_cell(s, child), s->stride);
         hole = child;
     }
     if (hole != n)
-        memcpy(weft_private_store_cell(s, hole), last, s->stride);
-    weft_private_store_count(s, n);
+        memcpy(store_cell(s, hole), last, s->stride);
+    store_count(s, n);
 }

@@ -17,6 +17,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+using namespace weft;
+
 static pthread_mutex_t records_lock = PTHREAD_MUTEX_INITIALIZER;
 static weft_thread *free_records; // guarded by records_lock, and so is each record's name
 
@@ -49,12 +51,12 @@ static void thread_end(void *arg)
     // Let the other keys' destructors go first: their calls may still ask who we are.
     if (t->destructor_rounds++ == 0 && pthread_setspecific(end_key, t) == 0)
         return;
-    weft_private_self = nullptr;
+    this_thread = nullptr;
     uint32_t before = __atomic_fetch_or(&t->state, RECORD_ENDED, __ATOMIC_ACQ_REL);
     if (before & RECORD_DETACHED)
         record_put(t);
     else if (before & RECORD_JOINING)
-        weft_futex_wake(&t->state, 1, 0);
+        futex_wake(&t->state, 1, 0);
 }
 
 static void end_key_make(void)
@@ -65,7 +67,7 @@ static void end_key_make(void)
 static void *thread_main(void *arg)
 {
     weft_thread *t = (weft_thread *)arg;
-    weft_private_self = t;
+    this_thread = t;
     bool armed = pthread_setspecific(end_key, t) == 0;
     if (t->name[0] != 0)
         prctl(PR_SET_NAME, t->name);
@@ -171,7 +173,7 @@ static int join_claim(weft_thread *t)
     for (;;) {
         if (s & (RECORD_FREE | RECORD_DETACHED))
             return EINVAL;
-        if (t == weft_private_self)
+        if (t == this_thread)
             return EDEADLK;
         if (s & RECORD_JOINING)
             return EBUSY;
@@ -185,23 +187,23 @@ int weft_thread_join(weft_thread *t, void **result, weft_deadline d)
 {
     int error = join_claim(t);
     if (error != 0)
-        return weft_fail(error);
+        return fail_with(error);
     // A caller that can't be stopped and has all the time sleeps once, in pthread_join.
     // The others first wait for the end; from there pthread_join is short.
-    while (d != WEFT_FOREVER || weft_private_self != nullptr) {
+    while (d != WEFT_FOREVER || this_thread != nullptr) {
         if (state_of(t) & RECORD_ENDED)
             break;
         if (error != 0) {
             __atomic_fetch_and(&t->state, ~(uint32_t)RECORD_JOINING, __ATOMIC_RELEASE);
-            return weft_fail(error);
+            return fail_with(error);
         }
-        error = weft_private_park(&t->state, RECORD_JOINING, d, 0);
+        error = sleep_on(&t->state, RECORD_JOINING, d, 0);
     }
     void *value;
     error = pthread_join(t->pthread, &value);
     if (error != 0) { // EDEADLK: it is joining us
         __atomic_fetch_and(&t->state, ~(uint32_t)RECORD_JOINING, __ATOMIC_RELEASE);
-        return weft_fail(error);
+        return fail_with(error);
     }
     if (result != nullptr)
         *result = value;
@@ -214,43 +216,43 @@ int weft_thread_detach(weft_thread *t)
     uint32_t s = state_of(t);
     do {
         if (s & (RECORD_FREE | RECORD_DETACHED))
-            return weft_fail(EINVAL);
+            return fail_with(EINVAL);
         if (s & RECORD_JOINING)
-            return weft_fail(EBUSY);
+            return fail_with(EBUSY);
         // Before the thread can see that it is detached and give up its record.
         if (!(s & RECORD_ENDED)) {
             pthread_t pthread = t->pthread;
             if (__atomic_compare_exchange_n(&t->state, &s, s | RECORD_DETACHED, false,
                                             __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-                return weft_from_pthread(pthread_detach(pthread));
+                return from_pthread(pthread_detach(pthread));
         }
     } while (!(s & RECORD_ENDED));
     int code = pthread_detach(t->pthread);
     record_put(t);
-    return weft_from_pthread(code);
+    return from_pthread(code);
 }
 
 int weft_thread_sleep(weft_deadline d)
 {
     static const uint32_t nothing = 0;
     for (;;) {
-        int error = weft_private_park(&nothing, 0, d, 0);
+        int error = sleep_on(&nothing, 0, d, 0);
         if (error == ETIMEDOUT)
             return 0;
         if (error != 0)
-            return weft_fail(error);
+            return fail_with(error);
     }
 }
 
 weft_thread *weft_thread_self(void)
 {
-    return weft_private_self;
+    return this_thread;
 }
 
 int weft_thread_name(weft_thread *t, char *name, size_t room)
 {
     if (name == nullptr || (t != nullptr && state_of(t) & RECORD_FREE))
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     char now[WEFT_THREAD_NAME_MAX + 1] = "";
     if (t != nullptr) { // what it was given counts before it runs, and after its end
         pthread_mutex_lock(&records_lock);
@@ -263,7 +265,7 @@ int weft_thread_name(weft_thread *t, char *name, size_t room)
         pthread_getname_np(t != nullptr ? t->pthread : pthread_self(), now, sizeof now);
     errno = saved;
     if (strlen(now) >= room)
-        return weft_fail(ERANGE);
+        return fail_with(ERANGE);
     memcpy(name, now, strlen(now) + 1);
     return 0;
 }
@@ -272,40 +274,40 @@ int weft_thread_set_name(const char *name)
 {
     char cut[WEFT_THREAD_NAME_MAX + 1];
     if (name == nullptr)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     name_cut(cut, name);
-    if (weft_private_self != nullptr) {
+    if (this_thread != nullptr) {
         pthread_mutex_lock(&records_lock);
-        memcpy(weft_private_self->name, cut, sizeof cut);
+        memcpy(this_thread->name, cut, sizeof cut);
         pthread_mutex_unlock(&records_lock);
     }
-    return weft_from_pthread(pthread_setname_np(pthread_self(), cut));
+    return from_pthread(pthread_setname_np(pthread_self(), cut));
 }
 
 pid_t weft_thread_id(weft_thread *t)
 {
     clockid_t clock;
-    if (t == nullptr || t == weft_private_self)
+    if (t == nullptr || t == this_thread)
         return (pid_t)syscall(SYS_gettid);
     if (state_of(t) & (RECORD_FREE | RECORD_ENDED))
-        return weft_fail(state_of(t) & RECORD_FREE ? EINVAL : ESRCH);
+        return fail_with(state_of(t) & RECORD_FREE ? EINVAL : ESRCH);
     // A thread's CPU clock is named by its id, in the kernel's own encoding (the
     // complement, shifted by three: include/linux/posix-timers.h), and is known as soon
     // as pthread_create returns.
     int code = pthread_getcpuclockid(t->pthread, &clock);
-    return code != 0 ? weft_fail(code) : ~(pid_t)(clock >> 3);
+    return code != 0 ? fail_with(code) : ~(pid_t)(clock >> 3);
 }
 
 int weft_slot_init(weft_slot *s, void (*destructor)(void *))
 {
     int code = pthread_key_create(&s->key, destructor);
     s->ready = code == 0;
-    return weft_from_pthread(code);
+    return from_pthread(code);
 }
 
 int weft_slot_set(weft_slot *s, const void *value)
 {
-    return s->ready ? weft_from_pthread(pthread_setspecific(s->key, value)) : weft_fail(EINVAL);
+    return s->ready ? from_pthread(pthread_setspecific(s->key, value)) : fail_with(EINVAL);
 }
 
 void *weft_slot_get(const weft_slot *s)
@@ -316,7 +318,7 @@ void *weft_slot_get(const weft_slot *s)
 int weft_slot_destroy(weft_slot *s)
 {
     if (!s->ready)
-        return weft_fail(EINVAL);
+        return fail_with(EINVAL);
     s->ready = 0;
-    return weft_from_pthread(pthread_key_delete(s->key));
+    return from_pthread(pthread_key_delete(s->key));
 }

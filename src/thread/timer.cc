@@ -8,6 +8,8 @@
 #include <weft/sync.h>
 #include <weft/thread.h>
 
+using namespace weft;
+
 enum { WAITING, CALLED, CANCELLED };
 
 struct weft_timer {
@@ -29,8 +31,7 @@ static void *timer_main(void *arg)
 {
     weft_timer *t = (weft_timer *)arg;
     while (__atomic_load_n(&t->state, __ATOMIC_ACQUIRE) == WAITING)
-        if (weft_private_park(&t->state, WAITING, t->at, 0) == ETIMEDOUT &&
-            leave_waiting(t, CALLED))
+        if (sleep_on(&t->state, WAITING, t->at, 0) == ETIMEDOUT && leave_waiting(t, CALLED))
             t->fn(t->arg);
     return nullptr;
 }
@@ -49,7 +50,7 @@ weft_timer *weft_timer_start(void (*fn)(void *), void *arg, weft_deadline at)
     o.name = "weft-timer";
     t->thread = weft_thread_start(timer_main, t, &o);
     if (t->thread == nullptr) {
-        weft_free_keep_errno(t);
+        free_keep_errno(t);
         return nullptr;
     }
     return t;
@@ -58,8 +59,8 @@ weft_timer *weft_timer_start(void (*fn)(void *), void *arg, weft_deadline at)
 int weft_timer_cancel(weft_timer *t)
 {
     if (!leave_waiting(t, CANCELLED))
-        return weft_fail(EALREADY);
-    weft_futex_wake(&t->state, 1, 0);
+        return fail_with(EALREADY);
+    futex_wake(&t->state, 1, 0);
     return 0;
 }
 

@@ -7,14 +7,14 @@
 #define WEFT_THREAD_TSAN_LOCKS_H
 
 #if defined(__SANITIZE_THREAD__)
-#define WEFT_TSAN 1
+#define TSAN_BUILD 1
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
-#define WEFT_TSAN 1
+#define TSAN_BUILD 1
 #endif
 #endif
 
-#ifdef WEFT_TSAN
+#ifdef TSAN_BUILD
 #include <weft/deadline.h>
 
 #include <errno.h>

@@ -15,36 +15,40 @@
 
 #include <stddef.h>
 
-typedef struct weft_private_waiter {
-    struct weft_private_waiter *next, *previous;
+namespace weft {
+
+struct waiter {
+    struct waiter *next, *previous;
     uint32_t woken; // the futex, and why it was woken: bits
-} weft_private_waiter;
+};
 
 // A waker has taken the node off its list.  (The other bits are the waiter's own affair.)
-#define WEFT_PRIVATE_TAKEN_OFF 1u
+#define TAKEN_OFF 1u
 
-typedef struct weft_private_waiters {
-    weft_private_waiter *first, *last;
-} weft_private_waiters;
+struct waiters {
+    waiter *first, *last;
+};
 
 // All of these: with the list's lock held.
-void weft_private_waiters_add(weft_private_waiters *list, weft_private_waiter *w);
-void weft_private_waiters_remove(weft_private_waiters *list, weft_private_waiter *w);
-void weft_private_waiters_wake_first(weft_private_waiters *list); // the list is not empty
-size_t weft_private_waiters_wake(weft_private_waiters *list, size_t most);
+void waiters_add(waiters *list, waiter *w);
+void waiters_remove(waiters *list, waiter *w);
+void waiters_wake_first(waiters *list); // the list is not empty
+size_t waiters_wake(waiters *list, size_t most);
 
-static inline void weft_private_waiters_wake_one(weft_private_waiters *list)
+static inline void waiters_wake_one(waiters *list)
 {
     if (__builtin_expect(list->first != NULL, 0))
-        weft_private_waiters_wake_first(list);
+        waiters_wake_first(list);
 }
 
 // Adds the caller to `list`, sleeps without the lock, and takes the lock again.
 // 0: woken, by a waker that has taken it off; ETIMEDOUT or ECANCELED (returned, not
 // in errno): off the list, and no wake was spent on it.
-int weft_private_waiters_wait(weft_private_waiters *list, uint32_t *lock, weft_deadline d);
+int waiters_wait(waiters *list, uint32_t *lock, weft_deadline d);
 
 // The same for what must come to its end although the thread was told to stop.
-int weft_private_waiters_wait_on(weft_private_waiters *list, uint32_t *lock, weft_deadline d);
+int waiters_wait_on(waiters *list, uint32_t *lock, weft_deadline d);
+
+} // namespace weft
 
 #endif

@@ -468,13 +468,13 @@ static void test_deadline_now_sees_what_is_there(void **)
     });
 }
 
-extern int weft_private_io_precise;
+extern int io_precise;
 
 static void test_deadline_without_pwait2(void **)
 {
-    weft_private_io_precise = 0;
+    io_precise = 0;
     test_deadlines(nullptr);
-    weft_private_io_precise = 1;
+    io_precise = 1;
 }
 
 // A filter that does not know the call, such as an older container's, may answer EPERM.

@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+using namespace weft;
+
 static void stop_it(weft_task *t)
 {
     weft_loop_stop((weft_loop *)t->arg);

@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+using namespace weft;
+
 struct seen {
     int calls, events;
     ssize_t bytes;

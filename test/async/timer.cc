@@ -6,6 +6,8 @@
 #include <async/loop_state.h>
 #include <errno.h>
 
+using namespace weft;
+
 struct fired {
     int calls;
     int64_t when, early;
@@ -168,10 +170,10 @@ static void test_set_puts_off_without_moving(void **)
     weft_alarm a = {};
     struct fired f = {};
     weft_loop_timer(l, &a, weft_in_ms(2), 0, note_time, &f);
-    uint64_t tick = weft_private_alarm_tick(&a);
+    uint64_t tick = alarm_tick(&a);
     weft_deadline later = weft_in_ms(6);
     assert_int_equal(weft_alarm_set(&a, later), 0);
-    assert_int_equal(weft_private_alarm_tick(&a), tick);
+    assert_int_equal(alarm_tick(&a), tick);
     assert_int_equal(run_all(l), 0);
     assert_int_equal(f.calls, 1);
     assert_true(f.when >= later);
@@ -268,46 +270,45 @@ enum { ALARMS = 400, STEPS = 3000 };
 // what is collected is exactly what is due, in the order of its ticks.
 static void wheel_against_list(uint64_t begin)
 {
-    static weft_private_wheel w;
+    static wheel w;
     static weft_alarm a[ALARMS];
     bool filed[ALARMS] = {};
-    auto tick_of = [](int i) { return weft_private_alarm_tick(&a[i]); };
+    auto tick_of = [](int i) { return alarm_tick(&a[i]); };
     uint64_t now = begin;
-    weft_private_wheel_init(&w, now + 1);
+    wheel_init(&w, now + 1);
     for (int step = 0; step < STEPS; step++) {
         for (int k = 0; k < 8; k++) {
             uint64_t i = next_random() % ALARMS;
             if (filed[i]) {
-                weft_private_list_remove(&a[i].link);
+                list_remove(&a[i].link);
                 filed[i] = false;
                 continue;
             }
-            weft_private_alarm_file(
-                &a[i], now + 1 + (next_random() & ((1ull << next_random() % 34) - 1)), 0);
-            weft_private_wheel_add(&w, &a[i], tick_of((int)i));
+            alarm_file(&a[i], now + 1 + (next_random() & ((1ull << next_random() % 34) - 1)), 0);
+            wheel_add(&w, &a[i], tick_of((int)i));
             filed[i] = true;
         }
         uint64_t first = UINT64_MAX;
         for (int i = 0; i < ALARMS; i++)
             if (filed[i] && tick_of(i) < first)
                 first = tick_of(i);
-        assert_true(weft_private_wheel_next(&w) <= first);
+        assert_true(wheel_next(&w) <= first);
         uint64_t before = now;
         now += next_random() & ((1ull << next_random() % 32) - 1);
         weft_loop_link due;
-        weft_private_list_init(&due);
-        weft_private_wheel_collect(&w, now, &due);
+        list_init(&due);
+        wheel_collect(&w, now, &due);
         uint64_t last = 0;
-        while (!weft_private_list_empty(&due)) {
+        while (!list_empty(&due)) {
             weft_alarm *x = (weft_alarm *)due.next;
-            weft_private_list_remove(&x->link);
-            if (weft_private_alarm_tick(x) > now) { // from beyond the wheel's end: filed again
-                weft_private_wheel_add(&w, x, weft_private_alarm_tick(x));
+            list_remove(&x->link);
+            if (alarm_tick(x) > now) { // from beyond the wheel's end: filed again
+                wheel_add(&w, x, alarm_tick(x));
                 continue;
             }
             // (Over the wheel's end, what waited there comes first.)
-            assert_true(weft_private_alarm_tick(x) >= last || before >> 32 != now >> 32);
-            last = weft_private_alarm_tick(x);
+            assert_true(alarm_tick(x) >= last || before >> 32 != now >> 32);
+            last = alarm_tick(x);
             filed[x - a] = false;
         }
         for (int i = 0; i < ALARMS; i++)

@@ -20,8 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-namespace
-{
+namespace {
 
 constexpr size_t SIZE = 64;
 

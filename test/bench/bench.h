@@ -21,8 +21,7 @@
 #include <string>
 #include <vector>
 
-namespace bench
-{
+namespace bench {
 
 inline double median(std::vector<double> v)
 {
@@ -39,8 +38,7 @@ template <class F> double seconds(F fn)
     return double(weft_now() - start) / 1e9;
 }
 
-class Table
-{
+class Table {
     struct Row {
         std::string name;
         std::function<double()> measure;

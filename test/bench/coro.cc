@@ -20,8 +20,9 @@
 namespace fc = boost::context::detail;
 #endif
 
-namespace
-{
+using namespace weft;
+
+namespace {
 
 const int switches = 2000000;
 
@@ -229,9 +230,9 @@ double fcontext_life(int n)
 double weft_ucontext(int n)
 {
     double figure = 0;
-    weft_private_coro_force_ucontext(1);
+    coro_force_ucontext(1);
     std::thread([&] { figure = weft_switch(nullptr, n); }).join();
-    weft_private_coro_force_ucontext(0);
+    coro_force_ucontext(0);
     return figure;
 }
 

@@ -20,8 +20,7 @@
 #define HAVE_PTH 1
 #endif
 
-namespace
-{
+namespace {
 
 const weft_tasklet_options detached = {nullptr, 0, nullptr, true, false, false};
 const long switches = 2000000;

@@ -18,8 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-namespace
-{
+namespace {
 
 const char PASSWORD[] = "benchmark";
 std::string folder;

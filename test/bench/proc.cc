@@ -19,8 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-namespace
-{
+namespace {
 
 const char *const yes[] = {"/bin/true", nullptr};
 char *const *const yes_argv = const_cast<char *const *>(yes);
@@ -113,8 +112,7 @@ void by_apr()
 
 // Rows measured turn by turn, one start of each at a time, so that whatever else the machine does
 // meets all of them; each call of the first row measures a round for all.
-class Turns
-{
+class Turns {
     std::vector<std::function<double()>> spawns;
     std::vector<double> medians;
 
@@ -154,8 +152,7 @@ double microseconds(void (*spawn)(), int times)
 
 // ---- A parent of any size: another process that spawns on demand ----
 
-class Parent
-{
+class Parent {
     int to[2], from[2];
     pid_t pid;
 

@@ -18,6 +18,8 @@
 #define HAVE_BOOST 1
 #endif
 
+using namespace weft;
+
 static const int MESSAGES = 1000000, SIZE = 64, DEPTH = 1024;
 
 // Runs fn(i) in n processes; all must end well.

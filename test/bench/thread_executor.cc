@@ -25,8 +25,7 @@
 #define HAVE_GLIB 1
 #endif
 
-namespace
-{
+namespace {
 
 const size_t BATCH = 20000, BATCHES = 10;
 

@@ -27,8 +27,7 @@
 #define HAVE_MOODYCAMEL 1
 #endif
 
-namespace
-{
+namespace {
 
 const size_t CAPACITY = 1024;
 

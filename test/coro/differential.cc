@@ -12,6 +12,8 @@
 #include <pthread.h>
 #include <stdio.h>
 
+using namespace weft;
+
 #define V(n) ((void *)(intptr_t)(n))
 
 enum { MOST = 50 };
@@ -60,7 +62,7 @@ static weft_coro *pick(void)
     return w.co[draw((unsigned)w.count)];
 }
 
-static void deferred(void *arg)
+static void say_deferred(void *arg)
 {
     event(1000 + (intptr_t)arg);
     if ((intptr_t)arg % 5 == 0)
@@ -118,7 +120,7 @@ static int step(void)
     else if (what < 82)
         event(weft_coro_set_parent(pick(), pick()) ? errno : 0);
     else if (what < 86)
-        event(weft_defer(deferred, V(value)) ? errno : 0);
+        event(weft_defer(say_deferred, V(value)) ? errno : 0);
     else if (what < 89)
         destroy();
     else if (what < 93)
@@ -180,10 +182,10 @@ static void *run_all(void *arg)
 static void run_on(int ucontext, job *j)
 {
     pthread_t t;
-    weft_private_coro_force_ucontext(ucontext);
+    coro_force_ucontext(ucontext);
     assert_int_equal(pthread_create(&t, NULL, run_all, j), 0);
     pthread_join(t, NULL);
-    weft_private_coro_force_ucontext(0);
+    coro_force_ucontext(0);
 }
 
 static void test_both_backends_leave_the_same_trace(void **state)
@@ -194,8 +196,8 @@ static void test_both_backends_leave_the_same_trace(void **state)
     oracle.hashes = (uint64_t *)calloc(n, 8);
     run_on(0, &fast);
     run_on(1, &oracle);
-    assert_true(oracle.special & WEFT_SPECIAL_UCONTEXT);
-    assert_int_equal(!(fast.special & WEFT_SPECIAL_UCONTEXT), WEFT_PRIVATE_SWAP);
+    assert_true(oracle.special & SPECIAL_UCONTEXT);
+    assert_int_equal(!(fast.special & SPECIAL_UCONTEXT), HAVE_SWAP);
     for (uint64_t i = 0; i < n; i++)
         if (fast.hashes[i] != oracle.hashes[i])
             fail_msg("program %d: the traces differ", (int)i + 1);

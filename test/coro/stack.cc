@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+using namespace weft;
+
 #define V(n) ((void *)(intptr_t)(n))
 
 static void *echo(void *arg, void *v)
@@ -128,7 +130,7 @@ static void test_a_stack_is_reused_last_in_first_out(void **state)
 // A read(2) into the guard fails with EFAULT, without a signal; just above it, it does not.
 static int guarded(const weft_coro *co)
 {
-    const weft_private_stack *s = &co->stack;
+    const stack *s = &co->stack;
     int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
     int above = read(fd, s->low + s->guard, 1) == 1;
     int low = read(fd, s->low, 1) == -1 && errno == EFAULT;
@@ -138,7 +140,7 @@ static int guarded(const weft_coro *co)
 }
 
 // The default, as the overflow report has it.
-#define SIZE WEFT_STACK_DEFAULT
+#define SIZE STACK_DEFAULT
 #ifdef __aarch64__
 #define KIB "128"
 #else
@@ -176,9 +178,9 @@ static void test_each_stack_is_guarded_one_by_one(void **state)
 {
     (void)state;
     size_t maps = 0;
-    weft_private_stacks_force(WEFT_GUARD_ONE_BY_ONE, 0);
+    stacks_force(GUARD_ONE_BY_ONE, 0);
     void *good = run_in_thread(create_some, &maps);
-    weft_private_stacks_force(WEFT_GUARD_BEST, 0);
+    stacks_force(GUARD_BEST, 0);
     assert_ptr_equal(good, V(100));
 }
 
@@ -186,9 +188,9 @@ static void test_each_stack_is_guarded_by_mprotect(void **state)
 {
     (void)state;
     size_t maps = 0, before = mappings();
-    weft_private_stacks_force(WEFT_GUARD_MPROTECT, 0);
+    stacks_force(GUARD_MPROTECT, 0);
     void *good = run_in_thread(create_some, &maps);
-    weft_private_stacks_force(WEFT_GUARD_BEST, 0);
+    stacks_force(GUARD_BEST, 0);
     assert_ptr_equal(good, V(100));
     assert_true(maps >= before + 150); // two a stack, neighbours share
 }
@@ -243,9 +245,9 @@ static void test_limit_of_mappings_is_enomem(void **state)
     fclose(f);
     if (RUNNER_SANITIZED || allowed > 150000) // TSan has 8,128 fibers
         allowed = 12000;
-    weft_private_stacks_force(WEFT_GUARD_MPROTECT, allowed);
+    stacks_force(GUARD_MPROTECT, allowed);
     run_in_thread(create_to_the_limit, &l);
-    weft_private_stacks_force(WEFT_GUARD_BEST, 0);
+    stacks_force(GUARD_BEST, 0);
     assert_int_equal(l.error, ENOMEM);
     assert_true((size_t)l.created < allowed / 2);
     assert_true((size_t)l.created >= (allowed - 4096) / 2 - 100);
@@ -254,9 +256,9 @@ static void test_limit_of_mappings_is_enomem(void **state)
     free(l.dump);
     // The thread's end gave them all back.
     size_t maps = 0;
-    weft_private_stacks_force(WEFT_GUARD_MPROTECT, 0);
+    stacks_force(GUARD_MPROTECT, 0);
     void *good = run_in_thread(create_some, &maps);
-    weft_private_stacks_force(WEFT_GUARD_BEST, 0);
+    stacks_force(GUARD_BEST, 0);
     assert_ptr_equal(good, V(100));
 }
 

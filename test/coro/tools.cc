@@ -113,11 +113,11 @@ static void test_gdb_backtrace_ends_at_the_base_frame(void **state)
     }
     assert_non_null(strstr(text, "innermost"));
     assert_non_null(strstr(text, "coroutine_body"));
-    assert_non_null(strstr(text, "weft_private_coro_begin"));
+    assert_non_null(strstr(text, "coro_begin"));
     assert_null(strstr(text, "corrupt"));
     assert_null(strstr(text, "Backtrace stopped"));
     // Only the backend's first steps lie above (libc's end in a frame of zero).
-    const char *base = strstr(text, "weft_private_coro_begin");
+    const char *base = strstr(text, "coro_begin");
     int frames = 0;
     for (const char *p = base; (p = strstr(p, "\n#")) != NULL; p++)
         frames++;

@@ -102,9 +102,9 @@ static void test_get_does_not_lose(void **)
 
 static void test_lock(void **)
 {
-    assert_int_equal(demo("lock %s l sh -c 'echo $WEFT_TOKEN; exit 7'"), 7);
+    assert_int_equal(demo("lock %s l sh -c 'echo $TOKEN; exit 7'"), 7);
     long token = atol(said);
-    assert_int_equal(demo("lock %s l printenv WEFT_TOKEN"), 0);
+    assert_int_equal(demo("lock %s l printenv TOKEN"), 0);
     assert_true(atol(said) > token);
     assert_int_equal(demo("lock %s l weft-no-such-program"), 127);
     assert_int_equal(demo("lock %s l sh -c 'kill -9 $$'"), 137);
@@ -139,9 +139,9 @@ static void test_on_redis(void **)
             "weft-processes put -c 1 unix:redis q 1; "
             "weft-processes put -c 1 -t 0 unix:redis q 2 2>/dev/null; echo $?; "
             "weft-processes lock unix:redis l weft-no-such-program 2>/dev/null; echo $?; "
-            "weft-processes lock -t 20 unix:redis l printenv WEFT_TOKEN; echo $?; "
+            "weft-processes lock -t 20 unix:redis l printenv TOKEN; echo $?; "
             "weft-processes lock unix:redis l redis-cli -s redis client kill type normal; "
-            "weft-processes lock -t 20 unix:redis l printenv WEFT_TOKEN 2>&1; "
+            "weft-processes lock -t 20 unix:redis l printenv TOKEN 2>&1; "
             "kill $!; wait $!"),
         0);
     assert_string_equal(said, "one\ntwo words\n1\n127\n2\n0\n1\n4\n");

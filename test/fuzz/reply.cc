@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+using namespace weft;
+
 static void must(int truth)
 {
     if (!truth)
@@ -18,7 +20,7 @@ static void must(int truth)
 // What is true of each item; its text must be readable with the 0 behind it.
 static void check(const weft_reply *r, int depth)
 {
-    must(depth <= WEFT_REPLY_DEPTH);
+    must(depth <= REPLY_DEPTH);
     must(r->type >= WEFT_REPLY_STATUS && r->type <= WEFT_REPLY_BIG);
     must(r->text == nullptr || r->text[r->size] == 0);
     must(r->text == nullptr || r->items == nullptr);
@@ -30,29 +32,29 @@ static void check(const weft_reply *r, int depth)
 // All replies as text, and how it ended.
 static char *read_all(const uint8_t *data, size_t size, size_t piece, int *error)
 {
-    weft_private_reader r = {};
+    reply_reader r = {};
     char *text;
     size_t text_size;
     FILE *out = open_memstream(&text, &text_size);
     *error = EAGAIN;
     for (size_t i = 0; i < size && *error == EAGAIN;) {
         size_t room;
-        char *to = weft_private_reader_room(&r, &room);
+        char *to = reader_room(&r, &room);
         must(to != nullptr && room > 0);
         room = room < piece ? room : piece;
         room = room < size - i ? room : size - i;
         memcpy(to, data + i, room);
-        weft_private_reader_got(&r, room);
+        reader_got(&r, room);
         i += room;
         weft_reply *reply;
-        for (errno = 0; (reply = weft_private_reader_next(&r)) != nullptr;) {
+        for (errno = 0; (reply = reader_next(&r)) != nullptr;) {
             check(reply, 0);
             print_tree(out, reply);
             weft_reply_free(reply);
         }
         *error = errno;
     }
-    weft_private_reader_reset(&r);
+    reader_reset(&r);
     fclose(out);
     return text;
 }

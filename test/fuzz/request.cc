@@ -12,8 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const weft_private_request_limits known = {INT_MAX, 1000, 3000, true};
-static const weft_private_request_limits unknown = {10, 100, SIZE_MAX, false};
+using namespace weft;
+
+static const request_limits known = {INT_MAX, 1000, 3000, true};
+static const request_limits unknown = {10, 100, SIZE_MAX, false};
 
 static void must(bool truth)
 {
@@ -36,13 +38,13 @@ static void tell(told *t, const void *p, size_t n)
     t->size += n;
 }
 
-static void tell_command(told *t, const weft_private_request *r, const char *in, size_t n,
-                         const weft_private_request_limits *limits)
+static void tell_command(told *t, const request *r, const char *in, size_t n,
+                         const request_limits *limits)
 {
     must(r->at <= n && r->count <= limits->words);
     tell(t, &r->count, sizeof r->count);
     for (size_t i = 0; i < r->count; i++) {
-        const weft_private_word *w = &r->words[i];
+        const word *w = &r->words[i];
         must(w->text >= in && w->text + w->size <= in + n);
         tell(t, &w->size, sizeof w->size);
         tell(t, w->text, w->size);
@@ -52,17 +54,17 @@ static void tell_command(told *t, const weft_private_request *r, const char *in,
 // ---- Reading ----
 
 // All commands that are whole in [in, in + n); how many bytes they were.
-static size_t read_whole(weft_private_request *r, char *in, size_t n,
-                         const weft_private_request_limits *limits, told *t, bool *bad)
+static size_t read_whole(request *r, char *in, size_t n, const request_limits *limits, told *t,
+                         bool *bad)
 {
     size_t used = 0;
     const char *error = nullptr;
     while (used < n) {
-        int got = weft_private_request_read(r, in + used, n - used, limits, &error);
-        must(got == WEFT_REQUEST_BAD || weft_private_request_size(r) >= r->at);
-        if (got == WEFT_REQUEST_PART)
+        int got = request_read(r, in + used, n - used, limits, &error);
+        must(got == REQUEST_BAD || request_size(r) >= r->at);
+        if (got == REQUEST_PART)
             break;
-        if (got == WEFT_REQUEST_BAD) {
+        if (got == REQUEST_BAD) {
             must(error != nullptr && strncmp(error, "Protocol error: ", 16) == 0);
             tell(t, error, strlen(error));
             *bad = true;
@@ -71,17 +73,17 @@ static size_t read_whole(weft_private_request *r, char *in, size_t n,
         tell_command(t, r, in + used, n - used, limits);
         must(r->at > 0);
         used += r->at;
-        weft_private_request_next(r);
+        request_next(r);
     }
     return used;
 }
 
 // In pieces; what is not used of one is moved in front of the next, in memory of the exact size.
 static told read_all(const uint8_t *data, size_t size, unsigned pieces,
-                     const weft_private_request_limits *limits)
+                     const request_limits *limits)
 {
     told t = {};
-    weft_private_request r = {};
+    request r = {};
     size_t kept = 0;
     char *in = nullptr;
     bool bad = false;
@@ -100,8 +102,8 @@ static told read_all(const uint8_t *data, size_t size, unsigned pieces,
         memmove(in, in + used, kept);
     }
     free(in);
-    weft_private_give(r.words);
-    must(weft_private_held == 0);
+    memory_return(r.words);
+    must(units_held == 0);
     return t;
 }
 
@@ -109,7 +111,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 1 || size > 60000) // beyond that a line is too long, by where it was cut
         return 0;
-    const weft_private_request_limits *limits = data[0] & 1 ? &known : &unknown;
+    const request_limits *limits = data[0] & 1 ? &known : &unknown;
     told whole = read_all(data + 1, size - 1, 0, limits);
     told split = read_all(data + 1, size - 1, data[0] | 1u, limits);
     must(whole.size == split.size);

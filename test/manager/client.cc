@@ -520,13 +520,13 @@ static void answer_both(fake *f, int fd, int before)
         weft_reply_free(fake_command(f, fd));
         fake_say(f, fd, "+PONG\r\n");
         int child = accept4(f->listener, nullptr, nullptr, SOCK_CLOEXEC);
-        weft_private_reader mine = f->in;
+        reply_reader mine = f->in;
         f->in = {};
         weft_reply_free(fake_command(f, child));
         fake_say(f, child, "%1\r\n+server\r\n+weft\r\n");
         answer_pings(f, child, 1);
         close(child);
-        weft_private_reader_reset(&f->in);
+        reader_reset(&f->in);
         f->in = mine;
     }
     answer_pings(f, fd, before);

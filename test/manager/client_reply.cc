@@ -7,15 +7,17 @@
 #include <errno.h>
 #include <locale.h>
 
-static void give(weft_private_reader *r, const char *bytes, size_t n)
+using namespace weft;
+
+static void give(reply_reader *r, const char *bytes, size_t n)
 {
     while (n > 0) {
         size_t room;
-        char *to = weft_private_reader_room(r, &room);
+        char *to = reader_room(r, &room);
         assert_non_null(to);
         room = room < n ? room : n;
         memcpy(to, bytes, room);
-        weft_private_reader_got(r, room);
+        reader_got(r, room);
         bytes += room;
         n -= room;
     }
@@ -25,12 +27,12 @@ static void give(weft_private_reader *r, const char *bytes, size_t n)
 // ends.
 static void read_all(const char *bytes, size_t n, size_t piece, char *said, size_t room, int *error)
 {
-    weft_private_reader r = {};
+    reply_reader r = {};
     said[0] = 0; // fmemopen ends only what was written
     FILE *out = fmemopen(said, room, "w");
     for (size_t i = 0; i < n; i += piece) {
         give(&r, bytes + i, piece < n - i ? piece : n - i);
-        for (weft_reply *reply; (reply = weft_private_reader_next(&r)) != nullptr;) {
+        for (weft_reply *reply; (reply = reader_next(&r)) != nullptr;) {
             print_tree(out, reply);
             fputc(';', out);
             weft_reply_free(reply);
@@ -40,7 +42,7 @@ static void read_all(const char *bytes, size_t n, size_t piece, char *said, size
             break;
     }
     fclose(out);
-    weft_private_reader_reset(&r);
+    reader_reset(&r);
 }
 
 static void expect(const char *bytes, size_t n, const char *text, int error)
@@ -82,15 +84,15 @@ static void test_reader_doubles_elsewhere(void **)
     static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "C.UTF-8"};
     for (size_t i = 0; i < 4 && setlocale(LC_NUMERIC, names[i]) == nullptr; i++)
         ;
-    weft_private_reader r = {};
+    reply_reader r = {};
     give(&r, ",1.5\r\n", 6);
-    weft_reply *reply = weft_private_reader_next(&r);
+    weft_reply *reply = reader_next(&r);
     setlocale(LC_NUMERIC, "C");
     assert_non_null(reply);
     assert_true(reply->real == 1.5);
     assert_string_equal(reply->text, "1.5");
     weft_reply_free(reply);
-    weft_private_reader_reset(&r);
+    reader_reset(&r);
 }
 
 static void test_reader_strings(void **)
@@ -124,11 +126,11 @@ static void test_reader_attributes(void **)
 
 static void test_reader_types_and_sizes(void **)
 {
-    weft_private_reader r = {};
+    reply_reader r = {};
     const char bytes[] = "*3\r\n$3\r\na\0b\r\n$-1\r\n+OK\r\n";
     give(&r, bytes, sizeof bytes - 1);
     errno = 77;
-    weft_reply *a = weft_private_reader_next(&r);
+    weft_reply *a = reader_next(&r);
     assert_int_equal(errno, 77);
     assert_int_equal(a->type, WEFT_REPLY_ARRAY);
     assert_int_equal(a->size, 3);
@@ -139,7 +141,7 @@ static void test_reader_types_and_sizes(void **)
     assert_int_equal(a->items[2].type, WEFT_REPLY_STATUS);
     weft_reply_free(a);
     weft_reply_free(nullptr);
-    weft_private_reader_reset(&r);
+    reader_reset(&r);
 }
 
 static void test_reader_refuses(void **)
@@ -196,24 +198,24 @@ static void test_reader_refuses_lengths(void **)
 // A count that promises much takes no memory: only what has come does.
 static void test_reader_promises(void **)
 {
-    weft_private_reader r = {};
+    reply_reader r = {};
     give(&r, "*1000000000\r\n:1\r\n", 17);
-    assert_errno(weft_private_reader_next(&r), EAGAIN);
+    assert_errno(reader_next(&r), EAGAIN);
     assert_true(r.room < 1 << 20);
-    weft_private_reader_reset(&r);
+    reader_reset(&r);
 }
 
 static void test_reader_depth(void **)
 {
-    char bytes[4 * WEFT_REPLY_DEPTH + 16] = "";
-    for (int i = 0; i < WEFT_REPLY_DEPTH; i++)
+    char bytes[4 * REPLY_DEPTH + 16] = "";
+    for (int i = 0; i < REPLY_DEPTH; i++)
         strcat(bytes, "*1\r\n");
     strcat(bytes, ":1\r\n");
     int error = 0;
     char said[128];
     read_all(bytes, strlen(bytes), 5, said, sizeof said, &error);
     assert_int_equal(error, EAGAIN);
-    assert_int_equal(strlen(said), 2 * WEFT_REPLY_DEPTH + 3);
+    assert_int_equal(strlen(said), 2 * REPLY_DEPTH + 3);
     strcpy(bytes + sizeof bytes - 16 - 4, "*1\r\n*1\r\n");
     read_all(bytes, strlen(bytes), 5, said, sizeof said, &error);
     assert_int_equal(error, EPROTO);
@@ -221,29 +223,29 @@ static void test_reader_depth(void **)
 
 static void test_reader_long_line(void **)
 {
-    static char line[WEFT_REPLY_LINE + 100];
+    static char line[REPLY_LINE + 100];
     memset(line, 'x', sizeof line);
     line[0] = '+';
     for (int whole = 0; whole <= 1; whole++) {
-        weft_private_reader r = {};
-        memcpy(line + WEFT_REPLY_LINE + 50, whole ? "\r\n" : "xx", 2);
+        reply_reader r = {};
+        memcpy(line + REPLY_LINE + 50, whole ? "\r\n" : "xx", 2);
         give(&r, line, sizeof line);
-        assert_errno(weft_private_reader_next(&r), EPROTO);
-        weft_private_reader_reset(&r);
+        assert_errno(reader_next(&r), EPROTO);
+        reader_reset(&r);
     }
-    weft_private_reader r = {};
-    memcpy(line + WEFT_REPLY_LINE - 50, "\r\n", 2);
-    give(&r, line, WEFT_REPLY_LINE - 48);
-    weft_reply *reply = weft_private_reader_next(&r);
-    assert_int_equal(reply->size, WEFT_REPLY_LINE - 51);
+    reply_reader r = {};
+    memcpy(line + REPLY_LINE - 50, "\r\n", 2);
+    give(&r, line, REPLY_LINE - 48);
+    weft_reply *reply = reader_next(&r);
+    assert_int_equal(reply->size, REPLY_LINE - 51);
     weft_reply_free(reply);
-    weft_private_reader_reset(&r);
+    reader_reset(&r);
 }
 
 // Large strings in an array, beside small ones, with more behind: cut in many places.
 static void test_reader_large_strings(void **)
 {
-    const size_t large = WEFT_REPLY_LARGE + 1000, room = 3 * large + 200;
+    const size_t large = REPLY_LARGE + 1000, room = 3 * large + 200;
     char *bytes = (char *)malloc(room), *at = bytes;
     at += sprintf(at, "*4\r\n$%zu\r\n", large);
     at = (char *)memset(at, 'a', large) + large;
@@ -254,11 +256,11 @@ static void test_reader_large_strings(void **)
     at += sprintf(at, "\r\n:8\r\n");
     size_t n = (size_t)(at - bytes);
     for (size_t piece = 1; piece < n; piece += piece < 80 ? 1 : 977) {
-        weft_private_reader r = {};
+        reply_reader r = {};
         int replies = 0;
         for (size_t i = 0; i < n; i += piece) {
             give(&r, bytes + i, piece < n - i ? piece : n - i);
-            weft_reply *reply = weft_private_reader_next(&r);
+            weft_reply *reply = reader_next(&r);
             if (reply != nullptr && replies++ == 0) {
                 const weft_reply *s = reply->items;
                 assert_int_equal(reply->size, 4);
@@ -269,10 +271,10 @@ static void test_reader_large_strings(void **)
             }
             weft_reply_free(reply);
         }
-        weft_reply *last = weft_private_reader_next(&r);
+        weft_reply *last = reader_next(&r);
         assert_int_equal(replies + (last != nullptr), 2);
         weft_reply_free(last);
-        weft_private_reader_reset(&r);
+        reader_reset(&r);
     }
     free(bytes);
 }
@@ -280,38 +282,38 @@ static void test_reader_large_strings(void **)
 static void test_reader_large_refused(void **)
 {
     for (int kind = 0; kind < 2; kind++) {
-        weft_private_reader r = {};
+        reply_reader r = {};
         char head[32];
-        static char body[WEFT_REPLY_LARGE + 2];
+        static char body[REPLY_LARGE + 2];
         memset(body, 'x', sizeof body);
-        memcpy(body + WEFT_REPLY_LARGE, kind ? "\r\n" : "\r.", 2);
-        int n = sprintf(head, "%c%d\r\n", kind ? '=' : '$', WEFT_REPLY_LARGE);
+        memcpy(body + REPLY_LARGE, kind ? "\r\n" : "\r.", 2);
+        int n = sprintf(head, "%c%d\r\n", kind ? '=' : '$', REPLY_LARGE);
         give(&r, head, (size_t)n);
-        assert_errno(weft_private_reader_next(&r), EAGAIN);
+        assert_errno(reader_next(&r), EAGAIN);
         give(&r, body, sizeof body);
-        assert_errno(weft_private_reader_next(&r), EPROTO);
-        weft_private_reader_reset(&r);
+        assert_errno(reader_next(&r), EPROTO);
+        reader_reset(&r);
     }
 }
 
 // Many replies in one piece, and none is moved or looked at again and again.
 static void test_reader_pipeline(void **)
 {
-    weft_private_reader r = {};
+    reply_reader r = {};
     const int many = 200000;
     for (int i = 0; i < many; i++)
         give(&r, "$5\r\nhello\r\n", 11);
     for (int i = 0; i < many; i++) {
-        weft_reply *reply = weft_private_reader_next(&r);
+        weft_reply *reply = reader_next(&r);
         assert_non_null(reply);
         assert_string_equal(reply->text, "hello");
         weft_reply_free(reply);
     }
-    assert_errno(weft_private_reader_next(&r), EAGAIN);
+    assert_errno(reader_next(&r), EAGAIN);
     size_t room;
-    weft_private_reader_room(&r, &room);
+    reader_room(&r, &room);
     assert_true(r.room < 1 << 20); // it doesn't stay large
-    weft_private_reader_reset(&r);
+    reader_reset(&r);
 }
 
 int main(void)

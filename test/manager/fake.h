@@ -16,6 +16,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+using namespace weft;
+
 typedef struct fake {
     int listener;
     pthread_t thread;
@@ -25,7 +27,7 @@ typedef struct fake {
     void (*serve)(struct fake *f, int fd, int before);
     void *arg;
     int connections;
-    weft_private_reader in; // commands are arrays of strings, so the reader of replies reads them
+    reply_reader in; // commands are arrays of strings, so the reader of replies reads them
 } fake;
 
 static inline bool fake_send(fake *f, int fd, const char *bytes, size_t n)
@@ -47,18 +49,18 @@ static inline weft_reply *fake_command(fake *f, int fd)
 {
     for (;;) {
         size_t room;
-        weft_reply *r = weft_private_reader_next(&f->in);
+        weft_reply *r = reader_next(&f->in);
         if (r != nullptr && r->size == 1 && strcmp(r->items[0].text, "QUIT") == 0) {
             weft_reply_free(r);
             return nullptr;
         }
         if (r != nullptr)
             return r;
-        char *to = weft_private_reader_room(&f->in, &room);
+        char *to = reader_room(&f->in, &room);
         ssize_t n = recv(fd, to, room, 0);
         if (n <= 0)
             return nullptr;
-        weft_private_reader_got(&f->in, (size_t)n);
+        reader_got(&f->in, (size_t)n);
     }
 }
 
@@ -81,7 +83,7 @@ static inline void *fake_main(void *arg)
             f->serve(f, fd, f->connections);
         f->connections++;
         weft_reply_free(hello);
-        weft_private_reader_reset(&f->in);
+        reader_reset(&f->in);
     }
     return nullptr;
 }

@@ -6,16 +6,17 @@
 
 #include <stdio.h>
 
-static const weft_private_request_limits known = {INT32_MAX, 512 << 20, 512 << 20, true};
-static const weft_private_request_limits unknown = {10, 16384, SIZE_MAX, false};
+using namespace weft;
+
+static const request_limits known = {INT32_MAX, 512 << 20, 512 << 20, true};
+static const request_limits unknown = {10, 16384, SIZE_MAX, false};
 
 // Reads all of `in` as it comes in pieces of `piece` bytes, and prints the commands: words in
 // brackets, or the error.
-static const char *read_in(const char *in, size_t n, size_t piece,
-                           const weft_private_request_limits *limits)
+static const char *read_in(const char *in, size_t n, size_t piece, const request_limits *limits)
 {
     static char out[4096];
-    weft_private_request r = {};
+    request r = {};
     size_t begin = 0, there = 0, used = 0;
     const char *error = NULL;
     char *copy = (char *)malloc(n + 1); // exactly as much: a sanitizer sees a byte too far
@@ -28,15 +29,15 @@ static const char *read_in(const char *in, size_t n, size_t piece,
         memcpy(part, in + begin, there - begin);
         size_t at = 0;
         for (;;) {
-            int got = weft_private_request_read(&r, part + at, there - begin - at, limits, &error);
-            if (got != WEFT_REQUEST_WHOLE)
+            int got = request_read(&r, part + at, there - begin - at, limits, &error);
+            if (got != REQUEST_WHOLE)
                 break;
             for (size_t i = 0; i < r.count; i++)
                 used += (size_t)snprintf(out + used, sizeof out - used, "[%.*s]",
                                          (int)r.words[i].size, r.words[i].text);
             used += (size_t)snprintf(out + used, sizeof out - used, ";");
             at += r.at;
-            weft_private_request_next(&r);
+            request_next(&r);
         }
         free(part);
         begin += at;
@@ -44,8 +45,8 @@ static const char *read_in(const char *in, size_t n, size_t piece,
     if (error != NULL)
         snprintf(out + used, sizeof out - used, "%s", error);
     free(copy);
-    weft_private_give(r.words);
-    assert_int_equal(weft_private_held, 0);
+    memory_return(r.words);
+    assert_int_equal(units_held, 0);
     return out;
 }
 
@@ -150,14 +151,14 @@ static void test_number(void **state)
                  {"1.5", false, 0}};
     for (const auto &each : cases) {
         int64_t number = 0;
-        assert_int_equal(weft_private_number(each.text, strlen(each.text), &number), each.is);
+        assert_int_equal(parse_number(each.text, strlen(each.text), &number), each.is);
         assert_true(!each.is || number == each.number);
     }
 }
 
 static bool matches(const char *pattern, const char *text)
 {
-    return weft_private_matches(pattern, strlen(pattern), text, strlen(text));
+    return glob_matches(pattern, strlen(pattern), text, strlen(text));
 }
 
 static void test_matches(void **state)
@@ -211,14 +212,14 @@ static void test_replies_that_wait(void **state)
     (void)state;
     enum { PIECE = 65536, WAITING = 2047, MORE = 20000 };
     static char piece[PIECE];
-    weft_private_server s = {};
-    weft_private_peer p = {};
+    server s = {};
+    peer p = {};
     p.server = &s;
     p.is_dirty = true; // nobody is to be told
     s.o.max_reply = (size_t)PIECE * (WAITING + 1);
     for (uint32_t i = 0, next = 0; i < MORE; i++) {
         memcpy(piece, &i, sizeof i);
-        weft_private_reply_raw(&p, piece, sizeof piece);
+        reply_raw(&p, piece, sizeof piece);
         if (i < WAITING)
             continue;
         assert_memory_equal(p.out.data + p.out.begin, &next, sizeof next);
@@ -227,10 +228,10 @@ static void test_replies_that_wait(void **state)
     }                         // the alarm is the judge
     assert_int_equal(p.out.end - p.out.begin, (size_t)PIECE * WAITING);
     assert_false(p.doomed);
-    for (int i = 0; !p.doomed; i++, weft_private_reply_raw(&p, piece, sizeof piece))
+    for (int i = 0; !p.doomed; i++, reply_raw(&p, piece, sizeof piece))
         assert_true(i <= WAITING / 2 + 2); // it is looked at when room is made
-    weft_private_give(p.out.data);
-    assert_int_equal(weft_private_held, 0);
+    memory_return(p.out.data);
+    assert_int_equal(units_held, 0);
 }
 
 int main(void)

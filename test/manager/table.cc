@@ -6,20 +6,21 @@
 
 #include <stdio.h>
 
+using namespace weft;
+
 enum { MANY = 20000 };
 
-static weft_private_entry **find(weft_private_table *t, const char *key)
+static entry **find(table *t, const char *key)
 {
-    return weft_private_table_find(t, key, strlen(key), weft_private_hash(key, strlen(key)));
+    return table_find(t, key, strlen(key), hash_of(key, strlen(key)));
 }
 
-static void add(weft_private_table *t, const char *key, const char *value)
+static void add(table *t, const char *key, const char *value)
 {
     size_t n = strlen(value);
-    weft_private_entry *e = weft_private_entry_new(WEFT_STRING, key, strlen(key),
-                                                   weft_private_hash(key, strlen(key)), n);
-    memcpy(weft_private_entry_text(e), value, n);
-    weft_private_table_add(t, e);
+    entry *e = entry_new(TYPE_STRING, key, strlen(key), hash_of(key, strlen(key)), n);
+    memcpy(entry_text(e), value, n);
+    table_add(t, e);
 }
 
 static const char *name(int i)
@@ -29,31 +30,31 @@ static const char *name(int i)
     return text;
 }
 
-static void fill(weft_private_table *t, int from, int to)
+static void fill(table *t, int from, int to)
 {
     for (int i = from; i < to; i++)
         add(t, name(i), "value");
 }
 
-static void empty(weft_private_table *t)
+static void empty(table *t)
 {
-    weft_private_table_clear(t, weft_private_entry_drop);
+    table_clear(t, entry_drop);
     assert_int_equal(t->count, 0);
-    assert_int_equal(weft_private_held, 0);
+    assert_int_equal(units_held, 0);
 }
 
 static void test_find_what_was_added(void **state)
 {
     (void)state;
-    weft_private_table t = {};
+    table t = {};
     assert_null(find(&t, "a"));
     fill(&t, 0, MANY);
     assert_int_equal(t.count, MANY);
     for (int i = 0; i < MANY; i++) {
-        weft_private_entry **at = find(&t, name(i));
+        entry **at = find(&t, name(i));
         assert_non_null(at);
-        assert_memory_equal(weft_private_entry_key(*at), name(i), (*at)->key_size);
-        assert_memory_equal(weft_private_entry_text(*at), "value", 5);
+        assert_memory_equal(entry_key(*at), name(i), (*at)->key_size);
+        assert_memory_equal(entry_text(*at), "value", 5);
     }
     assert_null(find(&t, "key:"));
     empty(&t);
@@ -63,34 +64,34 @@ static void test_find_what_was_added(void **state)
 static void test_remove_shrinks(void **state)
 {
     (void)state;
-    weft_private_table t = {};
+    table t = {};
     fill(&t, 0, MANY);
     for (int i = 0; i < MANY - 3; i++)
-        weft_private_entry_drop(weft_private_table_remove(&t, find(&t, name(i))));
+        entry_drop(table_remove(&t, find(&t, name(i))));
     for (int i = 0; i < MANY; i++) // the calls that move buckets
         assert_int_equal(find(&t, name(i)) != NULL, i >= MANY - 3);
     assert_true(t.buckets[1] == NULL ? t.mask[0] < MANY / 4 : t.mask[1] < MANY / 4);
     empty(&t);
 }
 
-static void mark(weft_private_entry *e, void *arg)
+static void mark(entry *e, void *arg)
 {
     char text[32] = {};
-    memcpy(text, weft_private_entry_key(e), e->key_size);
+    memcpy(text, entry_key(e), e->key_size);
     ((unsigned char *)arg)[atoi(text + 4)] = 1;
 }
 
 // What is there from its beginning to its end is seen by a scan, whatever happens meanwhile.
-static void scan_while(void (*step)(weft_private_table *t, int round))
+static void scan_while(void (*step)(table *t, int round))
 {
     static unsigned char seen[100 * MANY];
-    weft_private_table t = {};
+    table t = {};
     uint64_t cursor = 0;
     int round = 0;
     memset(seen, 0, sizeof seen);
     fill(&t, 0, 1000);
     do {
-        cursor = weft_private_table_scan(&t, cursor, mark, seen);
+        cursor = table_scan(&t, cursor, mark, seen);
         step(&t, ++round);
         assert_true(round < 100 * MANY);
     } while (cursor != 0);
@@ -99,17 +100,17 @@ static void scan_while(void (*step)(weft_private_table *t, int round))
     empty(&t);
 }
 
-static void nothing(weft_private_table *, int)
+static void nothing(table *, int)
 {
 }
 
-static void grow(weft_private_table *t, int round)
+static void grow(table *t, int round)
 {
     if (round < 2000)
         fill(t, 1000 + 20 * (round - 1), 1000 + 20 * round);
 }
 
-static void grow_and_shrink(weft_private_table *t, int round)
+static void grow_and_shrink(table *t, int round)
 {
     int block = (round - 1) / 40, i = (round - 1) % 40;
     for (int k = 0; k < 100 && block < 200; k++) {
@@ -117,7 +118,7 @@ static void grow_and_shrink(weft_private_table *t, int round)
         if (block % 2 == 0)
             add(t, name(which), "x");
         else
-            weft_private_entry_drop(weft_private_table_remove(t, find(t, name(which))));
+            entry_drop(table_remove(t, find(t, name(which))));
     }
 }
 
@@ -132,34 +133,34 @@ static void test_scan_sees_all(void **state)
 static void test_entry_resize_keeps_the_text(void **state)
 {
     (void)state;
-    weft_private_table t = {};
+    table t = {};
     add(&t, "k", "0123456789");
     for (size_t n = 10; n < 300000; n = n * 3 / 2) {
-        weft_private_entry *e = weft_private_entry_resize(find(&t, "k"), n, true);
+        entry *e = entry_resize(find(&t, "k"), n, true);
         assert_int_equal(e->size, n);
-        assert_memory_equal(weft_private_entry_text(e), "0123456789", 10);
+        assert_memory_equal(entry_text(e), "0123456789", 10);
     }
-    weft_private_entry *e = weft_private_entry_resize(find(&t, "k"), 4, false);
-    assert_memory_equal(weft_private_entry_text(e), "0123", 4);
-    assert_true(weft_private_held < 1000); // what it does not need it gives back
+    entry *e = entry_resize(find(&t, "k"), 4, false);
+    assert_memory_equal(entry_text(e), "0123", 4);
+    assert_true(units_held < 1000); // what it does not need it gives back
     empty(&t);
 }
 
 static void test_entry_expiry_moves_key_and_text(void **state)
 {
     (void)state;
-    weft_private_table t = {};
-    weft_private_entry *expiry[2] = {}; // begins with its entry
+    table t = {};
+    entry *expiry[2] = {}; // begins with its entry
     add(&t, "key", "text");
-    weft_private_entry *e = weft_private_entry_set_expiry(find(&t, "key"), expiry);
+    entry *e = entry_set_expiry(find(&t, "key"), expiry);
     assert_ptr_equal(expiry[0], e);
-    assert_ptr_equal(weft_private_entry_expiry(e), expiry);
-    e = weft_private_entry_resize(find(&t, "key"), 1000, false);
+    assert_ptr_equal(entry_expiry(e), expiry);
+    e = entry_resize(find(&t, "key"), 1000, false);
     assert_ptr_equal(expiry[0], e);
-    assert_memory_equal(weft_private_entry_text(e), "text", 4);
-    e = weft_private_entry_set_expiry(find(&t, "key"), NULL);
-    assert_null(weft_private_entry_expiry(e));
-    assert_memory_equal(weft_private_entry_text(e), "text", 4);
+    assert_memory_equal(entry_text(e), "text", 4);
+    e = entry_set_expiry(find(&t, "key"), NULL);
+    assert_null(entry_expiry(e));
+    assert_memory_equal(entry_text(e), "text", 4);
     empty(&t);
 }
 
@@ -168,18 +169,18 @@ static void test_entry_with_a_long_key(void **state)
 {
     (void)state;
     const size_t n = 300 << 20;
-    weft_private_table t = {};
+    table t = {};
     char *key = (char *)calloc(1, n);
     assert_non_null(key);
     key[n - 1] = 'k';
-    uint32_t hash = weft_private_hash(key, n);
-    weft_private_entry *e = weft_private_entry_new(WEFT_STRING, key, n, hash, 4);
-    memcpy(weft_private_entry_text(e), "text", 4);
-    weft_private_table_add(&t, e);
+    uint32_t hash = hash_of(key, n);
+    entry *e = entry_new(TYPE_STRING, key, n, hash, 4);
+    memcpy(entry_text(e), "text", 4);
+    table_add(&t, e);
     assert_int_equal(e->key_size, n);
-    weft_private_entry **at = weft_private_table_find(&t, key, n, hash);
+    entry **at = table_find(&t, key, n, hash);
     assert_non_null(at);
-    assert_memory_equal(weft_private_entry_text(*at), "text", 4);
+    assert_memory_equal(entry_text(*at), "text", 4);
     empty(&t);
     free(key);
 }
@@ -187,33 +188,33 @@ static void test_entry_with_a_long_key(void **state)
 static void test_list_is_a_deque(void **state)
 {
     (void)state;
-    weft_private_list l = {};
+    item_list l = {};
     // Numbers -500 to 499, from both ends.
     for (int i = 0; i < 500; i++) {
         int back = i, front = -1 - i;
-        weft_private_list_push(&l, weft_private_item_new(&back, sizeof back), false);
-        weft_private_list_push(&l, weft_private_item_new(&front, sizeof front), true);
+        list_push(&l, item_new(&back, sizeof back), false);
+        list_push(&l, item_new(&front, sizeof front), true);
     }
     for (int i = 0; i < 1000; i++)
-        assert_int_equal(*(int *)(void *)(*weft_private_list_at(&l, (size_t)i))->text, i - 500);
+        assert_int_equal(*(int *)(void *)(*list_item_at(&l, (size_t)i))->text, i - 500);
     for (int i = 0; i < 990; i++) {
-        weft_private_item *item = weft_private_list_pop(&l, i % 2 == 0);
+        list_item *item = list_pop(&l, i % 2 == 0);
         assert_int_equal(*(int *)(void *)item->text, i % 2 == 0 ? i / 2 - 500 : 499 - i / 2);
-        weft_private_give(item);
+        memory_return(item);
     }
     assert_true(l.room <= 64);
     for (size_t i = 0; i < l.count; i += 2) {
-        weft_private_give(*weft_private_list_at(&l, i));
-        *weft_private_list_at(&l, i) = NULL;
+        memory_return(*list_item_at(&l, i));
+        *list_item_at(&l, i) = NULL;
     }
-    weft_private_list_compact(&l);
+    list_compact(&l);
     assert_int_equal(l.count, 5);
     for (int i = 0; i < 5; i++)
-        assert_int_equal(*(int *)(void *)(*weft_private_list_at(&l, (size_t)i))->text, 2 * i - 4);
+        assert_int_equal(*(int *)(void *)(*list_item_at(&l, (size_t)i))->text, 2 * i - 4);
     while (l.count > 0)
-        weft_private_give(weft_private_list_pop(&l, true));
-    weft_private_give(l.ring);
-    assert_int_equal(weft_private_held, 0);
+        memory_return(list_pop(&l, true));
+    memory_return(l.ring);
+    assert_int_equal(units_held, 0);
 }
 
 // Keys that differ in one bit lie apart, and so do those of another seed.
@@ -222,15 +223,15 @@ static void test_hash_spreads(void **state)
     (void)state;
     int worst = 0, buckets[1024] = {};
     for (int i = 0; i < 102400; i++) {
-        int *b = &buckets[weft_private_hash(&i, sizeof i) % 1024];
+        int *b = &buckets[hash_of(&i, sizeof i) % 1024];
         worst = ++*b > worst ? *b : worst;
     }
     assert_true(worst < 160); // 100 on average, deviation 10
-    uint32_t h = weft_private_hash("a", 1);
-    weft_private_hash_seed(12345);
-    assert_int_not_equal(weft_private_hash("a", 1), h);
-    assert_int_not_equal(weft_private_hash("a\0", 2), weft_private_hash("a", 1));
-    assert_int_not_equal(weft_private_hash("", 0), weft_private_hash("\0", 1));
+    uint32_t h = hash_of("a", 1);
+    hash_seed(12345);
+    assert_int_not_equal(hash_of("a", 1), h);
+    assert_int_not_equal(hash_of("a\0", 2), hash_of("a", 1));
+    assert_int_not_equal(hash_of("", 0), hash_of("\0", 1));
 }
 
 int main(void)

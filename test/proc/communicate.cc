@@ -5,6 +5,8 @@
 
 #include <pthread.h>
 
+using namespace weft;
+
 enum { MEGABYTE = 1 << 20 };
 
 // Bytes whose order shows.
@@ -229,9 +231,9 @@ static void test_communicate_grandchild_and_grace(void **state)
 {
     (void)state;
     grandchild_and_grace();
-    weft_private_spawn_without = WEFT_PRIVATE_NO_PIDFD;
+    spawn_without = NO_PIDFD;
     grandchild_and_grace();
-    weft_private_spawn_without = 0;
+    spawn_without = 0;
 }
 
 // ---- By hand ----

@@ -3,6 +3,8 @@
 
 #include <proc/spawn.h>
 
+using namespace weft;
+
 enum { MOST = 64 };
 
 struct seen {

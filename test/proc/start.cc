@@ -7,6 +7,8 @@
 #include <sched.h>
 #include <sys/prctl.h>
 
+using namespace weft;
+
 static void test_start_exit_codes(void **state)
 {
     (void)state;
@@ -430,12 +432,12 @@ static void test_start_old_kernels(void **state)
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC), old = dup(0);
     dup2(null, 0);
     for (int without = 0; without < 32; without++) {
-        weft_private_spawn_without = without;
+        spawn_without = without;
         int before = open_descriptors();
         all_well();
         assert_int_equal(open_descriptors(), before);
     }
-    weft_private_spawn_without = 0;
+    spawn_without = 0;
     dup2(old, 0);
     close(old);
     close(null);

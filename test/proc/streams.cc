@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
+using namespace weft;
+
 static void test_stream_inherit_and_null(void **state)
 {
     (void)state;
@@ -268,10 +270,10 @@ static void test_pass_nothing_above_the_limit(void **state)
     o.limits = few;
     o.limits_count = 1;
     for (int without = 0; without < 16; without += 4) {
-        weft_private_spawn_without = without;
+        spawn_without = without;
         assert_string_equal(output_of("ls /proc/$$/fd", &o), "0\n1\n2\n");
     }
-    weft_private_spawn_without = 0;
+    spawn_without = 0;
     close(fd);
 }
 

@@ -7,13 +7,15 @@
 #include <pthread.h>
 #include <time.h>
 
+using namespace weft;
+
 // Runs a test with pidfds and again without.
 #define BOTH_WAYS(test)                                                                            \
     static void test##_without_pidfd(void **state)                                                 \
     {                                                                                              \
-        weft_private_spawn_without = WEFT_PRIVATE_NO_PIDFD;                                        \
+        spawn_without = NO_PIDFD;                                                                  \
         test(state);                                                                               \
-        weft_private_spawn_without = 0;                                                            \
+        spawn_without = 0;                                                                         \
     }
 
 static weft_subprocess *reader(const char *script, int group)
@@ -66,11 +68,11 @@ static void test_fd_is_readable_at_the_end(void **state)
 static void test_fd_missing(void **state)
 {
     (void)state;
-    weft_private_spawn_without = WEFT_PRIVATE_NO_PIDFD;
+    spawn_without = NO_PIDFD;
     weft_subprocess *p = started("true", NULL);
     assert_errno(weft_subprocess_fd(p), ENOSYS);
     finished(p);
-    weft_private_spawn_without = 0;
+    spawn_without = 0;
 }
 
 static void test_wait_any(void **state)
@@ -346,9 +348,9 @@ static void test_signal_dispositions(void **state)
 {
     (void)state;
     signal_dispositions();
-    weft_private_spawn_without = WEFT_PRIVATE_NO_CLONE3;
+    spawn_without = NO_CLONE3;
     signal_dispositions();
-    weft_private_spawn_without = 0;
+    spawn_without = 0;
 }
 
 // A handler of ours must never run in a child on our memory, whenever the signal comes.
@@ -363,12 +365,12 @@ static void test_signal_handler_stays_here(void **state)
     sigaction(SIGUSR1, &action, &old);
     int before = __atomic_load_n(&handled, __ATOMIC_RELAXED), killed = 0;
     for (int i = 0; i < 200; i++) {
-        weft_private_spawn_without = i % 2 ? WEFT_PRIVATE_NO_CLONE3 : 0;
+        spawn_without = i % 2 ? NO_CLONE3 : 0;
         weft_subprocess *p = started("true", &o);
         weft_subprocess_send_signal(p, SIGUSR1);
         killed += weft_status_signal(finished(p)) == SIGUSR1;
     }
-    weft_private_spawn_without = 0;
+    spawn_without = 0;
     sigaction(SIGUSR1, &old, NULL);
     assert_int_equal(__atomic_load_n(&handled, __ATOMIC_RELAXED), before);
     assert_true(killed > 0);

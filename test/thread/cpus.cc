@@ -8,6 +8,8 @@
 #include <thread/cpus.h>
 #include <weft/thread.h>
 
+using namespace weft;
+
 static char root[64];
 
 static void make_tree(void)
@@ -40,7 +42,7 @@ static int cpus_of(const char *membership)
     char path[128];
     write_file("", "membership", membership);
     snprintf(path, sizeof path, "%s/membership", root);
-    return weft_private_cgroup_cpus(path, root);
+    return cgroup_cpus(path, root);
 }
 
 static void test_v2_least_of_the_branch(void **)
@@ -82,7 +84,7 @@ static void test_garbage_is_no_limit(void **)
     write_file("/a", "cpu.max", "100000 0\n");
     assert_int_equal(cpus_of("0::/a\n"), 0);
     assert_int_equal(cpus_of("nonsense\n\n::\n0:\n"), 0);
-    assert_int_equal(weft_private_cgroup_cpus("/nonexistent", root), 0);
+    assert_int_equal(cgroup_cpus("/nonexistent", root), 0);
     remove_tree();
 }
 

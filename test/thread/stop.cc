@@ -6,6 +6,8 @@
 #include <weft/sync.h>
 #include <weft/thread.h>
 
+using namespace weft;
+
 static struct {
     weft_mutex lock;
     weft_condition condition;

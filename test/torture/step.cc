@@ -208,7 +208,7 @@ int main(void)
 {
     const char *only = getenv("TORTURE_ONLY");
     int bad = 0, descriptors = open_descriptors();
-    weft_private_brief_spin = 2;
+    brief_spin = 2;
     segment = weft_shm_create(nullptr, 1 << 16, nullptr);
     w = (struct world *)weft_shm_allocate(segment, sizeof *w);
     printf("%-28s", "kill points");

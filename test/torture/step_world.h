@@ -10,6 +10,8 @@
 
 #include <sched.h>
 
+using namespace weft;
+
 enum situation { EMPTY, FULL, BLOCKED, WRAP, RECOVERY, SITUATIONS };
 static const char *const NAMES[] = {"empty", "full", "blocked peer", "wrap-around", "recovery"};
 
@@ -56,7 +58,7 @@ static weft_deadline soon(void)
 // In a child: so that what a process does for its first time is not stepped through.
 static void warm_up(void)
 {
-    weft_private_brief_enlist();
+    brief_enlist();
     weft_now();
 }
 
