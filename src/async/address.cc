@@ -6,7 +6,7 @@
 
 #include <weft/offload.h>
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

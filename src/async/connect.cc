@@ -5,7 +5,7 @@
 #include "address.h"
 #include "descriptor.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -9,8 +9,8 @@
 // waits or registers, and adding a descriptor reports what is ready.
 #include "descriptor.h"
 
-#include <base/saved_errno.h>
-#include <base/timespec.h>
+#include <base/errno.h>
+#include <base/time.h>
 
 #include <fcntl.h>
 #include <limits.h>

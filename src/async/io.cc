@@ -5,8 +5,8 @@
 // PIPE_BUF bytes can then be written without blocking.
 #include "descriptor.h"
 
-#include <base/saved_errno.h>
-#include <proc/sigpipe.h>
+#include <base/errno.h>
+#include <base/sigpipe.h>
 
 #include <limits.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 // io_message.cc: one message, with its flags, addresses and ancillary data.
 #include "descriptor.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 using namespace weft;
 

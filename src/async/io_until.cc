@@ -2,7 +2,7 @@
 // searched already is not searched again.
 #include "descriptor.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <string.h>
 

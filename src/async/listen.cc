@@ -2,7 +2,7 @@
 #include "address.h"
 #include "descriptor.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <fcntl.h>
 #include <netinet/in.h>

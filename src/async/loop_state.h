@@ -6,7 +6,7 @@
 
 #include "wheel.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 

@@ -11,7 +11,7 @@
 #include "descriptor.h"
 #include "job.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <string.h>
 #include <sys/eventfd.h>

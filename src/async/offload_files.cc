@@ -7,7 +7,7 @@
 
 #include <weft/offload.h>
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <fcntl.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 
 #include <weft/offload.h>
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <netdb.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 // starts never runs.
 #include "descriptor.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <stdlib.h>
 #include <string.h>

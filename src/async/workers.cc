@@ -6,7 +6,7 @@
 //
 // The callbacks of the master's loop only note what has happened; processes are started between
 // two runs of the loop, so that a new worker is in no callback and can give the loop back.
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <weft/loop.h>
 #include <weft/workers.h>
 

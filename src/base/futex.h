@@ -6,7 +6,7 @@
 #ifndef WEFT_BASE_FUTEX_H
 #define WEFT_BASE_FUTEX_H
 
-#include "timespec.h"
+#include "time.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -10,7 +10,7 @@
 // variable alive and ends in the jump into the next tasklet.
 #include "scheduler.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
 // created takes its record and its stack, still in the cache.
 #include "tree.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <pthread.h>
 #include <string.h>

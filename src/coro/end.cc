@@ -9,7 +9,7 @@
 // what the caller waits for: after each transfer nothing is touched that could be gone.
 #include "tree.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 using namespace weft;
 

@@ -16,7 +16,7 @@
 
 #include <weft/generator.h>
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <string.h>
 

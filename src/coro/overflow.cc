@@ -6,7 +6,7 @@
 // runs into the guard once more, so the core shows the place.
 #include "coroutine.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <pthread.h>
 #include <string.h>

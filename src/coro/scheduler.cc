@@ -8,8 +8,8 @@
 // be none, all wait for one another: the main tasklet, which is one of them, is told.
 #include "scheduler.h"
 
-#include <base/saved_errno.h>
-#include <base/timespec.h>
+#include <base/errno.h>
+#include <base/time.h>
 
 #include <stdio.h>
 #include <string.h>

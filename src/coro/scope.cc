@@ -5,7 +5,7 @@
 // other, and goes on waiting whatever happens to it: that none outlives the block is the point.
 #include "scheduler.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <string.h>
 

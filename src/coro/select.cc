@@ -4,7 +4,7 @@
 // allocates nothing.  Whoever has one happen takes the others out of their queues.
 #include "scheduler.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 using namespace weft;
 

@@ -14,7 +14,7 @@
 // turns cold.  The array has room for every stack ever cut, so giving back never fails.
 #include "stack.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <fcntl.h>
 #include <stdint.h>

@@ -6,7 +6,7 @@
 // stack he stands on; so a stack is reused while it is still warm.
 #include "scheduler.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <string.h>
 

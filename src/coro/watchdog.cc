@@ -7,7 +7,7 @@
 // a tasklet's name without racing its end.
 #include "scheduler.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <signal.h>
 #include <stdio.h>

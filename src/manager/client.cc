@@ -12,8 +12,8 @@
 #include "client.h"
 
 #include <async/descriptor.h>
-#include <base/saved_errno.h>
-#include <base/timespec.h>
+#include <base/errno.h>
+#include <base/time.h>
 #include <thread/record.h>
 #include <weft/thread.h>
 

@@ -8,7 +8,7 @@
 
 #include <async/address.h>
 #include <async/descriptor.h>
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 using namespace weft;
 

@@ -9,7 +9,7 @@
 // `at` tells which it is.
 #include "client_reply.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <locale.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 // remote.cc: what all proxies have in common: names, texts, one call.
 #include "remote.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
 // Generations that a reset ended are noted for those who have not asked since.
 #include "remote.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 using namespace weft;
 

@@ -1,7 +1,7 @@
 // remote_dict.cc: a dict is a hash; so is a namespace.
 #include "remote.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 using namespace weft;
 

@@ -1,7 +1,7 @@
 // remote_list.cc: a list.
 #include "remote.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 using namespace weft;
 

@@ -1,7 +1,7 @@
 // remote_lock.cc: a lock.  On Redis it is a hash that ends with its lease: owner, token, depth.
 #include "remote.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 using namespace weft;
 

@@ -2,7 +2,7 @@
 // join waits for are keys beside it.
 #include "remote.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 using namespace weft;
 

@@ -8,7 +8,7 @@
 // remembered about which scripts it knows.
 #include "remote.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <stdio.h>
 

@@ -5,7 +5,7 @@
 // ones by giving back what it has not.  So a proxy counts its units.
 #include "remote.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 using namespace weft;
 

@@ -1,7 +1,7 @@
 // remote_value.cc: a number, which is a string with its digits, as INCRBY has it.
 #include "remote.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <stdlib.h>
 

@@ -4,7 +4,7 @@
 #include "place.h"
 #include "tcp.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <weft/io.h>
 
 #include <limits.h>

@@ -7,7 +7,7 @@
 // handle and so, after a fork, in each process that has one.
 #include "server.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <fcntl.h>
 #include <poll.h>

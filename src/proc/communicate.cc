@@ -1,7 +1,7 @@
 // communicate.cc: a child's streams, and the calls that do all in one.
 #include <weft/subprocess.h>
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include "handle.h"
 #include "pump.h"

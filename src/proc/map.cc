@@ -6,7 +6,7 @@
 // weft_subprocess_wait_any; `next` is the first not started, `told` the first not reported.
 #include <weft/subprocess.h>
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <errno.h>
 #include <stdlib.h>

@@ -12,7 +12,7 @@
 // the group is signalled only while a stage is left to be waited for.
 #include <weft/pipeline.h>
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include "handle.h"
 #include "pump.h"

@@ -1,7 +1,7 @@
 // plan.cc: environment and PATH, without touching our own.
 #include "plan.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <stdlib.h>
 #include <string.h>

@@ -12,11 +12,11 @@
 // last of them has ended; where the kernel has no pidfds, by looking now and then.
 #include "pump.h"
 
-#include <base/saved_errno.h>
-#include <base/timespec.h>
+#include <base/errno.h>
+#include <base/time.h>
 
 #include "handle.h"
-#include "sigpipe.h"
+#include <base/sigpipe.h>
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 // its last flush obeys the deadline of weft_pclose.
 #include <weft/subprocess.h>
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include "handle.h"
 

@@ -9,7 +9,7 @@
 // state for the next character, here a function eats that construct to its end.
 #include <weft/shlex.h>
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <stdint.h>
 #include <stdlib.h>

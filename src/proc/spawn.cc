@@ -15,7 +15,7 @@
 // emulators where such a child does not share our memory.
 #include "spawn.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include "handle.h"
 

@@ -7,7 +7,7 @@
 // left of a child that could not be started.
 #include <weft/subprocess.h>
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include "handle.h"
 #include "plan.h"

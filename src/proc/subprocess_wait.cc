@@ -8,8 +8,8 @@
 // are sent only before that.
 #include <weft/subprocess.h>
 
-#include <base/saved_errno.h>
-#include <base/timespec.h>
+#include <base/errno.h>
+#include <base/time.h>
 
 #include "handle.h"
 

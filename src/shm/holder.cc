@@ -10,7 +10,7 @@
 // for it is one load.
 #include "holder.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <fcntl.h>
 #include <poll.h>

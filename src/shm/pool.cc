@@ -6,8 +6,8 @@
 #include "fork.h"
 #include "pool_parent.h"
 
-#include <base/saved_errno.h>
-#include <base/timespec.h>
+#include <base/errno.h>
+#include <base/time.h>
 #include <thread/park.h>
 #include <weft/thread.h>
 

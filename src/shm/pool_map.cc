@@ -5,7 +5,7 @@
 // to keep each worker busy while the program copies, little enough for any number of items.
 #include "pool_parent.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
 // unit has the tag n + 1, all other units 0.
 #include "pool_memory.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 using namespace weft;
 

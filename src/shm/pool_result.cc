@@ -4,7 +4,7 @@
 // first out, so that few of them stay in the caches.
 #include "pool_parent.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <thread/park.h>
 
 #include <string.h>

@@ -7,7 +7,7 @@
 #include "fork.h"
 #include "pool_parent.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <signal.h>
 #include <stdio.h>

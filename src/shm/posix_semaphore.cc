@@ -1,6 +1,6 @@
 // posix_semaphore.cc: sem_t with deadlines on the monotonic clock.
-#include <base/saved_errno.h>
-#include <base/timespec.h>
+#include <base/errno.h>
+#include <base/time.h>
 #include <weft/shm.h>
 
 #include <fcntl.h>

@@ -11,8 +11,8 @@
 // inherit that write end; fork_child closes it there, by the list of all of them.
 #include "fork.h"
 
-#include <base/saved_errno.h>
-#include <base/timespec.h>
+#include <base/errno.h>
+#include <base/time.h>
 #include <thread/record.h>
 #include <weft/process.h>
 

@@ -5,7 +5,7 @@
 // again, which does no harm.
 #include "brief_lock.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <weft/shared_sync.h>
 
 #include <string.h>

@@ -5,7 +5,7 @@
 // looking again every 50 ms, which the caller's loop around the wait does.
 #include "doorbell.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <weft/shared_sync.h>
 
 using namespace weft;

@@ -4,7 +4,7 @@
 // between.  Set and clear are one compare-and-swap each.
 #include "doorbell.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <weft/shared_sync.h>
 
 using namespace weft;

@@ -9,7 +9,7 @@
 #include "holder.h"
 #include "queue_ring.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <limits.h>
 

@@ -6,7 +6,7 @@
 // unlocked, the next learns of that death.
 #include "brief_lock.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 using namespace weft;
 

@@ -6,7 +6,7 @@
 // what one consumer takes.
 #include "queue_ring.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <limits.h>
 

@@ -1,7 +1,7 @@
 // shared_queue_create.cc: making, finding and ending a shared queue.
 #include "queue_ring.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 using namespace weft;
 

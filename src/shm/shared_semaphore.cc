@@ -7,7 +7,7 @@
 #include "brief_lock.h"
 #include "doorbell.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <weft/shared_sync.h>
 
 #include <string.h>

@@ -10,7 +10,7 @@
 // The byte stays until a get finds the queue empty: then it is read and the slot armed again.
 #include "queue_ring.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <stdio.h>
 #include <sys/random.h>

@@ -15,7 +15,7 @@
 #include "shm_segment.h"
 
 #include <base/futex.h>
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <dirent.h>
 #include <fcntl.h>

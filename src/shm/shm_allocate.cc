@@ -10,7 +10,7 @@
 // search ended; a join that swallows it sets it back first.
 #include "shm_segment.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 using namespace weft;
 

@@ -1,8 +1,8 @@
 // shm_pass.cc: a segment's descriptor over a Unix socket (unix(7), SCM_RIGHTS).
 #include "shm_segment.h"
 
-#include <base/saved_errno.h>
-#include <base/timespec.h>
+#include <base/errno.h>
+#include <base/time.h>
 
 #include <poll.h>
 #include <string.h>

@@ -8,7 +8,7 @@
 // destroy waits for the same: then nobody will touch the barrier again.
 #include "park.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <weft/sync.h>
 
 using namespace weft;

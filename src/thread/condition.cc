@@ -7,7 +7,7 @@
 // waited for under the same mutex sees it.
 #include "park.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <weft/sync.h>
 
 using namespace weft;

@@ -5,7 +5,7 @@
 // still counts, as with Python's threading.Event.
 #include "counted_waiters.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <weft/sync.h>
 
 using namespace weft;

@@ -18,7 +18,7 @@
 // sleeping, takes a task and leaves another behind, wakes the next one.
 #include "crew.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <sched.h>
 #include <string.h>

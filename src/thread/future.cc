@@ -8,7 +8,7 @@
 // be left without a thread.
 #include "crew.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <sched.h>
 #include <sys/eventfd.h>

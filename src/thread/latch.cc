@@ -1,7 +1,7 @@
 // latch.cc: a count that goes down once, see counted_waiters.h.
 #include "counted_waiters.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <weft/sync.h>
 
 using namespace weft;

@@ -7,7 +7,7 @@
 // begun and waits for the others: so a busy pool costs parallelism, never progress.
 #include "crew.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 using namespace weft;
 

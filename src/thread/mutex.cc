@@ -6,8 +6,8 @@
 // ENOTRECOVERABLE locked for ever (seen with glibc 2.36).
 #include "tsan_locks.h"
 
-#include <base/saved_errno.h>
-#include <base/timespec.h>
+#include <base/errno.h>
+#include <base/time.h>
 #include <weft/sync.h>
 
 using namespace weft;

@@ -5,7 +5,7 @@
 // WAITED, which tells the runner to wake them.
 #include "park.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <weft/sync.h>
 
 using namespace weft;

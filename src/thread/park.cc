@@ -8,7 +8,7 @@
 #include "park.h"
 
 #include "record.h"
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <limits.h>
 #include <sched.h>

@@ -12,7 +12,7 @@
 #include "store.h"
 #include "waiters.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <weft/queue.h>
 
 #include <sched.h>

@@ -26,7 +26,7 @@
 #include "store.h"
 #include "waiters.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <weft/queue.h>
 
 #include <linux/membarrier.h>

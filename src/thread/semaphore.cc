@@ -1,7 +1,7 @@
 // semaphore.cc: a count that can be waited for, see counted_waiters.h.
 #include "counted_waiters.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <weft/sync.h>
 
 using namespace weft;

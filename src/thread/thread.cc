@@ -10,7 +10,7 @@
 #include "park.h"
 #include "record.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 
 #include <sched.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
 // the canceller: who wins decides whether the function is called.
 #include "park.h"
 
-#include <base/saved_errno.h>
+#include <base/errno.h>
 #include <weft/sync.h>
 #include <weft/thread.h>
 

@@ -1,7 +1,7 @@
 // Deadlines: spans, overflow, and the rounding of poll's milliseconds.
 #include "../runner.h"
 
-#include <base/timespec.h>
+#include <base/time.h>
 #include <weft/deadline.h>
 
 using namespace weft;

@@ -1,6 +1,6 @@
-// timespec.h: deadlines in the kernel's and pthreads' terms.
-#ifndef WEFT_BASE_TIMESPEC_H
-#define WEFT_BASE_TIMESPEC_H
+// time.h: deadlines in the kernel's and pthreads' terms.
+#ifndef WEFT_BASE_TIME_H
+#define WEFT_BASE_TIME_H
 
 #include <weft/deadline.h>
 

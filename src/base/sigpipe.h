@@ -3,8 +3,8 @@
 // The signal is blocked in this thread around the writes; if one of them raised it (it
 // is sent to the thread that writes), it is taken back before the mask is restored.  One
 // that was pending before stays.
-#ifndef WEFT_PROC_SIGPIPE_H
-#define WEFT_PROC_SIGPIPE_H
+#ifndef WEFT_BASE_SIGPIPE_H
+#define WEFT_BASE_SIGPIPE_H
 
 #include <errno.h>
 #include <pthread.h>

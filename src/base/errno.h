@@ -1,6 +1,6 @@
-// saved_errno.h: clean-up that must not disturb the error being reported.
-#ifndef WEFT_BASE_SAVED_ERRNO_H
-#define WEFT_BASE_SAVED_ERRNO_H
+// errno.h: clean-up that must not disturb the error being reported.
+#ifndef WEFT_BASE_ERRNO_H
+#define WEFT_BASE_ERRNO_H
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,0 +1,41 @@
+// wiped.h: memory that a forked child finds zeroed (MADV_WIPEONFORK).
+//
+// Who keeps something there that is not 0 learns from one load whether it runs in the
+// process that wrote it, without getpid(2).  Not for what vfork(2) or clone(CLONE_VM) starts,
+// which shares it.
+#ifndef WEFT_BASE_WIPED_H
+#define WEFT_BASE_WIPED_H
+
+#include "errno.h"
+
+#include <stddef.h>
+#include <sys/mman.h>
+
+namespace weft {
+
+// A page of zeros, of which `size` bytes will be used.  nullptr: ENOMEM; EINVAL: the kernel has
+// no such memory (before Linux 4.14).
+static inline void *wiped_make(size_t size)
+{
+    void *p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return nullptr;
+    if (madvise(p, size, MADV_WIPEONFORK) == 0)
+        return p;
+    int saved = errno;
+    munmap(p, size);
+    errno = saved;
+    return nullptr;
+}
+
+static inline void wiped_free(void *p, size_t size)
+{
+    int saved = errno;
+    if (p != nullptr)
+        munmap(p, size);
+    errno = saved;
+}
+
+} // namespace weft
+
+#endif
