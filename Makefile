@@ -10,14 +10,25 @@ V      ?=
 RUN    ?=
 VERSION := 0.1.0
 
-# ---- The house: each library, top floor first, and what it stands on ----
+# ---- The house: each library, top floor first ----
+#
+# needs: the floors it stands on.  headers: its public ones.  offers: the private ones that floors
+# above may include; all others are its own.  `make lint` holds the code and the README to this.
 
-LIBRARIES := manager http async shm proc coro thread
+LIBRARIES := manager async shm proc coro thread
 
-manager.needs := async shm proc coro thread
-http.needs    := async proc coro thread
-async.needs   := proc coro thread
-shm.needs     := thread
+manager.needs   := async shm proc coro thread
+manager.headers := manager
+async.needs     := proc coro thread
+async.headers   := loop io offload workers
+async.offers    := address here
+shm.needs       := thread
+shm.headers     := shm shared_sync shared_queue process pool
+proc.headers    := subprocess pipeline shlex
+coro.headers    := coro generator tasklet channel
+coro.offers     := wait
+thread.headers  := thread sync queue executor
+thread.offers   := sleep
 
 # Libraries, demos, tests and benchmarks are what stands in their folders.
 libs  := $(foreach l,$(LIBRARIES),$(if $(wildcard src/$l/*.cc),$l))

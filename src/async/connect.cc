@@ -160,7 +160,7 @@ int weft_io_connect_any(const struct addrinfo *list, weft_deadline d)
         return fail_with(EPERM);
     if (list == nullptr)
         return fail_with(EINVAL);
-    int error = wait_refusal(&scheduler_here, d);
+    int error = wait_refusal(d);
     if (error != 0)
         return fail_with(error);
     if (list->ai_next == nullptr) {

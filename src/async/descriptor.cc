@@ -8,6 +8,7 @@
 // events.  A word in memory that a fork wipes tells the child: it makes a set of its own before it
 // waits or registers, and adding a descriptor reports what is ready.
 #include "descriptor.h"
+#include "here.h"
 
 #include <base/errno.h>
 #include <base/time.h>
@@ -100,7 +101,7 @@ descriptor *weft::io_begin_slowly(int fd, int direction, weft_deadline d)
     io_state *io = io_here;
     int error = io == nullptr ? EPERM : fd < 0 ? EBADF : 0;
     if (error == 0)
-        error = wait_refusal(&scheduler_here, d);
+        error = wait_refusal(d);
     if (error != 0) {
         errno = error;
         return nullptr;
@@ -134,8 +135,7 @@ descriptor *weft::io_begin_slowly(int fd, int direction, weft_deadline d)
 static void forget(descriptor *r)
 {
     for (int i = 0; i < 2; i++)
-        if (r->waiter[i] != nullptr && (r->waiter[i]->state & ~IS_TIMED) == IS_POLLING)
-            unpark_error(r->waiter[i], ECANCELED);
+        end_wait(r->waiter[i], ECANCELED);
     uint32_t next = r->generation + 1;
     memset(r, 0, sizeof *r);
     r->generation = next;
@@ -158,17 +158,9 @@ int weft::io_adopt(int fd, int kind)
 
 int weft::io_suspend(io_state *io, weft_deadline d)
 {
-    scheduler *s = &scheduler_here;
-    int error = wait_refusal(s, d);
-    if (error == 0 && d <= WEFT_NOW)
-        error = ETIMEDOUT;
-    if (error == 0 && s->running == s->keeper)
-        error = EPERM;
-    if (error != 0)
-        return fail_with(error);
     io->spree = 0;
     io->waiting++;
-    int result = tasklet_park(s, IS_POLLING, 0, d);
+    int result = wait_for_event(d);
     io->waiting--;
     return result;
 }
@@ -185,7 +177,7 @@ static int await(io_state *io, descriptor *r, int events, weft_deadline d)
 {
     uint32_t generation = r->generation;
     while (!(r->ready & events)) {
-        set_waiters(r, events, scheduler_here.running);
+        set_waiters(r, events, running_tasklet());
         int result = io_suspend(io, d);
         if (r->generation != generation)
             return fail_with(ECANCELED); // closed; the record is another's
@@ -284,19 +276,19 @@ static int wait_any(io_state *io, descriptor *r, int fd, int events, weft_deadli
     }
 }
 
-static int wait_refusal(io_state *io, int fd, int events, weft_deadline d)
+static int check(io_state *io, int fd, int events, weft_deadline d)
 {
     if (io == nullptr)
         return EPERM;
     if (events == 0 || (events & ~(WEFT_READ | WEFT_WRITE)) != 0)
         return EINVAL;
-    return fd < 0 ? EBADF : wait_refusal(&scheduler_here, d);
+    return fd < 0 ? EBADF : wait_refusal(d);
 }
 
 int weft_io_wait(int fd, int events, weft_deadline d)
 {
     io_state *io = io_here;
-    int error = wait_refusal(io, fd, events, d);
+    int error = check(io, fd, events, d);
     if (error != 0)
         return fail_with(error);
     descriptor *r = descriptor_make(io, fd);
@@ -369,10 +361,7 @@ int weft_io_shutdown(int fd, int how)
 
 static void wake(descriptor *r, int i)
 {
-    weft_tasklet *t = r->waiter[i];
-    // It may have been cancelled, and not gone on yet.
-    if (t != nullptr && (t->state & ~IS_TIMED) == IS_POLLING)
-        tasklet_unpark(&scheduler_here, t);
+    end_wait(r->waiter[i], 0); // unless it was cancelled, and has not gone on yet
 }
 
 static void dispatch(io_state *io, const struct epoll_event *e)
@@ -547,17 +536,19 @@ static void finish(io_state *io)
     errno = saved;
 }
 
+bool weft::in_io_run(void)
+{
+    return io_here != nullptr;
+}
+
 int weft_io_run(int (*main_fn)(void *arg), void *arg)
 {
-    scheduler *s = scheduler_enter();
-    if (s == nullptr)
+    if (main_fn == nullptr)
+        return fail_with(EINVAL);
+    if (io_here != nullptr)
+        return fail_with(EBUSY);
+    if (enter_main_tasklet() != 0)
         return -1;
-    int error = main_fn == nullptr       ? EINVAL
-                : io_here != nullptr     ? EBUSY
-                : s->running != &s->main ? EPERM
-                                         : 0;
-    if (error != 0)
-        return fail_with(error);
     io_state *io = start();
     if (io == nullptr)
         return -1;

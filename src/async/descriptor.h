@@ -12,7 +12,7 @@
 
 #include <weft/io.h>
 
-#include <coro/scheduler.h>
+#include <coro/wait.h>
 
 #include <errno.h>
 
@@ -84,7 +84,7 @@ ssize_t io_do(int fd, int direction, io_call *c, weft_deadline d);
 // A socket that was made non-blocking just now by this library.  Closes it when that fails.
 int io_adopt(int fd, int kind);
 
-// Suspends the running tasklet until somebody unparks it.  0, or -1 and errno.
+// wait_for_event, and counts it.
 int io_suspend(io_state *io, weft_deadline d);
 
 // Registers `fd` for level-triggered reading; its events call post_collect.
@@ -123,8 +123,7 @@ static inline descriptor *io_begin(int fd, int direction, weft_deadline d)
     if (__builtin_expect(io != nullptr && ++io->spree < 256, 1)) {
         descriptor *r = descriptor_find(io, fd);
         if (__builtin_expect(r != nullptr && r->kind != KIND_UNKNOWN &&
-                                 r->waiter[io_index(direction)] == nullptr &&
-                                 wait_refusal(&scheduler_here, d) == 0,
+                                 r->waiter[io_index(direction)] == nullptr && wait_refusal(d) == 0,
                              1))
             return r;
     }

@@ -175,8 +175,7 @@ static void settle(post_box *p, offload_job *job)
         return;
     }
     job->done = 1;
-    if ((job->waiter->state & ~IS_TIMED) == IS_POLLING)
-        tasklet_unpark(&scheduler_here, job->waiter);
+    end_wait(job->waiter, 0);
 }
 
 void weft::post_collect(io_state *io)
@@ -220,8 +219,8 @@ void weft::post_forked(io_state *io)
     close(p->event);
     for (offload_job *job = p->mine; job != nullptr; job = job->later) {
         job->lost = 1;
-        if (!job->abandoned && (job->waiter->state & ~IS_TIMED) == IS_POLLING)
-            unpark_error(job->waiter, ECANCELED);
+        if (!job->abandoned)
+            end_wait(job->waiter, ECANCELED);
     }
 }
 
@@ -274,7 +273,7 @@ int weft::offload_to(int which, void *(*fn)(void *), void *arg, void (*release)(
     int error = io == nullptr   ? EPERM
                 : fn == nullptr ? EINVAL
                 : d <= WEFT_NOW ? ETIMEDOUT
-                                : wait_refusal(&scheduler_here, d);
+                                : wait_refusal(d);
     if (error == ETIMEDOUT || error == ECANCELED) {
         if (release != nullptr)
             release(arg, nullptr);

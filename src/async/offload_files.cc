@@ -212,7 +212,7 @@ ssize_t weft_offload_pread(int fd, void *buf, size_t n, off_t offset, weft_deadl
     size_t all = 0;
     if (io_here == nullptr)
         return fail_with(EPERM);
-    int error = wait_refusal(&scheduler_here, d);
+    int error = wait_refusal(d);
     if (error != 0)
         return fail_with(error);
     ssize_t got = read_cached(fd, (char *)buf, n, offset, &all);

@@ -44,18 +44,13 @@ struct weft::serve_call {
 
 // ---- Stopping ----
 
-static bool polls(const weft_tasklet *t)
-{
-    return t != nullptr && (t->state & ~IS_TIMED) == IS_POLLING;
-}
-
 // One who does not wait at the moment (an event has woken him, or he gives others a turn) is about
 // to look whether he may accept: with the bit set he does, and finds that he has been stopped.
 static void interrupt(io_state *io, const serve_call *v)
 {
     descriptor *r = descriptor_find(io, v->listener);
-    if (polls(v->self))
-        unpark_error(v->self, ECANCELED);
+    if (waits_for_event(v->self))
+        end_wait(v->self, ECANCELED);
     else if (r != nullptr)
         r->ready |= WEFT_READ;
 }
@@ -96,9 +91,9 @@ int weft_io_stop(int listener)
     if (serve_stop(io, listener, 0))
         return 0;
     descriptor *r = descriptor_find(io, listener);
-    if (r == nullptr || !polls(r->waiter[0]))
+    if (r == nullptr || !waits_for_event(r->waiter[0]))
         return fail_with(ENOENT);
-    unpark_error(r->waiter[0], ECANCELED);
+    end_wait(r->waiter[0], ECANCELED);
     return 0;
 }
 
@@ -132,9 +127,9 @@ static void *handle(void *arg)
     call_handler(v, c->fd);
     release(c);
     v->count--;
-    if (v->full && polls(v->self)) {
+    if (v->full && waits_for_event(v->self)) {
         v->full = false;
-        tasklet_unpark(&scheduler_here, v->self);
+        end_wait(v->self, 0);
     }
     return nullptr;
 }
@@ -170,7 +165,7 @@ static int pause_for(serve_call *v, weft_deadline d)
 {
     int result = io_suspend(io_here, d);
     if (result == 0 || errno == ETIMEDOUT ||
-        (errno == ECANCELED && v->stopping && v->self->cancelled == 0))
+        (errno == ECANCELED && v->stopping && !is_cancelled(v->self)))
         return 0;
     return -1;
 }
@@ -200,7 +195,7 @@ static int next_connection(serve_call *v)
                       : io_accept(v->listener, &v->stopping, WEFT_FOREVER);
     if (fd >= 0)
         return fd;
-    if (errno == ECANCELED && v->stopping && v->self->cancelled == 0)
+    if (errno == ECANCELED && v->stopping && !is_cancelled(v->self))
         return fail_with(0);
     if (!lacks_resources(errno))
         return -1;
@@ -218,7 +213,7 @@ static int accept_all(serve_call *v)
         if (fd < 0 && errno == 0)
             continue;
         if (fd < 0)
-            return v->stopping && v->self->cancelled == 0 ? 0 : -1;
+            return v->stopping && !is_cancelled(v->self) ? 0 : -1;
         while (begin(v, fd) != 0) { // it was accepted: it must not be lost for want of memory
             int error = errno;
             if (!lacks_resources(error) || pause_for(v, weft_in_ms(PAUSE_MS)) != 0) {
@@ -271,7 +266,7 @@ int weft_io_serve(int listener, void (*handler)(int fd, void *arg), void *arg,
     io->serves = &v;
     int result = accept_all(&v), error = result != 0 ? errno : saved;
     weft_scope_close(&v.scope, result != 0 ? WEFT_NOW : v.end);
-    if (result == 0 && v.self->cancelled != 0) { // in the drain
+    if (result == 0 && is_cancelled(v.self)) { // in the drain
         result = -1;
         error = ECANCELED;
     }

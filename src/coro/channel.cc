@@ -207,7 +207,7 @@ static int check(const weft_channel *c, const void *item, weft_deadline d)
         return fail_with(EPERM);
     if (item == nullptr && c->item_size != 0)
         return fail_with(EINVAL);
-    int error = wait_refusal(s, d);
+    int error = refusal(s, d);
     return error != 0 ? fail_with(error) : 0;
 }
 

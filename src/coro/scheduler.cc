@@ -154,7 +154,7 @@ void weft::bury(scheduler *s)
 
 // ---- Waits ----
 
-int weft::wait_refusal(scheduler *s, weft_deadline d)
+int weft::refusal(scheduler *s, weft_deadline d)
 {
     const weft_coro *self = coro_here.current;
     if (d <= WEFT_NOW)

@@ -134,7 +134,7 @@ void unpark_error(weft_tasklet *t, int error);
 void untie(weft_tasklet *t);
 
 // 0 when the running tasklet may begin a wait until `d`, else the errno it fails with.
-int wait_refusal(scheduler *s, weft_deadline d);
+int refusal(scheduler *s, weft_deadline d);
 
 // The suspended call of `t` will fail with `error`.
 void pend(weft_tasklet *t, int error);

@@ -97,7 +97,7 @@ int weft_scope_close(weft_scope *scope, weft_deadline d)
     int error = close_refusal(s, scope);
     if (error != 0)
         return fail_with(error);
-    error = scope->count != 0 ? wait_refusal(s, d) : 0;
+    error = scope->count != 0 ? refusal(s, d) : 0;
     if (error == 0 && scope->count != 0 && d <= WEFT_NOW)
         error = ETIMEDOUT;
     while (scope->count != 0 && !s->ending) {

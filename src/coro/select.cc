@@ -38,7 +38,7 @@ static int refusal(scheduler *s, const weft_select_case cases[], int n, weft_dea
         if (error != 0)
             return error;
     }
-    return wait_refusal(s, d);
+    return refusal(s, d);
 }
 
 int weft_select(weft_select_case cases[], int n, weft_deadline d)

@@ -135,7 +135,7 @@ int weft_tasklet_run(void)
         return -1;
     if (s->running != &s->main)
         return fail_with(EPERM);
-    int error = wait_refusal(s, WEFT_FOREVER);
+    int error = refusal(s, WEFT_FOREVER);
     if (error != 0)
         return fail_with(error);
     int result = 0;
@@ -154,7 +154,7 @@ static __attribute__((noinline)) int yield_checked(void)
     if (s == nullptr)
         return -1;
     weft_tasklet *me = s->running;
-    int error = wait_refusal(s, WEFT_FOREVER);
+    int error = refusal(s, WEFT_FOREVER);
     if (error != 0)
         return fail_with(error);
     me->value = 0;
@@ -182,7 +182,7 @@ int weft_tasklet_sleep(weft_deadline d)
     scheduler *s = scheduler_enter();
     if (s == nullptr)
         return -1;
-    int error = wait_refusal(s, d);
+    int error = refusal(s, d);
     if (error != 0)
         return fail_with(error);
     return tasklet_park(s, IS_SLEEPING, 0, d);
@@ -198,7 +198,7 @@ static int join_refusal(const scheduler *s, weft_tasklet *t, weft_deadline d)
     for (const weft_tasklet *each = t; each != nullptr; each = each->joins)
         if (each == s->running)
             return EDEADLK;
-    return t->joiner != nullptr ? EBUSY : wait_refusal(&scheduler_here, d);
+    return t->joiner != nullptr ? EBUSY : refusal(&scheduler_here, d);
 }
 
 int weft_tasklet_join(weft_tasklet *t, void **result, weft_deadline d)
@@ -276,7 +276,7 @@ int weft_tasklet_suspend(weft_deadline d)
     if (s == nullptr)
         return -1;
     weft_tasklet *me = s->running;
-    int error = wait_refusal(s, d);
+    int error = refusal(s, d);
     if (error == 0 && me->permit) {
         me->permit = 0;
         return 0;

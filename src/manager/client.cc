@@ -11,10 +11,12 @@
 // the beginning of each call and after each wait of a tasklet.
 #include "client.h"
 
-#include <async/descriptor.h>
+#include <async/here.h>
 #include <base/errno.h>
 #include <base/time.h>
-#include <thread/record.h>
+#include <coro/wait.h>
+#include <thread/sleep.h>
+#include <weft/io.h>
 #include <weft/thread.h>
 
 #include <poll.h>
@@ -68,28 +70,18 @@ static void drop(weft_client *c)
 // The thread was started by weft and told to stop, or the tasklet was cancelled.
 static int refusal(weft_deadline d)
 {
-    if (io_here != nullptr)
-        return wait_refusal(&scheduler_here, d);
+    if (in_io_run())
+        return wait_refusal(d);
     return d > WEFT_NOW && weft_thread_stopping() ? ECANCELED : 0;
 }
 
-// poll(2), in slices if a stop of this thread is to be seen.
 int weft::client_wait(int fd, int events, weft_deadline d)
 {
-    for (;;) {
-        struct pollfd f = {fd, 0, 0};
-        f.events = (short)((events & WEFT_READ ? POLLIN : 0) | (events & WEFT_WRITE ? POLLOUT : 0));
-        weft_deadline slice = this_thread != nullptr ? weft_in_ms(50) : d;
-        int n = poll(&f, fd >= 0, poll_ms(slice < d ? slice : d));
-        if (n > 0)
-            return f.revents & ~POLLOUT ? events : events & WEFT_WRITE;
-        if (n < 0 && errno != EINTR)
-            return -1;
-        if (d > WEFT_NOW && weft_thread_stopping()) // first: waits may be shorter than a slice
-            return fail_with(ECANCELED);
-        if (weft_left(d) == 0)
-            return fail_with(ETIMEDOUT);
-    }
+    struct pollfd f = {fd, 0, 0};
+    f.events = (short)((events & WEFT_READ ? POLLIN : 0) | (events & WEFT_WRITE ? POLLOUT : 0));
+    if (poll_until(&f, d) < 0)
+        return -1;
+    return f.revents & ~POLLOUT ? events : events & WEFT_WRITE;
 }
 
 // A tasklet forked while this one waited, and this is the child's twin of it.
@@ -101,7 +93,7 @@ static bool is_parents(const weft_client *c)
 // Which of `events` the socket is ready for.
 static int await(weft_client *c, int events, weft_deadline d)
 {
-    if (io_here == nullptr)
+    if (!in_io_run())
         return client_wait(c->fd, events, d);
     int is = weft_io_wait(c->fd, events, d);
     return is_parents(c) ? fail_with(EPIPE) : is;
@@ -110,7 +102,7 @@ static int await(weft_client *c, int events, weft_deadline d)
 int weft::client_sleep(weft_client *c, weft_deadline d)
 {
     int saved = errno;
-    if (io_here == nullptr) {
+    if (!in_io_run()) {
         if (client_wait(-1, 0, d) < 0 && errno != ETIMEDOUT)
             return -1;
     } else if (weft_tasklet_sleep(d) != 0) {

@@ -7,8 +7,11 @@
 #include "tcp.h"
 
 #include <async/address.h>
-#include <async/descriptor.h>
+#include <async/here.h>
 #include <base/errno.h>
+#include <netdb.h>
+#include <unistd.h>
+#include <weft/io.h>
 
 using namespace weft;
 
@@ -75,7 +78,7 @@ int weft::client_connect(const char *address, weft_deadline d)
         return -1;
     if (a.kind != ADDRESS_UNIX && a.kind != ADDRESS_TCP)
         return fail_with(EINVAL);
-    if (io_here == nullptr)
+    if (!in_io_run())
         return a.kind == ADDRESS_UNIX ? connect_unix(&a, d) : connect_tcp(&a, d);
     int fd = weft_io_connect(address, d);
     if (fd >= 0 && a.kind == ADDRESS_TCP)

@@ -11,7 +11,7 @@
 #ifndef WEFT_SHM_DOORBELL_H
 #define WEFT_SHM_DOORBELL_H
 
-#include <thread/park.h>
+#include <thread/sleep.h>
 
 namespace weft {
 

@@ -8,7 +8,7 @@
 
 #include <base/errno.h>
 #include <base/time.h>
-#include <thread/park.h>
+#include <thread/sleep.h>
 #include <weft/thread.h>
 
 #include <poll.h>

@@ -5,7 +5,7 @@
 #include "pool_parent.h"
 
 #include <base/errno.h>
-#include <thread/park.h>
+#include <thread/sleep.h>
 
 #include <string.h>
 

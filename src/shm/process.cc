@@ -12,8 +12,7 @@
 #include "fork.h"
 
 #include <base/errno.h>
-#include <base/time.h>
-#include <thread/record.h>
+#include <thread/sleep.h>
 #include <weft/process.h>
 
 #include <fcntl.h>
@@ -98,7 +97,7 @@ pid_t weft::fork_child(void)
         for (weft_process *p = lifelines; p != nullptr; p = p->next_line)
             close_keep_errno(&p->lifeline);
         lifelines = nullptr;
-        this_thread = nullptr;
+        disown_thread();
     }
     int saved = errno;
     pthread_mutex_unlock(&lifelines_lock);
@@ -272,32 +271,16 @@ static bool reap(weft_process *p)
     return ended;
 }
 
-// Polls until the child has ended, in slices if a stop of this thread is to be seen.
-static int await_end(weft_process *p, weft_deadline d)
-{
-    for (;;) {
-        struct pollfd f = {p->pidfd, POLLIN, 0};
-        weft_deadline slice = this_thread != nullptr ? weft_in_ms(50) : d;
-        int n = poll(&f, 1, poll_ms(slice < d ? slice : d));
-        if (n > 0)
-            return 0;
-        if (n < 0 && errno != EINTR)
-            return -1;
-        if (weft_left(d) == 0)
-            return fail_with(ETIMEDOUT);
-        if (weft_thread_stopping())
-            return fail_with(ECANCELED);
-    }
-}
-
 int weft_process_join(weft_process *p, int *status, weft_deadline d)
 {
     if (p == nullptr)
         return fail_with(EINVAL);
     int saved = errno;
-    while (!reap(p))
-        if (await_end(p, d) != 0)
+    while (!reap(p)) {
+        struct pollfd f = {p->pidfd, POLLIN, 0};
+        if (poll_until(&f, d) < 0)
             return -1;
+    }
     if (p->status_lost)
         return fail_with(ECHILD);
     errno = saved;

@@ -14,8 +14,8 @@
 // never touched, and growth moves nothing.
 #include "shm_segment.h"
 
-#include <base/futex.h>
 #include <base/errno.h>
+#include <base/futex.h>
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 // sleeper still finds its own round's word there, because the first to arrive for the
 // round after the next waits until all threads of that parity have left (`inside`).
 // destroy waits for the same: then nobody will touch the barrier again.
-#include "park.h"
+#include "sleep.h"
 
 #include <base/errno.h>
 #include <weft/sync.h>

@@ -5,7 +5,7 @@
 // after the mutex was released is never missed.  `waiters` saves the system call when
 // nobody waits: it is raised under the mutex, and a signaller that has changed what is
 // waited for under the same mutex sees it.
-#include "park.h"
+#include "sleep.h"
 
 #include <base/errno.h>
 #include <weft/sync.h>

@@ -7,7 +7,7 @@
 #ifndef WEFT_THREAD_COUNTED_WAITERS_H
 #define WEFT_THREAD_COUNTED_WAITERS_H
 
-#include "park.h"
+#include "sleep.h"
 
 namespace weft {
 

@@ -3,7 +3,7 @@
 // The state is NEW, DONE, or RUNNING with the runner's thread id above the two low
 // bits, so that a function that waits for itself is seen.  Waiters turn RUNNING into
 // WAITED, which tells the runner to wake them.
-#include "park.h"
+#include "sleep.h"
 
 #include <base/errno.h>
 #include <weft/sync.h>

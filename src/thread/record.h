@@ -34,8 +34,8 @@ struct weft_thread {
     // The word this thread sleeps on, or is about to; null otherwise.  Only the thread
     // writes it.  stop() uses it as a number to wake, never to read through: what it
     // points to may be gone by then.
-    const uint32_t *parked_on;
-    int parked_shared; // atomic
+    const uint32_t *sleeps_on;
+    int sleeps_shared; // atomic
 
     int destructor_rounds; // the thread's own
     weft_thread *next;     // on the free list; guarded by its lock

@@ -7,8 +7,8 @@
 // A thread's end is seen by the destructor of a pthread key: that runs after the
 // function returns, after pthread_exit and after pthread_cancel alike, and after C++'s
 // thread_local destructors.
-#include "park.h"
 #include "record.h"
+#include "sleep.h"
 
 #include <base/errno.h>
 

@@ -2,7 +2,7 @@
 //
 // The state leaves WAITING once, by a compare-and-swap of either the timer's thread or
 // the canceller: who wins decides whether the function is called.
-#include "park.h"
+#include "sleep.h"
 
 #include <base/errno.h>
 #include <weft/sync.h>

@@ -11,7 +11,7 @@
 #define WEFT_THREAD_WAITERS_H
 
 #include "lock.h"
-#include "park.h"
+#include "sleep.h"
 
 #include <stddef.h>
 

@@ -1,14 +1,15 @@
-// park.cc: sleeping where weft_thread_stop can reach.
+// sleep.cc: sleeping where weft_thread_stop can reach.
 //
 // The sleeper says where it sleeps, then looks whether it was told to stop, then
 // sleeps; the stopper first sets the flag, then looks where the thread sleeps.  Both
 // orders are sequentially consistent, so one of the two sees the other.  A stopper that
 // comes between the sleeper's look and its sleep wakes nobody: so it wakes again until
 // the sleeper has said that it is awake, for which that needs no lock.
-#include "park.h"
+#include "sleep.h"
 
 #include "record.h"
 #include <base/errno.h>
+#include <base/time.h>
 
 #include <limits.h>
 #include <sched.h>
@@ -30,11 +31,33 @@ int weft::sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int
     if (told_to_stop(self))
         return ECANCELED;
 
-    __atomic_store_n(&self->parked_shared, shared, __ATOMIC_RELAXED);
-    __atomic_store_n(&self->parked_on, word, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&self->sleeps_shared, shared, __ATOMIC_RELAXED);
+    __atomic_store_n(&self->sleeps_on, word, __ATOMIC_SEQ_CST);
     int error = told_to_stop(self) ? 0 : futex_wait(word, expected, d, shared);
-    __atomic_store_n(&self->parked_on, nullptr, __ATOMIC_RELEASE);
+    __atomic_store_n(&self->sleeps_on, nullptr, __ATOMIC_RELEASE);
     return told_to_stop(self) ? ECANCELED : error;
+}
+
+// In slices if a stop of this thread is to be seen: nothing but its end wakes a poll.
+int weft::poll_until(struct pollfd *f, weft_deadline d)
+{
+    for (;;) {
+        weft_deadline slice = this_thread != nullptr ? weft_in_ms(50) : d;
+        int n = poll(f, f->fd >= 0, poll_ms(slice < d ? slice : d));
+        if (n > 0)
+            return 1;
+        if (n < 0 && errno != EINTR)
+            return -1;
+        if (d > WEFT_NOW && weft_thread_stopping()) // first: waits may be shorter than a slice
+            return fail_with(ECANCELED);
+        if (weft_left(d) == 0)
+            return fail_with(ETIMEDOUT);
+    }
+}
+
+void weft::disown_thread(void)
+{
+    this_thread = nullptr;
 }
 
 int weft_thread_stop(weft_thread *t)
@@ -43,11 +66,11 @@ int weft_thread_stop(weft_thread *t)
         return fail_with(EINVAL);
     __atomic_store_n(&t->stopping, 1, __ATOMIC_SEQ_CST);
     for (int tries = 0;; tries++) {
-        const uint32_t *word = __atomic_load_n(&t->parked_on, __ATOMIC_SEQ_CST);
+        const uint32_t *word = __atomic_load_n(&t->sleeps_on, __ATOMIC_SEQ_CST);
         if (word == nullptr || t == this_thread)
             return 0;
         // All, since nobody can wake one of them: the others look again and sleep on.
-        futex_wake(word, INT_MAX, __atomic_load_n(&t->parked_shared, __ATOMIC_RELAXED));
+        futex_wake(word, INT_MAX, __atomic_load_n(&t->sleeps_shared, __ATOMIC_RELAXED));
         if (tries < 20)
             sched_yield();
         else // a sleeper that doesn't get a processor; don't burn one for it

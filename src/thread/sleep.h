@@ -1,4 +1,4 @@
-// park.h: the one place where the thread library sleeps.
+// sleep.h: the one place where the thread library sleeps; for the floors above, too.
 //
 // A futex wait that weft_thread_stop can end.  Condition, semaphore, event,
 // barrier, latch, timer, join, queue, ring and executor all wait here; mutexes
@@ -8,10 +8,12 @@
 // pthread_cond_t and sem_t would not do: nobody can end one thread's wait on
 // them without a change of state that the others see, and glibc before 2.41 can
 // lose a pthread_cond_signal (BZ 25847).
-#ifndef WEFT_THREAD_PARK_H
-#define WEFT_THREAD_PARK_H
+#ifndef WEFT_THREAD_SLEEP_H
+#define WEFT_THREAD_SLEEP_H
 
 #include <base/futex.h>
+
+#include <poll.h>
 
 namespace weft {
 
@@ -23,6 +25,13 @@ namespace weft {
 // here: after an error the caller looks once more whether it can go on, and if
 // it leaves without taking anything while others may sleep, it wakes one.
 int sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int shared);
+
+// poll(2) of one descriptor (-1: none, only the time) until a deadline.  1: f->revents is set; -1:
+// ETIMEDOUT, ECANCELED when this thread was told to stop, before or meanwhile.
+int poll_until(struct pollfd *f, weft_deadline d);
+
+// In a forked child: the thread that runs it is not the one that weft started.
+void disown_thread(void);
 
 } // namespace weft
 
