@@ -76,12 +76,21 @@ static inline int runner_end(void **state)
 #fn, fn, runner_begin, runner_end, (void *)(uintptr_t)(#fn)                                \
     }
 
-// Fails unless the expression fails with this errno (-1, NULL and WEFT_FAILED all count).
+// What a failing call returns: -1; a pointer NULL, or WEFT_FAILED where NULL is a value.
+static inline bool runner_failed(intptr_t result)
+{
+    return result == -1;
+}
+static inline bool runner_failed(const void *result)
+{
+    return result == NULL || (intptr_t)result == -1;
+}
+
+// Fails unless the expression fails with this errno.
 #define assert_errno(expression, error)                                                            \
     do {                                                                                           \
         errno = 0;                                                                                 \
-        intptr_t assert_errno_got = (intptr_t)(expression);                                        \
-        assert_true(assert_errno_got == -1 || assert_errno_got == 0);                              \
+        assert_true(runner_failed(expression));                                                    \
         assert_int_equal(errno, error);                                                            \
     } while (0)
 
