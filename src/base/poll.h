@@ -1,0 +1,46 @@
+// poll.h: poll(2) with a deadline, in a way that a floor above can change for its threads.
+//
+// What waits for a descriptor on the floors that know of neither threads nor tasklets comes here. A
+// thread that weft started has its own way set, by which weft_thread_stop ends the wait
+// (thread/sleep.cc), and so has one in weft_io_run: there the tasklet waits and others run
+// (async/await.cc).
+#ifndef WEFT_BASE_POLL_H
+#define WEFT_BASE_POLL_H
+
+#include "time.h"
+
+#include <errno.h>
+#include <poll.h>
+
+namespace weft {
+
+// As poll_until, for a deadline that has not passed.
+typedef int poll_way(struct pollfd *fds, nfds_t n, weft_deadline d);
+
+inline __thread poll_way *way_to_poll;
+
+// How many are ready, which `revents` tell; -1: ETIMEDOUT, ECANCELED and what poll(2) fails with
+// but EINTR.  With n = 0 it sleeps.  A past deadline looks and does not wait.
+static inline int poll_until(struct pollfd *fds, nfds_t n, weft_deadline d)
+{
+    int saved = errno;
+    if (way_to_poll != nullptr && d > WEFT_NOW)
+        return way_to_poll(fds, n, d);
+    for (;;) {
+        int ready = poll(fds, n, poll_ms(d));
+        if (ready > 0) {
+            errno = saved;
+            return ready;
+        }
+        if (ready < 0 && errno != EINTR)
+            return -1;
+        if (weft_left(d) == 0) {
+            errno = ETIMEDOUT;
+            return -1;
+        }
+    }
+}
+
+} // namespace weft
+
+#endif

@@ -1,0 +1,238 @@
+// A child process: its end, its signals, its pidfd; with and without the newer system calls.
+#include <base/child.h>
+
+#include "../runner.h"
+
+#include <stdio.h>
+#include <sys/prctl.h>
+
+using namespace weft;
+
+static child started(void (*fn)(void))
+{
+    child c;
+    pid_t pid = child_fork(&c);
+    if (pid == 0) {
+        fn();
+        _exit(7);
+    }
+    assert_true(pid > 0);
+    return c;
+}
+
+static void at_once(void)
+{
+}
+
+static void sleeps(void)
+{
+    for (;;)
+        pause();
+}
+
+static void stubborn(void)
+{
+    signal(SIGTERM, SIG_IGN);
+    prctl(PR_SET_NAME, "stubborn");
+    sleeps();
+}
+
+static void leads(void)
+{
+    setpgid(0, 0);
+    sleeps();
+}
+
+static const int ways[] = {0, CHILD_NO_PIDFD, CHILD_NO_PIDFD_SIGNAL, CHILD_NO_PIDFD_WAIT,
+                           CHILD_NO_PIDFD_SIGNAL | CHILD_NO_PIDFD_WAIT};
+
+static void each_way(void (*fn)(void))
+{
+    for (int way : ways) {
+        child_without = way;
+        fn();
+    }
+    child_without = 0;
+}
+
+static void wait_for_it(void)
+{
+    child c = started(at_once);
+    errno = 0;
+    assert_int_equal(child_wait(&c, WEFT_FOREVER), 0);
+    assert_int_equal(errno, 0);
+    assert_true(c.ended && !c.lost);
+    assert_int_equal(c.status, 7 << 8);
+    assert_true(child_poll(&c));
+    assert_true(child_has_ended(&c));
+    assert_errno(child_signal(&c, SIGKILL, false), ESRCH);
+    child_close(&c);
+}
+
+static void test_wait(void **)
+{
+    each_way(wait_for_it);
+}
+
+static void give_up_waiting(void)
+{
+    child c = started(sleeps);
+    assert_errno(child_wait(&c, WEFT_NOW), ETIMEDOUT);
+    assert_errno(child_wait(&c, weft_in_ms(10)), ETIMEDOUT);
+    assert_errno(child_await(&c, weft_in_ms(10)), ETIMEDOUT);
+    assert_false(child_poll(&c));
+    assert_int_equal(child_signal(&c, SIGKILL, false), 0);
+    assert_int_equal(child_await(&c, WEFT_FOREVER), 0);
+    assert_false(c.ended);
+    assert_int_equal(child_wait(&c, WEFT_NOW), 0);
+    assert_int_equal(c.status, SIGKILL);
+    child_close(&c);
+}
+
+static void test_wait_until(void **)
+{
+    each_way(give_up_waiting);
+}
+
+static void end_by_degrees(void)
+{
+    child c = started(sleeps);
+    assert_int_equal(child_end(&c, WEFT_FOREVER, WEFT_FOREVER), 0);
+    assert_int_equal(child_wait(&c, WEFT_NOW), 0);
+    assert_int_equal(c.status, SIGTERM);
+    child_close(&c);
+    c = started(stubborn);
+    char name[32] = "", path[64];
+    snprintf(path, sizeof path, "/proc/%d/comm", c.pid);
+    while (strcmp(name, "stubborn\n") != 0) {
+        FILE *f = fopen(path, "r");
+        assert_non_null(f);
+        assert_non_null(fgets(name, sizeof name, f));
+        fclose(f);
+    }
+    assert_int_equal(child_end(&c, weft_in_ms(20), WEFT_FOREVER), 0);
+    assert_int_equal(child_wait(&c, WEFT_NOW), 0);
+    assert_int_equal(c.status, SIGKILL);
+    child_close(&c);
+}
+
+static void test_end(void **)
+{
+    each_way(end_by_degrees);
+}
+
+static void signal_a_group(void)
+{
+    child c = started(leads);
+    assert_errno(child_signal(&c, SIGKILL, true), EPERM); // it is not known to lead
+    c.leads = true;
+    setpgid(c.pid, c.pid);
+    assert_int_equal(child_signal(&c, SIGTERM, true), 0);
+    assert_int_equal(child_wait(&c, WEFT_FOREVER), 0);
+    assert_int_equal(c.status, SIGTERM);
+    assert_errno(child_signal(&c, SIGTERM, true), ESRCH);
+    child_close(&c);
+}
+
+static void test_signal_group(void **)
+{
+    each_way(signal_a_group);
+}
+
+static void lose_it(void)
+{
+    child c = started(at_once);
+    assert_int_equal(waitpid(c.pid, nullptr, 0), c.pid);
+    assert_errno(child_signal(&c, SIGKILL, false), ESRCH);
+    assert_int_equal(child_wait(&c, WEFT_FOREVER), 0);
+    assert_true(c.ended && c.lost);
+    assert_errno(child_signal(&c, SIGKILL, false), ESRCH);
+    child_close(&c);
+}
+
+static void test_reaped_by_another(void **)
+{
+    each_way(lose_it);
+}
+
+static void lose_to_kernel(void)
+{
+    child c = started(at_once);
+    assert_int_equal(child_wait(&c, WEFT_FOREVER), 0);
+    assert_true(c.lost);
+    child_close(&c);
+}
+
+// Each start succeeds, though the child may have ended and been forgotten before anybody looks.
+static void test_ignored_sigchld(void **)
+{
+    signal(SIGCHLD, SIG_IGN);
+    for (int i = 0; i < 200; i++)
+        lose_to_kernel();
+    each_way(lose_to_kernel);
+    signal(SIGCHLD, SIG_DFL);
+}
+
+static int ways_used;
+
+static int count_ways(struct pollfd *fds, nfds_t n, weft_deadline d)
+{
+    ways_used++;
+    way_to_poll = nullptr;
+    int ready = poll_until(fds, n, d);
+    way_to_poll = count_ways;
+    return ready;
+}
+
+static void test_wait_by_another_way(void **)
+{
+    child c = started(at_once);
+    way_to_poll = count_ways;
+    assert_int_equal(child_wait(&c, WEFT_FOREVER), 0);
+    way_to_poll = nullptr;
+    assert_true(ways_used <= 1); // 0: it had ended before
+    child_close(&c);
+}
+
+static void test_usage(void **)
+{
+    child c = started(at_once);
+    assert_int_equal(child_wait(&c, WEFT_FOREVER), 0);
+    assert_true(c.usage.ru_maxrss > 0);
+    child_close(&c);
+}
+
+// No descriptor for the pidfd: there is no child then.
+static void test_fork_without_descriptors(void **)
+{
+    struct rlimit before, none;
+    getrlimit(RLIMIT_NOFILE, &before);
+    none = before;
+    none.rlim_cur = 3;
+    setrlimit(RLIMIT_NOFILE, &none);
+    child c;
+    pid_t pid = child_fork(&c);
+    int error = errno;
+    setrlimit(RLIMIT_NOFILE, &before);
+    if (pid == 0)
+        _exit(1);
+    assert_int_equal(pid, -1);
+    assert_int_equal(error, EMFILE);
+    assert_errno(waitpid(-1, nullptr, WNOHANG), ECHILD);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_wait),
+        TEST(test_wait_until),
+        TEST(test_end),
+        TEST(test_signal_group),
+        TEST(test_reaped_by_another),
+        TEST(test_ignored_sigchld),
+        TEST(test_wait_by_another_way),
+        TEST(test_usage),
+        TEST(test_fork_without_descriptors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
