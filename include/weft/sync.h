@@ -8,10 +8,11 @@
  *         ;
  *     weft_mutex_unlock(&lock);
  *
- * All but the timer are plain structs: on the stack, static, or in memory that
- * processes share (WEFT_SHARED).  Their fields are weft's own.  Calls return 0, or -1
- * with errno set.  Where a wait is spoken of: it fails with ETIMEDOUT when the deadline
- * passes and with ECANCELED when the thread is told to stop (weft_thread_stop); mutexes
+ * All but the timer are plain structs, on the stack or static; a mutex or rwlock may lie in
+ * memory that processes share (WEFT_SHARED).  The others are for the threads of one process:
+ * between processes shared_sync.h has what survives a death.  Their fields are weft's own.  Calls
+ * return 0, or -1 with errno set.  Where a wait is spoken of: it fails with ETIMEDOUT when the
+ * deadline passes and with ECANCELED when the thread is told to stop (weft_thread_stop); mutexes
  * and rwlocks know no ECANCELED.  A destroy fails with EBUSY while threads hold the
  * object or wait on it; destroying what was never used is fine.
  */
@@ -33,7 +34,7 @@ extern "C" {
 /* Flags for the init functions; an unknown or unfitting one is EINVAL. */
 #define WEFT_RECURSIVE 1      /* mutex: its owner may lock it again */
 #define WEFT_CHECKED 2        /* mutex: EDEADLK on a second lock, EPERM on another's unlock */
-#define WEFT_SHARED 4         /* may be used by all processes that map it */
+#define WEFT_SHARED 4         /* mutex, rwlock: may be used by all processes that map it */
 #define WEFT_ROBUST 8         /* mutex: a dead owner's lock goes on with EOWNERDEAD */
 #define WEFT_WRITERS_FIRST 16 /* rwlock: waiting writers hold up new readers */
 
@@ -46,12 +47,12 @@ extern "C" {
 #define WEFT_CHECKED_MUTEX_INIT {PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP}
 #endif
 #define WEFT_RWLOCK_INIT {0}
-#define WEFT_CONDITION_INIT {0, 0, 0}
-#define WEFT_SEMAPHORE_INIT(count) {(count), WEFT_SEMAPHORE_MAX, 0}
-#define WEFT_BOUNDED_SEMAPHORE_INIT(count, limit) {(count), (limit), 0}
-#define WEFT_EVENT_INIT {0, 0}
-#define WEFT_BARRIER_INIT(parties) {WEFT_MUTEX_INIT, (parties), 0, 0, 0, {0, 0}, {0, 0}, 0}
-#define WEFT_LATCH_INIT(count) {(count), 0}
+#define WEFT_CONDITION_INIT {0, 0}
+#define WEFT_SEMAPHORE_INIT(count) {(count), WEFT_SEMAPHORE_MAX}
+#define WEFT_BOUNDED_SEMAPHORE_INIT(count, limit) {(count), (limit)}
+#define WEFT_EVENT_INIT {0}
+#define WEFT_BARRIER_INIT(parties) {WEFT_MUTEX_INIT, (parties), 0, 0, 0, {0, 0}, {0, 0}}
+#define WEFT_LATCH_INIT(count) {(count)}
 #define WEFT_ONCE_INIT {0}
 /* clang-format on */
 
@@ -120,11 +121,10 @@ int weft_rwlock_unlock(weft_rwlock *l);
 typedef struct weft_condition {
     uint32_t events;
     uint32_t waiters;
-    uint32_t flags;
 } weft_condition;
 
-int weft_condition_init(weft_condition *c, int flags); /* SHARED */
-int weft_condition_destroy(weft_condition *c);         /* EBUSY: waited on */
+int weft_condition_init(weft_condition *c);
+int weft_condition_destroy(weft_condition *c); /* EBUSY: waited on */
 
 /* Unlocks `m`, sleeps until a signal or broadcast, locks `m` again: also when it fails,
  * except with EPERM and ENOTRECOVERABLE.  As with POSIX, it may return without a signal:
@@ -147,13 +147,11 @@ int weft_condition_broadcast(weft_condition *c);
 typedef struct weft_semaphore {
     uint64_t state;
     uint32_t limit;
-    uint32_t flags;
 } weft_semaphore;
 
 /* A semaphore with `count` units that never holds more than `limit`; 0 stands for
- * WEFT_SEMAPHORE_MAX.  -1: EINVAL (count above limit, limit above the maximum, flags
- * other than SHARED). */
-int weft_semaphore_init(weft_semaphore *s, uint32_t count, uint32_t limit, int flags);
+ * WEFT_SEMAPHORE_MAX.  -1: EINVAL (count above limit, limit above the maximum). */
+int weft_semaphore_init(weft_semaphore *s, uint32_t count, uint32_t limit);
 int weft_semaphore_destroy(weft_semaphore *s); /* EBUSY: waited on */
 
 /* Takes a unit, waits for one.  -1: ETIMEDOUT, ECANCELED.  (POSIX sem_wait) */
@@ -171,11 +169,10 @@ uint32_t weft_semaphore_value(const weft_semaphore *s);
 /* Low half: odd while set, one more with each change; high half: waiters. */
 typedef struct weft_event {
     uint64_t state;
-    uint32_t flags;
 } weft_event;
 
-int weft_event_init(weft_event *e, int flags); /* SHARED; starts out clear */
-int weft_event_destroy(weft_event *e);         /* EBUSY: waited on */
+int weft_event_init(weft_event *e);    /* it starts out clear */
+int weft_event_destroy(weft_event *e); /* EBUSY: waited on */
 
 /* Sets the event: all waiters go on, also if it is cleared at once, and later waits
  * return at once until it is cleared.  May be called in a signal handler. */
@@ -196,10 +193,9 @@ typedef struct weft_barrier {
     uint32_t generation; /* the round's number; sleepers watch it */
     uint32_t failed[2];  /* how the last even and the last odd round ended */
     uint32_t inside[2];  /* threads of those rounds that have not left yet */
-    uint32_t flags;
 } weft_barrier;
 
-int weft_barrier_init(weft_barrier *b, uint32_t parties, int flags); /* EINVAL: 0 parties */
+int weft_barrier_init(weft_barrier *b, uint32_t parties); /* EINVAL: 0 parties */
 /* EBUSY: threads wait for others to come.  Waits for those on their way out. */
 int weft_barrier_destroy(weft_barrier *b);
 
@@ -219,11 +215,10 @@ uint32_t weft_barrier_waiting(weft_barrier *b); /* how many wait in this round *
 /* The count in the low half, waiters in the high half. */
 typedef struct weft_latch {
     uint64_t state;
-    uint32_t flags;
 } weft_latch;
 
-int weft_latch_init(weft_latch *l, uint32_t count, int flags); /* SHARED */
-int weft_latch_destroy(weft_latch *l);                         /* EBUSY: waited on */
+int weft_latch_init(weft_latch *l, uint32_t count);
+int weft_latch_destroy(weft_latch *l); /* EBUSY: waited on */
 
 /* Takes `n` off the count; at 0 all waiters go on, for good.  -1: EINVAL (more than is
  * left: the count stays). */

@@ -83,7 +83,7 @@ static void draw(const booth *booths, int n)
 static int tickets(office *o)
 {
     booth *booths = (booth *)calloc((size_t)o->booths, sizeof *booths);
-    if (booths == nullptr || weft_barrier_init(&o->opening, (uint32_t)o->booths, 0) != 0)
+    if (booths == nullptr || weft_barrier_init(&o->opening, (uint32_t)o->booths) != 0)
         options_fail("weft-threads");
     o->left = o->tickets;
     o->sold = 0;

@@ -13,17 +13,12 @@
 
 using namespace weft;
 
-static int shared_flag(const weft_barrier *b)
-{
-    return (int)b->flags & WEFT_SHARED;
-}
-
 static void end_round(weft_barrier *b, bool failed)
 {
     b->failed[b->generation % 2] = failed;
     b->arrived = 0;
     __atomic_store_n(&b->generation, b->generation + 1, __ATOMIC_RELEASE);
-    futex_wake(&b->generation, INT_MAX, shared_flag(b));
+    futex_wake(&b->generation, INT_MAX, 0);
 }
 
 static void lock(weft_barrier *b)
@@ -41,17 +36,16 @@ static void drain(weft_barrier *b, uint32_t parity)
 {
     uint32_t n;
     while ((n = __atomic_load_n(&b->inside[parity], __ATOMIC_ACQUIRE)) != 0)
-        futex_wait(&b->inside[parity], n, WEFT_FOREVER, shared_flag(b));
+        futex_wait(&b->inside[parity], n, WEFT_FOREVER, 0);
 }
 
-int weft_barrier_init(weft_barrier *b, uint32_t parties, int flags)
+int weft_barrier_init(weft_barrier *b, uint32_t parties)
 {
-    if (parties == 0 || flags & ~WEFT_SHARED)
+    if (parties == 0)
         return fail_with(EINVAL);
     *b = {};
     b->parties = parties;
-    b->flags = (uint32_t)flags;
-    return weft_mutex_init(&b->lock, flags);
+    return weft_mutex_init(&b->lock, 0);
 }
 
 int weft_barrier_destroy(weft_barrier *b)
@@ -72,7 +66,7 @@ static int await_round(weft_barrier *b, uint32_t mine, weft_deadline d)
 {
     int error = 0;
     while (__atomic_load_n(&b->generation, __ATOMIC_ACQUIRE) == mine && error == 0)
-        error = sleep_on(&b->generation, mine, d, shared_flag(b));
+        error = sleep_on(&b->generation, mine, d, 0);
     if (error != 0) {
         lock(b);
         bool still = b->generation == mine;
@@ -90,9 +84,8 @@ static int await_round(weft_barrier *b, uint32_t mine, weft_deadline d)
 // The end of a wait: afterwards the barrier may be gone.
 static void depart(weft_barrier *b, uint32_t parity)
 {
-    int shared = shared_flag(b);
     if (__atomic_sub_fetch(&b->inside[parity], 1, __ATOMIC_ACQ_REL) == 0)
-        futex_wake(&b->inside[parity], INT_MAX, shared);
+        futex_wake(&b->inside[parity], INT_MAX, 0);
 }
 
 int weft_barrier_wait(weft_barrier *b, weft_deadline d)

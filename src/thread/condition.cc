@@ -12,12 +12,9 @@
 
 using namespace weft;
 
-int weft_condition_init(weft_condition *c, int flags)
+int weft_condition_init(weft_condition *c)
 {
-    if (flags & ~WEFT_SHARED)
-        return fail_with(EINVAL);
     c->events = c->waiters = 0;
-    c->flags = (uint32_t)flags;
     return 0;
 }
 
@@ -28,10 +25,9 @@ int weft_condition_destroy(weft_condition *c)
 
 static int wake(weft_condition *c, int count)
 {
-    int shared = c->flags & WEFT_SHARED;
     if (__atomic_load_n(&c->waiters, __ATOMIC_ACQUIRE) != 0) {
         __atomic_fetch_add(&c->events, 1, __ATOMIC_RELEASE);
-        futex_wake(&c->events, count, shared);
+        futex_wake(&c->events, count, 0);
     }
     return 0;
 }
@@ -45,7 +41,7 @@ int weft_condition_wait(weft_condition *c, weft_mutex *m, weft_deadline d)
         __atomic_fetch_sub(&c->waiters, 1, __ATOMIC_ACQ_REL);
         return fail_with(error);
     }
-    error = sleep_on(&c->events, seen, d, c->flags & WEFT_SHARED);
+    error = sleep_on(&c->events, seen, d, 0);
     // The signal that may have been spent on a thread that stops goes to another.
     if (error == ECANCELED)
         wake(c, 1);

@@ -45,7 +45,7 @@ static inline bool change_value(uint64_t *state, uint64_t *old, uint32_t value)
 // Sleeps until passed(state, arg), which may change the value; 0, ETIMEDOUT or ECANCELED.
 // `passed` gets one more look after an error, so a wake-up spent on us isn't lost.
 static inline int wait_until(uint64_t *state, bool (*passed)(uint64_t *state, uint32_t arg),
-                             uint32_t arg, weft_deadline d, int shared)
+                             uint32_t arg, weft_deadline d)
 {
     if (passed(state, arg))
         return 0;
@@ -61,7 +61,7 @@ static inline int wait_until(uint64_t *state, bool (*passed)(uint64_t *state, ui
         }
         if (error != 0)
             break;
-        error = sleep_on(futex_of(state), seen, d, shared);
+        error = sleep_on(futex_of(state), seen, d, 0);
     }
     __atomic_fetch_sub(state, ONE_WAITER, __ATOMIC_SEQ_CST);
     return error;

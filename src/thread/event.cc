@@ -10,12 +10,9 @@
 
 using namespace weft;
 
-int weft_event_init(weft_event *e, int flags)
+int weft_event_init(weft_event *e)
 {
-    if (flags & ~WEFT_SHARED)
-        return fail_with(EINVAL);
     e->state = 0;
-    e->flags = (uint32_t)flags;
     return 0;
 }
 
@@ -33,17 +30,16 @@ static bool was_set(uint64_t *state, uint32_t seen)
 int weft_event_wait(weft_event *e, weft_deadline d)
 {
     uint32_t seen = value_of(load_state(&e->state));
-    return from_pthread(wait_until(&e->state, was_set, seen, d, e->flags & WEFT_SHARED));
+    return from_pthread(wait_until(&e->state, was_set, seen, d));
 }
 
 int weft_event_set(weft_event *e)
 {
-    int shared = e->flags & WEFT_SHARED;
     uint64_t before = load_state(&e->state);
     while (value_of(before) % 2 == 0)
         if (change_value(&e->state, &before, value_of(before) + 1)) {
             if (waiters_of(before) != 0)
-                futex_wake(futex_of(&e->state), INT_MAX, shared);
+                futex_wake(futex_of(&e->state), INT_MAX, 0);
             return 0;
         }
     return 0;

@@ -6,12 +6,9 @@
 
 using namespace weft;
 
-int weft_latch_init(weft_latch *l, uint32_t count, int flags)
+int weft_latch_init(weft_latch *l, uint32_t count)
 {
-    if (flags & ~WEFT_SHARED)
-        return fail_with(EINVAL);
     l->state = count;
-    l->flags = (uint32_t)flags;
     return 0;
 }
 
@@ -22,14 +19,13 @@ int weft_latch_destroy(weft_latch *l)
 
 int weft_latch_count_down(weft_latch *l, uint32_t n)
 {
-    int shared = l->flags & WEFT_SHARED;
     uint64_t before = load_state(&l->state);
     do
         if (n > value_of(before))
             return fail_with(EINVAL);
     while (!change_value(&l->state, &before, value_of(before) - n));
     if (value_of(before) == n && waiters_of(before) != 0)
-        futex_wake(futex_of(&l->state), INT_MAX, shared);
+        futex_wake(futex_of(&l->state), INT_MAX, 0);
     return 0;
 }
 
@@ -40,5 +36,5 @@ static bool is_zero(uint64_t *state, uint32_t)
 
 int weft_latch_wait(weft_latch *l, weft_deadline d)
 {
-    return from_pthread(wait_until(&l->state, is_zero, 0, d, l->flags & WEFT_SHARED));
+    return from_pthread(wait_until(&l->state, is_zero, 0, d));
 }

@@ -6,15 +6,14 @@
 
 using namespace weft;
 
-int weft_semaphore_init(weft_semaphore *s, uint32_t count, uint32_t limit, int flags)
+int weft_semaphore_init(weft_semaphore *s, uint32_t count, uint32_t limit)
 {
     if (limit == 0)
         limit = WEFT_SEMAPHORE_MAX;
-    if (count > limit || limit > WEFT_SEMAPHORE_MAX || flags & ~WEFT_SHARED)
+    if (count > limit || limit > WEFT_SEMAPHORE_MAX)
         return fail_with(EINVAL);
     s->state = count;
     s->limit = limit;
-    s->flags = (uint32_t)flags;
     return 0;
 }
 
@@ -34,12 +33,11 @@ static bool take_one(uint64_t *state, uint32_t)
 
 int weft_semaphore_wait(weft_semaphore *s, weft_deadline d)
 {
-    return from_pthread(wait_until(&s->state, take_one, 0, d, s->flags & WEFT_SHARED));
+    return from_pthread(wait_until(&s->state, take_one, 0, d));
 }
 
 int weft_semaphore_post(weft_semaphore *s)
 {
-    int shared = s->flags & WEFT_SHARED;
     uint32_t limit = s->limit;
     uint64_t before = load_state(&s->state);
     do
@@ -47,7 +45,7 @@ int weft_semaphore_post(weft_semaphore *s)
             return fail_with(EOVERFLOW);
     while (!change_value(&s->state, &before, value_of(before) + 1));
     if (waiters_of(before) != 0)
-        futex_wake(futex_of(&s->state), 1, shared);
+        futex_wake(futex_of(&s->state), 1, 0);
     return 0;
 }
 

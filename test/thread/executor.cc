@@ -42,7 +42,7 @@ static void *pass(void *arg)
 
 static void gate_init(gate *g)
 {
-    assert_int_equal(weft_event_init(&g->open, 0), 0);
+    assert_int_equal(weft_event_init(&g->open), 0);
     g->inside = 0;
 }
 

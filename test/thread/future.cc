@@ -49,7 +49,7 @@ typedef struct held {
 static void hold(held *h)
 {
     h->ex = create(1);
-    assert_int_equal(weft_event_init(&h->g.open, 0), 0);
+    assert_int_equal(weft_event_init(&h->g.open), 0);
     h->g.inside = 0;
     h->running = weft_executor_submit(h->ex, pass, &h->g);
     await_word(&h->g.inside, 1);
@@ -340,7 +340,7 @@ static void test_release_lets_the_task_run(void **state)
     held h;
     hold(&h);
     gate second;
-    assert_int_equal(weft_event_init(&second.open, 0), 0);
+    assert_int_equal(weft_event_init(&second.open), 0);
     second.inside = 0;
     weft_event_set(&second.open);
     assert_int_equal(weft_future_release(weft_executor_submit(h.ex, pass, &second)), 0);
@@ -576,7 +576,7 @@ static void test_a_sleeping_helper_takes_new_work(void **state)
     (void)state;
     three t;
     memset(&t, 0, sizeof t);
-    assert_int_equal(weft_event_init(&t.done, 0), 0);
+    assert_int_equal(weft_event_init(&t.done), 0);
     t.ex = create(2);
     weft_future *a = weft_executor_submit(t.ex, task_a, &t);
     assert_int_equal(weft_future_get(a, NULL, WEFT_FOREVER), 0);

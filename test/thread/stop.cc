@@ -113,8 +113,8 @@ static void set_up(void)
 {
     memset(&all, 0, sizeof all);
     weft_mutex_init(&all.lock, 0);
-    weft_barrier_init(&all.barrier, 2, 0);
-    weft_latch_init(&all.latch, 1, 0);
+    weft_barrier_init(&all.barrier, 2);
+    weft_latch_init(&all.latch, 1);
     all.other = weft_thread_start(wait_never, nullptr, nullptr);
     all.timer = weft_timer_start(nothing, nullptr, weft_in_s(3600));
 }
@@ -191,7 +191,7 @@ static void test_stopped_thread_can_clean_up(void **)
 {
     void *failed;
     memset(&all, 0, sizeof all);
-    weft_semaphore_init(&all.semaphore, 1, 0, 0);
+    weft_semaphore_init(&all.semaphore, 1, 0);
     weft_mutex_init(&all.lock, 0);
     weft_thread *ended = weft_thread_start(do_nothing, nullptr, nullptr);
     while (weft_thread_id(ended) > 0)

@@ -50,7 +50,7 @@ static void mailbox_init(mailbox *b, int flags)
 {
     *b = {};
     assert_int_equal(weft_mutex_init(&b->lock, flags), 0);
-    assert_int_equal(weft_condition_init(&b->filled, flags & WEFT_SHARED), 0);
+    assert_int_equal(weft_condition_init(&b->filled), 0);
     b->deadline = WEFT_FOREVER;
 }
 
@@ -109,7 +109,6 @@ static void test_condition_wakes(void **)
 {
     condition_cases(0, 1);
     condition_cases(0, 0);
-    condition_cases(WEFT_SHARED, 1);
     condition_cases(WEFT_RECURSIVE, 1);
     condition_cases(WEFT_CHECKED, 1);
 }
@@ -124,7 +123,6 @@ static void test_condition_deadline_has_lock_again(void **)
     assert_int_equal(weft_mutex_unlock(&b.lock), 0); // ours again
     assert_errno(weft_condition_wait(&b.filled, &b.lock, WEFT_NOW), EPERM);
     assert_int_equal(weft_condition_destroy(&b.filled), 0);
-    assert_errno(weft_condition_init(&b.filled, WEFT_ROBUST), EINVAL);
 }
 
 static void *die_holding(void *arg)
@@ -208,11 +206,10 @@ static void test_bounded_semaphore_overflows(void **)
     assert_int_equal(weft_semaphore_post(&s), 0);
     assert_errno(weft_semaphore_post(&s), EOVERFLOW);
     assert_int_equal(weft_semaphore_value(&s), 2);
-    assert_int_equal(weft_semaphore_init(&s, WEFT_SEMAPHORE_MAX, 0, 0), 0);
+    assert_int_equal(weft_semaphore_init(&s, WEFT_SEMAPHORE_MAX, 0), 0);
     assert_errno(weft_semaphore_post(&s), EOVERFLOW);
-    assert_errno(weft_semaphore_init(&s, 3, 2, 0), EINVAL);
-    assert_errno(weft_semaphore_init(&s, 0, (uint32_t)WEFT_SEMAPHORE_MAX + 1, 0), EINVAL);
-    assert_errno(weft_semaphore_init(&s, 0, 0, WEFT_RECURSIVE), EINVAL);
+    assert_errno(weft_semaphore_init(&s, 3, 2), EINVAL);
+    assert_errno(weft_semaphore_init(&s, 0, (uint32_t)WEFT_SEMAPHORE_MAX + 1), EINVAL);
 }
 
 struct tokens {
@@ -255,29 +252,6 @@ static void test_semaphore_loses_nothing(void **)
     assert_int_equal(weft_semaphore_value(&k.used), 0);
 }
 
-static void test_semaphore_shared_between_processes(void **)
-{
-    struct pair {
-        weft_semaphore there, back;
-    } *p = (pair *)mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    weft_semaphore_init(&p->there, 0, 0, WEFT_SHARED);
-    weft_semaphore_init(&p->back, 0, 0, WEFT_SHARED);
-    pid_t child = fork();
-    if (child == 0) {
-        for (int i = 0; i < 100; i++) {
-            weft_semaphore_wait(&p->there, WEFT_FOREVER);
-            weft_semaphore_post(&p->back);
-        }
-        _exit(0);
-    }
-    for (int i = 0; i < 100; i++) {
-        assert_int_equal(weft_semaphore_post(&p->there), 0);
-        assert_int_equal(weft_semaphore_wait(&p->back, weft_in_s(30)), 0);
-    }
-    assert_int_equal(waitpid(child, nullptr, 0), child);
-    munmap(p, 4096);
-}
-
 // ---- event ----
 
 static void *await_event(void *e)
@@ -299,8 +273,7 @@ static void test_event_sets_and_clears(void **)
     assert_int_equal(weft_event_clear(&e), 0);
     assert_false(weft_event_is_set(&e));
     assert_int_equal(weft_event_destroy(&e), 0);
-    assert_errno(weft_event_init(&e, WEFT_CHECKED), EINVAL);
-    assert_int_equal(weft_event_init(&e, WEFT_SHARED), 0);
+    assert_int_equal(weft_event_init(&e), 0);
     assert_int_equal(weft_event_set(&e), 0);
     assert_int_equal(weft_event_wait(&e, WEFT_FOREVER), 0);
 }
@@ -350,7 +323,7 @@ static void test_barrier_rounds(void **)
         meeting m = {};
         weft_thread *t[5];
         m.rounds = 1000;
-        assert_int_equal(weft_barrier_init(&m.barrier, parties, 0), 0);
+        assert_int_equal(weft_barrier_init(&m.barrier, parties), 0);
         for (uint32_t i = 0; i < parties; i++)
             t[i] = weft_thread_start(meet, &m, nullptr);
         for (uint32_t i = 0; i < parties; i++)
@@ -405,15 +378,14 @@ static void test_barrier_abort_and_reset(void **)
 static void test_barrier_deadline_breaks_it(void **)
 {
     meeting m = {};
-    assert_int_equal(weft_barrier_init(&m.barrier, 3, WEFT_SHARED), 0);
+    assert_int_equal(weft_barrier_init(&m.barrier, 3), 0);
     m.deadline = WEFT_FOREVER;
     weft_thread *t = weft_thread_start(meet_once, &m, nullptr);
     await_arrived(&m.barrier, 1);
     assert_errno(weft_barrier_wait(&m.barrier, weft_in_ms(5)), ETIMEDOUT);
     assert_int_equal(joined(t), -EPIPE);
     assert_true(weft_barrier_is_broken(&m.barrier));
-    assert_errno(weft_barrier_init(&m.barrier, 0, 0), EINVAL);
-    assert_errno(weft_barrier_init(&m.barrier, 1, WEFT_ROBUST), EINVAL);
+    assert_errno(weft_barrier_init(&m.barrier, 0), EINVAL);
 }
 
 // One of the two times out at once when it comes first, and so breaks every other round.
@@ -475,8 +447,7 @@ static void test_latch(void **)
     assert_errno(weft_latch_count_down(&l, 1), EINVAL);
     assert_int_equal(weft_latch_wait(&l, WEFT_NOW), 0);
     assert_int_equal(weft_latch_destroy(&l), 0);
-    assert_errno(weft_latch_init(&l, 1, WEFT_ROBUST), EINVAL);
-    assert_int_equal(weft_latch_init(&l, 0, WEFT_SHARED), 0);
+    assert_int_equal(weft_latch_init(&l, 0), 0);
     assert_int_equal(weft_latch_wait(&l, WEFT_FOREVER), 0);
 }
 
@@ -622,7 +593,6 @@ int main(void)
         TEST(test_semaphore_counts),
         TEST(test_bounded_semaphore_overflows),
         TEST(test_semaphore_loses_nothing),
-        TEST(test_semaphore_shared_between_processes),
         TEST(test_event_sets_and_clears),
         TEST(test_event_pulse_frees_all_waiters),
         TEST(test_barrier_rounds),
