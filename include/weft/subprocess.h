@@ -18,7 +18,8 @@
  * touched.  If this process ignores SIGCHLD, or somebody else reaps the child, the
  * status is lost: waits end when the child does, with ECHILD.
  *
- * A weft_subprocess belongs to one thread at a time; different ones are independent.
+ * A weft_subprocess belongs to one thread at a time; different ones are independent.  Every wait
+ * fails with ECANCELED, too, in a thread that was told to stop (weft_thread_stop).
  */
 #ifndef WEFT_SUBPROCESS_H
 #define WEFT_SUBPROCESS_H
@@ -220,8 +221,8 @@ int weft_subprocess_close(weft_subprocess *p, int stream);
 int weft_subprocess_send_signal(weft_subprocess *p, int signal);
 
 /* Sends a signal to its whole process group.  EPERM: it was not started as a leader
- * (WEFT_GROUP_NEW, new session).  ESRCH: it was waited for (its group's number may by
- * now be somebody else's: signal first, then wait). */
+ * (WEFT_GROUP_NEW, new session).  ESRCH: nobody is left in it; before Linux 6.9 also: it was
+ * waited for, and its group's number may by now be somebody else's. */
 int weft_subprocess_signal_group(weft_subprocess *p, int signal);
 
 /* SIGTERM, SIGKILL: to its group if it leads one, else to it alone. */

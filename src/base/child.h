@@ -155,30 +155,51 @@ static inline int child_wait(child *c, weft_deadline d)
     return 0;
 }
 
-// Sends a signal to it, or to the group that it leads.  -1: ESRCH when it has ended (of a group:
-// when nobody is left), EPERM when it may not be signalled, EINVAL.
-//
-// By number only while the pidfd says that the child has not ended: until then the number, its and
-// its group's, can't be another's.  (A group whose leader was reaped keeps its number, too, but
-// whether anybody is left in it nothing tells without signalling.)
-static inline int child_signal(const child *c, int signal, bool group)
+// By the pidfd, with flags.  1: that call is missing or forbidden here (or it may not be signalled,
+// as the older call will say).
+static inline int child_signal_by_pidfd(const child *c, int signal, unsigned flags)
 {
     int saved = errno;
-    if (group && !c->leads)
+    if (c->pidfd < 0 || child_without & CHILD_NO_PIDFD_SIGNAL)
+        return 1;
+    if (syscall(SYS_pidfd_send_signal, c->pidfd, signal, nullptr, flags) == 0)
+        return 0;
+    if (!is_refused(errno))
+        return -1;
+    errno = saved;
+    return 1;
+}
+
+// Sends a signal to it alone.  -1: ESRCH when it has ended; EPERM, EINVAL.
+static inline int child_signal(const child *c, int signal)
+{
+    if (c->ended)
+        return fail_with(ESRCH);
+    int result = child_signal_by_pidfd(c, signal, 0);
+    if (result <= 0)
+        return result;
+    // By number only while the pidfd says that it has not ended: else another wait may have reaped
+    // it, and the number be a stranger's.
+    return child_has_ended(c) ? fail_with(ESRCH) : kill(c->pid, signal);
+}
+
+// Sends a signal to the group that it leads, also when it has ended itself.  -1: EPERM when it
+// leads none; ESRCH when nobody is left, or (before Linux 6.9) when it has been reaped: then the
+// group's number may be another's.
+static inline int child_signal_group(const child *c, int signal)
+{
+    if (!c->leads)
         return fail_with(EPERM);
-    if (c->ended && !group)
-        return fail_with(ESRCH);
-    if (c->pidfd >= 0 && !(child_without & CHILD_NO_PIDFD_SIGNAL)) {
-        long result = syscall(SYS_pidfd_send_signal, c->pidfd, signal, nullptr,
-                              group ? CHILD_SIGNAL_GROUP : 0);
-        if (result == 0 || !is_refused(errno))
-            return (int)result;
-        errno = saved;
-    }
-    // A leader that has ended but is not reaped holds the number of its group.
-    if (c->ended || (!group && c->pidfd >= 0 && child_pidfd_ended(c)))
-        return fail_with(ESRCH);
-    return kill(group ? -c->pid : c->pid, signal);
+    int result = child_signal_by_pidfd(c, signal, CHILD_SIGNAL_GROUP);
+    if (result <= 0)
+        return result;
+    return c->ended ? fail_with(ESRCH) : kill(-c->pid, signal);
+}
+
+// To its group if it leads one, else to it alone.
+static inline int child_signal_all(const child *c, int signal)
+{
+    return c->leads ? child_signal_group(c, signal) : child_signal(c, signal);
 }
 
 // Ends it: SIGTERM, from `kill_at` on SIGKILL, to its group if it leads one, and waits until it has
@@ -191,8 +212,8 @@ static inline int child_end(const child *c, weft_deadline kill_at, weft_deadline
     if (child_has_ended(c))
         return 0;
     if (first > WEFT_NOW) {
-        child_signal(c, SIGTERM, c->leads);
-        child_signal(c, SIGCONT, c->leads); // a stopped one does not hear SIGTERM
+        child_signal_all(c, SIGTERM);
+        child_signal_all(c, SIGCONT); // a stopped one does not hear SIGTERM
         if (child_await(c, first) == 0) {
             errno = saved;
             return 0;
@@ -200,7 +221,7 @@ static inline int child_end(const child *c, weft_deadline kill_at, weft_deadline
         if (errno != ETIMEDOUT)
             return -1;
     }
-    child_signal(c, SIGKILL, c->leads);
+    child_signal_all(c, SIGKILL);
     if (child_await(c, d) != 0)
         return -1;
     errno = saved;

@@ -1,8 +1,7 @@
 // sigpipe.h: writing to a pipe without the risk of SIGPIPE.
 //
-// The signal is blocked in this thread around the writes; if one of them raised it (it
-// is sent to the thread that writes), it is taken back before the mask is restored.  One
-// that was pending before stays.
+// The signal is blocked in this thread around the write; if that raised it (it is sent to the
+// thread that writes), it is taken back before the mask is restored.
 #ifndef WEFT_BASE_SIGPIPE_H
 #define WEFT_BASE_SIGPIPE_H
 
@@ -10,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
+#include <unistd.h>
 
 namespace weft {
 
@@ -18,17 +18,18 @@ struct sigpipe {
     bool was_pending;
 };
 
-static inline void sigpipe_hold(struct sigpipe *s)
+static inline void sigpipe_hold(sigpipe *s)
 {
     sigset_t set;
-    sigpending(&set);
-    s->was_pending = sigismember(&set, SIGPIPE) == 1;
     sigemptyset(&set);
     sigaddset(&set, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &set, &s->before);
+    // Only one that was blocked can be pending from before; it stays so.
+    s->was_pending = sigismember(&s->before, SIGPIPE) == 1 && sigpending(&set) == 0 &&
+                     sigismember(&set, SIGPIPE) == 1;
 }
 
-static inline void sigpipe_release(struct sigpipe *s, bool raised)
+static inline void sigpipe_release(sigpipe *s, bool raised)
 {
     int saved = errno;
     if (raised && !s->was_pending) {
@@ -41,6 +42,16 @@ static inline void sigpipe_release(struct sigpipe *s, bool raised)
     }
     pthread_sigmask(SIG_SETMASK, &s->before, nullptr);
     errno = saved;
+}
+
+// write(2) that fails with EPIPE and raises nothing.
+static inline ssize_t sigpipe_write(int fd, const void *bytes, size_t n)
+{
+    sigpipe hold;
+    sigpipe_hold(&hold);
+    ssize_t put = write(fd, bytes, n);
+    sigpipe_release(&hold, put < 0 && errno == EPIPE);
+    return put;
 }
 
 } // namespace weft

@@ -15,7 +15,7 @@
 #include <base/errno.h>
 #include <base/time.h>
 #include <coro/wait.h>
-#include <thread/sleep.h>
+#include <base/poll.h>
 #include <weft/io.h>
 #include <weft/thread.h>
 
@@ -79,7 +79,7 @@ int weft::client_wait(int fd, int events, weft_deadline d)
 {
     struct pollfd f = {fd, 0, 0};
     f.events = (short)((events & WEFT_READ ? POLLIN : 0) | (events & WEFT_WRITE ? POLLOUT : 0));
-    if (poll_until(&f, d) < 0)
+    if (poll_until(&f, fd >= 0, d) < 0)
         return -1;
     return f.revents & ~POLLOUT ? events : events & WEFT_WRITE;
 }

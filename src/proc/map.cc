@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "handle.h"
+#include "streams.h"
 
 using namespace weft;
 
@@ -134,7 +134,7 @@ static weft_deadline enforce_limit(struct batch *b)
             first = by < first ? by : first;
         } else {
             // One that ended just in time keeps its status: nobody is there to be killed.
-            c->error = has_ended(b->children[i]) ? 0 : ETIMEDOUT;
+            c->error = child_has_ended(&b->children[i]->c) ? 0 : ETIMEDOUT;
             weft_subprocess_kill(b->children[i]);
         }
     }
@@ -157,8 +157,8 @@ static int run_all(struct batch *b, int jobs, weft_deadline d)
                                          limit < d ? limit : d);
         if (i >= 0)
             reap(b, b->told + (size_t)i);
-        else if (weft_left(d) == 0)
-            return fail_with(ETIMEDOUT);
+        else if (errno != ETIMEDOUT || weft_left(d) == 0)
+            return -1;
     }
     errno = saved;
     return b->failed;
@@ -169,9 +169,8 @@ static void clean_up(struct batch *b)
     int saved = errno;
     for (size_t i = b->told; b->children != nullptr && b->commands != nullptr && i < b->next; i++) {
         if (b->children[i] != nullptr) {
-            weft_subprocess_kill(b->children[i]);
-            weft_subprocess_wait(b->children[i], nullptr, WEFT_FOREVER);
-            weft_subprocess_destroy(b->children[i]);
+            streams_kill(&b->children[i]->s, nullptr);
+            give_up(b->children[i]);
         }
         close_keep_errno(&b->commands[i].files[0]);
         close_keep_errno(&b->commands[i].files[1]);

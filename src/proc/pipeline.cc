@@ -7,29 +7,17 @@
 //
 // A file or pipe for errors is opened once and shared; opened by each stage, a
 // truncated file's stages would write over each other.
-//
-// A group's number stays taken as long as one of its processes is not reaped, so
-// the group is signalled only while a stage is left to be waited for.
 #include <weft/pipeline.h>
 
-#include <base/errno.h>
+#include "streams.h"
 
-#include "handle.h"
-#include "pump.h"
-
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 using namespace weft;
 
 struct weft_pipeline {
-    size_t size;
-    int fds[3]; // our ends, or -1
-    bool takes_input, leads;
-    size_t written;
-    int64_t grace;
-    weft_subprocess *stages[1]; // size of them
+    streams s;
+    weft_subprocess *stages[1]; // s.count of them
 };
 
 static int take(int *fd)
@@ -37,12 +25,6 @@ static int take(int *fd)
     int taken = *fd;
     *fd = -1;
     return taken;
-}
-
-static void close_ends(weft_pipeline *l)
-{
-    for (int i = 0; i < 3; i++)
-        close_keep_errno(&l->fds[i]);
 }
 
 static weft_pipeline *allocate(size_t n)
@@ -54,7 +36,8 @@ static weft_pipeline *allocate(size_t n)
         errno = ENOMEM;
         return nullptr;
     }
-    l->fds[0] = l->fds[1] = l->fds[2] = -1;
+    l->s.fds[0] = l->s.fds[1] = l->s.fds[2] = -1;
+    l->s.children = l->stages;
     return l;
 }
 
@@ -73,16 +56,16 @@ static int start_stage(weft_pipeline *l, size_t i, size_t n, const char *const a
         o.in = from_descriptor(*before);
     if (i + 1 < n)
         o.out.kind = WEFT_STREAM_PIPE;
-    if (i > 0 && l->leads)
-        o.process_group = l->stages[0]->pid;
+    if (i > 0 && l->stages[0]->c.leads)
+        o.process_group = l->stages[0]->c.pid;
     weft_subprocess *p = weft_subprocess_start(argv, &o);
     close_keep_errno(before);
     if (p == nullptr)
         return -1;
-    l->stages[l->size++] = p;
+    l->stages[l->s.count++] = p;
     if (i == 0)
-        l->fds[0] = take(&p->fds[0]);
-    *(i + 1 < n ? before : &l->fds[1]) = take(&p->fds[1]);
+        l->s.fds[0] = take(&p->s.fds[0]);
+    *(i + 1 < n ? before : &l->s.fds[1]) = take(&p->s.fds[1]);
     return 0;
 }
 
@@ -97,7 +80,7 @@ static int start_stages(weft_pipeline *l, const char *const *const argvs[], size
 {
     int errors = -1, before = -1, result = 0;
     if (is_shared(o->err.kind)) {
-        errors = open_side(&o->err, 2, &l->fds[2]);
+        errors = open_side(&o->err, 2, &l->s.fds[2]);
         if (errors < 0) {
             if (o->stage != nullptr)
                 *o->stage = WEFT_STAGE_STREAMS;
@@ -112,23 +95,27 @@ static int start_stages(weft_pipeline *l, const char *const *const argvs[], size
     return result;
 }
 
+static void free_all(weft_pipeline *l)
+{
+    streams_close(&l->s);
+    for (size_t i = 0; i < l->s.count; i++)
+        give_up(l->stages[i]);
+    free_keep_errno(l);
+}
+
 static void abandon(weft_pipeline *l)
 {
-    int saved = errno;
-    close_ends(l);
-    weft_pipeline_signal(l, SIGKILL);
-    weft_pipeline_wait(l, nullptr, WEFT_FOREVER);
-    weft_pipeline_destroy(l);
-    errno = saved;
+    streams_close(&l->s);
+    if (l->s.count > 0)
+        streams_kill(&l->s, nullptr);
+    free_all(l);
 }
 
 weft_pipeline *weft_pipeline_start(const char *const *const argvs[], size_t n,
                                    const weft_subprocess_options *opts)
 {
-    weft_subprocess_options o;
-    memset(&o, 0, sizeof o);
-    if (opts != nullptr)
-        o = *opts;
+    static const weft_subprocess_options defaults = {};
+    weft_subprocess_options o = opts != nullptr ? *opts : defaults;
     if (o.stage != nullptr)
         *o.stage = WEFT_STAGE_PREPARE;
     if (argvs == nullptr || n == 0 || (n > 1 && (o.flags & WEFT_SUBPROCESS_NEW_SESSION) != 0)) {
@@ -138,10 +125,9 @@ weft_pipeline *weft_pipeline_start(const char *const *const argvs[], size_t n,
     weft_pipeline *l = allocate(n);
     if (l == nullptr)
         return nullptr;
-    l->leads = o.process_group == WEFT_GROUP_NEW;
-    l->takes_input = o.in.kind == WEFT_STREAM_PIPE;
+    l->s.takes_input = o.in.kind == WEFT_STREAM_PIPE;
     if (start_stages(l, argvs, n, &o) == 0) {
-        l->grace = l->stages[0]->grace;
+        l->s.grace = l->stages[0]->s.grace;
         return l;
     }
     abandon(l);
@@ -152,24 +138,21 @@ int weft_pipeline_destroy(weft_pipeline *l)
 {
     if (l == nullptr)
         return 0;
-    for (size_t i = 0; i < l->size; i++)
-        if (!has_ended(l->stages[i]))
+    for (size_t i = 0; i < l->s.count; i++)
+        if (!child_has_ended(&l->stages[i]->c))
             return fail_with(EBUSY);
-    for (size_t i = 0; i < l->size; i++)
-        weft_subprocess_destroy(l->stages[i]);
-    close_ends(l);
-    free_keep_errno(l);
+    free_all(l);
     return 0;
 }
 
 size_t weft_pipeline_size(const weft_pipeline *l)
 {
-    return l->size;
+    return l->s.count;
 }
 
 weft_subprocess *weft_pipeline_stage(const weft_pipeline *l, size_t i)
 {
-    if (i < l->size)
+    if (i < l->s.count)
         return l->stages[i];
     errno = EINVAL;
     return nullptr;
@@ -177,133 +160,58 @@ weft_subprocess *weft_pipeline_stage(const weft_pipeline *l, size_t i)
 
 int weft_pipeline_wait(weft_pipeline *l, int *status, weft_deadline d)
 {
-    bool lost = false;
-    int saved = errno;
-    for (size_t i = 0; i < l->size; i++) {
-        if (weft_subprocess_wait(l->stages[i], nullptr, d) != 0 && errno == ETIMEDOUT)
-            return -1;
-        lost = lost || l->stages[i]->lost;
-    }
-    errno = saved;
-    if (lost)
-        return fail_with(ECHILD);
-    if (status != nullptr)
-        *status = l->stages[l->size - 1]->status;
-    return 0;
+    return streams_wait(&l->s, status, d);
 }
 
 int weft_pipeline_failure(const weft_pipeline *l, int *status)
 {
     int failure = 0;
-    for (size_t i = 0; i < l->size; i++) {
-        if (!l->stages[i]->ended)
+    for (size_t i = 0; i < l->s.count; i++) {
+        const child *c = &l->stages[i]->c;
+        if (!c->ended)
             return fail_with(EBUSY);
-        if (l->stages[i]->status != 0)
-            failure = l->stages[i]->status;
+        if (c->status != 0)
+            failure = c->status;
     }
     *status = failure;
     return 0;
 }
 
-static int run_pump(weft_pipeline *l, const void *in, size_t n, weft_buffer *out, weft_buffer *err,
-                    weft_deadline d)
-{
-    struct pump pump = {l->fds,    (const char *)in, n,       &l->written, {nullptr, out, err},
-                        l->stages, l->size,          l->grace};
-    return pump_run(&pump, d);
-}
-
 int weft_pipeline_communicate(weft_pipeline *l, const void *in, size_t n, weft_buffer *out,
                               weft_buffer *err, weft_deadline d)
 {
-    if (n > 0 && (in == nullptr || !l->takes_input))
-        return fail_with(EINVAL);
-    int incomplete = run_pump(l, in, n, out, err, d);
-    if (incomplete < 0)
-        return -1;
-    return weft_pipeline_wait(l, nullptr, d) == 0 ? incomplete : -1;
+    return streams_communicate(&l->s, in, n, out, err, d);
 }
 
 int weft_pipeline_stream(const weft_pipeline *l, int stream)
 {
-    return stream >= 0 && stream <= 2 && l->fds[stream] >= 0 ? l->fds[stream] : fail_with(EBADF);
+    return streams_fd(&l->s, stream);
 }
 
 ssize_t weft_pipeline_read(weft_pipeline *l, int stream, void *bytes, size_t n, weft_deadline d)
 {
-    if (stream != 1 && stream != 2)
-        return fail_with(EBADF);
-    return pipe_read(l->fds[stream], bytes, n, d);
+    return streams_read(&l->s, stream, bytes, n, d);
 }
 
 ssize_t weft_pipeline_write(weft_pipeline *l, const void *bytes, size_t n, weft_deadline d)
 {
-    return pipe_write(l->fds[0], bytes, n, d);
+    return streams_write(&l->s, bytes, n, d);
 }
 
 int weft_pipeline_close(weft_pipeline *l, int stream)
 {
-    if (weft_pipeline_stream(l, stream) < 0)
-        return -1;
-    close_keep_errno(&l->fds[stream]);
-    if (stream == 0)
-        l->takes_input = false;
-    return 0;
+    return streams_close_one(&l->s, stream);
 }
 
 int weft_pipeline_signal(weft_pipeline *l, int signal)
 {
-    int saved = errno, error = ESRCH;
-    bool sent = false;
-    for (size_t i = 0; i < l->size; i++) {
-        if (l->stages[i]->ended)
-            continue;
-        if (l->leads)
-            return kill(-l->stages[0]->pid, signal);
-        if (weft_subprocess_send_signal(l->stages[i], signal) == 0)
-            sent = true;
-        else
-            error = errno;
-    }
-    if (!sent)
-        return fail_with(error);
-    errno = saved;
-    return 0;
-}
-
-static bool all_end_by(const weft_pipeline *l, weft_deadline d)
-{
-    for (size_t i = 0; i < l->size; i++)
-        if (!ends_by(l->stages[i], d))
-            return false;
-    return true;
+    return streams_signal(&l->s, signal);
 }
 
 int weft_pipeline_stop(weft_pipeline *l, int *status, weft_deadline close_by, weft_deadline term_by,
                        weft_deadline d)
 {
-    int saved = errno;
-    close_keep_errno(&l->fds[0]);
-    bool ended = all_end_by(l, close_by);
-    if (!ended) {
-        weft_pipeline_signal(l, SIGTERM);
-        ended = all_end_by(l, term_by);
-    }
-    // What is left of the group goes with it.
-    if (!ended || l->leads)
-        weft_pipeline_signal(l, SIGKILL);
-    errno = saved;
-    return weft_pipeline_wait(l, status, d);
-}
-
-// Ends a run that failed, with what its pipes still hold.
-static void end_run(weft_pipeline *l, weft_subprocess_result *r)
-{
-    int saved = errno;
-    weft_pipeline_signal(l, SIGKILL);
-    weft_pipeline_wait(l, &r->status, WEFT_FOREVER);
-    run_pump(l, nullptr, 0, &r->out, &r->err, WEFT_NOW);
-    errno = saved;
+    return streams_stop(&l->s, status, close_by, term_by, d);
 }
 
 int weft_pipeline_run(const char *const *const argvs[], size_t n,
@@ -311,30 +219,17 @@ int weft_pipeline_run(const char *const *const argvs[], size_t n,
                       weft_deadline d)
 {
     weft_subprocess_options o;
-    weft_subprocess_result unwanted;
-    weft_subprocess_result *to = r != nullptr ? r : &unwanted;
-    memset(&o, 0, sizeof o);
-    memset(to, 0, sizeof *to);
-    if (opts != nullptr)
-        o = *opts;
-    if (o.input == nullptr && o.input_size > 0)
-        return fail_with(EINVAL);
-    if (o.input != nullptr)
-        o.in.kind = WEFT_STREAM_PIPE;
-    int64_t start = weft_now();
+    weft_subprocess_result unwanted, *to = r != nullptr ? r : &unwanted;
+    if (run_begin(&o, opts, to) != 0)
+        return -1;
+    int64_t begun = weft_now();
     weft_pipeline *l = weft_pipeline_start(argvs, n, &o);
     if (l == nullptr)
         return -1;
-    int result = weft_pipeline_communicate(l, o.input, o.input_size, &to->out, &to->err, d);
-    to->incomplete = result == 1;
-    if (result >= 0)
-        result = weft_pipeline_wait(l, &to->status, WEFT_NOW);
-    else if (errno != ECHILD)
-        end_run(l, to);
+    int result = run_streams(&l->s, &o, to, begun, d);
     if (failure != nullptr)
         weft_pipeline_failure(l, failure);
-    to->ns = weft_now() - start;
-    weft_pipeline_destroy(l);
+    free_all(l);
     if (r == nullptr)
         weft_subprocess_result_free(&unwanted);
     return result;

@@ -10,29 +10,28 @@
 //
 // The children's pidfds are watched only if there is a grace period to start when the
 // last of them has ended; where the kernel has no pidfds, by looking now and then.
-#include "pump.h"
+#include "streams.h"
 
-#include <base/errno.h>
-#include <base/time.h>
-
-#include "handle.h"
+#include <base/bytes.h>
 #include <base/sigpipe.h>
 
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 using namespace weft;
 
-enum {
-    PIPE_SIZE = 64 * 1024,
-    WIDE_PIPE = 1024 * 1024,
-    FIRST_ROOM = PIPE_SIZE + 4096,
-    LOOK_EVERY_MS = 5
+enum { PIPE_SIZE = 64 * 1024, WIDE_PIPE = 1024 * 1024, FIRST_ROOM = PIPE_SIZE + 4096 };
+
+namespace {
+struct transfer {
+    streams *s;
+    const char *input;
+    size_t size;
+    weft_buffer *to[3]; // [1] and [2]
+    child *awaited;     // one that has not ended yet, until all have; then null
+    weft_deadline over; // the grace's end; WEFT_FOREVER: it has not begun
 };
+} // namespace
 
 void weft_buffer_free(weft_buffer *b)
 {
@@ -45,17 +44,9 @@ void weft_buffer_free(weft_buffer *b)
 // Room for at least a pipe's content, and for the 0 after it.
 static int make_room(weft_buffer *b)
 {
-    const size_t first = FIRST_ROOM;
-    size_t capacity = b->capacity;
-    if (capacity - b->size > PIPE_SIZE)
-        return 0;
-    capacity = capacity > PIPE_SIZE ? capacity * 2 : first;
-    char *data = capacity < b->capacity ? nullptr : (char *)realloc(b->data, capacity);
-    if (data == nullptr)
-        return fail_with(ENOMEM);
-    b->data = data;
-    b->capacity = capacity;
-    return 0;
+    return b->capacity - b->size > PIPE_SIZE
+               ? 0
+               : grow(&b->data, &b->capacity, b->size + PIPE_SIZE + 1, FIRST_ROOM, realloc);
 }
 
 static void widen(int fd)
@@ -91,10 +82,10 @@ static ssize_t read_into(int fd, weft_buffer *b)
 }
 
 // A stream that can't be read is at its end, like one that has ended.
-static int serve_output(pump *pump, int stream)
+static int serve_output(transfer *t, int stream)
 {
-    int *fd = &pump->fds[stream], saved = errno;
-    ssize_t n = read_into(*fd, pump->to[stream]);
+    int *fd = &t->s->fds[stream], saved = errno;
+    ssize_t n = read_into(*fd, t->to[stream]);
     if (n < 0 && errno == ENOMEM)
         return -1;
     if (n == 0 || (n < 0 && !again()))
@@ -106,174 +97,104 @@ static int serve_output(pump *pump, int stream)
 }
 
 // A child that reads no further has had enough: the rest is dropped.
-static bool serve_input(pump *pump)
+static void serve_input(transfer *t)
 {
-    int *fd = &pump->fds[0], saved = errno;
+    int *fd = &t->s->fds[0], saved = errno;
+    size_t *written = &t->s->written;
     bool broken = false;
-    if (*pump->written < pump->size) {
-        ssize_t n = write(*fd, pump->input + *pump->written, pump->size - *pump->written);
+    if (*written < t->size) {
+        ssize_t n = sigpipe_write(*fd, t->input + *written, t->size - *written);
         if (n > 0)
-            *pump->written += (size_t)n;
+            *written += (size_t)n;
         broken = n < 0 && !again();
     }
-    if (broken || *pump->written == pump->size)
+    if (broken || *written == t->size)
         close_keep_errno(fd);
     errno = saved;
-    return broken;
 }
 
-// One child that has not ended yet, to be watched for the grace's start; NULL: none.
-static const weft_subprocess *still_running(const pump *pump)
+// The grace begins when all have ended.
+static void look_for_ends(transfer *t)
 {
-    for (size_t i = 0; i < pump->count; i++)
-        if (!has_ended(pump->children[i]))
-            return pump->children[i];
-    return nullptr;
-}
-
-namespace {
-struct grace {
-    const weft_subprocess *awaited;
-    weft_deadline ends; // WEFT_FOREVER until all have ended
-};
-} // namespace
-
-static void start_grace(const pump *pump, struct grace *g)
-{
-    if (pump->grace == 0 || g->ends != WEFT_FOREVER)
+    if (t->s->grace == 0 || t->over != WEFT_FOREVER ||
+        (t->awaited != nullptr && !child_has_ended(t->awaited)))
         return;
-    if (g->awaited != nullptr && !has_ended(g->awaited))
-        return;
-    g->awaited = still_running(pump);
-    if (g->awaited == nullptr)
-        g->ends = weft_in_ns(pump->grace);
+    t->awaited = nullptr;
+    for (size_t i = 0; i < t->s->count && t->awaited == nullptr; i++)
+        if (!child_has_ended(&t->s->children[i]->c))
+            t->awaited = &t->s->children[i]->c;
+    if (t->awaited == nullptr)
+        t->over = weft_in_ns(t->s->grace);
 }
 
-static int open_pipes(const pump *pump, struct pollfd fds[4], const struct grace *g)
+static bool fill(const transfer *t, struct pollfd fds[4])
 {
-    int open = 0;
+    bool any = false;
     for (int i = 0; i < 3; i++) {
-        fds[i] = {pump->fds[i], (short)(i == 0 ? POLLOUT : POLLIN), 0};
-        open += pump->fds[i] >= 0;
+        fds[i] = {t->s->fds[i], (short)(i == 0 ? POLLOUT : POLLIN), 0};
+        any = any || t->s->fds[i] >= 0;
     }
-    fds[3] = {g->awaited != nullptr ? g->awaited->pidfd : -1, POLLIN, 0};
-    return open;
+    fds[3] = {t->awaited != nullptr ? t->awaited->pidfd : -1, POLLIN, 0};
+    return any;
 }
 
-static int sleep_ms(const struct grace *g, weft_deadline d)
-{
-    int ms = poll_ms(d < g->ends ? d : g->ends);
-    bool unwatched = g->awaited != nullptr && g->awaited->pidfd < 0;
-    return unwatched && (ms < 0 || ms > LOOK_EVERY_MS) ? LOOK_EVERY_MS : ms;
-}
-
-static int serve(pump *pump, const struct pollfd fds[4], bool *broken)
+static int serve(transfer *t, const struct pollfd fds[4])
 {
     if (fds[0].revents != 0)
-        *broken |= serve_input(pump);
+        serve_input(t);
     for (int i = 1; i < 3; i++)
-        if (fds[i].revents != 0 && serve_output(pump, i) != 0)
+        if (fds[i].revents != 0 && serve_output(t, i) != 0)
             return -1;
     return 0;
 }
 
-// At a deadline that has passed there is still one round: what is there is taken.
-static int pump_until(pump *pump, weft_deadline d, bool *broken)
+static weft_deadline next_look(const transfer *t, weft_deadline d)
 {
-    struct grace g = {nullptr, WEFT_FOREVER};
+    weft_deadline next = d < t->over ? d : t->over;
+    weft_deadline look =
+        t->awaited != nullptr && t->awaited->pidfd < 0 ? weft_in_ms(CHILD_LOOK_MS) : WEFT_FOREVER;
+    return next < look ? next : look;
+}
+
+// At a deadline that has passed there is still one round: what is there is taken.
+static int transfer_until(transfer *t, weft_deadline d)
+{
     struct pollfd fds[4];
+    int saved = errno;
     for (;;) {
-        start_grace(pump, &g);
-        if (open_pipes(pump, fds, &g) == 0)
+        look_for_ends(t);
+        if (!fill(t, fds))
             return 0;
-        bool late = weft_left(d) == 0, over = weft_left(g.ends) == 0;
-        int saved = errno, ready = poll(fds, 4, late || over ? 0 : sleep_ms(&g, d));
-        errno = saved;
-        if (ready > 0 && serve(pump, fds, broken) != 0)
+        bool late = weft_left(d) == 0, over = weft_left(t->over) == 0;
+        int ready = poll_until(fds, 4, late || over ? WEFT_NOW : next_look(t, d));
+        if (ready < 0 && errno != ETIMEDOUT)
             return -1;
-        if ((over || late) && open_pipes(pump, fds, &g) > 0)
+        errno = saved;
+        if (ready > 0 && serve(t, fds) != 0)
+            return -1;
+        if ((over || late) && fill(t, fds))
             return over ? 1 : fail_with(ETIMEDOUT);
     }
 }
 
-int weft::pump_run(pump *pump, weft_deadline d)
+int weft::pump(streams *s, const void *in, size_t n, weft_buffer *out, weft_buffer *err,
+               weft_deadline d)
 {
-    struct sigpipe hold;
-    bool broken = false;
-    int *in = &pump->fds[0];
+    transfer t = {s, (const char *)in, n, {nullptr, out, err}, nullptr, WEFT_FOREVER};
     // Also what stays empty is a string.
     for (int i = 1; i < 3; i++) {
-        weft_buffer *to = pump->fds[i] >= 0 ? pump->to[i] : nullptr;
+        weft_buffer *to = s->fds[i] >= 0 ? t.to[i] : nullptr;
         if (to != nullptr && make_room(to) != 0)
             return -1;
         if (to != nullptr)
             to->data[to->size] = 0;
     }
-    if (*in < 0)
-        return pump_until(pump, d, &broken);
-    if (pump->size <= *pump->written) {
-        close_keep_errno(in);
-        return pump_until(pump, d, &broken);
+    if (s->fds[0] >= 0 && n <= s->written)
+        close_keep_errno(&s->fds[0]);
+    if (s->fds[0] >= 0) {
+        if (n > PIPE_SIZE)
+            widen(s->fds[0]);
+        fcntl(s->fds[0], F_SETFL, O_WRONLY | O_NONBLOCK);
     }
-    if (pump->size > PIPE_SIZE)
-        widen(*in);
-    fcntl(*in, F_SETFL, O_WRONLY | O_NONBLOCK);
-    sigpipe_hold(&hold);
-    int result = pump_until(pump, d, &broken);
-    sigpipe_release(&hold, broken);
-    return result;
-}
-
-// ---- One pipe ----
-
-// 0 when fd is ready (or has an error to tell), else ETIMEDOUT.
-static int await(int fd, short events, weft_deadline d)
-{
-    struct pollfd p = {fd, events, 0};
-    int saved = errno;
-    for (;;) {
-        int n = poll(&p, 1, poll_ms(d));
-        bool interrupted = n < 0;
-        errno = saved;
-        if (n > 0)
-            return 0;
-        if (!interrupted && weft_left(d) == 0)
-            return fail_with(ETIMEDOUT);
-    }
-}
-
-ssize_t weft::pipe_read(int fd, void *bytes, size_t n, weft_deadline d)
-{
-    int saved = errno;
-    if (fd < 0)
-        return fail_with(EBADF);
-    for (;;) {
-        if (await(fd, POLLIN, d) != 0)
-            return -1;
-        ssize_t got = read(fd, bytes, n);
-        if (got >= 0 || !again())
-            return got;
-        errno = saved;
-    }
-}
-
-ssize_t weft::pipe_write(int fd, const void *bytes, size_t n, weft_deadline d)
-{
-    struct sigpipe hold;
-    size_t done = 0;
-    int saved = errno, error = 0;
-    if (fd < 0)
-        return fail_with(EBADF);
-    fcntl(fd, F_SETFL, O_WRONLY | O_NONBLOCK);
-    sigpipe_hold(&hold);
-    while (done < n && error == 0) {
-        ssize_t put = write(fd, (const char *)bytes + done, n - done);
-        if (put >= 0)
-            done += (size_t)put;
-        else if (!again() || (errno == EAGAIN && await(fd, POLLOUT, d) != 0))
-            error = errno;
-    }
-    sigpipe_release(&hold, error == EPIPE);
-    errno = error != 0 ? error : saved;
-    return done > 0 || error == 0 ? (ssize_t)done : -1;
+    return transfer_until(&t, d);
 }

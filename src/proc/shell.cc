@@ -6,11 +6,8 @@
 // its last flush obeys the deadline of weft_pclose.
 #include <weft/subprocess.h>
 
-#include <base/errno.h>
+#include "streams.h"
 
-#include "handle.h"
-
-#include <errno.h>
 #include <string.h>
 
 using namespace weft;
@@ -51,8 +48,7 @@ static ssize_t stream_write(void *cookie, const char *bytes, size_t n)
 static int stream_close(void *cookie)
 {
     weft_subprocess *p = (weft_subprocess *)cookie;
-    close_keep_errno(&p->fds[0]);
-    close_keep_errno(&p->fds[1]);
+    streams_close(&p->s);
     return 0;
 }
 
@@ -75,11 +71,8 @@ weft_subprocess *weft_popen(const char *command, const char *mode, FILE **stream
     *stream = fopencookie(p, mode, functions);
     if (*stream != nullptr)
         return p;
-    int saved = errno;
-    weft_subprocess_kill(p);
-    weft_subprocess_wait(p, nullptr, WEFT_FOREVER);
-    weft_subprocess_destroy(p);
-    errno = saved;
+    streams_kill(&p->s, nullptr);
+    give_up(p);
     return nullptr;
 }
 
@@ -91,12 +84,10 @@ int weft_pclose(weft_subprocess *p, FILE *stream, int *status, weft_deadline d)
         error = errno;
     if (weft_subprocess_wait(p, status, d) != 0) {
         error = errno;
-        if (error == ETIMEDOUT) {
-            weft_subprocess_kill(p);
-            weft_subprocess_wait(p, status, WEFT_FOREVER);
-        }
+        if (error != ECHILD)
+            streams_kill(&p->s, status);
     }
-    weft_subprocess_destroy(p);
+    give_up(p);
     errno = error != 0 ? error : saved;
     return error != 0 ? -1 : 0;
 }

@@ -17,7 +17,7 @@
 
 #include <base/errno.h>
 
-#include "handle.h"
+#include "streams.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -169,7 +169,7 @@ static pid_t spawn_copying_memory(spawn_plan *plan, const int report[2], int *pi
 }
 
 // A child that could not become its program: nobody hears of it.
-static void bury(pid_t pid, int *pidfd)
+static void reap(pid_t pid, int *pidfd)
 {
     int saved = errno;
     while (waitpid(pid, nullptr, __WALL) < 0 && errno == EINTR)
@@ -194,7 +194,7 @@ static bool children_share_memory(void)
     long pid = call_cloning(SYS_clone, CLONE_VM | CLONE_VFORK, (long)(stack + sizeof stack), 0, 0,
                             0, spawn_probe, &word);
     if (pid > 0)
-        bury((pid_t)pid, nullptr);
+        reap((pid_t)pid, nullptr);
     answer = __atomic_load_n(&word, __ATOMIC_RELAXED) != 0 ? 1 : 2;
     // Threads that ask at the same time find the same.
     __atomic_store_n(&known, pid > 0 ? answer : 0, __ATOMIC_RELAXED);
@@ -253,7 +253,7 @@ int weft::spawn_start(spawn_plan *plan, pid_t *pid, int *pidfd)
         return fail_with(error);
     }
     if (plan->stage != WEFT_STAGE_NONE) {
-        bury(*pid, pidfd);
+        reap(*pid, pidfd);
         return fail_with(plan->error);
     }
     if (*pidfd >= 0 && *pidfd < 3)

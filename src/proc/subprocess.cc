@@ -5,44 +5,16 @@
 // must not take that number, or the child's placing of streams would overwrite it.
 // A failure anywhere ends in one place that closes what was opened, so that nothing is
 // left of a child that could not be started.
-#include <weft/subprocess.h>
-
-#include <base/errno.h>
-
-#include "handle.h"
 #include "plan.h"
 #include "spawn.h"
+#include "streams.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 using namespace weft;
-
-int weft::above_streams(int fd)
-{
-    if (fd < 0 || fd > 2)
-        return fd;
-    int moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    close_keep_errno(&fd);
-    return moved;
-}
-
-int weft::make_pipe(int ends[2])
-{
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return -1;
-    for (int i = 0; i < 2; i++)
-        ends[i] = above_streams(ends[i]);
-    if (ends[0] >= 0 && ends[1] >= 0)
-        return 0;
-    close_keep_errno(&ends[0]);
-    close_keep_errno(&ends[1]);
-    return -1;
-}
 
 // ---- Streams ----
 
@@ -220,7 +192,7 @@ static int spawn(weft_subprocess *p, const char *const argv[], const weft_subpro
     plan.keep = keep = sorted_pass(o, &plan.keep_count);
     if (keep == nullptr)
         goto end;
-    result = spawn_start(&plan, &p->pid, &p->pidfd);
+    result = spawn_start(&plan, &p->c.pid, &p->c.pidfd);
     *stage = plan.stage;
 end:
     free_keep_errno(environment);
@@ -236,20 +208,54 @@ static weft_subprocess *new_handle(const weft_subprocess_options *o)
     weft_subprocess *p = (weft_subprocess *)calloc(1, sizeof *p);
     if (p == nullptr)
         return nullptr;
-    p->pidfd = p->fds[0] = p->fds[1] = p->fds[2] = -1;
-    p->leads = (o->flags & WEFT_SUBPROCESS_NEW_SESSION) || o->process_group == WEFT_GROUP_NEW;
-    p->takes_input = o->in.kind == WEFT_STREAM_PIPE;
-    p->grace = o->grace_ms < INT64_MAX / 1000000 ? o->grace_ms * 1000000 : INT64_MAX;
+    p->c.pidfd = p->s.fds[0] = p->s.fds[1] = p->s.fds[2] = -1;
+    p->self = p;
+    p->s.children = &p->self;
+    p->s.count = 1;
+    p->c.leads = (o->flags & WEFT_SUBPROCESS_NEW_SESSION) || o->process_group == WEFT_GROUP_NEW;
+    p->s.takes_input = o->in.kind == WEFT_STREAM_PIPE;
+    p->s.grace = o->grace_ms < INT64_MAX / 1000000 ? o->grace_ms * 1000000 : INT64_MAX;
     p->flush_by = WEFT_FOREVER;
     return p;
 }
 
 static void free_handle(weft_subprocess *p)
 {
-    for (int i = 0; i < 3; i++)
-        close_keep_errno(&p->fds[i]);
-    close_keep_errno(&p->pidfd);
+    streams_close(&p->s);
+    child_close(&p->c);
     free_keep_errno(p);
+}
+
+// Those that could not be killed when their run was over.  They are looked for at the next starts,
+// so that they don't stay unreaped.
+static pthread_mutex_t given_up_lock = PTHREAD_MUTEX_INITIALIZER;
+static weft_subprocess *given_up;
+
+void weft::give_up(weft_subprocess *p)
+{
+    if (weft_subprocess_destroy(p) == 0)
+        return;
+    pthread_mutex_lock(&given_up_lock);
+    p->next = given_up;
+    __atomic_store_n(&given_up, p, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&given_up_lock);
+}
+
+static void look_for_given_up(void)
+{
+    if (__atomic_load_n(&given_up, __ATOMIC_RELAXED) == nullptr ||
+        pthread_mutex_trylock(&given_up_lock) != 0) // who has it looks, or had it before a fork
+        return;
+    for (weft_subprocess **i = &given_up; *i != nullptr;) {
+        weft_subprocess *p = *i;
+        if (child_poll(&p->c)) {
+            *i = p->next;
+            free_handle(p);
+        } else {
+            i = &p->next;
+        }
+    }
+    pthread_mutex_unlock(&given_up_lock);
 }
 
 static weft_subprocess *start(const char *const argv[], const weft_subprocess_options *o,
@@ -265,7 +271,7 @@ static weft_subprocess *start(const char *const argv[], const weft_subprocess_op
     if (p == nullptr)
         return nullptr;
     *stage = WEFT_STAGE_STREAMS;
-    bool started = open_streams(&sides, o, p->fds) == 0 && spawn(p, argv, o, &sides, stage) == 0;
+    bool started = open_streams(&sides, o, p->s.fds) == 0 && spawn(p, argv, o, &sides, stage) == 0;
     close_sides(&sides);
     if (started)
         return p;
@@ -279,6 +285,7 @@ weft_subprocess *weft_subprocess_start(const char *const argv[],
     static const weft_subprocess_options defaults = {};
     const weft_subprocess_options *o = opts != nullptr ? opts : &defaults;
     int stage = WEFT_STAGE_NONE, cancel;
+    look_for_given_up();
     // open is a cancellation point; to be cancelled half-way would leak.
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     weft_subprocess *p = start(argv, o, &stage);
@@ -292,22 +299,76 @@ int weft_subprocess_destroy(weft_subprocess *p)
 {
     if (p == nullptr)
         return 0;
-    int saved = errno, ended = weft_subprocess_poll(p, nullptr);
-    if (ended == 0)
+    if (!child_poll(&p->c))
         return fail_with(EBUSY);
-    errno = saved; // a lost status is no failure here
     free_handle(p);
     return 0;
 }
 
 pid_t weft_subprocess_pid(const weft_subprocess *p)
 {
-    return p->pid;
+    return p->c.pid;
 }
 
 int weft_subprocess_fd(const weft_subprocess *p)
 {
-    return p->pidfd >= 0 ? p->pidfd : fail_with(ENOSYS);
+    return p->c.pidfd >= 0 ? p->c.pidfd : fail_with(ENOSYS);
+}
+
+// ---- Its streams ----
+
+int weft_subprocess_communicate(weft_subprocess *p, const void *in, size_t n, weft_buffer *out,
+                                weft_buffer *err, weft_deadline d)
+{
+    return streams_communicate(&p->s, in, n, out, err, d);
+}
+
+int weft_subprocess_stream(const weft_subprocess *p, int stream)
+{
+    return streams_fd(&p->s, stream);
+}
+
+ssize_t weft_subprocess_read(weft_subprocess *p, int stream, void *bytes, size_t n, weft_deadline d)
+{
+    return streams_read(&p->s, stream, bytes, n, d);
+}
+
+ssize_t weft_subprocess_write(weft_subprocess *p, const void *bytes, size_t n, weft_deadline d)
+{
+    return streams_write(&p->s, bytes, n, d);
+}
+
+int weft_subprocess_close(weft_subprocess *p, int stream)
+{
+    return streams_close_one(&p->s, stream);
+}
+
+// ---- All in one ----
+
+void weft_subprocess_result_free(weft_subprocess_result *r)
+{
+    if (r == nullptr)
+        return;
+    weft_buffer_free(&r->out);
+    weft_buffer_free(&r->err);
+}
+
+int weft_subprocess_run(const char *const argv[], const weft_subprocess_options *opts,
+                        weft_subprocess_result *r, weft_deadline d)
+{
+    weft_subprocess_options o;
+    weft_subprocess_result unwanted, *to = r != nullptr ? r : &unwanted;
+    if (run_begin(&o, opts, to) != 0)
+        return -1;
+    int64_t begun = weft_now();
+    weft_subprocess *p = weft_subprocess_start(argv, &o);
+    if (p == nullptr)
+        return -1;
+    int result = run_streams(&p->s, &o, to, begun, d);
+    give_up(p);
+    if (r == nullptr)
+        weft_subprocess_result_free(&unwanted);
+    return result;
 }
 
 const char *weft_stage_name(int stage)

@@ -1,223 +1,109 @@
-// subprocess_wait.cc: until a child has ended, and making it end.
-//
-// Waits sleep on the pidfd, so that they have a deadline and never touch other
-// children; waitid on that pidfd then reaps exactly this one.  Without pidfds (an old
-// kernel, a sandbox) they look every few milliseconds: SIGCHLD belongs to the program.
-//
-// Until a child is reaped its number can't be given to another process, so signals
-// are sent only before that.
-#include <weft/subprocess.h>
+// subprocess_wait.cc: until a child has ended, and making it end (base/child.h).
+#include "streams.h"
 
-#include <base/errno.h>
-#include <base/time.h>
-
-#include "handle.h"
-
-#include <errno.h>
-#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 using namespace weft;
 
-// P_PIDFD, which glibc names since 2.36.
-static const idtype_t by_pidfd = (idtype_t)3;
-
-static int wait_id(const weft_subprocess *p, siginfo_t *info, int how)
-{
-    int result;
-    info->si_pid = 0;
-    do
-        result = p->pidfd >= 0 ? waitid(by_pidfd, (id_t)p->pidfd, info, how)
-                               : waitid(P_PID, (id_t)p->pid, info, how);
-    while (result != 0 && errno == EINTR);
-    return result;
-}
-
-static int wait_status(const siginfo_t *info)
-{
-    switch (info->si_code) {
-    case CLD_EXITED:
-        return (info->si_status & 0xff) << 8;
-    case CLD_DUMPED:
-        return info->si_status | WCOREFLAG;
-    default:
-        return info->si_status;
-    }
-}
-
-// Takes the status if there is one (how = WNOHANG) or waits for it (0).
-static void reap(weft_subprocess *p, int how)
-{
-    siginfo_t info;
-    int saved = errno;
-    if (p->ended)
-        return;
-    if (wait_id(p, &info, WEXITED | how) != 0) {
-        // ECHILD: it has ended, and the kernel (SIGCHLD is ignored) or another wait took it.
-        p->ended = p->lost = true;
-    } else if (info.si_pid != 0) {
-        p->ended = true;
-        p->status = wait_status(&info);
-    }
-    errno = saved;
-}
-
 static int result_of(const weft_subprocess *p, int *status)
 {
-    if (p->lost)
+    if (p->c.lost)
         return fail_with(ECHILD);
     if (status != nullptr)
-        *status = p->status;
+        *status = p->c.status;
     return 0;
-}
-
-bool weft::has_ended(const weft_subprocess *p)
-{
-    siginfo_t info;
-    int saved = errno;
-    bool ended =
-        p->ended || wait_id(p, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0;
-    errno = saved;
-    return ended;
 }
 
 int weft_subprocess_poll(weft_subprocess *p, int *status)
 {
-    reap(p, WNOHANG);
-    if (!p->ended)
+    if (!child_poll(&p->c))
         return 0;
     return result_of(p, status) == 0 ? 1 : -1;
 }
 
-// Sleeps until one of the descriptors is ready or the deadline has passed; without
-// descriptors to watch, a little.
-static void doze(struct pollfd *fds, size_t n, bool all_watched, weft_deadline d)
-{
-    int saved = errno, ms = poll_ms(d);
-    if (!all_watched && (ms < 0 || ms > 5))
-        ms = 5;
-    poll(fds, n, ms);
-    errno = saved;
-}
-
 int weft_subprocess_wait(weft_subprocess *p, int *status, weft_deadline d)
 {
-    reap(p, d == WEFT_FOREVER ? 0 : WNOHANG);
-    while (!p->ended) {
-        struct pollfd fd = {p->pidfd, POLLIN, 0};
-        if (weft_left(d) == 0)
-            return fail_with(ETIMEDOUT);
-        doze(&fd, 1, p->pidfd >= 0, d);
-        reap(p, WNOHANG);
-    }
-    return result_of(p, status);
+    return child_wait(&p->c, d) == 0 ? result_of(p, status) : -1;
 }
+
+// ---- One of several ----
 
 // The index of one that has ended, or -1.
 static ssize_t find_ended(weft_subprocess *const ps[], size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (ps[i] == nullptr)
-            continue;
-        reap(ps[i], WNOHANG);
-        if (ps[i]->ended)
+    for (size_t i = 0; i < n; i++)
+        if (ps[i] != nullptr && child_poll(&ps[i]->c))
             return (ssize_t)i;
-    }
     return -1;
+}
+
+static int wait_any(weft_subprocess *const ps[], size_t n, struct pollfd *fds, bool all_watched,
+                    size_t watched, weft_deadline d)
+{
+    int saved = errno;
+    for (;;) {
+        ssize_t i = find_ended(ps, n);
+        if (i >= 0) {
+            errno = saved;
+            return (int)i;
+        }
+        weft_deadline look = all_watched ? WEFT_FOREVER : weft_in_ms(CHILD_LOOK_MS);
+        if (poll_until(fds, watched, look < d ? look : d) < 0 && (errno != ETIMEDOUT || d <= look))
+            return -1;
+    }
 }
 
 int weft_subprocess_wait_any(weft_subprocess *const ps[], size_t n, weft_deadline d)
 {
-    enum { WATCHED = 64 };
-    struct pollfd fds[WATCHED];
+    enum { FEW = 64 };
+    struct pollfd few[FEW];
+    struct pollfd *fds = n <= FEW ? few : (struct pollfd *)malloc(n * sizeof *fds);
     size_t watched = 0, present = 0;
+    if (fds == nullptr)
+        return -1;
     for (size_t i = 0; i < n; i++) {
         if (ps[i] == nullptr)
             continue;
         present++;
-        if (ps[i]->pidfd >= 0 && watched < WATCHED)
-            fds[watched++] = {ps[i]->pidfd, POLLIN, 0};
+        if (ps[i]->c.pidfd >= 0)
+            fds[watched++] = {ps[i]->c.pidfd, POLLIN, 0};
     }
-    if (present == 0 || n > INT32_MAX)
-        return fail_with(EINVAL);
-    for (;;) {
-        ssize_t i = find_ended(ps, n);
-        if (i >= 0)
-            return (int)i;
-        if (weft_left(d) == 0)
-            return fail_with(ETIMEDOUT);
-        doze(fds, watched, watched == present, d);
-    }
+    int result = present == 0 || n > INT32_MAX
+                     ? fail_with(EINVAL)
+                     : wait_any(ps, n, fds, watched == present, watched, d);
+    if (fds != few)
+        free_keep_errno(fds);
+    return result;
 }
 
 // ---- Ending it ----
 
 int weft_subprocess_send_signal(weft_subprocess *p, int signal)
 {
-    if (p->ended)
-        return fail_with(ESRCH);
-    int saved = errno;
-    if (p->pidfd >= 0) {
-        long result = syscall(SYS_pidfd_send_signal, p->pidfd, signal, nullptr, 0);
-        if (result == 0 || errno != ENOSYS)
-            return (int)result;
-        errno = saved;
-    }
-    return kill(p->pid, signal);
+    return child_signal(&p->c, signal);
 }
 
 int weft_subprocess_signal_group(weft_subprocess *p, int signal)
 {
-    if (!p->leads)
-        return fail_with(EPERM);
-    return p->ended ? fail_with(ESRCH) : kill(-p->pid, signal);
-}
-
-static int signal_all(weft_subprocess *p, int signal)
-{
-    return p->leads ? weft_subprocess_signal_group(p, signal)
-                    : weft_subprocess_send_signal(p, signal);
+    return child_signal_group(&p->c, signal);
 }
 
 int weft_subprocess_terminate(weft_subprocess *p)
 {
-    return signal_all(p, SIGTERM);
+    return child_signal_all(&p->c, SIGTERM);
 }
 
 int weft_subprocess_kill(weft_subprocess *p)
 {
-    return signal_all(p, SIGKILL);
-}
-
-bool weft::ends_by(const weft_subprocess *p, weft_deadline d)
-{
-    while (!has_ended(p)) {
-        struct pollfd fd = {p->pidfd, POLLIN, 0};
-        if (weft_left(d) == 0)
-            return false;
-        doze(&fd, 1, p->pidfd >= 0, d);
-    }
-    return true;
+    return child_signal_all(&p->c, SIGKILL);
 }
 
 int weft_subprocess_stop(weft_subprocess *p, int *status, weft_deadline close_by,
                          weft_deadline term_by, weft_deadline d)
 {
-    int saved = errno;
-    close_keep_errno(&p->fds[0]);
-    if (!ends_by(p, close_by)) {
-        weft_subprocess_terminate(p);
-        if (!ends_by(p, term_by))
-            weft_subprocess_kill(p);
-    }
-    // What is left of its group goes with it.
-    if (p->leads)
-        weft_subprocess_kill(p);
-    errno = saved;
-    return weft_subprocess_wait(p, status, d);
+    return streams_stop(&p->s, status, close_by, term_by, d);
 }
 
 // ---- Statuses ----

@@ -278,7 +278,7 @@ int weft_process_join(weft_process *p, int *status, weft_deadline d)
     int saved = errno;
     while (!reap(p)) {
         struct pollfd f = {p->pidfd, POLLIN, 0};
-        if (poll_until(&f, d) < 0)
+        if (poll_until(&f, 1, d) < 0)
             return -1;
     }
     if (p->status_lost)

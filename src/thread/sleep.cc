@@ -9,7 +9,6 @@
 
 #include "record.h"
 #include <base/errno.h>
-#include <base/time.h>
 
 #include <limits.h>
 #include <sched.h>
@@ -38,17 +37,16 @@ int weft::sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int
     return told_to_stop(self) ? ECANCELED : error;
 }
 
-// In slices if a stop of this thread is to be seen: nothing but its end wakes a poll.
-int weft::poll_until(struct pollfd *f, weft_deadline d)
+// In slices: nothing but its end wakes a poll.
+int weft::poll_stoppable(struct pollfd *fds, nfds_t n, weft_deadline d)
 {
     for (;;) {
-        weft_deadline slice = this_thread != nullptr ? weft_in_ms(50) : d;
-        int n = poll(f, f->fd >= 0, poll_ms(slice < d ? slice : d));
-        if (n > 0)
-            return 1;
-        if (n < 0 && errno != EINTR)
-            return -1;
-        if (d > WEFT_NOW && weft_thread_stopping()) // first: waits may be shorter than a slice
+        weft_deadline slice = weft_thread_stopping() ? WEFT_NOW : weft_in_ms(50);
+        int saved = errno, ready = poll(fds, n, poll_ms(slice < d ? slice : d));
+        if (ready > 0 || (ready < 0 && errno != EINTR))
+            return ready;
+        errno = saved;
+        if (weft_thread_stopping()) // what is ready comes first: only a sleep is ended
             return fail_with(ECANCELED);
         if (weft_left(d) == 0)
             return fail_with(ETIMEDOUT);
@@ -58,6 +56,7 @@ int weft::poll_until(struct pollfd *f, weft_deadline d)
 void weft::disown_thread(void)
 {
     this_thread = nullptr;
+    way_to_poll = nullptr;
 }
 
 int weft_thread_stop(weft_thread *t)

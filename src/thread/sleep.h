@@ -12,8 +12,7 @@
 #define WEFT_THREAD_SLEEP_H
 
 #include <base/futex.h>
-
-#include <poll.h>
+#include <base/poll.h>
 
 namespace weft {
 
@@ -26,9 +25,9 @@ namespace weft {
 // it leaves without taking anything while others may sleep, it wakes one.
 int sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int shared);
 
-// poll(2) of one descriptor (-1: none, only the time) until a deadline.  1: f->revents is set; -1:
-// ETIMEDOUT, ECANCELED when this thread was told to stop, before or meanwhile.
-int poll_until(struct pollfd *f, weft_deadline d);
+// The way to poll (base/poll.h) of a thread that weft started: a stop of it ends that with
+// ECANCELED.
+int poll_stoppable(struct pollfd *fds, nfds_t n, weft_deadline d);
 
 // In a forked child: the thread that runs it is not the one that weft started.
 void disown_thread(void);

@@ -51,7 +51,7 @@ static void thread_end(void *arg)
     // Let the other keys' destructors go first: their calls may still ask who we are.
     if (t->destructor_rounds++ == 0 && pthread_setspecific(end_key, t) == 0)
         return;
-    this_thread = nullptr;
+    disown_thread();
     uint32_t before = __atomic_fetch_or(&t->state, RECORD_ENDED, __ATOMIC_ACQ_REL);
     if (before & RECORD_DETACHED)
         record_put(t);
@@ -68,6 +68,7 @@ static void *thread_main(void *arg)
 {
     weft_thread *t = (weft_thread *)arg;
     this_thread = t;
+    way_to_poll = poll_stoppable;
     bool armed = pthread_setspecific(end_key, t) == 0;
     if (t->name[0] != 0)
         prctl(PR_SET_NAME, t->name);

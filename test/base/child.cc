@@ -65,7 +65,7 @@ static void wait_for_it(void)
     assert_int_equal(c.status, 7 << 8);
     assert_true(child_poll(&c));
     assert_true(child_has_ended(&c));
-    assert_errno(child_signal(&c, SIGKILL, false), ESRCH);
+    assert_errno(child_signal(&c, SIGKILL), ESRCH);
     child_close(&c);
 }
 
@@ -81,7 +81,7 @@ static void give_up_waiting(void)
     assert_errno(child_wait(&c, weft_in_ms(10)), ETIMEDOUT);
     assert_errno(child_await(&c, weft_in_ms(10)), ETIMEDOUT);
     assert_false(child_poll(&c));
-    assert_int_equal(child_signal(&c, SIGKILL, false), 0);
+    assert_int_equal(child_signal(&c, SIGKILL), 0);
     assert_int_equal(child_await(&c, WEFT_FOREVER), 0);
     assert_false(c.ended);
     assert_int_equal(child_wait(&c, WEFT_NOW), 0);
@@ -124,13 +124,13 @@ static void test_end(void **)
 static void signal_a_group(void)
 {
     child c = started(leads);
-    assert_errno(child_signal(&c, SIGKILL, true), EPERM); // it is not known to lead
+    assert_errno(child_signal_group(&c, SIGKILL), EPERM); // it is not known to lead
     c.leads = true;
     setpgid(c.pid, c.pid);
-    assert_int_equal(child_signal(&c, SIGTERM, true), 0);
+    assert_int_equal(child_signal_group(&c, SIGTERM), 0);
     assert_int_equal(child_wait(&c, WEFT_FOREVER), 0);
     assert_int_equal(c.status, SIGTERM);
-    assert_errno(child_signal(&c, SIGTERM, true), ESRCH);
+    assert_errno(child_signal_group(&c, SIGTERM), ESRCH);
     child_close(&c);
 }
 
@@ -143,10 +143,10 @@ static void lose_it(void)
 {
     child c = started(at_once);
     assert_int_equal(waitpid(c.pid, nullptr, 0), c.pid);
-    assert_errno(child_signal(&c, SIGKILL, false), ESRCH);
+    assert_errno(child_signal(&c, SIGKILL), ESRCH);
     assert_int_equal(child_wait(&c, WEFT_FOREVER), 0);
     assert_true(c.ended && c.lost);
-    assert_errno(child_signal(&c, SIGKILL, false), ESRCH);
+    assert_errno(child_signal(&c, SIGKILL), ESRCH);
     child_close(&c);
 }
 

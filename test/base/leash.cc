@@ -72,7 +72,7 @@ static void hold_until(how owner_ends, bool through_exec)
     close(ready[0]);
     close(ready[1]);
     if (owner_ends == EXECUTES)
-        child_signal(&owner, SIGKILL, false);
+        child_signal(&owner, SIGKILL);
     assert_int_equal(child_wait(&owner, WEFT_FOREVER), 0);
     if (owner_ends == LETS_GO)
         assert_int_equal(owner.status, 0);

@@ -1,0 +1,215 @@
+// streams.cc: feeding, reading, waiting for and ending children, one or several.
+//
+// A group's number stays taken as long as one of its processes is not reaped, so the group can be
+// signalled while a child is left to be waited for; where the kernel signals groups by pidfd, also
+// afterwards.
+#include "streams.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#include <base/sigpipe.h>
+
+using namespace weft;
+
+// After SIGKILL has been sent a child ends at once, unless the kernel itself is stuck.
+static const int64_t KILLED_NS = 2000000000;
+
+void weft::streams_close(streams *s)
+{
+    for (int i = 0; i < 3; i++)
+        close_keep_errno(&s->fds[i]);
+}
+
+int weft::streams_wait(streams *s, int *status, weft_deadline d)
+{
+    bool lost = false;
+    for (size_t i = 0; i < s->count; i++) {
+        child *c = &s->children[i]->c;
+        if (child_wait(c, d) != 0)
+            return -1;
+        lost = lost || c->lost;
+    }
+    if (lost)
+        return fail_with(ECHILD);
+    if (status != nullptr)
+        *status = s->children[s->count - 1]->c.status;
+    return 0;
+}
+
+static bool await_all(const streams *s, weft_deadline d)
+{
+    int saved = errno;
+    bool ended = true;
+    for (size_t i = 0; i < s->count && ended; i++)
+        ended = child_await(&s->children[i]->c, d) == 0;
+    errno = saved;
+    return ended;
+}
+
+static bool all_reaped(const streams *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (!s->children[i]->c.ended)
+            return false;
+    return true;
+}
+
+int weft::streams_signal(const streams *s, int signal)
+{
+    int saved = errno, error = ESRCH;
+    const child *first = &s->children[0]->c;
+    bool sent = false;
+    if (first->leads) {
+        int result = child_signal_group(first, signal);
+        if (result != 0 && errno == ESRCH && first->ended && !all_reaped(s))
+            return kill(-first->pid, signal); // the others keep the number taken
+        return result;
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        if (child_signal(&s->children[i]->c, signal) == 0)
+            sent = true;
+        else if (errno != ESRCH)
+            error = errno;
+    }
+    errno = sent ? saved : error;
+    return sent ? 0 : -1;
+}
+
+int weft::streams_stop(streams *s, int *status, weft_deadline close_by, weft_deadline term_by,
+                       weft_deadline d)
+{
+    int saved = errno;
+    close_keep_errno(&s->fds[0]);
+    bool ended = await_all(s, close_by);
+    if (!ended) {
+        streams_signal(s, SIGTERM);
+        ended = await_all(s, term_by);
+    }
+    // What is left of a group goes with it.
+    if (!ended || s->children[0]->c.leads)
+        streams_signal(s, SIGKILL);
+    errno = saved;
+    return streams_wait(s, status, d);
+}
+
+void weft::streams_kill(streams *s, int *status)
+{
+    int saved = errno;
+    poll_way *way = way_to_poll; // neither a stop nor a cancel cuts this short
+    way_to_poll = nullptr;
+    bool dying = streams_signal(s, SIGKILL) == 0 || errno == ESRCH;
+    streams_wait(s, status, dying ? weft_in_ns(KILLED_NS) : WEFT_NOW);
+    way_to_poll = way;
+    errno = saved;
+}
+
+// ---- Bytes ----
+
+int weft::streams_communicate(streams *s, const void *in, size_t n, weft_buffer *out,
+                              weft_buffer *err, weft_deadline d)
+{
+    if (n > 0 && (in == nullptr || !s->takes_input))
+        return fail_with(EINVAL);
+    int incomplete = pump(s, in, n, out, err, d);
+    if (incomplete < 0)
+        return -1;
+    return streams_wait(s, nullptr, d) == 0 ? incomplete : -1;
+}
+
+int weft::streams_fd(const streams *s, int stream)
+{
+    return stream >= 0 && stream <= 2 && s->fds[stream] >= 0 ? s->fds[stream] : fail_with(EBADF);
+}
+
+int weft::streams_close_one(streams *s, int stream)
+{
+    if (streams_fd(s, stream) < 0)
+        return -1;
+    close_keep_errno(&s->fds[stream]);
+    if (stream == 0)
+        s->takes_input = false;
+    return 0;
+}
+
+static bool again(void)
+{
+    return errno == EAGAIN || errno == EINTR;
+}
+
+static int await(int fd, short events, weft_deadline d)
+{
+    struct pollfd p = {fd, events, 0};
+    return poll_until(&p, 1, d) < 0 ? -1 : 0;
+}
+
+ssize_t weft::streams_read(streams *s, int stream, void *bytes, size_t n, weft_deadline d)
+{
+    int saved = errno, fd = stream == 0 ? -1 : streams_fd(s, stream);
+    if (fd < 0)
+        return fail_with(EBADF);
+    for (;;) {
+        if (await(fd, POLLIN, d) != 0)
+            return -1;
+        ssize_t got = read(fd, bytes, n);
+        if (got >= 0 || !again())
+            return got;
+        errno = saved;
+    }
+}
+
+ssize_t weft::streams_write(streams *s, const void *bytes, size_t n, weft_deadline d)
+{
+    size_t done = 0;
+    int saved = errno, error = 0, fd = streams_fd(s, 0);
+    if (fd < 0)
+        return -1;
+    fcntl(fd, F_SETFL, O_WRONLY | O_NONBLOCK);
+    while (done < n && error == 0) {
+        ssize_t put = sigpipe_write(fd, (const char *)bytes + done, n - done);
+        if (put >= 0)
+            done += (size_t)put;
+        else if (!again() || (errno == EAGAIN && await(fd, POLLOUT, d) != 0))
+            error = errno;
+    }
+    errno = error != 0 ? error : saved;
+    return done > 0 || error == 0 ? (ssize_t)done : -1;
+}
+
+// ---- All in one ----
+
+int weft::run_begin(weft_subprocess_options *o, const weft_subprocess_options *opts,
+                    weft_subprocess_result *r)
+{
+    memset(o, 0, sizeof *o);
+    memset(r, 0, sizeof *r);
+    if (opts != nullptr)
+        *o = *opts;
+    if (o->input == nullptr && o->input_size > 0)
+        return fail_with(EINVAL);
+    if (o->input != nullptr)
+        o->in.kind = WEFT_STREAM_PIPE;
+    return 0;
+}
+
+// Ends a run that failed, with what its pipes still hold.
+static void end_run(streams *s, weft_subprocess_result *r)
+{
+    int saved = errno;
+    streams_kill(s, &r->status);
+    pump(s, nullptr, 0, &r->out, &r->err, WEFT_NOW);
+    errno = saved;
+}
+
+int weft::run_streams(streams *s, const weft_subprocess_options *o, weft_subprocess_result *r,
+                      int64_t begun, weft_deadline d)
+{
+    int result = streams_communicate(s, o->input, o->input_size, &r->out, &r->err, d);
+    r->incomplete = result == 1;
+    if (result >= 0)
+        result = streams_wait(s, &r->status, WEFT_NOW);
+    else if (errno != ECHILD)
+        end_run(s, r);
+    r->ns = weft_now() - begun;
+    return result;
+}

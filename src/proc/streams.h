@@ -1,0 +1,92 @@
+// streams.h: what a subprocess and a pipeline are inside: children behind up to three pipes.
+//
+// A subprocess is a pipeline of one: all that feeds, reads, waits for and ends children is here
+// once, and both families of calls hand it their streams.
+#ifndef WEFT_PROC_STREAMS_H
+#define WEFT_PROC_STREAMS_H
+
+#include <base/child.h>
+#include <weft/subprocess.h>
+
+namespace weft {
+
+struct streams {
+    int fds[3];       // our ends, or -1
+    bool takes_input; // has an input pipe that communicate feeds
+    size_t written;   // how much of communicate's input it has got
+    int64_t grace;    // nanoseconds; 0: none
+    weft_subprocess **children;
+    size_t count;
+};
+
+} // namespace weft
+
+using namespace weft;
+
+struct weft_subprocess {
+    child c;
+    streams s;
+    weft_subprocess *self;  // what s.children points at
+    weft_deadline flush_by; // for the stream of weft_popen
+    weft_subprocess *next;  // in the list of those given up
+};
+
+namespace weft {
+
+void streams_close(streams *s);
+
+// Waits for all.  *status (may be null): the last one's.  ETIMEDOUT, ECANCELED; ECHILD: lost.
+int streams_wait(streams *s, int *status, weft_deadline d);
+
+// To the group, whose leader is the first, or to each that has not been waited for.
+int streams_signal(const streams *s, int signal);
+
+// Closes the input, then SIGTERM, then SIGKILL; waits until `d`.
+int streams_stop(streams *s, int *status, weft_deadline close_by, weft_deadline term_by,
+                 weft_deadline d);
+
+// Kills them, and waits as long as that takes; one that can't be killed (its program is setuid, or
+// the kernel is stuck) holds up nobody.  *status as streams_wait, if there is one.
+void streams_kill(streams *s, int *status);
+
+int streams_communicate(streams *s, const void *in, size_t n, weft_buffer *out, weft_buffer *err,
+                        weft_deadline d);
+int streams_fd(const streams *s, int stream);
+ssize_t streams_read(streams *s, int stream, void *bytes, size_t n, weft_deadline d);
+ssize_t streams_write(streams *s, const void *bytes, size_t n, weft_deadline d);
+int streams_close_one(streams *s, int stream);
+
+// What weft_subprocess_run asks for, before the start; EINVAL: input without bytes.
+int run_begin(weft_subprocess_options *o, const weft_subprocess_options *opts,
+              weft_subprocess_result *r);
+
+// ... and from the start (at `begun`) on: feeds, collects and waits; at the deadline kills.
+int run_streams(streams *s, const weft_subprocess_options *o, weft_subprocess_result *r,
+                int64_t begun, weft_deadline d);
+
+// ---- pump.cc ----
+
+// Feeds and reads them until all ends are reached.  0; 1: the grace ran out; -1: ETIMEDOUT,
+// ECANCELED, ENOMEM.  A null buffer: read and dropped.  Reaps nobody.
+int pump(streams *s, const void *in, size_t n, weft_buffer *out, weft_buffer *err, weft_deadline d);
+
+// ---- pipe.cc ----
+
+// Moves fd above the standard streams' numbers, close-on-exec.  Closes it on failure.
+int above_streams(int fd);
+
+// Creates a pipe, close-on-exec and above the standard streams.
+int make_pipe(int ends[2]);
+
+// ---- subprocess.cc ----
+
+// Opens the child's side of a stream (not WEFT_STREAM_INHERIT, _FD or _STDOUT); *ours is our
+// end if it is a pipe.
+int open_side(const weft_stream *s, int stream, int *ours);
+
+// Frees it; if it has not ended, once it has, at some later start.
+void give_up(weft_subprocess *p);
+
+} // namespace weft
+
+#endif
