@@ -98,20 +98,21 @@ static inline int child_status_of(const siginfo_t *info)
     return info->si_status | (info->si_code == CLD_DUMPED ? WCOREFLAG : 0);
 }
 
-// Reaps it if it has ended; whether it has.  Leaves errno alone.
-static inline bool child_poll(child *c)
+// Reaps it if it has ended (how = WNOHANG), or once it has (0); whether it has.  Leaves errno
+// alone.
+static inline bool child_reap(child *c, int how)
 {
     siginfo_t info;
     int saved = errno;
     if (c->ended)
         return true;
-    if (child_wait_id(c, WEXITED | WNOHANG, &info, &c->usage) == 0) {
+    if (child_wait_id(c, WEXITED | how, &info, &c->usage) == 0) {
         if (info.si_pid != 0) {
             c->ended = true;
             c->status = child_status_of(&info);
         }
     } else if (is_refused(errno)) { // waitid(2) altogether: only wait4(2) is left
-        pid_t pid = (pid_t)syscall(SYS_wait4, c->pid, &c->status, WNOHANG, &c->usage);
+        pid_t pid = (pid_t)syscall(SYS_wait4, c->pid, &c->status, how, &c->usage);
         c->ended = pid != 0;
         c->lost = pid < 0;
     } else { // ECHILD: the kernel or another wait has taken it; but has it ended?
@@ -119,6 +120,11 @@ static inline bool child_poll(child *c)
     }
     errno = saved;
     return c->ended;
+}
+
+static inline bool child_poll(child *c)
+{
+    return child_reap(c, WNOHANG);
 }
 
 // One slice of a wait for its end.  -1: ETIMEDOUT, ECANCELED.
@@ -148,6 +154,8 @@ static inline int child_await(const child *c, weft_deadline d)
 static inline int child_wait(child *c, weft_deadline d)
 {
     int saved = errno;
+    if (d == WEFT_FOREVER && way_to_poll == nullptr)
+        child_reap(c, 0);
     while (!child_poll(c))
         if (child_sleep(c, d) != 0)
             return -1;
