@@ -12,6 +12,7 @@
 
 #include <base/errno.h>
 #include <base/time.h>
+#include <base/wiped.h>
 
 #include <fcntl.h>
 #include <limits.h>
@@ -501,21 +502,15 @@ static io_state *start(void)
     io_state *io = (io_state *)calloc(1, sizeof *io);
     if (io == nullptr)
         return nullptr;
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    void *word = mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    io->forked = (uint32_t *)wiped_make();
     io->poller.poll = poll_events;
     io->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (word == MAP_FAILED || io->epoll < 0 || madvise(word, page, MADV_WIPEONFORK) != 0 ||
-        weft_tasklet_set_poller(&io->poller) != 0) {
-        int saved = errno;
-        if (word != MAP_FAILED)
-            munmap(word, page);
+    if (io->forked == nullptr || io->epoll < 0 || weft_tasklet_set_poller(&io->poller) != 0) {
+        wiped_free(io->forked);
         close_keep_errno(&io->epoll);
-        free(io);
-        errno = saved;
+        free_keep_errno(io);
         return nullptr;
     }
-    io->forked = (uint32_t *)word;
     *io->forked = 1;
     return io;
 }
@@ -530,7 +525,7 @@ static void finish(io_state *io)
     io_here = nullptr;
     for (int c = 0; c < CHUNKS; c++)
         free(io->chunks[c]);
-    munmap(io->forked, (size_t)sysconf(_SC_PAGESIZE));
+    wiped_free(io->forked);
     close(io->epoll);
     free(io);
     errno = saved;

@@ -6,6 +6,8 @@
 // when it began, so a callback that always makes new work starves nobody.
 #include "loop_state.h"
 
+#include <base/wiped.h>
+
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
@@ -44,20 +46,15 @@ static int open_kernel_part(weft_loop *l)
     return -1;
 }
 
-// Memory that a forked child finds zeroed.
+// Where the kernel has no memory that a fork wipes, the process's number has to tell.
 static void keep_from_children(weft_loop *l)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    int saved = errno;
     l->pid = getpid();
-    void *p = mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED)
-        return;
-    if (madvise(p, page, MADV_WIPEONFORK) != 0) {
-        munmap(p, page);
-        return;
-    }
-    l->kept = (unsigned char *)p;
-    *l->kept = 1;
+    l->kept = (uint32_t *)wiped_make();
+    if (l->kept != nullptr)
+        *l->kept = 1;
+    errno = saved;
 }
 
 // Puts a new descriptor where the old one was, which then is the parent's alone.
@@ -101,8 +98,7 @@ static void release(weft_loop *l)
     close_keep_errno(&l->wake_watch.fd);
     if (l->nested)
         close_keep_errno(&l->clock_watch.fd);
-    if (l->kept != nullptr)
-        munmap((void *)l->kept, (size_t)sysconf(_SC_PAGESIZE));
+    wiped_free(l->kept);
     free(l->slots);
     free(l->dirty);
     free(l->events);
@@ -240,10 +236,10 @@ static uint64_t call_all(weft_loop *l, int events)
         loop_dispatch(l, &l->events[i]);
     loop_run_alarms(l);
     loop_run_posted(l);
-    if (!list_empty(&l->deferred))
+    if (!list_is_empty(&l->deferred))
         loop_run_list(l, &l->deferred);
     uint64_t called = l->stats.events + l->stats.alarms + l->stats.tasks - before;
-    if (called == 0 && !list_empty(&l->idle))
+    if (called == 0 && !list_is_empty(&l->idle))
         called = loop_run_list(l, &l->idle);
     return called;
 }

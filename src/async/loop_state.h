@@ -28,8 +28,8 @@ using namespace weft;
 
 struct weft_loop {
     // ---- Who may call ----
-    const char *owner;            // the owner's thread_mark; any thread reads it
-    volatile unsigned char *kept; // 0 in a forked child (MADV_WIPEONFORK); nullptr: compare pid
+    const char *owner; // the owner's thread_mark; any thread reads it
+    uint32_t *kept;    // 0 in a forked child (base/wiped.h); nullptr: compare pid
     pid_t pid;
     bool running;
 

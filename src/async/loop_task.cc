@@ -142,7 +142,7 @@ size_t weft::loop_run_list(weft_loop *l, weft_loop_link *list)
     weft_loop_link batch;
     list_init(&batch);
     list_splice(&batch, list);
-    for (; !list_empty(&batch); called++) {
+    for (; !list_is_empty(&batch); called++) {
         weft_task *t = (weft_task *)batch.next;
         if (__atomic_load_n(&t->state, __ATOMIC_RELAXED) & IDLE) {
             list_remove(&t->link);
@@ -157,7 +157,7 @@ size_t weft::loop_run_list(weft_loop *l, weft_loop_link *list)
 
 static void drop(weft_loop *l, weft_loop_link *list)
 {
-    while (!list_empty(list))
+    while (!list_is_empty(list))
         delist(l, (weft_task *)list->next);
 }
 

@@ -7,6 +7,7 @@
 #include "descriptor.h"
 
 #include <base/errno.h>
+#include <base/list.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -106,8 +107,7 @@ static void release(connection *c)
     const descriptor *r = io != nullptr ? descriptor_find(io, c->fd) : nullptr;
     if (r != nullptr && r->generation == c->generation)
         weft_io_close(c->fd);
-    c->next->previous = c->previous;
-    c->previous->next = c->next;
+    list_remove(c);
     free(c);
 }
 
@@ -142,13 +142,11 @@ static int begin(serve_call *v, int fd)
     c->serve = v;
     c->fd = fd;
     c->generation = descriptor_find(io_here, fd)->generation;
-    c->next = &v->all;
-    c->previous = v->all.previous;
     if (weft_tasklet_spawn(handle, c, &v->tasklet) == nullptr) {
         free_keep_errno(c);
         return -1;
     }
-    c->previous->next = v->all.previous = c;
+    list_insert(&v->all, c);
     v->count++;
     return 0;
 }
@@ -259,7 +257,7 @@ int weft_io_serve(int listener, void (*handler)(int fd, void *arg), void *arg,
     v.tasklet.name = opts != nullptr ? opts->name : nullptr;
     v.tasklet.stack_size = opts != nullptr ? opts->stack_size : 0;
     v.tasklet.scope = &v.scope;
-    v.all.next = v.all.previous = &v.all;
+    list_init(&v.all);
     if (v.self == nullptr || weft_scope_open(&v.scope) != 0)
         return -1;
     v.next = io->serves;

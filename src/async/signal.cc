@@ -44,7 +44,7 @@ static void call_watchers(weft_loop *l, const struct signalfd_siginfo *info)
     weft_loop_link batch;
     list_init(&batch);
     list_splice(&batch, &l->signals);
-    while (!list_empty(&batch)) {
+    while (!list_is_empty(&batch)) {
         weft_signal *s = (weft_signal *)batch.next;
         list_remove(&s->link);
         list_insert(&l->signals, &s->link);

@@ -61,7 +61,7 @@ static void disarm(weft_loop *l, weft_alarm *a)
 static __attribute__((noinline)) void catch_up(weft_loop *l)
 {
     uint64_t now = tick_of(weft_now());
-    if (now > l->wheel.tick && list_empty(&l->due))
+    if (now > l->wheel.tick && list_is_empty(&l->due))
         wheel_collect(&l->wheel, now - 1, &l->due);
 }
 
@@ -159,7 +159,7 @@ weft_deadline weft::loop_next_alarm(weft_loop *l)
     if (l->stats.armed == 0)
         return WEFT_FOREVER;
     weft_deadline next = tick_begins(wheel_next(&l->wheel));
-    if (!list_empty(&l->near)) {
+    if (!list_is_empty(&l->near)) {
         const weft_alarm *a = (const weft_alarm *)l->near.next;
         next = a->at < next ? a->at : next;
     }
@@ -213,7 +213,7 @@ static void sort_precise(weft_loop *l)
         list_remove(i);
         put_near(l, a);
     }
-    while (!list_empty(&l->near) && ((weft_alarm *)l->near.next)->at <= l->now) {
+    while (!list_is_empty(&l->near) && ((weft_alarm *)l->near.next)->at <= l->now) {
         weft_loop_link *first = l->near.next;
         list_remove(first);
         list_insert(&l->due, first);
@@ -228,7 +228,7 @@ size_t weft::loop_run_alarms(weft_loop *l)
     wheel_collect(&l->wheel, tick_of(l->now), &l->due);
     if (l->any_precise)
         sort_precise(l);
-    while (!list_empty(&l->due)) {
+    while (!list_is_empty(&l->due)) {
         weft_alarm *a = (weft_alarm *)l->due.next;
         if (a->at <= l->now) {
             call(l, a);

@@ -43,7 +43,7 @@ static unsigned first_occupied(wheel *w, unsigned from)
     for (unsigned base = from / 64 * 64;; word = w->occupied[base / 64]) {
         for (; word != 0; word &= word - 1) {
             unsigned slot = base + (unsigned)__builtin_ctzll(word);
-            if (!list_empty(&w->slots[slot]))
+            if (!list_is_empty(&w->slots[slot]))
                 return slot;
             clear_bit(w, slot);
         }
@@ -77,7 +77,7 @@ static void enter(wheel *w, uint64_t tick)
         list_init(&moving);
         list_splice(&moving, &w->slots[slot]);
         clear_bit(w, slot);
-        while (!list_empty(&moving)) {
+        while (!list_is_empty(&moving)) {
             weft_alarm *a = (weft_alarm *)moving.next;
             list_remove(&a->link);
             wheel_add(w, a, alarm_tick(a));

@@ -10,6 +10,7 @@
 #ifndef WEFT_ASYNC_WHEEL_H
 #define WEFT_ASYNC_WHEEL_H
 
+#include <base/list.h>
 #include <weft/loop.h>
 
 namespace weft {
@@ -22,45 +23,6 @@ struct wheel {
     uint64_t occupied[WHEEL_LEVELS * WHEEL_SLOTS / 64];
     weft_loop_link slots[WHEEL_LEVELS * WHEEL_SLOTS];
 };
-
-// ---- Lists: a circle through its head ----
-
-static inline void list_init(weft_loop_link *head)
-{
-    head->next = head->previous = head;
-}
-
-static inline bool list_empty(const weft_loop_link *head)
-{
-    return head->next == head;
-}
-
-// Puts `link` before `at`: at the end, if that is the head.
-static inline void list_insert(weft_loop_link *at, weft_loop_link *link)
-{
-    link->next = at;
-    link->previous = at->previous;
-    at->previous->next = link;
-    at->previous = link;
-}
-
-static inline void list_remove(weft_loop_link *link)
-{
-    link->previous->next = link->next;
-    link->next->previous = link->previous;
-}
-
-// Moves all of `from` to the end of `to`.
-static inline void list_splice(weft_loop_link *to, weft_loop_link *from)
-{
-    if (list_empty(from))
-        return;
-    from->next->previous = to->previous;
-    to->previous->next = from->next;
-    from->previous->next = to;
-    to->previous = from->previous;
-    list_init(from);
-}
 
 // ---- The wheel ----
 

@@ -7,6 +7,7 @@
 // The callbacks of the master's loop only note what has happened; processes are started between
 // two runs of the loop, so that a new worker is in no callback and can give the loop back.
 #include <base/errno.h>
+#include <base/list.h>
 #include <weft/loop.h>
 #include <weft/workers.h>
 
@@ -152,8 +153,7 @@ static void on_end(weft_child *c, int status)
     close_keep_errno(&w->leash);
     if (w->limit.loop != nullptr)
         weft_alarm_stop(&w->limit);
-    w->link.previous->next = w->link.next;
-    w->link.next->previous = w->link.previous;
+    list_remove(&w->link);
     free(w);
 }
 
@@ -259,10 +259,7 @@ static int start(struct master *m, int number)
     w->started = weft_now();
     w->leash = p[1];
     w->place->now = w;
-    w->link.next = &m->all;
-    w->link.previous = m->all.previous;
-    m->all.previous->next = &w->link;
-    m->all.previous = &w->link;
+    list_insert(&m->all, &w->link);
     tell(m, WEFT_WORKERS_STARTED, number, pid, 0);
     return 0;
 }
@@ -300,7 +297,7 @@ static int run(struct master *m)
         if (start(m, i) != 0)
             return -1;
     notify("READY=1");
-    while (!m->stopping || m->all.next != &m->all) {
+    while (!m->stopping || !list_is_empty(&m->all)) {
         if (weft_loop_run(m->loop, WEFT_LOOP_ONCE, WEFT_FOREVER) < 0)
             return -1;
         if (!m->stopping)
@@ -313,10 +310,9 @@ static int run(struct master *m)
 static void end_all(struct master *m)
 {
     int saved = errno;
-    while (m->all.next != &m->all) {
+    while (!list_is_empty(&m->all)) {
         struct worker *w = (struct worker *)m->all.next;
-        m->all.next = w->link.next;
-        w->link.next->previous = &m->all;
+        list_remove(&w->link);
         kill(w->child.pid, SIGKILL);
         waitpid(w->child.pid, nullptr, 0);
         close_keep_errno(&w->leash);
@@ -351,7 +347,7 @@ int weft_workers_run(int workers, int (*fn)(void *arg), void *arg, const weft_wo
     m.fn = fn;
     m.arg = arg;
     m.count = workers;
-    m.all.next = m.all.previous = &m.all;
+    list_init(&m.all);
     m.places = (struct place *)calloc((size_t)workers, sizeof *m.places);
     m.loop = m.places != nullptr ? weft_loop_create(nullptr) : nullptr;
     int r = -1;

@@ -1,6 +1,6 @@
 // bytes.h: bytes on their way: put in at one end, taken out at the other.
 //
-//     char *to = bytes_room(&b, 4096, realloc); // NULL: ENOMEM
+//     char *to = bytes_room(&b, 512, 4096, realloc); // nullptr: ENOMEM
 //     bytes_put(&b, read(fd, to, bytes_free(&b)));
 //     bytes_take(&b, parse(bytes_at(&b), bytes_count(&b)));
 //
@@ -57,22 +57,38 @@ static inline size_t bytes_free(const bytes *b)
     return b->room - b->end;
 }
 
-// Where the next ones go, of which at least `n` fit.  nullptr: ENOMEM, and nothing has changed.
-static inline char *bytes_room(bytes *b, size_t n, reallocate *get)
+// Moves what is there to the front, so that all the free room is behind it.
+static inline void bytes_to_front(bytes *b)
+{
+    if (b->begin == 0)
+        return;
+    memmove(b->data, bytes_at(b), bytes_count(b));
+    b->end -= b->begin;
+    b->begin = 0;
+}
+
+// Where the next ones go, of which at least `n` fit; the first memory is
+// of `least` bytes.  nullptr: ENOMEM, and nothing has changed.
+static inline char *bytes_room(bytes *b, size_t n, size_t least, reallocate *get)
 {
     if (__builtin_expect(bytes_free(b) < n, 0)) {
         size_t count = bytes_count(b), need;
         if (b->begin >= count && b->room - count >= n) {
-            memmove(b->data, bytes_at(b), count);
-            b->begin = 0;
-            b->end = count;
+            bytes_to_front(b);
         } else if (__builtin_add_overflow(b->end, n, &need) ||
-                   grow(&b->data, &b->room, need, 256, get) != 0) {
+                   grow(&b->data, &b->room, need, least, get) != 0) {
             errno = ENOMEM;
             return nullptr;
         }
     }
     return b->data + b->end;
+}
+
+// Gives the memory back.
+static inline void bytes_release(bytes *b)
+{
+    free_keep_errno(b->data);
+    *b = {};
 }
 
 // So many were put where bytes_room said.

@@ -8,31 +8,32 @@
 
 #include "errno.h"
 
-#include <stddef.h>
 #include <sys/mman.h>
 
 namespace weft {
 
-// A page of zeros, of which `size` bytes will be used.  nullptr: ENOMEM; EINVAL: the kernel has
-// no such memory (before Linux 4.14).
-static inline void *wiped_make(size_t size)
+enum { WIPED_SIZE = 4096 }; // what lies there must fit into it
+
+// Zeros.  nullptr: ENOMEM; EINVAL: the kernel has no such memory (before Linux 4.14).
+static inline void *wiped_make(void)
 {
-    void *p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p = mmap(nullptr, WIPED_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return nullptr;
-    if (madvise(p, size, MADV_WIPEONFORK) == 0)
+    if (madvise(p, WIPED_SIZE, MADV_WIPEONFORK) == 0)
         return p;
     int saved = errno;
-    munmap(p, size);
+    munmap(p, WIPED_SIZE);
     errno = saved;
     return nullptr;
 }
 
-static inline void wiped_free(void *p, size_t size)
+// nullptr: nothing.  Leaves errno alone.
+static inline void wiped_free(void *p)
 {
     int saved = errno;
     if (p != nullptr)
-        munmap(p, size);
+        munmap(p, WIPED_SIZE);
     errno = saved;
 }
 

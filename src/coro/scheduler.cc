@@ -183,12 +183,12 @@ void weft::untie(weft_tasklet *t)
     if (t->state != state)
         coro_timer_remove(&t->home->timers, &t->timer);
     if (state >= IS_RECEIVING && state < IS_SELECTING)
-        waiter_remove(&t->own);
+        list_remove(&t->own);
     t->own.index = PLAIN_WAITER;
     if (state == IS_SELECTING)
         for (int i = 0; i < t->n; i++)
             if (t->cases[i].channel != nullptr)
-                waiter_remove(&t->cases[i].waiter);
+                list_remove(&t->cases[i].waiter);
     if (state == IS_JOINING)
         t->joins->joiner = nullptr;
     t->joins = nullptr;
@@ -289,7 +289,7 @@ weft_coro *weft::next_to_run(scheduler *s, weft_tasklet *dead, void **value)
         ring_insert(dead, s->keeper);
         to = s->keeper;
     }
-    ring_remove(dead);
+    list_remove(dead);
     if (spent(s))
         to = look_around(s, to);
     s->running = to;
@@ -359,7 +359,7 @@ static void *keep(void *arg, void *first)
             watchdog_rest(0);
         }
         weft_tasklet *to = me->next;
-        ring_remove(me);
+        list_remove(me);
         me->value = 0;
         go_slowly(s, me, to); // which gives a whole budget
     }

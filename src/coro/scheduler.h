@@ -23,6 +23,8 @@
 #include "coroutine.h"
 #include "timers.h"
 
+#include <base/list.h>
+
 namespace weft {
 
 typedef struct weft_private_waiter weft_private_waiter;
@@ -198,20 +200,7 @@ static inline void ring_insert(weft_tasklet *before, weft_tasklet *t)
     before->previous = t;
 }
 
-static inline void ring_remove(weft_tasklet *t)
-{
-    t->previous->next = t->next;
-    t->next->previous = t->previous;
-}
-
 // ---- The wait's end ----
-
-// One waiter out of its queue, whose head is a waiter too.
-static inline void waiter_remove(weft_private_waiter *w)
-{
-    w->previous->next = w->next;
-    w->next->previous = w->previous;
-}
 
 // Whatever could end the wait of `t` has forgotten it: it is ready again.
 static inline void ready(scheduler *s, weft_tasklet *t)

@@ -313,7 +313,7 @@ int weft_tasklet_remove(weft_tasklet *t)
         return 0;
     if (t->state != IS_READY || t == t->home->running)
         return fail_with(EBUSY);
-    ring_remove(t);
+    list_remove(t);
     t->state = IS_REMOVED;
     return 0;
 }

@@ -13,9 +13,9 @@
 
 #include <async/here.h>
 #include <base/errno.h>
+#include <base/poll.h>
 #include <base/time.h>
 #include <coro/wait.h>
-#include <base/poll.h>
 #include <weft/io.h>
 #include <weft/thread.h>
 
@@ -220,14 +220,12 @@ static int send_all(weft_client *c, const char *data, size_t n, size_t *sent, we
 
 static int flush(weft_client *c, weft_deadline d)
 {
-    outbox *o = &c->out;
+    bytes *o = &c->out;
     if (send_all(c, o->data, o->end, &o->begin, d) != 0)
         return -1;
     o->begin = o->end = 0;
-    if (o->room > KEPT_ROOM) {
-        free(o->data);
-        *o = {nullptr, 0, 0, 0};
-    }
+    if (o->room > KEPT_ROOM)
+        bytes_release(o);
     return 0;
 }
 
@@ -386,7 +384,7 @@ static int make_hello(weft_client *c, const char *password)
         return -1;
     c->hello = c->out.data;
     c->hello_size = c->out.end;
-    c->out = {nullptr, 0, 0, 0};
+    c->out = {};
     return 0;
 }
 

@@ -10,6 +10,8 @@
 
 #include "client_reply.h"
 
+#include <base/number.h>
+
 namespace weft {
 
 // A word of a command: bytes, and text around them (NULL: none).
@@ -17,12 +19,6 @@ struct client_word {
     const void *data;
     size_t size;
     const char *before, *after;
-};
-
-// What is to be sent: from `begin` to `end`.
-struct outbox {
-    char *data;
-    size_t room, begin, end;
 };
 
 } // namespace weft
@@ -44,7 +40,7 @@ struct weft_client {
     int server;          // WEFT_SERVER_...
     uint64_t connection; // how many there have been
     uint64_t id;         // of this client in this process: who has a lease on Redis
-    outbox out;
+    bytes out;           // to be sent
     reply_reader in;
     size_t owed;        // replies of weft_client_append
     weft_reply *pushes; // came while something else was waited for; the oldest first
@@ -63,10 +59,8 @@ static inline client_word client_text(const char *text)
     return {text, strlen(text), nullptr, nullptr};
 }
 
-enum { CLIENT_NUMBER_ROOM = 24 };
-
-// A number, whose digits are put into `text`, of CLIENT_NUMBER_ROOM.
-client_word client_number(char *text, int64_t number);
+// A number, whose digits are put into `text`.
+client_word client_number(char text[NUMBER_ROOM], int64_t number);
 
 // The caller becomes the user of `c`, which is connected then; `d` as the call's.
 int client_enter(weft_client *c, weft_deadline d);

@@ -1,47 +1,13 @@
 // client_command.cc: commands as they are sent: RESP arrays of strings.
 #include "client.h"
 
-#include <errno.h>
-#include <stdlib.h>
-
 using namespace weft;
 
 enum { FIRST_ROOM = 4 << 10 };
 
-static char *make_room(outbox *o, size_t n)
+client_word weft::client_number(char text[NUMBER_ROOM], int64_t number)
 {
-    size_t room = o->room > 0 ? o->room : (size_t)FIRST_ROOM;
-    while (room - o->end < n)
-        if (__builtin_mul_overflow(room, (size_t)2, &room)) {
-            errno = ENOMEM;
-            return nullptr;
-        }
-    if (room != o->room) {
-        char *data = (char *)realloc(o->data, room);
-        if (data == nullptr)
-            return nullptr;
-        o->data = data;
-        o->room = room;
-    }
-    return o->data + o->end;
-}
-
-// The digits of u, before `end`.
-static char *print(char *end, uint64_t u)
-{
-    do
-        *--end = (char)('0' + u % 10);
-    while ((u /= 10) > 0);
-    return end;
-}
-
-client_word weft::client_number(char *text, int64_t number)
-{
-    char *end = text + CLIENT_NUMBER_ROOM,
-         *begin = print(end, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
-    if (number < 0)
-        *--begin = '-';
-    return {begin, (size_t)(end - begin), nullptr, nullptr};
+    return {text, number_print(text, number), nullptr, nullptr};
 }
 
 static char *put_bytes(char *to, const void *data, size_t n)
@@ -53,9 +19,8 @@ static char *put_bytes(char *to, const void *data, size_t n)
 
 static char *put_header(char *to, char type, size_t n)
 {
-    char text[CLIENT_NUMBER_ROOM], *end = text + sizeof text, *begin = print(end, n);
     *to++ = type;
-    to = put_bytes(to, begin, (size_t)(end - begin));
+    to += number_print(to, (int64_t)n);
     return put_bytes(to, "\r\n", 2);
 }
 
@@ -76,11 +41,11 @@ static char *put_word(char *to, const client_word *w)
 
 int weft::client_put(weft_client *c, const client_word words[], size_t n)
 {
-    size_t size = CLIENT_NUMBER_ROOM + 3;
+    size_t size = NUMBER_ROOM + 3;
     for (size_t i = 0; i < n; i++)
-        size += words[i].size + size_of(words[i].before) + size_of(words[i].after) +
-                CLIENT_NUMBER_ROOM + 5;
-    char *to = make_room(&c->out, size);
+        size +=
+            words[i].size + size_of(words[i].before) + size_of(words[i].after) + NUMBER_ROOM + 5;
+    char *to = bytes_room(&c->out, size, FIRST_ROOM, realloc);
     if (to == nullptr)
         return -1;
     to = put_header(to, '*', n);

@@ -9,6 +9,8 @@
 // `at` tells which it is.
 #include "client_reply.h"
 
+#include <base/number.h>
+
 #include <base/errno.h>
 
 #include <locale.h>
@@ -67,19 +69,9 @@ struct line {
 // A whole number: 1, 0 when it is none.
 static int parse_number(const line *l, int64_t *number)
 {
-    bool negative = l->n > 0 && l->text[0] == '-';
-    size_t i = negative || (l->n > 0 && l->text[0] == '+');
-    uint64_t u = 0, most = (uint64_t)INT64_MAX + negative;
-    if (i == l->n)
-        return 0;
-    for (; i < l->n; i++) {
-        unsigned digit = (unsigned)(unsigned char)l->text[i] - '0';
-        if (digit > 9 || u > (most - digit) / 10)
-            return 0;
-        u = 10 * u + digit;
-    }
-    *number = negative ? (int64_t)(0 - u) : (int64_t)u;
-    return 1;
+    size_t plus = l->n > 0 && l->text[0] == '+';
+    return number_parse(l->text + plus, l->n - plus, number) &&
+           !(plus && l->n > 1 && l->text[1] == '-');
 }
 
 // A length or count up to `most`; -1 where that is allowed.
@@ -152,8 +144,8 @@ static bool is_aggregate(char type)
 // The line at `at`: 1, 0 when it has no end yet, -1.
 static int find_line(reply_reader *r, line *l)
 {
-    const char *begin = r->data + r->begin + r->at;
-    size_t n = r->end - r->begin - r->at;
+    const char *begin = r->in.data + r->in.begin + r->at;
+    size_t n = r->in.end - r->in.begin - r->at;
     if (n > 0 && (*begin == 0 || strchr("+-(,:_#$!=*~%>|", *begin) == nullptr))
         return not_resp();
     const char *end =
@@ -211,13 +203,13 @@ static char *large_text(large_string *l)
 // Moves what has come of a string of n bytes out of `data`.
 static int begin_large(reply_reader *r, char type, size_t n)
 {
-    size_t have = r->end - r->begin - r->at;
+    size_t have = r->in.end - r->in.begin - r->at;
     large_string *l = (large_string *)malloc(sizeof *l + n + 2);
     if (l == nullptr)
         return -1;
     *l = {nullptr, r->at, n, type};
-    memcpy(large_text(l), r->data + r->begin + r->at, have);
-    r->end -= have;
+    memcpy(large_text(l), r->in.data + r->in.begin + r->at, have);
+    r->in.end -= have;
     *(r->last != nullptr ? &r->last->next : &r->large) = l;
     r->last = l;
     r->outside += n;
@@ -243,7 +235,7 @@ static int look_at_string(reply_reader *r, const line *l)
     int64_t n;
     if (!parse_count(l, l->type == '$', REPLY_STRING_MOST, &n))
         return not_resp();
-    size_t size = (size_t)n, header = l->n + 3, have = r->end - r->begin - r->at - header;
+    size_t size = (size_t)n, header = l->n + 3, have = r->in.end - r->in.begin - r->at - header;
     bool here = n < 0 || have >= size + 2;
     if (!here && size < REPLY_LARGE)
         return need_more(); // and comes here again then
@@ -252,7 +244,7 @@ static int look_at_string(reply_reader *r, const line *l)
     if (!here)
         return begin_large(r, l->type, size) == 0 ? need_more() : -1;
     if (n >= 0) {
-        if (!is_sound(l->type, r->data + r->begin + r->at, size))
+        if (!is_sound(l->type, r->in.data + r->in.begin + r->at, size))
             return not_resp();
         r->at += size + 2;
         r->text += size + 1;
@@ -441,7 +433,7 @@ static weft_reply *make(const reply_reader *r)
     root *all = (root *)malloc(sizeof *all + r->nodes * sizeof(weft_reply) + r->text);
     if (all == nullptr)
         return nullptr;
-    const char *begin = r->data + r->begin;
+    const char *begin = r->in.data + r->in.begin;
     weft_reply *nodes = (weft_reply *)(all + 1);
     builder b = {begin, begin, nodes, (char *)(nodes + r->nodes), r->large};
     all->link = nullptr;
@@ -471,9 +463,7 @@ weft_reply *weft::reader_next(reply_reader *r)
     weft_reply *reply = found > 0 ? make(r) : nullptr;
     if (reply == nullptr)
         return nullptr;
-    r->begin += r->at;
-    if (r->begin == r->end)
-        r->begin = r->end = 0;
+    bytes_take(&r->in, r->at);
     begin_reply(r);
     errno = saved;
     return reply;
@@ -481,43 +471,17 @@ weft_reply *weft::reader_next(reply_reader *r)
 
 enum { FIRST_ROOM = 16 << 10, KEPT_ROOM = 256 << 10, LEAST_ROOM = 4 << 10 };
 
-// Makes room behind `end`: moves what is there to the front, or doubles.
-static int make_room(reply_reader *r)
-{
-    size_t used = r->end - r->begin;
-    if (used == 0 && r->room > KEPT_ROOM) {
-        free(r->data);
-        r->data = nullptr;
-        r->room = r->begin = r->end = 0;
-    }
-    if (r->room - r->end >= LEAST_ROOM)
-        return 0;
-    if (r->begin > 0) {
-        memmove(r->data, r->data + r->begin, used);
-        r->begin = 0;
-        r->end = used;
-    }
-    if (r->room > used && r->room - used >= r->room / 2)
-        return 0;
-    size_t room = r->room > 0 ? 2 * r->room : (size_t)FIRST_ROOM;
-    char *data = (char *)realloc(r->data, room);
-    if (data == nullptr)
-        return -1;
-    r->data = data;
-    r->room = room;
-    return 0;
-}
-
 char *weft::reader_room(reply_reader *r, size_t *n)
 {
     if (r->receiving && r->missing > 0) {
         *n = r->missing;
         return large_text(r->last) + r->last->size + 2 - r->missing;
     }
-    if (make_room(r) != 0)
-        return nullptr;
-    *n = r->room - r->end;
-    return r->data + r->end;
+    if (bytes_count(&r->in) == 0 && r->in.room > KEPT_ROOM)
+        bytes_release(&r->in);
+    char *to = bytes_room(&r->in, LEAST_ROOM, FIRST_ROOM, realloc);
+    *n = bytes_free(&r->in);
+    return to;
 }
 
 void weft::reader_got(reply_reader *r, size_t n)
@@ -525,14 +489,14 @@ void weft::reader_got(reply_reader *r, size_t n)
     if (r->receiving && r->missing > 0)
         r->missing -= n;
     else
-        r->end += n;
+        bytes_put(&r->in, n);
 }
 
 void weft::reader_reset(reply_reader *r)
 {
     int saved = errno;
     free_large(r->large);
-    free(r->data);
+    free(r->in.data);
     memset(r, 0, sizeof *r);
     errno = saved;
 }

@@ -8,6 +8,7 @@
 #ifndef WEFT_MANAGER_CLIENT_REPLY_H
 #define WEFT_MANAGER_CLIENT_REPLY_H
 
+#include <base/bytes.h>
 #include <weft/manager.h>
 
 #include <string.h>
@@ -32,8 +33,7 @@ struct large_string {
 
 // All zero: empty.
 struct reply_reader {
-    char *data; // received; a reply begins at `begin`
-    size_t room, begin, end;
+    bytes in; // received; a reply begins at its beginning
 
     // That reply, as far as it has been looked at.
     size_t at;      // from `begin`

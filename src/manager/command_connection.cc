@@ -59,7 +59,7 @@ void weft::command_reset(peer *p, const word *, int)
     p->db = 0;
     p->silent = 0;
     p->known = p->server->o.password == nullptr;
-    memory_return(p->name);
+    memory_give(p->name);
     p->name = nullptr;
     reply_status(p, "RESET");
 }
@@ -86,7 +86,7 @@ static void again(peer_wait *w)
     if (request_read(&r, (char *)w->text.text, w->text.size, &limits, &error) == REQUEST_WHOLE)
         execute(p, r.words, (int)r.count);
     p->turn = false;
-    memory_return(r.words);
+    memory_give(r.words);
 }
 
 // Keeps the command until it has its turn.
@@ -110,7 +110,7 @@ static void postpone(peer *p, const word *words, int n, int64_t at)
     }
     text.text = copy;
     wait_begin(p, 0, &text, at)->time_out = again;
-    memory_return(copy);
+    memory_give(copy);
 }
 
 // The one user there is; unlike names of commands, in small letters.
@@ -169,7 +169,7 @@ static bool set_name(peer *p, const word *name)
                         "ERR Client names cannot contain spaces, newlines or special characters.");
             return false;
         }
-    memory_return(p->name);
+    memory_give(p->name);
     p->name = nullptr;
     if (name->size > 0) {
         p->name = (char *)memory_take(name->size + 1);
@@ -314,7 +314,7 @@ static void client_list(peer *p, const word *words, int n)
         int64_t id;
         if (!parse_number(words[i].text, words[i].size, &id)) {
             reply_error(p, "ERR Invalid client ID");
-            memory_return(text);
+            memory_give(text);
             return;
         }
         const peer *each = peer_of(s, id);
@@ -325,7 +325,7 @@ static void client_list(peer *p, const word *words, int n)
         for (const peer *each = s->peers.next; each != &s->peers; each = each->next)
             add_line(&text, &size, each);
     reply_page(p, text != nullptr ? text : "", size);
-    memory_return(text);
+    memory_give(text);
 }
 
 static void kill(peer *p, peer *victim)

@@ -1,7 +1,9 @@
 // command_hash.cc: hashes: HSET HGET HMGET HDEL HLEN HEXISTS HGETALL HKEYS HVALS HINCRBY, as Redis
 // has them.  A hash is a table of string entries.
 #include "commands.h"
+
 #include "server.h"
+#include <base/number.h>
 
 using namespace weft;
 
@@ -173,7 +175,6 @@ void weft::command_hincrby(peer *p, const word *words, int)
         return;
     }
     const entry *e = key_make(p, &words[1], TYPE_HASH);
-    set_field(entry_hash(e), &words[2], text,
-              (size_t)snprintf(text, sizeof text, "%lld", (long long)number));
+    set_field(entry_hash(e), &words[2], text, number_print(text, number));
     reply_integer(p, number);
 }

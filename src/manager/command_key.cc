@@ -166,7 +166,7 @@ static void reply_found(peer *p, found *f)
     reply_array(p, f->count);
     for (size_t i = 0; i < f->count; i++)
         reply_string(p, entry_key(f->entries[i]), f->entries[i]->key_size);
-    memory_return(f->entries);
+    memory_give(f->entries);
 }
 
 void weft::command_keys(peer *p, const word *words, int)

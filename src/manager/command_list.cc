@@ -84,7 +84,7 @@ static void pop_many(peer *p, entry **link, const word *key, int64_t count, bool
     for (size_t i = 0; i < many; i++) {
         list_item *item = item_pop(p->server, p->db, key_find(p->server, p->db, key), front);
         reply_item(p, item);
-        memory_return(item);
+        memory_give(item);
     }
 }
 
@@ -108,7 +108,7 @@ static void pop(peer *p, const word *words, int n, bool front)
     }
     list_item *item = item_pop(p->server, p->db, link, front);
     reply_item(p, item);
-    memory_return(item);
+    memory_give(item);
 }
 
 void weft::command_lpop(peer *p, const word *words, int n)
@@ -200,7 +200,7 @@ void weft::command_lset(peer *p, const word *words, int)
         reply_error(p, "ERR index out of range");
         return;
     }
-    memory_return(*at);
+    memory_give(*at);
     *at = item_new(words[3].text, words[3].size);
     reply_ok(p);
 }
@@ -219,7 +219,7 @@ void weft::command_lrem(peer *p, const word *words, int)
         list_item **at = list_item_at(l, count < 0 ? l->count - 1 - k : k);
         if ((*at)->size != words[3].size || memcmp((*at)->text, words[3].text, words[3].size) != 0)
             continue;
-        memory_return(*at);
+        memory_give(*at);
         *at = nullptr;
         removed++;
     }
@@ -322,7 +322,7 @@ static void pop_waiting(peer *p, const word *words, int n, bool front)
         reply_array(p, 2);
         reply_string(p, words[i].text, words[i].size);
         reply_item(p, item);
-        memory_return(item);
+        memory_give(item);
         return;
     }
     peer_wait *w = wait_at(p, words + 1, n - 2, nullptr, d);

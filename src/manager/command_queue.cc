@@ -24,8 +24,8 @@ void weft::lease_done(peer *p)
 {
     if (p->lease.item == nullptr)
         return;
-    memory_return(p->lease.item);
-    memory_return(p->lease.key);
+    memory_give(p->lease.item);
+    memory_give(p->lease.key);
     p->lease = {};
 }
 
@@ -48,8 +48,8 @@ void weft::lease_back(peer *p)
     }
     if (unseen && !discarded && item_push(p->server, l->db, &key, l->item, l->front))
         l->item = nullptr; // the list's
-    memory_return(l->item);
-    memory_return(l->key);
+    memory_give(l->item);
+    memory_give(l->key);
     *l = {};
 }
 
@@ -77,7 +77,7 @@ static void put(peer *p, int db, place *place, const word *key, const word *valu
         place->number++;
         reply_integer(p, 1);
     } else {
-        memory_return(item);
+        memory_give(item);
         reply_wrong_type(p);
     }
 }
@@ -109,7 +109,7 @@ static bool serve_one(server *s, place *place, const word *key)
 
 static void end_gets(place *place)
 {
-    for (reply_link *next, *l = place->waiting.next; l != &place->waiting; l = next) {
+    for (place_link *next, *l = place->waiting.next; l != &place->waiting; l = next) {
         next = l->next;
         if (!l->wait->gets)
             continue;

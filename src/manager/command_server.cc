@@ -63,7 +63,7 @@ static void about_memory(server *s, page *out)
     print(out,
           "used_memory:%zu\r\nused_memory_human:%.2fM\r\nused_memory_rss:%zu\r\nmaxmemory:%zu\r\n"
           "maxmemory_human:%.2fM\r\nmaxmemory_policy:noeviction\r\n",
-          units_held, (double)units_held / 1048576, resident(), s->o.max_memory,
+          bytes_in_use, (double)bytes_in_use / 1048576, resident(), s->o.max_memory,
           (double)s->o.max_memory / 1048576);
 }
 

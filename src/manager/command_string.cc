@@ -1,7 +1,9 @@
 // command_string.cc: strings: GET SET GETDEL MGET MSET INCR DECR INCRBY DECRBY APPEND STRLEN, as
 // Redis has them; WEFT.REPLACE.
 #include "commands.h"
+
 #include "server.h"
+#include <base/number.h>
 
 #include <limits.h>
 
@@ -162,7 +164,7 @@ static void add(peer *p, const word *key, int64_t by)
         reply_error(p, "ERR increment or decrement would overflow");
         return;
     }
-    size_t n = (size_t)snprintf(text, sizeof text, "%lld", (long long)number);
+    size_t n = number_print(text, number);
     if (link != nullptr && (*link)->size == n)
         memcpy(entry_text(*link), text, n);
     else

@@ -224,7 +224,7 @@ static bool may_run(peer *p, const command_row *c, const word *words, int n)
         reply_error(p, "NOAUTH Authentication required.");
         return false;
     }
-    if (__builtin_expect(s->o.max_memory != 0 && units_held > s->o.max_memory, 0) &&
+    if (__builtin_expect(s->o.max_memory != 0 && bytes_in_use > s->o.max_memory, 0) &&
         (c->flags & COMMAND_ADDS)) {
         reply_error(p, "OOM command not allowed when used memory > 'maxmemory'.");
         return false;

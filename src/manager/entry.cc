@@ -84,9 +84,9 @@ entry *weft::entry_set_expiry(entry **link, void *expiry)
 static void drop_list(item_list *l)
 {
     for (size_t i = 0; i < l->count; i++)
-        memory_return(*list_item_at(l, i));
-    memory_return(l->ring);
-    memory_return(l);
+        memory_give(*list_item_at(l, i));
+    memory_give(l->ring);
+    memory_give(l);
 }
 
 void weft::entry_drop(entry *e)
@@ -95,9 +95,9 @@ void weft::entry_drop(entry *e)
         drop_list(entry_list(e));
     } else if (e->type == TYPE_HASH) {
         table_clear(entry_hash(e), entry_drop);
-        memory_return(entry_hash(e));
+        memory_give(entry_hash(e));
     }
-    memory_return(e);
+    memory_give(e);
 }
 
 // ---- Lists ----
@@ -115,7 +115,7 @@ static void resize(item_list *l, size_t room)
     list_item **ring = (list_item **)memory_take(room * sizeof *ring);
     for (size_t i = 0; i < l->count; i++)
         ring[i] = *list_item_at(l, i);
-    memory_return(l->ring);
+    memory_give(l->ring);
     l->ring = ring;
     l->room = room;
     l->head = 0;

@@ -110,7 +110,7 @@ static void drop_expiry(server *s, int db, entry *e)
     if (x->alarm.loop != nullptr)
         weft_alarm_stop(&x->alarm);
     s->expiring[db]--;
-    memory_return(x);
+    memory_give(x);
 }
 
 void weft::key_remove(server *s, int db, entry **link)

@@ -12,7 +12,7 @@
 
 namespace weft {
 
-extern size_t units_held; // bytes, with what malloc(3) adds
+extern size_t bytes_in_use; // bytes, with what malloc(3) adds
 
 enum { CHUNK_HEADER = sizeof(size_t) };
 
@@ -22,13 +22,13 @@ static inline void *malloc_counted(void *p)
         fputs("weft-manager: out of memory\n", stderr);
         abort();
     }
-    units_held += malloc_usable_size(p) + CHUNK_HEADER;
+    bytes_in_use += malloc_usable_size(p) + CHUNK_HEADER;
     return p;
 }
 
 static inline void uncount(void *p)
 {
-    units_held -= malloc_usable_size(p) + CHUNK_HEADER;
+    bytes_in_use -= malloc_usable_size(p) + CHUNK_HEADER;
 }
 
 static inline void *memory_take(size_t n)
@@ -48,7 +48,7 @@ static inline void *retake(void *p, size_t n)
     return malloc_counted(realloc(p, n));
 }
 
-static inline void memory_return(void *p)
+static inline void memory_give(void *p)
 {
     if (p == nullptr)
         return;

@@ -41,19 +41,19 @@ void weft::peer_doom(peer *p)
 
 // ---- Out ----
 
-static void give_buffer(server *s, peer_buffer *b)
+static void give_buffer(server *s, bytes *b)
 {
     b->begin = b->end = 0;
     if (s->spare.room == 0 && b->room <= (size_t)4 * INPUT_ROOM)
         s->spare = *b;
     else
-        memory_return(b->data);
+        memory_give(b->data);
     *b = {};
 }
 
 static void watch(peer *p)
 {
-    bool enough = p->last || (p->wait != nullptr && p->in.end - p->in.begin >= AHEAD);
+    bool enough = p->last || (p->wait != nullptr && bytes_count(&p->in) >= AHEAD);
     int events = (enough ? WEFT_HANGUP : WEFT_READ) | (p->out.end != 0 ? WEFT_WRITE : 0);
     if (p->watch.events != events)
         weft_watch_change(&p->watch, events);
@@ -83,9 +83,9 @@ static void stall_begins(peer *p)
 
 static void flush(peer *p)
 {
-    peer_buffer *b = &p->out;
+    bytes *b = &p->out;
     while (b->begin < b->end && !p->doomed) {
-        ssize_t n = send(p->watch.fd, b->data + b->begin, b->end - b->begin, MSG_NOSIGNAL);
+        ssize_t n = send(p->watch.fd, bytes_at(b), bytes_count(b), MSG_NOSIGNAL);
         if (n > 0) {
             b->begin += (size_t)n;
             p->moved = weft_loop_now(p->server->loop);
@@ -130,7 +130,7 @@ static size_t run(peer *p, request *r, char *in, size_t n)
             execute(p, r->words, (int)r->count);
         request_next(r);
         used += size;
-        if (p->out.end - p->out.begin >= MANY)
+        if (bytes_count(&p->out) >= MANY)
             flush(p); // or a long pipeline's replies would all wait at once
     }
     return used;
@@ -138,17 +138,17 @@ static size_t run(peer *p, request *r, char *in, size_t n)
 
 static void drop_input(peer *p)
 {
-    memory_return(p->in.data);
-    memory_return(p->request.words);
+    memory_give(p->in.data);
+    memory_give(p->request.words);
     p->in = {};
     p->request = {};
 }
 
 static void run_kept(peer *p)
 {
-    peer_buffer *b = &p->in;
+    bytes *b = &p->in;
     if (b->begin < b->end)
-        b->begin += run(p, &p->request, b->data + b->begin, b->end - b->begin);
+        b->begin += run(p, &p->request, bytes_at(b), bytes_count(b));
     if (b->begin == b->end && b->room != 0)
         drop_input(p);
 }
@@ -171,14 +171,10 @@ static void keep(peer *p, const char *rest, size_t n)
 // Room for what is missing of the command, but not at once for what is only promised.
 static void make_room(peer *p)
 {
-    peer_buffer *b = &p->in;
-    if (b->begin > 0) {
-        memmove(b->data, b->data + b->begin, b->end - b->begin);
-        b->end -= b->begin;
-        b->begin = 0;
-    }
+    bytes *b = &p->in;
+    bytes_to_front(b);
     size_t size = request_size(&p->request);
-    if (b->room - b->end >= PIECE || (size > b->end && size <= b->room))
+    if (bytes_free(b) >= PIECE || (size > b->end && size <= b->room))
         return;
     size_t most = b->end * 2 > AHEAD ? b->end * 2 : AHEAD;
     if (size > b->end + PIECE)
@@ -204,7 +200,7 @@ static void take(peer *p)
     if (!common)
         make_room(p);
     char *at = common ? s->input : p->in.data + p->in.end;
-    ssize_t n = recv(p->watch.fd, at, common ? (size_t)INPUT_ROOM : p->in.room - p->in.end, 0);
+    ssize_t n = recv(p->watch.fd, at, common ? (size_t)INPUT_ROOM : bytes_free(&p->in), 0);
     if (n <= 0) {
         if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
             p->reset = p->reset || n < 0 || (p->lease.item != nullptr && has_unread(p->watch.fd));
@@ -290,12 +286,10 @@ void weft::peer_open(weft_listener *l, int fd)
     p->running = "NULL";
     if (weft_loop_watch(s->loop, &p->watch, fd, WEFT_READ, on_event, p) != 0) {
         close(fd);
-        memory_return(p);
+        memory_give(p);
         return;
     }
-    p->next = &s->peers;
-    p->previous = s->peers.previous;
-    p->previous->next = s->peers.previous = p;
+    list_insert(&s->peers, p);
     s->count++;
     s->connections++;
 }
@@ -312,11 +306,10 @@ void weft::peer_free(peer *p)
     p->reset = p->reset || p->out.begin < p->out.end; // an item on lease is the last of it
     lease_back(p);
     holds_release(p);
-    memory_return(p->out.data);
+    memory_give(p->out.data);
     drop_input(p);
-    memory_return(p->name);
-    p->previous->next = p->next;
-    p->next->previous = p->previous;
+    memory_give(p->name);
+    list_remove(p);
     s->count--;
-    memory_return(p);
+    memory_give(p);
 }

@@ -8,7 +8,7 @@ using namespace weft;
 
 // ---- Places ----
 
-static reply_link *lists_of(place *place, int i)
+static place_link *lists_of(place *place, int i)
 {
     return i == 0 ? &place->waiting : i == 1 ? &place->putters : &place->joiners;
 }
@@ -38,7 +38,7 @@ place *weft::place_find(server *s, int kind, int db, const char *name, size_t n,
             lists_of(place, i)->next = lists_of(place, i)->previous = lists_of(place, i);
     }
     if (key != few)
-        memory_return(key);
+        memory_give(key);
     return place;
 }
 
@@ -57,8 +57,8 @@ void weft::place_drop_if_idle(server *s, place *place)
         return;
     const entry *e = place->entry;
     entry **link = table_find(&s->places, entry_key(e), e->key_size, e->hash);
-    memory_return(table_remove(&s->places, link));
-    memory_return(place);
+    memory_give(table_remove(&s->places, link));
+    memory_give(place);
 }
 
 void weft::place_ready(server *s, place *place)
@@ -110,7 +110,7 @@ static void on_time_out(weft_alarm *a)
 
 peer_wait *weft::wait_begin(peer *p, int links, const word *text, weft_deadline d)
 {
-    size_t all = sizeof(peer_wait) + (size_t)links * sizeof(reply_link);
+    size_t all = sizeof(peer_wait) + (size_t)links * sizeof(place_link);
     size_t n = text != nullptr ? text->size : 0;
     peer_wait *w = (peer_wait *)memory_take_zeroed(1, all + n);
     w->peer = p;
@@ -125,15 +125,12 @@ peer_wait *weft::wait_begin(peer *p, int links, const word *text, weft_deadline 
     return w;
 }
 
-void weft::wait_for_list(peer_wait *w, reply_link *list, place *place)
+void weft::wait_for_list(peer_wait *w, place_link *list, place *place)
 {
-    reply_link *l = &w->link[w->links++];
+    place_link *l = &w->link[w->links++];
     l->wait = w;
     l->place = place;
-    l->next = list;
-    l->previous = list->previous;
-    list->previous->next = l;
-    list->previous = l;
+    list_insert(list, l);
     l->is_waiting = list == &place->waiting;
     place->count += l->is_waiting;
 }
@@ -143,7 +140,7 @@ static void time_out_null(peer_wait *w)
     reply_null(w->peer);
 }
 
-peer_wait *weft::wait_in(peer *p, place *place, reply_link *list, const word *text, weft_deadline d)
+peer_wait *weft::wait_in(peer *p, place *place, place_link *list, const word *text, weft_deadline d)
 {
     if (d == WEFT_NOW) {
         reply_null(p);
@@ -163,10 +160,9 @@ void weft::wait_end(peer_wait *w)
     if (w->alarm.loop != nullptr)
         weft_alarm_stop(&w->alarm);
     for (int i = 0; i < w->links; i++) {
-        reply_link *l = &w->link[i];
+        place_link *l = &w->link[i];
         place *place = l->place;
-        l->previous->next = l->next;
-        l->next->previous = l->previous;
+        list_remove(l);
         place->count -= l->is_waiting;
         // It may be the next one's turn: this one came first, and was not to be passed.
         place_ready(s, place);
@@ -177,12 +173,12 @@ void weft::wait_end(peer_wait *w)
     p->resume = true;
     s->waiting--;
     peer_dirty(p);
-    memory_return(w);
+    memory_give(w);
 }
 
-peer_wait *weft::wait_first(const reply_link *list)
+peer_wait *weft::wait_first(const place_link *list)
 {
-    for (reply_link *next, *l = list->next; l != list; l = next) {
+    for (place_link *next, *l = list->next; l != list; l = next) {
         next = l->next;
         if (!l->wait->peer->doomed)
             return l->wait;
@@ -228,7 +224,7 @@ void weft::hold_remove(peer *p, peer_hold *h)
     while (*at != h)
         at = &(*at)->next;
     *at = h->next;
-    memory_return(h);
+    memory_give(h);
 }
 
 void weft::holds_release(peer *p)
@@ -244,7 +240,7 @@ void weft::holds_release(peer *p)
             place->number += h->count;
         }
         p->holds = h->next;
-        memory_return(h);
+        memory_give(h);
         place_ready(s, place);
     }
 }

@@ -15,8 +15,8 @@ namespace weft {
 
 enum { AT_LIST = 'l', AT_LOCK = 'k', AT_UNITS = 's', AT_BARRIER = 'b', AT_EVENT = 'e' };
 
-struct reply_link {
-    struct reply_link *next, *previous;
+struct place_link {
+    struct place_link *next, *previous;
     peer_wait *wait;
     struct place *place;
     bool is_waiting; // in the place's `waiting`
@@ -34,9 +34,9 @@ struct place {
     int kind, db;
     bool is_ready; // it is in server->ready
     place *next_ready;
-    reply_link waiting; // takers; those who want the lock, a unit, the others
-    reply_link putters; // of a list
-    reply_link joiners; // of a list
+    place_link waiting; // takers; those who want the lock, a unit, the others
+    place_link putters; // of a list
+    place_link joiners; // of a list
     size_t count;       // of `waiting`
     int64_t number;     // list: not done; lock: its token; units: free;
                         // barrier: parties
@@ -55,7 +55,7 @@ struct peer_wait {
     bool front, front_to;           // which end
     word text;                      // a copy: the value, the destination
     int links;
-    reply_link link[1]; // and on
+    place_link link[1]; // and on
 };
 
 // ---- Places ----
@@ -85,17 +85,17 @@ void units_serve(server *s, place *place);
 
 // Blocks the peer, with room for so many links; the copy of `text` is the wait's.
 peer_wait *wait_begin(peer *p, int links, const word *text, weft_deadline d);
-void wait_for_list(peer_wait *w, reply_link *list, place *place);
+void wait_for_list(peer_wait *w, place_link *list, place *place);
 
 // Both in one, with a reply of null when the time is out; that at once, and nullptr, if it must not
 // wait.
-peer_wait *wait_in(peer *p, place *place, reply_link *list, const word *text, weft_deadline d);
+peer_wait *wait_in(peer *p, place *place, place_link *list, const word *text, weft_deadline d);
 
 // The peer is blocked no longer: it was answered, or ends.
 void wait_end(peer_wait *w);
 
 // The first in a list of waits; nullptr: nobody.  Those whose connection is at its end are passed.
-peer_wait *wait_first(const reply_link *list);
+peer_wait *wait_first(const place_link *list);
 
 // Milliseconds as WEFT.* takes them, to a deadline.  false: the peer was told.
 bool parse_milliseconds(peer *p, const word *w, weft_deadline *d);

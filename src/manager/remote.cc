@@ -126,13 +126,6 @@ int weft_remote_text(const weft_remote *r, char *text, size_t room)
     return (int)w.n;
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 // Undoes %XX in place.  The length; -1.
 static ssize_t read_name(char *name, const char *end)
 {
@@ -142,9 +135,9 @@ static ssize_t read_name(char *name, const char *end)
             *to++ = *from;
             continue;
         }
-        if (end - from < 3 || hex(from[1]) < 0 || hex(from[2]) < 0)
+        if (end - from < 3 || hex_digit(from[1]) < 0 || hex_digit(from[2]) < 0)
             return -1;
-        *to++ = (char)(hex(from[1]) << 4 | hex(from[2]));
+        *to++ = (char)(hex_digit(from[1]) << 4 | hex_digit(from[2]));
         from += 2;
     }
     *to = 0;
@@ -253,7 +246,7 @@ static int64_t milliseconds(weft_deadline d)
 static weft_reply *ask_once(weft_remote *r, const remote_operation *op, const client_word words[],
                             size_t n, weft_deadline d)
 {
-    char ms[CLIENT_NUMBER_ROOM];
+    char ms[NUMBER_ROOM];
     client_word all[2 + REMOTE_MOST_WORDS];
     all[0] = client_text(op->name);
     all[1] = client_bytes(r->name, r->name_size);

@@ -94,7 +94,7 @@ weft_remote_barrier *weft_remote_barrier_open(weft_client *c, const char *name, 
 
 static int wait_redis(weft_remote_barrier *b, client_word parties, weft_deadline d)
 {
-    char text[CLIENT_NUMBER_ROOM];
+    char text[NUMBER_ROOM];
     int saved = errno;
     int64_t n, over = 0;
     if (remote_integer(b, &arrive, &parties, 1, &n, d) != 0)
@@ -115,7 +115,7 @@ static int wait_redis(weft_remote_barrier *b, client_word parties, weft_deadline
 
 int weft_remote_barrier_wait(weft_remote_barrier *b, weft_deadline d)
 {
-    char text[CLIENT_NUMBER_ROOM];
+    char text[NUMBER_ROOM];
     int64_t last;
     if (remote_check(b, REMOTE_BARRIER) != 0)
         return -1;

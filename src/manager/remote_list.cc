@@ -45,7 +45,7 @@ ssize_t weft_remote_list_prepend(weft_remote_list *l, const void *v, size_t n, w
 
 ssize_t weft_remote_list_get(weft_remote_list *l, int64_t i, void *v, size_t room, weft_deadline d)
 {
-    char text[CLIENT_NUMBER_ROOM];
+    char text[NUMBER_ROOM];
     if (check(l, v, room) != 0)
         return -1;
     client_word word = client_number(text, i);
@@ -54,7 +54,7 @@ ssize_t weft_remote_list_get(weft_remote_list *l, int64_t i, void *v, size_t roo
 
 int weft_remote_list_set(weft_remote_list *l, int64_t i, const void *v, size_t n, weft_deadline d)
 {
-    char text[CLIENT_NUMBER_ROOM];
+    char text[NUMBER_ROOM];
     if (check(l, v, n) != 0)
         return -1;
     client_word words[] = {client_number(text, i), client_bytes(v, n)};
@@ -103,7 +103,7 @@ int weft_remote_list_clear(weft_remote_list *l, weft_deadline d)
 
 weft_reply *weft_remote_list_range(weft_remote_list *l, int64_t from, int64_t to, weft_deadline d)
 {
-    char first[CLIENT_NUMBER_ROOM], last[CLIENT_NUMBER_ROOM];
+    char first[NUMBER_ROOM], last[NUMBER_ROOM];
     if (check(l, nullptr, 0) != 0)
         return nullptr;
     client_word words[] = {client_number(first, from), client_number(last, to)};

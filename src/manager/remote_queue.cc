@@ -74,7 +74,7 @@ weft_remote_queue *weft_remote_queue_open(weft_client *c, const char *name, size
 
 int weft_remote_queue_put(weft_remote_queue *q, const void *v, size_t n, weft_deadline d)
 {
-    char capacity[CLIENT_NUMBER_ROOM];
+    char capacity[NUMBER_ROOM];
     if (remote_check(q, REMOTE_QUEUE) != 0)
         return -1;
     if (remote_lacks(v, n))
@@ -85,7 +85,7 @@ int weft_remote_queue_put(weft_remote_queue *q, const void *v, size_t n, weft_de
 
 ssize_t weft_remote_queue_get(weft_remote_queue *q, void *v, size_t room, weft_deadline d)
 {
-    char text[CLIENT_NUMBER_ROOM];
+    char text[NUMBER_ROOM];
     if (remote_check(q, REMOTE_QUEUE) != 0)
         return -1;
     if (remote_lacks(v, room) || room > INT64_MAX)

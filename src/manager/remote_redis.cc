@@ -29,7 +29,7 @@ static client_word key(const weft_remote *r, const redis_call *how, int i)
 
 namespace {
 struct numbers {
-    char count[CLIENT_NUMBER_ROOM], id[CLIENT_NUMBER_ROOM], lease[CLIENT_NUMBER_ROOM];
+    char count[NUMBER_ROOM], id[NUMBER_ROOM], lease[NUMBER_ROOM];
 };
 } // namespace
 

@@ -61,7 +61,7 @@ static const remote_operation make = {"WEFT.SEMAPHORE", &redis_make},
 
 static int make_it(weft_remote_semaphore *s, weft_deadline d)
 {
-    char text[CLIENT_NUMBER_ROOM];
+    char text[NUMBER_ROOM];
     client_word word = client_number(text, s->number);
     return remote_do(s, &make, &word, 1, d);
 }

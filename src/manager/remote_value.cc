@@ -23,7 +23,7 @@ weft_remote_value *weft_remote_value_open(weft_client *c, const char *name)
 
 int weft_remote_value_set(weft_remote_value *v, int64_t to, weft_deadline d)
 {
-    char text[CLIENT_NUMBER_ROOM];
+    char text[NUMBER_ROOM];
     if (remote_check(v, REMOTE_VALUE) != 0)
         return -1;
     client_word word = client_number(text, to);
@@ -61,7 +61,7 @@ int weft_remote_value_get(weft_remote_value *v, int64_t *number, weft_deadline d
 
 int weft_remote_value_add(weft_remote_value *v, int64_t n, int64_t *sum, weft_deadline d)
 {
-    char text[CLIENT_NUMBER_ROOM];
+    char text[NUMBER_ROOM];
     if (remote_check(v, REMOTE_VALUE) != 0)
         return -1;
     client_word word = client_number(text, n);
@@ -70,7 +70,7 @@ int weft_remote_value_add(weft_remote_value *v, int64_t n, int64_t *sum, weft_de
 
 int weft_remote_value_exchange(weft_remote_value *v, int64_t to, int64_t *was, weft_deadline d)
 {
-    char text[CLIENT_NUMBER_ROOM];
+    char text[NUMBER_ROOM];
     if (remote_check(v, REMOTE_VALUE) != 0)
         return -1;
     client_word words[] = {client_number(text, to), client_text("GET")};
@@ -79,7 +79,7 @@ int weft_remote_value_exchange(weft_remote_value *v, int64_t to, int64_t *was, w
 
 int weft_remote_value_replace(weft_remote_value *v, int64_t *was, int64_t to, weft_deadline d)
 {
-    char old[CLIENT_NUMBER_ROOM], text[CLIENT_NUMBER_ROOM];
+    char old[NUMBER_ROOM], text[NUMBER_ROOM];
     if (remote_check(v, REMOTE_VALUE) != 0)
         return -1;
     if (was == nullptr)

@@ -4,6 +4,8 @@
 // reply comes unasked (their wait is over), get one of their own.  peer.cc sends both.
 #include "server.h"
 
+#include <base/number.h>
+
 #include <stdarg.h>
 
 using namespace weft;
@@ -11,20 +13,16 @@ using namespace weft;
 // Makes room.  More than may wait for a peer is not kept for it: it is cut, and what else it would
 // be told is dropped.  Moving what waits to the front has to make room for a good part of that, or
 // for a slow reader it would be moved with each reply.
-static void grow(peer *p, size_t n)
+static void grow_out(peer *p, size_t n)
 {
-    peer_buffer *b = &p->out;
-    if (b->begin > 0) {
-        memmove(b->data, b->data + b->begin, b->end - b->begin);
-        b->end -= b->begin;
-        b->begin = 0;
-    }
+    bytes *b = &p->out;
+    bytes_to_front(b);
     size_t limit = p->server->o.max_reply, most = limit < SIZE_MAX / 2 ? limit + limit / 2 : limit;
     if (b->end + n > limit) {
         peer_doom(p);
         p->silent = 1;
     }
-    if (b->room - b->end >= n && b->room - b->end >= b->room / 4)
+    if (bytes_free(b) >= n && bytes_free(b) >= b->room / 4)
         return;
     size_t room = b->room * 2 > 256 ? b->room * 2 : 256;
     room = room < most ? room : most;
@@ -35,13 +33,13 @@ static void grow(peer *p, size_t n)
 // Memory for n more bytes; the peer is dirty from now on.
 static char *room_for(peer *p, size_t n)
 {
-    peer_buffer *b = &p->out;
-    if (__builtin_expect(b->room - b->end < n, 0)) {
+    bytes *b = &p->out;
+    if (__builtin_expect(bytes_free(b) < n, 0)) {
         if (b->room == 0 && p->server->spare.room - p->server->spare.end >= n) {
             *b = p->server->spare;
             p->server->spare = {};
         } else {
-            grow(p, n);
+            grow_out(p, n);
         }
     }
     if (!p->is_dirty)
@@ -60,17 +58,10 @@ void weft::reply_raw(peer *p, const char *text, size_t n)
 // A sign, a number and the line's end.
 static void reply_number(peer *p, char sign, int64_t number)
 {
-    char text[32], *at = text + sizeof text;
-    uint64_t n = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
-    *--at = '\n';
-    *--at = '\r';
-    do {
-        *--at = (char)('0' + n % 10);
-    } while ((n /= 10) != 0);
-    if (number < 0)
-        *--at = '-';
-    *--at = sign;
-    reply_raw(p, at, (size_t)(text + sizeof text - at));
+    char text[NUMBER_ROOM + 3] = {sign};
+    size_t n = 1 + number_print(text + 1, number);
+    memcpy(text + n, "\r\n", 2);
+    reply_raw(p, text, n + 2);
 }
 
 void weft::reply_status(peer *p, const char *text)

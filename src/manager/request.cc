@@ -6,6 +6,8 @@
 
 #include "memory.h"
 
+#include <base/number.h>
+
 #include <limits.h>
 #include <string.h>
 
@@ -15,22 +17,10 @@ static const size_t LINE = 65536; // an inline command; the line of a length
 
 bool weft::parse_number(const char *text, size_t n, int64_t *number)
 {
-    size_t i = n > 0 && text[0] == '-';
-    uint64_t value = 0;
-    if (n == 1 && text[0] == '0') {
-        *number = 0;
-        return true;
-    }
-    if (i == n || n > 20 || text[i] < '1' || text[i] > '9')
+    size_t sign = n > 0 && text[0] == '-';
+    if (n > 1 && n > sign && text[sign] == '0') // as Redis: 0 is "0", and nothing else begins so
         return false;
-    for (bool negative = i == 1; i < n; i++) {
-        unsigned digit = (unsigned)text[i] - '0';
-        if (digit > 9 || __builtin_mul_overflow(value, 10u, &value) ||
-            __builtin_add_overflow(value, digit, &value) || value > (uint64_t)INT64_MAX + negative)
-            return false;
-    }
-    *number = text[0] == '-' ? (int64_t)(0 - value) : (int64_t)value;
-    return true;
+    return number_parse(text, n, number);
 }
 
 static void add(request *r, size_t offset, size_t size)
@@ -63,21 +53,13 @@ static bool is_blank(char c)
     return c == ' ' || (c >= '\t' && c <= '\r') || c == 0;
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 // What an escape in double quotes stands for; *p is behind the backslash, and goes to its last.
 static char escaped(const char **p, const char *end)
 {
     const char *s = *p;
-    if (*s == 'x' && end - s > 2 && hex(s[1]) >= 0 && hex(s[2]) >= 0) {
+    if (*s == 'x' && end - s > 2 && hex_digit(s[1]) >= 0 && hex_digit(s[2]) >= 0) {
         *p += 2;
-        return (char)((unsigned)hex(s[1]) << 4 | (unsigned)hex(s[2]));
+        return (char)((unsigned)hex_digit(s[1]) << 4 | (unsigned)hex_digit(s[2]));
     }
     static const char from[] = "nrtba", to[] = "\n\r\t\b\a";
     const char *which = *s != 0 ? strchr(from, *s) : nullptr;

@@ -182,8 +182,8 @@ int weft::server_run(server *s)
 
 static void drop_place(entry *e)
 {
-    memory_return(entry_object(e));
-    memory_return(e);
+    memory_give(entry_object(e));
+    memory_give(e);
 }
 
 // Unless another server has put its own there meanwhile.
@@ -207,9 +207,9 @@ void weft::server_close(server *s)
     for (int db = 0; db < DATABASES; db++)
         key_flush(s, db);
     table_clear(&s->places, drop_place);
-    memory_return(s->input);
-    memory_return(s->request.words);
-    memory_return(s->spare.data);
+    memory_give(s->input);
+    memory_give(s->request.words);
+    memory_give(s->spare.data);
     weft_loop_destroy(s->loop);
     this_server = nullptr;
     errno = saved;

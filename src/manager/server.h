@@ -14,6 +14,9 @@
 #include "memory.h"
 #include "request.h"
 
+#include <base/bytes.h>
+#include <base/list.h>
+
 #include <weft/loop.h>
 #include <weft/manager.h>
 
@@ -33,11 +36,6 @@ struct peer;
 struct peer_wait;
 struct peer_hold;
 struct place;
-
-struct peer_buffer {
-    char *data;
-    size_t begin, end, room;
-};
 
 struct command_row {
     const char *name; // in small letters
@@ -70,7 +68,7 @@ struct peer {
     peer *next, *previous; // all
     peer *next_dirty;      // in server->dirty
     uint64_t id;
-    peer_buffer in, out;    // what is left over of input; what is to be sent
+    bytes in, out;          // what is left over of input; what is to be sent
     struct request request; // that began in `in`
     peer_wait *wait;        // it is blocked; nullptr: it is not
     peer_hold *holds;       // its locks and units
@@ -122,7 +120,7 @@ struct server {
 
     char *input;            // INPUT_ROOM bytes
     struct request request; // of the peer that is being served
-    peer_buffer spare;      // for its replies
+    bytes spare;            // for its replies
 
     int64_t started;
     uint64_t connections, refused, commands, expired, hits, misses;

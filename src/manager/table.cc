@@ -8,7 +8,7 @@
 
 using namespace weft;
 
-size_t weft::units_held;
+size_t weft::bytes_in_use;
 
 enum { LEAST = 4, STEP = 2 }; // buckets; buckets moved with each call
 
@@ -74,7 +74,7 @@ static void move(table *t)
             move_bucket(t), full++;
     if (t->moving <= t->mask[0])
         return;
-    memory_return(t->buckets[0]);
+    memory_give(t->buckets[0]);
     t->buckets[0] = t->buckets[1];
     t->mask[0] = t->mask[1];
     t->buckets[1] = nullptr;
@@ -191,6 +191,6 @@ void weft::table_clear(table *t, void (*drop)(entry *e))
                 next = e->next;
                 drop(e);
             }
-        memory_return(old.buckets[set]);
+        memory_give(old.buckets[set]);
     }
 }

@@ -11,36 +11,24 @@
 #include "holder.h"
 
 #include <base/errno.h>
+#include <base/number.h>
+#include <base/wiped.h>
 
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 
 using namespace weft;
 
 static const uint64_t ID = ((uint64_t)1 << 24) - 1;
 
-// "/proc/ID/stat".
-static void path_of(int id, char path[32])
-{
-    char digits[16], *d = digits + sizeof digits;
-    do
-        *--d = (char)('0' + id % 10);
-    while ((id /= 10) != 0);
-    path = stpcpy(path, "/proc/");
-    while (d != digits + sizeof digits)
-        *path++ = *d++;
-    strcpy(path, "/stat");
-}
-
 // Field 22 of /proc/ID/stat, in clock ticks since boot; 0 if it can't be read.
 static uint64_t start_of(int id)
 {
-    char text[512], *p;
-    path_of(id, text);
+    char text[512], *p = stpcpy(text, "/proc/");
+    strcpy(p + number_print(p, id), "/stat");
     int fd = open(text, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
     close_keep_errno(&fd);
@@ -58,16 +46,12 @@ static uint64_t *wiped_page(void)
     uint64_t *page = __atomic_load_n(&holder_page, __ATOMIC_ACQUIRE);
     if (page != nullptr)
         return page;
-    void *p = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED)
-        return nullptr;
-    if (madvise(p, 4096, MADV_WIPEONFORK) != 0 ||
-        !__atomic_compare_exchange_n(&holder_page, &page, (uint64_t *)p, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE)) {
-        munmap(p, 4096);
-        return page;
-    }
-    return (uint64_t *)p;
+    uint64_t *made = (uint64_t *)wiped_make();
+    if (made == nullptr || __atomic_compare_exchange_n(&holder_page, &page, made, false,
+                                                       __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return made;
+    wiped_free(made); // another thread was first
+    return page;
 }
 
 uint64_t weft::holder_self(void)

@@ -7,6 +7,7 @@
 #include "pool_parent.h"
 
 #include <base/errno.h>
+#include <base/wiped.h>
 #include <base/time.h>
 #include <thread/sleep.h>
 #include <weft/thread.h>
@@ -94,12 +95,11 @@ static int map_shared(weft_pool *p, int workers, const weft_pool_options *o)
 
 static int map_whose(weft_pool *p)
 {
-    void *m = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (m == MAP_FAILED)
+    p->whose = (uint32_t *)wiped_make();
+    if (p->whose == nullptr)
         return -1;
-    p->whose = (uint32_t *)m;
     *p->whose = POOL_PARENT;
-    return madvise(m, 4096, MADV_WIPEONFORK);
+    return 0;
 }
 
 static int open_descriptors(weft_pool *p, const weft_pool_options *o)
@@ -145,8 +145,7 @@ static void release(weft_pool *p)
         close_keep_errno(&p->shared->done_fd);
         munmap(p->shared, p->shared_size);
     }
-    if (p->whose != nullptr)
-        munmap(p->whose, 4096);
+    wiped_free(p->whose);
     close_keep_errno(&p->control_fd);
     close_keep_errno(&p->parent_fd);
     close_keep_errno(&p->supervisor_fd);

@@ -102,7 +102,7 @@ bool weft::executor_is_quiet(const weft_executor *ex)
 
 void weft::note_sleepers(weft_executor *ex)
 {
-    bool any = ex->searching == 0 && (ex->idle.first != nullptr || ex->helpers.first != nullptr);
+    bool any = ex->searching == 0 && (!list_is_empty(&ex->idle) || !list_is_empty(&ex->helpers));
     if (ex->sleepers != any)
         __atomic_store_n(&ex->sleepers, any, __ATOMIC_SEQ_CST);
 }
@@ -111,7 +111,7 @@ void weft::wake_worker(weft_executor *ex)
 {
     if (ex->searching != 0 || oldest(ex) == nullptr)
         return;
-    if (ex->idle.first != nullptr)
+    if (!list_is_empty(&ex->idle))
         waiters_wake_first(&ex->idle);
     else
         waiters_wake_one(&ex->helpers);
@@ -121,7 +121,7 @@ void weft::wake_worker(weft_executor *ex)
 void weft::task_ended(weft_executor *ex)
 {
     ex->running--;
-    if (__builtin_expect(ex->quiet.first != nullptr, 0) && executor_is_quiet(ex))
+    if (__builtin_expect(!list_is_empty(&ex->quiet), 0) && executor_is_quiet(ex))
         waiters_wake(&ex->quiet, SIZE_MAX);
 }
 
@@ -165,7 +165,7 @@ static void sleep_idle(weft_executor *ex)
     waiters_add(&ex->idle, &me);
     note_sleepers(ex);
     if (inbox_has(ex)) {
-        waiters_remove(&ex->idle, &me);
+        list_remove(&me);
         note_sleepers(ex);
         return;
     }
@@ -307,6 +307,11 @@ weft_executor *weft_executor_create(int threads, const weft_executor_options *op
     if (ex == nullptr)
         return nullptr;
     memset((void *)ex, 0, sizeof *ex);
+    list_init(&ex->idle);
+    list_init(&ex->helpers);
+    list_init(&ex->room);
+    list_init(&ex->quiet);
+    list_init(&ex->gone);
     ex->fd = -1;
     ex->wanted = threads > 0 ? threads : weft_cpu_count();
     ex->limit = opts != nullptr && opts->backlog != 0 ? opts->backlog : SIZE_MAX;
@@ -401,7 +406,7 @@ static int shut_down(weft_executor *ex, int how, weft_deadline d, bool stoppable
         else if (stoppable)
             error = waiters_wait(&ex->gone, &ex->lock, d);
         else
-            error = waiters_wait_on(&ex->gone, &ex->lock, d);
+            error = waiters_wait_regardless(&ex->gone, &ex->lock, d);
     }
     bool ended = ex->alive == 0;
     drop_lock(&ex->lock);

@@ -207,7 +207,7 @@ static int help_or_sleep(weft_executor *ex, weft_future *const futures[], size_t
         take_lock(&ex->lock);
     }
     if (!(me.woken & TAKEN_OFF))
-        waiters_remove(&ex->helpers, &me);
+        list_remove(&me);
     else
         error = 0; // there may be a task to run first
     note_sleepers(ex);

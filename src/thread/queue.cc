@@ -52,6 +52,9 @@ weft_queue *weft_queue_create(size_t item_size, size_t capacity, const weft_queu
     weft_queue *q = (weft_queue *)calloc(1, sizeof *q);
     if (q == nullptr)
         return nullptr;
+    list_init(&q->getters);
+    list_init(&q->putters);
+    list_init(&q->joiners);
     q->store = store;
     q->capacity = capacity;
     return q;

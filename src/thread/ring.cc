@@ -197,9 +197,9 @@ static __attribute__((noinline)) void wake(weft_ring *r)
     take_lock(&r->lock);
     bool ended = (__atomic_load_n(&r->tail, __ATOMIC_ACQUIRE) & CLOSED) != 0;
     bool spent = is_spent(r, __atomic_load_n(&r->head, __ATOMIC_ACQUIRE));
-    for (bool more = true; more && r->getters.first != nullptr && can_get(r); more = spent)
+    for (bool more = true; more && !list_is_empty(&r->getters) && can_get(r); more = spent)
         wake_first(r, &r->getters, GETTER);
-    for (bool more = true; more && r->putters.first != nullptr && can_put(r); more = ended)
+    for (bool more = true; more && !list_is_empty(&r->putters) && can_put(r); more = ended)
         wake_first(r, &r->putters, PUTTER);
     drop_lock(&r->lock);
 }
@@ -321,6 +321,9 @@ weft_ring *weft_ring_create(size_t item_size, size_t capacity)
         free_keep_errno(r);
         return nullptr;
     }
+    list_init(&r->getters);
+    list_init(&r->putters);
+    list_init(&r->joiners);
     r->item_size = item_size;
     r->stride = stride;
     r->mask = cells - 1;

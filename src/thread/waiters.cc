@@ -5,32 +5,14 @@ using namespace weft;
 
 void weft::waiters_add(waiters *list, waiter *w)
 {
-    w->next = NULL;
-    w->previous = list->last;
     w->woken = 0;
-    if (list->last != NULL)
-        list->last->next = w;
-    else
-        list->first = w;
-    list->last = w;
-}
-
-void weft::waiters_remove(waiters *list, waiter *w)
-{
-    if (w->previous != NULL)
-        w->previous->next = w->next;
-    else
-        list->first = w->next;
-    if (w->next != NULL)
-        w->next->previous = w->previous;
-    else
-        list->last = w->previous;
+    list_insert(list, w);
 }
 
 void weft::waiters_wake_first(waiters *list)
 {
-    waiter *w = list->first;
-    waiters_remove(list, w);
+    waiter *w = list->next;
+    list_remove(w);
     // Release: a sleeper that sees it without the lock sees what led to it.
     __atomic_fetch_or(&w->woken, TAKEN_OFF, __ATOMIC_RELEASE);
     futex_wake(&w->woken, 1, 0);
@@ -39,7 +21,7 @@ void weft::waiters_wake_first(waiters *list)
 size_t weft::waiters_wake(waiters *list, size_t most)
 {
     size_t n = 0;
-    for (; n < most && list->first != NULL; n++)
+    for (; n < most && !list_is_empty(list); n++)
         waiters_wake_first(list);
     return n;
 }
@@ -57,7 +39,7 @@ static int wait_in(waiters *list, uint32_t *lock, weft_deadline d, bool stoppabl
     // again, and meets the error at its next wait if it finds nothing.
     if (me.woken)
         return 0;
-    waiters_remove(list, &me);
+    list_remove(&me);
     return error;
 }
 
@@ -66,7 +48,7 @@ int weft::waiters_wait(waiters *list, uint32_t *lock, weft_deadline d)
     return wait_in(list, lock, d, true);
 }
 
-int weft::waiters_wait_on(waiters *list, uint32_t *lock, weft_deadline d)
+int weft::waiters_wait_regardless(waiters *list, uint32_t *lock, weft_deadline d)
 {
     return wait_in(list, lock, d, false);
 }

@@ -13,31 +13,31 @@
 #include "lock.h"
 #include "sleep.h"
 
+#include <base/list.h>
+
 #include <stddef.h>
 
 namespace weft {
 
 struct waiter {
-    struct waiter *next, *previous;
+    waiter *next, *previous;
     uint32_t woken; // the futex, and why it was woken: bits
 };
 
 // A waker has taken the node off its list.  (The other bits are the waiter's own affair.)
-#define TAKEN_OFF 1u
+enum { TAKEN_OFF = 1 };
 
-struct waiters {
-    waiter *first, *last;
-};
+// A list's head; list_init makes it ready.
+typedef waiter waiters;
 
 // All of these: with the list's lock held.
 void waiters_add(waiters *list, waiter *w);
-void waiters_remove(waiters *list, waiter *w);
 void waiters_wake_first(waiters *list); // the list is not empty
 size_t waiters_wake(waiters *list, size_t most);
 
 static inline void waiters_wake_one(waiters *list)
 {
-    if (__builtin_expect(list->first != NULL, 0))
+    if (__builtin_expect(!list_is_empty(list), 0))
         waiters_wake_first(list);
 }
 
@@ -47,7 +47,7 @@ static inline void waiters_wake_one(waiters *list)
 int waiters_wait(waiters *list, uint32_t *lock, weft_deadline d);
 
 // The same for what must come to its end although the thread was told to stop.
-int waiters_wait_on(waiters *list, uint32_t *lock, weft_deadline d);
+int waiters_wait_regardless(waiters *list, uint32_t *lock, weft_deadline d);
 
 } // namespace weft
 

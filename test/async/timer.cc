@@ -299,7 +299,7 @@ static void wheel_against_list(uint64_t begin)
         list_init(&due);
         wheel_collect(&w, now, &due);
         uint64_t last = 0;
-        while (!list_empty(&due)) {
+        while (!list_is_empty(&due)) {
             weft_alarm *x = (weft_alarm *)due.next;
             list_remove(&x->link);
             if (alarm_tick(x) > now) { // from beyond the wheel's end: filed again

@@ -102,8 +102,8 @@ static told read_all(const uint8_t *data, size_t size, unsigned pieces,
         memmove(in, in + used, kept);
     }
     free(in);
-    memory_return(r.words);
-    must(units_held == 0);
+    memory_give(r.words);
+    must(bytes_in_use == 0);
     return t;
 }
 

@@ -201,7 +201,7 @@ static void test_reader_promises(void **)
     reply_reader r = {};
     give(&r, "*1000000000\r\n:1\r\n", 17);
     assert_errno(reader_next(&r), EAGAIN);
-    assert_true(r.room < 1 << 20);
+    assert_true(r.in.room < 1 << 20);
     reader_reset(&r);
 }
 
@@ -312,7 +312,7 @@ static void test_reader_pipeline(void **)
     assert_errno(reader_next(&r), EAGAIN);
     size_t room;
     reader_room(&r, &room);
-    assert_true(r.room < 1 << 20); // it doesn't stay large
+    assert_true(r.in.room < 1 << 20); // it doesn't stay large
     reader_reset(&r);
 }
 

@@ -45,8 +45,8 @@ static const char *read_in(const char *in, size_t n, size_t piece, const request
     if (error != NULL)
         snprintf(out + used, sizeof out - used, "%s", error);
     free(copy);
-    memory_return(r.words);
-    assert_int_equal(units_held, 0);
+    memory_give(r.words);
+    assert_int_equal(bytes_in_use, 0);
     return out;
 }
 
@@ -230,8 +230,8 @@ static void test_replies_that_wait(void **state)
     assert_false(p.doomed);
     for (int i = 0; !p.doomed; i++, reply_raw(&p, piece, sizeof piece))
         assert_true(i <= WAITING / 2 + 2); // it is looked at when room is made
-    memory_return(p.out.data);
-    assert_int_equal(units_held, 0);
+    memory_give(p.out.data);
+    assert_int_equal(bytes_in_use, 0);
 }
 
 int main(void)

@@ -40,7 +40,7 @@ static void empty(table *t)
 {
     table_clear(t, entry_drop);
     assert_int_equal(t->count, 0);
-    assert_int_equal(units_held, 0);
+    assert_int_equal(bytes_in_use, 0);
 }
 
 static void test_find_what_was_added(void **state)
@@ -142,7 +142,7 @@ static void test_entry_resize_keeps_the_text(void **state)
     }
     entry *e = entry_resize(find(&t, "k"), 4, false);
     assert_memory_equal(entry_text(e), "0123", 4);
-    assert_true(units_held < 1000); // what it does not need it gives back
+    assert_true(bytes_in_use < 1000); // what it does not need it gives back
     empty(&t);
 }
 
@@ -200,11 +200,11 @@ static void test_list_is_a_deque(void **state)
     for (int i = 0; i < 990; i++) {
         list_item *item = list_pop(&l, i % 2 == 0);
         assert_int_equal(*(int *)(void *)item->text, i % 2 == 0 ? i / 2 - 500 : 499 - i / 2);
-        memory_return(item);
+        memory_give(item);
     }
     assert_true(l.room <= 64);
     for (size_t i = 0; i < l.count; i += 2) {
-        memory_return(*list_item_at(&l, i));
+        memory_give(*list_item_at(&l, i));
         *list_item_at(&l, i) = NULL;
     }
     list_compact(&l);
@@ -212,9 +212,9 @@ static void test_list_is_a_deque(void **state)
     for (int i = 0; i < 5; i++)
         assert_int_equal(*(int *)(void *)(*list_item_at(&l, (size_t)i))->text, 2 * i - 4);
     while (l.count > 0)
-        memory_return(list_pop(&l, true));
-    memory_return(l.ring);
-    assert_int_equal(units_held, 0);
+        memory_give(list_pop(&l, true));
+    memory_give(l.ring);
+    assert_int_equal(bytes_in_use, 0);
 }
 
 // Keys that differ in one bit lie apart, and so do those of another seed.
