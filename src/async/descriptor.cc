@@ -25,14 +25,15 @@
 using namespace weft;
 
 static const uint32_t EDGES = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
-static const uint64_t POST = UINT64_MAX, LOOP = UINT64_MAX - 1; // the data of their events
+// What epoll hands back: of a descriptor its generation and number; of a source its number, with a
+// bit that no descriptor has.
+static const uint64_t SOURCE = (uint64_t)1 << 31, LOOP = SOURCE; // sources are counted from 1
 // Events fetched at once: so many that asking costs little each, so few that what was touched to
-// wake the first is still in the cache when he runs.
+// wake the first is still in the cache when it runs.
 static const int BATCH = 64;
 
 __thread io_state *weft::io_here;
-// Whether there is epoll_pwait2 (Linux 5.11; a filter may forbid it); tests take it away.
-int io_precise = 1;
+int weft::io_precise = 1;
 
 // ---- Records ----
 
@@ -320,7 +321,9 @@ static int let_go(int fd)
         return fail_with(EPERM);
     if (fd < 0)
         return fail_with(EBADF);
-    serve_stop(io, fd, 1);
+    for (io_source *s = io->sources.next; s != &io->sources; s = s->next)
+        if (s->closing != nullptr)
+            s->closing(s, fd);
     descriptor *r = descriptor_find(io, fd);
     if (r != nullptr)
         forget(r);
@@ -367,14 +370,18 @@ static void wake(descriptor *r, int i)
 
 static void dispatch(io_state *io, const struct epoll_event *e)
 {
-    if (e->data.u64 == POST) {
-        post_collect(io);
-        return;
-    }
     if (e->data.u64 == LOOP) {
         int saved = errno;
         weft_loop_run(io->loop, WEFT_LOOP_ONCE, WEFT_NOW);
         errno = saved;
+        return;
+    }
+    if (e->data.u64 & SOURCE) {
+        for (io_source *s = io->sources.next; s != &io->sources; s = s->next)
+            if (s->number == e->data.u64 >> 32) {
+                s->event(s);
+                break;
+            }
         return;
     }
     descriptor *r = descriptor_find(io, (int)(uint32_t)e->data.u64);
@@ -413,7 +420,8 @@ static int poll_events(weft_poller *p, weft_deadline d)
     io_state *io = (io_state *)(void *)p; // its first member
     struct epoll_event events[BATCH];
     // Work that nobody waits for any more is still collected, but is no reason to wait.
-    if (io->waiting == 0 && io->loop == nullptr && (io->post == nullptr || d == WEFT_FOREVER))
+    if (io->waiting == 0 && io->loop == nullptr &&
+        (list_is_empty(&io->sources) || d == WEFT_FOREVER))
         return 0;
     if (*io->forked == 0) {
         if (wake_child(io) != 0)
@@ -437,9 +445,23 @@ static int watch(io_state *io, int fd, uint64_t data)
     return fd < 0 ? -1 : epoll_ctl(io->epoll, EPOLL_CTL_ADD, fd, &e);
 }
 
-int weft::io_watch_post(io_state *io, int fd)
+int weft::io_register(io_state *io, io_source *s, int fd)
 {
-    return watch(io, fd, POST);
+    s->number = ++io->last_source;
+    if (fd >= 0 && watch(io, fd, (uint64_t)s->number << 32 | SOURCE) != 0)
+        return -1;
+    list_insert(&io->sources, s);
+    return 0;
+}
+
+// Tells all that have this function; any of them may leave meanwhile.
+static void tell_sources(io_state *io, void (*io_source::*fn)(io_source *))
+{
+    for (io_source *next, *s = io->sources.next; s != &io->sources; s = next) {
+        next = s->next;
+        if (s->*fn != nullptr)
+            (s->*fn)(s);
+    }
 }
 
 weft_loop *weft_io_loop(void)
@@ -485,7 +507,7 @@ static int wake_child(io_state *io)
     close_keep_errno(&io->epoll);
     io->epoll = fresh;
     *io->forked = 1;
-    post_forked(io);
+    tell_sources(io, &io_source::forked);
     if (io->loop != nullptr && watch(io, weft_loop_fd(io->loop), LOOP) != 0)
         return -1;
     return for_each(io, enroll_again);
@@ -503,6 +525,7 @@ static io_state *start(void)
     if (io == nullptr)
         return nullptr;
     io->forked = (uint32_t *)wiped_make();
+    list_init(&io->sources);
     io->poller.poll = poll_events;
     io->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (io->forked == nullptr || io->epoll < 0 || weft_tasklet_set_poller(&io->poller) != 0) {
@@ -519,7 +542,7 @@ static void finish(io_state *io)
 {
     int saved = errno;
     for_each(io, forget_each); // none waits, but after a failure of the poller
-    post_end(io);
+    tell_sources(io, &io_source::end);
     weft_loop_destroy(io->loop);
     weft_tasklet_set_poller(nullptr);
     io_here = nullptr;

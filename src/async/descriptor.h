@@ -12,6 +12,7 @@
 
 #include <weft/io.h>
 
+#include <base/list.h>
 #include <coro/wait.h>
 
 #include <errno.h>
@@ -35,8 +36,15 @@ struct descriptor {
     uint8_t lasting;    // its end, an error or urgent data was seen: short reads say nothing
 };
 
-struct serve_call;
-struct post_box;
+// What else takes part in a thread's weft_io_run.  It is told of what it has a function for.
+struct io_source {
+    io_source *next, *previous;
+    void (*event)(io_source *s);           // the descriptor it watches is readable
+    void (*closing)(io_source *s, int fd); // a descriptor is about to be closed, or forgotten
+    void (*forked)(io_source *s);          // in a child: what it watched is the parent's
+    void (*end)(io_source *s);             // weft_io_run ends
+    uint32_t number;
+};
 
 enum { CHUNK = 512, CHUNKS = 4096 };
 
@@ -44,16 +52,19 @@ enum { CHUNK = 512, CHUNKS = 4096 };
 struct io_state {
     weft_poller poller;
     int epoll;
-    uint32_t spree;     // calls since somebody waited
-    size_t waiting;     // tasklets, for events
-    uint32_t *forked;   // 1, and 0 in a child (MADV_WIPEONFORK)
-    serve_call *serves; // that run
-    post_box *post;     // what other threads leave; NULL until needed
-    weft_loop *loop;    // for callbacks; NULL until needed
+    uint32_t spree;    // calls since somebody waited
+    size_t waiting;    // tasklets, for events
+    uint32_t *forked;  // 1, and 0 in a child (MADV_WIPEONFORK)
+    io_source sources; // the ring's head
+    uint32_t last_source;
+    weft_loop *loop; // for callbacks; NULL until needed
     descriptor *chunks[CHUNKS];
 };
 
 extern __thread io_state *io_here;
+
+// Whether there is epoll_pwait2 (Linux 5.11; a filter may forbid it); tests take it away.
+extern int io_precise;
 
 // The record of `fd`.  NULL: errno.
 descriptor *descriptor_make(io_state *io, int fd);
@@ -87,20 +98,13 @@ int io_adopt(int fd, int kind);
 // wait_for_event, and counts it.
 int io_suspend(io_state *io, weft_deadline d);
 
-// Registers `fd` for level-triggered reading; its events call post_collect.
-int io_watch_post(io_state *io, int fd);
-
-// offload.cc: takes what other threads left; the thread ends its weft_io_run; a child was forked.
-void post_collect(io_state *io);
-void post_end(io_state *io);
-void post_forked(io_state *io);
+// Takes it in; list_remove lets it go again.  `fd` (-1: none) is watched for reading,
+// level-triggered, until it is closed.
+int io_register(io_state *io, io_source *s, int fd);
 
 // listen.cc: weft_io_accept, which also fails with ECANCELED instead of a try or a wait when *stop
 // is set.
 int io_accept(int listener, const int *stop, weft_deadline d);
-
-// serve.cc: whether somebody serves this listener, who is told to stop (because it is closed).
-int serve_stop(io_state *io, int listener, int closed);
 
 static inline int io_index(int direction)
 {

@@ -88,6 +88,7 @@ int weft_offload_threads(int which, int threads)
 // ---- The post ----
 
 struct weft::post_box {
+    io_source source;  // the first member
     offload_job *head; // pushed by workers; SHUT: by nobody any more
     int event;
     uint32_t users;    // the owner and each job under way
@@ -95,6 +96,8 @@ struct weft::post_box {
 };
 
 static offload_job *const SHUT = (offload_job *)-1;
+
+static __thread post_box *post_here; // nullptr until needed
 
 static void drop(post_box *p)
 {
@@ -141,24 +144,6 @@ static void *run(void *arg)
     return nullptr;
 }
 
-static post_box *post_of(io_state *io)
-{
-    if (io->post != nullptr)
-        return io->post;
-    post_box *p = (post_box *)calloc(1, sizeof *p);
-    if (p == nullptr)
-        return nullptr;
-    p->users = 1;
-    p->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (p->event < 0 || io_watch_post(io, p->event) != 0) {
-        close_keep_errno(&p->event);
-        free_keep_errno(p);
-        return nullptr;
-    }
-    io->post = p;
-    return p;
-}
-
 static void take_off(post_box *p, offload_job *job)
 {
     offload_job **at = &p->mine;
@@ -178,9 +163,9 @@ static void settle(post_box *p, offload_job *job)
     end_wait(job->waiter, 0);
 }
 
-void weft::post_collect(io_state *io)
+static void collect(io_source *source)
 {
-    post_box *p = io->post;
+    post_box *p = (post_box *)(void *)source;
     eventfd_t n;
     int saved = errno;
     eventfd_read(p->event, &n); // before the stack is taken: a later push rings again
@@ -193,12 +178,11 @@ void weft::post_collect(io_state *io)
     errno = saved;
 }
 
-void weft::post_end(io_state *io)
+static void shut(io_source *source)
 {
-    post_box *p = io->post;
-    if (p == nullptr)
-        return;
-    io->post = nullptr;
+    post_box *p = (post_box *)(void *)source;
+    list_remove(source);
+    post_here = nullptr;
     offload_job *job = __atomic_exchange_n(&p->head, SHUT, __ATOMIC_ACQ_REL);
     while (job != nullptr) {
         offload_job *next = job->next;
@@ -210,18 +194,38 @@ void weft::post_end(io_state *io)
 
 // The workers stayed behind, and with them the jobs under way: who waits is told.  Their memory is
 // left, as what state it is in nobody can say.
-void weft::post_forked(io_state *io)
+static void forked(io_source *source)
 {
-    post_box *p = io->post;
-    if (p == nullptr)
-        return;
-    io->post = nullptr;
+    const post_box *p = (post_box *)(void *)source;
+    list_remove(source);
+    post_here = nullptr;
     close(p->event);
     for (offload_job *job = p->mine; job != nullptr; job = job->later) {
         job->lost = 1;
         if (!job->abandoned)
             end_wait(job->waiter, ECANCELED);
     }
+}
+
+static post_box *post_of(io_state *io)
+{
+    if (post_here != nullptr)
+        return post_here;
+    post_box *p = (post_box *)calloc(1, sizeof *p);
+    if (p == nullptr)
+        return nullptr;
+    p->source.event = collect;
+    p->source.forked = forked;
+    p->source.end = shut;
+    p->users = 1;
+    p->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (p->event < 0 || io_register(io, &p->source, p->event) != 0) {
+        close_keep_errno(&p->event);
+        free_keep_errno(p);
+        return nullptr;
+    }
+    post_here = p;
+    return p;
 }
 
 // ---- Waiting ----

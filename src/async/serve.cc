@@ -18,16 +18,17 @@ static const int64_t PAUSE_MS = 50; // out of descriptors or memory
 static const size_t MAX = 10000;
 
 namespace {
+struct serve_call;
+
 struct connection {
     serve_call *serve;
-    struct connection *next, *previous;
+    connection *next, *previous;
     int fd;
     uint32_t generation;
 };
-} // namespace
 
-struct weft::serve_call {
-    serve_call *next;
+struct serve_call {
+    io_source source; // the first member
     int listener;
     int stopping;
     int closed; // the listener is
@@ -42,6 +43,7 @@ struct weft::serve_call {
     weft_scope scope;
     connection all; // the list's head
 };
+} // namespace
 
 // ---- Stopping ----
 
@@ -56,30 +58,43 @@ static void interrupt(io_state *io, const serve_call *v)
         r->ready |= WEFT_READ;
 }
 
-int weft::serve_stop(io_state *io, int listener, int closed)
+static void stop(serve_call *v)
 {
-    int found = 0;
-    for (serve_call *v = io->serves; v != nullptr; v = v->next) {
-        if (v->listener != listener || v->closed)
-            continue;
-        found = 1;
-        v->closed = closed;
-        if (v->stopping)
-            continue;
-        v->stopping = 1;
-        v->end = v->drain_ns == 0 ? WEFT_FOREVER : weft_in_ns(v->drain_ns);
-        interrupt(io, v);
+    if (v->stopping)
+        return;
+    v->stopping = 1;
+    v->end = v->drain_ns == 0 ? WEFT_FOREVER : weft_in_ns(v->drain_ns);
+    interrupt(io_here, v);
+}
+
+static void closing(io_source *s, int fd)
+{
+    serve_call *v = (serve_call *)(void *)s;
+    if (v->listener != fd || v->closed)
+        return;
+    v->closed = 1;
+    stop(v);
+}
+
+// Of those that serve this listener the next behind `v`, or the first (null); null: no more.
+static serve_call *next_of(io_state *io, int listener, serve_call *v)
+{
+    io_source *s = v != nullptr ? v->source.next : io->sources.next;
+    for (; s != &io->sources; s = s->next) {
+        v = (serve_call *)(void *)s;
+        if (s->closing == closing && v->listener == listener)
+            return v;
     }
-    return found;
+    return nullptr;
 }
 
 // One that drains leaves the listener to the next.
-static bool is_served(const io_state *io, int listener)
+static bool is_served(io_state *io, int listener)
 {
-    const serve_call *v = io->serves;
-    while (v != nullptr && (v->listener != listener || v->stopping))
-        v = v->next;
-    return v != nullptr;
+    for (serve_call *v = nullptr; (v = next_of(io, listener, v)) != nullptr;)
+        if (!v->stopping)
+            return true;
+    return false;
 }
 
 int weft_io_stop(int listener)
@@ -89,7 +104,13 @@ int weft_io_stop(int listener)
         return fail_with(EPERM);
     if (listener < 0)
         return fail_with(EBADF);
-    if (serve_stop(io, listener, 0))
+    bool found = false;
+    for (serve_call *v = nullptr; (v = next_of(io, listener, v)) != nullptr;)
+        if (!v->closed) {
+            found = true;
+            stop(v);
+        }
+    if (found)
         return 0;
     descriptor *r = descriptor_find(io, listener);
     if (r == nullptr || !waits_for_event(r->waiter[0]))
@@ -224,11 +245,8 @@ static int accept_all(serve_call *v)
 
 static void leave(serve_call *v)
 {
-    serve_call **at = &io_here->serves;
-    while (*at != v)
-        at = &(*at)->next;
-    *at = v->next;
-    while (v->all.next != &v->all)
+    list_remove(&v->source);
+    while (!list_is_empty(&v->all))
         release(v->all.next); // never started
 }
 
@@ -260,8 +278,8 @@ int weft_io_serve(int listener, void (*handler)(int fd, void *arg), void *arg,
     list_init(&v.all);
     if (v.self == nullptr || weft_scope_open(&v.scope) != 0)
         return -1;
-    v.next = io->serves;
-    io->serves = &v;
+    v.source.closing = closing;
+    io_register(io, &v.source, -1);
     int result = accept_all(&v), error = result != 0 ? errno : saved;
     weft_scope_close(&v.scope, result != 0 ? WEFT_NOW : v.end);
     if (result == 0 && is_cancelled(v.self)) { // in the drain

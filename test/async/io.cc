@@ -7,6 +7,8 @@
 #include "../runner.h"
 #include "inside.h"
 
+#include <async/descriptor.h>
+
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/filter.h>
@@ -17,6 +19,8 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+
+using namespace weft;
 
 struct transfer {
     int fd;
@@ -468,7 +472,6 @@ static void test_deadline_now_sees_what_is_there(void **)
     });
 }
 
-extern int io_precise;
 
 static void test_deadline_without_pwait2(void **)
 {
