@@ -31,12 +31,12 @@ thread.headers  := thread sync queue executor
 thread.offers   := sleep
 
 # Libraries, demos, tests and benchmarks are what stands in their folders.
-libs  := $(foreach l,$(LIBRARIES),$(if $(wildcard src/$l/*.cc),$l))
+libs  := $(LIBRARIES)
 demos := $(patsubst src/demo/%.cc,%,$(wildcard src/demo/*.cc))
 tests := $(patsubst test/%.cc,%,$(foreach l,base $(libs) demo,$(wildcard test/$l/*.cc)))
 bench := $(patsubst test/bench/%.cc,%,$(wildcard test/bench/*.cc))
 
-sources = $(wildcard src/$1/*.cc) $(if $(CORO),,$(wildcard src/$1/*.S))
+sources = $(wildcard src/$1/*.cc src/$1/*/*.cc) $(if $(CORO),,$(wildcard src/$1/*.S))
 archive = $(foreach l,$1,$(if $(filter $l,$(libs)),$B/lib/libweft-$l.a))
 
 # ---- Where output goes: one folder a configuration, so they never mix ----
@@ -93,6 +93,9 @@ $B/obj/%.o: %.S
 	$(call say,AS)
 	@mkdir -p $(@D)
 	$Q$(CC) $(FLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+
+# The assembler reads the scripts for Redis into this one.
+$B/obj/src/manager/redis/scripts.o: $(wildcard src/manager/redis/*.lua)
 
 # A demo and a benchmark may use every library, and so may the demos' tests; a test only its own and
 # what that stands on.

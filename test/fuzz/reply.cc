@@ -1,8 +1,8 @@
 // Reads any bytes as replies: at once, byte by byte and in pieces, which must all come to the same.
 // The first byte says how large the pieces are; the trees are walked to their last byte.
 //
-// sources: src/manager/client_reply.cc
-#include <manager/client_reply.h>
+// sources: src/manager/client/client_reply.cc
+#include <manager/client/client_reply.h>
 
 #include "../manager/tree.h"
 

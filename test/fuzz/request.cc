@@ -2,9 +2,9 @@
 // byte chooses and that lie elsewhere each time.  Both give the same commands and the same error,
 // within the limits; no word lies outside of what has come, and no memory stays behind.
 //
-// sources: src/manager/request.cc src/manager/table.cc
-#include <manager/memory.h>
-#include <manager/request.h>
+// sources: src/manager/server/request.cc src/manager/server/table.cc
+#include <manager/server/memory.h>
+#include <manager/server/request.h>
 
 #include <limits.h>
 #include <stdbool.h>

@@ -1,5 +1,5 @@
 // The reader of replies: each type, cut everywhere, and what is no reply.
-#include <manager/client_reply.h>
+#include <manager/client/client_reply.h>
 
 #include "../runner.h"
 #include "tree.h"

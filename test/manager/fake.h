@@ -5,7 +5,7 @@
 #ifndef WEFT_TEST_FAKE_H
 #define WEFT_TEST_FAKE_H
 
-#include <manager/client_reply.h>
+#include <manager/client/client_reply.h>
 #include <weft/manager.h>
 
 #include "../runner.h"

@@ -1,8 +1,8 @@
 // request.cc: commands out of bytes, whole and split at every byte; numbers and patterns.
 #include "../runner.h"
 
-#include <manager/memory.h>
-#include <manager/server.h>
+#include <manager/server/memory.h>
+#include <manager/server/server.h>
 
 #include <stdio.h>
 

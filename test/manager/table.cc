@@ -1,8 +1,8 @@
 // table.cc: the server's hash table, entries and lists, and that they give all memory back.
 #include "../runner.h"
 
-#include <manager/entry.h>
-#include <manager/memory.h>
+#include <manager/server/entry.h>
+#include <manager/server/memory.h>
 
 #include <stdio.h>
 

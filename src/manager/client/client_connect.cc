@@ -3,8 +3,8 @@
 // In weft_io_run that is weft_io_connect.  Elsewhere the thread waits: names are looked up by
 // getaddrinfo(3) where the caller stands, and the addresses tried one after the other, each with
 // its share of the time.
+#include "../tcp.h"
 #include "client.h"
-#include "tcp.h"
 
 #include <async/address.h>
 #include <async/here.h>

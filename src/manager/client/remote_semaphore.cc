@@ -6,58 +6,24 @@
 #include "remote.h"
 
 #include <base/errno.h>
+#include <manager/redis/scripts.h>
 
 using namespace weft;
 
-#define BEGIN                                                                                      \
-    "local free = tonumber(redis.call('GET', KEYS[2]) or '-1') "                                   \
-    "if free < 0 then return redis.error_reply('NOSUCH there is no such semaphore') end "          \
-    "local time = redis.call('TIME') "                                                             \
-    "local now = time[1] * 1000 + math.floor(time[2] / 1000) "                                     \
-    "for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now)) do "                   \
-    "  free = redis.call('INCRBY', KEYS[2], redis.call('HGET', KEYS[3], id) or 0) "                \
-    "  redis.call('HDEL', KEYS[3], id) "                                                           \
-    "  redis.call('ZREM', KEYS[4], id) "                                                           \
-    "end "
 #define KEYS                                                                                       \
     {                                                                                              \
         "}:free", "}:held", "}:leases"                                                             \
     }
-#define RENEW "redis.call('ZADD', KEYS[4], now + ARGV[2], ARGV[1]) "
 
-static const redis_call redis_make = {
-    "redis.call('SET', KEYS[2], ARGV[3], 'NX') " BEGIN "return free", KEYS};
-
-static const redis_call redis_acquire = {BEGIN "if free <= 0 then return false end "
-                                               "redis.call('HINCRBY', KEYS[3], ARGV[1], 1) " RENEW
-                                               "return redis.call('DECR', KEYS[2])",
-                                         KEYS};
-
-// ARGV[3]: the client believes to hold some.
-static const redis_call redis_release = {
-    BEGIN "if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 then "
-          "  if redis.call('HINCRBY', KEYS[3], ARGV[1], -1) > 0 then " RENEW "  else "
-          "    redis.call('HDEL', KEYS[3], ARGV[1]) "
-          "    redis.call('ZREM', KEYS[4], ARGV[1]) "
-          "  end "
-          "elseif ARGV[3] then "
-          "  return redis.error_reply('NOTOWNER the lease is over') "
-          "end "
-          "return redis.call('INCR', KEYS[2])",
-    KEYS};
-
-static const redis_call redis_units = {BEGIN "return free", KEYS};
-
-static const redis_call redis_renew = {BEGIN
-                                       "if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 0 then "
-                                       "  return redis.error_reply('NOTOWNER the lease is over') "
-                                       "end " RENEW "return 1",
-                                       KEYS};
-
-static const remote_operation make = {"WEFT.SEMAPHORE", &redis_make},
-                              acquire = {"WEFT.ACQUIRE", &redis_acquire},
-                              release = {"WEFT.RELEASE", &redis_release},
-                              units = {"WEFT.UNITS", &redis_units}, renew = {nullptr, &redis_renew};
+static const remote_operation make = {
+    REMOTE_SEMAPHORE, "WEFT.SEMAPHORE", {lua::semaphore_create, KEYS}};
+static const remote_operation acquire = {
+    REMOTE_SEMAPHORE, "WEFT.ACQUIRE", {lua::semaphore_acquire, KEYS}};
+static const remote_operation release = {
+    REMOTE_SEMAPHORE, "WEFT.RELEASE", {lua::semaphore_release, KEYS}};
+static const remote_operation units = {
+    REMOTE_SEMAPHORE, "WEFT.UNITS", {lua::semaphore_units, KEYS}};
+static const remote_operation renew = {REMOTE_SEMAPHORE, nullptr, {lua::semaphore_renew, KEYS}};
 
 static int make_it(weft_remote_semaphore *s, weft_deadline d)
 {

@@ -257,14 +257,33 @@ static weft_reply *ask_once(weft_remote *r, const remote_operation *op, const cl
     return client_ask(r->client, d);
 }
 
+// What one can do to a dict one can do to a namespace.
+static bool has(const weft_remote *r, const remote_operation *op)
+{
+    return r != nullptr &&
+           (r->kind == op->kind || (r->kind == REMOTE_NAMESPACE && op->kind == REMOTE_DICT));
+}
+
+static bool lacks_memory(const client_word words[], size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (words[i].data == nullptr && words[i].size > 0)
+            return true;
+    return false;
+}
+
 weft_reply *weft::remote_ask(weft_remote *r, const remote_operation *op, const client_word words[],
                              size_t n, weft_deadline d)
 {
     int saved = errno, error = 0;
+    if (!has(r, op) || lacks_memory(words, n)) {
+        errno = EINVAL;
+        return nullptr;
+    }
     weft_client *c = r->client;
     if (remote_enter(r, d) != 0)
         return nullptr;
-    bool by_script = op->redis != nullptr && c->server == WEFT_SERVER_REDIS;
+    bool by_script = op->redis.text != nullptr && c->server == WEFT_SERVER_REDIS;
     weft_reply *reply = (by_script ? redis_ask : ask_once)(r, op, words, n, d);
     if (reply != nullptr && reply->type == WEFT_REPLY_ERROR)
         error = client_errno(c, reply);
@@ -301,6 +320,20 @@ int weft::remote_integer(weft_remote *r, const remote_operation *op, const clien
     return 0;
 }
 
+ssize_t weft::remote_count(weft_remote *r, const remote_operation *op, const client_word words[],
+                           size_t n, weft_deadline d)
+{
+    int64_t number;
+    return remote_integer(r, op, words, n, &number, d) == 0 ? (ssize_t)number : -1;
+}
+
+int weft::remote_truth(weft_remote *r, const remote_operation *op, const client_word words[],
+                       size_t n, weft_deadline d)
+{
+    int64_t number;
+    return remote_integer(r, op, words, n, &number, d) == 0 ? number != 0 : -1;
+}
+
 int weft::remote_do(weft_remote *r, const remote_operation *op, const client_word words[], size_t n,
                     weft_deadline d)
 {
@@ -312,6 +345,8 @@ int weft::remote_do(weft_remote *r, const remote_operation *op, const client_wor
 ssize_t weft::remote_bytes(weft_remote *r, const remote_operation *op, const client_word words[],
                            size_t n, void *v, size_t room, weft_deadline d)
 {
+    if (v == nullptr && room > 0)
+        return fail_with(EINVAL);
     weft_reply *reply = remote_ask(r, op, words, n, d);
     if (reply == nullptr)
         return -1;

@@ -1,8 +1,8 @@
 // server.cc: the server as a whole: it opens, runs its loop, tidies up after each round, ends.
 #include "server.h"
 
+#include "../tcp.h"
 #include "place.h"
-#include "tcp.h"
 
 #include <base/errno.h>
 #include <weft/io.h>

@@ -1,8 +1,8 @@
 // remote.h: proxies, and where the two servers part.
 //
-// A call of a proxy is an op: a command with the proxy's name as its first argument.  What Redis
-// has is the same there.  What it has not, WEFT.LOCK and its like, is a script there that takes the
-// same arguments and answers the same, but never waits: remote_redis.cc asks it again.
+// A call of a proxy is an operation: a command with the proxy's name as its first argument.  What
+// Redis has is the same there.  What it has not, WEFT.LOCK and its like, is a script there that
+// takes the same arguments and answers the same, but never waits: redis/ask.cc asks it again.
 #ifndef WEFT_MANAGER_REMOTE_H
 #define WEFT_MANAGER_REMOTE_H
 
@@ -42,43 +42,61 @@ struct weft_remote {
 
 namespace weft {
 
-// How Redis does what only weft's server has a command for.  KEYS[1] is the name, KEYS[2] and so
-// on are made of it; ARGV[1] is the client's id, ARGV[2] the lease in ms, then come the op's words.
-struct redis_call {
-    const char *script; // null: not now
-    const char *keys[3];
-    // A cheaper one, without the last word: not null when `script` may go on.
-    const char *ready = nullptr;
-    int block = 0;             // which of KEYS is a list that has an item then; 0: none
-    int slice_ms = 0;          // look at least so often; 0: need not
+// How Redis does what only weft's server has a command for (redis/scripts.h).
+struct redis_script {
+    const char *text;         // null: the command is there, too
+    const char *keys[3] = {}; // what KEYS[2] and so on end with
+    const char *ready =
+        nullptr;      // a cheaper one, without the last word: not null when `text` may go on
+    int block = 0;    // which of KEYS is a list that has an item then; 0: none
+    int slice_ms = 0; // look at least so often; 0: need not
     bool item_will_do = false; // that it had one is all that was waited for
 };
 
+// The same script, which goes on when the cheaper `ready` is not null.
+constexpr redis_script when_ready(redis_script s, const char *ready)
+{
+    s.ready = ready;
+    return s;
+}
+
+// The same, which goes on when the list KEYS[key] has an item, or after slice_ms.
+constexpr redis_script when_item(redis_script s, int key, int slice_ms)
+{
+    s.block = key;
+    s.slice_ms = slice_ms;
+    return s;
+}
+
+// The same, which is over when that list has had one.
+constexpr redis_script until_item(redis_script s, int key)
+{
+    s.block = key;
+    s.item_will_do = true;
+    return s;
+}
+
 struct remote_operation {
-    const char *name;
-    const redis_call *redis; // NULL: the same
+    int kind;         // of the proxies that have it
+    const char *name; // null: only on Redis
+    redis_script redis = {nullptr};
 };
 
 #define REMOTE_MOST_WORDS 6
 
 // The word that says how long the server may wait: a reply of null is then ETIMEDOUT.
+inline const char remote_wait_mark = 0;
 static inline client_word remote_wait(void)
 {
-    return {nullptr, 1, nullptr, nullptr};
+    return {&remote_wait_mark, 0, nullptr, nullptr};
 }
 
 static inline bool remote_waits(const client_word words[], size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (words[i].data == nullptr && words[i].size == 1)
+        if (words[i].data == &remote_wait_mark)
             return true;
     return false;
-}
-
-// What has no memory is EINVAL, which an op finds.
-static inline bool remote_lacks(const void *data, size_t n)
-{
-    return data == nullptr && n > 0;
 }
 
 weft_remote *remote_open(weft_client *c, int kind, const char *name, int64_t number);
@@ -90,7 +108,8 @@ int remote_check(const weft_remote *r, int kind);
 int remote_enter(weft_remote *r, weft_deadline d);
 void remote_leave(weft_remote *r); // leaves errno alone
 
-// Does the op, with n words after the name.  The reply, which is no error.  NULL: errno.
+// Does the operation, with n words after the name.  The reply, which is no error.  nullptr: errno;
+// EINVAL: no proxy of its kind, or a word without memory.
 weft_reply *remote_ask(weft_remote *r, const remote_operation *op, const client_word words[],
                        size_t n, weft_deadline d);
 
@@ -99,10 +118,15 @@ int remote_integer(weft_remote *r, const remote_operation *op, const client_word
                    int64_t *number, weft_deadline d);
 int remote_do(weft_remote *r, const remote_operation *op, const client_word words[], size_t n,
               weft_deadline d);
+// The number as a result; what is not 0 as 1.  -1: errno.
+ssize_t remote_count(weft_remote *r, const remote_operation *op, const client_word words[],
+                     size_t n, weft_deadline d);
+int remote_truth(weft_remote *r, const remote_operation *op, const client_word words[], size_t n,
+                 weft_deadline d);
 ssize_t remote_bytes(weft_remote *r, const remote_operation *op, const client_word words[],
                      size_t n, void *v, size_t room, weft_deadline d);
 
-// remote_redis.cc: within a call on the client.  Any reply; null: the deadline passed.
+// redis/ask.cc: within a call on the client.  Any reply; null: the deadline passed.
 weft_reply *redis_ask(weft_remote *r, const remote_operation *op, const client_word words[],
                       size_t n, weft_deadline d);
 

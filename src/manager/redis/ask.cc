@@ -1,12 +1,14 @@
-// remote_redis.cc: on Redis, the commands that it does not have.
+// ask.cc: on Redis, the commands that it does not have.
 //
 // A script is asked until it does not answer null.  Between two tries the client waits for an item
-// to appear in a list, if the op is about one: BLMOVE of a list's first item to where it is
+// to appear in a list, if the operation is about one: BLMOVE of a list's first item to where it is
 // blocks until there is one and changes nothing.  Else it sleeps, from 1 ms to 50 ms.
 //
 // EVAL sends the script's text each time: the server has it compiled already, and nothing is to be
 // remembered about which scripts it knows.
-#include "remote.h"
+#include "scripts.h"
+
+#include <manager/client/remote.h>
 
 #include <base/errno.h>
 
@@ -17,7 +19,7 @@ using namespace weft;
 static const int64_t FIRST_PAUSE_MS = 1, LONGEST_PAUSE_MS = 50;
 enum { MOST = 7 + REMOTE_MOST_WORDS };
 
-static client_word key(const weft_remote *r, const redis_call *how, int i)
+static client_word key(const weft_remote *r, const redis_script *how, int i)
 {
     client_word w = client_bytes(r->name, r->name_size);
     if (i > 1) {
@@ -39,13 +41,13 @@ static size_t write_eval(const weft_remote *r, const remote_operation *op, const
 {
     size_t k = 0;
     int keys = 1;
-    while (keys <= 3 && op->redis->keys[keys - 1] != nullptr)
+    while (keys <= 3 && op->redis.keys[keys - 1] != nullptr)
         keys++;
     all[k++] = client_text("EVAL");
     all[k++] = client_text(script);
     all[k++] = client_number(text->count, keys);
     for (int i = 1; i <= keys; i++)
-        all[k++] = key(r, op->redis, i);
+        all[k++] = key(r, &op->redis, i);
     all[k++] = client_number(text->id, (int64_t)(r->client->id >> 1));
     all[k++] = client_number(text->lease, WEFT_REMOTE_LEASE_MS);
     for (size_t i = 0; i < n; i++)
@@ -66,7 +68,7 @@ static weft_reply *eval(weft_remote *r, const remote_operation *op, const char *
 }
 
 // Until the list has an item, the slice is over or the deadline has passed.
-static weft_reply *block(weft_remote *r, const redis_call *how, weft_deadline d)
+static weft_reply *block(weft_remote *r, const redis_script *how, weft_deadline d)
 {
     char seconds[48] = "0";
     client_word list = key(r, how, how->block);
@@ -103,9 +105,9 @@ static weft_reply *sleep_until_ready(weft_remote *r, const remote_operation *op,
         if (pause_for(r->client, ms, d) != 0)
             return nullptr;
         // Without the last word, which may be large.
-        const char *ready = op->redis->ready;
+        const char *ready = op->redis.ready;
         sign = ready != nullptr ? eval(r, op, ready, words, n - 1, d)
-                                : eval(r, op, op->redis->script, words, n, d);
+                                : eval(r, op, op->redis.text, words, n, d);
     } while (sign != nullptr && sign->type == WEFT_REPLY_NULL && weft_left(d) > 0);
     return sign;
 }
@@ -113,10 +115,10 @@ static weft_reply *sleep_until_ready(weft_remote *r, const remote_operation *op,
 weft_reply *weft::redis_ask(weft_remote *r, const remote_operation *op, const client_word words[],
                             size_t n, weft_deadline d)
 {
-    const redis_call *how = op->redis;
+    const redis_script *how = &op->redis;
     bool waits = remote_waits(words, n);
     for (int64_t ms = FIRST_PAUSE_MS;;) {
-        weft_reply *reply = eval(r, op, how->script, words, n, d);
+        weft_reply *reply = eval(r, op, how->text, words, n, d);
         if (reply == nullptr || reply->type != WEFT_REPLY_NULL || !waits || weft_left(d) == 0)
             return reply;
         weft_reply_free(reply);

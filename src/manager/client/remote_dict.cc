@@ -5,23 +5,10 @@
 
 using namespace weft;
 
-static const remote_operation set = {"HSET", nullptr}, get = {"HGET", nullptr},
-                              remove_it = {"HDEL", nullptr}, exists = {"HEXISTS", nullptr},
-                              length = {"HLEN", nullptr}, clear = {"DEL", nullptr},
-                              keys = {"HKEYS", nullptr}, items = {"HGETALL", nullptr};
-
-// What one can do to a dict one can do to a namespace.
-static int check(const weft_remote *r)
-{
-    return r != nullptr && r->kind == REMOTE_NAMESPACE ? 0 : remote_check(r, REMOTE_DICT);
-}
-
-static int check_key(const weft_remote *r, const void *key, size_t size)
-{
-    if (check(r) != 0)
-        return -1;
-    return remote_lacks(key, size) ? fail_with(EINVAL) : 0;
-}
+static const remote_operation set = {REMOTE_DICT, "HSET"}, get = {REMOTE_DICT, "HGET"},
+                              remove_it = {REMOTE_DICT, "HDEL"}, exists = {REMOTE_DICT, "HEXISTS"},
+                              length = {REMOTE_DICT, "HLEN"}, clear = {REMOTE_DICT, "DEL"},
+                              keys = {REMOTE_DICT, "HKEYS"}, items = {REMOTE_DICT, "HGETALL"};
 
 weft_remote_dict *weft_remote_dict_open(weft_client *c, const char *name)
 {
@@ -31,8 +18,6 @@ weft_remote_dict *weft_remote_dict_open(weft_client *c, const char *name)
 int weft_remote_dict_set(weft_remote_dict *r, const void *key, size_t key_size, const void *v,
                          size_t n, weft_deadline d)
 {
-    if (check_key(r, key, key_size) != 0 || check_key(r, v, n) != 0)
-        return -1;
     client_word words[] = {client_bytes(key, key_size), client_bytes(v, n)};
     return remote_do(r, &set, words, 2, d);
 }
@@ -40,8 +25,6 @@ int weft_remote_dict_set(weft_remote_dict *r, const void *key, size_t key_size, 
 ssize_t weft_remote_dict_get(weft_remote_dict *r, const void *key, size_t key_size, void *v,
                              size_t room, weft_deadline d)
 {
-    if (check_key(r, key, key_size) != 0 || check_key(r, v, room) != 0)
-        return -1;
     client_word word = client_bytes(key, key_size);
     return remote_bytes(r, &get, &word, 1, v, room, d);
 }
@@ -49,8 +32,6 @@ ssize_t weft_remote_dict_get(weft_remote_dict *r, const void *key, size_t key_si
 int weft_remote_dict_remove(weft_remote_dict *r, const void *key, size_t key_size, weft_deadline d)
 {
     int64_t n;
-    if (check_key(r, key, key_size) != 0)
-        return -1;
     client_word word = client_bytes(key, key_size);
     if (remote_integer(r, &remove_it, &word, 1, &n, d) != 0)
         return -1;
@@ -60,34 +41,28 @@ int weft_remote_dict_remove(weft_remote_dict *r, const void *key, size_t key_siz
 int weft_remote_dict_contains(weft_remote_dict *r, const void *key, size_t key_size,
                               weft_deadline d)
 {
-    int64_t n;
-    if (check_key(r, key, key_size) != 0)
-        return -1;
     client_word word = client_bytes(key, key_size);
-    return remote_integer(r, &exists, &word, 1, &n, d) == 0 ? n != 0 : -1;
+    return remote_truth(r, &exists, &word, 1, d);
 }
 
 ssize_t weft_remote_dict_length(weft_remote_dict *r, weft_deadline d)
 {
-    int64_t n;
-    if (check(r) != 0)
-        return -1;
-    return remote_integer(r, &length, nullptr, 0, &n, d) == 0 ? (ssize_t)n : -1;
+    return remote_count(r, &length, nullptr, 0, d);
 }
 
 int weft_remote_dict_clear(weft_remote_dict *r, weft_deadline d)
 {
-    return check(r) == 0 ? remote_do(r, &clear, nullptr, 0, d) : -1;
+    return remote_do(r, &clear, nullptr, 0, d);
 }
 
 weft_reply *weft_remote_dict_keys(weft_remote_dict *r, weft_deadline d)
 {
-    return check(r) == 0 ? remote_ask(r, &keys, nullptr, 0, d) : nullptr;
+    return remote_ask(r, &keys, nullptr, 0, d);
 }
 
 weft_reply *weft_remote_dict_items(weft_remote_dict *r, weft_deadline d)
 {
-    weft_reply *reply = check(r) == 0 ? remote_ask(r, &items, nullptr, 0, d) : nullptr;
+    weft_reply *reply = remote_ask(r, &items, nullptr, 0, d);
     if (reply != nullptr && reply->type == WEFT_REPLY_MAP)
         reply->type = WEFT_REPLY_ARRAY; // whatever the protocol's version
     return reply;

@@ -1,0 +1,6 @@
+redis.call('HSET', KEYS[4], generation(), 1)
+redis.call('PEXPIRE', KEYS[4], 3600000)
+redis.call('HINCRBY', KEYS[2], 'generation', 1)
+redis.call('HDEL', KEYS[2], 'broken')
+redis.call('DEL', KEYS[3])
+return redis.status_reply('OK')

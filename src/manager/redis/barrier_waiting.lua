@@ -1,0 +1,1 @@
+return broken() or redis.call('ZCARD', KEYS[3])
