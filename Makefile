@@ -18,7 +18,7 @@ VERSION := 0.1.0
 LIBRARIES := manager async shm proc coro thread
 
 manager.needs   := async shm proc coro thread
-manager.headers := manager
+manager.headers := manager client remote
 async.needs     := proc coro thread
 async.headers   := loop io offload workers
 async.offers    := address here

@@ -5,6 +5,7 @@
 #include "options.h"
 
 #include <weft/manager.h>
+#include <weft/remote.h>
 
 #include <err.h>
 #include <stdio.h>

@@ -9,6 +9,7 @@
 #include "options.h"
 
 #include <weft/manager.h>
+#include <weft/remote.h>
 #include <weft/process.h>
 
 #include <stdio.h>

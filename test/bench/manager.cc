@@ -6,6 +6,7 @@
 #include "bench.h"
 
 #include <weft/manager.h>
+#include <weft/remote.h>
 
 #include <arpa/inet.h>
 #include <cstring>

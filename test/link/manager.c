@@ -1,5 +1,6 @@
 /* A program against the installed manager: a server, a child that works from a queue, a lock. */
 #include <weft/manager.h>
+#include <weft/remote.h>
 
 #include <stdio.h>
 #include <sys/wait.h>

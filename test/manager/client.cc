@@ -2,6 +2,7 @@
 // forks, pipelines.
 #include <weft/io.h>
 #include <weft/manager.h>
+#include <weft/remote.h>
 #include <weft/thread.h>
 
 #include "../async/inside.h"

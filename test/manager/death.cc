@@ -7,6 +7,7 @@
 #include "raw.h"
 
 #include <weft/manager.h>
+#include <weft/remote.h>
 
 #include "../shm/processes.h"
 

@@ -7,6 +7,7 @@
 
 #include <manager/client/client_reply.h>
 #include <weft/manager.h>
+#include <weft/remote.h>
 
 #include "../runner.h"
 

@@ -3,6 +3,7 @@
 #define WEFT_TEST_MODEL_H
 
 #include <weft/manager.h>
+#include <weft/remote.h>
 
 #include "raw.h"
 

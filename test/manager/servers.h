@@ -9,6 +9,7 @@
 #define WEFT_TEST_SERVERS_H
 
 #include <weft/manager.h>
+#include <weft/remote.h>
 
 #include "../runner.h"
 #include "../shm/processes.h"

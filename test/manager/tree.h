@@ -3,6 +3,7 @@
 #define WEFT_TEST_TREE_H
 
 #include <weft/manager.h>
+#include <weft/remote.h>
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -13,13 +13,11 @@
 
 #include <async/here.h>
 #include <base/errno.h>
-#include <base/poll.h>
 #include <base/time.h>
 #include <coro/wait.h>
 #include <weft/io.h>
 #include <weft/thread.h>
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -73,15 +71,6 @@ static int refusal(weft_deadline d)
     if (in_io_run())
         return wait_refusal(d);
     return d > WEFT_NOW && weft_thread_stopping() ? ECANCELED : 0;
-}
-
-int weft::client_wait(int fd, int events, weft_deadline d)
-{
-    struct pollfd f = {fd, 0, 0};
-    f.events = (short)((events & WEFT_READ ? POLLIN : 0) | (events & WEFT_WRITE ? POLLOUT : 0));
-    if (poll_until(&f, fd >= 0, d) < 0)
-        return -1;
-    return f.revents & ~POLLOUT ? events : events & WEFT_WRITE;
 }
 
 // A tasklet forked while this one waited, and this is the child's twin of it.

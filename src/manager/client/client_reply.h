@@ -9,7 +9,7 @@
 #define WEFT_MANAGER_CLIENT_REPLY_H
 
 #include <base/bytes.h>
-#include <weft/manager.h>
+#include <weft/client.h>
 
 #include <string.h>
 

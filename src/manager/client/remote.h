@@ -8,6 +8,8 @@
 
 #include "client.h"
 
+#include <weft/remote.h>
+
 namespace weft {
 
 enum {

@@ -1,0 +1,122 @@
+/* client.h: a connection to a manager, or to a Redis server.
+ *
+ *     weft_client *c = weft_client_connect("unix:/run/me/shared", NULL, weft_in_s(1));
+ *     const char *const words[] = {"INCR", "visits"};
+ *     weft_reply *r = weft_client_command(c, 2, words, NULL, weft_in_s(1));
+ *     if (r != NULL && r->type == WEFT_REPLY_INTEGER) ...
+ *     weft_reply_free(r);
+ *     weft_client_destroy(c);
+ *
+ * Proxies on it, for queues, locks and the like, are in remote.h.
+ *
+ * Calls return 0, or -1 or NULL with errno set.
+ */
+#ifndef WEFT_CLIENT_H
+#define WEFT_CLIENT_H
+
+#include <weft/deadline.h>
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Clients ----
+ *
+ * A client is one connection, for one thread or tasklet at a time: a second call meanwhile fails
+ * with EBUSY.  In a tasklet of weft_io_run the tasklet waits, elsewhere the thread.
+ *
+ * `d` bounds what the server may wait for (a lock, an item).  A server that has not answered a
+ * second after that is given up: ETIMEDOUT, and the connection is closed.  So it is when a tasklet
+ * is cancelled, or a thread told to stop, in a call (ECANCELED).
+ *
+ * A connection that has ended is made again by the next call, within its deadline: the call that
+ * found it ended fails with EPIPE, and whether it had its effect is not known.  Locks and units
+ * that were held are the server's again then.  After a fork the child's first call makes a
+ * connection of its own.
+ *
+ * All calls below share these errors:
+ *   ETIMEDOUT  see above
+ *   EPIPE      the connection has ended, or the queue is closed
+ *   ECANCELED  the tasklet was cancelled, the thread told to stop
+ *   EBUSY      another thread or tasklet is in a call
+ *   EACCES     the server wants a password, or another one
+ *   EPROTO     an error reply that has no errno of its own: weft_client_error says it; or what
+ *              came is not RESP
+ *   EINVAL     a bad argument; the name is of something else (WRONGTYPE)
+ *   ENOMEM     here, or the server is at its max_memory
+ *   ECONNREFUSED, ENOENT, ... as weft_io_connect, when it connects
+ */
+typedef struct weft_client weft_client;
+
+/* Connects (unix:, tcp:), says HELLO and AUTH.  `password`: NULL, or "password", kept for
+ * connecting again. */
+weft_client *weft_client_connect(const char *address, const char *password, weft_deadline d);
+
+/* Ends the connection (QUIT) and releases `c`.  EBUSY: proxies are open on it.  NULL is ignored. */
+int weft_client_destroy(weft_client *c);
+
+#define WEFT_SERVER_WEFT 1
+#define WEFT_SERVER_REDIS 2
+
+/* What it is connected to. */
+int weft_client_server(const weft_client *c);
+
+/* The last error reply, "" if there was none. */
+const char *weft_client_error(const weft_client *c);
+
+/* The socket: readable when replies of weft_client_append wait; -1 when it is not connected.
+ * Changes when it connects again. */
+int weft_client_fd(const weft_client *c);
+
+/* ---- Commands as they are ---- */
+
+enum {
+    WEFT_REPLY_STATUS = 1, /* text: "OK" */
+    WEFT_REPLY_ERROR,      /* text: "ERR unknown command ..." */
+    WEFT_REPLY_INTEGER,
+    WEFT_REPLY_STRING, /* text: any bytes, and a 0 after them */
+    WEFT_REPLY_NULL,
+    WEFT_REPLY_ARRAY,  /* items */
+    WEFT_REPLY_MAP,    /* items: key, value, key, ...; RESP3, as those below */
+    WEFT_REPLY_SET,    /* items */
+    WEFT_REPLY_PUSH,   /* items */
+    WEFT_REPLY_DOUBLE, /* real, and text */
+    WEFT_REPLY_BOOL,   /* integer */
+    WEFT_REPLY_BIG     /* text: a whole number of any size */
+};
+
+typedef struct weft_reply weft_reply;
+struct weft_reply {
+    int type;
+    size_t size; /* of text; how many items */
+    int64_t integer;
+    double real;
+    const char *text;
+    const weft_reply *items;
+};
+
+/* Sends a command of `n` words and waits for its reply, which is the caller's (weft_reply_free).
+ * sizes[i] is the length of argv[i]; NULL: they end with 0.  An error reply is a reply. */
+weft_reply *weft_client_command(weft_client *c, size_t n, const char *const argv[],
+                                const size_t sizes[], weft_deadline d);
+void weft_reply_free(weft_reply *r); /* NULL is ignored */
+
+/* A pipeline: append notes commands without sending, next sends what is noted and waits for the
+ * next reply; also for those out of order (RESP3 push) when none is owed.  One connection has its
+ * replies in order: weft_client_command and proxies fail with EBUSY while some are owed.
+ * next waits until `d` and no longer (but a second, if it has to connect), and when that passes, or
+ * the tasklet is cancelled, the reply is still owed and the connection stays: call it again.
+ * WEFT_NOW: takes what is there.  ENOENT: there is nothing, none is owed, and d is WEFT_NOW.
+ * EPIPE, or why it could not connect: none is owed any more. */
+int weft_client_append(weft_client *c, size_t n, const char *const argv[], const size_t sizes[]);
+weft_reply *weft_client_next(weft_client *c, weft_deadline d);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
