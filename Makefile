@@ -30,9 +30,9 @@ coro.offers     := wait
 thread.headers  := thread sync queue executor
 thread.offers   := sleep
 
-# Libraries, demos, tests and benchmarks are what stands in their folders.
+# Libraries, demos, tests and benchmarks are what stands in their folders; a demo has a main.cc.
 libs  := $(LIBRARIES)
-demos := $(patsubst src/demo/%.cc,%,$(wildcard src/demo/*.cc))
+demos := $(patsubst src/demo/%/main.cc,%,$(wildcard src/demo/*/main.cc))
 tests := $(patsubst test/%.cc,%,$(foreach l,base $(libs) demo,$(wildcard test/$l/*.cc)))
 bench := $(patsubst test/bench/%.cc,%,$(wildcard test/bench/*.cc))
 
@@ -99,7 +99,10 @@ $B/obj/src/manager/redis/scripts.o: $(wildcard src/manager/redis/*.lua)
 
 # A demo and a benchmark may use every library, and so may the demos' tests; a test only its own and
 # what that stands on.
-$(demos:%=$B/bin/weft-%): $B/bin/weft-%: $B/obj/src/demo/%.o $(call archive,$(libs))
+define demo_rule
+$B/bin/weft-$1: $(patsubst %.cc,$B/obj/%.o,$(wildcard src/demo/*.cc src/demo/$1/*.cc)) $(call archive,$(libs))
+endef
+$(foreach d,$(demos),$(eval $(call demo_rule,$d)))
 
 $B/bin/%:
 	$(call say,LINK)

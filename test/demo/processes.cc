@@ -124,12 +124,12 @@ static void test_usage(void **state)
     (void)state;
     expect_in("", "-h", 0, "usage: weft-processes");
     expect_in("", "run -h", 0, "usage: weft-processes");
-    expect_in("", "nonsense", 2, "-h shows the usage\n");
-    expect_in("", "-x", 2, "-h shows the usage\n");
-    expect_in("", "run", 2, "-h shows the usage\n");
-    expect_in("", "each -j 0", 2, "-h shows the usage\n");
-    expect_in("", "run -t x true", 2, "-h shows the usage\n");
-    expect_in("", "split a b", 2, "-h shows the usage\n");
+    expect_in("", "nonsense", 2, "-h shows the usage)\n");
+    expect_in("", "-x", 2, "-h shows the usage)\n");
+    expect_in("", "run", 2, "-h shows the usage)\n");
+    expect_in("", "each -j 0", 2, "-h shows the usage)\n");
+    expect_in("", "run -t x true", 2, "-h shows the usage)\n");
+    expect_in("", "split a b", 2, "-h shows the usage)\n");
 }
 
 int main(void)

@@ -1,17 +1,14 @@
-// compare.h: the same jobs, as threads, as tasklets, by a pool of processes and as alarms of
+// compare.cc: the same jobs, as threads, as tasklets, by a pool of processes and as alarms of
 // one loop.
 //
 // A job waits 20 ms, as for an answer, and then works a little.  Each model runs in a child of
 // its own, so that the kernel's figures for the child are the model's.
-#ifndef WEFT_DEMO_COMPARE_H
-#define WEFT_DEMO_COMPARE_H
-
 #include <weft/loop.h>
 #include <weft/pool.h>
 #include <weft/tasklet.h>
 #include <weft/thread.h>
 
-#include "options.h"
+#include "../verbs.h"
 
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -21,7 +18,7 @@ static const int64_t compare_wait_ms = 20;
 static long compare_done; // by one model; threads share it
 
 // A few microseconds.
-static inline void compare_work(void)
+static void compare_work(void)
 {
     volatile unsigned hash = 2166136261;
     for (int i = 0; i < 5000; i++)
@@ -29,14 +26,14 @@ static inline void compare_work(void)
     __atomic_fetch_add(&compare_done, 1, __ATOMIC_RELAXED);
 }
 
-static inline void *compare_thread(void *)
+static void *compare_thread(void *)
 {
     weft_thread_sleep(weft_in_ms(compare_wait_ms));
     compare_work();
     return nullptr;
 }
 
-static inline void compare_threads(long n)
+static void compare_threads(long n)
 {
     weft_thread **all = (weft_thread **)calloc((size_t)n, sizeof *all);
     for (long i = 0; i < n; i++)
@@ -47,14 +44,14 @@ static inline void compare_threads(long n)
     free(all);
 }
 
-static inline void *compare_tasklet(void *)
+static void *compare_tasklet(void *)
 {
     weft_tasklet_sleep(weft_in_ms(compare_wait_ms));
     compare_work();
     return nullptr;
 }
 
-static inline void compare_tasklets(long n)
+static void compare_tasklets(long n)
 {
     weft_tasklet_options o = {};
     o.detached = true;
@@ -64,14 +61,14 @@ static inline void compare_tasklets(long n)
     weft_tasklet_run();
 }
 
-static inline int compare_task(const void *, size_t, void *, size_t)
+static int compare_task(const void *, size_t, void *, size_t)
 {
     compare_thread(nullptr);
     return 0;
 }
 
 // A pool has few workers, so most jobs wait for one.
-static inline void compare_pool(long n)
+static void compare_pool(long n)
 {
     weft_pool *p = weft_pool_create(32, nullptr);
     weft_result **all = (weft_result **)calloc((size_t)n, sizeof *all);
@@ -87,7 +84,7 @@ static inline void compare_pool(long n)
     free(all);
 }
 
-static inline void compare_alarms(long n)
+static void compare_alarms(long n)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_alarm *all = (weft_alarm *)calloc((size_t)n, sizeof *all);
@@ -107,13 +104,13 @@ struct compare_model {
     struct rusage used;
 };
 
-static inline double compare_ms(const struct timeval *t)
+static double compare_ms(const struct timeval *t)
 {
     return (double)t->tv_sec * 1e3 + (double)t->tv_usec / 1e3;
 }
 
 // Runs a model in a child.  Whether it did all jobs.
-static inline bool compare_measure(compare_model *m, long n)
+static bool compare_measure(compare_model *m, long n)
 {
     int status = 0;
     fflush(stdout);
@@ -130,7 +127,7 @@ static inline bool compare_measure(compare_model *m, long n)
     return status == 0;
 }
 
-static inline int compare(long n)
+static int compare(long n)
 {
     compare_model nothing = {"", nullptr, 0, {}};
     compare_model models[] = {{"threads", compare_threads, 0, {}},
@@ -157,4 +154,17 @@ static inline int compare(long n)
     return failed != 0;
 }
 
-#endif
+static int run(int argc, char **argv)
+{
+    long n = 1000;
+    while (options_next(argc, argv, "+:hn:", nullptr) != -1)
+        n = options_number(optarg, 1, 30000);
+    if (optind < argc)
+        options_bad("unexpected", argv[optind]);
+    return options_finish(compare(n));
+}
+
+extern const verb verb_compare;
+const verb verb_compare = {
+    "compare", "[-n jobs]",
+    "the same jobs (1000) as threads, coroutines, a process pool, on the event loop\n", run};

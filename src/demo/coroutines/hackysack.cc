@@ -1,11 +1,8 @@
-// hackysack.h: `weft-coroutines hackysack`, the classic comparison of tasklets with threads.
+// hackysack.cc: `weft-coroutines hackysack`, the classic comparison of tasklets with threads.
 //
 // Players stand in a circle, each a tasklet with a channel of its own; whoever has the ball passes
 // it to any of the others.  So each pass is one switch to a tasklet that nobody foresees.
-#ifndef WEFT_DEMO_HACKYSACK_H
-#define WEFT_DEMO_HACKYSACK_H
-
-#include "options.h"
+#include "../verbs.h"
 
 #include <weft/channel.h>
 
@@ -15,7 +12,7 @@ static struct {
 } circle;
 
 // A player waits for the ball and passes it to any of the others.
-static inline void *play(void *place)
+static void *play(void *place)
 {
     uint64_t me = (uintptr_t)place, from;
     while (weft_channel_next(circle.of[me], &from, WEFT_FOREVER) == 1 &&
@@ -29,7 +26,7 @@ static inline void *play(void *place)
     return nullptr;
 }
 
-static inline int hackysack(long players, long rounds)
+static int hackysack(long players, long rounds)
 {
     static const weft_tasklet_options detached = {nullptr, 0, nullptr, true, false, false};
     uint64_t ball = 0;
@@ -53,4 +50,17 @@ static inline int hackysack(long players, long rounds)
     return 0;
 }
 
-#endif
+static int run(int argc, char **argv)
+{
+    long players = 1000, rounds = 200000;
+    for (int c; (c = options_next(argc, argv, "+:hp:r:", nullptr)) != -1;)
+        *(c == 'p' ? &players : &rounds) = options_number(optarg, c == 'p' ? 2 : 1, 1000000000);
+    if (optind < argc)
+        options_bad("unexpected", argv[optind]);
+    return options_finish(hackysack(players, rounds));
+}
+
+extern const verb verb_hackysack;
+const verb verb_hackysack = {"hackysack", "[-p players] [-r rounds]",
+                             "players (1000) in a circle pass a ball (200000 times) to anybody\n",
+                             run};

@@ -1,12 +1,9 @@
-// pool.h: `weft-processes pool`: the tutorial's pool of processes, and what it does when one is
+// pool.cc: `weft-processes pool`: the tutorial's pool of processes, and what it does when one is
 // killed.
 //
 // Tasks that sleep for a while tell who runs them.  With --kill a worker is killed in its
 // task: the others don't notice, and the task is run again by another.
-#ifndef WEFT_DEMO_POOL_H
-#define WEFT_DEMO_POOL_H
-
-#include "options.h"
+#include "../verbs.h"
 
 #include <weft/pool.h>
 #include <weft/thread.h>
@@ -16,16 +13,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char pool_usage[] =
-    "usage: weft-processes pool [-w workers] [-n tasks] [-s seconds] [--kill]\n"
-    "tasks (4) of half to whole seconds (0.5) on workers (4); --kill kills a busy one\n";
-
 struct pool_task {
     int number;
     double seconds;
 };
 
-static inline int pool_run(const void *arg, size_t, void *, size_t)
+static int pool_run(const void *arg, size_t, void *, size_t)
 {
     const pool_task *t = (const pool_task *)arg;
     int64_t start = weft_now();
@@ -37,7 +30,7 @@ static inline int pool_run(const void *arg, size_t, void *, size_t)
 }
 
 // Kills one of the workers that are in a task, whichever; waits for one while tasks are left.
-static inline void pool_kill_one(weft_pool *p, int workers)
+static void pool_kill_one(weft_pool *p, int workers)
 {
     weft_pool_statistics s;
     bool busy = false;
@@ -52,7 +45,7 @@ static inline void pool_kill_one(weft_pool *p, int workers)
     }
 }
 
-static inline int pool_show(int workers, int tasks, double seconds, bool killing)
+static int pool_show(int workers, int tasks, double seconds, bool killing)
 {
     weft_pool_options o = {};
     weft_pool_statistics s;
@@ -83,27 +76,28 @@ static inline int pool_show(int workers, int tasks, double seconds, bool killing
     return s.lost != 0;
 }
 
-// argv[0] is the program, argv[1] the verb.
-static inline int pool_main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     static const option longs[] = {
         {"kill", no_argument, nullptr, 'k'}, {"help", no_argument, nullptr, 'h'}, {}};
     int workers = 4, tasks = 4;
     double seconds = 0.5;
     bool killing = false;
-    optind = 2;
-    for (int c; (c = options_next(argc, argv, "+:hw:n:s:", longs, pool_usage)) != -1;)
+    for (int c; (c = options_next(argc, argv, "+:hw:n:s:", longs)) != -1;)
         if (c == 'k')
             killing = true;
         else if (c == 's')
-            seconds = (double)options_seconds(argv[0], optarg) / 1e9;
+            seconds = (double)options_seconds(optarg) / 1e9;
         else if (c == 'w')
-            workers = (int)options_number(argv[0], optarg, 1, WEFT_POOL_WORKERS_MAX);
+            workers = (int)options_number(optarg, 1, WEFT_POOL_WORKERS_MAX);
         else
-            tasks = (int)options_number(argv[0], optarg, 0, 1000000);
+            tasks = (int)options_number(optarg, 0, 1000000);
     if (optind < argc)
-        options_bad(argv[0], "unexpected", argv[optind]);
-    return options_finish(argv[0], pool_show(workers, tasks, seconds, killing));
+        options_bad("unexpected", argv[optind]);
+    return options_finish(pool_show(workers, tasks, seconds, killing));
 }
 
-#endif
+extern const verb verb_pool;
+const verb verb_pool = {
+    "pool", "[-w workers] [-n tasks] [-s seconds] [--kill]",
+    "tasks (4) of half to whole seconds (0.5) on workers (4); --kill kills a busy one\n", run};

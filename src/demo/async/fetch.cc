@@ -1,11 +1,8 @@
-// fetch.h: plain HTTP/1.1 GETs, several at once.
-#ifndef WEFT_DEMO_FETCH_H
-#define WEFT_DEMO_FETCH_H
-
+// fetch.cc: plain HTTP/1.1 GETs, several at once.
 #include <weft/io.h>
 
+#include "../verbs.h"
 #include "answer.h"
-#include "options.h"
 
 #include <unistd.h>
 
@@ -20,7 +17,7 @@ static char **fetch_urls;
 static int fetch_count, fetch_next, fetch_ended, fetch_failed;
 static bool fetch_to_files;
 
-static inline bool fetch_parse(fetch_job *f)
+static bool fetch_parse(fetch_job *f)
 {
     const char *host = f->url + 7;
     size_t n = strncmp(f->url, "http://", 7) == 0 ? strcspn(host, "/?#") : 0;
@@ -35,7 +32,7 @@ static inline bool fetch_parse(fetch_job *f)
     return true;
 }
 
-static inline bool fetch_get(fetch_job *f, weft_deadline d)
+static bool fetch_get(fetch_job *f, weft_deadline d)
 {
     char request[4096];
     int n = snprintf(request, sizeof request,
@@ -53,7 +50,7 @@ static inline bool fetch_get(fetch_job *f, weft_deadline d)
 }
 
 // To standard output, or to a file of the path's last name.
-static inline bool fetch_keep(const fetch_job *f)
+static bool fetch_keep(const fetch_job *f)
 {
     if (!fetch_to_files)
         return f->got.size == 0 || fwrite(f->got.body, 1, f->got.size, stdout) == f->got.size;
@@ -69,7 +66,7 @@ static inline bool fetch_keep(const fetch_job *f)
     return out != nullptr && fclose(out) == 0 && well;
 }
 
-static inline void fetch_report(const fetch_job *f, const char *why, int64_t ns)
+static void fetch_report(const fetch_job *f, const char *why, int64_t ns)
 {
     bool redraw = isatty(STDERR_FILENO) != 0;
     fprintf(stderr, "%s%s: ", redraw ? "\r\033[K" : "", f->url);
@@ -80,7 +77,7 @@ static inline void fetch_report(const fetch_job *f, const char *why, int64_t ns)
         fprintf(stderr, "%d of %d", fetch_ended, fetch_count);
 }
 
-static inline void *fetch_some(void *)
+static void *fetch_some(void *)
 {
     while (fetch_next < fetch_count) {
         fetch_job f = {};
@@ -100,7 +97,7 @@ static inline void *fetch_some(void *)
     return nullptr;
 }
 
-static inline int fetch(char **urls, int count, long jobs)
+static int fetch(char **urls, int count, long jobs)
 {
     weft_tasklet_options o = {};
     o.detached = true;
@@ -114,4 +111,34 @@ static inline int fetch(char **urls, int count, long jobs)
     return fetch_failed != 0;
 }
 
-#endif
+struct fetch_order {
+    char **urls;
+    int count;
+    long jobs;
+};
+
+static int fetch_all(void *arg)
+{
+    const fetch_order *o = (const fetch_order *)arg;
+    return fetch(o->urls, o->count, o->jobs);
+}
+
+static int run(int argc, char **argv)
+{
+    fetch_order o = {nullptr, 0, 8};
+    for (int c; (c = options_next(argc, argv, "+:hj:O", nullptr)) != -1;) {
+        if (c == 'j')
+            o.jobs = options_number(optarg, 1, 10000);
+        else
+            fetch_to_files = true;
+    }
+    if (optind == argc)
+        options_bad("fetch", "needs URL...");
+    o.urls = argv + optind;
+    o.count = argc - optind;
+    return options_finish(weft_io_run(fetch_all, &o) != 0);
+}
+
+extern const verb verb_fetch;
+const verb verb_fetch = {"fetch", "[-j jobs] [-O] URL...",
+                         "gets URLs (http:// alone), so many at once (8); -O: into files\n", run};

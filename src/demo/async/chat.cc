@@ -1,15 +1,9 @@
-// chat.h: a chat server for nc(1), one tasklet a user.
+// chat.cc: a chat server for nc(1), one tasklet a user.
 //
-// Whoever speaks writes to all others himself and never waits for them: a user whose socket is
+// A user's tasklet writes to all others itself and never waits for them: a user whose socket is
 // full does not read, and is dropped.  Nothing interrupts a tasklet between two waits, so the list
 // of users needs no lock.
-#ifndef WEFT_DEMO_CHAT_H
-#define WEFT_DEMO_CHAT_H
-
-#include <weft/io.h>
-
-#include <stdio.h>
-#include <string.h>
+#include "serve.h"
 
 struct chat_user {
     chat_user *next;
@@ -21,7 +15,7 @@ struct chat_user {
 static chat_user *chat_users;
 static long chat_lines, chat_dropped;
 
-static inline void chat_tell(const chat_user *except, const char *line, size_t n)
+static void chat_tell(const chat_user *except, const char *line, size_t n)
 {
     for (chat_user *u = chat_users; u != nullptr; u = u->next) {
         if (u == except || u->dropped || weft_io_write(u->fd, line, n, WEFT_NOW) == (ssize_t)n)
@@ -32,7 +26,7 @@ static inline void chat_tell(const chat_user *except, const char *line, size_t n
     }
 }
 
-static inline void chat_say(const chat_user *from, const char *format, const char *text, int n)
+static void chat_say(const chat_user *from, const char *format, const char *text, int n)
 {
     char line[1100];
     int size = snprintf(line, sizeof line, format, from->name, n, text);
@@ -40,7 +34,7 @@ static inline void chat_say(const chat_user *from, const char *format, const cha
     chat_lines++;
 }
 
-static inline void chat_leave(chat_user *me)
+static void chat_leave(chat_user *me)
 {
     chat_user **at = &chat_users;
     while (*at != me)
@@ -49,7 +43,7 @@ static inline void chat_leave(chat_user *me)
     chat_say(me, "* %s left%.*s\n", "", 0);
 }
 
-static inline void chat(int fd, void *)
+static void chat(int fd, void *)
 {
     static const char prompt[] = "your name? ";
     char memory[1024], *line;
@@ -70,4 +64,18 @@ static inline void chat(int fd, void *)
     chat_leave(&me);
 }
 
-#endif
+static int run(int argc, char **argv)
+{
+    const char *where = "127.0.0.1:7777";
+    while (options_next(argc, argv, "+:hl:", nullptr) != -1)
+        where = optarg;
+    if (optind < argc)
+        options_bad("unexpected", argv[optind]);
+    int failed = serve_at(where, 0, chat);
+    printf("%ld lines, %ld slow readers dropped\n", chat_lines, chat_dropped);
+    return options_finish(failed);
+}
+
+extern const verb verb_chat;
+const verb verb_chat = {"chat", "[-l host:port]",
+                        "says to all what one says, line by line: nc 127.0.0.1 7777\n", run};

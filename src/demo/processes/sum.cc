@@ -1,11 +1,8 @@
-// sum.h: `weft-processes sum`: checksums of files by a pool, as POSIX cksum(1) prints them.
+// sum.cc: `weft-processes sum`: checksums of files by a pool, as POSIX cksum(1) prints them.
 //
 // The names are not copied into the tasks: they were in memory before the pool was made, so
 // a pointer means the same to a worker.
-#ifndef WEFT_DEMO_SUM_H
-#define WEFT_DEMO_SUM_H
-
-#include "options.h"
+#include "../verbs.h"
 
 #include <weft/pool.h>
 
@@ -16,13 +13,10 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char sum_usage[] = "usage: weft-processes sum [-w workers] FILE...\n"
-                                "CRC, size and name of files, as cksum(1)\n";
-
 // What a byte does to the CRC when 0 to 7 others follow (POSIX cksum: polynomial 04c11db7).
 static uint32_t sum_table[8][256];
 
-static inline int sum_prepare(void *)
+static int sum_prepare(void *)
 {
     for (uint32_t i = 0; i < 256; i++) {
         uint32_t crc = i << 24;
@@ -38,7 +32,7 @@ static inline int sum_prepare(void *)
     return 0;
 }
 
-static inline uint32_t sum_bytes(uint32_t crc, const unsigned char *p, size_t n)
+static uint32_t sum_bytes(uint32_t crc, const unsigned char *p, size_t n)
 {
     for (; n >= 8; n -= 8, p += 8)
         crc = sum_table[7][crc >> 24 ^ p[0]] ^ sum_table[6][(crc >> 16 & 255) ^ p[1]] ^
@@ -54,7 +48,7 @@ struct summed_file {
     uint32_t crc;
 };
 
-static inline int sum_file(const void *arg, size_t, void *result, size_t)
+static int sum_file(const void *arg, size_t, void *result, size_t)
 {
     static unsigned char piece[1 << 17];
     summed_file *f = (summed_file *)result;
@@ -75,7 +69,7 @@ static inline int sum_file(const void *arg, size_t, void *result, size_t)
     return error;
 }
 
-static inline int sum_show(const char *program, int workers, char **names, size_t n)
+static int sum_show(int workers, char **names, size_t n)
 {
     weft_pool_options o = {};
     weft_map_options m = {};
@@ -91,7 +85,7 @@ static inline int sum_show(const char *program, int workers, char **names, size_
         options_fail("weft-processes: sum");
     while (weft_imap_next(it, &f, &i, &outcome, WEFT_FOREVER) == 1) {
         if (outcome.error != 0)
-            fprintf(stderr, "%s: %s: %s\n", program, names[i], strerror(outcome.error));
+            fprintf(stderr, "weft-processes: %s: %s\n", names[i], strerror(outcome.error));
         if (outcome.error == EISDIR)
             f = {0, ~(uint32_t)0}; // GNU's calls a directory empty
         if (outcome.error == 0 || outcome.error == EISDIR)
@@ -105,18 +99,17 @@ static inline int sum_show(const char *program, int workers, char **names, size_
     return failed;
 }
 
-// argv[0] is the program, argv[1] the verb.
-static inline int sum_main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     static const option longs[] = {{"help", no_argument, nullptr, 'h'}, {}};
     int workers = 0;
-    optind = 2;
-    while (options_next(argc, argv, "+:hw:", longs, sum_usage) != -1)
-        workers = (int)options_number(argv[0], optarg, 1, WEFT_POOL_WORKERS_MAX);
+    while (options_next(argc, argv, "+:hw:", longs) != -1)
+        workers = (int)options_number(optarg, 1, WEFT_POOL_WORKERS_MAX);
     if (optind == argc)
-        options_bad(argv[0], "sum needs", "FILE...");
-    return options_finish(argv[0],
-                          sum_show(argv[0], workers, argv + optind, (size_t)(argc - optind)));
+        options_bad("sum needs", "FILE...");
+    return options_finish(sum_show(workers, argv + optind, (size_t)(argc - optind)));
 }
 
-#endif
+extern const verb verb_sum;
+const verb verb_sum = {"sum", "[-w workers] FILE...", "CRC, size and name of files, as cksum(1)\n",
+                       run};

@@ -1,28 +1,10 @@
-// order.h: what the verbs for a manager (remote.h) are told, and their connection to it.
-#ifndef WEFT_DEMO_ORDER_H
-#define WEFT_DEMO_ORDER_H
-
-#include "options.h"
-
-#include <weft/manager.h>
-#include <weft/remote.h>
+// remote.cc: see remote.h.
+#include "remote.h"
 
 #include <err.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-struct remote_order {
-    const char *address, *name;
-    char password[512];
-    bool has_password;
-    size_t memory;
-    long count, capacity;
-    weft_deadline end;
-};
 
 // The file's first line.  One that would be cut short, and so be another password, is refused.
-static inline void remote_read_password(const char *file, remote_order *o)
+static void read_password(const char *file, remote_order *o)
 {
     char *line = nullptr;
     size_t room = 0;
@@ -43,7 +25,7 @@ static inline void remote_read_password(const char *file, remote_order *o)
     fclose(f);
 }
 
-static inline size_t remote_size(const char *program, const char *text)
+static size_t read_size(const char *text)
 {
     static const char units[] = "kmg";
     char *unit;
@@ -53,11 +35,11 @@ static inline size_t remote_size(const char *program, const char *text)
     int shift = known != nullptr ? 10 * (int)(known - units + 1) : 0;
     if (errno != 0 || *text < '1' || *text > '9' ||
         (*unit != 0 && (known == nullptr || unit[1] != 0)) || n > SIZE_MAX >> shift)
-        options_bad(program, "not a size", text);
+        options_bad("not a size", text);
     return (size_t)n << shift;
 }
 
-static inline weft_client *remote_connect(const remote_order *o)
+weft_client *remote_connect(const remote_order *o)
 {
     weft_client *c =
         weft_client_connect(o->address, o->has_password ? o->password : nullptr, weft_in_s(10));
@@ -66,8 +48,7 @@ static inline weft_client *remote_connect(const remote_order *o)
     return c;
 }
 
-// What a call said: 1 for a deadline that has passed, else the end.
-static inline int remote_failed(const char *what, weft_remote *r)
+int remote_failed(const char *what, weft_remote *r)
 {
     weft_client *c = weft_remote_client(r);
     const char *more = errno == EPROTO ? weft_client_error(c) : "";
@@ -78,4 +59,39 @@ static inline int remote_failed(const char *what, weft_remote *r)
     return 1;
 }
 
-#endif
+remote_order remote_read_options(int argc, char **argv, const char *shorts)
+{
+    static const option longs[] = {{"help", no_argument, nullptr, 'h'},
+                                   {"password-file", required_argument, nullptr, 'p'},
+                                   {"max-memory", required_argument, nullptr, 'm'},
+                                   {}};
+    remote_order o = {};
+    o.count = 1;
+    o.end = WEFT_FOREVER;
+    for (int c; (c = options_next(argc, argv, shorts, longs)) != -1;) {
+        if (c == 'l')
+            o.address = optarg;
+        else if (c == 'p')
+            read_password(optarg, &o);
+        else if (c == 'm')
+            o.memory = read_size(optarg);
+        else if (c == 'n')
+            o.count = options_number(optarg, 1, LONG_MAX);
+        else if (c == 'c')
+            o.capacity = options_number(optarg, 1, LONG_MAX);
+        else
+            o.end = weft_in_ns(options_seconds(optarg));
+    }
+    return o;
+}
+
+char **remote_read_arguments(remote_order *o, int argc, char **argv, int least, int most,
+                             const char *verb, const char *needs)
+{
+    int n = argc - optind;
+    if (n < least || (most >= 0 && n > most))
+        options_bad(verb, needs);
+    o->address = argv[optind];
+    o->name = argv[optind + 1];
+    return argv + optind + 2;
+}

@@ -1,10 +1,5 @@
-// echo.h: `weft-async echo`: what a connection gets back, and what was counted.
-#ifndef WEFT_DEMO_ECHO_H
-#define WEFT_DEMO_ECHO_H
-
-#include "options.h"
-
-#include <weft/io.h>
+// echo.cc: `weft-async echo`: what a connection gets back, and what was counted.
+#include "serve.h"
 
 #include <sys/mman.h>
 
@@ -14,12 +9,12 @@ struct echo_counts {
 };
 static echo_counts *echo_tally;
 
-static inline long echo_add(long *number, long n)
+static long echo_add(long *number, long n)
 {
     return __atomic_add_fetch(number, n, __ATOMIC_RELAXED);
 }
 
-static inline void echo(int fd, void *)
+static void echo(int fd, void *)
 {
     char text[4096];
     long open = echo_add(&echo_tally->open, 1);
@@ -34,7 +29,7 @@ static inline void echo(int fd, void *)
     echo_add(&echo_tally->open, -1);
 }
 
-static inline void echo_begin(void)
+static void echo_begin(void)
 {
     echo_tally = (echo_counts *)mmap(nullptr, sizeof *echo_tally, PROT_READ | PROT_WRITE,
                                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -42,10 +37,33 @@ static inline void echo_begin(void)
         options_fail("weft-async");
 }
 
-static inline void echo_end(void)
+static void echo_end(void)
 {
     printf("%ld connections, %ld at once, %ld bytes echoed\n", echo_tally->connections,
            echo_tally->most, echo_tally->bytes);
 }
 
-#endif
+static int run(int argc, char **argv)
+{
+    const char *where = "127.0.0.1:7777";
+    long workers = 0;
+    for (int c; (c = options_next(argc, argv, "+:hl:w:", nullptr)) != -1;) {
+        if (c == 'l')
+            where = optarg;
+        else
+            workers = options_number(optarg, 1, 1000);
+    }
+    if (optind < argc)
+        options_bad("unexpected", argv[optind]);
+    echo_begin();
+    int failed = serve_at(where, workers, echo);
+    echo_end();
+    return options_finish(failed);
+}
+
+extern const verb verb_echo;
+const verb verb_echo = {
+    "echo", "[-l host:port] [-w workers]",
+    "sends back what it gets (127.0.0.1:7777), until SIGTERM or SIGINT; with -w in so\n"
+    "many processes, which SIGHUP replaces\n",
+    run};

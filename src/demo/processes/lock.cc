@@ -1,23 +1,21 @@
-// locked.h: `weft-processes lock`: flock(1) across whatever can reach a manager.
+// lock.cc: `weft-processes lock`: flock(1) across whatever can reach a manager.
 //
 // The lock is held by the connection, and the command has that, too: like flock(1)'s, the lock is
 // released when both have ended, however they do, and no two commands run at once.
-#ifndef WEFT_DEMO_LOCKED_H
-#define WEFT_DEMO_LOCKED_H
+#include "remote.h"
 
-#include "order.h"
+#include <err.h>
 
 #include <weft/subprocess.h>
 
 // A call that finds its connection ended fails, and the next one connects again: on Redis the lock
 // is still there then.
-static inline bool remote_insist(int (*call)(weft_remote_lock *, weft_deadline),
-                                 weft_remote_lock *l)
+static bool remote_insist(int (*call)(weft_remote_lock *, weft_deadline), weft_remote_lock *l)
 {
     return call(l, weft_in_s(5)) == 0 || (errno != EPERM && call(l, weft_in_s(5)) == 0);
 }
 
-static inline int remote_lock(const remote_order *o, char **command)
+static int remote_lock(const remote_order *o, char **command)
 {
     char text[32];
     int64_t token;
@@ -55,4 +53,16 @@ static inline int remote_lock(const remote_order *o, char **command)
     return weft_status_code(status);
 }
 
-#endif
+static int run(int argc, char **argv)
+{
+    remote_order o = remote_read_options(argc, argv, "+:ht:");
+    return remote_lock(
+        &o, remote_read_arguments(&o, argc, argv, 3, -1, "lock", "needs ADDRESS NAME CMD..."));
+}
+
+extern const verb verb_lock;
+const verb verb_lock = {
+    "lock", "[-t seconds] [--password-file F] ADDRESS NAME CMD [ARG...]",
+    "runs CMD while it holds the lock; TOKEN is its fencing token there; -t: how long to wait,\n"
+    "then the status is 1\n",
+    run};

@@ -1,23 +1,19 @@
-// share.h: `weft-processes share`: a manager process, and two others that share what it holds.
+// share.cc: `weft-processes share`: a manager process, and two others that share what it holds.
 //
 // The writer puts values into the manager's queue and counts them up in its semaphore; the reader
 // waits for the semaphore and takes them out under the manager's lock, which also keeps their lines
 // apart.  Compare weft-processes pool, which shares memory instead.
-#ifndef WEFT_DEMO_SHARE_H
-#define WEFT_DEMO_SHARE_H
+#include "../verbs.h"
 
-#include "options.h"
+#include <unistd.h>
 
 #include <weft/manager.h>
-#include <weft/remote.h>
 #include <weft/process.h>
+#include <weft/remote.h>
 
 #include <stdio.h>
 #include <string.h>
 
-static const char share_usage[] =
-    "usage: weft-processes share\n"
-    "a manager, a process that writes A B C D into its queue, one that reads them under its lock\n";
 static const char *const share_values[] = {"A", "B", "C", "D"};
 enum { SHARE_COUNT = 4 };
 
@@ -28,7 +24,7 @@ struct share_things {
     weft_remote_semaphore *written;
 };
 
-static inline share_things share_open(const char *address)
+static share_things share_open(const char *address)
 {
     share_things t;
     weft_deadline d = weft_in_s(10);
@@ -43,7 +39,7 @@ static inline share_things share_open(const char *address)
     return t;
 }
 
-static inline int share_close(const share_things *t)
+static int share_close(const share_things *t)
 {
     weft_remote_destroy(t->queue);
     weft_remote_destroy(t->lock);
@@ -51,7 +47,7 @@ static inline int share_close(const share_things *t)
     return weft_client_destroy(t->client);
 }
 
-static inline int share_write(void *address)
+static int share_write(void *address)
 {
     share_things t = share_open((const char *)address);
     weft_deadline d = weft_in_s(60);
@@ -69,7 +65,7 @@ static inline int share_write(void *address)
 }
 
 // Its status: how many values were not those expected.
-static inline int share_read(void *address)
+static int share_read(void *address)
 {
     share_things t = share_open((const char *)address);
     weft_deadline d = weft_in_s(60);
@@ -90,16 +86,10 @@ static inline int share_read(void *address)
     return wrong;
 }
 
-// argv[0] is the program, argv[1] the verb.
-static inline int share_main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
-    static const option longs[] = {{"help", no_argument, nullptr, 'h'}, {}};
     char where[64];
-    optind = 2;
-    while (options_next(argc, argv, "+:h", longs, share_usage) != -1)
-        ;
-    if (optind < argc)
-        options_bad(argv[0], "unexpected", argv[optind]);
+    options_none(argc, argv, 0, 0, "");
     int status[2] = {-1, -1};
     snprintf(where, sizeof where, "unix:@weft-share-%d", (int)getpid());
     weft_manager *m = weft_manager_start(where, nullptr);
@@ -119,7 +109,11 @@ static inline int share_main(int argc, char **argv)
         printf("all %d values written and read\n", SHARE_COUNT);
     else
         fprintf(stderr, "weft-processes: not all values were written and read in order\n");
-    return options_finish(argv[0], !all);
+    return options_finish(!all);
 }
 
-#endif
+extern const verb verb_share;
+const verb verb_share = {
+    "share", "",
+    "a manager, a process that writes A B C D into its queue, one that reads them under its lock\n",
+    run};

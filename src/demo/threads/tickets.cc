@@ -1,24 +1,15 @@
-// weft-threads: what a lock is for, and what threads are good at.
+// tickets.cc: `weft-threads tickets` and `race`: what a lock is for.
 //
 // `tickets` is the classic: booths that sell from one pile.  A sale looks whether a ticket
-// is left and then takes it; with --unsafe another booth may come in between.  `count`
-// shares files out over an executor.  Compare weft-coroutines, where nobody comes between.
-#include "count.h"
-#include "options.h"
+// is left and then takes it; with --unsafe another booth may come in between.
+// Compare weft-coroutines, where nobody comes between.
+#include "../verbs.h"
 
 #include <weft/sync.h>
 #include <weft/thread.h>
 
-#include <locale.h>
 #include <sched.h>
 #include <unistd.h>
-
-static const char usage[] =
-    "usage: weft-threads [tickets|race] [-b booths] [-t tickets] [-d ms] [--unsafe]\n"
-    "       weft-threads count FILE...\n"
-    "tickets: booths (10) sell tickets (100), each sale taking ms (10); --unsafe leaves a gap\n"
-    "         between looking for a ticket and selling it; race shows both\n"
-    "count:   lines, words and bytes of files, as wc(1)\n";
 
 struct office {
     int booths, tickets, delay_ms;
@@ -120,31 +111,42 @@ static int race(office *o)
     return tickets(o) | failed;
 }
 
-int main(int argc, char **argv)
+static office read_options(int argc, char **argv)
 {
     static const option longs[] = {
         {"unsafe", no_argument, nullptr, 'u'}, {"help", no_argument, nullptr, 'h'}, {}};
-    const char *verb = argc > 1 && argv[1][0] != '-' ? argv[1] : nullptr;
     office o = {10, 100, 10, true, isatty(STDOUT_FILENO) != 0, WEFT_MUTEX_INIT, {}, 0, 0};
-    optind = verb != nullptr ? 2 : 1;
-    setlocale(LC_CTYPE, "");
-    for (int c; (c = options_next(argc, argv, "+:hb:t:d:", longs, usage)) != -1;) {
+    for (int c; (c = options_next(argc, argv, "+:hb:t:d:", longs)) != -1;) {
         int *number = c == 'b' ? &o.booths : c == 't' ? &o.tickets : &o.delay_ms;
         if (c == 'u')
             o.with_lock = false;
         else
-            *number = (int)options_number(argv[0], optarg, c == 'b', 100000);
+            *number = (int)options_number(optarg, c == 'b', 100000);
     }
-    bool selling = verb == nullptr || strcmp(verb, "tickets") == 0,
-         racing = !selling && strcmp(verb, "race") == 0;
-    if (selling || racing) {
-        if (optind < argc)
-            options_bad(argv[0], "unexpected", argv[optind]);
-        return options_finish(argv[0], racing ? race(&o) : tickets(&o));
-    }
-    if (strcmp(verb, "count") != 0)
-        options_bad(argv[0], "unknown verb", verb);
-    if (optind == argc)
-        options_bad(argv[0], "count needs", "FILE...");
-    return options_finish(argv[0], count(argv + optind, argc - optind));
+    if (optind < argc)
+        options_bad("unexpected", argv[optind]);
+    return o;
 }
+
+static int run_tickets(int argc, char **argv)
+{
+    office o = read_options(argc, argv);
+    return options_finish(tickets(&o));
+}
+
+static int run_race(int argc, char **argv)
+{
+    office o = read_options(argc, argv);
+    return options_finish(race(&o));
+}
+
+#define ARGUMENTS "[-b booths] [-t tickets] [-d ms] [--unsafe]"
+
+extern const verb verb_tickets, verb_race;
+const verb verb_tickets = {
+    "tickets", ARGUMENTS,
+    "booths (10) sell tickets (100), each sale taking ms (10); --unsafe leaves "
+    "a gap\n"
+    "between looking for a ticket and selling it\n",
+    run_tickets};
+const verb verb_race = {"race", ARGUMENTS, "without the lock, then with it\n", run_race};

@@ -1,10 +1,7 @@
-// million.h: `weft-coroutines million` and `overflow`: what a guarded stack costs, and does.
+// million.cc: `weft-coroutines million` and `overflow`: what a guarded stack costs, and does.
 //
 // Each coroutine runs to a yield, so that its stack is in use; then all are resumed.
-#ifndef WEFT_DEMO_MILLION_H
-#define WEFT_DEMO_MILLION_H
-
-#include "options.h"
+#include "../verbs.h"
 
 #include <weft/coro.h>
 #include <weft/deadline.h>
@@ -13,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static inline long resident_bytes(void)
+static long resident_bytes(void)
 {
     long pages = 0;
     FILE *f = fopen("/proc/self/statm", "re");
@@ -24,7 +21,7 @@ static inline long resident_bytes(void)
     return pages * sysconf(_SC_PAGESIZE);
 }
 
-static inline long mappings(void)
+static long mappings(void)
 {
     long lines = 0;
     FILE *f = fopen("/proc/self/maps", "re");
@@ -35,12 +32,12 @@ static inline long mappings(void)
     return lines;
 }
 
-static inline void *answer_once(void *, void *question)
+static void *answer_once(void *, void *question)
 {
     return weft_coro_yield(question);
 }
 
-static inline int million(long n)
+static int million(long n)
 {
     weft_coro **all = (weft_coro **)calloc(n > 0 ? (size_t)n : 1, sizeof *all);
     if (all == nullptr)
@@ -85,7 +82,7 @@ __attribute__((noinline)) static void *descend(void *depth, void *)
 }
 
 // In a child process, for it dies of it.
-static inline int overflow(void)
+static int overflow(void)
 {
     static const weft_coro_options deep = {"deep", 0, nullptr, false, false};
     int status = 0;
@@ -106,4 +103,24 @@ static inline int overflow(void)
     return 0;
 }
 
-#endif
+static int run_million(int argc, char **argv)
+{
+    long n = 1000000;
+    while (options_next(argc, argv, "+:hn:", nullptr) != -1)
+        n = options_number(optarg, 0, 1000000000);
+    if (optind < argc)
+        options_bad("unexpected", argv[optind]);
+    return options_finish(million(n));
+}
+
+static int run_overflow(int argc, char **argv)
+{
+    options_none(argc, argv, 0, 0, "");
+    return options_finish(overflow());
+}
+
+extern const verb verb_million, verb_overflow;
+const verb verb_million = {"million", "[-n coroutines]",
+                           "coroutines (1000000) alive at once, each with a guarded stack\n",
+                           run_million};
+const verb verb_overflow = {"overflow", "", "what the overflow of a stack reports\n", run_overflow};

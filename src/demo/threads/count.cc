@@ -1,17 +1,15 @@
-// count.h: `weft-threads count`: files counted in parallel, as GNU wc(1) counts them.
+// count.cc: `weft-threads count`: files counted in parallel, as GNU wc(1) counts them.
 //
 // A word is a run of characters between white space that holds a printable one.  What is
 // white or printable is the locale's say; bytes that are no character are passed over.
-#ifndef WEFT_DEMO_COUNT_H
-#define WEFT_DEMO_COUNT_H
-
-#include "options.h"
+#include "../verbs.h"
 
 #include <weft/executor.h>
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,13 +24,13 @@ struct text_counts {
     mbstate_t state;
 };
 
-static inline bool is_white(wchar_t c)
+static bool is_white(wchar_t c)
 {
     // The no-break spaces too, though iswspace denies them.
     return iswspace((wint_t)c) || c == 0xa0 || c == 0x2007 || c == 0x202f || c == 0x2060;
 }
 
-static inline void count_character(text_counts *t, bool white, bool printable)
+static void count_character(text_counts *t, bool white, bool printable)
 {
     if (white)
         t->in_word = false;
@@ -43,7 +41,7 @@ static inline void count_character(text_counts *t, bool white, bool printable)
 }
 
 // Adds a piece of text; a character may go on in the next piece.
-static inline void count_text(text_counts *t, const char *text, size_t n)
+static void count_text(text_counts *t, const char *text, size_t n)
 {
     t->bytes += (long long)n;
     for (size_t i = 0; i < n;) {
@@ -74,7 +72,7 @@ struct counted_file {
     int error;
 };
 
-static inline void count_file(size_t i, void *arg)
+static void count_file(size_t i, void *arg)
 {
     counted_file *f = (counted_file *)arg + i;
     static const size_t piece = 1 << 17;
@@ -90,7 +88,7 @@ static inline void count_file(size_t i, void *arg)
 }
 
 // As wide as the sum of the files' sizes, and at least 7 where one has no size: wc's rule.
-static inline int column_width(char **names, int n)
+static int column_width(char **names, int n)
 {
     long long total = 0;
     int width = 1, least = 1;
@@ -106,12 +104,12 @@ static inline int column_width(char **names, int n)
     return width > least ? width : least;
 }
 
-static inline void print_counts(int width, const text_counts *c, const char *name)
+static void print_counts(int width, const text_counts *c, const char *name)
 {
     printf("%*lld %*lld %*lld %s\n", width, c->lines, width, c->words, width, c->bytes, name);
 }
 
-static inline int count(char **names, int n)
+static int count(char **names, int n)
 {
     counted_file *files = (counted_file *)calloc((size_t)n, sizeof *files);
     weft_executor *ex = weft_executor_create(0, nullptr);
@@ -140,4 +138,12 @@ static inline int count(char **names, int n)
     return failed;
 }
 
-#endif
+static int run(int argc, char **argv)
+{
+    setlocale(LC_CTYPE, "");
+    char **names = options_none(argc, argv, 1, -1, "needs FILE...");
+    return options_finish(count(names, argc - optind));
+}
+
+extern const verb verb_count;
+const verb verb_count = {"count", "FILE...", "lines, words and bytes of files, as wc(1)\n", run};

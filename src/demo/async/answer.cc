@@ -1,21 +1,12 @@
-// answer.h: an answer of HTTP/1.1 (RFC 9112), as `weft-async fetch` reads it: whole, into memory.
-#ifndef WEFT_DEMO_ANSWER_H
-#define WEFT_DEMO_ANSWER_H
-
-#include <weft/io.h>
+// answer.cc: an answer of HTTP/1.1 (RFC 9112), as `weft-async fetch` reads it: whole, into memory.
+#include "answer.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct answer {
-    int status;
-    char *body; // to be freed
-    size_t size;
-};
-
 // Appends n bytes, or all there are (n < 0).  Whether that many came.
-static inline bool answer_take(answer *a, int fd, weft_io_buffer *b, long n, weft_deadline d)
+static bool answer_take(answer *a, int fd, weft_io_buffer *b, long n, weft_deadline d)
 {
     for (ssize_t got = 1; n != 0; n -= n > 0 ? got : 0) {
         size_t room = n > 0 && n < 65536 ? (size_t)n : 65536;
@@ -31,7 +22,7 @@ static inline bool answer_take(answer *a, int fd, weft_io_buffer *b, long n, wef
     return true;
 }
 
-static inline bool answer_chunks(answer *a, int fd, weft_io_buffer *b, weft_deadline d)
+static bool answer_chunks(answer *a, int fd, weft_io_buffer *b, weft_deadline d)
 {
     char *line, *end;
     for (ssize_t got; (got = weft_io_read_until(fd, b, "\r\n", 2, &line, d)) > 2;) {
@@ -52,8 +43,7 @@ struct answer_length {
     bool chunked;
 };
 
-static inline bool answer_head(answer *a, int fd, weft_io_buffer *b, answer_length *body,
-                               weft_deadline d)
+static bool answer_head(answer *a, int fd, weft_io_buffer *b, answer_length *body, weft_deadline d)
 {
     char *line, *end;
     *body = {-1, false};
@@ -74,8 +64,7 @@ static inline bool answer_head(answer *a, int fd, weft_io_buffer *b, answer_leng
     return n == 2;
 }
 
-// The head, behind those of interim answers (1xx), then the body in whichever way it is sent.
-static inline bool answer_read(answer *a, int fd, weft_deadline d)
+bool answer_read(answer *a, int fd, weft_deadline d)
 {
     char memory[16384];
     weft_io_buffer b = {memory, sizeof memory, 0, 0};
@@ -86,5 +75,3 @@ static inline bool answer_read(answer *a, int fd, weft_deadline d)
     while (a->status / 100 == 1);
     return body.chunked ? answer_chunks(a, fd, &b, d) : answer_take(a, fd, &b, body.bytes, d);
 }
-
-#endif

@@ -1,0 +1,21 @@
+// pipe.cc: `weft-processes pipe`: programs joined by pipes.
+#include "../verbs.h"
+#include "commands.h"
+
+#include <weft/pipeline.h>
+
+#include <err.h>
+
+static int run(int argc, char **argv)
+{
+    commands c = {};
+    int failure = 0;
+    for (char **each = options_none(argc, argv, 1, -1, "needs CMD..."); *each != nullptr; each++)
+        commands_add(&c, *each);
+    if (weft_pipeline_run(c.argvs, c.count, nullptr, nullptr, &failure, WEFT_FOREVER) != 0)
+        err(errno == ENOENT ? 127 : 126, "pipe");
+    return weft_status_code(failure);
+}
+
+extern const verb verb_pipe;
+const verb verb_pipe = {"pipe", "CMD...", "programs, each a word, joined by pipes\n", run};
