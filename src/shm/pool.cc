@@ -7,8 +7,8 @@
 #include "pool_parent.h"
 
 #include <base/errno.h>
-#include <base/wiped.h>
 #include <base/time.h>
+#include <base/wiped.h>
 #include <thread/sleep.h>
 #include <weft/thread.h>
 

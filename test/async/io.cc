@@ -472,7 +472,6 @@ static void test_deadline_now_sees_what_is_there(void **)
     });
 }
 
-
 static void test_deadline_without_pwait2(void **)
 {
     io_precise = 0;

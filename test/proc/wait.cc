@@ -281,8 +281,8 @@ static void test_signals_reach_the_group(void **state)
     assert_int_equal(weft_status_signal(finished(p)), SIGKILL);
 }
 
-// What a leader that was waited for left behind: reached by its pidfd, or else spared, since its number
-// may be another group's.
+// What a leader that was waited for left behind: reached by its pidfd, or else spared, since its
+// number may be another group's.
 static void test_signals_reach_what_is_left(void **state)
 {
     (void)state;
