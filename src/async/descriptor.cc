@@ -190,7 +190,7 @@ static int await(io_state *io, descriptor *r, int events, weft_deadline d)
     return 0;
 }
 
-int weft::io_park(descriptor *r, int fd, int direction, weft_deadline d)
+int weft::io_await(descriptor *r, int fd, int direction, weft_deadline d)
 {
     io_state *io = io_here;
     if (d <= WEFT_NOW)
@@ -237,7 +237,7 @@ ssize_t weft::io_do(int fd, int direction, io_call *c, weft_deadline d)
                 return -1;
             r->ready &= (uint8_t)~direction;
         }
-        if (io_park(r, fd, direction, d) != 0)
+        if (io_await(r, fd, direction, d) != 0)
             return -1;
     }
 }

@@ -5,8 +5,8 @@
 // cleared by a call that found nothing: while it is clear there is no need to ask the kernel, for
 // an edge will come.  So a wait costs no epoll_ctl.
 //
-// A generation tells a descriptor from a later one with the same number: whoever waited
-// compares it when he goes on, and events carry it.
+// A generation tells a descriptor from a later one with the same number: a waiter
+// compares it when it goes on, and events carry it.
 #ifndef WEFT_ASYNC_DESCRIPTOR_H
 #define WEFT_ASYNC_DESCRIPTOR_H
 
@@ -73,7 +73,7 @@ descriptor *descriptor_make(io_state *io, int fd);
 descriptor *io_begin_slowly(int fd, int direction, weft_deadline d);
 
 // Waits until the direction's bit is set.
-int io_park(descriptor *r, int fd, int direction, weft_deadline d);
+int io_await(descriptor *r, int fd, int direction, weft_deadline d);
 
 // Whether a descriptor without O_NONBLOCK would not block, now; else its bit is cleared.
 int io_would_not_block(descriptor *r, int fd, int direction);

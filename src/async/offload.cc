@@ -4,7 +4,7 @@
 // anyone may push on and only that thread takes off, all at once, when the eventfd beside it says
 // so.  Whether a job's tasklet still waits is looked at only there, in the tasklet's own
 // thread, so giving up needs no agreement with the worker.  When weft_io_run ends, the post is
-// shut: who would push on it then releases the job himself.
+// shut: a worker that would push on it then releases the job itself.
 #include <weft/executor.h>
 #include <weft/offload.h>
 

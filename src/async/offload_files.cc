@@ -1,7 +1,7 @@
 // offload_files.cc: files in their own pool.
 //
 // A request holds copies of all it needs, the descriptor's number included (dup(2)): a caller
-// who gave up may close the file and reuse his memory at once.
+// that gave up may close the file and reuse its memory at once.
 #include "descriptor.h"
 #include "job.h"
 

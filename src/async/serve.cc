@@ -47,8 +47,9 @@ struct serve_call {
 
 // ---- Stopping ----
 
-// One who does not wait at the moment (an event has woken him, or he gives others a turn) is about
-// to look whether he may accept: with the bit set he does, and finds that he has been stopped.
+// A server that does not wait at the moment (an event has woken it, or it gives others a turn) is
+// about to look whether it may accept: with the bit set it does, and finds that it has been
+// stopped.
 static void interrupt(io_state *io, const serve_call *v)
 {
     descriptor *r = descriptor_find(io, v->listener);
@@ -246,8 +247,10 @@ static int accept_all(serve_call *v)
 static void leave(serve_call *v)
 {
     list_remove(&v->source);
-    while (!list_is_empty(&v->all))
-        release(v->all.next); // never started
+    for (connection *next, *c = v->all.next; c != &v->all; c = next) {
+        next = c->next;
+        release(c); // never started
+    }
 }
 
 int weft_io_serve(int listener, void (*handler)(int fd, void *arg), void *arg,

@@ -310,9 +310,9 @@ static int run(struct master *m)
 static void end_all(struct master *m)
 {
     int saved = errno;
-    while (!list_is_empty(&m->all)) {
-        struct worker *w = (struct worker *)m->all.next;
-        list_remove(&w->link);
+    for (weft_loop_link *next, *i = m->all.next; i != &m->all; i = next) {
+        struct worker *w = (struct worker *)i;
+        next = i->next;
         kill(w->child.pid, SIGKILL);
         waitpid(w->child.pid, nullptr, 0);
         close_keep_errno(&w->leash);

@@ -104,10 +104,10 @@ static void complete(weft_private_waiter *w, int error)
         t->cases[w->index].error = error;
         t->value = WOKEN | w->index;
     } else if (error != 0) {
-        unpark_error(t, error);
+        tasklet_fail_wait(t, error);
         return;
     }
-    tasklet_unpark(t->home, t);
+    tasklet_wake(t->home, t);
 }
 
 static inline __attribute__((always_inline)) void push_sized(weft_channel *c, const void *item,
@@ -394,7 +394,7 @@ static void end_receiver(weft_private_waiter *w)
     weft_tasklet *t = w->tasklet;
     if ((t->state & ~IS_TIMED) == IS_RECEIVING && t->value != WOKEN) {
         t->value = WOKEN;
-        tasklet_unpark(t->home, t);
+        tasklet_wake(t->home, t);
     } else {
         complete(w, EPIPE);
     }

@@ -37,19 +37,39 @@ namespace weft {
 #define HAVE_SWAP 0
 #endif
 
-// Why a transfer from or to a coroutine takes the slow path.
+// ---- `special`: why a transfer from or to a coroutine takes the slow path ----
+//
+// Only the coroutine's own thread reads or writes it, without a lock.  0: the quick path.
+//
+//  bit         means                              set by                      cleared by
+//  DEAD        it has no frames                   its end                     its next life
+//  CANCELLED   yields and switches fail (`error`) cancel, its end, destroy    its next life
+//  PENDING     ... as does the suspended call     cancel, a failed wait       its arrival
+//  FP, MASK    own control words, signal mask     create, as in `keep`        -
+//  EXCEPTIONS  those in flight are put aside      a transfer away from it     the transfer to it
+//  WATCHED     a sanitizer hears of transfers     create, as in the thread    -
+//  UCONTEXT    the ucontext backend runs it       create                      -
+//  NOBODY      the stand-in for NULL              -                           -
+//  BLOCKED     only a scheduler may go to it      the scheduler: it waits     its wait's end
+//  NESTED      what it runs is BLOCKED            the same                    the same
+//
+// Destroy clears PENDING, BLOCKED and NESTED, so that the deferred functions can run.
+//
+// Beside it: `owned` (user calls may not name it; set by a scheduler, for good), `keep` (FP and
+// MASK as asked for: each life starts `special` anew), and the thread's `watched` (WATCHED and
+// UCONTEXT, with which each life starts).
 enum {
     SPECIAL_DEAD = 1,
-    SPECIAL_CANCELLED = 2,   // its yields and switches fail with `error`
-    SPECIAL_PENDING = 4,     // ... and so does the call in which it is suspended
-    SPECIAL_FP = 8,          // own control words
-    SPECIAL_MASK = 16,       // own signal mask
-    SPECIAL_EXCEPTIONS = 32, // C++ exceptions in flight were put aside in `exceptions`
-    SPECIAL_WATCHED = 64,    // a sanitizer must hear of each transfer
-    SPECIAL_UCONTEXT = 128,  // runs on the ucontext backend
-    SPECIAL_NOBODY = 256,    // no coroutine at all, a stand-in for NULL
-    SPECIAL_BLOCKED = 512,   // waits in a scheduler: only that one may transfer to it
-    SPECIAL_NESTED = 1024    // a coroutine it runs waits so
+    SPECIAL_CANCELLED = 2,
+    SPECIAL_PENDING = 4,
+    SPECIAL_FP = 8,
+    SPECIAL_MASK = 16,
+    SPECIAL_EXCEPTIONS = 32,
+    SPECIAL_WATCHED = 64,
+    SPECIAL_UCONTEXT = 128,
+    SPECIAL_NOBODY = 256,
+    SPECIAL_BLOCKED = 512,
+    SPECIAL_NESTED = 1024
 };
 
 // The C++ runtime's state of exceptions in flight (Itanium C++ ABI, __cxa_eh_globals).

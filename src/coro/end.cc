@@ -163,7 +163,7 @@ static inline void keep_whole(coro_thread *t, weft_coro *co)
 }
 
 // The last destroyed are kept with their records, the rest of them as stacks.
-static void bury(weft_coro *co)
+static void release_ended(weft_coro *co)
 {
     coro_thread *t = co->thread;
     if (co->spareable && t->spares < SPARES) {
@@ -199,7 +199,7 @@ void weft::coro_release(weft_coro *co)
     if (co->children != nullptr)
         orphan_children(co);
     tree_unlink(co);
-    bury(co);
+    release_ended(co);
 }
 
 static __attribute__((noinline)) int destroy_checked(weft_coro *co)

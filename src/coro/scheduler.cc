@@ -128,7 +128,7 @@ static void thread_end(int last)
         return;
     }
     s->ending = 1;
-    s->corpse = nullptr;
+    s->ended = nullptr;
     weft_coro *eldest = coro_here.main.children, *co = eldest;
     do {
         if (co->on_end == tasklet_ended) {
@@ -143,12 +143,12 @@ static void thread_end(int last)
     s->main.free_at = nullptr;
 }
 
-void weft::bury(scheduler *s)
+void weft::release_ended(scheduler *s)
 {
-    weft_tasklet *t = s->corpse;
+    weft_tasklet *t = s->ended;
     if (t == nullptr)
         return;
-    s->corpse = nullptr;
+    s->ended = nullptr;
     coro_release(t->coro);
 }
 
@@ -172,7 +172,7 @@ int weft::deadline(scheduler *s, weft_deadline d)
     return IS_TIMED;
 }
 
-int weft::tasklet_park(scheduler *s, int state, intptr_t value, weft_deadline d)
+int weft::tasklet_suspend(scheduler *s, int state, intptr_t value, weft_deadline d)
 {
     return coro_block(s, s->running, state | deadline(s, d), value);
 }
@@ -200,13 +200,13 @@ void weft::pend(weft_tasklet *t, int error)
     t->leaf->special |= SPECIAL_PENDING;
 }
 
-void weft::unpark_error(weft_tasklet *t, int error)
+void weft::tasklet_fail_wait(weft_tasklet *t, int error)
 {
     int state = t->state & ~IS_TIMED;
     if (state == IS_READY || state >= IS_REMOVED)
         return;
     pend(t, error);
-    tasklet_unpark(t->home, t);
+    tasklet_wake(t->home, t);
 }
 
 // ---- Switches ----
@@ -221,9 +221,9 @@ static void fire(scheduler *s, int64_t now)
     while (s->timers != nullptr && s->timers->at <= now) {
         weft_tasklet *t = tasklet_of(s->timers);
         if (t->state == (IS_SLEEPING | IS_TIMED))
-            tasklet_unpark(s, t);
+            tasklet_wake(s, t);
         else
-            unpark_error(t, ETIMEDOUT);
+            tasklet_fail_wait(t, ETIMEDOUT);
     }
 }
 
@@ -315,7 +315,7 @@ static void deadlock(scheduler *s)
 {
     fputs("weft: deadlock: no tasklet of this thread can ever go on\n", stderr);
     weft_coro_dump(stderr);
-    unpark_error(&s->main, EDEADLK);
+    tasklet_fail_wait(&s->main, EDEADLK);
 }
 
 // Until the next deadline, which may be never.
@@ -335,7 +335,7 @@ static void poll(scheduler *s, weft_deadline d)
     if (s->poller != nullptr)
         r = s->poller->poll(s->poller, d);
     if (r < 0)
-        unpark_error(&s->main, errno);
+        tasklet_fail_wait(&s->main, errno);
     else if (r == 0 && d != WEFT_NOW && s->keeper->next == s->keeper)
         sleep_until(s);
     int64_t now = s->timers != nullptr || s->poller != nullptr ? weft_now() : 0;
@@ -349,7 +349,7 @@ static void *keep(void *arg, void *first)
     weft_tasklet *me = s->keeper;
     (void)first;
     for (;;) {
-        bury(s);
+        release_ended(s);
         if (me->next != me) {
             poll(s, WEFT_NOW);
         } else {

@@ -37,23 +37,42 @@ struct scheduler;
 // `index` of a waiter that a hand-off can end by itself: one tasklet's own, no deadline, no error.
 #define PLAIN_WAITER (-2)
 
-// What a tasklet is doing.  From RECEIVES to SELECTS it is in queues; what is not READY, REMOVED or
-// ENDED can be ended by an error.
+// ---- `state`: what a tasklet is doing ----
+//
+// Only its own thread reads or writes it.  The tasklet sets it when it begins to wait; whoever ends
+// that wait sets READY.
+//
+//  state         where it is found            what ends its wait
+//  READY         in the ring, or running      -
+//  RECEIVING     a channel's receivers        a sender, close
+//  SENDING       a channel's senders          a receiver, close (SENDING_ERROR: with an error)
+//  SELECTING     several of those             the case that happens
+//  SLEEPING      the timers                   its deadline, which is success
+//  SUSPENDED     -                            weft_tasklet_wake
+//  JOINING       `joiner` of another          that one's end
+//  CLOSING       its scope                    the last child's end
+//  RUNNING_ALL   main                         the last tasklet's end
+//  POLLING       with a floor above           end_wait (wait.h)
+//  REMOVED       nowhere: it was ready        weft_tasklet_wake
+//  ENDED         nowhere                      -
+//
+// An error (deadline, cancel) can end each but READY, REMOVED and ENDED: untie takes the tasklet
+// out of wherever it is found.  TIMED is added while the timers have its deadline as well.
 enum {
-    IS_READY, // or running
+    IS_READY,
     IS_RECEIVING,
     IS_SENDING,
     IS_SENDING_ERROR,
     IS_SELECTING,
-    IS_SLEEPING, // its deadline is success
+    IS_SLEEPING,
     IS_SUSPENDED,
     IS_JOINING,
-    IS_CLOSING, // a scope
+    IS_CLOSING,
     IS_RUNNING_ALL,
-    IS_POLLING, // for what the poller's owner will end by unpark
-    IS_REMOVED, // was ready when it was taken out
+    IS_POLLING,
+    IS_REMOVED,
     IS_ENDED,
-    IS_TIMED = 128 // it has a deadline as well
+    IS_TIMED = 128
 };
 
 } // namespace weft
@@ -105,7 +124,7 @@ struct scheduler {
     int64_t polled;       // when, last
     weft_tasklet *keeper; // waits for events when nobody is ready; not in the ring else
     const void *machine;  // the keeper's, where a leak checker looks
-    weft_tasklet *corpse; // has ended and is to be released from another stack
+    weft_tasklet *ended;  // has ended and is to be released from another stack
     size_t alive;         // tasklets that have not ended
     uint32_t random;
     uint8_t main_runs; // the main one is in weft_tasklet_run
@@ -124,13 +143,13 @@ int go_slowly(scheduler *s, weft_tasklet *me, weft_tasklet *to);
 
 // Suspends the running one, which has put itself where it will be found, until it is woken or the
 // deadline passes.  Returns `value`, unless its waker puts another one there; -1: an error.
-int tasklet_park(scheduler *s, int state, intptr_t value, weft_deadline d);
+int tasklet_suspend(scheduler *s, int state, intptr_t value, weft_deadline d);
 
 // The running one's deadline; returns what it adds to the state.
 int deadline(scheduler *s, weft_deadline d);
 
 // Ends the wait of `t` with an error.  Nothing if it does not wait.
-void unpark_error(weft_tasklet *t, int error);
+void tasklet_fail_wait(weft_tasklet *t, int error);
 
 // Takes `t` out of the queues, the timers and the hands of who would end its wait.
 void untie(weft_tasklet *t);
@@ -151,7 +170,7 @@ int look_around(scheduler *s);
 weft_coro *tasklet_ended(weft_coro *co, void **value);
 
 // The last one that ended, if it is to be released.
-void bury(scheduler *s);
+void release_ended(scheduler *s);
 
 // scope.cc: a child's start and end, and the end of a tasklet that has scopes open.
 void scope_add(weft_scope *scope, weft_tasklet *child);
@@ -210,7 +229,7 @@ static inline void ready(scheduler *s, weft_tasklet *t)
 }
 
 // Ends the wait of `t`, which waits: its call returns its `value`.
-static inline void tasklet_unpark(scheduler *s, weft_tasklet *t)
+static inline void tasklet_wake(scheduler *s, weft_tasklet *t)
 {
     untie(t);
     ready(s, t);

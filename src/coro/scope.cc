@@ -55,7 +55,7 @@ void weft::scope_drop(weft_tasklet *child, int error)
         cancel_children(scope);
     }
     if (scope->count == 0 && owner->closes == scope && (owner->state & ~IS_TIMED) == IS_CLOSING)
-        tasklet_unpark(owner->home, owner);
+        tasklet_wake(owner->home, owner);
 }
 
 // The frames its scopes were in are gone.
@@ -106,7 +106,7 @@ int weft_scope_close(weft_scope *scope, weft_deadline d)
             d = WEFT_FOREVER;
         }
         s->running->closes = scope;
-        if (tasklet_park(s, IS_CLOSING, 0, d) != 0 && error == 0)
+        if (tasklet_suspend(s, IS_CLOSING, 0, d) != 0 && error == 0)
             error = errno;
     }
     s->running->scopes = scope->outer;

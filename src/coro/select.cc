@@ -62,5 +62,5 @@ int weft_select(weft_select_case cases[], int n, weft_deadline d)
             case_queue(&cases[i], me, i);
     me->cases = cases;
     me->n = n;
-    return tasklet_park(s, IS_SELECTING, 0, d);
+    return tasklet_suspend(s, IS_SELECTING, 0, d);
 }

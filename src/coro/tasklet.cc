@@ -3,7 +3,7 @@
 // A tasklet's record lies below its coroutine's, on the tasklet's own stack: spawning allocates
 // nothing but the stack.  All tasklets are children of the main coroutine.  One that is not
 // joined is released by the next spawn, end or idle moment, for nobody can free the
-// stack he stands on; so a stack is reused while it is still warm.
+// stack it stands on; so a stack is reused while it is still warm.
 #include "scheduler.h"
 
 #include <base/errno.h>
@@ -50,18 +50,18 @@ weft_coro *weft::tasklet_ended(weft_coro *co, void **value)
 {
     weft_tasklet *t = of_coro(co);
     scheduler *s = t->home;
-    bury(s);
+    release_ended(s);
     t->state = IS_ENDED;
     if (t->children != nullptr)
         scope_abandon(t);
     if (t->scope != nullptr)
         scope_drop(t, co->value == WEFT_FAILED ? t->error : 0);
     if (t->joiner != nullptr)
-        tasklet_unpark(s, t->joiner);
+        tasklet_wake(s, t->joiner);
     if (!t->joinable)
-        s->corpse = t;
+        s->ended = t;
     if (--s->alive == 0 && s->main_runs)
-        tasklet_unpark(s, &s->main);
+        tasklet_wake(s, &s->main);
     return next_to_run(s, t, value);
 }
 
@@ -102,7 +102,7 @@ weft_tasklet *weft_tasklet_spawn(void *(*fn)(void *arg), void *arg,
         errno = error;
         return nullptr;
     }
-    bury(s);
+    release_ended(s);
     weft_coro *co = create_coro(opts);
     if (co == nullptr)
         return nullptr;
@@ -141,10 +141,10 @@ int weft_tasklet_run(void)
     int result = 0;
     if (s->alive != 0) {
         s->main_runs = 1;
-        result = tasklet_park(s, IS_RUNNING_ALL, 0, WEFT_FOREVER);
+        result = tasklet_suspend(s, IS_RUNNING_ALL, 0, WEFT_FOREVER);
         s->main_runs = 0;
     }
-    bury(s);
+    release_ended(s);
     return result;
 }
 
@@ -185,7 +185,7 @@ int weft_tasklet_sleep(weft_deadline d)
     int error = refusal(s, d);
     if (error != 0)
         return fail_with(error);
-    return tasklet_park(s, IS_SLEEPING, 0, d);
+    return tasklet_suspend(s, IS_SLEEPING, 0, d);
 }
 
 static int join_refusal(const scheduler *s, weft_tasklet *t, weft_deadline d)
@@ -214,7 +214,7 @@ int weft_tasklet_join(weft_tasklet *t, void **result, weft_deadline d)
     if (t->state != IS_ENDED) {
         t->joiner = s->running;
         s->running->joins = t;
-        if (tasklet_park(s, IS_JOINING, 0, d) != 0)
+        if (tasklet_suspend(s, IS_JOINING, 0, d) != 0)
             return -1;
     }
     void *value = t->coro->value;
@@ -264,7 +264,7 @@ int weft_tasklet_cancel(weft_tasklet *t)
     if (t->state == IS_REMOVED)
         insert_removed(t);
     if (t->state != IS_READY)
-        unpark_error(t, ECANCELED);
+        tasklet_fail_wait(t, ECANCELED);
     else if (t->coro->started && t->value == 0)
         pend(t, ECANCELED); // it yielded
     return 0;
@@ -285,7 +285,7 @@ int weft_tasklet_suspend(weft_deadline d)
         error = ETIMEDOUT;
     if (error != 0)
         return fail_with(error);
-    return tasklet_park(s, IS_SUSPENDED, 0, d);
+    return tasklet_suspend(s, IS_SUSPENDED, 0, d);
 }
 
 int weft_tasklet_wake(weft_tasklet *t)
@@ -294,7 +294,7 @@ int weft_tasklet_wake(weft_tasklet *t)
     if (error != 0)
         return fail_with(error);
     if ((t->state & ~IS_TIMED) == IS_SUSPENDED)
-        tasklet_unpark(t->home, t);
+        tasklet_wake(t->home, t);
     else if (t->state == IS_REMOVED)
         insert_removed(t);
     else

@@ -20,7 +20,7 @@ int weft::wait_for_event(weft_deadline d)
         error = ETIMEDOUT;
     if (error == 0 && s->running == s->keeper)
         error = EPERM;
-    return error != 0 ? fail_with(error) : tasklet_park(s, IS_POLLING, 0, d);
+    return error != 0 ? fail_with(error) : tasklet_suspend(s, IS_POLLING, 0, d);
 }
 
 bool weft::waits_for_event(const weft_tasklet *t)
@@ -38,9 +38,9 @@ void weft::end_wait(weft_tasklet *t, int error)
     if (!waits_for_event(t))
         return;
     if (error != 0)
-        unpark_error(t, error);
+        tasklet_fail_wait(t, error);
     else
-        tasklet_unpark(t->home, t);
+        tasklet_wake(t->home, t);
 }
 
 weft_tasklet *weft::running_tasklet(void)

@@ -29,7 +29,23 @@
 
 namespace weft {
 
-// The bits of a slot's state, from the lowest.  A futex sleeps on the low half.
+// ---- A slot's `state`, 64 bits; a futex sleeps on the low half ----
+//
+// Each change is one compare-and-swap or OR of the whole word; no lock is held.
+//
+//  field    means                        changed by
+//  PHASE    FREE                         the program, to QUEUED
+//           QUEUED                       the worker that claims it, to RUNNING; the program, to
+//                                        CANCELLED
+//           RUNNING                      its owner, to DONE; the supervisor, of a dead owner
+//           DONE, CANCELLED              the program, to FREE
+//  WAITED   a thread sleeps on it        that thread of the program, before
+//  NOTIFY   its bit in `ready` is to     the program
+//           be set when it ends
+//  OWNER    the place that runs it       the worker, together with RUNNING
+//  TICKET   which task it is, so that    the program, together with QUEUED
+//           a late claim of an earlier
+//           one fails
 enum {
     SLOT_FREE = 0,
     SLOT_QUEUED = 1,
@@ -37,8 +53,8 @@ enum {
     SLOT_DONE = 3, // RUNNING | 1: one atomic OR ends a task
     SLOT_CANCELLED = 4,
     SLOT_PHASE = 7,
-    SLOT_WAITED = 8,  // somebody sleeps on the state
-    SLOT_NOTIFY = 16, // its bit in `ready` is to be set when it ends
+    SLOT_WAITED = 8,
+    SLOT_NOTIFY = 16,
     SLOT_OWNER_SHIFT = 5,
     SLOT_OWNER_MASK = 1023, // WEFT_POOL_WORKERS_MAX fits
     SLOT_TICKET_SHIFT = 15

@@ -154,7 +154,7 @@ static void count_failure(supervisor *v, const pool_place *place, int status)
         end(v, 2);
 }
 
-static void bury(supervisor *v, uint32_t i, int status)
+static void worker_ended(supervisor *v, uint32_t i, int status)
 {
     pool_place *place = &v->sh->place[i];
     uint32_t spinner = i + 1;
@@ -186,7 +186,7 @@ static void reap(supervisor *v)
             if (v->sh->place[i].pid == pid) {
                 any = true;
                 ready = ready && v->sh->place[i].ready;
-                bury(v, i, status);
+                worker_ended(v, i, status);
             }
     if (!any)
         return;

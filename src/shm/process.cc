@@ -37,17 +37,17 @@ struct weft_process {
     bool status_lost;
     int status;
 
-    int lifeline;                         // the write end; -1: none
-    weft_process *next_line, *other_line; // guarded by lifelines_lock
+    int leash_end;                        // the write end; -1: none
+    weft_process *next_line, *other_line; // guarded by leashes_lock
 };
 
 // The children that die with this process.  The lock is held across a fork, so that the child
 // finds the list whole.
-static pthread_mutex_t lifelines_lock = PTHREAD_MUTEX_INITIALIZER;
-static weft_process *lifelines;
+static pthread_mutex_t leashes_lock = PTHREAD_MUTEX_INITIALIZER;
+static weft_process *leash_list;
 
 // A pipe whose read end sends SIGKILL to its owner when all write ends are gone.
-static int lifeline_pipe(int line[2])
+static int leash_pipe(int line[2])
 {
     if (pipe2(line, O_CLOEXEC) != 0)
         return -1;
@@ -59,48 +59,48 @@ static int lifeline_pipe(int line[2])
 }
 
 // Makes one for p and returns its read end.  No fork comes between its birth and the list.
-static int lifeline_make(weft_process *p)
+static int leash_begin_for(weft_process *p)
 {
     int line[2] = {-1, -1};
-    pthread_mutex_lock(&lifelines_lock);
-    if (lifeline_pipe(line) == 0) {
-        p->lifeline = line[1];
-        p->next_line = lifelines;
+    pthread_mutex_lock(&leashes_lock);
+    if (leash_pipe(line) == 0) {
+        p->leash_end = line[1];
+        p->next_line = leash_list;
         p->other_line = nullptr;
-        if (lifelines != nullptr)
-            lifelines->other_line = p;
-        lifelines = p;
+        if (leash_list != nullptr)
+            leash_list->other_line = p;
+        leash_list = p;
     }
-    pthread_mutex_unlock(&lifelines_lock);
+    pthread_mutex_unlock(&leashes_lock);
     return line[0];
 }
 
-static void lifeline_cut(weft_process *p)
+static void leash_cut(weft_process *p)
 {
-    pthread_mutex_lock(&lifelines_lock);
-    if (p->lifeline >= 0) {
-        *(p->other_line != nullptr ? &p->other_line->next_line : &lifelines) = p->next_line;
+    pthread_mutex_lock(&leashes_lock);
+    if (p->leash_end >= 0) {
+        *(p->other_line != nullptr ? &p->other_line->next_line : &leash_list) = p->next_line;
         if (p->next_line != nullptr)
             p->next_line->other_line = p->other_line;
-        close_keep_errno(&p->lifeline);
+        close_keep_errno(&p->leash_end);
     }
-    pthread_mutex_unlock(&lifelines_lock);
+    pthread_mutex_unlock(&leashes_lock);
 }
 
 pid_t weft::fork_child(void)
 {
     fflush(stdout);
     fflush(stderr);
-    pthread_mutex_lock(&lifelines_lock);
+    pthread_mutex_lock(&leashes_lock);
     pid_t pid = fork();
     if (pid == 0) {
-        for (weft_process *p = lifelines; p != nullptr; p = p->next_line)
-            close_keep_errno(&p->lifeline);
-        lifelines = nullptr;
+        for (weft_process *p = leash_list; p != nullptr; p = p->next_line)
+            close_keep_errno(&p->leash_end);
+        leash_list = nullptr;
         disown_thread();
     }
     int saved = errno;
-    pthread_mutex_unlock(&lifelines_lock);
+    pthread_mutex_unlock(&leashes_lock);
     errno = saved;
     return pid;
 }
@@ -148,7 +148,7 @@ void weft::name_process(const char *name)
 }
 
 // In the child: from here on it ends with its parent.
-static void lifeline_hold(int line)
+static void leash_take(int line)
 {
     struct pollfd f = {line, 0, 0}; // it may have ended before
     if (fcntl(line, F_SETOWN, getpid()) != 0 || poll(&f, 1, 0) != 0)
@@ -160,8 +160,8 @@ struct start_plan {
     int (*fn)(void *);
     void *arg;
     const weft_process_options *opts;
-    int line;  // the lifeline's read end; -1: none
-    int *keep; // sorted, with the lifeline's read end
+    int line;  // the leash_end's read end; -1: none
+    int *keep; // sorted, with the leash_end's read end
     size_t keep_count;
 };
 } // namespace
@@ -169,7 +169,7 @@ struct start_plan {
 [[noreturn]] static void child_main(const start_plan *plan)
 {
     if (plan->line >= 0)
-        lifeline_hold(plan->line);
+        leash_take(plan->line);
     int flags = plan->opts->flags;
     if (flags & WEFT_PROCESS_NEW_SESSION)
         setsid();
@@ -224,7 +224,7 @@ static int plan_make(start_plan *plan, weft_process *p)
     const weft_process_options *o = plan->opts;
     if (plan_check(plan) != 0)
         return -1;
-    if (o->flags & WEFT_PROCESS_DIE_WITH_PARENT && (plan->line = lifeline_make(p)) < 0)
+    if (o->flags & WEFT_PROCESS_DIE_WITH_PARENT && (plan->line = leash_begin_for(p)) < 0)
         return -1;
     if (!(o->flags & WEFT_PROCESS_CLOSE_OTHERS))
         return 0;
@@ -240,7 +240,7 @@ weft_process *weft_process_start(int (*fn)(void *arg), void *arg, const weft_pro
     weft_process *p = (weft_process *)calloc(1, sizeof *p);
     if (p == nullptr)
         return nullptr;
-    p->lifeline = -1;
+    p->leash_end = -1;
     p->leads_group = plan.opts->flags & (WEFT_PROCESS_NEW_SESSION | WEFT_PROCESS_NEW_GROUP);
     pthread_mutex_init(&p->lock, nullptr);
     bool started = plan_make(&plan, p) == 0 && start(p, &plan) == 0;
@@ -248,7 +248,7 @@ weft_process *weft_process_start(int (*fn)(void *arg), void *arg, const weft_pro
     free_keep_errno(plan.keep);
     if (started)
         return p;
-    lifeline_cut(p);
+    leash_cut(p);
     free_keep_errno(p);
     return nullptr;
 }
@@ -266,7 +266,7 @@ static bool reap(weft_process *p)
     bool ended = p->ended;
     pthread_mutex_unlock(&p->lock);
     if (ended)
-        lifeline_cut(p);
+        leash_cut(p);
     errno = saved;
     return ended;
 }

@@ -56,20 +56,31 @@ struct weft_executor {
 namespace weft {
 #define INBOX_CLOSED ((weft_future *)1)
 
-// ---- A future's state ----
+// ---- A future's `state` ----
 //
-// `state` is 0 until the task has ended.  The usual end is one compare-and-swap from 0
-// to FINAL | its outcome; after it the future belongs to whoever gets it.  The other
-// bits are requests to the thread that ends it.  EXTRAS says that there is a callback, a
-// descriptor or a watch: those are guarded by the future's lock, the end goes by way of
-// that lock, and whoever frees the future passes through it first, so that the ending
-// thread is out of it.
-#define FUTURE_OUTCOME 3u   // 0, WEFT_FUTURE_DONE or WEFT_FUTURE_CANCELLED
-#define FUTURE_FINAL 4u     // waits may return
-#define FUTURE_SLEPT_ON 8u  // a thread sleeps on `state`
-#define FUTURE_EXTRAS 16u   // see above; never taken back
-#define FUTURE_RELEASED 32u // free it at its end
-#define FUTURE_CALLED 64u   // weft_future_then came late and has called back itself
+// 0 until the task has ended.  The usual end is one compare-and-swap from 0 to FINAL | its outcome;
+// after it the future belongs to whoever gets it.  The other bits are requests to the thread that
+// ends it.
+//
+//  bit        means                           set by                            holding
+//  OUTCOME    how it ended: 0, DONE or        the thread that ends it           with EXTRAS: its
+//  lock
+//             CANCELLED (executor.h)
+//  FINAL      waits may return                the same; last                    -
+//  SLEPT_ON   a thread sleeps on `state`      that thread                       -
+//  EXTRAS     see below; never taken back     then, fd, watches                 its lock
+//  RELEASED   free it at its end              weft_future_release               -
+//  CALLED     then came late and has called   weft_future_then                  its lock
+//
+// With EXTRAS there is a callback, a descriptor or a watch: those are guarded by the future's lock,
+// the end goes by way of that lock, and whoever frees the future passes through it first, so that
+// the ending thread is out of it.
+#define FUTURE_OUTCOME 3u
+#define FUTURE_FINAL 4u
+#define FUTURE_SLEPT_ON 8u
+#define FUTURE_EXTRAS 16u
+#define FUTURE_RELEASED 32u
+#define FUTURE_CALLED 64u
 
 // `pending`: whether it is in the inbox or the backlog.  Guarded by the executor's lock; atomic for
 // weft_future_state.

@@ -199,7 +199,7 @@ found:
         wake_worker(ex); // one task is ours, there is more
 }
 
-static void retire(weft_executor *ex, crew_worker *me)
+static void leave_crew(weft_executor *ex, crew_worker *me)
 {
     crew_worker **at = &ex->workers;
     while (*at != me)
@@ -231,7 +231,7 @@ static void *work(void *arg)
         take_lock(&ex->lock);
         task_ended(ex);
     }
-    retire(ex, me);
+    leave_crew(ex, me);
     drop_lock(&ex->lock);
     return nullptr;
 }

@@ -9,7 +9,7 @@
 // slip in behind it.
 //
 // Sleeping.  A thread that finds no room or no item tries 4 times, yields, sixteen times
-// over, and then registers in `sleepers`, looks again, and parks.  Who has published or
+// over, and then registers in `sleepers`, looks again, and sleeps.  Who has published or
 // freed a cell looks at `sleepers` and, if there are any, goes to wake.  "Register, then
 // look at the cell" against "change the cell, then look at sleepers" needs a full
 // barrier on both sides.  The sleeping side pays for both with membarrier(2), which

@@ -116,9 +116,10 @@ static const form forms[] = {
     {"GET k", 40, EXACT, 0},
     {"SET k v", 40, EXACT, 0},
     {"SET k n", 20, EXACT, 0},
-    {"SET k v S", 20, EXACT, 0},
-    {"SET k v S S", 10, EXACT, 0},
-    {"SET k v S S S", 4, EXACT, 0},
+    // A number out of place may be a time that is over: Redis counts such a key until it meets it.
+    {"SET k v S", 20, EXACT, NO_NUMBERS},
+    {"SET k v S S", 10, EXACT, NO_NUMBERS},
+    {"SET k v S S S", 4, EXACT, NO_NUMBERS},
     {"GETDEL k", 6, EXACT, 0},
     {"MGET k*", 6, EXACT, 0},
     {"MSET M", 4, EXACT, 0},

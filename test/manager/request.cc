@@ -227,8 +227,8 @@ static void test_replies_that_wait(void **state)
         p.out.begin += PIECE; // it has read one
     }                         // the alarm is the judge
     assert_int_equal(p.out.end - p.out.begin, (size_t)PIECE * WAITING);
-    assert_false(p.doomed);
-    for (int i = 0; !p.doomed; i++, reply_raw(&p, piece, sizeof piece))
+    assert_false(p.ending);
+    for (int i = 0; !p.ending; i++, reply_raw(&p, piece, sizeof piece))
         assert_true(i <= WAITING / 2 + 2); // it is looked at when room is made
     memory_give(p.out.data);
     assert_int_equal(bytes_in_use, 0);

@@ -36,6 +36,7 @@
 
 namespace weft::lua {
 
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a declarator
 #define ALONE(name) extern const char name[] __asm__("_ZN4weft3lua_" #name);
 #define AFTER(begin, name) ALONE(name)
 #define AFTER_TWO(name, begin, end) ALONE(name)

@@ -45,7 +45,7 @@ static void time_out(peer_wait *w)
 static void leave(peer_wait *w)
 {
     place *place = w->link[0].place;
-    place->closed = w->peer->doomed ? EOWNERDEAD : EPIPE;
+    place->closed = w->peer->ending ? EOWNERDEAD : EPIPE;
     send_on(place, place->closed);
 }
 

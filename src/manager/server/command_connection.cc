@@ -275,7 +275,7 @@ static size_t describe(const peer *p, char *text, size_t room)
 static peer *peer_of(server *s, int64_t id)
 {
     for (peer *p = s->peers.next; p != &s->peers; p = p->next)
-        if ((int64_t)p->id == id && !p->doomed)
+        if ((int64_t)p->id == id && !p->ending)
             return p;
     return nullptr;
 }
@@ -333,7 +333,7 @@ static void kill(peer *p, peer *victim)
     if (victim == p)
         p->last = true; // it gets its reply
     else
-        peer_doom(victim);
+        peer_end(victim);
 }
 
 static bool has_address(const peer *p, int whose, const word *w)
@@ -387,7 +387,7 @@ static bool read_victims(peer *p, const word *words, victims *v)
 
 static bool is_victim(const peer *p, const victims *v)
 {
-    return !p->doomed && !v->none && (v->id == 0 || (int64_t)p->id == v->id) &&
+    return !p->ending && !v->none && (v->id == 0 || (int64_t)p->id == v->id) &&
            (v->address == nullptr || has_address(p, WEFT_IO_PEER, v->address)) &&
            (v->local == nullptr || has_address(p, WEFT_IO_LOCAL, v->local));
 }

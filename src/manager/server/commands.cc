@@ -213,7 +213,7 @@ static bool may_run(peer *p, const command_row *c, const word *words, int n)
     const server *s = p->server;
     if (__builtin_expect(c == nullptr || !has_arity(c, n), 0)) {
         if (is_http(words, n))
-            p->doomed = true;
+            p->ending = true;
         else if (c == nullptr)
             reply_unknown(p, words, n);
         else

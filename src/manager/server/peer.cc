@@ -33,9 +33,9 @@ void weft::peer_dirty(peer *p)
     s->dirty = p;
 }
 
-void weft::peer_doom(peer *p)
+void weft::peer_end(peer *p)
 {
-    p->doomed = true;
+    p->ending = true;
     peer_dirty(p);
 }
 
@@ -67,7 +67,7 @@ static void second(weft_alarm *a)
     for (peer *p = s->peers.next; p != &s->peers; p = p->next) {
         any = any || p->out.end != 0;
         if (p->out.end != 0 && now - p->moved > s->o.stall_ns)
-            peer_doom(p);
+            peer_end(p);
     }
     if (any)
         weft_loop_timer(s->loop, a, weft_in_s(1), 0, second, s);
@@ -84,7 +84,7 @@ static void stall_begins(peer *p)
 static void flush(peer *p)
 {
     bytes *b = &p->out;
-    while (b->begin < b->end && !p->doomed) {
+    while (b->begin < b->end && !p->ending) {
         ssize_t n = send(p->watch.fd, bytes_at(b), bytes_count(b), MSG_NOSIGNAL);
         if (n > 0) {
             b->begin += (size_t)n;
@@ -94,13 +94,13 @@ static void flush(peer *p)
                 stall_begins(p);
             break;
         } else if (errno != EINTR) {
-            p->reset = p->doomed = true;
+            p->reset = p->ending = true;
         }
     }
     if (b->begin == b->end) {
         if (b->room != 0)
             give_buffer(p->server, b);
-        p->doomed = p->doomed || p->last;
+        p->ending = p->ending || p->last;
     }
 }
 
@@ -112,7 +112,7 @@ static size_t run(peer *p, request *r, char *in, size_t n)
     const server *s = p->server;
     size_t used = 0;
     const char *error = nullptr;
-    while (used < n && p->wait == nullptr && !p->last && !p->doomed) {
+    while (used < n && p->wait == nullptr && !p->last && !p->ending) {
         request_limits limits = {p->known ? KNOWN_WORDS : UNKNOWN_WORDS,
                                  p->known ? s->o.max_message : UNKNOWN_WORD,
                                  p->known ? s->o.max_message : SIZE_MAX, p->known};
@@ -204,7 +204,7 @@ static void take(peer *p)
     if (n <= 0) {
         if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
             p->reset = p->reset || n < 0 || (p->lease.item != nullptr && has_unread(p->watch.fd));
-            p->doomed = true;
+            p->ending = true;
         }
         return;
     }
@@ -222,12 +222,12 @@ static void take(peer *p)
 // What is to be done for it: at the end of a round, or of its turn in one.
 void weft::peer_tidy(peer *p)
 {
-    while (p->resume && !p->doomed) {
+    while (p->resume && !p->ending) {
         p->resume = false;
         run_kept(p);
     }
     flush(p);
-    if (!p->doomed)
+    if (!p->ending)
         watch(p);
 }
 
@@ -235,20 +235,20 @@ static void on_event(weft_watch *w, int events)
 {
     peer *p = (peer *)w->arg;
     bool listed = p->is_dirty;
-    if (p->doomed)
+    if (p->ending)
         return;
     p->is_dirty = true; // it is seen to at the end of this function
     if (p->resume)
         peer_tidy(p);
-    if (!p->doomed && (events & (WEFT_READ | WEFT_HANGUP | WEFT_ERROR))) {
+    if (!p->ending && (events & (WEFT_READ | WEFT_HANGUP | WEFT_ERROR))) {
         if (p->watch.events & WEFT_READ)
             take(p);
         else
-            p->doomed = true;
+            p->ending = true;
     }
     peer_tidy(p);
     p->is_dirty = listed;
-    if (p->doomed)
+    if (p->ending)
         peer_dirty(p);
 }
 

@@ -180,7 +180,7 @@ peer_wait *weft::wait_first(const place_link *list)
 {
     for (place_link *next, *l = list->next; l != list; l = next) {
         next = l->next;
-        if (!l->wait->peer->doomed)
+        if (!l->wait->peer->ending)
             return l->wait;
         wait_end(l->wait);
     }

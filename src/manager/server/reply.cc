@@ -19,7 +19,7 @@ static void grow_out(peer *p, size_t n)
     bytes_to_front(b);
     size_t limit = p->server->o.max_reply, most = limit < SIZE_MAX / 2 ? limit + limit / 2 : limit;
     if (b->end + n > limit) {
-        peer_doom(p);
+        peer_end(p);
         p->silent = 1;
     }
     if (bytes_free(b) >= n && bytes_free(b) >= b->room / 4)
@@ -60,8 +60,9 @@ static void reply_number(peer *p, char sign, int64_t number)
 {
     char text[NUMBER_ROOM + 3] = {sign};
     size_t n = 1 + number_print(text + 1, number);
-    memcpy(text + n, "\r\n", 2);
-    reply_raw(p, text, n + 2);
+    text[n++] = '\r';
+    text[n++] = '\n';
+    reply_raw(p, text, n);
 }
 
 void weft::reply_status(peer *p, const char *text)

@@ -26,10 +26,10 @@ static void tidy(weft_task *t)
     while (s->dirty != nullptr) {
         peer *p = s->dirty;
         s->dirty = p->next_dirty;
-        if (!p->doomed)
+        if (!p->ending)
             peer_tidy(p);
-        p->is_dirty = p->doomed;
-        if (p->doomed) {
+        p->is_dirty = p->ending;
+        if (p->ending) {
             peer_free(p);
             if (s->ready != nullptr)
                 places_serve(s);

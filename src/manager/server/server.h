@@ -85,7 +85,7 @@ struct peer {
     bool is_dirty;       // it is in server->dirty
     bool resume;         // its wait is over: go on with `in`
     bool last;           // end it when `out` has gone
-    bool doomed;         // end it
+    bool ending;         // end it
     bool reset;          // it did not get, or not read, all that it was sent
     const char *running; // the name of its last command
 };
@@ -144,7 +144,7 @@ void peer_free(peer *p);
 // Sees to it that what is in `out`, or left in `in`, or its end, is dealt with in this round.
 void peer_dirty(peer *p);
 void peer_tidy(peer *p);
-void peer_doom(peer *p);
+void peer_end(peer *p);
 
 // ---- commands.cc ----
 
