@@ -8,7 +8,7 @@ CORO   ?=
 WERROR ?=
 V      ?=
 RUN    ?=
-VERSION := 0.1.0
+VERSION := 0.2.0
 
 # ---- The house: each library, top floor first ----
 #

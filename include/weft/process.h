@@ -36,7 +36,7 @@ enum {
     WEFT_PROCESS_NEW_GROUP = 2,       /* a process group of its own; signals from the calls here
                                          then reach all of it */
     WEFT_PROCESS_DIE_WITH_PARENT = 4, /* SIGKILL as soon as this process (not: this thread)
-                                         has ended, in whatever way */
+                                         has ended, in whatever way, or executes a program */
     WEFT_PROCESS_CLOSE_OTHERS = 8     /* all descriptors but 0, 1, 2 and `keep` are closed */
 };
 
@@ -55,11 +55,11 @@ typedef struct weft_process weft_process;
  * end; functions registered with atexit do not run.  Doesn't wait.  The handle is the
  * caller's, to be ended by weft_process_destroy.
  * In the child, weft's thread calls take the caller for a main thread.
- * DIE_WITH_PARENT holds a pipe here until the child is joined (and descriptors
- * there, closed in later children started by this call): a child forked by other means that neither
- * executes nor ends keeps these children alive.
+ * DIE_WITH_PARENT holds the end of a pipe here until the child is joined, and the other end in the
+ * child, where programs that it executes have it open, too: they end in the same way.
+ * A start waits until the child runs, so that its pidfd is surely its own.
  * NULL: EINVAL (no fn, unknown flags, keep without CLOSE_OTHERS), EBADF (a negative descriptor in
- * keep), EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSYS (a kernel without pidfds).  (POSIX fork) */
+ * keep), EAGAIN, ENOMEM, EMFILE, ENFILE.  (POSIX fork) */
 weft_process *weft_process_start(int (*fn)(void *arg), void *arg, const weft_process_options *opts);
 
 /* Waits until the child has ended; *status (may be NULL) is set as by waitpid(2).  Again any
@@ -82,12 +82,13 @@ int weft_process_signal(weft_process *p);
 /* Its process id, also when it has ended.  -1: EINVAL (NULL). */
 pid_t weft_process_pid(const weft_process *p);
 
-/* A pidfd: readable when it has ended.  Stays p's.  -1: EINVAL (NULL). */
+/* A pidfd: readable when it has ended.  Stays p's.  -1: EINVAL (NULL), ENOSYS (a kernel or sandbox
+ * without pidfds: the other calls do without). */
 int weft_process_fd(const weft_process *p);
 
 /* Sends a signal; to its whole group, if it was started with NEW_GROUP or NEW_SESSION.
- * Never reaches a stranger.  -1: ESRCH (it has ended, and a call here has noticed), EINVAL
- * (NULL, no such signal), EPERM. */
+ * Never reaches a stranger, whoever has reaped the child.  -1: ESRCH (it has ended and been reaped;
+ * of a group: nobody is left), EINVAL (NULL, no such signal), EPERM. */
 int weft_process_send_signal(weft_process *p, int signal);
 
 /* SIGTERM, which it may catch; SIGKILL, which it may not. */

@@ -2,15 +2,14 @@
 #ifndef WEFT_SHM_FORK_H
 #define WEFT_SHM_FORK_H
 
-#include <stddef.h>
-#include <sys/types.h>
+#include <base/child.h>
 
 namespace weft {
 
-// fork(2) with standard output and error flushed before, so that what waits there is not
-// written twice.  The child holds none of the pipes by which other children notice this
-// process's death, and counts as a main thread.
-pid_t fork_child(void);
+// child_fork, with standard output and error flushed before, so that what waits there is not
+// written twice.  The child counts as a main thread.  c null: fork(2) alone, for who has no other
+// threads and reaps its children itself.
+pid_t fork_child(child *c);
 
 // Closes every descriptor above 2 that is not in keep, which is sorted.
 void close_others(const int *keep, size_t n);

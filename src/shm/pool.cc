@@ -106,10 +106,10 @@ static int open_descriptors(weft_pool *p, const weft_pool_options *o)
 {
     p->control_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     p->shared->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    p->parent_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
-    if (p->control_fd < 0 || p->shared->done_fd < 0 || p->parent_fd < 0)
+    if (p->control_fd < 0 || p->shared->done_fd < 0 ||
+        leash_make(&p->supervisor_leash, &p->held) != 0)
         return -1;
-    const int ours[] = {p->control_fd, p->shared->done_fd, p->parent_fd};
+    const int ours[] = {p->control_fd, p->shared->done_fd, p->held};
     p->close_others = o->close_others;
     p->keep_count = o->keep_count;
     p->keep = sorted_descriptors(o->keep, &p->keep_count, ours, 3);
@@ -122,20 +122,11 @@ static int fork_supervisor(weft_pool *p)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    p->supervisor = fork_child();
-    if (p->supervisor == 0)
+    pid_t pid = fork_child(&p->supervisor);
+    if (pid == 0)
         pool_supervise(p);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    if (p->supervisor < 0)
-        return -1;
-    p->supervisor_fd = (int)syscall(SYS_pidfd_open, p->supervisor, 0);
-    if (p->supervisor_fd >= 0)
-        return 0;
-    int error = errno;
-    kill(p->supervisor, SIGKILL);
-    while (waitpid(p->supervisor, nullptr, 0) < 0 && errno == EINTR)
-        ;
-    return fail_with(error);
+    return pid < 0 ? -1 : 0;
 }
 
 static void release(weft_pool *p)
@@ -147,8 +138,9 @@ static void release(weft_pool *p)
     }
     wiped_free(p->whose);
     close_keep_errno(&p->control_fd);
-    close_keep_errno(&p->parent_fd);
-    close_keep_errno(&p->supervisor_fd);
+    close_keep_errno(&p->held);
+    leash_let_go(&p->supervisor_leash);
+    child_close(&p->supervisor);
     close_keep_errno(&p->epoll_fd);
     pool_memory_free(&p->memory);
     free(p->results);
@@ -167,7 +159,7 @@ weft_pool *weft_pool_create(int workers, const weft_pool_options *opts)
     weft_pool *p = (weft_pool *)calloc(1, sizeof *p);
     if (p == nullptr)
         return nullptr;
-    p->control_fd = p->parent_fd = p->supervisor_fd = p->epoll_fd = -1;
+    p->control_fd = p->held = p->supervisor_leash.end = p->supervisor.pidfd = p->epoll_fd = -1;
     p->initialiser = o->initialiser;
     p->initialiser_arg = o->initialiser_arg;
     pthread_mutex_init(&p->lock, nullptr);
@@ -178,7 +170,7 @@ weft_pool *weft_pool_create(int workers, const weft_pool_options *opts)
         release(p);
         return nullptr;
     }
-    close_keep_errno(&p->parent_fd); // the supervisor's
+    close_keep_errno(&p->held); // the supervisor's
     errno = saved;
     return p;
 }
@@ -218,8 +210,7 @@ int weft_pool_terminate(weft_pool *p)
 // The caller holds p->lock.  Its exit status may be lost to others who wait for children.
 static void note_end(weft_pool *p)
 {
-    while (waitpid(p->supervisor, nullptr, 0) < 0 && errno == EINTR)
-        ;
+    child_poll(&p->supervisor);
     p->gone_well = __atomic_load_n(&p->shared->ended_as_told, __ATOMIC_SEQ_CST) != 0;
     bool terminated = p->gone_well && p->shared->phase == POOL_TERMINATED;
     __atomic_store_n(&p->gone, terminated ? ECANCELED : EPIPE, __ATOMIC_SEQ_CST);
@@ -228,8 +219,7 @@ static void note_end(weft_pool *p)
 int weft::pool_look(weft_pool *p)
 {
     int saved = errno;
-    struct pollfd f = {p->supervisor_fd, POLLIN, 0};
-    if (__atomic_load_n(&p->gone, __ATOMIC_SEQ_CST) == 0 && poll(&f, 1, 0) > 0) {
+    if (__atomic_load_n(&p->gone, __ATOMIC_SEQ_CST) == 0 && child_has_ended(&p->supervisor)) {
         pthread_mutex_lock(&p->lock);
         if (p->gone == 0)
             note_end(p);
@@ -280,7 +270,7 @@ int weft_pool_join(weft_pool *p, weft_deadline d)
     if (callbacks)
         weft_pool_fd(p); // so that ends are heard; if it fails, the slices do
     while (run_callbacks(p), pool_look(p) == 0) {
-        struct pollfd f[] = {{p->supervisor_fd, POLLIN, 0}, {p->shared->done_fd, POLLIN, 0}};
+        struct pollfd f[] = {{p->supervisor.pidfd, POLLIN, 0}, {p->shared->done_fd, POLLIN, 0}};
         weft_deadline slice = weft_in_ms(SLICE_MS);
         if (weft_left(d) == 0)
             return fail_with(ETIMEDOUT);
@@ -317,7 +307,7 @@ static int open_epoll(weft_pool *p)
     if (fd < 0)
         return -1;
     if (epoll_ctl(fd, EPOLL_CTL_ADD, p->shared->done_fd, &e) != 0 ||
-        epoll_ctl(fd, EPOLL_CTL_ADD, p->supervisor_fd, &e) != 0) {
+        epoll_ctl(fd, EPOLL_CTL_ADD, p->supervisor.pidfd, &e) != 0) {
         close_keep_errno(&fd);
         return -1;
     }
@@ -421,7 +411,7 @@ int weft_pool_stat(weft_pool *p, weft_pool_statistics *s)
     s->workers = (int)sh->workers;
     s->alive = (int)__atomic_load_n(&sh->alive, __ATOMIC_RELAXED);
     s->initialiser_error = __atomic_load_n(&sh->initialiser_error, __ATOMIC_RELAXED);
-    s->supervisor = p->supervisor;
+    s->supervisor = p->supervisor.pid;
     return 0;
 }
 

@@ -3,7 +3,10 @@
 #define WEFT_SHM_POOL_PARENT_H
 
 #include "pool_memory.h"
+
 #include "pool_shared.h"
+#include <base/child.h>
+#include <base/leash.h>
 
 #include <pthread.h>
 
@@ -44,11 +47,11 @@ struct weft_pool {
     int *keep; // sorted
     size_t keep_count;
     int control_fd; // an eventfd: the supervisor is to look at shared->phase
-    int parent_fd;  // a pidfd of the program, for the supervisor
+    int held;       // the supervisor's end of the leash
 
-    pid_t supervisor;
-    int supervisor_fd; // a pidfd
-    int epoll_fd;      // made by the first weft_pool_fd; guarded by lock
+    child supervisor;
+    leash supervisor_leash;
+    int epoll_fd; // made by the first weft_pool_fd; guarded by lock
 
     // Not 0 when the supervisor has ended: the error of the tasks that it left.  Atomic.
     int gone;

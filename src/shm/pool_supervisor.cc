@@ -1,8 +1,7 @@
 // pool_supervisor.cc: the only forker of workers, and the heir of those that die.
 //
 // A process with one thread and one poll: for its own children (signalfd), for the
-// program's end (a pidfd, which no inherited copy of a descriptor can keep from firing) and for
-// the program's word (an eventfd).
+// program's end or exec (a leash) and for the program's word (an eventfd).
 //
 // A dead worker's task is not queued again but stays in its place: the next worker there
 // begins with it.  So nothing that others use is touched for it.
@@ -71,7 +70,7 @@ static void fork_worker(supervisor *v, uint32_t i)
     place->started = 0;
     place->initialiser_error = 0;
     __atomic_fetch_add(&v->sh->alive, 1, __ATOMIC_RELAXED); // before its first task is done
-    pid_t pid = fork_child();
+    pid_t pid = fork_child(nullptr);
     if (pid == 0) {
         close(v->signal_fd);
         pool_work(v->pool, i);
@@ -238,7 +237,7 @@ static void prepare(supervisor *v)
     forget_handlers();
     prctl(PR_SET_NAME, "weft-pool");
     *p->whose = POOL_SUPERVISOR;
-    p->supervisor = getpid();
+    p->supervisor.pid = getpid();
     if (p->close_others)
         close_others(p->keep, p->keep_count);
     sigemptyset(&ours);
@@ -251,9 +250,8 @@ static void prepare(supervisor *v)
 
 static void sleep_until(supervisor *v, weft_deadline d)
 {
-    struct pollfd f[] = {{v->signal_fd, POLLIN, 0},
-                         {v->pool->control_fd, POLLIN, 0},
-                         {v->pool->parent_fd, POLLIN, 0}};
+    struct pollfd f[] = {
+        {v->signal_fd, POLLIN, 0}, {v->pool->control_fd, POLLIN, 0}, {v->pool->held, POLLIN, 0}};
     d = v->fork_at < d ? v->fork_at : d;
     int n = poll(f, 3, poll_ms(d));
     uint64_t word;

@@ -155,12 +155,12 @@ static void begin(worker *w)
 {
     weft_pool *p = w->pool;
     prctl(PR_SET_PDEATHSIG, SIGKILL); // the supervisor has one thread: its end is the end
-    if (getppid() != p->supervisor)
+    if (getppid() != p->supervisor.pid)
         _exit(1);
     *p->whose = POOL_WORKER;
     __atomic_store_n(&w->place->pid, getpid(), __ATOMIC_RELEASE);
     close(p->control_fd);
-    close(p->parent_fd);
+    close(p->held);
     name_process(p->name[0] != 0 ? p->name : nullptr);
     signal(SIGINT, SIG_IGN);
     signal(SIGQUIT, SIG_IGN);

@@ -3,6 +3,8 @@
 #include "pool_tasks.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/syscall.h>
 
 // ---- One death ----
 
@@ -567,18 +569,55 @@ static void test_program_exits(void **)
     assert_gone(held[0]);
 }
 
+// What the program becomes knows nothing of the pool: it ends, as when the program does.
+static void test_exec_of_the_program_ends_the_pool(void **)
+{
+    int report[2];
+    pid_t supervisor = 0;
+    assert_int_equal(pipe2(report, O_CLOEXEC), 0);
+    pid_t program = fork();
+    if (program == 0) {
+        weft_pool_statistics s;
+        weft_pool *p = weft_pool_create(2, NULL);
+        if (p == NULL || weft_pool_stat(p, &s) != 0)
+            _exit(1);
+        (void)!write(report[1], &s.supervisor, sizeof s.supervisor);
+        execlp("sleep", "sleep", "1000", (char *)NULL);
+        _exit(1);
+    }
+    assert_int_equal(read(report[0], &supervisor, sizeof supervisor), sizeof supervisor);
+    struct pollfd f = {(int)syscall(SYS_pidfd_open, supervisor, 0), POLLIN, 0};
+    if (f.fd >= 0) // else it has ended
+        assert_int_equal(poll(&f, 1, -1), 1);
+    assert_int_equal(waitpid(program, NULL, WNOHANG), 0);
+    kill(program, SIGKILL);
+    assert_int_equal(waitpid(program, NULL, 0), program);
+    close(f.fd);
+    close(report[0]);
+    close(report[1]);
+}
+
 int main(void)
 {
     first_descriptor = next_descriptor();
     const struct CMUnitTest tests[] = {
-        TEST(test_ways_to_die),           TEST(test_retries),
-        TEST(test_map_with_lethal_items), TEST(test_task_that_forks),
-        TEST(test_task_deadline),         TEST(test_tasks_at_their_deadline),
-        TEST(test_storm_with_retries),    TEST(test_storm_without_retries),
-        TEST(test_storm_over_a_map),      TEST(test_idle_workers_killed),
-        TEST(test_supervisor_killed),     TEST(test_supervisor_killed_while_waiting),
-        TEST(test_supervisor_terminated), TEST(test_supervisor_reaped_by_others),
-        TEST(test_program_killed),        TEST(test_program_exits),
+        TEST(test_exec_of_the_program_ends_the_pool),
+        TEST(test_ways_to_die),
+        TEST(test_retries),
+        TEST(test_map_with_lethal_items),
+        TEST(test_task_that_forks),
+        TEST(test_task_deadline),
+        TEST(test_tasks_at_their_deadline),
+        TEST(test_storm_with_retries),
+        TEST(test_storm_without_retries),
+        TEST(test_storm_over_a_map),
+        TEST(test_idle_workers_killed),
+        TEST(test_supervisor_killed),
+        TEST(test_supervisor_killed_while_waiting),
+        TEST(test_supervisor_terminated),
+        TEST(test_supervisor_reaped_by_others),
+        TEST(test_program_killed),
+        TEST(test_program_exits),
         TEST(test_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, share, nullptr);

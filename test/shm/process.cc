@@ -429,9 +429,80 @@ static void test_start_without_descriptors(void **)
     assert_int_equal(waitpid(-1, nullptr, WNOHANG), -1);
 }
 
+// ---- Numbers that another process has by now ----
+
+static int ends_at_once(void *)
+{
+    return 7;
+}
+
+// A process with this number, which is free; null: the kernel does not let one choose.
+static pid_t fork_as(pid_t number)
+{
+    char text[32];
+    for (int tries = 0; tries < 50; tries++) {
+        int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+        int n = snprintf(text, sizeof text, "%d", number - 1);
+        bool set = fd >= 0 && write(fd, text, (size_t)n) == n;
+        if (fd >= 0)
+            close(fd);
+        if (!set)
+            return 0;
+        pid_t pid = fork();
+        if (pid == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            for (;;)
+                pause();
+        }
+        if (pid == number)
+            return pid;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    return 0;
+}
+
+static void test_kill_spares_a_stranger(void **)
+{
+    for (int flags = 0; flags <= WEFT_PROCESS_NEW_GROUP; flags += WEFT_PROCESS_NEW_GROUP) {
+        weft_process_options o = {};
+        o.flags = flags;
+        weft_process *p = weft_process_start(ends_at_once, NULL, &o);
+        assert_non_null(p);
+        pid_t number = weft_process_pid(p);
+        assert_int_equal(waitpid(number, NULL, 0), number); // as a handler of SIGCHLD may
+        pid_t stranger = fork_as(number);
+        if (stranger == 0) {
+            print_message("left out: numbers can't be chosen here\n");
+        } else {
+            setpgid(stranger, stranger);
+            assert_errno(weft_process_kill(p), ESRCH);
+            assert_int_equal(waitpid(stranger, NULL, WNOHANG), 0);
+            kill(stranger, SIGKILL);
+            waitpid(stranger, NULL, 0);
+        }
+        assert_errno(weft_process_join(p, NULL, WEFT_FOREVER), ECHILD);
+        assert_int_equal(weft_process_destroy(p), 0);
+    }
+}
+
+static void test_start_while_sigchld_is_ignored(void **)
+{
+    signal(SIGCHLD, SIG_IGN);
+    for (int i = 0; i < 300; i++) {
+        weft_process *p = weft_process_start(ends_at_once, NULL, NULL);
+        assert_non_null(p);
+        assert_errno(weft_process_join(p, NULL, WEFT_FOREVER), ECHILD);
+        assert_int_equal(weft_process_destroy(p), 0);
+    }
+    signal(SIGCHLD, SIG_DFL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_kill_spares_a_stranger),
+        TEST(test_start_while_sigchld_is_ignored),
         TEST(test_start_returns_its_code),
         TEST(test_start_bad_arguments),
         TEST(test_null_handle),
