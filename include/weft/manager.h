@@ -75,7 +75,7 @@ pid_t weft_manager_pid(const weft_manager *m);
 int weft_manager_fd(const weft_manager *m);
 
 /* Tells the server to end and waits until it has; at `d` it is killed.  0 also when it had ended.
- * -1: ETIMEDOUT (it was killed). */
+ * -1: ETIMEDOUT (it was killed); ECANCELED: the thread was told to stop (it goes on). */
 int weft_manager_stop(weft_manager *m, weft_deadline d);
 
 /* Releases this process's handle.  The server ends if nobody else has one; this does not wait for

@@ -19,7 +19,8 @@
  * status is lost: waits end when the child does, with ECHILD.
  *
  * A weft_subprocess belongs to one thread at a time; different ones are independent.  Every wait
- * fails with ECANCELED, too, in a thread that was told to stop (weft_thread_stop).
+ * fails with ECANCELED, too, in a thread that was told to stop (weft_thread_stop).  In a tasklet of
+ * weft_io_run the tasklet waits and others run; a cancel of it is ECANCELED, too.
  */
 #ifndef WEFT_SUBPROCESS_H
 #define WEFT_SUBPROCESS_H

@@ -571,11 +571,14 @@ int weft_io_run(int (*main_fn)(void *arg), void *arg)
     if (io == nullptr)
         return -1;
     io_here = io;
+    poll_way *way = way_to_poll;
+    way_to_poll = poll_as_tasklet;
     int result = main_fn(arg), saved = errno;
     if (weft_tasklet_run() != 0)
         result = -1;
     else
         errno = saved;
+    way_to_poll = way;
     finish(io);
     return result;
 }

@@ -12,7 +12,9 @@
 
 #include <weft/io.h>
 
+#include <base/errno.h>
 #include <base/list.h>
+#include <base/poll.h>
 #include <coro/wait.h>
 
 #include <errno.h>
@@ -97,6 +99,9 @@ int io_adopt(int fd, int kind);
 
 // wait_for_event, and counts it.
 int io_suspend(io_state *io, weft_deadline d);
+
+// await.cc: a thread's way to poll while it is in weft_io_run.
+int poll_as_tasklet(struct pollfd *fds, nfds_t n, weft_deadline d);
 
 // Takes it in; list_remove lets it go again.  `fd` (-1: none) is watched for reading,
 // level-triggered, until it is closed.

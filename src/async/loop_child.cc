@@ -4,30 +4,16 @@
 // may be another's by then, works for any process, and takes SIGCHLD from nobody.
 #include "loop_state.h"
 
-#include <sys/syscall.h>
-#include <sys/wait.h>
+#include <base/child.h>
 
 using namespace weft;
 
-enum { BY_PIDFD = 3 }; // P_PIDFD, which glibc 2.35 and older lack
-
-// waitid(2) by pidfd.  1: it has ended; 0: it runs; -1: errno.  ECHILD: not ours to reap.
-static int look(int pidfd, int flags, siginfo_t *info)
+static child held(const weft_child *c)
 {
-    *info = {};
-    int r;
-    do
-        r = waitid((idtype_t)BY_PIDFD, (id_t)pidfd, info, WEXITED | WNOHANG | flags);
-    while (r != 0 && errno == EINTR);
-    return r != 0 ? -1 : info->si_pid != 0;
-}
-
-// As waitpid(2) has it.
-static int status_of(const siginfo_t *info)
-{
-    if (info->si_code == CLD_EXITED)
-        return (info->si_status & 255) << 8;
-    return info->si_status | (info->si_code == CLD_DUMPED ? 128 : 0);
+    child held = {};
+    held.pid = c->pid;
+    held.pidfd = c->watch.fd;
+    return held;
 }
 
 static void release(weft_child *c)
@@ -41,14 +27,13 @@ static void on_end(weft_watch *w, int)
 {
     weft_child *c = (weft_child *)w->arg;
     weft_loop *l = w->loop;
-    siginfo_t info;
-    int saved = errno, ended = look(w->fd, 0, &info);
-    errno = saved;
-    if (ended == 0)
+    child ended = held(c);
+    if (!child_pidfd_ended(&ended))
         return;
+    child_poll(&ended);
     release(c);
     loop_callback_is(l, "child", (void (*)(void))c->fn);
-    c->fn(c, ended > 0 ? status_of(&info) : -1);
+    c->fn(c, ended.ended && !ended.lost ? ended.status : -1);
 }
 
 static int start(weft_loop *l, weft_child *c, int pidfd, void (*fn)(weft_child *c, int status),
@@ -92,8 +77,11 @@ int weft_loop_child_fd(weft_loop *l, weft_child *c, int pidfd,
     if (c->watch.loop != nullptr)
         return fail_with(EBUSY);
     siginfo_t info;
+    child asked = {};
     int saved = errno;
-    if (pidfd < 0 || (look(pidfd, WNOWAIT, &info) < 0 && errno != ECHILD))
+    asked.pidfd = pidfd;
+    if (pidfd < 0 || (child_wait_id(&asked, WEXITED | WNOHANG | WNOWAIT, &info, nullptr) != 0 &&
+                      errno != ECHILD))
         return fail_with(EBADF);
     errno = saved;
     if (start(l, c, pidfd, fn, arg) != 0)

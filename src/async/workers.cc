@@ -1,13 +1,13 @@
 // workers.cc: a master that forks, replaces and drains.
 //
-// Each worker holds the read end of a pipe whose only write end is the master's.  Closing that
-// tells the worker to drain, and the kernel does it, too, when the master dies: no signal is
-// needed that could be lost, come too early or hit a process that has the number by now.
+// Each worker is held by a leash.  Letting it go tells the worker to drain, and the kernel does
+// it, too, when the master dies or executes a program: no signal is needed that could be lost, come
+// too early or hit a process that has the number by now.
 //
 // The callbacks of the master's loop only note what has happened; processes are started between
 // two runs of the loop, so that a new worker is in no callback and can give the loop back.
-#include <base/errno.h>
-#include <base/list.h>
+#include <base/child.h>
+#include <base/leash.h>
 #include <weft/loop.h>
 #include <weft/workers.h>
 
@@ -38,11 +38,12 @@ struct worker {
     weft_loop_link link; // in the master's `all`
     struct master *master;
     struct place *place; // nullptr: it drains
-    weft_child child;
+    child process;
+    weft_child watch; // of its end
     weft_alarm limit; // of its drain
     int number;
     int64_t started;
-    int leash; // the write end of its pipe; -1: it was told
+    leash held; // let go: it was told
 };
 
 // One of the numbers 0 to n - 1, and who has it.
@@ -97,8 +98,8 @@ static void notify(const char *state)
 static void kill_it(struct worker *w)
 {
     w->master->killed = w->master->killed || w->master->stopping;
-    tell(w->master, WEFT_WORKERS_KILLED, w->number, w->child.pid, 0);
-    kill(w->child.pid, SIGKILL); // it is our child and not reaped: the number is still its own
+    tell(w->master, WEFT_WORKERS_KILLED, w->number, w->process.pid, 0);
+    child_signal(&w->process, SIGKILL);
 }
 
 static void on_limit(weft_alarm *a)
@@ -108,9 +109,9 @@ static void on_limit(weft_alarm *a)
 
 static void drain(struct worker *w)
 {
-    if (w->leash < 0)
+    if (w->held.end < 0)
         return;
-    close_keep_errno(&w->leash);
+    leash_let_go(&w->held);
     if (w->place != nullptr)
         w->place->now = nullptr;
     w->place = nullptr;
@@ -142,7 +143,7 @@ static void on_end(weft_child *c, int status)
 {
     struct worker *w = (struct worker *)c->arg;
     struct master *m = w->master;
-    tell(m, WEFT_WORKERS_ENDED, w->number, c->pid, status);
+    tell(m, WEFT_WORKERS_ENDED, w->number, w->process.pid, status);
     if (w->place != nullptr) {
         w->place->now = nullptr;
         if (weft_now() - w->started >= long_life)
@@ -150,7 +151,8 @@ static void on_end(weft_child *c, int status)
         else
             pause_place(m, w->place);
     }
-    close_keep_errno(&w->leash);
+    leash_let_go(&w->held);
+    child_close(&w->process);
     if (w->limit.loop != nullptr)
         weft_alarm_stop(&w->limit);
     list_remove(&w->link);
@@ -204,7 +206,7 @@ static void on_signal(weft_signal *s)
         reload(m);
     } else {
         for (weft_loop_link *i = m->all.next; i != &m->all; i = i->next)
-            kill(((struct worker *)i)->child.pid, s->signo);
+            child_signal(&((struct worker *)i)->process, s->signo);
     }
 }
 
@@ -217,8 +219,6 @@ static void live(struct master *m, int number, int stop_fd)
     ignore.sa_handler = SIG_IGN;
     for (int signo : signals)
         sigaction(signo, &ignore, nullptr);
-    for (weft_loop_link *i = m->all.next; i != &m->all; i = i->next)
-        close_keep_errno(&((struct worker *)i)->leash);
     weft_loop_destroy(m->loop); // our copy; also unblocks the signals
     worker_stop_fd = stop_fd;
     worker_number = number;
@@ -227,37 +227,39 @@ static void live(struct master *m, int number, int stop_fd)
     _exit(status);
 }
 
+static void forget(struct worker *w)
+{
+    leash_let_go(&w->held);
+    child_close(&w->process);
+    free_keep_errno(w);
+}
+
 // Forks; watches the new worker.  -1: errno, and nothing has changed.
 static int start(struct master *m, int number)
 {
-    int p[2] = {-1, -1};
+    int stop_fd = -1;
     struct worker *w = (struct worker *)calloc(1, sizeof *w);
-    if (w == nullptr || pipe2(p, O_CLOEXEC) != 0) {
+    if (w == nullptr || leash_make(&w->held, &stop_fd) != 0) {
         free_keep_errno(w);
         return -1;
     }
     fflush(nullptr); // else each worker would write what is buffered once more
-    pid_t pid = fork();
-    if (pid == 0) {
-        close(p[1]);
-        live(m, number, p[0]);
-    }
-    close_keep_errno(&p[0]);
-    if (pid < 0 || weft_loop_child(m->loop, &w->child, pid, on_end, w) != 0) {
-        int saved = errno;
-        close(p[1]);
-        if (pid > 0) {
-            kill(pid, SIGKILL);
-            waitpid(pid, nullptr, 0);
-        }
-        free(w);
-        return fail_with(saved);
+    pid_t pid = child_fork(&w->process);
+    if (pid == 0)
+        live(m, number, stop_fd);
+    close_keep_errno(&stop_fd);
+    if (pid < 0 || weft_loop_child_fd(m->loop, &w->watch, w->process.pidfd, on_end, w) != 0) {
+        int error = pid < 0 || w->process.pidfd >= 0 ? errno : ENOSYS;
+        if (pid > 0)
+            child_end(&w->process, WEFT_NOW, weft_in_s(2));
+        child_poll(&w->process);
+        forget(w);
+        return fail_with(error);
     }
     w->master = m;
     w->place = &m->places[number];
     w->number = number;
     w->started = weft_now();
-    w->leash = p[1];
     w->place->now = w;
     list_insert(&m->all, &w->link);
     tell(m, WEFT_WORKERS_STARTED, number, pid, 0);
@@ -313,13 +315,12 @@ static void end_all(struct master *m)
     for (weft_loop_link *next, *i = m->all.next; i != &m->all; i = next) {
         struct worker *w = (struct worker *)i;
         next = i->next;
-        kill(w->child.pid, SIGKILL);
-        waitpid(w->child.pid, nullptr, 0);
-        close_keep_errno(&w->leash);
-        weft_child_stop(&w->child);
+        weft_child_stop(&w->watch);
+        child_end(&w->process, WEFT_NOW, weft_in_s(2));
+        child_poll(&w->process);
         if (w->limit.loop != nullptr)
             weft_alarm_stop(&w->limit);
-        free(w);
+        forget(w);
     }
     errno = saved;
 }

@@ -26,7 +26,7 @@
 namespace weft {
 
 struct child {
-    pid_t pid;
+    pid_t pid;  // 0: only the pidfd is known
     int pidfd;  // -1: there is none
     bool leads; // a process group whose number is its own
     // Guarded by the owner.
@@ -59,7 +59,7 @@ static inline int child_wait_id(const child *c, int how, siginfo_t *info, struct
         do
             result = syscall(SYS_waitid, CHILD_BY_PIDFD, c->pidfd, info, how, usage);
         while (result != 0 && errno == EINTR);
-    if (result != 0 && is_refused(errno))
+    if (result != 0 && is_refused(errno) && c->pid > 0)
         do
             result = syscall(SYS_waitid, P_PID, c->pid, info, how, usage);
         while (result != 0 && errno == EINTR);
@@ -111,7 +111,7 @@ static inline bool child_reap(child *c, int how)
             c->ended = true;
             c->status = child_status_of(&info);
         }
-    } else if (is_refused(errno)) { // waitid(2) altogether: only wait4(2) is left
+    } else if (is_refused(errno) && c->pid > 0) { // waitid(2) altogether: only wait4(2) is left
         pid_t pid = (pid_t)syscall(SYS_wait4, c->pid, &c->status, how, &c->usage);
         c->ended = pid != 0;
         c->lost = pid < 0;

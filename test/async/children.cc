@@ -1,11 +1,14 @@
-// Waits for children from threads that are told to stop.
+// Waits for children: in threads that are told to stop, and in tasklets.
 #include "../runner.h"
 
+#include <weft/io.h>
 #include <weft/pipeline.h>
 #include <weft/subprocess.h>
+#include <weft/tasklet.h>
 #include <weft/thread.h>
 
 #include <errno.h>
+#include <fcntl.h>
 
 static const char *const sleeps[] = {"sleep", "1000", NULL};
 
@@ -128,11 +131,145 @@ static void test_stopped_threads_reap_what_has_ended(void **)
     assert_int_equal(weft_subprocess_destroy(p), 0);
 }
 
+// ---- In tasklets ----
+
+static weft_subprocess *cat;
+static char said[8];
+static int result, error;
+
+static weft_tasklet *spawned(void *(*fn)(void *))
+{
+    weft_tasklet *t = weft_tasklet_spawn(fn, NULL, NULL);
+    assert_non_null(t);
+    return t;
+}
+
+static void *read_cat(void *)
+{
+    result = (int)weft_subprocess_read(cat, 1, said, sizeof said, WEFT_FOREVER);
+    return NULL;
+}
+
+static void *wait_for_cat(void *)
+{
+    result = weft_subprocess_wait(cat, NULL, WEFT_FOREVER);
+    error = errno;
+    return NULL;
+}
+
+// Each waits for what another does later: a thread that slept would sleep for ever.
+static int feed_what_another_reads(void *)
+{
+    weft_tasklet *reader = spawned(read_cat);
+    weft_tasklet_yield();
+    assert_int_equal(weft_subprocess_write(cat, "weft", 4, WEFT_FOREVER), 4);
+    assert_int_equal(weft_tasklet_join(reader, NULL, WEFT_FOREVER), 0);
+    assert_int_equal(result, 4);
+    assert_memory_equal(said, "weft", 4);
+    weft_tasklet *waiter = spawned(wait_for_cat);
+    weft_tasklet_yield();
+    assert_int_equal(weft_subprocess_close(cat, 0), 0);
+    assert_int_equal(weft_tasklet_join(waiter, NULL, WEFT_FOREVER), 0);
+    assert_int_equal(result, 0);
+    return 0;
+}
+
+static void start_cat(void)
+{
+    const char *const argv[] = {"cat", NULL};
+    weft_subprocess_options o = {};
+    o.in.kind = o.out.kind = WEFT_STREAM_PIPE;
+    cat = weft_subprocess_start(argv, &o);
+    assert_non_null(cat);
+}
+
+static void end_cat(void)
+{
+    weft_subprocess_kill(cat);
+    assert_int_equal(weft_subprocess_wait(cat, NULL, WEFT_FOREVER), 0);
+    assert_int_equal(weft_subprocess_destroy(cat), 0);
+}
+
+static void test_tasklets_wait_for_children(void **)
+{
+    start_cat();
+    assert_int_equal(weft_io_run(feed_what_another_reads, NULL), 0);
+    end_cat();
+}
+
+static int cancel_a_wait(void *)
+{
+    weft_tasklet *waiter = spawned(wait_for_cat);
+    weft_tasklet_yield();
+    assert_int_equal(weft_tasklet_cancel(waiter), 0);
+    assert_int_equal(weft_tasklet_join(waiter, NULL, WEFT_FOREVER), 0);
+    assert_int_equal(result, -1);
+    assert_int_equal(error, ECANCELED);
+    assert_errno(weft_subprocess_wait(cat, NULL, weft_in_ms(5)), ETIMEDOUT);
+    return 0;
+}
+
+static void test_cancel_ends_a_wait(void **)
+{
+    start_cat();
+    assert_int_equal(weft_io_run(cancel_a_wait, NULL), 0);
+    end_cat();
+}
+
+static int running;
+
+// All are at it before the first ends: the last to begin lets them go.
+static void *run_one(void *go)
+{
+    const char *const argv[] = {"sh", "-c", "read x; echo $x", NULL};
+    const weft_stream *in = (const weft_stream *)go;
+    weft_subprocess_options o = {};
+    weft_subprocess_result r;
+    o.in = *in;
+    o.out.kind = WEFT_STREAM_PIPE;
+    running++;
+    bool well = weft_subprocess_run(argv, &o, &r, WEFT_FOREVER) == 0 && r.out.size == 3;
+    weft_subprocess_result_free(&r);
+    return well ? go : NULL;
+}
+
+static int run_several(void *)
+{
+    enum { SEVERAL = 8 };
+    int ends[2];
+    weft_tasklet *t[SEVERAL];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    weft_stream in = {WEFT_STREAM_FD, ends[0], NULL};
+    for (weft_tasklet *&each : t) {
+        each = weft_tasklet_spawn(run_one, &in, NULL);
+        assert_non_null(each);
+    }
+    while (running < SEVERAL)
+        weft_tasklet_yield();
+    assert_int_equal(write(ends[1], "ok\nok\nok\nok\nok\nok\nok\nok\n", 24), 24);
+    for (weft_tasklet *each : t) {
+        void *got;
+        assert_int_equal(weft_tasklet_join(each, &got, WEFT_FOREVER), 0);
+        assert_ptr_equal(got, &in);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    return 0;
+}
+
+static void test_tasklets_run_children_side_by_side(void **)
+{
+    assert_int_equal(weft_io_run(run_several, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_stop_ends_every_wait),
         TEST(test_stopped_threads_reap_what_has_ended),
+        TEST(test_tasklets_wait_for_children),
+        TEST(test_cancel_ends_a_wait),
+        TEST(test_tasklets_run_children_side_by_side),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@
 // handle and so, after a fork, in each process that has one.
 #include "server.h"
 
-#include <base/errno.h>
+#include <base/child.h>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -24,9 +24,8 @@
 using namespace weft;
 
 struct weft_manager {
-    pid_t pid;
-    int process; // pidfd
-    int leash;   // the pipe's write end
+    child server; // nobody's that could be waited for: its end alone is seen
+    int leash;    // the pipe's write end
     char address[160];
 };
 
@@ -227,26 +226,26 @@ weft_manager *weft_manager_start(const char *address, const weft_manager_options
         return nullptr;
     }
     if (m != nullptr) {
-        m->process = -1;
+        m->server.pidfd = -1;
         parent = (int)syscall(SYS_pidfd_open, getpid(), 0);
         if (parent >= 0 && pipe2(leash, O_CLOEXEC) == 0 &&
             socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) == 0 &&
             fork_server(address, opts, channel, parent, leash) == 0) {
             close_keep_errno(&channel[1]);
-            m->process = hear(channel[0], &n);
+            m->server.pidfd = hear(channel[0], &n);
         }
     }
     close_keep_errno(&channel[0]);
     close_keep_errno(&channel[1]);
     close_keep_errno(&leash[0]);
     close_keep_errno(&parent);
-    if (m == nullptr || m->process < 0) {
+    if (m == nullptr || m->server.pidfd < 0) {
         close_keep_errno(&leash[1]);
         free_keep_errno(m);
         return nullptr;
     }
     m->leash = leash[1];
-    m->pid = n.pid;
+    m->server.pid = n.pid;
     memcpy(m->address, n.address, sizeof m->address);
     errno = saved;
     return m;
@@ -259,38 +258,26 @@ const char *weft_manager_address(const weft_manager *m)
 
 pid_t weft_manager_pid(const weft_manager *m)
 {
-    return m->pid;
+    return m->server.pid;
 }
 
 int weft_manager_fd(const weft_manager *m)
 {
-    return m->process;
-}
-
-// Whether it has ended by then.
-static bool ends(const weft_manager *m, weft_deadline d)
-{
-    struct pollfd p = {m->process, POLLIN, 0};
-    for (;;) {
-        int64_t left = weft_left(d), ms = left / 1000000 + (left % 1000000 != 0);
-        int n = poll(&p, 1, d == WEFT_FOREVER ? -1 : ms < 1000000 ? (int)ms : 1000000);
-        if (n > 0)
-            return true;
-        if (n == 0 && weft_left(d) == 0)
-            return false;
-    }
+    return m->server.pidfd;
 }
 
 int weft_manager_stop(weft_manager *m, weft_deadline d)
 {
     int saved = errno;
-    syscall(SYS_pidfd_send_signal, m->process, SIGTERM, nullptr, 0); // ESRCH: it has ended
-    if (ends(m, d)) {
+    child_signal(&m->server, SIGTERM); // ESRCH: it has ended
+    if (child_await(&m->server, d) == 0) {
         errno = saved;
         return 0;
     }
-    syscall(SYS_pidfd_send_signal, m->process, SIGKILL, nullptr, 0);
-    ends(m, WEFT_FOREVER);
+    if (errno != ETIMEDOUT)
+        return -1;
+    child_signal(&m->server, SIGKILL);
+    child_await(&m->server, weft_in_s(2)); // it ends at once, unless the kernel is stuck
     return fail_with(ETIMEDOUT);
 }
 
@@ -300,7 +287,7 @@ int weft_manager_destroy(weft_manager *m)
         return 0;
     int saved = errno;
     close(m->leash);
-    close(m->process);
+    close(m->server.pidfd);
     free(m);
     errno = saved;
     return 0;
