@@ -8,11 +8,10 @@
  *     weft_subprocess_result_free(&r);
  *
  * The cost of a start does not depend on the size of the calling process, except
- * with a callback or a change of user or group, which need fork(2).  A program that
- * can't be executed is an error of start, with the child's errno.  The child has
- * the three standard streams and the descriptors in `pass`, and no other; its signal
- * mask is empty, and SIGPIPE, SIGXFSZ and SIGCHLD have their default action again
- * (see the options for other wishes).
+ * with a callback or a change of user or group, which need a copy of its page tables.  A program
+ * that can't be executed is an error of start, with the child's errno.  The child has the three
+ * standard streams and the descriptors in `pass`, and no other; its signal mask is empty, and
+ * SIGPIPE, SIGXFSZ and SIGCHLD have their default action again (see the options for other wishes).
  *
  * Only children started here are ever waited for, and no signal's disposition is
  * touched.  If this process ignores SIGCHLD, or somebody else reaps the child, the
@@ -101,7 +100,7 @@ typedef struct weft_subprocess_options {
     const char *file;       /* what to execute, if not argv[0]; no '/' in it: looked up in PATH */
     const char *cwd;        /* the child's directory; a relative `file` starts there */
     const char *const *env; /* "NAME=value"..., NULL: instead of our environment */
-    const char *const *env_add;   /* then set these ... */
+    const char *const *env_add;   /* then set these (of one name the last) ... */
     const char *const *env_unset; /* ... after removing these names */
     const int *pass;              /* descriptors (3 and up) the child has too, same number */
     size_t pass_count;
@@ -109,7 +108,8 @@ typedef struct weft_subprocess_options {
     int flags;           /* WEFT_SUBPROCESS_... */
     pid_t process_group; /* 0: ours; WEFT_GROUP_NEW; or one to join */
     mode_t umask;
-    uid_t uid; /* privileges are dropped last: groups, gid, uid */
+    uid_t
+        uid; /* privileges are dropped last: groups, gid, uid; -1, as of a failed lookup: EINVAL */
     gid_t gid;
     const gid_t *groups; /* not NULL: the supplementary groups, groups_count may be 0 */
     size_t groups_count;
@@ -127,9 +127,10 @@ typedef struct weft_subprocess_options {
      * grandchild keeps open.  0: until the deadline. */
     int64_t grace_ms;
 
-    /* Runs in the child just before exec, after a plain fork(2): async-signal-safe calls
-     * only if this process has threads; an environment it changes is the program's.  Not 0: start
-     * fails with the callback's errno. */
+    /* Runs in the child just before exec, on a copy of our memory: async-signal-safe calls
+     * only if this process has threads; an environment it changes is the program's, unless env,
+     * env_add or env_unset are given.  What it sets of signals is set anew by the options above.
+     * Not 0: start fails with the callback's errno, ECANCELED if that is 0. */
     int (*callback)(void *arg);
     void *callback_arg;
 
@@ -257,7 +258,7 @@ int weft_subprocess_run(const char *const argv[], const weft_subprocess_options 
 
 /* How weft_subprocess_map goes about its commands. */
 typedef struct weft_subprocess_batch {
-    int jobs;         /* so many at once; 0: one for each processor */
+    int jobs;         /* so many at once; 0: one for each processor that we may use */
     int64_t limit_ns; /* the longest any command may take; 0: no limit */
 
     /* Called in the order of the commands, as soon as this one and those before it have
@@ -269,8 +270,9 @@ typedef struct weft_subprocess_batch {
 } weft_subprocess_batch;
 
 /* Runs the n commands argvs[0..n-1], several at once, and reports each.  Options hold for each
- * command, except input; a WEFT_STREAM_PIPE for out or err is collected in an unnamed file
- * (memfd_create(2)) instead, so it stays in memory until its report.  The number of commands that
+ * command, except input; what comes through a WEFT_STREAM_PIPE for out or err until the command
+ * has ended stays in memory until its report.  Room that the system lacks (EAGAIN, EMFILE, ENFILE,
+ * ENOMEM) is waited for while commands of this call run.  The number of commands that
  * failed: could not be started, were late or did not exit with 0.  At the deadline what still runs
  * is killed (its group if it leads one) and nothing more reported: ETIMEDOUT.  EINVAL: no report,
  * jobs or limit below 0, `in` a pipe. */

@@ -1,27 +1,27 @@
 // map.cc: many commands, a few at a time.
 //
-// Output that is to be collected goes to an unnamed file of each command, not through a
-// pipe: nobody has to empty it while others are awaited, and a command whose turn to be reported
-// has not come is not held up.  The commands that run are in one array for
-// weft_subprocess_wait_any; `next` is the first not started, `told` the first not reported.
-#include <weft/subprocess.h>
+// One poll watches the ends of those that run and the pipes that collect their output: so a command
+// is never held up by the report of another, and what it does with /dev/stdout is what it would do
+// in any pipeline.  A command that has ended holds no descriptor, only its output, until it is its
+// turn to be reported; how many such there may be is bounded, and so is how much they hold.
+//
+// `next` is the first not started, `told` the first not reported.
+#include "streams.h"
 
-#include <base/errno.h>
-
-#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "streams.h"
 
 using namespace weft;
 
+enum { AHEAD = 1000 };                      // commands that have ended before their turn
+static const size_t AHEAD_BYTES = 64 << 20; // and their output
+
 namespace {
 struct command {
-    int files[2]; // what it wrote to stream 1 and 2, or -1
+    weft_subprocess *p;   // it runs
+    weft_buffer wrote[2]; // to streams 1 and 2
     int status, error;
     int64_t start, end; // end 0: not ended
 };
@@ -31,153 +31,221 @@ struct batch {
     const weft_subprocess_options *opts;
     const char *const *const *argvs;
     size_t n, next, told, ended;
-    int running, failed;
+    size_t kept; // bytes of those that have ended and are not reported
+    size_t running, jobs;
+    bool starved; // the system had no room for one more
+    int failed;
     int64_t began;
-    struct command *commands;
-    weft_subprocess **children; // of commands that run, else NULL
+    command *commands;
+    size_t *at;         // which ones run
+    struct pollfd *fds; // up to three for each of those: its end, its output
+    size_t *whose;      // 3 * its place among those that run + which of the three
 };
 } // namespace
 
-static int collect_in_file(weft_stream *s, int *file)
-{
-    if (s->kind != WEFT_STREAM_PIPE)
-        return 0;
-    *file = above_streams(memfd_create("weft output", MFD_CLOEXEC));
-    s->kind = WEFT_STREAM_FD;
-    s->fd = *file;
-    return *file >= 0 ? 0 : -1;
-}
-
-static void command_ends(struct batch *b, struct command *c)
+static void command_ends(batch *b, command *c)
 {
     c->end = weft_now();
     b->ended++;
     b->failed += c->error != 0 || c->status != 0;
+    b->kept += c->wrote[0].size + c->wrote[1].size;
     if (b->how->progress != nullptr)
         b->how->progress(b->ended, b->n, c->end - b->began, b->how->arg);
 }
 
-static void start_next(struct batch *b)
+// What own children that run take up comes back when one of them ends.
+static bool is_want_of_room(int error)
 {
-    size_t i = b->next++;
-    struct command *c = &b->commands[i];
-    weft_subprocess_options o = *b->opts;
-    c->files[0] = c->files[1] = -1;
+    return error == EAGAIN || error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
+static void start_next(batch *b)
+{
+    command *c = &b->commands[b->next];
     c->start = weft_now();
-    if (collect_in_file(&o.out, &c->files[0]) == 0 && collect_in_file(&o.err, &c->files[1]) == 0)
-        b->children[i] = weft_subprocess_start(b->argvs[i], &o);
-    if (b->children[i] != nullptr) {
-        b->running++;
+    c->p = weft_subprocess_start(b->argvs[b->next], b->opts);
+    if (c->p == nullptr && b->running > 0 && is_want_of_room(errno)) {
+        b->starved = true;
         return;
     }
-    c->error = errno;
-    command_ends(b, c);
-}
-
-static void reap(struct batch *b, size_t i)
-{
-    struct command *c = &b->commands[i];
-    if (weft_subprocess_wait(b->children[i], &c->status, WEFT_FOREVER) != 0 && c->error == 0)
+    b->at[b->running] = b->next++;
+    if (c->p == nullptr) {
         c->error = errno;
-    weft_subprocess_destroy(b->children[i]);
-    b->children[i] = nullptr;
-    b->running--;
-    command_ends(b, c);
-}
-
-static int read_file(int fd, weft_buffer *to)
-{
-    struct stat s;
-    if (fd < 0 || fstat(fd, &s) != 0)
-        return 0;
-    to->data = (char *)malloc((size_t)s.st_size + 1);
-    if (to->data == nullptr)
-        return -1;
-    to->capacity = (size_t)s.st_size + 1;
-    while (to->size < (size_t)s.st_size) {
-        ssize_t n = pread(fd, to->data + to->size, (size_t)s.st_size - to->size, (off_t)to->size);
-        if (n <= 0)
-            break;
-        to->size += (size_t)n;
+        command_ends(b, c);
+        return;
     }
-    to->data[to->size] = 0;
-    return 0;
+    b->running++;
+    for (int i = 1; i < 3; i++)
+        if (c->p->s.fds[i] >= 0)
+            fcntl(c->p->s.fds[i], F_SETFL, O_RDONLY | O_NONBLOCK);
 }
 
-static int tell(struct batch *b, size_t i)
+static void start_some(batch *b)
 {
-    struct command *c = &b->commands[i];
-    weft_subprocess_result r;
-    memset(&r, 0, sizeof r);
+    while (b->running < b->jobs && b->next < b->n && !b->starved &&
+           (b->running == 0 || b->next - b->told - b->running < AHEAD) &&
+           (b->running == 0 || b->kept < AHEAD_BYTES))
+        start_next(b);
+}
+
+static void tell(batch *b, size_t i)
+{
+    command *c = &b->commands[i];
+    weft_subprocess_result r = {};
     r.status = c->status;
     r.ns = c->end - c->start;
-    int result = read_file(c->files[0], &r.out) != 0 ? -1 : read_file(c->files[1], &r.err);
-    close_keep_errno(&c->files[0]);
-    close_keep_errno(&c->files[1]);
-    if (result == 0)
-        b->how->report(i, &r, c->error, b->how->arg);
+    r.out = c->wrote[0];
+    r.err = c->wrote[1];
+    b->kept -= r.out.size + r.err.size;
+    b->how->report(i, &r, c->error, b->how->arg);
+    c->wrote[0] = c->wrote[1] = {};
     weft_subprocess_result_free(&r);
-    return result;
 }
 
 // Kills what is beyond its limit; gives the time when the next one will be.
-static weft_deadline enforce_limit(struct batch *b)
+static weft_deadline enforce_limit(batch *b)
 {
     weft_deadline first = WEFT_FOREVER;
     int64_t now = weft_now(), limit = b->how->limit_ns;
-    for (size_t i = b->told; limit > 0 && i < b->next; i++) {
-        struct command *c = &b->commands[i];
-        if (b->children[i] == nullptr || c->error != 0)
+    for (size_t k = 0; limit > 0 && k < b->running; k++) {
+        command *c = &b->commands[b->at[k]];
+        if (c->error != 0)
             continue;
         if (now - c->start < limit) {
             weft_deadline by = limit >= WEFT_FOREVER - c->start ? WEFT_FOREVER : c->start + limit;
             first = by < first ? by : first;
         } else {
             // One that ended just in time keeps its status: nobody is there to be killed.
-            c->error = child_has_ended(&b->children[i]->c) ? 0 : ETIMEDOUT;
-            weft_subprocess_kill(b->children[i]);
+            c->error = child_has_ended(&c->p->c) ? 0 : ETIMEDOUT;
+            weft_subprocess_kill(c->p);
         }
     }
     return first;
 }
 
-static int run_all(struct batch *b, int jobs, weft_deadline d)
+static int collect(command *c, int stream, bool all)
+{
+    weft_buffer *to = &c->wrote[stream - 1];
+    int more = 1;
+    while (more > 0 && c->p->s.fds[stream] >= 0) {
+        more = pump_output(&c->p->s, stream, to);
+        if (!all)
+            break;
+    }
+    return more < 0 ? -1 : 0;
+}
+
+// What it wrote is there, with what others that have its pipes have written until now.
+static int end_command(batch *b, size_t k)
+{
+    command *c = &b->commands[b->at[k]];
+    for (int stream = 1; stream < 3; stream++) {
+        weft_buffer *to = &c->wrote[stream - 1];
+        if (collect(c, stream, true) != 0)
+            return -1;
+        if (to->data == nullptr)
+            continue;
+        char *fits = (char *)realloc(to->data, to->size + 1);
+        to->data = fits != nullptr ? fits : to->data;
+        to->capacity = to->size + 1;
+    }
+    child_poll(&c->p->c);
+    c->status = c->p->c.status;
+    if (c->p->c.lost && c->error == 0)
+        c->error = ECHILD;
+    weft_subprocess_destroy(c->p);
+    c->p = nullptr;
+    b->at[k] = b->at[--b->running];
+    b->starved = false;
+    command_ends(b, c);
+    return 0;
+}
+
+// What is to be watched: poll(2) takes no more places than there may be descriptors.
+static size_t fill(batch *b, bool *all_watched)
+{
+    size_t n = 0;
+    *all_watched = true;
+    for (size_t k = 0; k < b->running; k++) {
+        const weft_subprocess *p = b->commands[b->at[k]].p;
+        const int fds[] = {p->c.pidfd, p->s.fds[1], p->s.fds[2]};
+        *all_watched = *all_watched && p->c.pidfd >= 0;
+        for (int what = 0; what < 3; what++)
+            if (fds[what] >= 0) {
+                b->whose[n] = 3 * k + (size_t)what;
+                b->fds[n++] = {fds[what], POLLIN, 0};
+            }
+    }
+    return n;
+}
+
+// Sleeps until one of those that run has written or ended; serves all that have.
+static int serve(batch *b, weft_deadline d)
+{
+    bool watched;
+    size_t n = fill(b, &watched);
+    weft_deadline look = watched ? WEFT_FOREVER : weft_in_ms(CHILD_LOOK_MS);
+    if (poll_until(b->fds, n, look < d ? look : d) < 0 && (errno != ETIMEDOUT || d <= look))
+        return -1;
+    // Backwards: one that ends gives its place to the last, which has been served.
+    while (n-- > 0) {
+        size_t k = b->whose[n] / 3, what = b->whose[n] % 3;
+        if (b->fds[n].revents == 0)
+            continue;
+        if (what == 0 ? end_command(b, k) != 0
+                      : collect(&b->commands[b->at[k]], (int)what, false) != 0)
+            return -1;
+    }
+    for (size_t k = b->running; !watched && k-- > 0;) {
+        const child *c = &b->commands[b->at[k]].p->c;
+        if (c->pidfd < 0 && child_has_ended(c) && end_command(b, k) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int run_all(batch *b, weft_deadline d)
 {
     int saved = errno;
     while (b->told < b->n) {
-        while (b->running < jobs && b->next < b->n)
-            start_next(b);
+        start_some(b);
         for (; b->told < b->next && b->commands[b->told].end != 0; b->told++)
-            if (tell(b, b->told) != 0)
-                return -1;
+            tell(b, b->told);
         if (b->running == 0)
             continue;
         weft_deadline limit = enforce_limit(b);
-        int i = weft_subprocess_wait_any(b->children + b->told, b->next - b->told,
-                                         limit < d ? limit : d);
-        if (i >= 0)
-            reap(b, b->told + (size_t)i);
-        else if (errno != ETIMEDOUT || weft_left(d) == 0)
+        if (serve(b, limit < d ? limit : d) != 0 && (errno != ETIMEDOUT || weft_left(d) == 0))
             return -1;
     }
     errno = saved;
     return b->failed;
 }
 
-static void clean_up(struct batch *b)
+static void clean_up(batch *b)
 {
     int saved = errno;
-    for (size_t i = b->told; b->children != nullptr && b->commands != nullptr && i < b->next; i++) {
-        if (b->children[i] != nullptr) {
-            streams_kill(&b->children[i]->s, nullptr);
-            give_up(b->children[i]);
+    for (size_t i = b->told; b->commands != nullptr && i < b->next; i++) {
+        command *c = &b->commands[i];
+        if (c->p != nullptr) {
+            streams_kill(&c->p->s, nullptr);
+            give_up(c->p);
         }
-        close_keep_errno(&b->commands[i].files[0]);
-        close_keep_errno(&b->commands[i].files[1]);
+        weft_buffer_free(&c->wrote[0]);
+        weft_buffer_free(&c->wrote[1]);
     }
     free(b->commands);
-    free(b->children);
+    free(b->at);
+    free(b->fds);
+    free(b->whose);
     errno = saved;
+}
+
+static size_t processors(void)
+{
+    cpu_set_t set;
+    int saved = errno, n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
+    errno = saved;
+    return n > 0 ? (size_t)n : (size_t)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
 int weft_subprocess_map(const char *const *const argvs[], size_t n,
@@ -185,8 +253,7 @@ int weft_subprocess_map(const char *const *const argvs[], size_t n,
                         weft_deadline d)
 {
     static const weft_subprocess_options defaults = {};
-    struct batch b;
-    memset(&b, 0, sizeof b);
+    batch b = {};
     b.how = how;
     b.opts = opts != nullptr ? opts : &defaults;
     b.argvs = argvs;
@@ -195,11 +262,15 @@ int weft_subprocess_map(const char *const *const argvs[], size_t n,
     if (how == nullptr || how->report == nullptr || how->jobs < 0 || how->limit_ns < 0 ||
         (argvs == nullptr && n > 0) || n > INT32_MAX || b.opts->in.kind == WEFT_STREAM_PIPE)
         return fail_with(EINVAL);
-    b.commands = (struct command *)calloc(n + 1, sizeof *b.commands);
-    b.children = (weft_subprocess **)calloc(n + 1, sizeof(void *));
-    int jobs = how->jobs > 0 ? how->jobs : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    int failed =
-        b.commands != nullptr && b.children != nullptr ? run_all(&b, jobs, d) : fail_with(ENOMEM);
+    b.jobs = how->jobs > 0 ? (size_t)how->jobs : processors();
+    size_t places = b.jobs < n ? b.jobs : n;
+    b.commands = (command *)calloc(n + 1, sizeof *b.commands);
+    b.at = (size_t *)calloc(places + 1, sizeof *b.at);
+    b.fds = (struct pollfd *)calloc(places + 1, 3 * sizeof *b.fds);
+    b.whose = (size_t *)calloc(places + 1, 3 * sizeof *b.whose);
+    bool enough =
+        b.commands != nullptr && b.at != nullptr && b.fds != nullptr && b.whose != nullptr;
+    int failed = enough ? run_all(&b, d) : fail_with(ENOMEM);
     clean_up(&b);
     return failed;
 }

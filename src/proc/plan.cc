@@ -50,6 +50,15 @@ static bool is_replaced(const weft_subprocess_options *o, const char *entry)
     return false;
 }
 
+// As with setenv(3): of several entries with one name the last counts.
+static bool is_set_later(const char *const *add, size_t i)
+{
+    for (size_t k = i + 1; add[k] != nullptr; k++)
+        if (named(add[k], add[i], name_length(add[i])))
+            return true;
+    return false;
+}
+
 char *const *weft::child_environment(const weft_subprocess_options *o, char ***allocated)
 {
     const char *const *base = o->env != nullptr ? o->env : environ;
@@ -68,7 +77,8 @@ char *const *weft::child_environment(const weft_subprocess_options *o, char ***a
         if (!is_replaced(o, base[i]))
             envp[n++] = base[i];
     for (size_t i = 0; i < added; i++)
-        envp[n++] = o->env_add[i];
+        if (!is_set_later(o->env_add, i))
+            envp[n++] = o->env_add[i];
     envp[n] = nullptr;
     *allocated = (char **)envp;
     return *allocated;

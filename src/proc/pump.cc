@@ -82,18 +82,19 @@ static ssize_t read_into(int fd, weft_buffer *b)
 }
 
 // A stream that can't be read is at its end, like one that has ended.
-static int serve_output(transfer *t, int stream)
+int weft::pump_output(streams *s, int stream, weft_buffer *to)
 {
-    int *fd = &t->s->fds[stream], saved = errno;
-    ssize_t n = read_into(*fd, t->to[stream]);
+    int *fd = &s->fds[stream], saved = errno;
+    ssize_t n = read_into(*fd, to);
     if (n < 0 && errno == ENOMEM)
         return -1;
-    if (n == 0 || (n < 0 && !again()))
+    bool more = n > 0, ended = n == 0 || (n < 0 && !again());
+    if (ended)
         close_keep_errno(fd);
     else if (n >= PIPE_SIZE && n < WIDE_PIPE)
         widen(*fd);
     errno = saved;
-    return 0;
+    return more;
 }
 
 // A child that reads no further has had enough: the rest is dropped.
@@ -143,7 +144,7 @@ static int serve(transfer *t, const struct pollfd fds[4])
     if (fds[0].revents != 0)
         serve_input(t);
     for (int i = 1; i < 3; i++)
-        if (fds[i].revents != 0 && serve_output(t, i) != 0)
+        if (fds[i].revents != 0 && pump_output(t->s, i, t->to[i]) < 0)
             return -1;
     return 0;
 }

@@ -9,10 +9,14 @@
 // clone3 is asked first, for CLONE_CLEAR_SIGHAND resets the handlers in one go.  Where
 // it is missing or a sandbox forbids it: clone, and the child resets them itself.
 //
-// Plain fork in three cases.  A callback, which may do anything.  A change of user or
-// group: in a child that shares our memory it would mark that memory as not dumpable, for
-// us too and for good, and let a process of that user signal a child that holds us up.  And
-// emulators where such a child does not share our memory.
+// Two things need a copy of our memory.  A callback, which may do anything.  A change of user or
+// group: in a child that shares our memory it would mark that memory as not dumpable, for us too
+// and for good.  That is clone(CLONE_VFORK) alone, on this stack: it goes on when the child has
+// executed its program or ended, and what the child has to tell lies in a page that both share. (By
+// a pipe one would have to wait for its end of file, and any process that another thread has
+// forked meanwhile can hold that up.)
+//
+// Only emulators that know no CLONE_VFORK (Valgrind, qemu-user) need fork(2) and that pipe.
 #include "spawn.h"
 
 #include <base/errno.h>
@@ -50,6 +54,7 @@ static long call_cloning(long number, long a, long b, long c, long d, long e, vo
                      "test %%rax, %%rax\n\t"
                      "jnz 1f\n\t"
                      "xor %%ebp, %%ebp\n\t"
+                     "and $-16, %%rsp\n\t"
                      "mov %%r13, %%rdi\n\t"
                      "call *%%r12\n\t"
                      "hlt\n"
@@ -155,7 +160,29 @@ static int open_pidfd(pid_t pid)
     return fd;
 }
 
-static pid_t spawn_copying_memory(spawn_plan *plan, const int report[2], int *pidfd)
+static pid_t spawn_on_copy(spawn_plan *plan, int *pidfd)
+{
+    int saved = errno;
+    const long flags = CLONE_VFORK | SIGCHLD;
+    long result = -EINVAL;
+    void *page =
+        mmap(nullptr, 2 * sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return -1;
+    plan->report = (int *)page;
+    if (!(spawn_without & NO_PIDFD))
+        result =
+            call_cloning(SYS_clone, flags | CLONE_PIDFD, 0, (long)pidfd, 0, 0, spawn_child, plan);
+    if (result == -EINVAL)
+        result = call_cloning(SYS_clone, flags, 0, 0, 0, 0, spawn_child, plan);
+    plan->stage = plan->report[0];
+    plan->error = plan->report[1];
+    munmap(page, 2 * sizeof(int));
+    errno = saved;
+    return result < 0 ? fail_with((int)-result) : (pid_t)result;
+}
+
+static pid_t fork_with_pipe(spawn_plan *plan, const int report[2], int *pidfd)
 {
     pid_t pid = fork();
     if (pid < 0)
@@ -201,11 +228,10 @@ static bool children_share_memory(void)
     return answer == 1;
 }
 
-static bool needs_fork(const weft_subprocess_options *o)
+static bool needs_copy(const weft_subprocess_options *o)
 {
     return o->callback != nullptr || o->groups != nullptr ||
-           (o->flags & (WEFT_SUBPROCESS_SET_UID | WEFT_SUBPROCESS_SET_GID)) != 0 ||
-           !children_share_memory();
+           (o->flags & (WEFT_SUBPROCESS_SET_UID | WEFT_SUBPROCESS_SET_GID)) != 0;
 }
 
 // keep, with one more, in order.
@@ -222,10 +248,10 @@ static pid_t spawn_forking(spawn_plan *plan, int *pidfd)
     int report[2];
     if (make_pipe(report) != 0)
         return -1;
-    plan->report = report[1];
+    plan->report_pipe = report[1];
     // The plan's array has a free place at its end for this.
     keep_also((int *)(uintptr_t)plan->keep, &plan->keep_count, report[1]);
-    pid_t pid = spawn_copying_memory(plan, report, pidfd);
+    pid_t pid = fork_with_pipe(plan, report, pidfd);
     if (pid < 0)
         close_keep_errno(&report[1]);
     close_keep_errno(&report[0]);
@@ -239,13 +265,16 @@ int weft::spawn_start(spawn_plan *plan, pid_t *pid, int *pidfd)
     int saved = errno;
     plan->stage = WEFT_STAGE_NONE;
     plan->error = 0;
-    plan->report = -1;
+    plan->report = nullptr;
+    plan->report_pipe = -1;
     plan->handlers_cleared = false;
     plan->parent = getpid();
     plan->descriptors = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : 1024;
     *pidfd = -1;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
-    *pid = needs_fork(plan->opts) ? spawn_forking(plan, pidfd) : spawn_sharing_memory(plan, pidfd);
+    *pid = !children_share_memory() ? spawn_forking(plan, pidfd)
+           : needs_copy(plan->opts) ? spawn_on_copy(plan, pidfd)
+                                    : spawn_sharing_memory(plan, pidfd);
     int error = errno;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, nullptr, sizeof before);
     if (*pid < 0) {

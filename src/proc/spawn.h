@@ -20,7 +20,8 @@ struct spawn_plan {
     int source[3];          // what becomes 0, 1 and 2; -1: what is there now
     const int *keep;        // sorted: the descriptors above 2 that stay open
     size_t keep_count;
-    int report; // where a forked child writes its error; -1: it shares our memory
+    int *report;     // where a child on a copy of our memory tells of its failure: stage and errno
+    int report_pipe; // the same where such a child does not hold us up; -1: a pipe is not needed
     pid_t parent;
     rlim_t descriptors; // the limit of their numbers, before the child's own limits
     unsigned long cpus[CPU_WORDS];

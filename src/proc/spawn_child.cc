@@ -50,9 +50,13 @@ enum { KERNEL_SIGSET = 8, SIGNALS = 64 };
     int words[2] = {stage, errno};
     plan->stage = stage;
     plan->error = errno;
+    if (plan->report != nullptr) {
+        plan->report[0] = words[0];
+        plan->report[1] = words[1];
+    }
     // A pipe takes eight bytes whole; if the parent is gone nobody wants them.
-    if (plan->report >= 0)
-        syscall(SYS_write, plan->report, words, sizeof words);
+    if (plan->report_pipe >= 0)
+        syscall(SYS_write, plan->report_pipe, words, sizeof words);
     for (;;)
         syscall(SYS_exit_group, 127);
 }
@@ -81,7 +85,8 @@ PLAIN static bool place_streams(const spawn_plan *plan)
 PLAIN static bool pass_descriptors(const spawn_plan *plan)
 {
     for (size_t i = 0; i < plan->keep_count; i++)
-        if (plan->keep[i] != plan->report && syscall(SYS_fcntl, plan->keep[i], F_SETFD, 0) != 0)
+        if (plan->keep[i] != plan->report_pipe &&
+            syscall(SYS_fcntl, plan->keep[i], F_SETFD, 0) != 0)
             return false;
     return true;
 }
@@ -267,8 +272,11 @@ PLAIN static bool call_back(spawn_plan *plan)
 {
     const weft_subprocess_options *o = plan->opts;
     bool inherits = plan->envp == environ;
-    if (o->callback != nullptr && o->callback(o->callback_arg) != 0)
+    errno = 0;
+    if (o->callback != nullptr && o->callback(o->callback_arg) != 0) {
+        errno = errno != 0 ? errno : ECANCELED;
         return false;
+    }
     if (inherits)
         plan->envp = environ;
     return true;

@@ -70,6 +70,10 @@ int run_streams(streams *s, const weft_subprocess_options *o, weft_subprocess_re
 // ECANCELED, ENOMEM.  A null buffer: read and dropped.  Reaps nobody.
 int pump(streams *s, const void *in, size_t n, weft_buffer *out, weft_buffer *err, weft_deadline d);
 
+// One read of stream 1 or 2 into a buffer (null: dropped), which is closed at its end.  1: more may
+// come at once; 0: not; -1: ENOMEM.
+int pump_output(streams *s, int stream, weft_buffer *to);
+
 // ---- pipe.cc ----
 
 // Moves fd above the standard streams' numbers, close-on-exec.  Closes it on failure.

@@ -151,6 +151,85 @@ static void test_map_out_of_descriptors(void **state)
     assert_int_equal(s.errors[1], EMFILE);
 }
 
+// What a command opens again by its name in /dev is the same pipe: nothing is overwritten.
+static void test_map_output_opened_again(void **state)
+{
+    (void)state;
+    struct seen s;
+    struct script one = sh("echo A; echo B >/dev/stderr; echo C; echo D >/dev/stdout");
+    const char *const *argvs[] = {one.argv};
+    weft_subprocess_options o = piped();
+    o.err.kind = WEFT_STREAM_STDOUT;
+    weft_subprocess_batch b = batch(&s, 1);
+    assert_int_equal(weft_subprocess_map(argvs, 1, &o, &b, WEFT_FOREVER), 0);
+    assert_string_equal(s.out[0], "A\nB\nC\nD\n");
+    o.err.kind = WEFT_STREAM_PIPE;
+    b = batch(&s, 1);
+    assert_int_equal(weft_subprocess_map(argvs, 1, &o, &b, WEFT_FOREVER), 0);
+    assert_string_equal(s.out[0], "A\nC\nD\n");
+    assert_string_equal(s.err[0], "B\n");
+}
+
+static void count_good(size_t, const weft_subprocess_result *r, int error, void *arg)
+{
+    *(int *)arg += error == 0 && r->status == 0 && r->out.size == 3;
+}
+
+// Many commands end before their turn, with few descriptors; and there is no room for all that are
+// wanted at once: both are waited out.
+static void run_with_few_descriptors(int jobs)
+{
+    enum { COMMANDS = 300, FEW = 64 };
+    int good = 0;
+    struct script slow = sh("sleep 0.2; echo ok"), quick = sh("echo ok");
+    static const char *const *argvs[COMMANDS];
+    weft_subprocess_options o = piped();
+    weft_subprocess_batch b = {};
+    struct rlimit old, few;
+    b.jobs = jobs;
+    b.report = count_good;
+    b.arg = &good;
+    for (int i = 0; i < COMMANDS; i++)
+        argvs[i] = i == 0 ? slow.argv : quick.argv;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    few = old;
+    few.rlim_cur = FEW;
+    setrlimit(RLIMIT_NOFILE, &few);
+    int failed = weft_subprocess_map(argvs, COMMANDS, &o, &b, WEFT_FOREVER);
+    setrlimit(RLIMIT_NOFILE, &old);
+    assert_int_equal(failed, 0);
+    assert_int_equal(good, COMMANDS);
+}
+
+static void test_map_behind_a_slow_one(void **state)
+{
+    (void)state;
+    run_with_few_descriptors(2);
+}
+
+static void test_map_waits_for_room(void **state)
+{
+    (void)state;
+    run_with_few_descriptors(200);
+}
+
+static void test_map_large_output(void **state)
+{
+    (void)state;
+    int good = 0;
+    struct script large = sh("head -c 3000000 /dev/zero | tr '\\0' x");
+    const char *const *argvs[] = {large.argv, large.argv, large.argv};
+    weft_subprocess_options o = piped();
+    weft_subprocess_batch b = {};
+    b.jobs = 3;
+    b.report = [](size_t, const weft_subprocess_result *r, int error, void *arg) {
+        *(int *)arg += error == 0 && r->out.size == 3000000 && strlen(r->out.data) == 3000000;
+    };
+    b.arg = &good;
+    assert_int_equal(weft_subprocess_map(argvs, 3, &o, &b, WEFT_FOREVER), 0);
+    assert_int_equal(good, 3);
+}
+
 static void test_map_misuse(void **state)
 {
     (void)state;
@@ -176,8 +255,15 @@ static void test_map_misuse(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_map_in_order),           TEST(test_map_errors), TEST(test_map_deadline),
-        TEST(test_map_out_of_descriptors), TEST(test_map_misuse),
+        TEST(test_map_in_order),
+        TEST(test_map_errors),
+        TEST(test_map_deadline),
+        TEST(test_map_out_of_descriptors),
+        TEST(test_map_misuse),
+        TEST(test_map_output_opened_again),
+        TEST(test_map_behind_a_slow_one),
+        TEST(test_map_waits_for_room),
+        TEST(test_map_large_output),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <proc/spawn.h>
 
 #include <limits.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
 
@@ -466,9 +467,96 @@ static void test_start_leaves_errno_alone(void **state)
     assert_int_equal(errno, EDOM);
 }
 
+// What a failed lookup of a user leaves must not mean "as it is".
+static void test_start_refuses_no_id(void **state)
+{
+    (void)state;
+    weft_subprocess_options o = no_options();
+    o.flags = WEFT_SUBPROCESS_SET_UID;
+    o.uid = (uid_t)-1;
+    assert_errno(weft_subprocess_start(sh("true").argv, &o), EINVAL);
+    o.flags = WEFT_SUBPROCESS_SET_GID;
+    o.gid = (gid_t)-1;
+    assert_errno(weft_subprocess_start(sh("true").argv, &o), EINVAL);
+}
+
+static void test_start_env_of_one_name(void **state)
+{
+    (void)state;
+    const char *const add[] = {"SEWN_X=first", "SEWN_Y=y", "SEWN_X=last", NULL};
+    weft_subprocess_options o = no_options();
+    o.env_add = add;
+    assert_string_equal(output_of("env | grep SEWN_ | sort", &o), "SEWN_X=last\nSEWN_Y=y\n");
+}
+
+static int fails_silently(void *)
+{
+    return -1;
+}
+
+static void test_start_callback_without_errno(void **state)
+{
+    (void)state;
+    int stage = 0;
+    weft_subprocess_options o = no_options();
+    o.callback = fails_silently;
+    o.stage = &stage;
+    assert_errno(weft_subprocess_start(sh("true").argv, &o), ECANCELED);
+    assert_int_equal(stage, WEFT_STAGE_CALLBACK);
+}
+
+static int nothing(void *)
+{
+    return 0;
+}
+
+static int gate[2], enough;
+
+// Processes that execute nothing, have what was open, and stay until the gate is closed.
+static void *fork_again_and_again(void *)
+{
+    for (int i = 0; i < 400 && !__atomic_load_n(&enough, __ATOMIC_ACQUIRE); i++) {
+        char byte;
+        if (fork() == 0) {
+            close(gate[1]);
+            (void)!read(gate[0], &byte, 1);
+            _exit(0);
+        }
+        usleep(500);
+    }
+    return NULL;
+}
+
+// A start that such a process holds up would never end.
+static void test_start_beside_forks(void **state)
+{
+    (void)state;
+    pthread_t t;
+    weft_subprocess_options o = no_options();
+    o.callback = nothing;
+    assert_int_equal(pipe2(gate, O_CLOEXEC), 0);
+    assert_int_equal(pthread_create(&t, NULL, fork_again_and_again, NULL), 0);
+    for (int i = 0; i < 60; i++) {
+        weft_subprocess *p = weft_subprocess_start(sh("true").argv, &o);
+        assert_non_null(p);
+        assert_int_equal(weft_subprocess_wait(p, NULL, WEFT_FOREVER), 0);
+        weft_subprocess_destroy(p);
+    }
+    __atomic_store_n(&enough, 1, __ATOMIC_RELEASE);
+    pthread_join(t, NULL);
+    close(gate[0]);
+    close(gate[1]);
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_start_refuses_no_id),
+        TEST(test_start_env_of_one_name),
+        TEST(test_start_callback_without_errno),
+        TEST(test_start_beside_forks),
         TEST(test_start_exit_codes),
         TEST(test_start_misuse),
         TEST(test_start_exec_errors),

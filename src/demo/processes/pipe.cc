@@ -8,7 +8,7 @@
 
 static int run(int argc, char **argv)
 {
-    commands c = {};
+    static commands c;
     int failure = 0;
     for (char **each = options_none(argc, argv, 1, -1, "needs CMD..."); *each != nullptr; each++)
         commands_add(&c, *each);

@@ -10,7 +10,7 @@ static int run_split(int argc, char **argv)
                                    {"comments", no_argument, nullptr, 'c'},
                                    {"help", no_argument, nullptr, 'h'},
                                    {}};
-    commands words = {};
+    static commands words;
     int end = '\n';
     for (int c; (c = options_next(argc, argv, "+:h0", longs)) != -1;) {
         if (c == '0')
