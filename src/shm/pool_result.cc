@@ -335,7 +335,7 @@ void weft::result_release(weft_result *r)
         r->then = nullptr;
     }
     pthread_mutex_unlock(&p->lock);
-    ring_listeners(p->shared); // somebody may wait for a slot
+    ring_sleepers(p->shared); // one may wait for a slot
 }
 
 int weft::result_cancel(weft_result *r)

@@ -25,6 +25,7 @@
 #include <weft/pool.h>
 
 #include <limits.h>
+#include <signal.h>
 #include <sys/types.h>
 
 namespace weft {
@@ -94,6 +95,7 @@ struct alignas(64) pool_place {
     uint64_t calls_done;
     // Written by the supervisor, and pid by the worker too.
     pid_t pid;
+    int64_t stopped;   // since when it is stopped; 0: it is not
     uint32_t inherits; // the slot named by intent is this worker's from the start
     // Written by the wakers.
     uint32_t bell; // a futex: changes when it should look
@@ -225,18 +227,35 @@ static inline void wake_a_worker(pool_shared *sh)
     }
 }
 
+// In a worker its pool, and the supervisor, which it tells of ends by SIGUSR1: a task may have
+// closed done_fd and have another file under its number.
+inline const pool_shared *worker_of;
+inline pid_t worker_tells;
+
+static inline void ring_fd(const pool_shared *sh)
+{
+    uint64_t one = 1;
+    if (sh == worker_of)
+        kill(worker_tells, SIGUSR1);
+    else
+        (void)!write(sh->done_fd, &one, sizeof one);
+}
+
+// Tells the program's threads that wait for any end, or for a free slot.
+static inline void ring_sleepers(pool_shared *sh)
+{
+    if ((__atomic_load_n(&sh->listening, __ATOMIC_SEQ_CST) & ~LISTENING_FD) == 0)
+        return;
+    __atomic_fetch_add(&sh->done_bell, 1, __ATOMIC_SEQ_CST);
+    futex_wake(&sh->done_bell, INT_MAX, 1);
+}
+
 // Tells those who wait for any end.
 static inline void ring_listeners(pool_shared *sh)
 {
-    uint32_t listening = __atomic_load_n(&sh->listening, __ATOMIC_SEQ_CST);
-    if (listening & ~LISTENING_FD) {
-        __atomic_fetch_add(&sh->done_bell, 1, __ATOMIC_SEQ_CST);
-        futex_wake(&sh->done_bell, INT_MAX, 1);
-    }
-    if (listening & LISTENING_FD) {
-        uint64_t one = 1;
-        (void)!write(sh->done_fd, &one, sizeof one);
-    }
+    ring_sleepers(sh);
+    if (__atomic_load_n(&sh->listening, __ATOMIC_SEQ_CST) & LISTENING_FD)
+        ring_fd(sh);
 }
 
 // Tells those who wait that the slot whose state this is has ended.  May be repeated.

@@ -67,7 +67,7 @@ static void fork_worker(supervisor *v, uint32_t i)
     pool_place *place = &v->sh->place[i];
     place->ready = 0;
     place->leaving = 0;
-    place->started = 0;
+    place->started = place->stopped = 0;
     place->initialiser_error = 0;
     __atomic_fetch_add(&v->sh->alive, 1, __ATOMIC_RELAXED); // before its first task is done
     pid_t pid = fork_child(nullptr);
@@ -171,6 +171,20 @@ static void worker_ended(supervisor *v, uint32_t i, int status)
     }
 }
 
+// A call's time does not go on while its worker is stopped (by a terminal, say).
+static void note_stop(pool_place *place, bool stopped)
+{
+    int64_t now = weft_now(), started = __atomic_load_n(&place->started, __ATOMIC_ACQUIRE);
+    if (stopped) {
+        place->stopped = now;
+        return;
+    }
+    if (place->stopped != 0 && started != 0) // its own store, if the call has ended, comes first
+        __atomic_compare_exchange_n(&place->started, &started, started + (now - place->stopped),
+                                    false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    place->stopped = 0;
+}
+
 static void reap(supervisor *v)
 {
     struct signalfd_siginfo told;
@@ -180,9 +194,13 @@ static void reap(supervisor *v)
     while (read(v->signal_fd, &told, sizeof told) == (ssize_t)sizeof told)
         if (told.ssi_signo == SIGTERM)
             end(v, 3);
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        else if (told.ssi_signo == SIGUSR1)
+            ring_fd(v->sh);
+    while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0)
         for (uint32_t i = 0; i < v->sh->workers; i++)
-            if (v->sh->place[i].pid == pid) {
+            if (v->sh->place[i].pid == pid && (WIFSTOPPED(status) || WIFCONTINUED(status))) {
+                note_stop(&v->sh->place[i], WIFSTOPPED(status));
+            } else if (v->sh->place[i].pid == pid) {
                 any = true;
                 ready = ready && v->sh->place[i].ready;
                 worker_ended(v, i, status);
@@ -209,8 +227,8 @@ static weft_deadline expire(supervisor *v)
         pool_slot *s = &sh->slot[__atomic_load_n(&place->intent, __ATOMIC_ACQUIRE)];
         uint64_t state = slot_state(s), item = __atomic_load_n(&s->item, __ATOMIC_ACQUIRE);
         int64_t started = __atomic_load_n(&place->started, __ATOMIC_ACQUIRE);
-        if (place->pid == 0 || started == 0 || phase_of(state) != SLOT_RUNNING ||
-            owner_of(state) != i || item & ITEM_EXPIRED)
+        if (place->pid == 0 || started == 0 || place->stopped != 0 ||
+            phase_of(state) != SLOT_RUNNING || owner_of(state) != i || item & ITEM_EXPIRED)
             continue;
         if (started + sh->task_ns > now)
             next = started + sh->task_ns < next ? started + sh->task_ns : next;
@@ -243,6 +261,7 @@ static void prepare(supervisor *v)
     sigemptyset(&ours);
     sigaddset(&ours, SIGCHLD);
     sigaddset(&ours, SIGTERM);
+    sigaddset(&ours, SIGUSR1);
     v->signal_fd = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
     if (v->signal_fd < 0)
         _exit(1);

@@ -161,6 +161,9 @@ static void begin(worker *w)
     __atomic_store_n(&w->place->pid, getpid(), __ATOMIC_RELEASE);
     close(p->control_fd);
     close(p->held);
+    close(w->sh->done_fd);
+    worker_of = w->sh;
+    worker_tells = p->supervisor.pid;
     name_process(p->name[0] != 0 ? p->name : nullptr);
     signal(SIGINT, SIG_IGN);
     signal(SIGQUIT, SIG_IGN);

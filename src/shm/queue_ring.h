@@ -26,8 +26,9 @@
 
 namespace weft {
 
-static const uint64_t RING_MAGIC = 0x3151524654464557; // "WEFTFRQ1"
+static const uint64_t RING_MAGIC = 0x3251524654464557; // "WEFTFRQ2"
 enum { WATCHES = 16 };
+static const uint32_t ONE_ARMING = 1u << WATCHES;
 enum { OPEN = 0, DRAINING = 1, DISCARDED = 2 };
 
 // A message: this, then its bytes, to the next whole unit.
@@ -68,7 +69,7 @@ struct ring { // NOLINT(clang-analyzer-optin.performance.Padding): a line for ea
 
     // Everybody's, seldom written.
     alignas(64) bell getters;
-    uint32_t watches_armed; // a bit for each of `watches`
+    uint32_t watches_armed; // a bit for each of `watches`; above, how often one was armed
     bell putters;
     bell joiners;
     uint64_t watches[WATCHES]; // the random names of sockets that wait for a ring, or 0

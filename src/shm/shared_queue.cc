@@ -90,7 +90,7 @@ void weft::queue_ring_getters(weft_shared_queue *q, size_t n)
 {
     ring *r = q->r;
     doorbell_ring(&r->getters.count, &r->getters.armed, n < INT_MAX ? (int)n : INT_MAX);
-    if (__atomic_load_n(&r->watches_armed, __ATOMIC_SEQ_CST) != 0)
+    if ((__atomic_load_n(&r->watches_armed, __ATOMIC_SEQ_CST) & (ONE_ARMING - 1)) != 0)
         queue_ring_watches(q);
 }
 

@@ -3,7 +3,7 @@
 // A futex can't be polled, and an eventfd doesn't reach processes that met by name.  So who
 // asks for a descriptor gets a datagram socket bound to a random name in the abstract
 // namespace (unix(7)), writes the name into one of the queue's slots, and arms it; a
-// put that sees an armed slot disarms it and sends one byte.  The kernel forgets the socket
+// put that sees an armed slot sends one byte and disarms it.  The kernel forgets the socket
 // with its process, so nothing stays behind; a slot whose socket is gone is cleared by the
 // next that rings it or looks for a free one.
 //
@@ -47,13 +47,18 @@ static int sender(weft_shared_queue *q)
     return fd;
 }
 
-// False: nobody is there any more.
-static bool ring_one(weft_shared_queue *q, uint64_t name)
+enum outcome { RUNG, NOBODY_THERE, NOT_RUNG };
+
+static outcome ring_one(weft_shared_queue *q, uint64_t name)
 {
     struct sockaddr_un a;
     socklen_t n = address_of(name, &a);
-    return sendto(sender(q), "", 1, MSG_NOSIGNAL, (struct sockaddr *)&a, n) == 1 ||
-           errno != ECONNREFUSED;
+    int fd = sender(q);
+    // EAGAIN: it is full of rings.
+    if (fd >= 0 &&
+        (sendto(fd, "", 1, MSG_NOSIGNAL, (struct sockaddr *)&a, n) == 1 || errno == EAGAIN))
+        return RUNG;
+    return fd >= 0 && errno == ECONNREFUSED ? NOBODY_THERE : NOT_RUNG;
 }
 
 static void clear_slot(ring *r, int slot, uint64_t name)
@@ -62,16 +67,25 @@ static void clear_slot(ring *r, int slot, uint64_t name)
                                 __ATOMIC_SEQ_CST);
 }
 
+// First the deed, then the note that it is done: who is killed in between, or has no descriptor to
+// ring by, leaves the slot armed for the next put.  The note is only taken if nobody has armed
+// again meanwhile, which the count in the upper half tells; else there is one ring too many.
 void weft::queue_ring_watches(weft_shared_queue *q)
 {
     ring *r = q->r;
     int saved = errno;
-    uint32_t armed = __atomic_exchange_n(&r->watches_armed, 0, __ATOMIC_SEQ_CST);
-    for (int i = 0; armed != 0; i++, armed >>= 1) {
+    uint32_t armed = __atomic_load_n(&r->watches_armed, __ATOMIC_SEQ_CST), rung = 0;
+    for (int i = 0; i < WATCHES; i++) {
         uint64_t name = __atomic_load_n(&r->watches[i], __ATOMIC_SEQ_CST);
-        if ((armed & 1) && name != 0 && !ring_one(q, name))
+        if (!(armed >> i & 1))
+            continue;
+        outcome result = name != 0 ? ring_one(q, name) : NOBODY_THERE;
+        if (result == NOBODY_THERE && name != 0)
             clear_slot(r, i, name);
+        rung |= (uint32_t)(result != NOT_RUNG) << i;
     }
+    __atomic_compare_exchange_n(&r->watches_armed, &armed, armed & ~rung, false, __ATOMIC_SEQ_CST,
+                                __ATOMIC_SEQ_CST);
     errno = saved;
 }
 
@@ -85,7 +99,11 @@ static void arm(weft_shared_queue *q)
 {
     ring *r = q->r;
     uint64_t name = __atomic_load_n(&r->watches[q->watch_slot], __ATOMIC_SEQ_CST);
-    __atomic_fetch_or(&r->watches_armed, (uint32_t)1 << q->watch_slot, __ATOMIC_SEQ_CST);
+    uint32_t armed = __atomic_load_n(&r->watches_armed, __ATOMIC_SEQ_CST);
+    while (!__atomic_compare_exchange_n(&r->watches_armed, &armed,
+                                        (armed + ONE_ARMING) | (uint32_t)1 << q->watch_slot, false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        ;
     if (queue_gettable(q, 0))
         ring_one(q, name);
 }
@@ -112,7 +130,7 @@ static int claim_slot(weft_shared_queue *q, uint64_t name)
     ring *r = q->r;
     for (int i = 0; i < WATCHES; i++) {
         uint64_t old = __atomic_load_n(&r->watches[i], __ATOMIC_SEQ_CST);
-        if (old != 0 && !ring_one(q, old)) // a ring too many does no harm
+        if (old != 0 && ring_one(q, old) == NOBODY_THERE) // a ring too many does no harm
             clear_slot(r, i, old);
         old = 0;
         if (__atomic_compare_exchange_n(&r->watches[i], &old, name, false, __ATOMIC_SEQ_CST,

@@ -2,6 +2,9 @@
 #include "pool_tasks.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
+
+#include <fcntl.h>
 
 // ---- Callbacks and the descriptor ----
 
@@ -284,15 +287,127 @@ static void test_create_among_threads(void **)
         assert_int_equal(weft_thread_join(thread, nullptr, WEFT_FOREVER), 0);
 }
 
+// ---- Descriptors and stops ----
+
+// As what daemonises does: closes what it does not know, and opens a file under those numbers.
+static int write_own_file(const void *, size_t, void *, size_t)
+{
+    static int file = -1;
+    if (file < 0) {
+        for (int fd = 3; fd < 64; fd++)
+            close(fd);
+        for (int fd = 3; fd < 16; fd++)
+            file = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+        for (int fd = 3; fd < file; fd++)
+            dup2(file, fd);
+    }
+    return write(file, "mine\n", 5) == 5 ? 0 : EIO;
+}
+
+static int size_of_own_file(const void *, size_t, void *result, size_t)
+{
+    struct stat s;
+    *(int *)result = fstat(3, &s) == 0 ? (int)s.st_size : -1;
+    return 0;
+}
+
+static void test_a_tasks_own_file_is_spared(void **)
+{
+    int size = -1;
+    weft_pool *p = pool_of(1, NULL);
+    assert_true(weft_pool_fd(p) >= 0); // ends are to be told by descriptor
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(weft_pool_apply(p, write_own_file, NULL, 0, NULL, 0, WEFT_FOREVER), 0);
+    assert_int_equal(
+        weft_pool_apply(p, size_of_own_file, NULL, 0, &size, sizeof size, WEFT_FOREVER), 0);
+    assert_int_equal(size, 4 * 5);
+    // ... and they are told all the same.
+    weft_result *r = weft_pool_apply_async(p, write_own_file, NULL, 0, 0);
+    struct pollfd f = {weft_pool_fd(p), POLLIN, 0};
+    while (!weft_result_ready(r)) {
+        assert_int_equal(poll(&f, 1, -1), 1);
+        weft_pool_dispatch(p, WEFT_NOW);
+    }
+    assert_int_equal(weft_result_get(r, NULL, WEFT_FOREVER), 0);
+    weft_pool_close(p);
+    assert_int_equal(weft_pool_join(p, WEFT_FOREVER), 0);
+    assert_int_equal(weft_pool_destroy(p), 0);
+}
+
+// What the program itself does is nothing to hear of.
+static void test_fd_says_nothing_of_a_release(void **)
+{
+    weft_pool *p = pool_of(1, NULL);
+    int x = 3, y;
+    struct pollfd f = {weft_pool_fd(p), POLLIN, 0};
+    for (int i = 0; i < 20; i++) {
+        weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof y);
+        assert_int_equal(poll(&f, 1, -1), 1);
+        weft_pool_dispatch(p, WEFT_NOW);
+        assert_true(weft_result_ready(r));
+        assert_int_equal(weft_result_get(r, &y, WEFT_NOW), 0);
+        assert_int_equal(poll(&f, 1, 0), 0);
+    }
+    weft_pool_close(p);
+    assert_int_equal(weft_pool_join(p, WEFT_FOREVER), 0);
+    assert_int_equal(weft_pool_destroy(p), 0);
+}
+
+static char state_of(pid_t pid)
+{
+    char path[32], text[256] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *f = fopen(path, "r");
+    if (f != NULL && fgets(text, sizeof text, f) == NULL)
+        text[0] = 0;
+    if (f != NULL)
+        fclose(f);
+    const char *name_end = strrchr(text, ')');
+    return name_end != NULL ? name_end[2] : 0;
+}
+
+// The limit of a task's time is about the time in which it can run.
+static void test_a_stopped_worker_has_time(void **)
+{
+    weft_pool_options o = {};
+    o.task_ms = 1000;
+    weft_pool *p = pool_of(1, &o);
+    int x = 5, y = 0;
+    bool busy;
+    weft_result *r = weft_pool_apply_async(p, square_behind_gate, &x, sizeof x, sizeof y);
+    await(&shared->entered, 1);
+    pid_t worker = weft_pool_worker(p, 0, &busy);
+    assert_int_equal(kill(worker, SIGSTOP), 0);
+    while (state_of(worker) != 'T')
+        usleep(1000);
+    assert_errno(weft_result_get(r, &y, weft_in_ms(1400)), ETIMEDOUT);
+    assert_int_equal(state_of(worker), 'T');
+    __atomic_store_n(&shared->gate, 1, __ATOMIC_SEQ_CST);
+    assert_int_equal(kill(worker, SIGCONT), 0);
+    assert_int_equal(weft_result_get(r, &y, WEFT_FOREVER), 0);
+    assert_int_equal(y, 25);
+    weft_pool_close(p);
+    assert_int_equal(weft_pool_join(p, WEFT_FOREVER), 0);
+    assert_int_equal(weft_pool_destroy(p), 0);
+}
+
 int main(void)
 {
     first_descriptor = next_descriptor();
     const struct CMUnitTest tests[] = {
-        TEST(test_then_and_dispatch),  TEST(test_then_cancelled_and_lost),
-        TEST(test_join_calls_back),    TEST(test_fd),
-        TEST(test_signals_of_workers), TEST(test_standard_output_of_tasks),
-        TEST(test_not_in_a_child),     TEST(test_many_threads),
-        TEST(test_stat_and_worker),    TEST(test_create_among_threads),
+        TEST(test_a_tasks_own_file_is_spared),
+        TEST(test_fd_says_nothing_of_a_release),
+        TEST(test_a_stopped_worker_has_time),
+        TEST(test_then_and_dispatch),
+        TEST(test_then_cancelled_and_lost),
+        TEST(test_join_calls_back),
+        TEST(test_fd),
+        TEST(test_signals_of_workers),
+        TEST(test_standard_output_of_tasks),
+        TEST(test_not_in_a_child),
+        TEST(test_many_threads),
+        TEST(test_stat_and_worker),
+        TEST(test_create_among_threads),
         TEST(test_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, share, nullptr);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 
 static weft_shared_queue *queue_of(size_t bytes, bool leases)
 {
@@ -508,6 +509,31 @@ static void test_fd_in_many_processes(void **)
     weft_shared_queue_destroy(shared);
 }
 
+// At its limit of descriptors, so with no socket to ring by.
+static int put_without_a_descriptor(void *go)
+{
+    while (__atomic_load_n((int *)go, __ATOMIC_SEQ_CST) == 0)
+        usleep(500);
+    struct rlimit none = {0, 0};
+    return setrlimit(RLIMIT_NOFILE, &none) != 0 || put_one(nullptr) != 0;
+}
+
+static void test_fd_after_a_put_that_could_not_ring(void **)
+{
+    shared = queue_of(1024, false);
+    weft_shm *page = weft_shm_create(nullptr, 4096, nullptr);
+    int *go = (int *)weft_shm_address(page);
+    pid_t before_the_watch = child_of(put_without_a_descriptor, go);
+    int fd = weft_shared_queue_fd(shared);
+    assert_true(fd >= 0);
+    __atomic_store_n(go, 1, __ATOMIC_SEQ_CST);
+    assert_int_equal(end_of(before_the_watch), 0);
+    assert_int_equal(put_one(nullptr), 0); // who can ring does, for both
+    assert_true(readable(fd, 0));
+    weft_shm_detach(page);
+    weft_shared_queue_destroy(shared);
+}
+
 // ---- many at once ----
 
 enum { EACH = 20000, PRODUCERS = 3, CONSUMERS = 3 };
@@ -632,6 +658,7 @@ int main(void)
         TEST(test_lease_discard),
         TEST(test_fd),
         TEST(test_fd_in_many_processes),
+        TEST(test_fd_after_a_put_that_could_not_ring),
         TEST(test_many_producers_and_consumers),
         TEST(test_many_threads),
     };
