@@ -27,6 +27,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 namespace weft {
 
@@ -228,17 +229,18 @@ static inline void wake_a_worker(pool_shared *sh)
 }
 
 // In a worker its pool, and the supervisor, which it tells of ends by SIGUSR1: a task may have
-// closed done_fd and have another file under its number.
+// closed done_fd and have another file under its number.  A worker that may not (a task gave up
+// the rights) ends: the supervisor hears that too, and announces what it left.
 inline const pool_shared *worker_of;
 inline pid_t worker_tells;
 
 static inline void ring_fd(const pool_shared *sh)
 {
     uint64_t one = 1;
-    if (sh == worker_of)
-        kill(worker_tells, SIGUSR1);
-    else
+    if (sh != worker_of)
         (void)!write(sh->done_fd, &one, sizeof one);
+    else if (kill(worker_tells, SIGUSR1) != 0)
+        _exit(1);
 }
 
 // Tells the program's threads that wait for any end, or for a free slot.

@@ -4,8 +4,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <fcntl.h>
-
 // ---- Callbacks and the descriptor ----
 
 static void note_result(weft_result *r, void *arg)
@@ -311,6 +309,17 @@ static int size_of_own_file(const void *, size_t, void *result, size_t)
     return 0;
 }
 
+static void told_by_descriptor(weft_pool *p, weft_pool_fn fn)
+{
+    weft_result *r = weft_pool_apply_async(p, fn, NULL, 0, 0);
+    struct pollfd f = {weft_pool_fd(p), POLLIN, 0};
+    while (!weft_result_ready(r)) {
+        assert_int_equal(poll(&f, 1, -1), 1);
+        weft_pool_dispatch(p, WEFT_NOW);
+    }
+    assert_int_equal(weft_result_get(r, NULL, WEFT_FOREVER), 0);
+}
+
 static void test_a_tasks_own_file_is_spared(void **)
 {
     int size = -1;
@@ -321,14 +330,24 @@ static void test_a_tasks_own_file_is_spared(void **)
     assert_int_equal(
         weft_pool_apply(p, size_of_own_file, NULL, 0, &size, sizeof size, WEFT_FOREVER), 0);
     assert_int_equal(size, 4 * 5);
-    // ... and they are told all the same.
-    weft_result *r = weft_pool_apply_async(p, write_own_file, NULL, 0, 0);
-    struct pollfd f = {weft_pool_fd(p), POLLIN, 0};
-    while (!weft_result_ready(r)) {
-        assert_int_equal(poll(&f, 1, -1), 1);
-        weft_pool_dispatch(p, WEFT_NOW);
-    }
-    assert_int_equal(weft_result_get(r, NULL, WEFT_FOREVER), 0);
+    told_by_descriptor(p, write_own_file); // ... and they are told all the same
+    weft_pool_close(p);
+    assert_int_equal(weft_pool_join(p, WEFT_FOREVER), 0);
+    assert_int_equal(weft_pool_destroy(p), 0);
+}
+
+static int become_nobody(const void *, size_t, void *, size_t)
+{
+    return geteuid() != 0 || setresuid(65534, 65534, 65534) == 0 ? 0 : errno;
+}
+
+// A worker without the right to signal its supervisor.
+static void test_a_task_gives_up_its_rights(void **)
+{
+    weft_pool *p = pool_of(1, NULL);
+    assert_true(weft_pool_fd(p) >= 0);
+    for (int i = 0; i < 5; i++)
+        told_by_descriptor(p, become_nobody);
     weft_pool_close(p);
     assert_int_equal(weft_pool_join(p, WEFT_FOREVER), 0);
     assert_int_equal(weft_pool_destroy(p), 0);
@@ -396,6 +415,7 @@ int main(void)
     first_descriptor = next_descriptor();
     const struct CMUnitTest tests[] = {
         TEST(test_a_tasks_own_file_is_spared),
+        TEST(test_a_task_gives_up_its_rights),
         TEST(test_fd_says_nothing_of_a_release),
         TEST(test_a_stopped_worker_has_time),
         TEST(test_then_and_dispatch),
