@@ -135,6 +135,9 @@ typedef struct weft_subprocess_options {
     void *callback_arg;
 
     int *stage; /* not NULL: what failed, a WEFT_STAGE_..., or WEFT_STAGE_NONE */
+
+    /* Not NULL, for a pipeline that could not be started: which program, from 0. */
+    size_t *program;
 } weft_subprocess_options;
 
 /* What a start was doing when it failed. */
@@ -282,7 +285,8 @@ int weft_subprocess_map(const char *const *const argvs[], size_t n,
 
 /* sh -c command, with our streams (as system(3), but signals stay as they are).  At the deadline:
  * ETIMEDOUT, and the command is killed.  With a deadline other than WEFT_FOREVER it runs
- * in a process group of its own, so that all of it ends; it can't read the terminal then. */
+ * in a process group of its own, so that all of it ends; it can't read the terminal then, and
+ * ^C reaches only us: the command is killed when the thread that called this ends. */
 int weft_system(const char *command, int *status, weft_deadline d);
 
 /* sh -c command with a stream to read its output ("r") or write its input ("w"), as popen(3);

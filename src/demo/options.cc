@@ -66,8 +66,18 @@ long options_number(const char *text, long least, long most)
 
 int64_t options_seconds(const char *text)
 {
+    static const struct {
+        char name;
+        double seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}}; // timeout(1)'s
     char *end;
     double seconds = strtod(text, &end);
+    for (const auto &unit : units)
+        if (end != text && end[0] == unit.name && end[1] == 0) {
+            seconds *= unit.seconds;
+            end++;
+            break;
+        }
     if (end == text || *end != 0 || !(seconds >= 0 && seconds <= 1e6))
         options_bad("not a number of seconds, up to a million", text);
     return (int64_t)(seconds * 1e9);

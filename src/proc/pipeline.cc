@@ -88,8 +88,11 @@ static int start_stages(weft_pipeline *l, const char *const *const argvs[], size
         }
         o->err = from_descriptor(errors);
     }
-    for (size_t i = 0; i < n && result == 0; i++)
+    for (size_t i = 0; i < n && result == 0; i++) {
+        if (o->program != nullptr)
+            *o->program = i;
         result = start_stage(l, i, n, argvs[i], o, &before);
+    }
     close_keep_errno(&before);
     close_keep_errno(&errors);
     return result;

@@ -21,8 +21,11 @@ int weft_system(const char *command, int *status, weft_deadline d)
         return fail_with(EINVAL);
     memset(&o, 0, sizeof o);
     o.file = "/bin/sh";
-    if (d != WEFT_FOREVER)
+    if (d !=
+        WEFT_FOREVER) { // the group ends at the deadline, and a terminal's ^C does not reach it
         o.process_group = WEFT_GROUP_NEW;
+        o.flags = WEFT_SUBPROCESS_DIE_WITH_PARENT;
+    }
     int result = weft_subprocess_run(argv, &o, &r, d);
     int saved = errno;
     if (status != nullptr && (result == 0 || errno == ETIMEDOUT))

@@ -67,6 +67,15 @@ static void test_run(void **state)
     expect_in("", "run sh -c 'kill -9 $$'", 137, "killed by SIGKILL");
     expect_in("", "run -t 0.05 sleep 1000", 124, "out of time");
     expect_in("", "run -t 60 true", 0, "exited with 0");
+    expect_in("", "run -t 1m true", 0, "exited with 0");
+    // What it started ends too: it holds our pipe.  Who ignores SIGTERM gets SIGKILL.
+    expect_in("", "run -t 0.05 sh -c 'sleep 1000; true'", 124, "out of time, killed by SIGTERM");
+    expect_in("", "run -t 0.1 -k 0.1 sh -c 'trap \"\" TERM; sleep 1000; true'", 137,
+              "out of time, killed by SIGKILL");
+    expect_in("", "run -f --kill-after 9 -t 0.05 sleep 1000", 124, "out of time");
+    // A signal to it is one to the command.
+    expect_in("", "run sh -c 'kill -TERM $PPID; exec sleep 1000'", 143, "SIGTERM");
+    expect_in("", "run -t 99 sh -c 'kill -TERM $PPID; sleep 1000; true'", 143, "SIGTERM");
     expect_in("", "run weft-no-such-program", 127, "No such file");
     expect_in("", "run /", 126, "Permission denied");
 }
@@ -78,7 +87,8 @@ static void test_pipe(void **state)
     expect("", "pipe \"printf '%s\\n' 'x  y'\"", 0, "x  y\n");
     expect("", "pipe 'sh -c \"exit 3\"' 'sh -c \"exit 4\"' true", 4, "");
     expect_in("", "pipe 'cat \"x'", 126, "No closing quotation at byte 4");
-    expect_in("", "pipe true weft-no-such-program", 127, "No such file");
+    expect_in("", "pipe true 'weft-no-such-program x'", 127,
+              "weft-no-such-program x: No such file");
     expect("", "pipe yes 'head -n 1'", 141, "y\n");
 }
 
@@ -98,6 +108,14 @@ static void test_each(void **state)
     expect_in("printf 'true\\ntrue\\n' | ", "each -j 1", 0, "ran 2, failed 0\n");
     expect("", "each </dev/null", 0, "ran 0, failed 0\n");
     expect_in("echo sleep 1000 | ", "each -t 0.05", 1, "sleep 1000: out of time");
+    expect_in("printf 'echo a\\000echo b\\n' | ", "each", 1, "line 1: has a NUL");
+    expect_in("printf 'echo a\\000echo \"b\\nc\"\\000' | ", "each -0", 0,
+              "\nb\nc\necho \"b\nc\": exited");
+    expect_in("", "each </", 1, "standard input: Is a directory");
+    expect("echo echo | ", "each >/dev/full", 1, "");
+    // A signal to it ends the commands and what they started, which hold our pipe.
+    expect("printf '%s\\n' 'sh -c \"kill -TERM $PPID; sleep 1000 & wait\"' 'sleep 1000' 2>&1 | ",
+           "each -j 2", 143, "");
 }
 
 static void test_split(void **state)

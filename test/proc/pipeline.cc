@@ -182,9 +182,12 @@ static void test_pipeline_start_failures(void **state)
     weft_subprocess_options o = ends_piped();
     o.err.kind = WEFT_STREAM_PIPE;
     o.stage = &stage;
+    size_t program = 9, expected = 0;
+    o.program = &program;
     for (const auto &argvs : bad) {
         assert_errno(weft_pipeline_start(argvs, 3, &o), ENOENT);
         assert_int_equal(stage, WEFT_STAGE_EXEC);
+        assert_int_equal(program, expected++);
     }
     assert_errno(weft_pipeline_start(empty, 2, &o), EINVAL);
     assert_errno(weft_pipeline_start(NULL, 1, &o), EINVAL);

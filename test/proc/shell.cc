@@ -37,6 +37,27 @@ static void test_system_deadline(void **state)
     assert_true(no_children());
 }
 
+// ^C reaches the caller's group alone; its end is the command's.
+static void test_system_ends_with_its_caller(void **)
+{
+    int ends[2];
+    char byte;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    pid_t caller = fork();
+    if (caller == 0) {
+        setpgid(0, 0);
+        dup2(ends[1], 1);
+        weft_system("echo; exec sleep 1000", NULL, weft_in_s(1000));
+        _exit(0);
+    }
+    close(ends[1]);
+    assert_int_equal(read(ends[0], &byte, 1), 1);
+    assert_int_equal(kill(-caller, SIGINT), 0);
+    assert_int_equal(waitpid(caller, NULL, 0), caller);
+    assert_int_equal(read(ends[0], &byte, 1), 0);
+    close(ends[0]);
+}
+
 static void test_system_leaves_signals_alone(void **state)
 {
     (void)state;
@@ -135,6 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_system),
         TEST(test_system_deadline),
+        TEST(test_system_ends_with_its_caller),
         TEST(test_system_leaves_signals_alone),
         TEST(test_popen_read),
         TEST(test_popen_write),

@@ -12,8 +12,11 @@ static int run(int argc, char **argv)
     int failure = 0;
     for (char **each = options_none(argc, argv, 1, -1, "needs CMD..."); *each != nullptr; each++)
         commands_add(&c, *each);
-    if (weft_pipeline_run(c.argvs, c.count, nullptr, nullptr, &failure, WEFT_FOREVER) != 0)
-        err(errno == ENOENT ? 127 : 126, "pipe");
+    size_t program = 0;
+    weft_subprocess_options o = {};
+    o.program = &program;
+    if (weft_pipeline_run(c.argvs, c.count, &o, nullptr, &failure, WEFT_FOREVER) != 0)
+        err(errno == ENOENT ? 127 : 126, "pipe: %s", c.lines[program]);
     return weft_status_code(failure);
 }
 
