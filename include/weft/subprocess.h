@@ -248,6 +248,7 @@ typedef struct weft_subprocess_result {
     bool incomplete;      /* the grace ran out: see communicate */
     int64_t ns;           /* from its start to its end */
     weft_buffer out, err; /* what came through the pipes */
+    struct rusage usage;  /* getrusage(2)'s, with its waited-for children; zeros: status lost */
 } weft_subprocess_result;
 
 void weft_subprocess_result_free(weft_subprocess_result *r);

@@ -23,6 +23,7 @@ struct command {
     weft_subprocess *p;   // it runs
     weft_buffer wrote[2]; // to streams 1 and 2
     int status, error;
+    struct rusage usage;
     int64_t start, end; // end 0: not ended
 };
 
@@ -93,6 +94,7 @@ static void tell(batch *b, size_t i)
     command *c = &b->commands[i];
     weft_subprocess_result r = {};
     r.status = c->status;
+    r.usage = c->usage;
     r.ns = c->end - c->start;
     r.out = c->wrote[0];
     r.err = c->wrote[1];
@@ -151,6 +153,7 @@ static int end_command(batch *b, size_t k)
     }
     child_poll(&c->p->c);
     c->status = c->p->c.status;
+    c->usage = c->p->c.usage;
     if (c->p->c.lost && c->error == 0)
         c->error = ECHILD;
     weft_subprocess_destroy(c->p);

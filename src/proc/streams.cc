@@ -210,6 +210,7 @@ int weft::run_streams(streams *s, const weft_subprocess_options *o, weft_subproc
         result = streams_wait(s, &r->status, WEFT_NOW);
     else if (errno != ECHILD)
         end_run(s, r);
+    r->usage = s->children[s->count - 1]->c.usage;
     r->ns = weft_now() - begun;
     return result;
 }

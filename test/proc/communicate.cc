@@ -318,6 +318,7 @@ static void test_run(void **state)
     assert_string_equal(r.err.data, "e\n");
     assert_int_equal(weft_status_exited(r.status), 7);
     assert_false(r.incomplete);
+    assert_true(r.usage.ru_maxrss > 0);
     weft_subprocess_result_free(&r);
     assert_int_equal(weft_subprocess_run(sh("exit 1").argv, NULL, NULL, WEFT_FOREVER), 0);
     const char *const no[] = {"/nonexistent", NULL};

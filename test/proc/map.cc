@@ -23,7 +23,7 @@ static void report(size_t i, const weft_subprocess_result *r, int error, void *a
 {
     struct seen *s = (struct seen *)arg;
     s->in_order = s->in_order && i == s->reported;
-    s->long_enough = s->long_enough && r->ns > 0;
+    s->long_enough = s->long_enough && r->ns > 0 && (error != 0 || r->usage.ru_maxrss > 0);
     s->reported++;
     s->errors[i] = error;
     s->statuses[i] = r->status;
