@@ -82,10 +82,11 @@ typedef struct weft_pool_options {
 
 /* Forks a supervisor, which forks `workers` processes (0: weft_cpu_count()).  Doesn't wait for
  * them.  A worker whose initialiser fails or dies is replaced, but when three have failed in a
- * row the pool ends: EPIPE for all (weft_pool_statistics tells the initialiser's error).
- * NULL: EINVAL (workers not in 0 .. WEFT_POOL_WORKERS_MAX, slots above WEFT_POOL_SLOTS_MAX, task_ms
- * negative, keep without close_others), EBADF (keep), EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSYS
- * (no pidfds). */
+ * row the pool ends: EPIPE for all (weft_pool_statistics tells the initialiser's error).  When the
+ * system has no process to give it is asked again, up to once a second; but a pool that has had
+ * none after two seconds ends: EAGAIN or ENOMEM for its tasks and join. NULL: EINVAL (workers not
+ * in 0 .. WEFT_POOL_WORKERS_MAX, slots above WEFT_POOL_SLOTS_MAX, task_ms negative, keep without
+ * close_others), EBADF (keep), EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSYS (no pidfds). */
 weft_pool *weft_pool_create(int workers, const weft_pool_options *opts);
 
 /* Lets no more tasks in (EPIPE); workers end when all tasks have.  Again: nothing.
@@ -98,7 +99,8 @@ int weft_pool_terminate(weft_pool *p);
 
 /* Waits until a closed or terminated pool's processes have ended; runs callbacks meanwhile.
  * Results can still be got.  -1: ETIMEDOUT, ECANCELED, EBUSY (neither closed nor
- * terminated), EPIPE (they have ended, but before their time), EINVAL (NULL), EPERM. */
+ * terminated), EPIPE (they have ended, but before their time), EAGAIN, ENOMEM (no worker could be
+ * forked: see create), EINVAL (NULL), EPERM. */
 int weft_pool_join(weft_pool *p, weft_deadline d);
 
 /* Releases a pool whose processes have ended, and all its results.  -1: EBUSY (they have not, or an
@@ -130,6 +132,7 @@ typedef struct weft_pool_statistics {
     int alive;             /* workers that live, now */
     int busy;              /* and that are in a task */
     int initialiser_error; /* the last initialiser's; ECHILD: it died; 0: fine */
+    int fork_error;        /* EAGAIN, ENOMEM: the last try to fork a worker failed; 0: fine */
     pid_t supervisor;
 } weft_pool_statistics;
 

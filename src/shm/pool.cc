@@ -213,7 +213,9 @@ static void note_end(weft_pool *p)
     child_poll(&p->supervisor);
     p->gone_well = __atomic_load_n(&p->shared->ended_as_told, __ATOMIC_SEQ_CST) != 0;
     bool terminated = p->gone_well && p->shared->phase == POOL_TERMINATED;
-    __atomic_store_n(&p->gone, terminated ? ECANCELED : EPIPE, __ATOMIC_SEQ_CST);
+    int early =
+        p->shared->forked == 0 && p->shared->fork_error != 0 ? p->shared->fork_error : EPIPE;
+    __atomic_store_n(&p->gone, terminated ? ECANCELED : early, __ATOMIC_SEQ_CST);
 }
 
 int weft::pool_look(weft_pool *p)
@@ -280,7 +282,7 @@ int weft_pool_join(weft_pool *p, weft_deadline d)
     }
     run_callbacks(p);
     errno = saved;
-    return p->gone_well ? 0 : fail_with(EPIPE);
+    return p->gone_well ? 0 : fail_with(p->gone);
 }
 
 int weft_pool_destroy(weft_pool *p)
@@ -411,6 +413,7 @@ int weft_pool_stat(weft_pool *p, weft_pool_statistics *s)
     s->workers = (int)sh->workers;
     s->alive = (int)__atomic_load_n(&sh->alive, __ATOMIC_RELAXED);
     s->initialiser_error = __atomic_load_n(&sh->initialiser_error, __ATOMIC_RELAXED);
+    s->fork_error = __atomic_load_n(&sh->fork_error, __ATOMIC_RELAXED);
     s->supervisor = p->supervisor.pid;
     return 0;
 }

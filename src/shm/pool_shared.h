@@ -137,7 +137,7 @@ struct pool_shared { // NOLINT(clang-analyzer-optin.performance.Padding)
     alignas(64) uint64_t lost;
     uint64_t timed_out, retried, forked, deaths;
     uint32_t alive, initialised;
-    int32_t initialiser_error;
+    int32_t initialiser_error, fork_error;
     uint32_t ended_as_told; // the supervisor's last word; missing if it was killed
 };
 

@@ -20,7 +20,7 @@
 
 using namespace weft;
 
-enum { INITIALISER_FAILURES = 3, AGAIN_MS = 10 };
+enum { INITIALISER_FAILURES = 3, AGAIN_MS = 10, AGAIN_MS_MOST = 1000 };
 
 namespace {
 struct supervisor {
@@ -30,6 +30,7 @@ struct supervisor {
     int failures;          // of initialisers, in a row
     uint32_t initialised;  // sh->initialised when they were counted
     weft_deadline fork_at; // when to try again to fill empty places; WEFT_FOREVER: none is
+    int64_t again_ms;      // how long until then, when there was no process to be had
 };
 } // namespace
 
@@ -56,10 +57,19 @@ static uint32_t phase(const supervisor *v)
     _exit(code);
 }
 
-static void later(supervisor *v)
+static void later(supervisor *v, int64_t ms)
 {
-    weft_deadline at = weft_in_ms(AGAIN_MS);
+    weft_deadline at = weft_in_ms(ms);
     v->fork_at = at < v->fork_at ? at : v->fork_at;
+}
+
+// The system had no process to give.  Others may end; but a pool that never had one ends.
+static void note_refusal(supervisor *v, int error)
+{
+    v->sh->fork_error = error;
+    if (v->again_ms >= AGAIN_MS_MOST && v->sh->forked == 0)
+        end(v, 4);
+    later(v, v->again_ms);
 }
 
 static void fork_worker(supervisor *v, uint32_t i)
@@ -76,10 +86,12 @@ static void fork_worker(supervisor *v, uint32_t i)
         pool_work(v->pool, i);
     }
     if (pid < 0) {
+        int error = errno;
         __atomic_fetch_sub(&v->sh->alive, 1, __ATOMIC_RELAXED);
-        later(v);
+        note_refusal(v, error);
         return;
     }
+    v->sh->fork_error = 0;
     __atomic_store_n(&place->pid, pid, __ATOMIC_RELEASE); // as it does itself, who comes first
     count_up(&v->sh->forked);
 }
@@ -93,6 +105,8 @@ static void fill_places(supervisor *v)
         if (place->pid == 0 && (place->inherits || phase(v) == POOL_OPEN || !queue_empty(v->sh)))
             fork_worker(v, i);
     }
+    int64_t twice = v->again_ms < AGAIN_MS_MOST / 2 ? 2 * v->again_ms : AGAIN_MS_MOST;
+    v->again_ms = v->sh->fork_error == 0 ? AGAIN_MS : twice;
 }
 
 // The item in which a worker died: whether it is to be run again.
@@ -167,7 +181,7 @@ static void worker_ended(supervisor *v, uint32_t i, int status)
     inherit(v, i, status);
     if (!place->ready) {
         count_failure(v, place, status);
-        later(v);
+        later(v, AGAIN_MS);
     }
 }
 
@@ -282,7 +296,7 @@ static void sleep_until(supervisor *v, weft_deadline d)
 
 void weft::pool_supervise(weft_pool *p)
 {
-    supervisor self = {p, p->shared, -1, 0, 0, WEFT_FOREVER}, *v = &self;
+    supervisor self = {p, p->shared, -1, 0, 0, WEFT_FOREVER, AGAIN_MS}, *v = &self;
     prepare(v);
     fill_places(v);
     for (;;) {

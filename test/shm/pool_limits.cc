@@ -59,13 +59,48 @@ static void test_create_without_memory(void **)
     assert_int_equal(error, ENOMEM);
 }
 
+// In a child that is somebody of whom there may be two processes: itself and the supervisor.
+static int pool_without_workers(void)
+{
+    const struct rlimit two = {2, 2};
+    uid_t nobody_else = 1000000000 + (uid_t)getpid();
+    if (setresuid(nobody_else, nobody_else, nobody_else) != 0 || setrlimit(RLIMIT_NPROC, &two) != 0)
+        return 1;
+    int x = 3, y;
+    weft_pool_statistics s;
+    weft_pool *p = weft_pool_create(2, nullptr);
+    if (p == nullptr)
+        return 2;
+    if (weft_pool_apply(p, square, &x, sizeof x, &y, sizeof y, WEFT_FOREVER) != -1 ||
+        errno != EAGAIN)
+        return 3;
+    weft_pool_stat(p, &s);
+    if (s.fork_error != EAGAIN || s.forked != 0)
+        return 4;
+    weft_pool_close(p);
+    if (weft_pool_join(p, WEFT_FOREVER) != -1 || errno != EAGAIN)
+        return 5;
+    return weft_pool_destroy(p) == 0 ? 0 : 6;
+}
+
+static void test_no_process_for_a_worker(void **)
+{
+    if (RUNNER_SANITIZED || geteuid() != 0) // they have threads of their own; who can be another
+        return;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(pool_without_workers());
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     first_descriptor = next_descriptor();
     const struct CMUnitTest tests[] = {
-        TEST(test_many_workers),
-        TEST(test_create_without_descriptors),
-        TEST(test_create_without_memory),
+        TEST(test_many_workers),          TEST(test_create_without_descriptors),
+        TEST(test_create_without_memory), TEST(test_no_process_for_a_worker),
         TEST(test_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, share, nullptr);
