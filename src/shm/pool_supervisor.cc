@@ -20,7 +20,8 @@
 
 using namespace weft;
 
-enum { INITIALISER_FAILURES = 3, AGAIN_MS = 10, AGAIN_MS_MOST = 1000 };
+enum { INITIALISER_FAILURES = 3 };
+static const int64_t AGAIN_MS = 10, AGAIN_MS_MOST = 1000;
 
 namespace {
 struct supervisor {
