@@ -1,10 +1,12 @@
 // runner.h: cmocka for weft's tests, each under an alarm that names it.
 //
-//     static void test_mutex_lock_twice(void **state) { ... }
+//     CASE(test_mutex_lock_twice)
+//     {
+//         assert_int_equal(...);
+//     }
 //     int main(void)
 //     {
-//         const struct CMUnitTest tests[] = {TEST(test_mutex_lock_twice)};
-//         return cmocka_run_group_tests(tests, NULL, NULL);
+//         return run_cases(nullptr, nullptr);
 //     }
 //
 // A test that hangs is ended after RUNNER_SECONDS (environment; default 60, and
@@ -18,6 +20,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,6 +78,63 @@ static inline int runner_end(void **state)
     {                                                                                              \
 #fn, fn, runner_begin, runner_end, (void *)(uintptr_t)(#fn)                                \
     }
+
+// A test: it runs with those of its file, in their order.
+#define CASE(fn)                                                                                   \
+    static void fn(void **state);                                                                  \
+    static const bool added_##fn [[maybe_unused]] = runner_add(#fn, fn);                           \
+    static void fn([[maybe_unused]] void **state)
+
+enum { RUNNER_MOST = 100 };
+static struct CMUnitTest runner_cases[RUNNER_MOST];
+static size_t runner_count;
+
+static inline bool runner_add(const char *name, void (*fn)(void **state))
+{
+    if (runner_count == RUNNER_MOST)
+        abort();
+    runner_cases[runner_count++] = {name, fn, runner_begin, runner_end, (void *)(uintptr_t)name};
+    return true;
+}
+
+// Runs them all, between `setup` and `teardown`.  `prefix`: what they are run on, for their names.
+static inline int run_cases(int (*setup)(void **), int (*teardown)(void **),
+                            const char *prefix = nullptr)
+{
+    static char names[RUNNER_MOST][100];
+    struct CMUnitTest tests[RUNNER_MOST];
+    memcpy(tests, runner_cases, sizeof tests);
+    for (size_t i = 0; prefix != nullptr && i < runner_count; i++) {
+        snprintf(names[i], sizeof names[i], "%s: %s", prefix, tests[i].name);
+        tests[i].name = names[i];
+        tests[i].initial_state = names[i];
+    }
+    return _cmocka_run_group_tests(prefix != nullptr ? prefix : "tests", tests, runner_count, setup,
+                                   teardown);
+}
+
+// Whether /proc says that a process, or thread, sleeps; also when it is gone.
+static inline bool is_asleep(pid_t id)
+{
+    char path[64], text[256] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)id);
+    FILE *f = fopen(path, "r");
+    if (f == nullptr)
+        return true;
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[n] = 0;
+    const char *end = strrchr(text, ')'); // the name may hold anything
+    return end != nullptr && end[1] == ' ' && end[2] == 'S';
+}
+
+static inline void await_asleep(pid_t id)
+{
+    while (!is_asleep(id))
+        usleep(100);
+}
+
+// ---- What is asserted ----
 
 // What a failing call returns: -1; a pointer NULL, or WEFT_FAILED where NULL is a value.
 static inline bool runner_failed(intptr_t result)

@@ -54,9 +54,10 @@ static inline int standin_run(const struct CMUnitTest *t)
 }
 
 #define cmocka_run_group_tests(tests, setup, teardown)                                             \
-    standin_run_all(tests, sizeof(tests) / sizeof *(tests))
+    _cmocka_run_group_tests(#tests, tests, sizeof(tests) / sizeof *(tests), setup, teardown)
 
-static inline int standin_run_all(const struct CMUnitTest *tests, size_t n)
+static inline int _cmocka_run_group_tests(const char *, const struct CMUnitTest *tests, size_t n,
+                                          int (*)(void **), int (*)(void **))
 {
     int failed = 0;
     for (size_t i = 0; i < n; i++)

@@ -2,12 +2,10 @@
 #ifndef WEFT_TEST_PROCESSES_H
 #define WEFT_TEST_PROCESSES_H
 
+#include "../runner.h"
+
 #include <dirent.h>
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 // The child runs fn(arg) and exits with its result; a test's alarm ends it too.
 static inline pid_t child_of(int (*fn)(void *arg), void *arg)
@@ -35,25 +33,9 @@ static inline void kill_and_reap(pid_t p)
     waitpid(p, nullptr, 0);
 }
 
-// Whether process `p` (or a thread with that id) sleeps in a futex or in pause().
-static inline bool process_asleep(pid_t p)
-{
-    char path[64], text[256] = "";
-    snprintf(path, sizeof path, "/proc/%d/stat", p);
-    FILE *f = fopen(path, "r");
-    if (f == nullptr)
-        return true;
-    size_t n = fread(text, 1, sizeof text - 1, f);
-    fclose(f);
-    text[n] = 0;
-    const char *end = strrchr(text, ')');
-    return end != nullptr && end[2] == 'S';
-}
-
 static inline void wait_asleep(pid_t p)
 {
-    while (!process_asleep(p))
-        usleep(200);
+    await_asleep(p);
 }
 
 // How many entries a folder has with `part` in their names.
