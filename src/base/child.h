@@ -75,22 +75,6 @@ static inline bool child_pidfd_ended(const child *c)
     return n > 0;
 }
 
-// Has it ended?  Does not reap it.  Leaves errno alone.
-static inline bool child_has_ended(const child *c)
-{
-    siginfo_t info;
-    int saved = errno;
-    if (c->ended)
-        return true;
-    if (c->pidfd >= 0)
-        return child_pidfd_ended(c);
-    bool ended = child_wait_id(c, WEXITED | WNOHANG | WNOWAIT, &info, nullptr) != 0
-                     ? !is_refused(errno)
-                     : info.si_pid != 0;
-    errno = saved;
-    return ended;
-}
-
 static inline int child_status_of(const siginfo_t *info)
 {
     if (info->si_code == CLD_EXITED)
@@ -127,6 +111,22 @@ static inline bool child_poll(child *c)
     return child_reap(c, WNOHANG);
 }
 
+// Has it ended?  Does not reap it, unless there is no other way to know.  Leaves errno alone.
+static inline bool child_has_ended(child *c)
+{
+    siginfo_t info;
+    int saved = errno;
+    if (c->ended)
+        return true;
+    if (c->pidfd >= 0)
+        return child_pidfd_ended(c);
+    bool ended = child_wait_id(c, WEXITED | WNOHANG | WNOWAIT, &info, nullptr) == 0
+                     ? info.si_pid != 0
+                     : !is_refused(errno) || child_poll(c);
+    errno = saved;
+    return ended;
+}
+
 // One slice of a wait for its end.  -1: ETIMEDOUT, ECANCELED.
 static inline int child_sleep(const child *c, weft_deadline d)
 {
@@ -140,7 +140,7 @@ static inline int child_sleep(const child *c, weft_deadline d)
 }
 
 // Waits until it has ended, but leaves it to be reaped.  -1: ETIMEDOUT, ECANCELED.
-static inline int child_await(const child *c, weft_deadline d)
+static inline int child_await(child *c, weft_deadline d)
 {
     int saved = errno;
     while (!child_has_ended(c))
@@ -179,7 +179,7 @@ static inline int child_signal_by_pidfd(const child *c, int signal, unsigned fla
 }
 
 // Sends a signal to it alone.  -1: ESRCH when it has ended; EPERM, EINVAL.
-static inline int child_signal(const child *c, int signal)
+static inline int child_signal(child *c, int signal)
 {
     if (c->ended)
         return fail_with(ESRCH);
@@ -194,7 +194,7 @@ static inline int child_signal(const child *c, int signal)
 // Sends a signal to the group that it leads, also when it has ended itself.  -1: EPERM when it
 // leads none; ESRCH when nobody is left, or (before Linux 6.9) when it has been reaped: then the
 // group's number may be another's.
-static inline int child_signal_group(const child *c, int signal)
+static inline int child_signal_group(child *c, int signal)
 {
     if (!c->leads)
         return fail_with(EPERM);
@@ -205,7 +205,7 @@ static inline int child_signal_group(const child *c, int signal)
 }
 
 // To its group if it leads one, else to it alone.
-static inline int child_signal_all(const child *c, int signal)
+static inline int child_signal_all(child *c, int signal)
 {
     return c->leads ? child_signal_group(c, signal) : child_signal(c, signal);
 }
@@ -213,7 +213,7 @@ static inline int child_signal_all(const child *c, int signal)
 // Ends it: SIGTERM, from `kill_at` on SIGKILL, to its group if it leads one, and waits until it has
 // ended.  It is not reaped.  -1: ETIMEDOUT, ECANCELED: it may run on (it can't be
 // signalled, or sleeps in the kernel).
-static inline int child_end(const child *c, weft_deadline kill_at, weft_deadline d)
+static inline int child_end(child *c, weft_deadline kill_at, weft_deadline d)
 {
     int saved = errno;
     weft_deadline first = kill_at < d ? kill_at : d;

@@ -200,7 +200,7 @@ static int serve(batch *b, weft_deadline d)
             return -1;
     }
     for (size_t k = b->running; !watched && k-- > 0;) {
-        const child *c = &b->commands[b->at[k]].p->c;
+        child *c = &b->commands[b->at[k]].p->c;
         if (c->pidfd < 0 && child_has_ended(c) && end_command(b, k) != 0)
             return -1;
     }

@@ -19,7 +19,7 @@
 // Only emulators that know no CLONE_VFORK (Valgrind, qemu-user) need fork(2) and that pipe.
 #include "spawn.h"
 
-#include <base/errno.h>
+#include <base/child.h>
 
 #include "streams.h"
 
@@ -112,9 +112,10 @@ static long clone_with(spawn_plan *plan, char *stack, bool use_clone3, int *pidf
                         0, spawn_child, plan);
 }
 
-static bool missing(long result)
+// Missing, or forbidden by a sandbox: then with less.
+static bool refused(long result)
 {
-    return result == -ENOSYS || result == -EPERM || result == -EINVAL;
+    return result < 0 && is_refused((int)-result);
 }
 
 static pid_t spawn_sharing_memory(spawn_plan *plan, int *pidfd)
@@ -128,9 +129,9 @@ static pid_t spawn_sharing_memory(spawn_plan *plan, int *pidfd)
     bool with_pidfd = !(spawn_without & NO_PIDFD);
     if (!(spawn_without & NO_CLONE3))
         result = clone_with(plan, stack, true, with_pidfd ? pidfd : nullptr);
-    if (missing(result) && with_pidfd)
+    if (refused(result) && with_pidfd)
         result = clone_with(plan, stack, false, pidfd);
-    if (result == -EINVAL || (!with_pidfd && missing(result)))
+    if (refused(result))
         result = clone_with(plan, stack, false, nullptr);
     munmap(stack, STACK);
     errno = saved; // the child shared it
@@ -173,7 +174,7 @@ static pid_t spawn_on_copy(spawn_plan *plan, int *pidfd)
     if (!(spawn_without & NO_PIDFD))
         result =
             call_cloning(SYS_clone, flags | CLONE_PIDFD, 0, (long)pidfd, 0, 0, spawn_child, plan);
-    if (result == -EINVAL)
+    if (refused(result))
         result = call_cloning(SYS_clone, flags, 0, 0, 0, 0, spawn_child, plan);
     plan->stage = plan->report[0];
     plan->error = plan->report[1];

@@ -58,7 +58,7 @@ static bool all_reaped(const streams *s)
 int weft::streams_signal(const streams *s, int signal)
 {
     int saved = errno, error = ESRCH;
-    const child *first = &s->children[0]->c;
+    child *first = &s->children[0]->c;
     bool sent = false;
     if (first->leads) {
         int result = child_signal_group(first, signal);

@@ -1,0 +1,291 @@
+// sandbox.h: each operation in each sandbox that refuses a system call.
+//
+// Containers, browsers and service managers refuse calls by seccomp(2), with whatever errno their
+// makers liked.  A row of SANDBOXES names calls; each is refused with each of ERRORS in turn, for
+// each of a test's operations: an operation must then give its right result, or, if it says that it
+// needs that call, fail with that errno; in time; and leave nothing: no descriptor, child, mapping.
+// An operation runs in a child of its own; all of one cell at the same time.
+#ifndef WEFT_TEST_SANDBOX_H
+#define WEFT_TEST_SANDBOX_H
+
+#include "runner.h"
+
+#include <weft/deadline.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+struct operation {
+    const char *name;
+    int (*act)(void);  // 0: right; an errno: it failed; or WRONG
+    const char *needs; // the sandboxes in which it may fail with the sandbox's errno
+};
+
+// What an operation gave that is neither right nor a failure: the line says what.
+enum { LEFT_DESCRIPTOR = 2000, LEFT_MAPPING, LEFT_CHILD, NO_SANDBOX, DIED, LINES = 10000 };
+#define WRONG (LINES + __LINE__)
+#define RIGHT(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            return WRONG;                                                                          \
+    } while (0)
+
+// ---- What is refused ----
+
+struct refusal {
+    long number;
+    int argument; // only if (argument & mask) == value
+    unsigned mask, value;
+};
+
+struct sandbox {
+    const char *name;
+    struct refusal calls[6]; // ends with one whose number is 0
+    // Or a limit: of descriptors, from the first free one on; of processes, for a user of its own.
+    int limit = 0;
+    int value = 0;
+};
+
+enum { CLONE_WITH_PIDFD = 0x1000, WAIT_BY_PIDFD = 3 };
+
+// clang-format off
+static const struct sandbox SANDBOXES[] = {
+    {"anything refused",  {}},
+    {"descriptors",       {}, RLIMIT_NOFILE, 0},
+    {"a second descriptor", {}, RLIMIT_NOFILE, 1},
+    {"a third descriptor", {}, RLIMIT_NOFILE, 2},
+    {"a fourth descriptor", {}, RLIMIT_NOFILE, 3},
+    {"a fifth descriptor", {}, RLIMIT_NOFILE, 4},
+    {"a seventh descriptor", {}, RLIMIT_NOFILE, 6},
+    {"processes",         {}, RLIMIT_NPROC, 1},
+    {"clone3",            {{SYS_clone3, 0, 0, 0}}},
+    {"clone(PIDFD)",      {{SYS_clone, 0, CLONE_WITH_PIDFD, CLONE_WITH_PIDFD}}},
+    {"clone(VFORK)",      {{SYS_clone, 0, CLONE_VFORK, CLONE_VFORK}}},
+    {"clone3, clone(VFORK)", {{SYS_clone3, 0, 0, 0}, {SYS_clone, 0, CLONE_VFORK, CLONE_VFORK}}},
+    {"close_range",       {{SYS_close_range, 0, 0, 0}}},
+    {"pidfd_open",        {{SYS_pidfd_open, 0, 0, 0}}},
+    {"pidfd_send_signal", {{SYS_pidfd_send_signal, 0, 0, 0}}},
+    {"waitid(PIDFD)",     {{SYS_waitid, 0, ~0U, WAIT_BY_PIDFD}}},
+    {"waitid",            {{SYS_waitid, 0, 0, 0}}},
+    {"pidfds",            {{SYS_clone3, 0, 0, 0}, {SYS_clone, 0, CLONE_WITH_PIDFD, CLONE_WITH_PIDFD}, {SYS_pidfd_open, 0, 0, 0},
+                           {SYS_pidfd_send_signal, 0, 0, 0}, {SYS_waitid, 0, ~0U, WAIT_BY_PIDFD}}},
+    {"pidfds, waitid",    {{SYS_clone3, 0, 0, 0}, {SYS_clone, 0, CLONE_WITH_PIDFD, CLONE_WITH_PIDFD}, {SYS_pidfd_open, 0, 0, 0},
+                           {SYS_pidfd_send_signal, 0, 0, 0}, {SYS_waitid, 0, 0, 0}}},
+    {"openat2",           {{SYS_openat2, 0, 0, 0}}},
+    {"memfd_create",      {{SYS_memfd_create, 0, 0, 0}}},
+    {"eventfd2",          {{SYS_eventfd2, 0, 0, 0}}},
+    {"timerfd_create",    {{SYS_timerfd_create, 0, 0, 0}}},
+    {"signalfd4",         {{SYS_signalfd4, 0, 0, 0}}},
+    {"epoll_pwait2",      {{SYS_epoll_pwait2, 0, 0, 0}}},
+    {"prctl(NAME)",       {{SYS_prctl, 0, ~0U, PR_SET_NAME}}},
+    {"prctl(PDEATHSIG)",  {{SYS_prctl, 0, ~0U, PR_SET_PDEATHSIG}}},
+    {"sched_getaffinity", {{SYS_sched_getaffinity, 0, 0, 0}}},
+    {"membarrier",        {{SYS_membarrier, 0, 0, 0}}},
+    {"getrandom",         {{SYS_getrandom, 0, 0, 0}}},
+    {"fallocate",         {{SYS_fallocate, 0, 0, 0}}},
+    {"linkat",            {{SYS_linkat, 0, 0, 0}}},
+    {"fcntl(SETSIG)",     {{SYS_fcntl, 1, ~0U, 10}}},
+};
+// clang-format on
+
+static const int ERRORS[] = {ENOSYS, EPERM, EINVAL, EACCES};
+
+// Arguments lie in the lower half of 64 bits.
+#define SECCOMP_WORD(offset)                                                                       \
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, offset))
+
+static inline size_t refuse(struct sock_filter *code, const struct refusal *r, int error)
+{
+    const struct sock_filter one[] = {
+        SECCOMP_WORD(nr),
+        BPF_JUMP(BPF_JMP | BPF_JEQ, (unsigned)r->number, 0, 4),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                 (unsigned)(offsetof(struct seccomp_data, args) + 8 * (size_t)r->argument)),
+        BPF_STMT(BPF_ALU | BPF_AND, r->mask),
+        BPF_JUMP(BPF_JMP | BPF_JEQ, r->value, 0, 1),
+        BPF_STMT(BPF_RET, SECCOMP_RET_ERRNO | (unsigned)error),
+    };
+    memcpy(code, one, sizeof one);
+    return sizeof one / sizeof one[0];
+}
+
+static inline bool enter_limit(const struct sandbox *s)
+{
+    struct rlimit limit;
+    uid_t one = 100000000 + (uid_t)getpid();
+    int next = dup(0);
+    close(next);
+    if (getrlimit((__rlimit_resource)s->limit, &limit) != 0)
+        return false;
+    limit.rlim_cur = (rlim_t)(s->value + (s->limit == RLIMIT_NOFILE ? next : 0));
+    if (s->limit == RLIMIT_NPROC && getuid() == 0 && setresuid(one, one, one) != 0)
+        return false;
+    return setrlimit((__rlimit_resource)s->limit, &limit) == 0;
+}
+
+static inline bool lift_limit(const struct sandbox *s)
+{
+    struct rlimit limit;
+    if (getrlimit((__rlimit_resource)s->limit, &limit) != 0)
+        return false;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit((__rlimit_resource)s->limit, &limit) == 0;
+}
+
+static inline bool enter_sandbox(const struct sandbox *s, int error)
+{
+    if (s->limit != 0)
+        return enter_limit(s);
+    struct sock_filter code[64];
+    unsigned short n = 0;
+    for (const struct refusal *r = s->calls; r < s->calls + 6 && (r->number != 0 || r->mask); r++)
+        n = (unsigned short)(n + refuse(code + n, r, error));
+    code[n++] = {BPF_RET, 0, 0, SECCOMP_RET_ALLOW};
+    struct sock_fprog program = {n, code};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+// ---- What is left ----
+
+struct census {
+    int descriptors;
+    size_t mapped; // bytes, but for heap and stack
+};
+
+static inline struct census census_now(void)
+{
+    struct census c = {0, 0};
+    char line[512];
+    unsigned long from, to;
+    DIR *d = opendir("/proc/self/fd");
+    while (readdir(d) != NULL)
+        c.descriptors++;
+    closedir(d);
+    FILE *f = fopen("/proc/self/maps", "re");
+    while (fgets(line, sizeof line, f) != NULL)
+        if (!RUNNER_SANITIZED && strchr(line, '[') == NULL &&
+            sscanf(line, "%lx-%lx", &from, &to) == 2)
+            c.mapped += to - from;
+    fclose(f);
+    return c;
+}
+
+// In a child: what is to be told of the operation by its exit.
+static inline int try_in(const struct operation *o, const struct sandbox *s, int error)
+{
+    struct census before = census_now();
+    if (!enter_sandbox(s, error))
+        return NO_SANDBOX;
+    int result = o->act();
+    if (s->limit != 0 && !lift_limit(s))
+        return NO_SANDBOX;
+    struct census after = census_now();
+    if (result >= LEFT_DESCRIPTOR)
+        return result;
+    if (after.descriptors != before.descriptors)
+        return LEFT_DESCRIPTOR;
+    if (after.mapped != before.mapped)
+        return LEFT_MAPPING;
+    return wait4(-1, NULL, WNOHANG, NULL) != -1 ? LEFT_CHILD : result;
+}
+
+// ---- A cell ----
+
+enum { MOST_OPERATIONS = 32 };
+
+static inline bool fails_without(const struct operation *o, const struct sandbox *s)
+{
+    if (s->limit != 0)
+        return true;
+    const char *at = o->needs != NULL ? strstr(o->needs, s->name) : NULL;
+    size_t n = strlen(s->name);
+    return at != NULL && (at == o->needs || at[-1] == ';') && (at[n] == 0 || at[n] == ';');
+}
+
+static inline int complain(const struct operation *o, const struct sandbox *s, int error,
+                           int result)
+{
+    static const char *const LEFT[] = {"left a descriptor", "left a mapping", "left a child",
+                                       "no sandbox", "died or hung"};
+    if (result == 0 || (result == error && fails_without(o, s)))
+        return 0;
+    fprintf(stderr, "%s without %s (%s): ", o->name, s->name, strerrorname_np(error));
+    if (result >= LINES)
+        fprintf(stderr, "wrong, line %d\n", result - LINES);
+    else
+        fprintf(stderr, "%s\n",
+                result >= LEFT_DESCRIPTOR ? LEFT[result - LEFT_DESCRIPTOR] : strerror(result));
+    return 1;
+}
+
+// Whatever the children left behind has come to us.
+static inline bool all_ended(void)
+{
+    weft_deadline d = weft_in_s(RUNNER_SANITIZED ? 20 : 5);
+    while (wait4(-1, NULL, WNOHANG, NULL) >= 0 || errno == EINTR) {
+        if (weft_left(d) == 0)
+            return false;
+        usleep(500);
+    }
+    return true;
+}
+
+// All operations in one sandbox, at the same time: what each child found is in told[].  How many
+// are wrong.
+static inline int try_cell(const struct operation *operations, size_t n, const struct sandbox *s,
+                           int error, int *told)
+{
+    pid_t children[MOST_OPERATIONS];
+    int wrong = 0;
+    for (size_t i = 0; i < n; i++) {
+        told[i] = DIED;
+        children[i] = fork();
+        if (children[i] == 0) {
+            alarm(RUNNER_SANITIZED ? 40 : 10);
+            told[i] = try_in(&operations[i], s, error);
+            _exit(0);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        waitpid(children[i], NULL, 0);
+        wrong += complain(&operations[i], s, error, told[i]);
+    }
+    if (!all_ended()) {
+        fprintf(stderr, "without %s (%s): a process lives on\n", s->name, strerrorname_np(error));
+        wrong++;
+    }
+    return wrong;
+}
+
+// The whole matrix.  SANDBOX=name: that row alone.
+static inline int try_matrix(const struct operation *operations, size_t n)
+{
+    const char *only = getenv("SANDBOX");
+    int wrong = 0;
+    int *told = (int *)mmap(NULL, n * sizeof *told, PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(told != MAP_FAILED && n <= MOST_OPERATIONS);
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+    for (const struct sandbox &s : SANDBOXES)
+        if (only != NULL && strcmp(only, s.name) != 0)
+            continue;
+        else if (s.calls[0].number == 0)
+            wrong += try_cell(operations, n, &s, s.limit == RLIMIT_NPROC ? EAGAIN : EMFILE, told);
+        else
+            for (int error : ERRORS)
+                wrong += try_cell(operations, n, &s, error, told);
+    munmap(told, n * sizeof *told);
+    return wrong;
+}
+
+#endif
