@@ -125,7 +125,8 @@ int weft_shared_queue_join(weft_shared_queue *q, weft_deadline d);
 
 /* Readable while there may be something to get; get with WEFT_NOW until ETIMEDOUT, then poll
  * again.  Owned by the handle; each process has its own, also after a fork.  A producer killed
- * between its put and its ring is heard of with the next put: poll no longer than a second.
+ * between its put and its ring is heard of with the next put, or once another process that waits in
+ * the queue looks: poll no longer than a second.
  * -1: EUSERS (too many processes watch this queue), EMFILE. */
 int weft_shared_queue_fd(weft_shared_queue *q);
 

@@ -3,6 +3,7 @@
 // A child is reaped under the handle's lock, so that of several threads that join it each gets the
 // status.  Dying with the parent is a leash (base/leash.h), through an exec of the child's, too.
 #include "fork.h"
+#include "handle_lock.h"
 
 #include <base/leash.h>
 #include <thread/sleep.h>
@@ -14,7 +15,7 @@
 using namespace weft;
 
 struct weft_process {
-    pthread_mutex_t lock; // guards that the child is reaped once
+    handle_lock lock; // guards that the child is reaped once
     child c;
     leash held;
 };
@@ -150,7 +151,6 @@ weft_process *weft_process_start(int (*fn)(void *arg), void *arg, const weft_pro
     if (p == nullptr)
         return nullptr;
     p->held.end = -1;
-    pthread_mutex_init(&p->lock, nullptr);
     bool started = plan_make(&plan, p) == 0 && start(p, &plan) == 0;
     close_keep_errno(&plan.leash);
     free_keep_errno(plan.keep);
@@ -164,9 +164,9 @@ weft_process *weft_process_start(int (*fn)(void *arg), void *arg, const weft_pro
 // Reaps the child if it has ended; whether it has.
 static bool reap(weft_process *p)
 {
-    pthread_mutex_lock(&p->lock);
+    handle_lock_take(&p->lock);
     bool ended = child_poll(&p->c);
-    pthread_mutex_unlock(&p->lock);
+    handle_lock_give(&p->lock);
     if (ended)
         leash_let_go(&p->held);
     return ended;
@@ -230,14 +230,14 @@ int weft_process_send_signal(weft_process *p, int signal)
 {
     if (p == nullptr)
         return fail_with(EINVAL);
-    pthread_mutex_lock(&p->lock); // so that nobody reaps it meanwhile
+    handle_lock_take(&p->lock); // so that nobody reaps it meanwhile
     int saved = errno, result = child_signal_all(&p->c, signal);
     if (result != 0 && errno == ESRCH && p->c.leads && !p->c.ended) {
         errno = saved; // it has not made its session yet
         result = child_signal(&p->c, signal);
     }
     int error = errno;
-    pthread_mutex_unlock(&p->lock);
+    handle_lock_give(&p->lock);
     errno = error;
     return result;
 }
@@ -259,7 +259,6 @@ int weft_process_destroy(weft_process *p)
     if (!reap(p))
         return fail_with(EBUSY);
     child_close(&p->c);
-    pthread_mutex_destroy(&p->lock);
     free_keep_errno(p);
     return 0;
 }

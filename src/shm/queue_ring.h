@@ -18,6 +18,7 @@
 
 #include "brief_lock.h"
 #include "doorbell.h"
+#include "handle_lock.h"
 
 #include <weft/shared_queue.h>
 #include <weft/sync.h>
@@ -91,9 +92,9 @@ struct weft_shared_queue {
     uint32_t spin; // how long to look this time, at most the ring's spin
     bool owns_shm;
 
-    weft_mutex watch_lock; // guards the watch; below, this process's
-    int watch, watch_pid, watch_slot;
-    int sender; // the socket that rings others' watches; -1 until needed
+    handle_lock watch_lock; // guards the watch
+    uint64_t watcher;       // the process that watches; written last
+    int watch, watch_slot;  // its socket
 };
 
 namespace weft {

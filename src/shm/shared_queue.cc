@@ -64,6 +64,12 @@ static bool spin_until(weft_shared_queue *q, bool (*ready)(const weft_shared_que
     return false;
 }
 
+static void ring_watches(weft_shared_queue *q)
+{
+    if ((__atomic_load_n(&q->r->watches_armed, __ATOMIC_SEQ_CST) & (ONE_ARMING - 1)) != 0)
+        queue_ring_watches(q);
+}
+
 int weft::queue_wait(weft_shared_queue *q, bell *b,
                      bool (*ready)(const weft_shared_queue *q, size_t n), size_t n, weft_deadline d)
 {
@@ -78,6 +84,9 @@ int weft::queue_wait(weft_shared_queue *q, bell *b,
     // The ring that woke us disarmed the bell for the others too.
     if (__atomic_sub_fetch(&b->sleepers, 1, __ATOMIC_SEQ_CST) != 0)
         doorbell_arm(&b->armed);
+    // For a producer that was killed before it rang.
+    if (queue_gettable(q, 0))
+        ring_watches(q);
     return error;
 }
 
@@ -90,8 +99,7 @@ void weft::queue_ring_getters(weft_shared_queue *q, size_t n)
 {
     ring *r = q->r;
     doorbell_ring(&r->getters.count, &r->getters.armed, n < INT_MAX ? (int)n : INT_MAX);
-    if ((__atomic_load_n(&r->watches_armed, __ATOMIC_SEQ_CST) & (ONE_ARMING - 1)) != 0)
-        queue_ring_watches(q);
+    ring_watches(q);
 }
 
 // A wake-up may have been spent on a getter that took nothing, or one of many.

@@ -16,8 +16,7 @@ static weft_shared_queue *handle_new(weft_shm *s, ring *r)
     q->shm = s;
     q->mask = r->units - 1;
     q->spin = r->spin / 8;
-    q->watch = q->sender = -1;
-    weft_mutex_init(&q->watch_lock, 0);
+    q->watch = -1;
     return q;
 }
 
@@ -103,7 +102,6 @@ int weft_shared_queue_detach(weft_shared_queue *q)
         return fail_with(EINVAL);
     int saved = errno;
     queue_unwatch(q);
-    close_keep_errno(&q->sender);
     if (q->owns_shm)
         weft_shm_detach(q->shm);
     free(q);

@@ -8,6 +8,7 @@
 // next that rings it or looks for a free one.
 //
 // The byte stays until a get finds the queue empty: then it is read and the slot armed again.
+#include "empty_table.h"
 #include "queue_ring.h"
 
 #include <base/errno.h>
@@ -33,32 +34,30 @@ static int datagram_socket(void)
     return socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
-// The socket this process sends from; threads may race to make it.
-static int sender(weft_shared_queue *q)
-{
-    int fd = __atomic_load_n(&q->sender, __ATOMIC_ACQUIRE);
-    if (fd >= 0)
-        return fd;
-    int made = datagram_socket();
-    if (__atomic_compare_exchange_n(&q->sender, &fd, made, false, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_ACQUIRE))
-        return made;
-    close(made);
-    return fd;
-}
-
 enum outcome { RUNG, NOBODY_THERE, NOT_RUNG };
 
-static outcome ring_one(weft_shared_queue *q, uint64_t name)
+// A socket for each ring: one that is kept would have to be there in each process that puts, and
+// still be a socket where a task has closed what it does not know.
+static int send_ring(void *arg)
 {
     struct sockaddr_un a;
-    socklen_t n = address_of(name, &a);
-    int fd = sender(q);
-    // EAGAIN: it is full of rings.
-    if (fd >= 0 &&
-        (sendto(fd, "", 1, MSG_NOSIGNAL, (struct sockaddr *)&a, n) == 1 || errno == EAGAIN))
-        return RUNG;
-    return fd >= 0 && errno == ECONNREFUSED ? NOBODY_THERE : NOT_RUNG;
+    socklen_t n = address_of(*(const uint64_t *)arg, &a);
+    int fd = datagram_socket();
+    if (fd < 0)
+        return -1;
+    ssize_t sent = sendto(fd, "", 1, MSG_NOSIGNAL, (struct sockaddr *)&a, n);
+    close_keep_errno(&fd);
+    return sent == 1 || errno == EAGAIN ? RUNG // EAGAIN: it is full of rings
+           : errno == ECONNREFUSED      ? NOBODY_THERE
+                                        : NOT_RUNG;
+}
+
+static outcome ring_one(uint64_t name)
+{
+    int result = send_ring(&name);
+    if (result < 0 && (errno == EMFILE || errno == EBADF))
+        result = in_empty_table(send_ring, &name);
+    return result < 0 ? NOT_RUNG : (outcome)result;
 }
 
 static void clear_slot(ring *r, int slot, uint64_t name)
@@ -67,9 +66,10 @@ static void clear_slot(ring *r, int slot, uint64_t name)
                                 __ATOMIC_SEQ_CST);
 }
 
-// First the deed, then the note that it is done: who is killed in between, or has no descriptor to
-// ring by, leaves the slot armed for the next put.  The note is only taken if nobody has armed
-// again meanwhile, which the count in the upper half tells; else there is one ring too many.
+// First the deed, then the note that it is done: who is killed in between, or can't ring, leaves
+// the slot armed for the next put, or whoever waits in the queue and looks (queue_wait).  The note
+// is only taken if nobody has armed again meanwhile, which the count in the upper half tells; else
+// there is one ring too many.
 void weft::queue_ring_watches(weft_shared_queue *q)
 {
     ring *r = q->r;
@@ -79,7 +79,7 @@ void weft::queue_ring_watches(weft_shared_queue *q)
         uint64_t name = __atomic_load_n(&r->watches[i], __ATOMIC_SEQ_CST);
         if (!(armed >> i & 1))
             continue;
-        outcome result = name != 0 ? ring_one(q, name) : NOBODY_THERE;
+        outcome result = name != 0 ? ring_one(name) : NOBODY_THERE;
         if (result == NOBODY_THERE && name != 0)
             clear_slot(r, i, name);
         rung |= (uint32_t)(result != NOT_RUNG) << i;
@@ -89,9 +89,10 @@ void weft::queue_ring_watches(weft_shared_queue *q)
     errno = saved;
 }
 
+// Whether this process watches: a child of fork(2) finds its parent's watch here.
 static bool mine(const weft_shared_queue *q)
 {
-    return q->watch >= 0 && q->watch_pid == getpid();
+    return __atomic_load_n(&q->watcher, __ATOMIC_ACQUIRE) == holder_self();
 }
 
 // Arms, then looks: a put in between has either seen it armed or is seen here.
@@ -105,22 +106,20 @@ static void arm(weft_shared_queue *q)
                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
         ;
     if (queue_gettable(q, 0))
-        ring_one(q, name);
+        ring_one(name);
 }
 
 void weft::queue_found_empty(weft_shared_queue *q)
 {
-    if (__atomic_load_n(&q->watch, __ATOMIC_ACQUIRE) < 0)
+    if (!mine(q))
         return;
     int saved = errno;
-    weft_mutex_lock(&q->watch_lock, WEFT_FOREVER);
-    if (mine(q)) {
-        char byte;
-        while (recv(q->watch, &byte, 1, 0) >= 0)
-            ;
-        arm(q);
-    }
-    weft_mutex_unlock(&q->watch_lock);
+    char byte;
+    handle_lock_take(&q->watch_lock);
+    while (recv(q->watch, &byte, 1, 0) >= 0)
+        ;
+    arm(q);
+    handle_lock_give(&q->watch_lock);
     errno = saved;
 }
 
@@ -130,7 +129,7 @@ static int claim_slot(weft_shared_queue *q, uint64_t name)
     ring *r = q->r;
     for (int i = 0; i < WATCHES; i++) {
         uint64_t old = __atomic_load_n(&r->watches[i], __ATOMIC_SEQ_CST);
-        if (old != 0 && ring_one(q, old) == NOBODY_THERE) // a ring too many does no harm
+        if (old != 0 && ring_one(old) == NOBODY_THERE) // a ring too many does no harm
             clear_slot(r, i, old);
         old = 0;
         if (__atomic_compare_exchange_n(&r->watches[i], &old, name, false, __ATOMIC_SEQ_CST,
@@ -151,27 +150,28 @@ static int watch_start(weft_shared_queue *q)
     if (fd < 0)
         return -1;
     socklen_t n = address_of(name, &a);
-    if (bind(fd, (struct sockaddr *)&a, n) != 0 || sender(q) < 0 ||
-        (q->watch_slot = claim_slot(q, name)) < 0) {
+    if (bind(fd, (struct sockaddr *)&a, n) != 0 || (q->watch_slot = claim_slot(q, name)) < 0) {
         close_keep_errno(&fd);
         return -1;
     }
-    q->watch_pid = getpid();
-    __atomic_store_n(&q->watch, fd, __ATOMIC_RELEASE);
+    q->watch = fd;
+    __atomic_store_n(&q->watcher, holder_self(), __ATOMIC_RELEASE);
     arm(q);
     return fd;
 }
 
 int weft_shared_queue_fd(weft_shared_queue *q)
 {
-    weft_mutex_lock(&q->watch_lock, WEFT_FOREVER);
+    handle_lock_take(&q->watch_lock);
     int saved = errno;
-    if (q->watch >= 0 && !mine(q)) // a parent's
+    if (!mine(q) && q->watcher != 0) { // a parent's, and whole
+        q->watcher = 0;
         close_keep_errno(&q->watch);
-    int fd = q->watch >= 0 ? q->watch : watch_start(q);
+    }
+    int fd = mine(q) ? q->watch : watch_start(q);
     if (fd >= 0)
         errno = saved;
-    weft_mutex_unlock(&q->watch_lock);
+    handle_lock_give(&q->watch_lock);
     return fd;
 }
 
@@ -182,5 +182,6 @@ void weft::queue_unwatch(weft_shared_queue *q)
         uint64_t name = __atomic_load_n(&r->watches[q->watch_slot], __ATOMIC_SEQ_CST);
         clear_slot(r, q->watch_slot, name);
     }
-    close_keep_errno(&q->watch);
+    if (q->watcher != 0)
+        close_keep_errno(&q->watch);
 }
