@@ -249,6 +249,9 @@ typedef struct weft_subprocess_result {
     int64_t ns;           /* from its start to its end */
     weft_buffer out, err; /* what came through the pipes */
     struct rusage usage;  /* getrusage(2)'s, with its waited-for children; zeros: status lost */
+    int64_t start;        /* when it was started, as weft_now says */
+    int tries;            /* of map: how often it was started */
+    void *data;           /* of map: the command's */
 } weft_subprocess_result;
 
 void weft_subprocess_result_free(weft_subprocess_result *r);
@@ -260,26 +263,53 @@ void weft_subprocess_result_free(weft_subprocess_result *r);
 int weft_subprocess_run(const char *const argv[], const weft_subprocess_options *opts,
                         weft_subprocess_result *r, weft_deadline d);
 
+/* A command of weft_subprocess_map. */
+typedef struct weft_subprocess_command {
+    const char *const *argv;
+    const weft_subprocess_options *opts; /* NULL: the call's */
+    int64_t limit_ns;                    /* the longest it may take; 0: the batch's */
+    void *data;                          /* result.data */
+} weft_subprocess_command;
+
+/* What weft_subprocess_batch.ended answers. */
+enum weft_map_verdict {
+    WEFT_MAP_GO_ON,
+    WEFT_MAP_AGAIN,   /* run this one again, its output is dropped */
+    WEFT_MAP_NO_MORE, /* start none from now on */
+    WEFT_MAP_KILL     /* the same, and kill those that run: ECANCELED */
+};
+
 /* How weft_subprocess_map goes about its commands. */
 typedef struct weft_subprocess_batch {
     int jobs;         /* so many at once; 0: one for each processor that we may use */
     int64_t limit_ns; /* the longest any command may take; 0: no limit */
 
-    /* Called in the order of the commands, as soon as this one and those before it have
-     * ended: its result (valid during the call), and 0, ETIMEDOUT, or the errno of its start. */
+    /* Not NULL: gives command i, counted from 0, when there is room to run it; argvs is then
+     * NULL.  1: *c is set, and what it points at stays until its last callback.  0: there are no
+     * more.  -1: none now (EAGAIN), asked again once next_fd can be read or, if that is below 0,
+     * when a command has ended; with any other errno the call fails. */
+    int (*next)(size_t i, weft_subprocess_command *c, void *arg);
+    int next_fd;
+
+    /* One of the two, or both.  The result is valid during the call; error is 0, ETIMEDOUT,
+     * ECANCELED (verdict), or the errno of its start or of what collects its output (weft_sink).
+     * ended: called as each one ends; answers a WEFT_MAP_...
+     * report: called in the order of the commands, as soon as this one and those before it have
+     * ended.  The command's memory may go away then. */
+    int (*ended)(size_t i, const weft_subprocess_result *r, int error, void *arg);
     void (*report)(size_t i, const weft_subprocess_result *r, int error, void *arg);
-    /* Not NULL: called after each end, with the time since the call began. */
-    void (*progress)(size_t ended, size_t n, int64_t ns, void *arg);
     void *arg;
 } weft_subprocess_batch;
 
-/* Runs the n commands argvs[0..n-1], several at once, and reports each.  Options hold for each
- * command, except input; what comes through a WEFT_STREAM_PIPE for out or err until the command
- * has ended stays in memory until its report.  Room that the system lacks (EAGAIN, EMFILE, ENFILE,
- * ENOMEM) is waited for while commands of this call run.  The number of commands that
- * failed: could not be started, were late or did not exit with 0.  At the deadline what still runs
- * is killed (its group if it leads one) and nothing more reported: ETIMEDOUT.  EINVAL: no report,
- * jobs or limit below 0, `in` a pipe. */
+/* Runs the n commands argvs[0..n-1], or those that batch.next gives, several at once, and tells of
+ * each.  What comes through a WEFT_STREAM_PIPE for out or err until the command has ended (and for
+ * its grace) goes where its sink says, or stays in memory until the command's last callback; so
+ * does what waits for its turn, which is bounded however many commands there are.  `input` feeds
+ * each command.  Room that the system lacks (EAGAIN, EMFILE, ENFILE, ENOMEM) is waited for while
+ * commands of this call run.  The number of commands that failed: could not be started, were
+ * late or did not exit with 0.  At the deadline what still runs is killed (its group if it leads
+ * one) and nothing more told: ETIMEDOUT.  EINVAL: neither ended nor report, jobs or a limit below
+ * 0, `in` a pipe without input; EDEADLK: next said EAGAIN, and nothing can change that. */
 int weft_subprocess_map(const char *const *const argvs[], size_t n,
                         const weft_subprocess_options *opts, const weft_subprocess_batch *batch,
                         weft_deadline d);

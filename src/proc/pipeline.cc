@@ -12,6 +12,7 @@
 #include "streams.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 using namespace weft;
 
@@ -223,7 +224,8 @@ int weft_pipeline_run(const char *const *const argvs[], size_t n,
 {
     weft_subprocess_options o;
     weft_subprocess_result unwanted, *to = r != nullptr ? r : &unwanted;
-    if (run_begin(&o, opts, to) != 0)
+    memset(to, 0, sizeof *to);
+    if (run_options(&o, opts) != 0)
         return -1;
     int64_t begun = weft_now();
     weft_pipeline *l = weft_pipeline_start(argvs, n, &o);

@@ -1,37 +1,28 @@
 // pump.cc: feeding and reading children at the same time.
 //
-// One poll over up to three pipes; whichever is ready is served, so neither side
-// can wait for the other for ever.  Our end of the input is made non-blocking (a
+// One poll over the pipes of all flows, up to three for each; whichever is ready is served, so
+// nobody can wait for another for ever.  Our end of the input is made non-blocking (a
 // write of more than the pipe's room would sleep); an output is only read when
 // poll says so, and one read takes all there is.
 //
 // Pipes are widened from 64 KB to 1 MB, which triples the rate, but only once a
 // transfer proves large: the kernel limits what one user may have in all.
 //
-// The children's pidfds are watched only if there is a grace period to start when the
-// last of them has ended; where the kernel has no pidfds, by looking now and then.
-#include "streams.h"
+// The children's pidfds are watched where their ends matter: to start a grace period when the
+// last of them has ended.  Where the kernel has no pidfds, by looking now and then.
+#include "pump.h"
 
 #include <base/bytes.h>
 #include <base/sigpipe.h>
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 using namespace weft;
 
 enum { PIPE_SIZE = 64 * 1024, WIDE_PIPE = 1024 * 1024, FIRST_ROOM = PIPE_SIZE + 4096 };
-
-namespace {
-struct transfer {
-    streams *s;
-    const char *input;
-    size_t size;
-    weft_buffer *to[3]; // [1] and [2]
-    child *awaited;     // one that has not ended yet, until all have; then null
-    weft_deadline over; // the grace's end; WEFT_FOREVER: it has not begun
-};
-} // namespace
+enum { AT_END = 3 }; // the place of the child's pidfd, behind those of the streams
 
 void weft_buffer_free(weft_buffer *b)
 {
@@ -68,12 +59,15 @@ __attribute__((noinline)) static ssize_t read_and_drop(int fd)
     return read(fd, dropped, sizeof dropped);
 }
 
-static ssize_t read_into(int fd, weft_buffer *b)
+// As read(2).
+static ssize_t read_into(flow *f, int fd, weft_buffer *b)
 {
     if (b == nullptr)
         return read_and_drop(fd);
-    if (make_room(b) != 0)
+    if (make_room(b) != 0) {
+        f->error = ENOMEM;
         return -1;
+    }
     ssize_t n = read(fd, b->data + b->size, b->capacity - b->size - 1);
     if (n > 0)
         b->size += (size_t)n;
@@ -81,110 +75,64 @@ static ssize_t read_into(int fd, weft_buffer *b)
     return n;
 }
 
-// A stream that can't be read is at its end, like one that has ended.
-int weft::pump_output(streams *s, int stream, weft_buffer *to)
+// One read.  A stream that can't be read is at its end, like one that has ended.  How many came.
+static size_t serve_output(flow *f, int stream)
 {
-    int *fd = &s->fds[stream], saved = errno;
-    ssize_t n = read_into(*fd, to);
-    if (n < 0 && errno == ENOMEM)
-        return -1;
-    bool more = n > 0, ended = n == 0 || (n < 0 && !again());
-    if (ended)
-        close_keep_errno(fd);
-    else if (n >= PIPE_SIZE && n < WIDE_PIPE)
-        widen(*fd);
+    int *fd = &f->s->fds[stream], saved = errno;
+    ssize_t n = read_into(f, *fd, f->to[stream]);
+    if (f->error == 0) {
+        if (n == 0 || (n < 0 && !again()))
+            close_keep_errno(fd);
+        else if (n >= PIPE_SIZE && n < WIDE_PIPE)
+            widen(*fd);
+    }
     errno = saved;
-    return more;
+    return n > 0 ? (size_t)n : 0;
 }
 
 // A child that reads no further has had enough: the rest is dropped.
-static void serve_input(transfer *t)
+static void serve_input(flow *f)
 {
-    int *fd = &t->s->fds[0], saved = errno;
-    size_t *written = &t->s->written;
+    int *fd = &f->s->fds[0], saved = errno;
+    size_t *written = &f->s->written;
     bool broken = false;
-    if (*written < t->size) {
-        ssize_t n = sigpipe_write(*fd, t->input + *written, t->size - *written);
+    if (*written < f->size) {
+        ssize_t n = sigpipe_write(*fd, f->input + *written, f->size - *written);
         if (n > 0)
             *written += (size_t)n;
         broken = n < 0 && !again();
     }
-    if (broken || *written == t->size)
+    if (broken || *written == f->size)
         close_keep_errno(fd);
     errno = saved;
 }
 
-// The grace begins when all have ended.
-static void look_for_ends(transfer *t)
+// Whether all have ended: then the grace begins.
+static void look_for_ends(flow *f)
 {
-    if (t->s->grace == 0 || t->over != WEFT_FOREVER ||
-        (t->awaited != nullptr && !child_has_ended(t->awaited)))
+    if (f->awaited == nullptr || !child_has_ended(f->awaited))
         return;
-    t->awaited = nullptr;
-    for (size_t i = 0; i < t->s->count && t->awaited == nullptr; i++)
-        if (!child_has_ended(&t->s->children[i]->c))
-            t->awaited = &t->s->children[i]->c;
-    if (t->awaited == nullptr)
-        t->over = weft_in_ns(t->s->grace);
+    f->awaited = nullptr;
+    for (size_t i = 0; i < f->s->count && f->awaited == nullptr; i++)
+        if (!child_has_ended(&f->s->children[i]->c))
+            f->awaited = &f->s->children[i]->c;
+    if (f->awaited == nullptr)
+        f->over = weft_in_ns(f->s->grace);
 }
 
-static bool fill(const transfer *t, struct pollfd fds[4])
+static bool has_pipes(const flow *f)
 {
-    bool any = false;
-    for (int i = 0; i < 3; i++) {
-        fds[i] = {t->s->fds[i], (short)(i == 0 ? POLLOUT : POLLIN), 0};
-        any = any || t->s->fds[i] >= 0;
-    }
-    fds[3] = {t->awaited != nullptr ? t->awaited->pidfd : -1, POLLIN, 0};
-    return any;
+    return f->s->fds[0] >= 0 || f->s->fds[1] >= 0 || f->s->fds[2] >= 0;
 }
 
-static int serve(transfer *t, const struct pollfd fds[4])
+int weft::flow_begin(flow *f, streams *s, const void *in, size_t n, weft_buffer *out,
+                     weft_buffer *err, bool watch)
 {
-    if (fds[0].revents != 0)
-        serve_input(t);
-    for (int i = 1; i < 3; i++)
-        if (fds[i].revents != 0 && pump_output(t->s, i, t->to[i]) < 0)
-            return -1;
-    return 0;
-}
-
-static weft_deadline next_look(const transfer *t, weft_deadline d)
-{
-    weft_deadline next = d < t->over ? d : t->over;
-    weft_deadline look =
-        t->awaited != nullptr && t->awaited->pidfd < 0 ? weft_in_ms(CHILD_LOOK_MS) : WEFT_FOREVER;
-    return next < look ? next : look;
-}
-
-// At a deadline that has passed there is still one round: what is there is taken.
-static int transfer_until(transfer *t, weft_deadline d)
-{
-    struct pollfd fds[4];
-    int saved = errno;
-    for (;;) {
-        look_for_ends(t);
-        if (!fill(t, fds))
-            return 0;
-        bool late = weft_left(d) == 0, over = weft_left(t->over) == 0;
-        int ready = poll_until(fds, 4, late || over ? WEFT_NOW : next_look(t, d));
-        if (ready < 0 && errno != ETIMEDOUT)
-            return -1;
-        errno = saved;
-        if (ready > 0 && serve(t, fds) != 0)
-            return -1;
-        if ((over || late) && fill(t, fds))
-            return over ? 1 : fail_with(ETIMEDOUT);
-    }
-}
-
-int weft::pump(streams *s, const void *in, size_t n, weft_buffer *out, weft_buffer *err,
-               weft_deadline d)
-{
-    transfer t = {s, (const char *)in, n, {nullptr, out, err}, nullptr, WEFT_FOREVER};
+    *f = {s, (const char *)in, n, {nullptr, out, err}, nullptr, WEFT_FOREVER, 0, {}};
+    f->awaited = watch ? &s->children[0]->c : nullptr;
     // Also what stays empty is a string.
     for (int i = 1; i < 3; i++) {
-        weft_buffer *to = s->fds[i] >= 0 ? t.to[i] : nullptr;
+        weft_buffer *to = s->fds[i] >= 0 ? f->to[i] : nullptr;
         if (to != nullptr && make_room(to) != 0)
             return -1;
         if (to != nullptr)
@@ -197,5 +145,106 @@ int weft::pump(streams *s, const void *in, size_t n, weft_buffer *out, weft_buff
             widen(s->fds[0]);
         fcntl(s->fds[0], F_SETFL, O_WRONLY | O_NONBLOCK);
     }
-    return transfer_until(&t, d);
+    return 0;
+}
+
+bool weft::flow_is_over(const flow *f)
+{
+    if (f->error != 0 || (f->over != WEFT_FOREVER && weft_left(f->over) == 0))
+        return true;
+    return !has_pipes(f) && f->awaited == nullptr;
+}
+
+static bool is_ready(int fd)
+{
+    struct pollfd p = {fd, POLLIN, 0};
+    int saved = errno, n = fd >= 0 ? poll(&p, 1, 0) : 0;
+    errno = saved;
+    return n > 0;
+}
+
+int weft::flow_end(flow *f)
+{
+    for (int i = 1; i < 3; i++) {
+        const int *fd = &f->s->fds[i];
+        int held = 0;
+        if (*fd >= 0)
+            ioctl(*fd, FIONREAD, &held);
+        for (ssize_t left = held; left >= 0 && f->error == 0 && is_ready(*fd);)
+            left -= (ssize_t)serve_output(f, i);
+    }
+    return f->error != 0 ? fail_with(f->error) : has_pipes(f);
+}
+
+static size_t fill(flow *f, struct pollfd *fds, size_t n)
+{
+    for (int i = 0; i < FLOW_PLACES; i++) {
+        int fd = i < AT_END ? f->s->fds[i] : f->awaited != nullptr ? f->awaited->pidfd : -1;
+        f->place[i] = fd >= 0 ? (int)n : -1;
+        if (fd >= 0)
+            fds[n++] = {fd, (short)(i == 0 ? POLLOUT : POLLIN), 0};
+    }
+    return n;
+}
+
+static void serve(flow *f, const struct pollfd *fds)
+{
+    auto ready = [&](int i) { return f->place[i] >= 0 && fds[f->place[i]].revents != 0; };
+    if (ready(0))
+        serve_input(f);
+    for (int i = 1; i < AT_END; i++)
+        if (f->error == 0 && ready(i))
+            serve_output(f, i);
+    if (ready(AT_END) || f->place[AT_END] < 0)
+        look_for_ends(f);
+}
+
+int weft::pump_look(weft_deadline d)
+{
+    const weft_deadline past = 1; // not WEFT_NOW, at which nobody asks whether to stop
+    int saved = errno;
+    if (weft_left(d) == 0)
+        return fail_with(ETIMEDOUT);
+    if (way_to_poll != nullptr && poll_until(nullptr, 0, past) < 0 && errno != ETIMEDOUT)
+        return -1;
+    errno = saved;
+    return 0;
+}
+
+int weft::pump_round(flow *const flows[], size_t n, struct pollfd *fds, size_t own, weft_deadline d)
+{
+    size_t count = own;
+    weft_deadline wake = d;
+    bool late = weft_left(d) == 0;
+    int saved = errno;
+    for (size_t i = 0; i < n; i++) {
+        flow *f = flows[i];
+        count = fill(f, fds, count);
+        weft_deadline look =
+            f->awaited != nullptr && f->awaited->pidfd < 0 ? weft_in_ms(CHILD_LOOK_MS) : f->over;
+        wake = look < wake ? look : wake;
+    }
+    if (poll_until(fds, count, wake) < 0 && (errno != ETIMEDOUT || wake == d))
+        return -1;
+    errno = saved;
+    for (size_t i = 0; i < n; i++)
+        serve(flows[i], fds);
+    if (late)
+        return fail_with(ETIMEDOUT);
+    static __thread unsigned rounds;
+    return ++rounds % 16 == 0 ? pump_look(WEFT_FOREVER) : 0;
+}
+
+int weft::pump(streams *s, const void *in, size_t n, weft_buffer *out, weft_buffer *err,
+               weft_deadline d)
+{
+    flow f, *one = &f;
+    struct pollfd fds[FLOW_PLACES];
+    int error = 0;
+    if (flow_begin(&f, s, in, n, out, err, s->grace > 0) != 0)
+        return -1;
+    while (error == 0 && has_pipes(&f) && !flow_is_over(&f))
+        error = pump_round(&one, 1, fds, 0, d) == 0 ? 0 : errno;
+    int open = flow_end(&f);
+    return error != 0 && open > 0 ? fail_with(error) : open;
 }

@@ -3,7 +3,7 @@
 // A group's number stays taken as long as one of its processes is not reaped, so the group can be
 // signalled while a child is left to be waited for; where the kernel signals groups by pidfd, also
 // afterwards.
-#include "streams.h"
+#include "pump.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -178,11 +178,9 @@ ssize_t weft::streams_write(streams *s, const void *bytes, size_t n, weft_deadli
 
 // ---- All in one ----
 
-int weft::run_begin(weft_subprocess_options *o, const weft_subprocess_options *opts,
-                    weft_subprocess_result *r)
+int weft::run_options(weft_subprocess_options *o, const weft_subprocess_options *opts)
 {
     memset(o, 0, sizeof *o);
-    memset(r, 0, sizeof *r);
     if (opts != nullptr)
         *o = *opts;
     if (o->input == nullptr && o->input_size > 0)
@@ -211,6 +209,7 @@ int weft::run_streams(streams *s, const weft_subprocess_options *o, weft_subproc
     else if (errno != ECHILD)
         end_run(s, r);
     r->usage = s->children[s->count - 1]->c.usage;
+    r->start = begun;
     r->ns = weft_now() - begun;
     return result;
 }

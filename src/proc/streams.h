@@ -56,23 +56,13 @@ ssize_t streams_read(streams *s, int stream, void *bytes, size_t n, weft_deadlin
 ssize_t streams_write(streams *s, const void *bytes, size_t n, weft_deadline d);
 int streams_close_one(streams *s, int stream);
 
-// What weft_subprocess_run asks for, before the start; EINVAL: input without bytes.
-int run_begin(weft_subprocess_options *o, const weft_subprocess_options *opts,
-              weft_subprocess_result *r);
+// The options of a run: what is to be fed makes `in` a pipe.  EINVAL: input without bytes.
+int run_options(weft_subprocess_options *o, const weft_subprocess_options *opts);
 
-// ... and from the start (at `begun`) on: feeds, collects and waits; at the deadline kills.
+// What weft_subprocess_run does from the start (at `begun`) on: feeds, collects and waits; at the
+// deadline kills.
 int run_streams(streams *s, const weft_subprocess_options *o, weft_subprocess_result *r,
                 int64_t begun, weft_deadline d);
-
-// ---- pump.cc ----
-
-// Feeds and reads them until all ends are reached.  0; 1: the grace ran out; -1: ETIMEDOUT,
-// ECANCELED, ENOMEM.  A null buffer: read and dropped.  Reaps nobody.
-int pump(streams *s, const void *in, size_t n, weft_buffer *out, weft_buffer *err, weft_deadline d);
-
-// One read of stream 1 or 2 into a buffer (null: dropped), which is closed at its end.  1: more may
-// come at once; 0: not; -1: ENOMEM.
-int pump_output(streams *s, int stream, weft_buffer *to);
 
 // ---- pipe.cc ----
 

@@ -360,7 +360,8 @@ int weft_subprocess_run(const char *const argv[], const weft_subprocess_options 
 {
     weft_subprocess_options o;
     weft_subprocess_result unwanted, *to = r != nullptr ? r : &unwanted;
-    if (run_begin(&o, opts, to) != 0)
+    memset(to, 0, sizeof *to);
+    if (run_options(&o, opts) != 0)
         return -1;
     int64_t begun = weft_now();
     weft_subprocess *p = weft_subprocess_start(argv, &o);

@@ -31,11 +31,12 @@ static void report(size_t i, const weft_subprocess_result *r, int error, void *a
     keep(s->err[i], &r->err);
 }
 
-static void progress(size_t ended, size_t n, int64_t ns, void *arg)
+static int count_end(size_t i, const weft_subprocess_result *r, int error, void *arg)
 {
     struct seen *s = (struct seen *)arg;
-    s->in_order = s->in_order && ended == s->ended + 1 && ended <= n && ns > 0;
-    s->ended = ended;
+    s->in_order = s->in_order && i < MOST && (error != 0 || (r->tries == 1 && r->start > 0));
+    s->ended++;
+    return WEFT_MAP_GO_ON;
 }
 
 static weft_subprocess_batch batch(struct seen *s, int jobs)
@@ -46,7 +47,7 @@ static weft_subprocess_batch batch(struct seen *s, int jobs)
     s->in_order = s->long_enough = true;
     b.jobs = jobs;
     b.report = report;
-    b.progress = progress;
+    b.ended = count_end;
     b.arg = s;
     return b;
 }
@@ -98,7 +99,7 @@ static void test_map_errors(void **state)
     weft_subprocess_options o = no_options();
     o.process_group = WEFT_GROUP_NEW;
     b.limit_ns = 2000000000;
-    b.progress = NULL;
+    b.ended = NULL;
     assert_int_equal(weft_subprocess_map(argvs, 5, &o, &b, WEFT_FOREVER), 3);
     assert_int_equal(s.reported, 5);
     assert_int_equal(s.errors[0], 0);
@@ -230,6 +231,191 @@ static void test_map_large_output(void **state)
     assert_int_equal(good, 3);
 }
 
+// ---- Commands that are given one by one, and answers to their ends ----
+
+struct source {
+    struct seen seen;
+    int pipe[2];               // a byte in it: a command may be given
+    size_t given, most, alive; // alive: given and not told
+    size_t most_alive;
+    int errors[16], tries[16], answer, ended;
+    weft_subprocess_command command;
+};
+
+static int give(size_t i, weft_subprocess_command *c, void *arg)
+{
+    struct source *s = (struct source *)arg;
+    assert_int_equal(i, s->given);
+    if (i == s->most)
+        return 0;
+    *c = s->command;
+    c->data = (void *)(uintptr_t)(i + 1);
+    s->given++;
+    s->alive++;
+    s->most_alive = s->alive > s->most_alive ? s->alive : s->most_alive;
+    return 1;
+}
+
+static void take(size_t i, const weft_subprocess_result *r, int error, void *arg)
+{
+    struct source *s = (struct source *)arg;
+    assert_int_equal((uintptr_t)r->data, i + 1);
+    assert_int_equal(error, 0);
+    s->alive--;
+    s->ended += r->out.size == 2;
+}
+
+// However long the input is, no more is held than what waits for its turn.
+static void test_map_gives_when_there_is_room(void **state)
+{
+    (void)state;
+    struct source s = {};
+    struct script one = sh("echo x");
+    weft_subprocess_options o = piped();
+    weft_subprocess_batch b = {};
+    b.jobs = 3;
+    b.next = give;
+    b.report = take;
+    b.arg = &s;
+    s.most = 100;
+    s.command.argv = one.argv;
+    s.command.opts = &o;
+    assert_int_equal(weft_subprocess_map(NULL, 0, NULL, &b, WEFT_FOREVER), 0);
+    assert_int_equal(s.ended, 100);
+    assert_int_equal(s.alive, 0);
+    assert_true(s.most_alive < 100);
+    b.next_fd = -1;
+    b.next = [](size_t, weft_subprocess_command *, void *) { return errno = EAGAIN, -1; };
+    assert_errno(weft_subprocess_map(NULL, 0, NULL, &b, WEFT_FOREVER), EDEADLK);
+    b.next = [](size_t, weft_subprocess_command *, void *) { return errno = ENXIO, -1; };
+    assert_errno(weft_subprocess_map(NULL, 0, NULL, &b, WEFT_FOREVER), ENXIO);
+}
+
+static int give_by_byte(size_t i, weft_subprocess_command *c, void *arg)
+{
+    struct source *s = (struct source *)arg;
+    char byte;
+    if (i == s->most)
+        return 0;
+    if (read(s->pipe[0], &byte, 1) != 1)
+        return -1; // EAGAIN
+    return give(i, c, arg);
+}
+
+// The end of one is what lets the next be given: one that waited for all would hang.
+static void test_map_starts_while_commands_come(void **state)
+{
+    (void)state;
+    struct source s = {};
+    struct script one = sh("true");
+    weft_subprocess_batch b = {};
+    assert_int_equal(pipe2(s.pipe, O_CLOEXEC | O_NONBLOCK), 0);
+    assert_int_equal(write(s.pipe[1], "", 1), 1);
+    s.most = 5;
+    s.command.argv = one.argv;
+    b.jobs = 2;
+    b.next = give_by_byte;
+    b.next_fd = s.pipe[0];
+    b.ended = [](size_t, const weft_subprocess_result *, int, void *arg) -> int {
+        struct source *to = (struct source *)arg;
+        to->ended += write(to->pipe[1], "", 1) == 1;
+        return WEFT_MAP_GO_ON;
+    };
+    b.arg = &s;
+    assert_int_equal(weft_subprocess_map(NULL, 0, NULL, &b, WEFT_FOREVER), 0);
+    assert_int_equal(s.ended, 5);
+    close(s.pipe[0]);
+    close(s.pipe[1]);
+}
+
+// Each command has its own input, environment, folder and limit.
+static void test_map_options_of_each(void **state)
+{
+    (void)state;
+    struct seen s;
+    static weft_subprocess_options own[3];
+    static struct script scripts[3] = {sh("cat"), sh("echo $V; pwd"), sh("exec sleep 1000")};
+    static const char *const environment[] = {"V=here", NULL};
+    for (weft_subprocess_options &o : own)
+        o = piped();
+    own[0].input = "fed";
+    own[0].input_size = 3;
+    own[1].env = environment;
+    own[1].cwd = "/";
+    weft_subprocess_batch b = batch(&s, 1);
+    b.next = [](size_t i, weft_subprocess_command *c, void *) -> int {
+        c->argv = scripts[i % 3].argv;
+        c->opts = i == 3 ? NULL : &own[i];
+        c->limit_ns = i == 2 ? 50000000 : i == 3 ? -1 : 0;
+        return i < 4;
+    };
+    assert_int_equal(weft_subprocess_map(NULL, 0, NULL, &b, WEFT_FOREVER), 2);
+    assert_string_equal(s.out[0], "fed");
+    assert_string_equal(s.out[1], "here\n/\n");
+    assert_int_equal(s.errors[2], ETIMEDOUT);
+    assert_int_equal(s.errors[3], EINVAL);
+}
+
+static int answer_fault(size_t i, const weft_subprocess_result *r, int error, void *arg)
+{
+    struct source *s = (struct source *)arg;
+    s->ended++;
+    s->errors[i] = error;
+    s->tries[i] = r->tries;
+    return error == 0 && r->status == 0 ? (int)WEFT_MAP_GO_ON : s->answer;
+}
+
+static void expect_answer(int answer, const int tries[3], int last_error, int failed)
+{
+    struct source s = {};
+    struct script good = sh("true"), bad = sh("exit 3"), slow = sh("sleep 1000 & sleep 1000");
+    const char *const *argvs[] = {good.argv, bad.argv, slow.argv};
+    weft_subprocess_options o = no_options();
+    weft_subprocess_batch b = {};
+    o.process_group = WEFT_GROUP_NEW;
+    b.jobs = answer == WEFT_MAP_KILL ? 3 : 1;
+    b.ended = answer_fault;
+    b.arg = &s;
+    s.answer = answer;
+    assert_int_equal(weft_subprocess_map(argvs, 3, &o, &b, WEFT_FOREVER), failed);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(s.tries[i], tries[i]);
+    assert_int_equal(s.errors[2], last_error);
+    assert_true(no_children());
+}
+
+static void test_map_halts(void **state)
+{
+    (void)state;
+    const int two[] = {1, 1, 0}, all[] = {1, 1, 1};
+    expect_answer(WEFT_MAP_NO_MORE, two, 0, 1);
+    expect_answer(WEFT_MAP_KILL, all, ECANCELED, 2);
+}
+
+static void test_map_runs_again(void **state)
+{
+    (void)state;
+    struct scratch file = make_scratch();
+    char text[256];
+    struct seen s;
+    snprintf(text, sizeof text, "echo x >>%s; echo y; test $(wc -l <%s) = 3", file.path, file.path);
+    struct script third = sh(text);
+    const char *const none[] = {"/nonexistent", NULL}, *const * argvs[] = {third.argv, none};
+    weft_subprocess_options o = piped();
+    weft_subprocess_batch b = batch(&s, 1);
+    b.ended = [](size_t, const weft_subprocess_result *r, int error, void *) -> int {
+        return (error != 0 || r->status != 0) && r->tries < 5 ? WEFT_MAP_AGAIN : WEFT_MAP_GO_ON;
+    };
+    b.report = [](size_t i, const weft_subprocess_result *r, int error, void *arg) {
+        assert_int_equal(r->tries, i == 0 ? 3 : 5);
+        report(i, r, error, arg);
+    };
+    assert_int_equal(weft_subprocess_map(argvs, 2, &o, &b, WEFT_FOREVER), 1);
+    assert_string_equal(s.out[0], "y\n");
+    assert_int_equal(s.errors[1], ENOENT);
+    remove_scratch(&file);
+}
+
 static void test_map_misuse(void **state)
 {
     (void)state;
@@ -249,6 +435,10 @@ static void test_map_misuse(void **state)
     assert_errno(weft_subprocess_map(argvs, 1, &o, &b, WEFT_FOREVER), EINVAL);
     o.in.kind = WEFT_STREAM_INHERIT;
     b.report = NULL;
+    b.ended = NULL;
+    assert_errno(weft_subprocess_map(argvs, 1, &o, &b, WEFT_FOREVER), EINVAL);
+    b = batch(&s, 1);
+    b.next = give;
     assert_errno(weft_subprocess_map(argvs, 1, &o, &b, WEFT_FOREVER), EINVAL);
 }
 
@@ -259,6 +449,11 @@ int main(void)
         TEST(test_map_errors),
         TEST(test_map_deadline),
         TEST(test_map_out_of_descriptors),
+        TEST(test_map_gives_when_there_is_room),
+        TEST(test_map_starts_while_commands_come),
+        TEST(test_map_options_of_each),
+        TEST(test_map_halts),
+        TEST(test_map_runs_again),
         TEST(test_map_misuse),
         TEST(test_map_output_opened_again),
         TEST(test_map_behind_a_slow_one),

@@ -79,12 +79,13 @@ static void redraw(void)
     funlockfile(stderr);
 }
 
-static void progress(size_t now, size_t, int64_t, void *)
+static int count_end(size_t, const weft_subprocess_result *, int, void *)
 {
     flockfile(stderr);
-    ended = now;
+    ended++;
     draw();
     funlockfile(stderr);
+    return WEFT_MAP_GO_ON;
 }
 
 namespace {
@@ -148,7 +149,11 @@ static void block_signals(void)
 static int each(int jobs, int64_t limit_ns)
 {
     has_bar = isatty(2);
-    work w = {{}, {jobs, limit_ns, report, progress, nullptr}};
+    work w = {};
+    w.b.jobs = jobs;
+    w.b.limit_ns = limit_ns;
+    w.b.ended = count_end;
+    w.b.report = report;
     w.o.in.kind = WEFT_STREAM_NULL;
     w.o.out.kind = WEFT_STREAM_PIPE;
     w.o.err.kind = WEFT_STREAM_STDOUT;
