@@ -33,7 +33,7 @@ thread.offers   := sleep
 # Libraries, demos, tests and benchmarks are what stands in their folders; a demo has a main.cc.
 libs  := $(LIBRARIES)
 demos := $(patsubst src/demo/%/main.cc,%,$(wildcard src/demo/*/main.cc))
-tests := $(patsubst test/%.cc,%,$(foreach l,base $(libs) demo,$(wildcard test/$l/*.cc)))
+tests := $(patsubst test/%.cc,%,$(foreach l,base $(libs) twins demo,$(wildcard test/$l/*.cc)))
 bench := $(patsubst test/bench/%.cc,%,$(wildcard test/bench/*.cc))
 
 sources = $(wildcard src/$1/*.cc src/$1/*/*.cc) $(if $(CORO),,$(wildcard src/$1/*.S))
@@ -97,8 +97,8 @@ $B/obj/%.o: %.S
 # The assembler reads the scripts for Redis into this one.
 $B/obj/src/manager/redis/scripts.o: $(wildcard src/manager/redis/*.lua)
 
-# A demo and a benchmark may use every library, and so may the demos' tests; a test only its own and
-# what that stands on.
+# A demo and a benchmark may use every library, and so may the tests of demos and of twins (things of
+# several libraries that are alike); any other test only its own and what that stands on.
 define demo_rule
 $B/bin/weft-$1: $(patsubst %.cc,$B/obj/%.o,$(wildcard src/demo/*.cc src/demo/$1/*.cc)) $(call archive,$(libs))
 endef
@@ -113,7 +113,7 @@ CMOCKA := -lcmocka
 library_of = $(filter $(libs),$(firstword $(subst /, ,$1)))
 define test_rule
 $B/test/$1: $B/obj/test/$1.o \
-  $(call archive,$(if $(filter demo/%,$1),$(libs),$(call library_of,$1) $($(call library_of,$1).needs)))
+  $(call archive,$(if $(filter demo/% twins/%,$1),$(libs),$(call library_of,$1) $($(call library_of,$1).needs)))
 endef
 $(foreach t,$(tests),$(eval $(call test_rule,$t)))
 

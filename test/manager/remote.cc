@@ -36,7 +36,7 @@ static weft_remote *open_kind(weft_client *c, int kind)
     }
 }
 
-static void test_text_opens_the_same(void **)
+CASE(test_text_opens_the_same)
 {
     weft_client *c = client_of(&here);
     for (int kind = 0; kind < 9; kind++) {
@@ -59,7 +59,7 @@ static void test_text_opens_the_same(void **)
     weft_client_destroy(c);
 }
 
-static void test_text_is_the_same_thing(void **)
+CASE(test_text_is_the_same_thing)
 {
     char text[256], got[8] = "";
     weft_client *c = client_of(&here);
@@ -75,7 +75,7 @@ static void test_text_is_the_same_thing(void **)
     weft_client_destroy(c);
 }
 
-static void test_text_room(void **)
+CASE(test_text_room)
 {
     char text[256], little[8];
     weft_client *c = client_of(&here);
@@ -91,7 +91,7 @@ static void test_text_room(void **)
     weft_client_destroy(c);
 }
 
-static void test_open_refuses(void **)
+CASE(test_open_refuses)
 {
     static const char *const bad[] = {
         "",
@@ -123,7 +123,7 @@ static void test_open_refuses(void **)
 }
 
 // A path that was relative is not, in the text: who opens it may be elsewhere.
-static void test_text_of_a_relative_address(void **)
+CASE(test_text_of_a_relative_address)
 {
     char text[256], was[256], path[256];
     assert_non_null(getcwd(was, sizeof was));
@@ -140,7 +140,7 @@ static void test_text_of_a_relative_address(void **)
 }
 
 // Also one that is as long as a path may be.
-static void test_text_of_a_long_address(void **)
+CASE(test_text_of_a_long_address)
 {
     char was[256], folder[106], text[256];
     server mine = {};
@@ -172,7 +172,7 @@ static void test_text_of_a_long_address(void **)
 
 // ---- Commands as they are ----
 
-static void test_command_types(void **)
+CASE(test_command_types)
 {
     static const char *const hset[] = {"HSET", "types", "k", "v"},
                              *const hgetall[] = {"HGETALL", "types"},
@@ -215,7 +215,7 @@ static int put_in_child(void *)
     return weft_remote_lock_unlock(inherited[1], soon()) == -1 && errno == EPERM ? 0 : 2;
 }
 
-static void test_fork(void **)
+CASE(test_fork)
 {
     weft_client *c = client_of(&here);
     weft_remote_queue *q = inherited[0] = weft_remote_queue_open(c, "forked", 0);
@@ -261,7 +261,7 @@ static void *getter(void *)
     return nullptr;
 }
 
-static void test_tasklets(void **)
+CASE(test_tasklets)
 {
     put_failures = got_items = 0;
     inside([] {
@@ -311,7 +311,7 @@ static void *wait_for_kind(void *arg)
     return nullptr;
 }
 
-static void test_tasklet_cancelled(void **)
+CASE(test_tasklet_cancelled)
 {
     inside([] {
         weft_client *c = weft_client_connect(here.address, here.password, soon());
@@ -354,7 +354,7 @@ static void *wait_on(void *event)
     return nullptr;
 }
 
-static void test_destroy_in_use(void **)
+CASE(test_destroy_in_use)
 {
     inside([] {
         weft_client *c = weft_client_connect(here.address, here.password, soon()),
@@ -391,7 +391,7 @@ static void *take_in_thread(void *q)
     return nullptr;
 }
 
-static void test_destroy_after_fork(void **)
+CASE(test_destroy_after_fork)
 {
     char text[256];
     weft_client *c = client_of(&here);
@@ -420,7 +420,7 @@ static void *wait_as_thread(void *kind)
     return wait_for_kind(kind);
 }
 
-static void test_thread_stopped(void **)
+CASE(test_thread_stopped)
 {
     weft_client *c = client_of(&here);
     weft_remote_lock *l = weft_remote_lock_open(c, "cancelled", 0);
@@ -471,7 +471,7 @@ static int be_the_child(weft_remote_queue *q, weft_remote_queue *in, weft_taskle
     return weft_remote_queue_put(q, "b", 1, soon()) == 0 ? 0 : 5;
 }
 
-static void test_tasklet_forks(void **)
+CASE(test_tasklet_forks)
 {
 #if defined(__SANITIZE_THREAD__)
     return; // it does not know the parent's coroutines in the child
@@ -517,7 +517,7 @@ static int64_t take_forever(weft_client *c)
 }
 
 // Those who wait get EPIPE; later calls connect again, once there is somebody.
-static void test_server_killed(void **)
+CASE(test_server_killed)
 {
     server mine = {};
     mine.kind = here.kind;
@@ -550,7 +550,7 @@ static void test_server_killed(void **)
 }
 
 // One that does not answer is given up a second after the deadline.
-static void test_server_stopped(void **)
+CASE(test_server_stopped)
 {
     server mine = {};
     mine.kind = here.kind;
@@ -580,7 +580,7 @@ static int64_t take_soon(weft_client *c)
     return error;
 }
 
-static void test_server_slow(void **)
+CASE(test_server_slow)
 {
     server mine = {}, usual = here;
     other o;
@@ -603,7 +603,7 @@ static void test_server_slow(void **)
     end_server(&mine);
 }
 
-static void test_password(void **)
+CASE(test_password)
 {
     server mine = {};
     mine.kind = here.kind;
@@ -670,7 +670,7 @@ static void assert_asks(const char *address)
     weft_client_destroy(c);
 }
 
-static void test_tcp(void **)
+CASE(test_tcp)
 {
     char by_name[64];
     weft_manager_options o = {};
@@ -696,26 +696,5 @@ static void test_tcp(void **)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_text_opens_the_same),
-        TEST(test_text_is_the_same_thing),
-        TEST(test_text_room),
-        TEST(test_open_refuses),
-        TEST(test_text_of_a_relative_address),
-        TEST(test_text_of_a_long_address),
-        TEST(test_command_types),
-        TEST(test_fork),
-        TEST(test_tasklets),
-        TEST(test_tasklet_cancelled),
-        TEST(test_destroy_in_use),
-        TEST(test_destroy_after_fork),
-        TEST(test_thread_stopped),
-        TEST(test_tasklet_forks),
-        TEST(test_server_killed),
-        TEST(test_server_stopped),
-        TEST(test_server_slow),
-        TEST(test_password),
-        TEST(test_tcp),
-    };
-    return on_both_servers(tests, sizeof tests / sizeof *tests);
+    return on_both_servers();
 }

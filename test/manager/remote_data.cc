@@ -3,7 +3,7 @@
 
 // ---- Values ----
 
-static void test_value(void **)
+CASE(test_value)
 {
     weft_client *c = client_of(&here);
     weft_remote_value *v = weft_remote_value_open(c, "value");
@@ -28,7 +28,7 @@ static void test_value(void **)
     weft_client_destroy(c);
 }
 
-static void test_value_replace(void **)
+CASE(test_value_replace)
 {
     weft_client *c = client_of(&here);
     weft_remote_value *v = weft_remote_value_open(c, "replaced");
@@ -49,7 +49,7 @@ static void test_value_replace(void **)
     weft_client_destroy(c);
 }
 
-static void test_value_of_another_kind(void **)
+CASE(test_value_of_another_kind)
 {
     weft_client *c = client_of(&here);
     weft_remote_value *v = weft_remote_value_open(c, "not a number");
@@ -83,7 +83,7 @@ static int64_t add_a_hundred(weft_client *c)
     return failed;
 }
 
-static void test_value_many(void **)
+CASE(test_value_many)
 {
     other o[4];
     for (int i = 0; i < 4; i++)
@@ -111,7 +111,7 @@ static const weft_reply *value_of(const weft_reply *items, const char *key)
     return nullptr;
 }
 
-static void test_dict(void **)
+CASE(test_dict)
 {
     weft_client *c = client_of(&here);
     weft_remote_dict *r = weft_remote_dict_open(c, "dict");
@@ -139,7 +139,7 @@ static void test_dict(void **)
     weft_client_destroy(c);
 }
 
-static void test_dict_items(void **)
+CASE(test_dict_items)
 {
     weft_client *c = client_of(&here);
     weft_remote_dict *r = weft_remote_dict_open(c, "items");
@@ -170,7 +170,7 @@ static void test_dict_items(void **)
     weft_client_destroy(c);
 }
 
-static void test_dict_refuses(void **)
+CASE(test_dict_refuses)
 {
     weft_client *c = client_of(&here);
     weft_remote_dict *r = weft_remote_dict_open(c, "refuses");
@@ -190,7 +190,7 @@ static void test_dict_refuses(void **)
     weft_client_destroy(c);
 }
 
-static void test_namespace(void **)
+CASE(test_namespace)
 {
     weft_client *c = client_of(&here);
     weft_remote_namespace *r = weft_remote_namespace_open(c, "names");
@@ -217,7 +217,7 @@ static void assert_popped(weft_reply *r, const char *text)
     weft_reply_free(r);
 }
 
-static void test_list(void **)
+CASE(test_list)
 {
     weft_client *c = client_of(&here);
     weft_remote_list *l = weft_remote_list_open(c, "list");
@@ -247,7 +247,7 @@ static void test_list(void **)
     weft_client_destroy(c);
 }
 
-static void test_list_remove_and_range(void **)
+CASE(test_list_remove_and_range)
 {
     weft_client *c = client_of(&here);
     weft_remote_list *l = weft_remote_list_open(c, "range");
@@ -271,17 +271,5 @@ static void test_list_remove_and_range(void **)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_value),
-        TEST(test_value_replace),
-        TEST(test_value_of_another_kind),
-        TEST(test_value_many),
-        TEST(test_dict),
-        TEST(test_dict_items),
-        TEST(test_dict_refuses),
-        TEST(test_namespace),
-        TEST(test_list),
-        TEST(test_list_remove_and_range),
-    };
-    return on_both_servers(tests, sizeof tests / sizeof *tests);
+    return on_both_servers();
 }

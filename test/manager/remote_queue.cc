@@ -1,4 +1,4 @@
-// Queues, on both servers.
+// What queues on a server alone have, on both servers; for the rest see test/twins.
 #include "servers.h"
 
 static void put_text(weft_remote_queue *q, const char *text)
@@ -13,7 +13,7 @@ static void get_text(weft_remote_queue *q, const char *text)
     assert_string_equal(got, text);
 }
 
-static void test_queue_order(void **)
+CASE(test_queue_order)
 {
     weft_client *c = client_of(&here), *e = client_of(&here);
     weft_remote_queue *in = weft_remote_queue_open(c, "order", 0),
@@ -41,7 +41,7 @@ static void test_queue_order(void **)
     weft_client_destroy(e);
 }
 
-static void test_queue_room(void **)
+CASE(test_queue_room)
 {
     weft_client *c = client_of(&here);
     weft_remote_queue *q = weft_remote_queue_open(c, "room", 0);
@@ -58,7 +58,7 @@ static void test_queue_room(void **)
     weft_client_destroy(c);
 }
 
-static void test_queue_refuses(void **)
+CASE(test_queue_refuses)
 {
     weft_client *c = client_of(&here);
     assert_errno(weft_remote_queue_open(nullptr, "q", 0), EINVAL);
@@ -86,7 +86,7 @@ static void test_queue_refuses(void **)
 }
 
 // What was got is the client's with its end, also if it has noted commands that it never sends.
-static void test_queue_got_at_the_end(void **)
+CASE(test_queue_got_at_the_end)
 {
     static const char *const set[] = {"SET", "noted", "1"}, *const get[] = {"EXISTS", "noted"};
     weft_client *c = client_of(&here), *e = client_of(&here);
@@ -126,32 +126,8 @@ static int64_t put_waiting(weft_client *c)
     return result;
 }
 
-static void test_queue_waits(void **)
-{
-    weft_client *c = client_of(&here);
-    weft_remote_queue *q = weft_remote_queue_open(c, "waits", 1);
-    other o;
-    begin_other(&o, get_waiting);
-    wait_until_waiting(&o);
-    put_text(q, "here");
-    end_other(&o);
-    assert_int_equal(o.result, 4);
-    put_text(q, "first");
-    assert_errno(weft_remote_queue_put(q, "x", 1, WEFT_NOW), ETIMEDOUT);
-    assert_errno(weft_remote_queue_put(q, "x", 1, weft_in_ms(20)), ETIMEDOUT);
-    begin_other(&o, put_waiting);
-    wait_until_waiting(&o);
-    assert_int_equal(weft_remote_queue_length(q, soon()), 1);
-    get_text(q, "first");
-    get_text(q, "later");
-    end_other(&o);
-    assert_int_equal(o.result, 0);
-    weft_remote_destroy(q);
-    weft_client_destroy(c);
-}
-
 // What others push or pop counts too: it is a list as any other.
-static void test_queue_is_a_list(void **)
+CASE(test_queue_is_a_list)
 {
     weft_client *c = client_of(&here);
     weft_remote_queue *q = weft_remote_queue_open(c, "waits", 1);
@@ -172,109 +148,7 @@ static void test_queue_is_a_list(void **)
     weft_client_destroy(c);
 }
 
-static void test_queue_close_wakes(void **)
-{
-    weft_client *c = client_of(&here);
-    weft_remote_queue *q = weft_remote_queue_open(c, "waits", 1);
-    other getters[3];
-    for (int i = 0; i < 3; i++)
-        begin_other(&getters[i], get_waiting);
-    for (int i = 0; i < 3; i++)
-        wait_until_waiting(&getters[i]);
-    assert_int_equal(weft_remote_queue_close(q, WEFT_DRAIN, soon()), 0);
-    for (int i = 0; i < 3; i++) {
-        end_other(&getters[i]);
-        assert_int_equal(getters[i].result, -1);
-        assert_int_equal(getters[i].error, EPIPE);
-    }
-    weft_remote_destroy(q);
-    weft_client_destroy(c);
-}
-
-static int64_t put_full(weft_client *c)
-{
-    weft_remote_queue *q = weft_remote_queue_open(c, "full", 1);
-    int result = weft_remote_queue_put(q, "x", 1, soon());
-    int error = errno;
-    weft_remote_destroy(q);
-    errno = error;
-    return result;
-}
-
-static void test_queue_close_drain(void **)
-{
-    weft_client *c = client_of(&here);
-    weft_remote_queue *q = weft_remote_queue_open(c, "full", 2);
-    other o;
-    put_text(q, "one");
-    put_text(q, "two");
-    begin_other(&o, put_full);
-    wait_until_waiting(&o);
-    assert_int_equal(weft_remote_queue_close(q, WEFT_DRAIN, soon()), 0);
-    end_other(&o);
-    assert_int_equal(o.result, -1);
-    assert_int_equal(o.error, EPIPE);
-    assert_errno(weft_remote_queue_put(q, "x", 1, soon()), EPIPE);
-    get_text(q, "one");
-    get_text(q, "two");
-    assert_errno(weft_remote_queue_take(q, soon()), EPIPE);
-    assert_errno(weft_remote_queue_take(q, WEFT_NOW), EPIPE);
-    weft_remote_destroy(q);
-    weft_client_destroy(c);
-}
-
-static void test_queue_close_discard(void **)
-{
-    weft_client *c = client_of(&here);
-    weft_remote_queue *q = weft_remote_queue_open(c, "discard", 0);
-    put_text(q, "one");
-    put_text(q, "two");
-    get_text(q, "one");
-    assert_int_equal(weft_remote_queue_close(q, WEFT_DISCARD, soon()), 0);
-    assert_int_equal(weft_remote_queue_length(q, soon()), 0);
-    assert_errno(weft_remote_queue_take(q, soon()), EPIPE);
-    assert_errno(weft_remote_queue_join(q, WEFT_NOW), ETIMEDOUT); // "one" is at work
-    assert_int_equal(weft_remote_queue_task_done(q, soon()), 0);
-    assert_int_equal(weft_remote_queue_join(q, WEFT_NOW), 0); // what was thrown away is done
-    weft_remote_destroy(q);
-    weft_client_destroy(c);
-}
-
-static int64_t join_it(weft_client *c)
-{
-    weft_remote_queue *q = weft_remote_queue_open(c, "join", 0);
-    int result = weft_remote_queue_join(q, soon());
-    int error = errno;
-    weft_remote_destroy(q);
-    errno = error;
-    return result;
-}
-
-static void test_queue_join(void **)
-{
-    weft_client *c = client_of(&here);
-    weft_remote_queue *q = weft_remote_queue_open(c, "join", 0);
-    other o;
-    assert_int_equal(weft_remote_queue_join(q, WEFT_NOW), 0);
-    assert_errno(weft_remote_queue_task_done(q, soon()), EINVAL);
-    put_text(q, "one");
-    put_text(q, "two");
-    get_text(q, "one");
-    get_text(q, "two");
-    assert_errno(weft_remote_queue_join(q, WEFT_NOW), ETIMEDOUT);
-    assert_errno(weft_remote_queue_join(q, weft_in_ms(5)), ETIMEDOUT);
-    assert_int_equal(weft_remote_queue_task_done(q, soon()), 0);
-    begin_other(&o, join_it);
-    wait_until_waiting(&o);
-    assert_int_equal(weft_remote_queue_task_done(q, soon()), 0);
-    end_other(&o);
-    assert_int_equal(o.result, 0);
-    assert_errno(weft_remote_queue_task_done(q, soon()), EINVAL);
-    weft_remote_destroy(q);
-    weft_client_destroy(c);
-}
-
-static void test_queue_large(void **)
+CASE(test_queue_large)
 {
     const size_t n = 5 << 20;
     weft_client *c = client_of(&here);
@@ -293,72 +167,7 @@ static void test_queue_large(void **)
     weft_client_destroy(c);
 }
 
-enum { PUTTERS = 3, GETTERS = 3, EACH = 300 };
-static int next_putter;
-static int seen[PUTTERS * EACH]; // each number is got once
-
-static int64_t put_many(weft_client *c)
-{
-    int me = __atomic_fetch_add(&next_putter, 1, __ATOMIC_RELAXED);
-    weft_remote_queue *q = weft_remote_queue_open(c, "many", 4);
-    int result = 0;
-    for (int i = 0; i < EACH && result == 0; i++) {
-        int number = me * EACH + i;
-        result = weft_remote_queue_put(q, &number, sizeof number, soon());
-    }
-    weft_remote_destroy(q);
-    return result;
-}
-
-static int64_t get_many(weft_client *c)
-{
-    weft_remote_queue *q = weft_remote_queue_open(c, "many", 4);
-    int number;
-    while (weft_remote_queue_get(q, &number, sizeof number, soon()) == (ssize_t)sizeof number) {
-        __atomic_fetch_add(&seen[number], 1, __ATOMIC_RELAXED);
-        weft_remote_queue_task_done(q, soon());
-    }
-    int error = errno;
-    weft_remote_destroy(q);
-    return error;
-}
-
-static void test_queue_many(void **)
-{
-    other putters[PUTTERS], getters[GETTERS];
-    weft_client *c = client_of(&here);
-    weft_remote_queue *q = weft_remote_queue_open(c, "many", 0);
-    next_putter = 0;
-    memset(seen, 0, sizeof seen);
-    for (int i = 0; i < GETTERS; i++)
-        begin_other(&getters[i], get_many);
-    for (int i = 0; i < PUTTERS; i++)
-        begin_other(&putters[i], put_many);
-    for (int i = 0; i < PUTTERS; i++) {
-        end_other(&putters[i]);
-        assert_int_equal(putters[i].result, 0);
-    }
-    assert_int_equal(weft_remote_queue_join(q, soon()), 0);
-    assert_int_equal(weft_remote_queue_close(q, WEFT_DRAIN, soon()), 0);
-    for (int i = 0; i < GETTERS; i++) {
-        end_other(&getters[i]);
-        assert_int_equal(getters[i].result, EPIPE);
-    }
-    for (int i = 0; i < PUTTERS * EACH; i++)
-        assert_int_equal(seen[i], 1);
-    weft_remote_destroy(q);
-    weft_client_destroy(c);
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_queue_order),         TEST(test_queue_room),
-        TEST(test_queue_refuses),       TEST(test_queue_got_at_the_end),
-        TEST(test_queue_waits),         TEST(test_queue_is_a_list),
-        TEST(test_queue_close_wakes),   TEST(test_queue_close_drain),
-        TEST(test_queue_close_discard), TEST(test_queue_join),
-        TEST(test_queue_large),         TEST(test_queue_many),
-    };
-    return on_both_servers(tests, sizeof tests / sizeof *tests);
+    return on_both_servers();
 }

@@ -8,7 +8,7 @@ static bool on_redis(void)
 
 // ---- Locks ----
 
-static void test_lock_excludes(void **)
+CASE(test_lock_excludes)
 {
     weft_client *c = client_of(&here), *e = client_of(&here);
     weft_remote_lock *a = weft_remote_lock_open(c, "excludes", 0),
@@ -36,7 +36,7 @@ static void test_lock_excludes(void **)
     weft_client_destroy(e);
 }
 
-static void test_lock_recursive(void **)
+CASE(test_lock_recursive)
 {
     weft_client *c = client_of(&here), *e = client_of(&here);
     weft_remote_lock *a = weft_remote_lock_open(c, "recursive", WEFT_RECURSIVE),
@@ -67,7 +67,7 @@ static int64_t lock_waiting(weft_client *c)
     return result == 0 ? token : -1;
 }
 
-static void test_lock_waits(void **)
+CASE(test_lock_waits)
 {
     weft_client *c = client_of(&here);
     weft_remote_lock *l = weft_remote_lock_open(c, "handed", 0);
@@ -84,7 +84,7 @@ static void test_lock_waits(void **)
 }
 
 // What a dead holder had comes back: at once, or on Redis when its lease is over.
-static void test_lock_of_the_dead(void **)
+CASE(test_lock_of_the_dead)
 {
     weft_client *c = client_of(&here), *keeper = client_of(&here);
     weft_remote_lock *l = weft_remote_lock_open(c, "handed", 0);
@@ -133,7 +133,7 @@ static int64_t count_up(weft_client *c)
     return failures;
 }
 
-static void test_lock_counts(void **)
+CASE(test_lock_counts)
 {
     other o[LOCKERS];
     guarded = 0;
@@ -148,7 +148,7 @@ static void test_lock_counts(void **)
 
 // ---- Semaphores ----
 
-static void test_semaphore_units(void **)
+CASE(test_semaphore_units)
 {
     weft_client *c = client_of(&here), *e = client_of(&here);
     weft_remote_semaphore *a = weft_remote_semaphore_open(c, "units", 2, soon()),
@@ -186,7 +186,7 @@ static int64_t unit_waiting(weft_client *c)
     return result;
 }
 
-static void test_semaphore_waits(void **)
+CASE(test_semaphore_waits)
 {
     weft_client *c = client_of(&here);
     weft_remote_semaphore *s = weft_remote_semaphore_open(c, "handed", 1, soon());
@@ -203,7 +203,7 @@ static void test_semaphore_waits(void **)
 }
 
 // The units of the dead come back, and they do not add new ones by giving back what they lost.
-static void test_semaphore_of_the_dead(void **)
+CASE(test_semaphore_of_the_dead)
 {
     weft_client *c = client_of(&here), *keeper = client_of(&here);
     weft_remote_semaphore *s = weft_remote_semaphore_open(c, "dead", 3, soon()),
@@ -236,7 +236,7 @@ static void test_semaphore_of_the_dead(void **)
 }
 
 // Nor does one who gives back as the first thing that he does on the new connection.
-static void test_semaphore_post_connects(void **)
+CASE(test_semaphore_post_connects)
 {
     weft_client *c = client_of(&here), *keeper = client_of(&here);
     weft_remote_semaphore *s = weft_remote_semaphore_open(c, "anew", 2, soon()),
@@ -263,7 +263,7 @@ static int post_in_child(void *s)
     return weft_remote_semaphore_post((weft_remote *)s, soon()) == -1 && errno == EPERM ? 0 : 1;
 }
 
-static void test_semaphore_after_fork(void **)
+CASE(test_semaphore_after_fork)
 {
     weft_client *c = client_of(&here);
     weft_remote_semaphore *s = weft_remote_semaphore_open(c, "forked", 2, soon());
@@ -286,7 +286,7 @@ static int64_t wait_for_event(weft_client *c)
     return result;
 }
 
-static void test_event(void **)
+CASE(test_event)
 {
     weft_client *c = client_of(&here);
     weft_remote_event *e = weft_remote_event_open(c, "event");
@@ -334,7 +334,7 @@ static void until_waiting(weft_remote_barrier *b, ssize_t n)
         assert_true(weft_left(d) > 0);
 }
 
-static void test_barrier_rounds(void **)
+CASE(test_barrier_rounds)
 {
     weft_client *c = client_of(&here);
     weft_remote_barrier *b = weft_remote_barrier_open(c, "barrier", 3);
@@ -357,7 +357,7 @@ static void test_barrier_rounds(void **)
     weft_client_destroy(c);
 }
 
-static void test_barrier_of_one(void **)
+CASE(test_barrier_of_one)
 {
     weft_client *c = client_of(&here);
     weft_remote_barrier *b = weft_remote_barrier_open(c, "alone", 1);
@@ -367,7 +367,7 @@ static void test_barrier_of_one(void **)
     weft_client_destroy(c);
 }
 
-static void test_barrier_parties(void **)
+CASE(test_barrier_parties)
 {
     weft_client *c = client_of(&here);
     weft_remote_barrier *b = weft_remote_barrier_open(c, "barrier", 3),
@@ -386,7 +386,7 @@ static void test_barrier_parties(void **)
     weft_client_destroy(c);
 }
 
-static void test_barrier_breaks(void **)
+CASE(test_barrier_breaks)
 {
     weft_client *c = client_of(&here);
     weft_remote_barrier *b = weft_remote_barrier_open(c, "barrier", 3);
@@ -415,7 +415,7 @@ static void test_barrier_breaks(void **)
 }
 
 // A connection that ends in it: on Redis the others find out that one does not ask any more.
-static void test_barrier_of_the_dead(void **)
+CASE(test_barrier_of_the_dead)
 {
     weft_client *c = client_of(&here);
     weft_remote_barrier *b = weft_remote_barrier_open(c, "barrier", 3);
@@ -442,23 +442,5 @@ static void test_barrier_of_the_dead(void **)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_lock_excludes),
-        TEST(test_lock_recursive),
-        TEST(test_lock_waits),
-        TEST(test_lock_of_the_dead),
-        TEST(test_lock_counts),
-        TEST(test_semaphore_units),
-        TEST(test_semaphore_waits),
-        TEST(test_semaphore_of_the_dead),
-        TEST(test_semaphore_post_connects),
-        TEST(test_semaphore_after_fork),
-        TEST(test_event),
-        TEST(test_barrier_rounds),
-        TEST(test_barrier_of_one),
-        TEST(test_barrier_parties),
-        TEST(test_barrier_breaks),
-        TEST(test_barrier_of_the_dead),
-    };
-    return on_both_servers(tests, sizeof tests / sizeof *tests);
+    return on_both_servers();
 }

@@ -1,7 +1,7 @@
 // servers.h: the two servers, for tests that must pass on both.
 //
-//     static const struct CMUnitTest tests[] = {TEST(test_queue_order), ...};
-//     int main(void) { return on_both_servers(tests, sizeof tests / sizeof *tests); }
+//     CASE(test_queue_order) { ... }
+//     int main(void) { return on_both_servers(); }
 //
 // redis-server is a child with a socket in a folder of its own; where it is not installed its part
 // is left out, which is said.
@@ -131,21 +131,35 @@ static inline int end_group(void **state)
     return census_end(state);
 }
 
-static inline int on_both_servers(const CMUnitTest *tests, size_t n)
+// Calls it once with each as `here`: it runs tests between begin_group and end_group.
+static inline int with_both_servers(int (*run)(const char *name))
 {
     int failed = 0;
     here.kind = WEFT_SERVER_WEFT;
-    printf("on weft's server:\n");
-    fflush(stdout);
-    failed = _cmocka_run_group_tests("weft", tests, n, begin_group, end_group);
+    failed += run("weft");
     if (!has_redis()) {
         printf("left out: the same on Redis, no redis-server\n");
         return failed;
     }
     here.kind = WEFT_SERVER_REDIS;
-    printf("on redis-server:\n");
-    fflush(stdout);
-    return failed + _cmocka_run_group_tests("redis", tests, n, begin_group, end_group);
+    return failed + run("redis");
+}
+
+static inline int on_both_servers(void)
+{
+    return with_both_servers(
+        [](const char *name) { return run_cases(begin_group, end_group, name); });
+}
+
+static inline int on_both_servers(const CMUnitTest *tests, size_t n)
+{
+    static const CMUnitTest *all;
+    static size_t count;
+    all = tests;
+    count = n;
+    return with_both_servers([](const char *name) {
+        return _cmocka_run_group_tests(name, all, count, begin_group, end_group);
+    });
 }
 
 // ---- What the tests share ----

@@ -1,0 +1,241 @@
+// queue_twins.h: the queues: weft_queue in its orders, weft_ring, weft_shared_queue,
+// weft_remote_queue.  Their items are ints.
+#ifndef WEFT_TEST_QUEUE_TWINS_H
+#define WEFT_TEST_QUEUE_TWINS_H
+
+#include "twins.h"
+
+#include <weft/queue.h>
+#include <weft/shared_queue.h>
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+
+typedef struct queue_calls {
+    void *(*open)(size_t capacity, int how); // how: as the kind says
+    int (*destroy)(void *q);
+    int (*put)(void *q, const int *v, weft_deadline d);
+    int (*get)(void *q, int *v, weft_deadline d);
+    ssize_t (*put_many)(void *q, const int *v, size_t n, weft_deadline d); // or null
+    ssize_t (*get_many)(void *q, int *v, size_t n, weft_deadline d);
+    int (*close)(void *q, int how);
+    ssize_t (*length)(void *q);
+    int (*task_done)(void *q);
+    int (*join)(void *q, weft_deadline d);
+} queue_calls;
+
+enum {
+    NEWEST_FIRST = 1, // else the oldest, also where it is by priority: the cases put in that order
+    SAYS_BUSY = 2,    // destroy does, while somebody waits
+    GOES_ON = 4,      // put_many waits for room for all, and says why not all went in
+    UNBOUNDED = 8,    // it may be: capacity 0
+};
+
+typedef struct queue_kind {
+    const char *name;
+    enum way way;
+    const queue_calls *calls;
+    int how;
+    size_t least, tight; // capacities: the least; the least that holds an item of any size
+    int each, rounds;    // how much stress: items of one producer, rounds
+    int traits;
+} queue_kind;
+
+static const queue_calls *twin;
+static const queue_kind *kind;
+
+static bool has(int trait)
+{
+    return (kind->traits & trait) != 0;
+}
+
+static int run_kind(const queue_kind *k, int (*setup)(void **), int (*teardown)(void **),
+                    const char *name)
+{
+    kind = k;
+    twin = k->calls;
+    way = k->way;
+    return run_cases(setup, teardown, name);
+}
+
+// ---- Between threads ----
+
+static int by_value(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+static void *queue_open(size_t capacity, int order)
+{
+    weft_queue_options o = {order, order == WEFT_PRIORITY ? by_value : nullptr};
+    return weft_queue_create(sizeof(int), capacity, &o);
+}
+
+#define CALLS(Q)                                                                                   \
+    [](void *q) { return Q##_destroy((Q *)q); },                                                   \
+        [](void *q, const int *v, weft_deadline d) { return Q##_put((Q *)q, v, d); },              \
+        [](void *q, int *v, weft_deadline d) { return Q##_get((Q *)q, v, d); },                    \
+        [](void *q, const int *v, size_t n, weft_deadline d) {                                     \
+            return Q##_put_many((Q *)q, v, n, d);                                                  \
+        },                                                                                         \
+        [](void *q, int *v, size_t n, weft_deadline d) { return Q##_get_many((Q *)q, v, n, d); },  \
+        [](void *q, int how) { return Q##_close((Q *)q, how); },                                   \
+        [](void *q) { return (ssize_t)Q##_length((Q *)q); },                                       \
+        [](void *q) { return Q##_task_done((Q *)q); },                                             \
+        [](void *q, weft_deadline d) { return Q##_join((Q *)q, d); }
+
+static const queue_calls queue_twin = {queue_open, CALLS(weft_queue)};
+
+static const queue_calls ring_twin = {
+    [](size_t n, int) -> void * { return weft_ring_create(sizeof(int), n); }, CALLS(weft_ring)};
+
+// ---- Between processes ----
+
+// Messages are of several sizes, small ones of numbers below 256.
+static size_t size_of(int v)
+{
+    return sizeof v + (size_t)(v >> 8) % 50;
+}
+
+static int shared_put(void *q, const int *v, weft_deadline d)
+{
+    char m[64];
+    memset(m, *v, sizeof m);
+    memcpy(m, v, sizeof *v);
+    return weft_shared_queue_put((weft_shared_queue *)q, m, size_of(*v), d);
+}
+
+static int shared_get(void *q, int *v, weft_deadline d)
+{
+    char m[64], expected[64];
+    ssize_t n = weft_shared_queue_get((weft_shared_queue *)q, m, sizeof m, d);
+    if (n < 0)
+        return -1;
+    memcpy(v, m, sizeof *v);
+    memset(expected, *v, sizeof expected);
+    return (size_t)n == size_of(*v) && memcmp(m + 4, expected, (size_t)n - 4) == 0 ? 0 : -2;
+}
+
+static ssize_t shared_put_many(void *q, const int *v, size_t n, weft_deadline d)
+{
+    struct iovec messages[6];
+    for (size_t i = 0; i < n; i++)
+        messages[i] = {(void *)(v + i), sizeof *v};
+    return weft_shared_queue_put_batch((weft_shared_queue *)q, messages, n, d);
+}
+
+static ssize_t shared_get_many(void *q, int *v, size_t n, weft_deadline d)
+{
+    struct iovec messages[6];
+    for (size_t i = 0; i < n; i++)
+        messages[i] = {v + i, sizeof *v};
+    return weft_shared_queue_get_batch((weft_shared_queue *)q, messages, n, d);
+}
+
+static void *shared_open(size_t capacity, int spin)
+{
+    weft_shared_queue_options o = {false, spin};
+    return weft_shared_queue_create(nullptr, capacity * weft_shared_queue_cost(4, false), &o);
+}
+
+static const queue_calls shared_twin = {
+    shared_open,
+    [](void *q) { return weft_shared_queue_destroy((weft_shared_queue *)q); },
+    shared_put,
+    shared_get,
+    shared_put_many,
+    shared_get_many,
+    [](void *q, int how) { return weft_shared_queue_close((weft_shared_queue *)q, how); },
+    [](void *q) { return (ssize_t)weft_shared_queue_length((weft_shared_queue *)q); },
+    [](void *q) { return weft_shared_queue_task_done((weft_shared_queue *)q); },
+    [](void *q, weft_deadline d) { return weft_shared_queue_join((weft_shared_queue *)q, d); }};
+
+// ---- By a manager ----
+
+static void *remote_open(size_t capacity, int)
+{
+    static int serial;
+    char name[32];
+    snprintf(name, sizeof name, "twin %d", ++serial);
+    return weft_remote_queue_open(client_of(&here), name, capacity);
+}
+
+static int remote_destroy(void *q)
+{
+    weft_client *c = weft_remote_client((weft_remote *)q);
+    return weft_remote_destroy((weft_remote *)q) == 0 ? weft_client_destroy(c) : -1;
+}
+
+static int remote_get(void *q, int *v, weft_deadline d)
+{
+    ssize_t n = weft_remote_queue_get((weft_remote *)q, v, sizeof *v, d);
+    return n < 0 ? -1 : n == (ssize_t)sizeof *v ? 0 : -2;
+}
+
+static const queue_calls remote_twin = {
+    remote_open,
+    remote_destroy,
+    [](void *q, const int *v, weft_deadline d) {
+        return weft_remote_queue_put((weft_remote *)q, v, sizeof *v, d);
+    },
+    remote_get,
+    nullptr,
+    nullptr,
+    [](void *q, int how) { return weft_remote_queue_close((weft_remote *)q, how, soon()); },
+    [](void *q) { return weft_remote_queue_length((weft_remote *)q, soon()); },
+    [](void *q) { return weft_remote_queue_task_done((weft_remote *)q, soon()); },
+    [](void *q, weft_deadline d) { return weft_remote_queue_join((weft_remote *)q, d); }};
+
+// ---- All of them ----
+
+enum { EACH = 20000 / (RUNNER_SANITIZED ? 4 : 1), THREADED = SAYS_BUSY | GOES_ON };
+
+static const queue_kind kinds[] = {
+    {"ring", THREADS, &ring_twin, 0, 2, 2, EACH, 100, THREADED},
+    {"queue", THREADS, &queue_twin, WEFT_FIFO, 1, 1, 5000, 40, THREADED | UNBOUNDED},
+    {"queue, newest first", THREADS, &queue_twin, WEFT_LIFO, 1, 1, 5000, 40,
+     THREADED | NEWEST_FIRST | UNBOUNDED},
+    {"queue, by priority", THREADS, &queue_twin, WEFT_PRIORITY, 1, 1, 5000, 40,
+     THREADED | UNBOUNDED},
+    {"shared queue", PROCESSES, &shared_twin, 0, 2, 4, EACH, 40, 0},
+    {"shared queue of threads", THREADS, &shared_twin, -1, 2, 4, EACH, 40, 0},
+};
+
+static const queue_kind remote = {"remote queue", CONNECTIONS, &remote_twin, 0, 1, 1, 300, 10,
+                                  UNBOUNDED};
+
+// What uses membarrier(2) does without it, too.
+static int forbid_membarrier(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+static int run_without_membarrier(void)
+{
+    fflush(stdout);
+    pid_t p = fork();
+    if (p == 0)
+        exit(forbid_membarrier() ||
+             run_kind(&kinds[0], nullptr, nullptr, "ring without membarrier"));
+    return end_of(p);
+}
+
+static int run_remote(void)
+{
+    return with_both_servers([](const char *on) {
+        char name[32];
+        snprintf(name, sizeof name, "remote queue, %s", on);
+        return run_kind(&remote, begin_group, end_group, name);
+    });
+}
+
+#endif
