@@ -34,8 +34,9 @@ extern "C" {
 typedef struct weft_shared_queue weft_shared_queue;
 
 typedef struct weft_shared_queue_options {
-    bool leases; /* lease mode: weft_shared_queue_lease instead of get */
-    int spin;    /* at most so many looks before sleeping; 0: the default, -1: none */
+    bool leases;  /* lease mode: weft_shared_queue_lease instead of get */
+    int spin;     /* at most so many looks before sleeping; 0: the default, -1: none */
+    int lease_ms; /* a lease ends after so long, unless it is extended; 0: only with its holder */
 } weft_shared_queue_options;
 
 /* A message got in lease mode. */
@@ -50,7 +51,8 @@ typedef struct weft_shared_lease {
 size_t weft_shared_queue_cost(size_t n, bool leases);
 
 /* Makes a queue in `s` (NULL: in an anonymous segment of its own) whose ring has `bytes`, rounded
- * up to a power of two.  NULL: EINVAL (bytes 0 or above 4 GiB), ENOMEM, ENOSPC. */
+ * up to a power of two; in lease mode it takes twice that.
+ * NULL: EINVAL (bytes 0 or above 4 GiB, in lease mode 2 GiB), ENOMEM, ENOSPC. */
 weft_shared_queue *weft_shared_queue_create(weft_shm *s, size_t bytes,
                                             const weft_shared_queue_options *opts);
 
@@ -69,7 +71,8 @@ int weft_shared_queue_destroy(weft_shared_queue *q);
 /* ---- put ---- */
 
 /* Puts a copy of a message of 0 or more bytes; waits for room.
- * -1: EMSGSIZE (larger than the ring), EPIPE (closed), ETIMEDOUT, ECANCELED. */
+ * -1: EMSGSIZE (larger than the ring), EPIPE (closed), ETIMEDOUT, ECANCELED, EDEADLK (lease mode:
+ * the calling thread has all that is in it on lease, so it would wait for itself). */
 int weft_shared_queue_put(weft_shared_queue *q, const void *message, size_t n, weft_deadline d);
 
 /* Puts as many of `n` messages as there is room for, at least one, in one step that others see at
@@ -95,7 +98,8 @@ ssize_t weft_shared_queue_next_size(weft_shared_queue *q);
 /* ---- lease mode ---- */
 
 /* Takes the oldest message on lease for this process; waits for one.  Its size.  Messages that
- * come back go first.  -1: as get; EINVAL (not in lease mode). */
+ * come back go first.  A message that stays on lease takes its own room in the ring, and stops
+ * no other.  -1: as get; EINVAL (not in lease mode). */
 ssize_t weft_shared_queue_lease(weft_shared_queue *q, void *message, size_t room,
                                 weft_shared_lease *l, weft_deadline d);
 
@@ -103,6 +107,10 @@ ssize_t weft_shared_queue_lease(weft_shared_queue *q, void *message, size_t room
  * gets it.  Any thread of the holder's process may.  -1: ESTALE (not on this lease any more). */
 int weft_shared_queue_acknowledge(weft_shared_queue *q, const weft_shared_lease *l);
 int weft_shared_queue_give_back(weft_shared_queue *q, const weft_shared_lease *l);
+
+/* The lease ends at `until` (WEFT_FOREVER: with its holder; WEFT_NOW: now), whatever was set
+ * before. -1: ESTALE.  (Amazon SQS ChangeMessageVisibility) */
+int weft_shared_queue_extend(weft_shared_queue *q, const weft_shared_lease *l, weft_deadline until);
 
 /* ---- the whole ---- */
 

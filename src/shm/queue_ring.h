@@ -9,10 +9,11 @@
 //       | leased or done | waiting to be got     | free
 //
 // Producers, under put_lock, write messages behind `tail`, then move it.  Consumers, under
-// get_lock, read what is before `tail`, then move `head`; in lease mode they move `next`,
-// and `head` follows over what is acknowledged.  Neither lock's holder ever sleeps.  Each
-// move is one store after all else is in place: whoever is killed, at whichever
+// get_lock, read what is before `tail`, then move `head`.  Neither lock's holder ever sleeps.
+// Each move is one store after all else is in place: whoever is killed, at whichever
 // instruction, has either done it or not, and nothing needs mending.
+//
+// In lease mode put_lock guards both sides; lease_ring.cc says how it works there.
 #ifndef WEFT_SHM_QUEUE_RING_H
 #define WEFT_SHM_QUEUE_RING_H
 
@@ -27,7 +28,7 @@
 
 namespace weft {
 
-static const uint64_t RING_MAGIC = 0x3251524654464557; // "WEFTFRQ2"
+static const uint64_t RING_MAGIC = 0x3351524654464557; // "WEFTFRQ3"
 enum { WATCHES = 16 };
 static const uint32_t ONE_ARMING = 1u << WATCHES;
 enum { OPEN = 0, DRAINING = 1, DISCARDED = 2 };
@@ -36,8 +37,12 @@ enum { OPEN = 0, DRAINING = 1, DISCARDED = 2 };
 struct record {
     uint32_t length;
     uint32_t deliveries; // in lease mode: how often it was leased
-    uint64_t owner;      // in lease mode only: NOBODY, a holder, or ACKNOWLEDGED
+    uint64_t lease[4];   // in lease mode only: see lease_field
 };
+
+// OWNER: NOBODY, a holder, or ACKNOWLEDGED.  ORIGIN: the place where it was put, its name for ever.
+// UNTIL: the lease's end.  THREAD: its holder's.
+enum lease_field { OWNER = 1, ORIGIN, UNTIL, THREAD };
 static const uint64_t NOBODY = 0, ACKNOWLEDGED = ~(uint64_t)0;
 
 struct bell {
@@ -53,6 +58,8 @@ struct ring { // NOLINT(clang-analyzer-optin.performance.Padding): a line for ea
     uint32_t leases;
     uint32_t spin;
     uint32_t closed;
+    uint32_t room;    // for so many units of messages; in lease mode half of `units`
+    int64_t lease_ns; // how long a lease lasts
 
     // Producers'.
     alignas(64) uint32_t put_lock;
@@ -62,9 +69,16 @@ struct ring { // NOLINT(clang-analyzer-optin.performance.Padding): a line for ea
     // Consumers'.
     alignas(64) uint32_t get_lock;
     uint64_t seen_tail;
-    uint64_t next;      // lease mode
-    int64_t look_again; // lease mode: when to look for dead holders
-    uint32_t returned;  // lease mode: not 0 while NOBODY may be found before `next`
+    uint64_t next;       // lease mode, as all below: where to look for one to lease
+    int64_t look_again;  // when to look for leases that have ended
+    uint64_t moves_from; // a message on its way to moves_to
+    uint64_t moves_to;
+    uint32_t moving;   // not 0: it is to be brought to its end
+    uint32_t returned; // not 0 while one that has come back may be found
+    uint32_t live;     // units of all that is not acknowledged
+    uint32_t waiting;  // messages that nobody has
+    uint32_t largest;  // units of a message
+    uint32_t cramped;  // not 0: a put waits until `next` moves
     alignas(64) uint64_t head;
     uint32_t done; // messages done with, not in lease mode
 
@@ -130,7 +144,7 @@ static inline uint64_t past(uint64_t place, uint32_t units)
 
 static inline size_t record_size(bool leases)
 {
-    return leases ? sizeof(record) : offsetof(record, owner);
+    return leases ? sizeof(record) : offsetof(record, lease);
 }
 
 static inline size_t units_for(size_t n, bool leases)
@@ -143,10 +157,10 @@ static inline record *record_at(const weft_shared_queue *q, uint64_t place)
     return (record *)(void *)&units_of(q->r)[unit_of(place) & q->mask];
 }
 
-// The owner's word may lie on the other side of the ring's end.
-static inline uint64_t *owner_at(const weft_shared_queue *q, uint64_t place)
+// A field may lie on the other side of the ring's end.
+static inline uint64_t *field_at(const weft_shared_queue *q, uint64_t place, lease_field i)
 {
-    return &units_of(q->r)[(unit_of(place) + 1) & q->mask];
+    return &units_of(q->r)[(unit_of(place) + i) & q->mask];
 }
 
 // Copies a message's bytes out.
@@ -161,6 +175,46 @@ void queue_ring_getters(weft_shared_queue *q, size_t n);
 
 // In lease mode: what consumers do on the way, for those who wait while there is none.
 void queue_look_after_leases(weft_shared_queue *q);
+
+// ---- lease_ring.cc; all under lease_lock ----
+
+static inline uint64_t owner_of(const weft_shared_queue *q, uint64_t place)
+{
+    return __atomic_load_n(field_at(q, place, OWNER), __ATOMIC_RELAXED);
+}
+
+// Release: a crash in between must not show the owner before what belongs to it.
+static inline void set_owner(const weft_shared_queue *q, uint64_t place, uint64_t owner)
+{
+    __atomic_store_n(field_at(q, place, OWNER), owner, __ATOMIC_RELEASE);
+}
+
+static inline uint64_t following(const weft_shared_queue *q, uint64_t place)
+{
+    return past(place, (uint32_t)units_for(record_at(q, place)->length, true));
+}
+
+// The counts are changed under the lock, and looked at without.
+static inline void count_to(uint32_t *count, uint32_t n)
+{
+    __atomic_store_n(count, n, __ATOMIC_SEQ_CST);
+}
+
+// Takes the lock, mends what its last holder left, and lets the leases come back that have ended.
+// 0 or ETIMEDOUT.
+int lease_lock(weft_shared_queue *q, weft_deadline d);
+void lease_come_back(weft_shared_queue *q, uint64_t place);
+void lease_end(weft_shared_queue *q, uint64_t place); // it is acknowledged
+
+// The message to lease: one that came back, else the one at `next`.  False: none.
+bool lease_choose(weft_shared_queue *q, uint64_t *place);
+
+// How many of n messages there is room for behind `tail`, which it may move.  -1: all room is
+// taken by the caller's own leases.
+ssize_t lease_room(weft_shared_queue *q, const struct iovec *v, size_t n);
+
+// Acknowledges all that nobody has leased.
+void lease_discard(weft_shared_queue *q);
 
 // Rings each armed watch; says that this process found the queue empty; takes it down.
 void queue_ring_watches(weft_shared_queue *q);

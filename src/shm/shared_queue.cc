@@ -119,17 +119,23 @@ static uint32_t closed(const weft_shared_queue *q)
 
 static bool has_room(const weft_shared_queue *q, size_t units)
 {
-    uint32_t used = unit_of(load_place(&q->r->tail)) - unit_of(load_place(&q->r->head));
-    return (size_t)q->mask + 1 - used >= units || closed(q) != OPEN;
+    const ring *r = q->r;
+    if (closed(q) != OPEN)
+        return true;
+    if (r->leases)
+        return !__atomic_load_n(&r->cramped, __ATOMIC_SEQ_CST) &&
+               __atomic_load_n(&r->live, __ATOMIC_SEQ_CST) + units <= r->room;
+    uint32_t used = unit_of(load_place(&r->tail)) - unit_of(load_place(&r->head));
+    return r->room - used >= units;
 }
 
 // Whether `units` fit behind `tail`.
 static bool fits(ring *r, uint64_t tail, size_t units)
 {
-    if (r->units - (unit_of(tail) - unit_of(r->seen_head)) >= units)
+    if (r->room - (unit_of(tail) - unit_of(r->seen_head)) >= units)
         return true;
     r->seen_head = load_place(&r->head);
-    return r->units - (unit_of(tail) - unit_of(r->seen_head)) >= units;
+    return r->room - (unit_of(tail) - unit_of(r->seen_head)) >= units;
 }
 
 static void write_record(weft_shared_queue *q, uint64_t place, const void *message, size_t n)
@@ -137,41 +143,54 @@ static void write_record(weft_shared_queue *q, uint64_t place, const void *messa
     record *h = record_at(q, place);
     h->length = (uint32_t)n;
     h->deliveries = 0;
-    if (q->r->leases)
-        *owner_at(q, place) = NOBODY;
+    if (q->r->leases) {
+        *field_at(q, place, OWNER) = NOBODY;
+        *field_at(q, place, ORIGIN) = place;
+        count_to(&q->r->live, q->r->live + ((uint32_t)units_for(n, true)));
+        count_to(&q->r->waiting, q->r->waiting + 1);
+    }
     copy_in(q, unit_of(place) + (uint32_t)(record_size(q->r->leases) / 8), message, n);
 }
 
-// How many of the messages went in; 0: no room; -1: errno.
-static ssize_t try_put(weft_shared_queue *q, const struct iovec *v, size_t n, weft_deadline d)
+// Under the lock: how many of the messages went in; -1: errno.
+static ssize_t put_some(weft_shared_queue *q, const struct iovec *v, size_t n)
 {
     ring *r = q->r;
-    if (brief_lock(&r->put_lock, d) == ETIMEDOUT)
-        return fail_with(ETIMEDOUT);
-    if (closed(q) != OPEN) {
-        brief_unlock(&r->put_lock);
+    if (closed(q) != OPEN)
         return fail_with(EPIPE);
-    }
+    ssize_t fit = r->leases ? lease_room(q, v, n) : (ssize_t)n;
+    if (fit < 0)
+        return fail_with(EDEADLK);
     uint64_t tail = __atomic_load_n(&r->tail, __ATOMIC_RELAXED); // only ever stored under put_lock
     size_t i;
-    for (i = 0; i < n; i++) {
+    for (i = 0; i < n && i < (size_t)fit; i++) {
         size_t units = units_for(v[i].iov_len, r->leases);
-        if (!fits(r, tail, units))
+        if (!r->leases && !fits(r, tail, units))
             break;
         write_record(q, tail, v[i].iov_base, v[i].iov_len);
         tail = past(tail, (uint32_t)units);
     }
     if (i != 0)
         store_place(&r->tail, tail);
-    brief_unlock(&r->put_lock);
-    if (i != 0)
-        queue_ring_getters(q, i);
     return (ssize_t)i;
+}
+
+// How many of the messages went in; 0: no room; -1: errno.
+static ssize_t try_put(weft_shared_queue *q, const struct iovec *v, size_t n, weft_deadline d)
+{
+    ring *r = q->r;
+    if ((r->leases ? lease_lock(q, d) : brief_lock(&r->put_lock, d)) == ETIMEDOUT)
+        return fail_with(ETIMEDOUT);
+    ssize_t put = put_some(q, v, n);
+    brief_unlock(&r->put_lock);
+    if (put > 0)
+        queue_ring_getters(q, (size_t)put);
+    return put;
 }
 
 static bool too_large(const weft_shared_queue *q, size_t n)
 {
-    return n > (size_t)q->r->units * 8 || units_for(n, q->r->leases) > q->r->units;
+    return n > (size_t)q->r->room * 8 || units_for(n, q->r->leases) > q->r->room;
 }
 
 ssize_t weft_shared_queue_put_batch(weft_shared_queue *q, const struct iovec *messages, size_t n,
@@ -291,7 +310,7 @@ static uint32_t unfinished(const weft_shared_queue *q)
     const ring *r = q->r;
     uint32_t gone =
         r->leases ? number_of(load_place(&r->head)) : __atomic_load_n(&r->done, __ATOMIC_SEQ_CST);
-    const uint64_t *last = closed(q) != DISCARDED ? &r->tail : r->leases ? &r->next : &r->head;
+    const uint64_t *last = closed(q) != DISCARDED || r->leases ? &r->tail : &r->head;
     return number_of(load_place(last)) - gone;
 }
 
@@ -333,10 +352,15 @@ int weft_shared_queue_close(weft_shared_queue *q, int how)
     if (how != WEFT_DRAIN && how != WEFT_DISCARD)
         return fail_with(EINVAL);
     // Under put_lock: once it is closed, no put is under way.
-    brief_lock(&r->put_lock, WEFT_FOREVER);
+    if (r->leases)
+        lease_lock(q, WEFT_FOREVER);
+    else
+        brief_lock(&r->put_lock, WEFT_FOREVER);
     uint32_t end = how == WEFT_DRAIN ? DRAINING : DISCARDED;
     if (end > closed(q))
         __atomic_store_n(&r->closed, end, __ATOMIC_SEQ_CST);
+    if (r->leases && closed(q) == DISCARDED)
+        lease_discard(q);
     brief_unlock(&r->put_lock);
     ring_all(&r->putters);
     ring_all(&r->joiners);
@@ -349,9 +373,25 @@ size_t weft_shared_queue_length(const weft_shared_queue *q)
     const ring *r = q->r;
     if (closed(q) == DISCARDED)
         return 0;
+    if (r->leases)
+        return __atomic_load_n(&r->waiting, __ATOMIC_SEQ_CST);
     // First the place that follows: read the other way round, it might be ahead.
-    uint64_t from = load_place(r->leases ? &r->next : &r->head);
-    return number_of(load_place(&r->tail)) - number_of(from);
+    uint64_t head = load_place(&r->head);
+    return number_of(load_place(&r->tail)) - number_of(head);
+}
+
+ssize_t weft_shared_queue_next_size(weft_shared_queue *q)
+{
+    ring *r = q->r;
+    uint32_t *lock = r->leases ? &r->put_lock : &r->get_lock;
+    if ((r->leases ? lease_lock(q, WEFT_NOW) : brief_lock(lock, WEFT_NOW)) == ETIMEDOUT)
+        return fail_with(ETIMEDOUT);
+    uint64_t place = r->head;
+    bool there = closed(q) != DISCARDED &&
+                 (r->leases ? lease_choose(q, &place) : place != load_place(&r->tail));
+    ssize_t size = there ? (ssize_t)record_at(q, place)->length : 0;
+    brief_unlock(lock);
+    return there ? size : fail_with(ETIMEDOUT);
 }
 
 size_t weft_shared_queue_cost(size_t n, bool leases)

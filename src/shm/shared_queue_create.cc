@@ -31,8 +31,10 @@ static uint64_t power_of_two(uint64_t n)
 static void ring_init(ring *r, uint64_t units, const weft_shared_queue_options *o)
 {
     memset((void *)r, 0, sizeof *r);
-    r->units = (uint32_t)units;
+    r->room = (uint32_t)units;
+    r->units = (uint32_t)(o->leases ? 2 * units : units);
     r->leases = o->leases;
+    r->lease_ns = o->lease_ms > 0 ? (int64_t)o->lease_ms * 1000000 : WEFT_FOREVER;
     r->spin = (uint32_t)(o->spin == 0 ? DEFAULT_SPIN : o->spin < 0 ? 0 : o->spin);
     r->magic = RING_MAGIC;
 }
@@ -42,12 +44,12 @@ weft_shared_queue *weft_shared_queue_create(weft_shm *s, size_t bytes,
 {
     static const weft_shared_queue_options defaults = {};
     const weft_shared_queue_options *o = opts != nullptr ? opts : &defaults;
-    if (bytes == 0 || bytes > (size_t)1 << 32) {
+    if (bytes == 0 || bytes > (size_t)1 << (o->leases ? 31 : 32) || o->lease_ms < 0) {
         errno = EINVAL;
         return nullptr;
     }
     uint64_t units = power_of_two((bytes + 7) / 8);
-    size_t size = sizeof(ring) + units * 8;
+    size_t size = sizeof(ring) + units * (o->leases ? 16 : 8);
     bool own = s == nullptr;
     if (own && (s = weft_shm_create(nullptr, size + 64, nullptr)) == nullptr)
         return nullptr;

@@ -75,7 +75,7 @@ static int die_in_put(void *)
 
 static int die_in_get(void *)
 {
-    brief_lock(&queue->r->get_lock, WEFT_FOREVER);
+    brief_lock(queue->r->leases ? &queue->r->put_lock : &queue->r->get_lock, WEFT_FOREVER);
     return kill(getpid(), SIGKILL);
 }
 
@@ -213,6 +213,17 @@ static int check_acknowledge(void *)
     return bad != 0 ? bad : check_fresh();
 }
 
+// The fresh process has all leases end, so that what the parent holds comes back.
+static int check_moving(void *)
+{
+    REQUIRE(lease_lock(queue, soon()) == 0);
+    for (uint64_t at = queue->r->head; at != queue->r->tail; at = following(queue, at))
+        *field_at(queue, at, UNTIL) = 0;
+    queue->r->look_again = 0;
+    brief_unlock(&queue->r->put_lock);
+    return check_lease(nullptr);
+}
+
 static int check_close(void *)
 {
     weft_shared_queue_close(queue, WEFT_DRAIN);
@@ -241,6 +252,22 @@ static void begin_get(void)
 static void begin_lease(void)
 {
     queue_begin(true, now != EMPTY);
+}
+
+// The parent holds the first, and all behind it is acknowledged: it is to move at the next put.
+static void begin_moving(void)
+{
+    struct message m;
+    weft_shared_lease l;
+    queue_begin(true, false);
+    put(1, WEFT_NOW);
+    weft_shared_queue_lease(queue, &m, sizeof m, &l, WEFT_NOW);
+    const uint32_t most = queue->r->units - 2 * queue->r->largest;
+    while (unit_of(queue->r->tail) - unit_of(queue->r->head) <= most) {
+        put(2, WEFT_NOW);
+        take(WEFT_NOW);
+    }
+    capacity = 1;
 }
 
 static void begin_acknowledge(void)
