@@ -84,9 +84,10 @@ typedef struct weft_pool_options {
  * them.  A worker whose initialiser fails or dies is replaced, but when three have failed in a
  * row the pool ends: EPIPE for all (weft_pool_statistics tells the initialiser's error).  When the
  * system has no process to give it is asked again, up to once a second; but a pool that has had
- * none after two seconds ends: EAGAIN or ENOMEM for its tasks and join. NULL: EINVAL (workers not
- * in 0 .. WEFT_POOL_WORKERS_MAX, slots above WEFT_POOL_SLOTS_MAX, task_ms negative, keep without
- * close_others), EBADF (keep), EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSYS (no pidfds). */
+ * none after two seconds ends: EAGAIN or ENOMEM for its tasks and join, as with EMFILE a supervisor
+ * that lacks a descriptor.  NULL: EINVAL (workers not in 0 .. WEFT_POOL_WORKERS_MAX, slots above
+ * WEFT_POOL_SLOTS_MAX, task_ms negative, keep without close_others), EBADF (keep), EAGAIN, ENOMEM,
+ * EMFILE, ENFILE. */
 weft_pool *weft_pool_create(int workers, const weft_pool_options *opts);
 
 /* Lets no more tasks in (EPIPE); workers end when all tasks have.  Again: nothing.
@@ -110,7 +111,8 @@ int weft_pool_destroy(weft_pool *p);
 /* A descriptor that is readable when tasks have ended since the last weft_pool_dispatch, and when
  * the supervisor has.  Poll it, then call weft_pool_dispatch, then look at results with WEFT_NOW.
  * Never read it.  Stays the pool's.  From the first call on, each end of a task costs its worker a
- * system call.  -1: EINVAL (NULL), EPERM. */
+ * system call.  -1: EINVAL (NULL), EPERM, ENOSYS (a kernel or sandbox without pidfds), EMFILE,
+ * ENFILE, ENOMEM. */
 int weft_pool_fd(weft_pool *p);
 
 /* Calls the callbacks (weft_result_then) of tasks that have ended, after waiting until

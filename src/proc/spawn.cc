@@ -16,7 +16,8 @@
 // a pipe one would have to wait for its end of file, and any process that another thread has
 // forked meanwhile can hold that up.)
 //
-// Only emulators that know no CLONE_VFORK (Valgrind, qemu-user) need fork(2) and that pipe.
+// Only emulators that know no CLONE_VFORK (Valgrind, qemu-user) and sandboxes that refuse it need
+// fork(2) and that pipe.
 #include "spawn.h"
 
 #include <base/child.h>
@@ -276,6 +277,8 @@ int weft::spawn_start(spawn_plan *plan, pid_t *pid, int *pidfd)
     *pid = !children_share_memory() ? spawn_forking(plan, pidfd)
            : needs_copy(plan->opts) ? spawn_on_copy(plan, pidfd)
                                     : spawn_sharing_memory(plan, pidfd);
+    if (*pid < 0 && is_refused(errno)) // a sandbox that was entered since it was known
+        *pid = spawn_forking(plan, pidfd);
     int error = errno;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, nullptr, sizeof before);
     if (*pid < 0) {

@@ -5,6 +5,7 @@
 #ifndef WEFT_PROC_SPAWN_H
 #define WEFT_PROC_SPAWN_H
 
+#include <base/close_others.h>
 #include <weft/subprocess.h>
 
 namespace weft {
@@ -34,8 +35,7 @@ struct spawn_plan {
 enum {
     NO_CLONE3 = 1,
     NO_PIDFD = 2,
-    NO_CLOSE_RANGE = 4,
-    NO_PROC = 8,
+    // NO_CLOSE_RANGE, NO_PROC: 4 and 8, of close_others.h
     NO_SHARING = 16 // clone(CLONE_VM) copies, as under Valgrind and qemu-user
 };
 

@@ -17,22 +17,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 using namespace weft;
-
-#if defined(__has_attribute)
-#if __has_attribute(disable_sanitizer_instrumentation)
-#define PLAIN __attribute__((disable_sanitizer_instrumentation))
-#endif
-#endif
-#ifndef PLAIN
-#define PLAIN                                                                                      \
-    __attribute__((no_sanitize("address"), no_sanitize("thread"), no_sanitize("undefined")))
-#endif
 
 namespace {
 // As the kernel knows it.  Its handler comes first on every processor; the rest is
@@ -89,78 +78,6 @@ PLAIN static bool pass_descriptors(const spawn_plan *plan)
             syscall(SYS_fcntl, plan->keep[i], F_SETFD, 0) != 0)
             return false;
     return true;
-}
-
-PLAIN static bool is_kept(const spawn_plan *plan, int fd)
-{
-    for (size_t i = 0; i < plan->keep_count; i++)
-        if (plan->keep[i] == fd)
-            return true;
-    return fd < 3;
-}
-
-PLAIN static int digits(const char *text)
-{
-    int n = 0;
-    for (; *text >= '0' && *text <= '9'; text++)
-        n = n * 10 + (*text - '0');
-    return n;
-}
-
-namespace {
-struct kernel_dirent {
-    uint64_t inode;
-    int64_t offset;
-    unsigned short length;
-    unsigned char type;
-    char name[1];
-};
-} // namespace
-
-// Without close_range (Linux before 5.9, some sandboxes): what /proc lists, so
-// that a limit of a million descriptors costs nothing.
-PLAIN static bool close_listed(const spawn_plan *plan)
-{
-    alignas(8) char entries[1024];
-    long n;
-    int dir = spawn_without & NO_PROC ? -1
-                                      : (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fd",
-                                                     O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0)
-        return false;
-    while ((n = syscall(SYS_getdents64, dir, entries, sizeof entries)) > 0)
-        for (long at = 0; at < n;) {
-            const kernel_dirent *e = (const kernel_dirent *)(entries + at);
-            int fd = digits(e->name);
-            if (e->name[0] != '.' && fd != dir && !is_kept(plan, fd))
-                syscall(SYS_close, fd);
-            at += e->length;
-        }
-    syscall(SYS_close, dir);
-    return n == 0;
-}
-
-PLAIN static void close_all(const spawn_plan *plan)
-{
-    for (rlim_t fd = 3; fd < plan->descriptors && fd < INT32_MAX; fd++)
-        if (!is_kept(plan, (int)fd))
-            syscall(SYS_close, fd);
-}
-
-PLAIN static void close_others(const spawn_plan *plan)
-{
-    unsigned from = 3;
-    bool ranges = !(spawn_without & NO_CLOSE_RANGE);
-    for (size_t i = 0; ranges && i < plan->keep_count; i++) {
-        unsigned kept = (unsigned)plan->keep[i];
-        if (kept > from)
-            ranges = syscall(SYS_close_range, from, kept - 1, 0) == 0;
-        from = kept + 1;
-    }
-    if (ranges && syscall(SYS_close_range, from, ~0U, 0) == 0)
-        return;
-    if (!close_listed(plan))
-        close_all(plan);
 }
 
 PLAIN static bool set_limits(const spawn_plan *plan)
@@ -301,7 +218,7 @@ PLAIN void weft::spawn_child(void *arg)
         quit(plan, WEFT_STAGE_PARENT);
     if (!call_back(plan))
         quit(plan, WEFT_STAGE_CALLBACK);
-    close_others(plan);
+    close_others(plan->keep, plan->keep_count, plan->descriptors, spawn_without);
     set_signals(plan);
     errno = ENOENT;
     execute(plan);

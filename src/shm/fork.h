@@ -11,9 +11,6 @@ namespace weft {
 // threads and reaps its children itself.
 pid_t fork_child(child *c);
 
-// Closes every descriptor above 2 that is not in keep, which is sorted.
-void close_others(const int *keep, size_t n);
-
 // A sorted copy of keep and `more` others, to be freed; n grows.  Null: ENOMEM, or EBADF if one of
 // them is negative.
 int *sorted_descriptors(const int *keep, size_t *n, const int *also, size_t more);

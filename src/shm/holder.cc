@@ -2,7 +2,8 @@
 //
 // Whether it lives is asked of a pidfd, which says so also of a process whose first thread has
 // ended before the others, and which a zombie makes readable; the start time comes
-// from /proc.  Without /proc it is 0, and the id alone counts.
+// from /proc.  Without /proc it is 0, and the id alone counts.  Without a pidfd (none is free, or a
+// sandbox refuses it, with any errno) /proc tells both.
 //
 // It is asked with a brief lock held: a thread must not be cancelled in there.
 //
@@ -17,6 +18,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -24,8 +26,15 @@ using namespace weft;
 
 static const uint64_t ID = ((uint64_t)1 << 24) - 1;
 
-// Field 22 of /proc/ID/stat, in clock ticks since boot; 0 if it can't be read.
-static uint64_t start_of(int id)
+namespace {
+struct stat_line {
+    uint64_t start; // in clock ticks since boot; 0: it can't be read
+    bool ended;     // a zombie, and not only its first thread
+};
+} // namespace
+
+// Fields 3, 20 and 22 of /proc/ID/stat: state, threads, start.
+static stat_line look_up(int id)
 {
     char text[512], *p = stpcpy(text, "/proc/");
     strcpy(p + number_print(p, id), "/stat");
@@ -34,9 +43,15 @@ static uint64_t start_of(int id)
     close_keep_errno(&fd);
     text[n > 0 ? n : 0] = 0;
     p = strrchr(text, ')'); // the name before it may hold anything
-    for (int field = 2; p != nullptr && field < 22; field++)
+    if (p == nullptr || p[1] == 0)
+        return {0, false};
+    bool ended = p[2] == 'Z' || p[2] == 'X';
+    for (int field = 2; p != nullptr && field < 22; field++) {
         p = strchr(p + 1, ' ');
-    return p != nullptr ? strtoull(p + 1, nullptr, 10) & (~(uint64_t)0 >> 25) : 0;
+        if (field == 19 && p != nullptr && strtol(p, nullptr, 10) > 1)
+            ended = false;
+    }
+    return {p != nullptr ? strtoull(p + 1, nullptr, 10) & (~(uint64_t)0 >> 25) : 0, ended};
 }
 
 uint64_t *weft::holder_page; // wiped on fork
@@ -60,7 +75,7 @@ uint64_t weft::holder_self(void)
     if (who != 0)
         return who;
     int saved = errno, id = getpid();
-    who = start_of(id) << 24 | (uint64_t)id;
+    who = look_up(id).start << 24 | (uint64_t)id;
     uint64_t *page = wiped_page();
     if (page != nullptr)
         __atomic_store_n(page, who, __ATOMIC_RELAXED);
@@ -75,13 +90,14 @@ bool weft::holder_lives(uint64_t who)
     int saved = errno, id = (int)(who & ID), cancel;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     int fd = (int)syscall(SYS_pidfd_open, id, 0);
-    bool lives = fd >= 0 || (errno != ESRCH && errno != EINVAL && errno != ENOENT);
-    if (fd >= 0) {
+    bool lives = fd >= 0 || (errno != ESRCH && (kill(id, 0) == 0 || errno != ESRCH));
+    if (lives) {
         struct pollfd p = {fd, POLLIN, 0};
-        uint64_t start = start_of(id);
-        lives = poll(&p, 1, 0) != 1 && (start == 0 || who >> 24 == 0 || start == who >> 24);
-        close(fd);
+        stat_line now = look_up(id);
+        lives = (fd >= 0 ? poll(&p, 1, 0) != 1 : !now.ended) &&
+                (now.start == 0 || who >> 24 == 0 || now.start == who >> 24);
     }
+    close_keep_errno(&fd);
     pthread_setcancelstate(cancel, nullptr);
     errno = saved;
     return lives;

@@ -319,6 +319,8 @@ static int open_epoll(weft_pool *p)
 int weft_pool_fd(weft_pool *p)
 {
     int error = pool_check(p);
+    if (error == 0 && p->supervisor.pidfd < 0)
+        error = ENOSYS;
     if (error != 0)
         return fail_with(error);
     pthread_mutex_lock(&p->lock);

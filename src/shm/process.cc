@@ -5,6 +5,7 @@
 #include "fork.h"
 #include "handle_lock.h"
 
+#include <base/close_others.h>
 #include <base/leash.h>
 #include <thread/sleep.h>
 #include <weft/process.h>
@@ -28,19 +29,6 @@ pid_t weft::fork_child(child *c)
     if (pid == 0)
         disown_thread();
     return pid;
-}
-
-void weft::close_others(const int *keep, size_t n)
-{
-    unsigned first = 3;
-    for (size_t i = 0; i < n; i++) {
-        unsigned fd = (unsigned)keep[i];
-        if (fd > first)
-            syscall(SYS_close_range, first, fd - 1, 0);
-        if (fd >= first)
-            first = fd + 1;
-    }
-    syscall(SYS_close_range, first, ~0U, 0);
 }
 
 static int by_number(const void *a, const void *b)

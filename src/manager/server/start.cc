@@ -8,6 +8,7 @@
 #include "server.h"
 
 #include <base/child.h>
+#include <base/close_others.h>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -85,18 +86,6 @@ static void on_end(weft_watch *w, int)
     server_end((server *)w->arg);
 }
 
-// Nothing of the other process's is kept open: a pipe or socket of its would never end.
-static void close_others(const int *keep, int count)
-{
-    int from = 3;
-    for (int i = 0; i < count; i++) { // in order
-        if (keep[i] > from)
-            close_range((unsigned)from, (unsigned)keep[i] - 1, 0);
-        from = keep[i] >= from ? keep[i] + 1 : from;
-    }
-    close_range((unsigned)from, ~0u, 0);
-}
-
 static int compare(const void *a, const void *b)
 {
     return *(const int *)a - *(const int *)b;
@@ -111,6 +100,7 @@ static void shed(const char *address, int a, int b, int c)
         dup2(null, 0);
         dup2(null, 1);
     }
+    // A pipe or socket of the other process's would never end.
     if (strncmp(address, "fd:", 3) != 0 && strncmp(address, "systemd:", 8) != 0)
         close_others(keep, 3);
 }

@@ -1,0 +1,380 @@
+// Processes, pools and shared memory in sandboxes that refuse system calls, one after the other.
+#include "../sandbox.h"
+
+#include <weft/pool.h>
+#include <weft/process.h>
+#include <weft/shared_queue.h>
+#include <weft/shared_sync.h>
+#include <weft/thread.h>
+
+#include <fcntl.h>
+#include <poll.h>
+
+static weft_deadline soon(void)
+{
+    return weft_in_ms(30);
+}
+
+static weft_deadline late(void)
+{
+    return weft_in_s(RUNNER_SANITIZED ? 30 : 8);
+}
+
+// ---- Processes ----
+
+static int exit_3(void *)
+{
+    return 3;
+}
+
+static int sleep_long(void *)
+{
+    for (;;)
+        pause();
+}
+
+static int end_of(weft_process *p, int code)
+{
+    if (p == NULL)
+        return errno;
+    RIGHT(weft_process_join(p, NULL, late()) == 0);
+    RIGHT(weft_process_exit_code(p) == code);
+    RIGHT(weft_process_destroy(p) == 0);
+    return 0;
+}
+
+static int start_and_join(void)
+{
+    weft_process_options o = {};
+    o.name = "sandboxed";
+    return end_of(weft_process_start(exit_3, NULL, &o), 3);
+}
+
+static int kill_process(int flags)
+{
+    weft_process_options o = {};
+    o.flags = flags;
+    weft_process *p = weft_process_start(sleep_long, NULL, &o);
+    if (p == NULL)
+        return errno;
+    RIGHT(weft_process_join(p, NULL, soon()) == -1 && errno == ETIMEDOUT);
+    RIGHT(weft_process_is_alive(p) && weft_process_destroy(p) == -1 && errno == EBUSY);
+    RIGHT(weft_process_kill(p) == 0);
+    return end_of(p, 128 + SIGKILL);
+}
+
+static int kill_one(void)
+{
+    return kill_process(0);
+}
+
+static int kill_session(void)
+{
+    return kill_process(WEFT_PROCESS_NEW_SESSION);
+}
+
+static int kill_group(void)
+{
+    return kill_process(WEFT_PROCESS_NEW_GROUP);
+}
+
+static int has_only_700(void *)
+{
+    return fcntl(700, F_GETFD) >= 0 && fcntl(701, F_GETFD) < 0 && fcntl(3, F_GETFD) < 0 &&
+                   fcntl(2, F_GETFD) >= 0
+               ? 3
+               : 4;
+}
+
+static int close_others(void)
+{
+    const int keep[] = {700};
+    weft_process_options o = {};
+    if (dup2(0, 700) < 0 || dup2(0, 701) < 0)
+        return EMFILE; // fewer than that many may be open
+    o.flags = WEFT_PROCESS_CLOSE_OTHERS;
+    o.keep = keep;
+    o.keep_count = 1;
+    int other = dup(0), result = end_of(weft_process_start(has_only_700, NULL, &o), 3);
+    close(other);
+    close(700);
+    close(701);
+    return result;
+}
+
+// A parent that starts one that is held by it, and ends.  The held one has the pipe's end.
+static int die_with_parent(void)
+{
+    int ends[2], status;
+    struct pollfd f = {-1, POLLIN, 0};
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return errno;
+    pid_t parent = fork();
+    if (parent == 0) {
+        weft_process_options o = {};
+        o.flags = WEFT_PROCESS_DIE_WITH_PARENT;
+        _exit(weft_process_start(sleep_long, NULL, &o) != NULL ? 0 : errno);
+    }
+    close(ends[1]);
+    f.fd = ends[0];
+    int error = parent < 0 ? errno : 0, n = poll(&f, 1, RUNNER_SANITIZED ? 30000 : 8000);
+    close(ends[0]);
+    if (parent < 0)
+        return error;
+    RIGHT(waitpid(parent, &status, 0) == parent && n == 1);
+    return WEXITSTATUS(status);
+}
+
+// ---- Pools ----
+
+static int square(const void *arg, size_t, void *result, size_t)
+{
+    int x = *(const int *)arg;
+    *(int *)result = x * x;
+    return 0;
+}
+
+static int die(const void *, size_t, void *, size_t)
+{
+    return raise(SIGKILL);
+}
+
+static int sleep_in_task(const void *, size_t, void *, size_t)
+{
+    return sleep_long(NULL);
+}
+
+// Ends it: `result`, or what went wrong on the way.
+static int end_pool(weft_pool *p, int result)
+{
+    weft_pool_terminate(p);
+    RIGHT(weft_pool_join(p, late()) == 0 || errno != ETIMEDOUT);
+    RIGHT(weft_pool_destroy(p) == 0);
+    return result;
+}
+
+static int in_pool(const weft_pool_options *o, int (*act)(weft_pool *p))
+{
+    weft_pool *p = weft_pool_create(2, o);
+    return p != NULL ? end_pool(p, act(p)) : errno;
+}
+
+static int apply(weft_pool *p)
+{
+    int x = 5, y = 0;
+    if (weft_pool_apply(p, square, &x, sizeof x, &y, sizeof y, late()) != 0)
+        return errno;
+    RIGHT(y == 25);
+    RIGHT(weft_pool_close(p) == 0 && weft_pool_join(p, late()) == 0);
+    return 0;
+}
+
+static int apply_close_join(void)
+{
+    weft_pool_options o = {};
+    o.name = "sandboxed";
+    o.close_others = true;
+    return in_pool(&o, apply);
+}
+
+static int survive_death(weft_pool *p)
+{
+    int x = 3, y = 0, error = weft_pool_apply(p, die, NULL, 0, NULL, 0, late()) != 0 ? errno : 0;
+    if (error != ECHILD)
+        return error != 0 ? error : WRONG;
+    if (weft_pool_apply(p, square, &x, sizeof x, &y, sizeof y, late()) != 0)
+        return errno;
+    RIGHT(y == 9);
+    return 0;
+}
+
+static int death_of_worker(void)
+{
+    return in_pool(NULL, survive_death);
+}
+
+static int take_too_long(weft_pool *p)
+{
+    if (weft_pool_apply(p, sleep_in_task, NULL, 0, NULL, 0, late()) == 0)
+        return WRONG;
+    return errno == ETIMEDOUT ? 0 : errno;
+}
+
+static int limit_of_task(void)
+{
+    weft_pool_options o = {};
+    o.task_ms = 30;
+    return in_pool(&o, take_too_long);
+}
+
+static int map_items(weft_pool *p)
+{
+    int x[100], y[100];
+    for (int i = 0; i < 100; i++)
+        x[i] = i;
+    if (weft_pool_map(p, square, x, sizeof x[0], 100, y, sizeof y[0], NULL, late()) != 0)
+        return errno;
+    RIGHT(y[99] == 99 * 99);
+    return 0;
+}
+
+static int map_in_pool(void)
+{
+    return in_pool(NULL, map_items);
+}
+
+static void note_end(weft_result *r, void *error)
+{
+    *(int *)error = weft_result_get(r, NULL, WEFT_NOW) == 0 ? 0 : errno;
+}
+
+static int watch_pool(weft_pool *p)
+{
+    int x = 1, error = -1;
+    struct pollfd f = {weft_pool_fd(p), POLLIN, 0};
+    if (f.fd < 0)
+        return errno;
+    weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof x);
+    if (r == NULL)
+        return errno;
+    RIGHT(weft_result_then(r, note_end, &error) == 0);
+    RIGHT(poll(&f, 1, RUNNER_SANITIZED ? 30000 : 8000) == 1);
+    if (weft_pool_dispatch(p, WEFT_NOW) < 0)
+        return errno;
+    RIGHT(error >= 0);
+    return error;
+}
+
+static int descriptor_of_pool(void)
+{
+    return in_pool(NULL, watch_pool);
+}
+
+// ---- Shared memory ----
+
+static int named_segment(void)
+{
+    char name[64];
+    snprintf(name, sizeof name, "weft-test-sandbox-%d", getpid());
+    weft_shm *s = weft_shm_create(name, 4096, NULL);
+    if (s == NULL)
+        return errno;
+    RIGHT(weft_shm_ready(s) == 0);
+    weft_shm *other = weft_shm_attach(name, late());
+    int error = errno;
+    if (other != NULL)
+        weft_shm_detach(other);
+    weft_shm_detach(s);
+    int left = weft_shm_unlink(name);
+    if (other == NULL)
+        return error;
+    RIGHT(left == -1 && errno == ENOENT);
+    return 0;
+}
+
+static int anonymous_segment(void)
+{
+    weft_shm *s = weft_shm_create(NULL, 4096, NULL);
+    if (s == NULL)
+        return errno;
+    weft_shm *other = weft_shm_attach_fd(weft_shm_fd(s));
+    int error = errno;
+    if (other != NULL)
+        weft_shm_detach(other);
+    weft_shm_detach(s);
+    return other != NULL ? 0 : error;
+}
+
+// A message from a child; watched or not.
+static int queue_to_child(bool watched)
+{
+    char text[16] = "";
+    weft_shared_queue *q = weft_shared_queue_create(NULL, 4096, NULL);
+    if (q == NULL)
+        return errno;
+    struct pollfd f = {watched ? weft_shared_queue_fd(q) : -1, POLLIN, 0};
+    pid_t child = watched && f.fd < 0 ? -1 : fork();
+    int error = errno, result = 0;
+    if (child == 0)
+        _exit(weft_shared_queue_put(q, "done", 5, late()) != 0);
+    if (child > 0) {
+        RIGHT(!watched || poll(&f, 1, RUNNER_SANITIZED ? 30000 : 8000) == 1);
+        RIGHT(weft_shared_queue_get(q, text, sizeof text, late()) == 5 &&
+              strcmp(text, "done") == 0);
+        RIGHT(waitpid(child, &result, 0) == child && result == 0);
+    }
+    RIGHT(weft_shared_queue_destroy(q) == 0);
+    return child > 0 ? 0 : error;
+}
+
+static int queue_of_processes(void)
+{
+    return queue_to_child(false);
+}
+
+static int descriptor_of_queue(void)
+{
+    return queue_to_child(true);
+}
+
+// A unit is held as long as its holder lives, and no longer.
+static int unit_of_another(void)
+{
+    weft_shared_semaphore *s = (weft_shared_semaphore *)mmap(
+        NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int ends[2], result = 0;
+    char c;
+    RIGHT(s != MAP_FAILED && weft_shared_semaphore_init(s, 1, 1) == 0);
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return munmap(s, sizeof *s), EMFILE;
+    pid_t child = fork();
+    if (child == 0) {
+        weft_shared_semaphore_wait(s, late());
+        _exit(write(ends[1], "", 1) == 1 ? sleep_long(NULL) : 1);
+    }
+    close(ends[1]);
+    if (child > 0) {
+        RIGHT(read(ends[0], &c, 1) == 1);
+        RIGHT(weft_shared_semaphore_wait(s, weft_in_ms(120)) == -1 && errno == ETIMEDOUT);
+        RIGHT(kill(child, SIGKILL) == 0);
+        // Not reaped: it is dead all the same.
+        RIGHT(weft_shared_semaphore_wait(s, late()) == 0);
+        RIGHT(waitpid(child, NULL, 0) == child);
+    } else {
+        result = errno;
+    }
+    close(ends[0]);
+    munmap(s, sizeof *s);
+    return result;
+}
+
+// clang-format off
+static const struct operation OPERATIONS[] = {
+    {"start and join", start_and_join, NULL},
+    {"kill", kill_one, NULL},
+    {"kill session", kill_session, NULL},
+    {"kill group", kill_group, NULL},
+    {"close others", close_others, NULL},
+    {"die with parent", die_with_parent, "fcntl(SETSIG)"},
+    {"pool: apply, close, join", apply_close_join, "eventfd2;signalfd4"},
+    {"pool: death of a worker", death_of_worker, "eventfd2;signalfd4"},
+    {"pool: limit of a task", limit_of_task, "eventfd2;signalfd4"},
+    {"pool: map", map_in_pool, "eventfd2;signalfd4"},
+    {"pool: descriptor", descriptor_of_pool, "eventfd2;signalfd4;pidfd_open;pidfds;pidfds, waitid"},
+    {"named segment", named_segment, "linkat;fallocate"},
+    {"anonymous segment", anonymous_segment, "memfd_create;fallocate"},
+    {"queue", queue_of_processes, "memfd_create;fallocate"},
+    {"queue: descriptor", descriptor_of_queue, "memfd_create;fallocate;getrandom"},
+    {"semaphore", unit_of_another, NULL},
+};
+// clang-format on
+
+CASE(test_sandboxes)
+{
+    assert_int_equal(try_matrix(OPERATIONS, sizeof OPERATIONS / sizeof OPERATIONS[0]), 0);
+}
+
+int main(void)
+{
+    return run_cases(nullptr, nullptr);
+}
