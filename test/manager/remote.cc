@@ -413,38 +413,6 @@ CASE(test_destroy_after_fork)
     weft_client_destroy(c);
 }
 
-// A thread that is told to stop does, whatever it waits for.
-static void *wait_as_thread(void *kind)
-{
-    waiter_id = gettid();
-    return wait_for_kind(kind);
-}
-
-CASE(test_thread_stopped)
-{
-    weft_client *c = client_of(&here);
-    weft_remote_lock *l = weft_remote_lock_open(c, "cancelled", 0);
-    weft_remote_barrier *b = weft_remote_barrier_open(c, "cancelled", 2);
-    assert_int_equal(weft_remote_lock_lock(l, nullptr, soon()), 0);
-    weft_remote_barrier_reset(b, soon());
-    for (intptr_t kind = 0; kind < 5; kind++) {
-        cancelled_error = 0;
-        about_to_wait = false;
-        weft_thread *t = weft_thread_start(wait_as_thread, (void *)kind, nullptr);
-        assert_non_null(t);
-        while (!__atomic_load_n(&about_to_wait, __ATOMIC_ACQUIRE))
-            usleep(200);
-        wait_asleep(waiter_id);
-        assert_int_equal(weft_thread_stop(t), 0);
-        assert_int_equal(weft_thread_join(t, nullptr, soon()), 0);
-        assert_int_equal(cancelled_error, ECANCELED);
-    }
-    assert_int_equal(weft_remote_lock_unlock(l, soon()), 0);
-    weft_remote_destroy(l);
-    weft_remote_destroy(b);
-    weft_client_destroy(c);
-}
-
 // A tasklet forks while another waits: the child's twin of that one leaves the connection alone.
 static int twin_error, child_status;
 

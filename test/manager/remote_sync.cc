@@ -176,32 +176,6 @@ CASE(test_semaphore_units)
     weft_client_destroy(e);
 }
 
-static int64_t unit_waiting(weft_client *c)
-{
-    weft_remote_semaphore *s = weft_remote_semaphore_open(c, "handed", 1, soon());
-    int result = weft_remote_semaphore_wait(s, soon());
-    if (result == 0)
-        result = weft_remote_semaphore_post(s, soon());
-    weft_remote_destroy(s);
-    return result;
-}
-
-CASE(test_semaphore_waits)
-{
-    weft_client *c = client_of(&here);
-    weft_remote_semaphore *s = weft_remote_semaphore_open(c, "handed", 1, soon());
-    other o;
-    assert_int_equal(weft_remote_semaphore_wait(s, soon()), 0);
-    begin_other(&o, unit_waiting);
-    wait_until_waiting(&o);
-    assert_int_equal(weft_remote_semaphore_post(s, soon()), 0);
-    end_other(&o);
-    assert_int_equal(o.result, 0);
-    assert_int_equal(weft_remote_semaphore_value(s, soon()), 1);
-    weft_remote_destroy(s);
-    weft_client_destroy(c);
-}
-
 // The units of the dead come back, and they do not add new ones by giving back what they lost.
 CASE(test_semaphore_of_the_dead)
 {
@@ -276,46 +250,6 @@ CASE(test_semaphore_after_fork)
     weft_client_destroy(c);
 }
 
-// ---- Events ----
-
-static int64_t wait_for_event(weft_client *c)
-{
-    weft_remote_event *e = weft_remote_event_open(c, "event");
-    int result = weft_remote_event_wait(e, soon());
-    weft_remote_destroy(e);
-    return result;
-}
-
-CASE(test_event)
-{
-    weft_client *c = client_of(&here);
-    weft_remote_event *e = weft_remote_event_open(c, "event");
-    other o[3];
-    assert_int_equal(weft_remote_event_is_set(e, soon()), 0);
-    assert_errno(weft_remote_event_wait(e, WEFT_NOW), ETIMEDOUT);
-    assert_errno(weft_remote_event_wait(e, weft_in_ms(20)), ETIMEDOUT);
-    for (int i = 0; i < 3; i++)
-        begin_other(&o[i], wait_for_event);
-    for (int i = 0; i < 3; i++)
-        wait_until_waiting(&o[i]);
-    errno = 77;
-    assert_int_equal(weft_remote_event_set(e, soon()), 0);
-    for (int i = 0; i < 3; i++) {
-        end_other(&o[i]);
-        assert_int_equal(o[i].result, 0);
-    }
-    errno = 77;
-    assert_int_equal(weft_remote_event_set(e, soon()), 0);
-    assert_int_equal(weft_remote_event_is_set(e, soon()), 1);
-    assert_int_equal(weft_remote_event_wait(e, WEFT_NOW), 0);
-    assert_int_equal(weft_remote_event_clear(e, soon()), 0);
-    assert_int_equal(weft_remote_event_clear(e, soon()), 0);
-    assert_int_equal(weft_remote_event_is_set(e, soon()), 0);
-    assert_int_equal(errno, 77);
-    weft_remote_destroy(e);
-    weft_client_destroy(c);
-}
-
 // ---- Barriers ----
 
 static int64_t come(weft_client *c)
@@ -334,39 +268,6 @@ static void until_waiting(weft_remote_barrier *b, ssize_t n)
         assert_true(weft_left(d) > 0);
 }
 
-CASE(test_barrier_rounds)
-{
-    weft_client *c = client_of(&here);
-    weft_remote_barrier *b = weft_remote_barrier_open(c, "barrier", 3);
-    assert_errno(weft_remote_barrier_open(c, "barrier", 0), EINVAL);
-    for (int round = 0; round < 3; round++) {
-        other o[2];
-        for (int i = 0; i < 2; i++)
-            begin_other(&o[i], come);
-        until_waiting(b, 2);
-        errno = 77;
-        assert_int_equal(weft_remote_barrier_wait(b, soon()), 1);
-        assert_int_equal(errno, 77);
-        for (int i = 0; i < 2; i++) {
-            end_other(&o[i]);
-            assert_int_equal(o[i].result, 0);
-        }
-        assert_int_equal(weft_remote_barrier_waiting(b, soon()), 0);
-    }
-    weft_remote_destroy(b);
-    weft_client_destroy(c);
-}
-
-CASE(test_barrier_of_one)
-{
-    weft_client *c = client_of(&here);
-    weft_remote_barrier *b = weft_remote_barrier_open(c, "alone", 1);
-    assert_int_equal(weft_remote_barrier_wait(b, WEFT_NOW), 1);
-    assert_int_equal(weft_remote_barrier_wait(b, WEFT_NOW), 1);
-    weft_remote_destroy(b);
-    weft_client_destroy(c);
-}
-
 CASE(test_barrier_parties)
 {
     weft_client *c = client_of(&here);
@@ -383,34 +284,6 @@ CASE(test_barrier_parties)
         end_other(&o[i]);
     weft_remote_destroy(b);
     weft_remote_destroy(two);
-    weft_client_destroy(c);
-}
-
-CASE(test_barrier_breaks)
-{
-    weft_client *c = client_of(&here);
-    weft_remote_barrier *b = weft_remote_barrier_open(c, "barrier", 3);
-    for (int how = 0; how < 3; how++) { // too late, abort, reset
-        other o;
-        begin_other(&o, come);
-        until_waiting(b, 1);
-        if (how == 0)
-            assert_errno(weft_remote_barrier_wait(b, weft_in_ms(20)), ETIMEDOUT);
-        else if (how == 1)
-            assert_int_equal(weft_remote_barrier_abort(b, soon()), 0);
-        else
-            assert_int_equal(weft_remote_barrier_reset(b, soon()), 0);
-        end_other(&o);
-        assert_int_equal(o.result, -1);
-        assert_int_equal(o.error, EPIPE);
-        if (how < 2) {
-            assert_errno(weft_remote_barrier_wait(b, soon()), EPIPE);
-            assert_errno(weft_remote_barrier_waiting(b, soon()), EPIPE);
-            assert_int_equal(weft_remote_barrier_reset(b, soon()), 0);
-        }
-        assert_int_equal(weft_remote_barrier_waiting(b, soon()), 0);
-    }
-    weft_remote_destroy(b);
     weft_client_destroy(c);
 }
 

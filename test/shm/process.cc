@@ -63,7 +63,7 @@ static void end(weft_process *p)
     assert_int_equal(weft_process_destroy(p), 0);
 }
 
-static void test_start_returns_its_code(void **)
+CASE(test_start_returns_its_code)
 {
     int codes[] = {0, 3, 255, 256 + 7}, status;
     for (int &code : codes) {
@@ -82,7 +82,7 @@ static void test_start_returns_its_code(void **)
     }
 }
 
-static void test_start_bad_arguments(void **)
+CASE(test_start_bad_arguments)
 {
     int fd = 0, negative = -1;
     weft_process_options unknown = {}, keep = {}, bad = {};
@@ -98,7 +98,7 @@ static void test_start_bad_arguments(void **)
     assert_errno(weft_process_start(return_arg, &fd, &bad), EBADF);
 }
 
-static void test_null_handle(void **)
+CASE(test_null_handle)
 {
     assert_errno(weft_process_join(nullptr, nullptr, WEFT_NOW), EINVAL);
     assert_false(weft_process_is_alive(nullptr));
@@ -110,7 +110,7 @@ static void test_null_handle(void **)
     assert_int_equal(weft_process_destroy(nullptr), 0);
 }
 
-static void test_running_child(void **)
+CASE(test_running_child)
 {
     weft_process *p = weft_process_start(wait_for_signal, nullptr, nullptr);
     assert_non_null(p);
@@ -133,7 +133,7 @@ static void test_running_child(void **)
     assert_int_equal(weft_process_destroy(p), 0);
 }
 
-static void test_status_lost(void **)
+CASE(test_status_lost)
 {
     int code = 1;
     weft_process *p = weft_process_start(return_arg, &code, nullptr);
@@ -161,7 +161,7 @@ static int report_self(void *)
     return wait_for_signal(nullptr);
 }
 
-static void test_options_name_session_group(void **)
+CASE(test_options_name_session_group)
 {
     weft_process_options o = {};
     o.name = "a name that is too long";
@@ -193,7 +193,7 @@ static int have_a_child(void *)
 }
 
 // The signal reaches the grandchild too: it held the pipe's write end.
-static void test_signals_reach_the_group(void **)
+CASE(test_signals_reach_the_group)
 {
     static const int flags[] = {WEFT_PROCESS_NEW_GROUP, WEFT_PROCESS_NEW_SESSION};
     for (int flag : flags) {
@@ -213,7 +213,7 @@ static void test_signals_reach_the_group(void **)
 }
 
 // A signal sent at once finds its target, whatever the child has come to.
-static void test_kill_at_once(void **)
+CASE(test_kill_at_once)
 {
     weft_process_options o = {};
     for (int i = 0; i < 60; i++) {
@@ -233,7 +233,7 @@ static int look_at_descriptors(void *arg)
     return 0;
 }
 
-static void test_keep_descriptors(void **)
+CASE(test_keep_descriptors)
 {
     int fds[4];
     for (int &fd : fds)
@@ -280,7 +280,7 @@ static int be_a_parent(void *)
     return wait_for_signal(nullptr);
 }
 
-static void test_die_with_parent(void **)
+CASE(test_die_with_parent)
 {
     int held[2];
     char byte;
@@ -308,7 +308,7 @@ static void *join_it(void *p)
     return r == 0 ? nullptr : (void *)(intptr_t)errno;
 }
 
-static void test_join_by_threads_and_stop(void **)
+CASE(test_join_by_threads_and_stop)
 {
     void *result;
     weft_process *p = weft_process_start(wait_for_signal, nullptr, nullptr);
@@ -344,7 +344,7 @@ static void *start_while_stopping(void *)
     return code;
 }
 
-static void test_child_of_a_thread_is_a_main_thread(void **)
+CASE(test_child_of_a_thread_is_a_main_thread)
 {
     void *code;
     weft_thread *t = weft_thread_start(start_while_stopping, nullptr, nullptr);
@@ -360,7 +360,7 @@ static int print_word(void *)
 }
 
 // What waits in the parent's buffer is written once, and what the child prints too.
-static void test_standard_output_is_written_once(void **)
+CASE(test_standard_output_is_written_once)
 {
     char text[64] = "";
     int to[2], saved = dup(STDOUT_FILENO);
@@ -388,7 +388,7 @@ static int next_descriptor(void)
 }
 
 // Starts that fail leave nothing, and so do those that don't.
-static void test_no_descriptor_is_left(void **)
+CASE(test_no_descriptor_is_left)
 {
     int code = 0, negative = -1, before = next_descriptor();
     weft_process_options o = {}, bad = {};
@@ -403,7 +403,7 @@ static void test_no_descriptor_is_left(void **)
     assert_int_equal(errno, ECHILD);
 }
 
-static void test_start_without_descriptors(void **)
+CASE(test_start_without_descriptors)
 {
     struct rlimit before, few;
     int code = 3, first = next_descriptor(), failed = 0;
@@ -462,7 +462,7 @@ static pid_t fork_as(pid_t number)
     return 0;
 }
 
-static void test_kill_spares_a_stranger(void **)
+CASE(test_kill_spares_a_stranger)
 {
     for (int flags = 0; flags <= WEFT_PROCESS_NEW_GROUP; flags += WEFT_PROCESS_NEW_GROUP) {
         weft_process_options o = {};
@@ -486,7 +486,7 @@ static void test_kill_spares_a_stranger(void **)
     }
 }
 
-static void test_start_while_sigchld_is_ignored(void **)
+CASE(test_start_while_sigchld_is_ignored)
 {
     signal(SIGCHLD, SIG_IGN);
     for (int i = 0; i < 300; i++) {
@@ -500,24 +500,5 @@ static void test_start_while_sigchld_is_ignored(void **)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_kill_spares_a_stranger),
-        TEST(test_start_while_sigchld_is_ignored),
-        TEST(test_start_returns_its_code),
-        TEST(test_start_bad_arguments),
-        TEST(test_null_handle),
-        TEST(test_running_child),
-        TEST(test_status_lost),
-        TEST(test_options_name_session_group),
-        TEST(test_signals_reach_the_group),
-        TEST(test_kill_at_once),
-        TEST(test_keep_descriptors),
-        TEST(test_die_with_parent),
-        TEST(test_join_by_threads_and_stop),
-        TEST(test_child_of_a_thread_is_a_main_thread),
-        TEST(test_standard_output_is_written_once),
-        TEST(test_no_descriptor_is_left),
-        TEST(test_start_without_descriptors),
-    };
-    return cmocka_run_group_tests(tests, share, nullptr);
+    return run_cases(share, nullptr);
 }

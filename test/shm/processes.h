@@ -27,6 +27,17 @@ static inline int end_of(pid_t p)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
 }
 
+// n children that run fn(arg) all end with 0.
+static inline void children_end_well(int n, int (*fn)(void *arg), void *arg)
+{
+    pid_t p[16];
+    assert_in_range(n, 0, 16);
+    for (int i = 0; i < n; i++)
+        p[i] = child_of(fn, arg);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(end_of(p[i]), 0);
+}
+
 static inline void kill_and_reap(pid_t p)
 {
     kill(p, SIGKILL);

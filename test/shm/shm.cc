@@ -14,7 +14,7 @@
 static char name[64]; // this run's own
 static char path[80];
 
-static void test_create_anonymous(void **)
+CASE(test_create_anonymous)
 {
     weft_shm *s = weft_shm_create(nullptr, 5000, nullptr);
     assert_non_null(s);
@@ -33,7 +33,7 @@ static void test_create_anonymous(void **)
     assert_int_equal(weft_shm_detach(s), 0);
 }
 
-static void test_create_bad_arguments(void **)
+CASE(test_create_bad_arguments)
 {
     weft_shm_options fixed = {};
     fixed.fixed = 5000;
@@ -53,7 +53,7 @@ static void test_create_bad_arguments(void **)
     assert_errno(weft_shm_unlink("a/b"), EINVAL);
 }
 
-static void test_create_no_memory_to_reserve(void **)
+CASE(test_create_no_memory_to_reserve)
 {
     size_t much = (size_t)1 << 44;
     assert_errno(weft_shm_create(nullptr, much, nullptr), ENOSPC); // more than the machine has
@@ -65,7 +65,7 @@ static void test_create_no_memory_to_reserve(void **)
     weft_shm_detach(s);
 }
 
-static void test_create_named_exclusive(void **)
+CASE(test_create_named_exclusive)
 {
     weft_shm *s = weft_shm_create(name, 4096, nullptr);
     assert_non_null(s);
@@ -84,7 +84,7 @@ static int fill_and_ready(void *arg)
     return weft_shm_ready(s);
 }
 
-static void test_attach_waits_until_ready(void **)
+CASE(test_attach_waits_until_ready)
 {
     weft_shm *s = weft_shm_create(name, 4096, nullptr);
     assert_errno(weft_shm_attach(name, WEFT_NOW), ETIMEDOUT);
@@ -107,7 +107,7 @@ static int detach_it(void *arg)
     return weft_shm_detach((weft_shm *)arg);
 }
 
-static void test_detach_in_a_child_keeps_the_name(void **)
+CASE(test_detach_in_a_child_keeps_the_name)
 {
     weft_shm *s = weft_shm_create(name, 4096, nullptr);
     assert_int_equal(end_of(child_of(detach_it, s)), 0);
@@ -116,13 +116,13 @@ static void test_detach_in_a_child_keeps_the_name(void **)
     assert_errno(access(path, F_OK), ENOENT);
 }
 
-static void test_attach_missing(void **)
+CASE(test_attach_missing)
 {
     assert_errno(weft_shm_attach(name, weft_in_ms(10)), ENOENT);
     assert_errno(weft_shm_unlink(name), ENOENT);
 }
 
-static void test_attach_version(void **)
+CASE(test_attach_version)
 {
     weft_shm_options o = {};
     o.version = 7;
@@ -148,7 +148,7 @@ static void write_file(const void *bytes, size_t n)
     close(fd);
 }
 
-static void test_attach_garbage(void **)
+CASE(test_attach_garbage)
 {
     char bytes[8192];
     memset(bytes, 0xa5, sizeof bytes);
@@ -164,7 +164,7 @@ static void test_attach_garbage(void **)
     unlink(path);
 }
 
-static void test_attach_cut_short(void **)
+CASE(test_attach_cut_short)
 {
     weft_shm *s = weft_shm_create(name, 1 << 20, nullptr);
     weft_shm_ready(s);
@@ -210,7 +210,7 @@ static void leave_one_behind(void)
     assert_int_equal(access(path, F_OK), 0);
 }
 
-static void test_stale_is_reaped(void **)
+CASE(test_stale_is_reaped)
 {
     leave_one_behind();
     assert_errno(weft_shm_attach(name, WEFT_FOREVER), ENOENT);
@@ -249,18 +249,14 @@ static int create_race(void *arg)
     return 0;
 }
 
-static void test_create_attach_detach_race(void **)
+CASE(test_create_attach_detach_race)
 {
-    pid_t p[3];
-    for (pid_t &each : p)
-        each = child_of(create_race, nullptr);
-    for (pid_t each : p)
-        assert_int_equal(end_of(each), 0);
+    children_end_well(3, create_race, nullptr);
     weft_shm_reap();
     assert_errno(access(path, F_OK), ENOENT);
 }
 
-static void test_unlink_keeps_memory(void **)
+CASE(test_unlink_keeps_memory)
 {
     weft_shm *s = weft_shm_create(name, 4096, nullptr);
     assert_int_equal(weft_shm_unlink(name), 0);
@@ -273,7 +269,7 @@ static void test_unlink_keeps_memory(void **)
     weft_shm_detach(t);
 }
 
-static void test_grow(void **)
+CASE(test_grow)
 {
     weft_shm_options o = {};
     o.room = 1 << 20;
@@ -294,7 +290,7 @@ static void test_grow(void **)
     weft_shm_detach(s);
 }
 
-static void test_send_receive(void **)
+CASE(test_send_receive)
 {
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
@@ -326,7 +322,7 @@ static void test_send_receive(void **)
     weft_shm_detach(s);
 }
 
-static void test_attach_fd_bad(void **)
+CASE(test_attach_fd_bad)
 {
     assert_errno(weft_shm_attach_fd(-1), EBADF);
     int fds[2];
@@ -338,7 +334,7 @@ static void test_attach_fd_bad(void **)
 
 // ---- the allocator ----
 
-static void test_allocate(void **)
+CASE(test_allocate)
 {
     weft_shm_options o = {};
     o.fixed = 1000;
@@ -359,7 +355,7 @@ static void test_allocate(void **)
     weft_shm_detach(s);
 }
 
-static void test_allocate_grows(void **)
+CASE(test_allocate_grows)
 {
     weft_shm_options o = {};
     o.room = 1 << 20;
@@ -372,7 +368,7 @@ static void test_allocate_grows(void **)
     weft_shm_detach(s);
 }
 
-static void test_allocate_joins_neighbours(void **)
+CASE(test_allocate_joins_neighbours)
 {
     weft_shm *s = weft_shm_create(nullptr, 1 << 16, nullptr);
     void *blocks[16];
@@ -409,7 +405,7 @@ static int allocate_for_ever(void *arg)
 }
 
 // Whoever is killed leaks at most the four blocks it had; all else stays usable.
-static void test_allocate_survives_kills(void **)
+CASE(test_allocate_survives_kills)
 {
     weft_shm *s = weft_shm_create(nullptr, 4 << 20, nullptr);
     unsigned seed = 1;
@@ -426,7 +422,7 @@ static void test_allocate_survives_kills(void **)
     weft_shm_detach(s);
 }
 
-static void test_offsets_and_root(void **)
+CASE(test_offsets_and_root)
 {
     weft_shm *s = weft_shm_create(nullptr, 8192, nullptr);
     weft_shm *t = weft_shm_attach_fd(weft_shm_fd(s));
@@ -450,7 +446,7 @@ static void test_offsets_and_root(void **)
 
 // ---- POSIX semaphores ----
 
-static void test_posix_semaphore(void **)
+CASE(test_posix_semaphore)
 {
     weft_shm *s = weft_shm_create(nullptr, 4096, nullptr);
     weft_posix_semaphore *sem =
@@ -471,7 +467,7 @@ static void test_posix_semaphore(void **)
     weft_shm_detach(s);
 }
 
-static void test_posix_semaphore_named(void **)
+CASE(test_posix_semaphore_named)
 {
     char slashed[80];
     snprintf(slashed, sizeof slashed, "/%s", name);
@@ -490,30 +486,5 @@ int main(void)
 {
     snprintf(name, sizeof name, "weft-test-%d", getpid());
     snprintf(path, sizeof path, "/dev/shm/%s", name);
-    const struct CMUnitTest tests[] = {
-        TEST(test_create_anonymous),
-        TEST(test_create_bad_arguments),
-        TEST(test_create_no_memory_to_reserve),
-        TEST(test_create_named_exclusive),
-        TEST(test_attach_waits_until_ready),
-        TEST(test_detach_in_a_child_keeps_the_name),
-        TEST(test_attach_missing),
-        TEST(test_attach_version),
-        TEST(test_attach_garbage),
-        TEST(test_attach_cut_short),
-        TEST(test_stale_is_reaped),
-        TEST(test_create_attach_detach_race),
-        TEST(test_unlink_keeps_memory),
-        TEST(test_grow),
-        TEST(test_send_receive),
-        TEST(test_attach_fd_bad),
-        TEST(test_allocate),
-        TEST(test_allocate_grows),
-        TEST(test_allocate_joins_neighbours),
-        TEST(test_allocate_survives_kills),
-        TEST(test_offsets_and_root),
-        TEST(test_posix_semaphore),
-        TEST(test_posix_semaphore_named),
-    };
-    return cmocka_run_group_tests(tests, census_begin, census_end);
+    return run_cases(census_begin, census_end);
 }

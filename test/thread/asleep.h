@@ -1,10 +1,34 @@
-// asleep.h: words to wait on.
+// asleep.h: threads, and words to wait on.
 #ifndef WEFT_TEST_ASLEEP_H
 #define WEFT_TEST_ASLEEP_H
 
 #include "../runner.h"
 
+#include <weft/thread.h>
+
+#include <errno.h>
 #include <sched.h>
+
+// Joins it: what it returned.
+static inline intptr_t joined(weft_thread *t, weft_deadline d = WEFT_FOREVER)
+{
+    void *result = nullptr;
+    assert_non_null(t);
+    assert_int_equal(weft_thread_join(t, &result, d), 0);
+    return (intptr_t)result;
+}
+
+// What fn(arg) returns in a thread.
+static inline intptr_t in_thread(void *(*fn)(void *), void *arg)
+{
+    return joined(weft_thread_start(fn, arg, nullptr));
+}
+
+// What a thread returns of a call: its result, or -errno.
+static inline void *code_of(int code)
+{
+    return (void *)(intptr_t)(code >= 0 ? code : -errno);
+}
 
 // Waits until the word that a test and its threads share has (at least) this value.
 static inline void await_word(const int *word, int value)

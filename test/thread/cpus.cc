@@ -45,7 +45,7 @@ static int cpus_of(const char *membership)
     return cgroup_cpus(path, root);
 }
 
-static void test_v2_least_of_the_branch(void **)
+CASE(test_v2_least_of_the_branch)
 {
     make_tree();
     assert_int_equal(cpus_of("0::/a/b\n"), 0); // nothing to read: no limit
@@ -63,7 +63,7 @@ static void test_v2_least_of_the_branch(void **)
     remove_tree();
 }
 
-static void test_v1_cpu_controller(void **)
+CASE(test_v1_cpu_controller)
 {
     make_tree();
     write_file("/cpu", "cpu.cfs_quota_us", "-1\n");
@@ -76,7 +76,7 @@ static void test_v1_cpu_controller(void **)
     remove_tree();
 }
 
-static void test_garbage_is_no_limit(void **)
+CASE(test_garbage_is_no_limit)
 {
     make_tree();
     write_file("/a", "cpu.max", "many few\n");
@@ -88,7 +88,7 @@ static void test_garbage_is_no_limit(void **)
     remove_tree();
 }
 
-static void test_count_follows_affinity(void **)
+CASE(test_count_follows_affinity)
 {
     cpu_set_t ours, one;
     assert_int_equal(sched_getaffinity(0, sizeof ours, &ours), 0);
@@ -108,11 +108,5 @@ static void test_count_follows_affinity(void **)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_v2_least_of_the_branch),
-        TEST(test_v1_cpu_controller),
-        TEST(test_garbage_is_no_limit),
-        TEST(test_count_follows_affinity),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_cases(NULL, NULL);
 }

@@ -1,32 +1,15 @@
-// Mutexes and rwlocks: each kind, each flag, each documented error.
-#include "../runner.h"
-
+// Rwlocks, and robust mutexes: each kind, each flag, each documented error; for what locks have
+// alike see test/twins.
 #include "asleep.h"
 #include <weft/sync.h>
-#include <weft/thread.h>
 
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-// Runs fn(arg) in a thread and gives what it returned.
 // These tests unlock what they don't own and destroy what is broken, on purpose.
 extern "C" const char *__tsan_default_options(void)
 {
     return "report_mutex_bugs=0:report_destroy_locked=0";
-}
-
-static intptr_t in_thread(void *(*fn)(void *), void *arg)
-{
-    void *result = nullptr;
-    weft_thread *t = weft_thread_start(fn, arg, nullptr);
-    assert_non_null(t);
-    assert_int_equal(weft_thread_join(t, &result, WEFT_FOREVER), 0);
-    return (intptr_t)result;
-}
-
-static void *code_of(int code)
-{
-    return (void *)(intptr_t)(code == 0 ? 0 : errno);
 }
 
 static void *lock_now(void *m)
@@ -37,53 +20,7 @@ static void *lock_now(void *m)
     return code_of(code);
 }
 
-static void *lock_soon(void *m)
-{
-    return code_of(weft_mutex_lock((weft_mutex *)m, weft_in_ms(5)));
-}
-
-static void *unlock(void *m)
-{
-    return code_of(weft_mutex_unlock((weft_mutex *)m));
-}
-
-static void test_mutex_excludes_and_times_out(void **)
-{
-    weft_mutex m = WEFT_MUTEX_INIT;
-    assert_int_equal(in_thread(lock_now, &m), 0);
-    assert_int_equal(weft_mutex_lock(&m, WEFT_FOREVER), 0);
-    assert_int_equal(in_thread(lock_now, &m), ETIMEDOUT);
-    assert_int_equal(in_thread(lock_soon, &m), ETIMEDOUT);
-    assert_errno(weft_mutex_lock(&m, -5), ETIMEDOUT);
-    assert_errno(weft_mutex_destroy(&m), EBUSY);
-    assert_int_equal(weft_mutex_unlock(&m), 0);
-    assert_int_equal(weft_mutex_lock(&m, weft_in_s(30)), 0);
-    assert_int_equal(weft_mutex_unlock(&m), 0);
-    assert_int_equal(weft_mutex_destroy(&m), 0);
-}
-
-static void *lock_forever(void *m)
-{
-    int code = weft_mutex_lock((weft_mutex *)m, weft_in_s(60));
-    if (code == 0)
-        weft_mutex_unlock((weft_mutex *)m);
-    return code_of(code);
-}
-
-static void test_mutex_wakes_sleeper(void **)
-{
-    weft_mutex m = WEFT_MUTEX_INIT;
-    void *result;
-    weft_mutex_lock(&m, WEFT_FOREVER);
-    weft_thread *t = weft_thread_start(lock_forever, &m, nullptr);
-    if (!RUNNER_SANITIZED) // a build for TSan tries instead of sleeping
-        await_asleep(weft_thread_id(t));
-    weft_mutex_unlock(&m);
-    assert_int_equal(weft_thread_join(t, &result, WEFT_FOREVER), 0);
-    assert_null(result);
-}
-
-static void test_mutex_init_flags(void **)
+CASE(test_mutex_init_flags)
 {
     weft_mutex m;
     assert_errno(weft_mutex_init(&m, WEFT_RECURSIVE | WEFT_CHECKED), EINVAL);
@@ -91,36 +28,7 @@ static void test_mutex_init_flags(void **)
     assert_errno(weft_mutex_init(&m, 1 << 20), EINVAL);
 }
 
-static void test_recursive_mutex(void **)
-{
-    weft_mutex m;
-    assert_int_equal(weft_mutex_init(&m, WEFT_RECURSIVE), 0);
-    assert_int_equal(weft_mutex_lock(&m, WEFT_FOREVER), 0);
-    assert_int_equal(weft_mutex_lock(&m, WEFT_NOW), 0);
-    assert_int_equal(weft_mutex_lock(&m, weft_in_ms(1)), 0);
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(in_thread(lock_now, &m), ETIMEDOUT);
-        assert_int_equal(weft_mutex_unlock(&m), 0);
-    }
-    assert_int_equal(in_thread(lock_now, &m), 0);
-    assert_errno(weft_mutex_unlock(&m), EPERM);
-    assert_int_equal(weft_mutex_destroy(&m), 0);
-}
-
-static void test_checked_mutex(void **)
-{
-    weft_mutex m;
-    assert_int_equal(weft_mutex_init(&m, WEFT_CHECKED), 0);
-    assert_errno(weft_mutex_unlock(&m), EPERM);
-    assert_int_equal(weft_mutex_lock(&m, WEFT_FOREVER), 0);
-    assert_errno(weft_mutex_lock(&m, WEFT_FOREVER), EDEADLK);
-    assert_int_equal(in_thread(unlock, &m), EPERM);
-    assert_errno(weft_mutex_destroy(&m), EBUSY);
-    assert_int_equal(weft_mutex_unlock(&m), 0);
-    assert_int_equal(weft_mutex_destroy(&m), 0);
-}
-
-static void test_static_initialisers(void **)
+CASE(test_static_initialisers)
 {
     weft_mutex r = WEFT_RECURSIVE_MUTEX_INIT, c = WEFT_CHECKED_MUTEX_INIT;
     assert_int_equal(weft_mutex_lock(&r, WEFT_FOREVER), 0);
@@ -136,13 +44,13 @@ static void *lock_and_die(void *m)
     return nullptr;
 }
 
-static void test_robust_mutex_hands_on_the_lock(void **)
+CASE(test_robust_mutex_hands_on_the_lock)
 {
     weft_mutex m;
     assert_int_equal(weft_mutex_init(&m, WEFT_ROBUST), 0);
     in_thread(lock_and_die, &m);
     assert_errno(weft_mutex_lock(&m, WEFT_FOREVER), EOWNERDEAD);
-    assert_int_equal(in_thread(lock_now, &m), ETIMEDOUT); // we have it
+    assert_int_equal(in_thread(lock_now, &m), -ETIMEDOUT); // we have it
     assert_int_equal(weft_mutex_consistent(&m), 0);
     assert_errno(weft_mutex_consistent(&m), EINVAL);
     assert_int_equal(weft_mutex_unlock(&m), 0);
@@ -156,19 +64,19 @@ static void test_robust_mutex_hands_on_the_lock(void **)
     assert_int_equal(weft_mutex_destroy(&m), 0);
 }
 
-static void test_robust_recursive_mutex_in_use(void **)
+CASE(test_robust_recursive_mutex_in_use)
 {
     weft_mutex m;
     assert_int_equal(weft_mutex_init(&m, WEFT_ROBUST | WEFT_RECURSIVE), 0);
     assert_int_equal(weft_mutex_lock(&m, WEFT_FOREVER), 0);
     assert_errno(weft_mutex_destroy(&m), EBUSY);
-    assert_int_equal(in_thread(lock_now, &m), ETIMEDOUT); // still ours
+    assert_int_equal(in_thread(lock_now, &m), -ETIMEDOUT); // still ours
     assert_int_equal(weft_mutex_unlock(&m), 0);
     assert_errno(weft_mutex_unlock(&m), EPERM);
     assert_int_equal(weft_mutex_destroy(&m), 0);
 }
 
-static void test_shared_robust_mutex_across_processes(void **)
+CASE(test_shared_robust_mutex_across_processes)
 {
     weft_mutex *m = (weft_mutex *)mmap(nullptr, 4096, PROT_READ | PROT_WRITE,
                                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -187,45 +95,46 @@ static void test_shared_robust_mutex_across_processes(void **)
     munmap(m, 4096);
 }
 
+static void *unlocked(weft_rwlock *l, int code)
+{
+    if (code == 0)
+        weft_rwlock_unlock(l);
+    return code_of(code);
+}
+
 static void *read_now(void *l)
 {
-    int code = weft_rwlock_read((weft_rwlock *)l, WEFT_NOW);
-    if (code == 0)
-        weft_rwlock_unlock((weft_rwlock *)l);
-    return code_of(code);
+    return unlocked((weft_rwlock *)l, weft_rwlock_read((weft_rwlock *)l, WEFT_NOW));
 }
 
 static void *write_now(void *l)
 {
-    int code = weft_rwlock_write((weft_rwlock *)l, WEFT_NOW);
-    if (code == 0)
-        weft_rwlock_unlock((weft_rwlock *)l);
-    return code_of(code);
+    return unlocked((weft_rwlock *)l, weft_rwlock_write((weft_rwlock *)l, WEFT_NOW));
 }
 
 static void *read_soon(void *l)
 {
-    return code_of(weft_rwlock_read((weft_rwlock *)l, weft_in_ms(5)));
+    return unlocked((weft_rwlock *)l, weft_rwlock_read((weft_rwlock *)l, weft_in_ms(5)));
 }
 
 static void *write_soon(void *l)
 {
-    return code_of(weft_rwlock_write((weft_rwlock *)l, weft_in_ms(5)));
+    return unlocked((weft_rwlock *)l, weft_rwlock_write((weft_rwlock *)l, weft_in_ms(5)));
 }
 
 static void rwlock_cases(weft_rwlock *l)
 {
     assert_int_equal(weft_rwlock_read(l, WEFT_FOREVER), 0);
     assert_int_equal(in_thread(read_now, l), 0);
-    assert_int_equal(in_thread(write_now, l), ETIMEDOUT);
-    assert_int_equal(in_thread(write_soon, l), ETIMEDOUT);
+    assert_int_equal(in_thread(write_now, l), -ETIMEDOUT);
+    assert_int_equal(in_thread(write_soon, l), -ETIMEDOUT);
     assert_errno(weft_rwlock_destroy(l), EBUSY);
     assert_int_equal(weft_rwlock_unlock(l), 0);
 
     assert_int_equal(weft_rwlock_write(l, weft_in_s(30)), 0);
-    assert_int_equal(in_thread(read_now, l), ETIMEDOUT);
-    assert_int_equal(in_thread(read_soon, l), ETIMEDOUT);
-    assert_int_equal(in_thread(write_now, l), ETIMEDOUT);
+    assert_int_equal(in_thread(read_now, l), -ETIMEDOUT);
+    assert_int_equal(in_thread(read_soon, l), -ETIMEDOUT);
+    assert_int_equal(in_thread(write_now, l), -ETIMEDOUT);
     assert_errno(weft_rwlock_write(l, WEFT_NOW), ETIMEDOUT);
     assert_errno(weft_rwlock_write(l, weft_in_s(30)), EDEADLK);
     assert_errno(weft_rwlock_write(l, WEFT_FOREVER), EDEADLK);
@@ -237,7 +146,7 @@ static void rwlock_cases(weft_rwlock *l)
     assert_int_equal(weft_rwlock_destroy(l), 0);
 }
 
-static void test_rwlock(void **)
+CASE(test_rwlock)
 {
     weft_rwlock l = WEFT_RWLOCK_INIT, writers, shared;
     rwlock_cases(&l);
@@ -250,13 +159,11 @@ static void test_rwlock(void **)
 
 static void *write_and_unlock(void *l)
 {
-    int code = weft_rwlock_write((weft_rwlock *)l, WEFT_FOREVER);
-    weft_rwlock_unlock((weft_rwlock *)l);
-    return code_of(code);
+    return unlocked((weft_rwlock *)l, weft_rwlock_write((weft_rwlock *)l, WEFT_FOREVER));
 }
 
 // With WRITERS_FIRST a waiting writer holds up new readers; without, it doesn't.
-static void test_rwlock_writers_first(void **)
+CASE(test_rwlock_writers_first)
 {
     for (int first = 0; first <= 1; first++) {
         weft_rwlock l;
@@ -264,7 +171,7 @@ static void test_rwlock_writers_first(void **)
         assert_int_equal(weft_rwlock_read(&l, WEFT_FOREVER), 0);
         weft_thread *writer = weft_thread_start(write_and_unlock, &l, nullptr);
         await_asleep(weft_thread_id(writer));
-        assert_int_equal(in_thread(read_now, &l), first ? ETIMEDOUT : 0);
+        assert_int_equal(in_thread(read_now, &l), first ? -ETIMEDOUT : 0);
         assert_int_equal(weft_rwlock_unlock(&l), 0);
         assert_int_equal(weft_thread_join(writer, nullptr, WEFT_FOREVER), 0);
         assert_int_equal(weft_rwlock_destroy(&l), 0);
@@ -272,20 +179,9 @@ static void test_rwlock_writers_first(void **)
 }
 
 static struct {
-    weft_mutex lock;
     weft_rwlock rwlock;
     long sum, twin;
-} shared_sums = {WEFT_MUTEX_INIT, WEFT_RWLOCK_INIT, 0, 0};
-
-static void *add_under_mutex(void *)
-{
-    for (int i = 0; i < 20000; i++) {
-        weft_mutex_lock(&shared_sums.lock, i % 3 ? WEFT_FOREVER : weft_in_s(60));
-        shared_sums.sum++;
-        weft_mutex_unlock(&shared_sums.lock);
-    }
-    return nullptr;
-}
+} shared_sums = {WEFT_RWLOCK_INIT, 0, 0};
 
 static void *add_under_rwlock(void *)
 {
@@ -304,50 +200,17 @@ static void *add_under_rwlock(void *)
     return (void *)torn;
 }
 
-static intptr_t eight_threads(void *(*fn)(void *))
+CASE(test_rwlock_guards)
 {
     weft_thread *t[8];
-    intptr_t sum = 0;
     for (weft_thread *&each : t)
-        each = weft_thread_start(fn, nullptr, nullptr);
-    for (weft_thread *each : t) {
-        void *result;
-        assert_int_equal(weft_thread_join(each, &result, WEFT_FOREVER), 0);
-        sum += (intptr_t)result;
-    }
-    return sum;
-}
-
-static void test_mutex_guards(void **)
-{
-    shared_sums.sum = 0;
-    eight_threads(add_under_mutex);
-    assert_int_equal(shared_sums.sum, 8 * 20000);
-}
-
-static void test_rwlock_guards(void **)
-{
-    shared_sums.sum = shared_sums.twin = 0;
-    assert_int_equal(eight_threads(add_under_rwlock), 0);
+        each = weft_thread_start(add_under_rwlock, nullptr, nullptr);
+    for (weft_thread *each : t)
+        assert_int_equal(joined(each), 0);
     assert_int_equal(shared_sums.sum, 8 * 500);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_mutex_excludes_and_times_out),
-        TEST(test_mutex_wakes_sleeper),
-        TEST(test_mutex_init_flags),
-        TEST(test_recursive_mutex),
-        TEST(test_checked_mutex),
-        TEST(test_static_initialisers),
-        TEST(test_robust_mutex_hands_on_the_lock),
-        TEST(test_robust_recursive_mutex_in_use),
-        TEST(test_shared_robust_mutex_across_processes),
-        TEST(test_rwlock),
-        TEST(test_rwlock_writers_first),
-        TEST(test_mutex_guards),
-        TEST(test_rwlock_guards),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_cases(NULL, NULL);
 }

@@ -152,7 +152,7 @@ static void stop_one(int i, weft_deadline d, bool let_it_sleep)
     tear_down();
 }
 
-static void test_stop_ends_each_wait(void **)
+CASE(test_stop_ends_each_wait)
 {
     for (int i = 0; i < WAITS; i++) {
         stop_one(i, WEFT_FOREVER, true);
@@ -161,7 +161,7 @@ static void test_stop_ends_each_wait(void **)
 }
 
 // Without letting it sleep: the stop falls anywhere between its start and its sleep.
-static void test_stop_races_each_wait(void **)
+CASE(test_stop_races_each_wait)
 {
     for (int i = 0; i < WAITS; i++)
         for (int n = 0; n < 40; n++)
@@ -187,7 +187,7 @@ static void *do_nothing(void *)
     return nullptr;
 }
 
-static void test_stopped_thread_can_clean_up(void **)
+CASE(test_stopped_thread_can_clean_up)
 {
     void *failed;
     memset(&all, 0, sizeof all);
@@ -209,7 +209,7 @@ static void *stop_self(void *)
     return (void *)(intptr_t)(weft_thread_sleep(WEFT_FOREVER) == -1 ? errno : 0);
 }
 
-static void test_stop_oneself_and_the_ended(void **)
+CASE(test_stop_oneself_and_the_ended)
 {
     void *result;
     weft_thread *t = weft_thread_start(stop_self, nullptr, nullptr);
@@ -285,7 +285,7 @@ static void stop_meets(void *(*take)(void *), void (*give)(handover *))
     }
 }
 
-static void test_stop_loses_no_signal(void **)
+CASE(test_stop_loses_no_signal)
 {
     stop_meets(take_ready, give_ready);
     stop_meets(take_unit, give_unit);
@@ -293,10 +293,5 @@ static void test_stop_loses_no_signal(void **)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_stop_ends_each_wait),         TEST(test_stop_races_each_wait),
-        TEST(test_stopped_thread_can_clean_up), TEST(test_stop_oneself_and_the_ended),
-        TEST(test_stop_loses_no_signal),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_cases(NULL, NULL);
 }

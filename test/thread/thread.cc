@@ -19,7 +19,7 @@ static void *wait_event(void *arg)
     return arg;
 }
 
-static void test_start_join_result(void **)
+CASE(test_start_join_result)
 {
     int x;
     void *result = nullptr;
@@ -31,12 +31,12 @@ static void test_start_join_result(void **)
     assert_int_equal(errno, 77);
 }
 
-static void test_start_no_function(void **)
+CASE(test_start_no_function)
 {
     assert_errno(weft_thread_start(nullptr, nullptr, nullptr), EINVAL);
 }
 
-static void test_start_small_stack(void **)
+CASE(test_start_small_stack)
 {
     weft_thread_options o = {};
     o.stack_size = 1;
@@ -45,7 +45,7 @@ static void test_start_small_stack(void **)
     assert_errno(weft_thread_start(give_back, nullptr, &o), EINVAL);
 }
 
-static void test_start_impossible_stack(void **)
+CASE(test_start_impossible_stack)
 {
     weft_thread_options o = {};
     o.stack_size = (size_t)1 << 50;
@@ -64,7 +64,7 @@ static void *stack_size_of_self(void *)
     return (void *)size;
 }
 
-static void test_start_stack_size(void **)
+CASE(test_start_stack_size)
 {
     weft_thread_options o = {};
     void *size;
@@ -81,7 +81,7 @@ static void *affinity_of_self(void *arg)
     return nullptr;
 }
 
-static void test_start_cpus(void **)
+CASE(test_start_cpus)
 {
     cpu_set_t ours, its;
     int first = 0;
@@ -98,7 +98,7 @@ static void test_start_cpus(void **)
     assert_true(CPU_ISSET(first, &its));
 }
 
-static void test_start_bad_cpus(void **)
+CASE(test_start_bad_cpus)
 {
     int bad[] = {-1}, absent[] = {100000};
     weft_thread_options o = {};
@@ -112,7 +112,7 @@ static void test_start_bad_cpus(void **)
     assert_errno(weft_thread_start(give_back, nullptr, &o), EINVAL);
 }
 
-static void test_join_deadline_leaves_it_joinable(void **)
+CASE(test_join_deadline_leaves_it_joinable)
 {
     weft_event go = WEFT_EVENT_INIT;
     void *result;
@@ -131,7 +131,7 @@ static void *join_self(void *)
     return (void *)(intptr_t)(code == -1 ? errno : 0);
 }
 
-static void test_join_self(void **)
+CASE(test_join_self)
 {
     void *result;
     weft_thread *t = weft_thread_start(join_self, nullptr, nullptr);
@@ -139,7 +139,7 @@ static void test_join_self(void **)
     assert_int_equal((intptr_t)result, EDEADLK);
 }
 
-static void test_join_twice(void **)
+CASE(test_join_twice)
 {
     weft_thread *t = weft_thread_start(give_back, nullptr, nullptr);
     assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
@@ -167,7 +167,7 @@ static void *join_target(void *arg)
     return nullptr;
 }
 
-static void test_join_from_two_threads(void **)
+CASE(test_join_from_two_threads)
 {
     weft_event go = WEFT_EVENT_INIT;
     joiner j = {weft_thread_start(wait_event, &go, nullptr), -1, 0};
@@ -185,7 +185,7 @@ static void *call_pthread_exit(void *arg)
     pthread_exit(arg);
 }
 
-static void test_join_after_pthread_exit(void **)
+CASE(test_join_after_pthread_exit)
 {
     int x;
     void *result;
@@ -201,7 +201,7 @@ static void *cancel_self(void *)
     return nullptr;
 }
 
-static void test_join_after_pthread_cancel(void **)
+CASE(test_join_after_pthread_cancel)
 {
     void *result;
     weft_thread *t = weft_thread_start(cancel_self, nullptr, nullptr);
@@ -209,7 +209,7 @@ static void test_join_after_pthread_cancel(void **)
     assert_ptr_equal(result, PTHREAD_CANCELED);
 }
 
-static void test_detach_running_and_ended(void **)
+CASE(test_detach_running_and_ended)
 {
     weft_event go = WEFT_EVENT_INIT;
     weft_thread *t = weft_thread_start(wait_event, &go, nullptr);
@@ -236,7 +236,7 @@ static void *count_up(void *arg)
     return nullptr;
 }
 
-static void test_start_detached(void **)
+CASE(test_start_detached)
 {
     int ran = 0;
     weft_thread_options o = {};
@@ -252,7 +252,7 @@ static void *name_of_self(void *arg)
     return nullptr;
 }
 
-static void test_name_is_cut(void **)
+CASE(test_name_is_cut)
 {
     char seen[16], name[16];
     weft_thread_options o = {};
@@ -273,7 +273,7 @@ static void *rename_self(void *arg)
     return nullptr;
 }
 
-static void test_name_of_the_nameless(void **)
+CASE(test_name_of_the_nameless)
 {
     char ours[16], name[16];
     weft_event go = WEFT_EVENT_INIT;
@@ -291,7 +291,7 @@ static void test_name_of_the_nameless(void **)
     assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
 }
 
-static void test_set_name(void **)
+CASE(test_set_name)
 {
     char seen[16], name[16], before[16];
     weft_thread_options o = {};
@@ -327,7 +327,7 @@ static void *tell_identity(void *arg)
     return nullptr;
 }
 
-static void test_self_and_id(void **)
+CASE(test_self_and_id)
 {
     identity i = {0, nullptr, WEFT_EVENT_INIT};
     weft_thread *t = weft_thread_start(tell_identity, &i, nullptr);
@@ -357,7 +357,7 @@ static void *use_slot(void *arg)
     return fresh == nullptr && weft_slot_get(s) == &destroyed ? s : nullptr;
 }
 
-static void test_slot(void **)
+CASE(test_slot)
 {
     weft_slot s = {};
     void *result;
@@ -377,7 +377,7 @@ static void test_slot(void **)
     assert_int_equal(weft_slot_destroy(&s), 0);
 }
 
-static void test_slot_limit(void **)
+CASE(test_slot_limit)
 {
     static weft_slot slots[PTHREAD_KEYS_MAX + 1];
     int n = 0;
@@ -403,7 +403,7 @@ static void *start_and_join_many(void *arg)
     return arg;
 }
 
-static void test_start_join_detach_from_many(void **)
+CASE(test_start_join_detach_from_many)
 {
     weft_thread *t[8];
     for (weft_thread *&each : t)
@@ -415,7 +415,7 @@ static void test_start_join_detach_from_many(void **)
     }
 }
 
-static void test_sleep(void **)
+CASE(test_sleep)
 {
     int64_t before = weft_now();
     assert_int_equal(weft_thread_sleep(weft_in_ms(20)), 0);
@@ -425,30 +425,5 @@ static void test_sleep(void **)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_start_join_result),
-        TEST(test_start_no_function),
-        TEST(test_start_small_stack),
-        TEST(test_start_impossible_stack),
-        TEST(test_start_stack_size),
-        TEST(test_start_cpus),
-        TEST(test_start_bad_cpus),
-        TEST(test_join_deadline_leaves_it_joinable),
-        TEST(test_join_self),
-        TEST(test_join_twice),
-        TEST(test_join_from_two_threads),
-        TEST(test_join_after_pthread_exit),
-        TEST(test_join_after_pthread_cancel),
-        TEST(test_detach_running_and_ended),
-        TEST(test_start_detached),
-        TEST(test_name_is_cut),
-        TEST(test_name_of_the_nameless),
-        TEST(test_set_name),
-        TEST(test_self_and_id),
-        TEST(test_slot),
-        TEST(test_slot_limit),
-        TEST(test_start_join_detach_from_many),
-        TEST(test_sleep),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_cases(NULL, NULL);
 }

@@ -50,13 +50,11 @@ static bool has(int trait)
     return (kind->traits & trait) != 0;
 }
 
-static int run_kind(const queue_kind *k, int (*setup)(void **), int (*teardown)(void **),
-                    const char *name)
+static int run_queues(const queue_kind *k, const char *name)
 {
     kind = k;
     twin = k->calls;
-    way = k->way;
-    return run_cases(setup, teardown, name);
+    return run_kind(name, k->way);
 }
 
 // ---- Between threads ----
@@ -155,16 +153,7 @@ static const queue_calls shared_twin = {
 
 static void *remote_open(size_t capacity, int)
 {
-    static int serial;
-    char name[32];
-    snprintf(name, sizeof name, "twin %d", ++serial);
-    return weft_remote_queue_open(client_of(&here), name, capacity);
-}
-
-static int remote_destroy(void *q)
-{
-    weft_client *c = weft_remote_client((weft_remote *)q);
-    return weft_remote_destroy((weft_remote *)q) == 0 ? weft_client_destroy(c) : -1;
+    return weft_remote_queue_open(client_of(&here), new_name(), capacity);
 }
 
 static int remote_get(void *q, int *v, weft_deadline d)
@@ -224,18 +213,8 @@ static int run_without_membarrier(void)
     fflush(stdout);
     pid_t p = fork();
     if (p == 0)
-        exit(forbid_membarrier() ||
-             run_kind(&kinds[0], nullptr, nullptr, "ring without membarrier"));
+        exit(forbid_membarrier() || run_queues(&kinds[0], "ring without membarrier"));
     return end_of(p);
-}
-
-static int run_remote(void)
-{
-    return with_both_servers([](const char *on) {
-        char name[32];
-        snprintf(name, sizeof name, "remote queue, %s", on);
-        return run_kind(&remote, begin_group, end_group, name);
-    });
 }
 
 #endif

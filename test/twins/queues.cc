@@ -76,10 +76,6 @@ static int many_or_one(int many, int one)
     return twin->put_many != nullptr ? many : one;
 }
 
-#define NEEDS(what)                                                                                \
-    if (!(what))                                                                                   \
-    skip()
-
 // ---- Orders, bounds, deadlines ----
 
 CASE(test_order_over_many_laps)
@@ -517,6 +513,8 @@ int main(void)
 {
     int failed = run_without_membarrier();
     for (const queue_kind &each : kinds)
-        failed += run_kind(&each, census_begin, census_end, each.name);
-    return failed + run_remote();
+        failed += run_queues(&each, each.name);
+    return failed + with_both_servers([](const char *on) {
+               return run_queues(&remote, name_on("remote queue", on));
+           });
 }

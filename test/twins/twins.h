@@ -30,14 +30,13 @@ enum { PEERS = 16, MOST_ITEMS = 80000 };
 
 static struct board {
     peer peers[PEERS];
-    int used;                       // of the peers
+    int used, things;               // of the peers, of the room
     int words[4];                   // atomic, of the case's own
     unsigned char seen[MOST_ITEMS]; // atomic
     alignas(64) char room[32768];   // for things that lie in shared memory
 } * board;
 
 static enum way way;
-static void (*depart)(void *thing); // what a process does last, or null
 
 static void begin_case(void)
 {
@@ -72,8 +71,6 @@ static int run_peer(void *arg)
     errno = 0;
     p->code = p->fn(p);
     p->error = errno;
-    if (way == PROCESSES && depart != nullptr)
-        depart(p->thing);
     return 0;
 }
 
@@ -136,6 +133,42 @@ static void end(peer *p, ssize_t code, int error)
 static void stop(peer *p)
 {
     assert_int_equal(weft_thread_stop(p->thread), 0);
+}
+
+// Leaves the rest of a case out where it is not so.
+#define NEEDS(what)                                                                                \
+    if (!(what))                                                                                   \
+    skip()
+
+// A remote thing's name, and its end with its client's.
+static const char *new_name(void)
+{
+    static char name[32];
+    static int serial;
+    snprintf(name, sizeof name, "twin %d", ++serial);
+    return name;
+}
+
+static int remote_destroy(void *r)
+{
+    weft_client *c = weft_remote_client((weft_remote *)r);
+    return weft_remote_destroy((weft_remote *)r) == 0 ? weft_client_destroy(c) : -1;
+}
+
+// Runs the cases on one kind of thing.
+static int run_kind(const char *name, enum way w)
+{
+    way = w;
+    return w == CONNECTIONS ? run_cases(begin_group, end_group, name)
+                            : run_cases(census_begin, census_end, name);
+}
+
+// The name of a kind on a server.
+static const char *name_on(const char *kind, const char *server_name)
+{
+    static char name[64];
+    snprintf(name, sizeof name, "%s, %s", kind, server_name);
+    return name;
 }
 
 #endif
