@@ -133,7 +133,8 @@ static ssize_t shared_get_many(void *q, int *v, size_t n, weft_deadline d)
 
 static void *shared_open(size_t capacity, int spin)
 {
-    weft_shared_queue_options o = {false, spin};
+    weft_shared_queue_options o = {};
+    o.spin = spin;
     return weft_shared_queue_create(nullptr, capacity * weft_shared_queue_cost(4, false), &o);
 }
 
