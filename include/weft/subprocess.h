@@ -80,14 +80,19 @@ typedef struct weft_limit {
 /* options.flags */
 enum {
     WEFT_SUBPROCESS_NEW_SESSION = 1, /* setsid(2): a session and group of its own, no terminal */
-    WEFT_SUBPROCESS_DIE_WITH_PARENT = 2, /* SIGKILL when the *thread* that started it ends */
+    WEFT_SUBPROCESS_DIE_WITH_PARENT = 2, /* SIGKILL, for the group that it leads, when this process
+                                            ends or executes another program */
     WEFT_SUBPROCESS_SET_UMASK = 4,       /* .umask counts */
     WEFT_SUBPROCESS_SET_UID = 8,         /* .uid counts: real, effective and saved */
     WEFT_SUBPROCESS_SET_GID = 16         /* .gid counts, the same */
 };
 
-/* options.process_group: a new one, which the child leads. */
+/* options.process_group: a new one, which the child leads; ours, with a deadline, too. */
 #define WEFT_GROUP_NEW ((pid_t)-1)
+#define WEFT_GROUP_OURS ((pid_t)-2)
+
+/* options.kill_after_ns, if 0. */
+#define WEFT_KILL_AFTER_NS ((int64_t)1000000000)
 
 /* All zero: inherit everything. */
 typedef struct weft_subprocess_options {
@@ -105,8 +110,18 @@ typedef struct weft_subprocess_options {
     const int *pass;              /* descriptors (3 and up) the child has too, same number */
     size_t pass_count;
 
-    int flags;           /* WEFT_SUBPROCESS_... */
-    pid_t process_group; /* 0: ours; WEFT_GROUP_NEW; or one to join */
+    int flags; /* WEFT_SUBPROCESS_... */
+
+    /* WEFT_GROUP_NEW, WEFT_GROUP_OURS, or one to join.  0: ours; but a call that starts its
+     * commands, ends them and has a deadline makes a new one, with DIE_WITH_PARENT, so that all of
+     * it ends, unless our terminal is their input. */
+    pid_t process_group;
+
+    /* At a deadline of such a call (and of weft_pclose): the time from SIGTERM to SIGKILL.  It
+     * returns when all have ended, at the latest so much later, and two seconds more if even
+     * SIGKILL does not end them.  0: WEFT_KILL_AFTER_NS; below 0: SIGKILL at once. */
+    int64_t kill_after_ns;
+
     mode_t umask;
     uid_t
         uid; /* privileges are dropped last: groups, gid, uid; -1, as of a failed lookup: EINVAL */
@@ -152,7 +167,7 @@ enum weft_stage {
     WEFT_STAGE_GROUPS,
     WEFT_STAGE_GID,
     WEFT_STAGE_UID,
-    WEFT_STAGE_PARENT, /* die with parent: it was gone already */
+    WEFT_STAGE_PARENT, /* die with parent: no descriptors for that; it was gone already */
     WEFT_STAGE_CALLBACK,
     WEFT_STAGE_EXEC
 };
@@ -230,7 +245,8 @@ int weft_subprocess_send_signal(weft_subprocess *p, int signal);
  * waited for, and its group's number may by now be somebody else's. */
 int weft_subprocess_signal_group(weft_subprocess *p, int signal);
 
-/* SIGTERM, SIGKILL: to its group if it leads one, else to it alone. */
+/* SIGTERM (and SIGCONT, for it may be stopped), SIGKILL: to its group if it leads one, else to it
+ * alone. */
 int weft_subprocess_terminate(weft_subprocess *p);
 int weft_subprocess_kill(weft_subprocess *p);
 
@@ -257,9 +273,11 @@ typedef struct weft_subprocess_result {
 void weft_subprocess_result_free(weft_subprocess_result *r);
 
 /* Starts it, feeds it opts->input, collects what is a pipe, waits.  *r (may be NULL) is set
- * in every case; free it with weft_subprocess_result_free.  At the deadline the child (its
- * group if it leads one) is killed and waited for: ETIMEDOUT, *r holds what came until then.
- * Errors as start and communicate. */
+ * in every case; free it with weft_subprocess_result_free.  With a deadline it leads a group of its
+ * own (options.process_group), which at the deadline gets SIGTERM, then SIGKILL
+ * (kill_after_ns): ETIMEDOUT, *r holds what came until its end.  Before Linux 6.9 the rest of the
+ * group is killed as soon as the child has ended.  ECANCELED: it was killed at once.
+ * Other errors as start and communicate. */
 int weft_subprocess_run(const char *const argv[], const weft_subprocess_options *opts,
                         weft_subprocess_result *r, weft_deadline d);
 
@@ -314,10 +332,10 @@ int weft_subprocess_map(const char *const *const argvs[], size_t n,
                         const weft_subprocess_options *opts, const weft_subprocess_batch *batch,
                         weft_deadline d);
 
-/* sh -c command, with our streams (as system(3), but signals stay as they are).  At the deadline:
- * ETIMEDOUT, and the command is killed.  With a deadline other than WEFT_FOREVER it runs
- * in a process group of its own, so that all of it ends; it can't read the terminal then, and
- * ^C reaches only us: the command is killed when the thread that called this ends. */
+/* sh -c command, with our streams (as system(3), but signals stay as they are).  A deadline ends it
+ * as weft_subprocess_run does.  In a group of its own, which it has with a deadline
+ * if our standard input is no terminal, ^C does not reach it, but it is killed when that ends us.
+ */
 int weft_system(const char *command, int *status, weft_deadline d);
 
 /* sh -c command with a stream to read its output ("r") or write its input ("w"), as popen(3);
@@ -327,7 +345,8 @@ int weft_system(const char *command, int *status, weft_deadline d);
 weft_subprocess *weft_popen(const char *command, const char *mode, FILE **stream);
 
 /* Flushes and closes the stream, waits for the command, frees both, always.  At the deadline: the
- * shell is killed, ETIMEDOUT.  ECHILD: status lost; else the flush's error. */
+ * shell gets SIGTERM, after WEFT_KILL_AFTER_NS SIGKILL; ETIMEDOUT.  ECHILD: status lost; else the
+ * flush's error. */
 int weft_pclose(weft_subprocess *p, FILE *stream, int *status, weft_deadline d);
 
 /* ---- Statuses, as waitpid(2) and the calls here give them ---- */

@@ -204,6 +204,16 @@ static inline int child_signal_group(child *c, int signal)
     return c->ended ? fail_with(ESRCH) : kill(-c->pid, signal);
 }
 
+// Whether somebody is in the group that it leads; a zombie is, too, itself as well.  Only signals
+// to groups by pidfd tell, without an end of telling: false where there are none.
+static inline bool child_tells_group(const child *c)
+{
+    int saved = errno;
+    bool some = c->leads && child_signal_by_pidfd(c, 0, CHILD_SIGNAL_GROUP) == 0;
+    errno = saved;
+    return some;
+}
+
 // To its group if it leads one, else to it alone.
 static inline int child_signal_all(child *c, int signal)
 {

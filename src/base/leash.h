@@ -5,6 +5,12 @@
 // end, and either has the kernel send it a signal when that happens (F_SETSIG, O_ASYNC: it needs
 // no thread and no handler, and SIGKILL can't be blocked), or polls it.
 //
+// A program that may have no descriptor of ours is held by one that its owner keeps: the owner has
+// the read end, too, and who gets the signal, a process or a whole group, is set there (F_SETOWN).
+// When the owner ends, the kernel closes the descriptors with the highest number first (its list of
+// works for a task is a stack), so the write end, which has the higher one, goes while the
+// signal can still be sent.
+//
 // PR_SET_PDEATHSIG would not do: it fires at the end of the *thread* that forked, and not when the
 // owner executes a program.
 //
@@ -58,6 +64,25 @@ inline void leash_begin(void)
     pthread_atfork(leash_fork_begins, leash_fork_ended, leash_forked);
 }
 
+// Neither takes the number of a standard stream, and the write end has the higher one.
+static inline int leash_pipe(int ends[2])
+{
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return -1;
+    for (int i = 0, least = 3; i < 2; least = ends[i] + 1, i++) {
+        int end = ends[i];
+        if (end >= least)
+            continue;
+        ends[i] = fcntl(end, F_DUPFD_CLOEXEC, least);
+        close_keep_errno(&end);
+        if (ends[i] < 0) {
+            close_keep_errno(&ends[!i]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
 // Makes one; *held, close-on-exec, is for whoever is to be held: the owner closes it after it has
 // forked.  -1: errno.
 static inline int leash_make(leash *l, int *held)
@@ -65,7 +90,7 @@ static inline int leash_make(leash *l, int *held)
     int pipe[2];
     pthread_once(&leash_once, leash_begin);
     pthread_mutex_lock(&leash_lock); // or a fork would come between its birth and the list
-    int result = pipe2(pipe, O_CLOEXEC);
+    int result = leash_pipe(pipe);
     if (result == 0) {
         *held = pipe[0];
         l->end = pipe[1];
@@ -84,6 +109,24 @@ static inline void leash_let_go(leash *l)
         close_keep_errno(&l->end);
     }
     pthread_mutex_unlock(&leash_lock);
+}
+
+// For an owner that keeps `held`: the signal for whom a child with a copy of it will name
+// by F_SETOWN: itself, or its group.  -1: errno.
+static inline int leash_keep(int held, int signal)
+{
+    return fcntl(held, F_SETSIG, signal) == 0 && fcntl(held, F_SETFL, O_ASYNC) == 0 ? 0 : -1;
+}
+
+// ... and lets go without a signal: also a process that was forked meanwhile has a copy.
+static inline void leash_drop(leash *l, int *held)
+{
+    int saved = errno;
+    if (*held >= 0)
+        fcntl(*held, F_SETOWN, 0);
+    errno = saved;
+    close_keep_errno(held);
+    leash_let_go(l);
 }
 
 // Whether the owner has ended or let go.

@@ -179,7 +179,7 @@ static int make_room(batch *b)
 static int start(batch *b, command *c)
 {
     c->start = weft_now();
-    if (run_options(&c->o, c->what.opts != nullptr ? c->what.opts : b->opts) != 0)
+    if (run_options(&c->o, c->what.opts != nullptr ? c->what.opts : b->opts, false) != 0)
         return -1;
     if (c->what.limit_ns < 0 || (c->o.in.kind == WEFT_STREAM_PIPE && c->o.input == nullptr))
         return fail_with(EINVAL);

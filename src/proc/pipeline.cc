@@ -132,6 +132,7 @@ weft_pipeline *weft_pipeline_start(const char *const *const argvs[], size_t n,
     l->s.takes_input = o.in.kind == WEFT_STREAM_PIPE;
     if (start_stages(l, argvs, n, &o) == 0) {
         l->s.grace = l->stages[0]->s.grace;
+        l->s.kill_after = l->stages[0]->s.kill_after;
         return l;
     }
     abandon(l);
@@ -225,7 +226,7 @@ int weft_pipeline_run(const char *const *const argvs[], size_t n,
     weft_subprocess_options o;
     weft_subprocess_result unwanted, *to = r != nullptr ? r : &unwanted;
     memset(to, 0, sizeof *to);
-    if (run_options(&o, opts) != 0)
+    if (run_options(&o, opts, d != WEFT_FOREVER) != 0)
         return -1;
     int64_t begun = weft_now();
     weft_pipeline *l = weft_pipeline_start(argvs, n, &o);

@@ -21,11 +21,6 @@ int weft_system(const char *command, int *status, weft_deadline d)
         return fail_with(EINVAL);
     memset(&o, 0, sizeof o);
     o.file = "/bin/sh";
-    if (d !=
-        WEFT_FOREVER) { // the group ends at the deadline, and a terminal's ^C does not reach it
-        o.process_group = WEFT_GROUP_NEW;
-        o.flags = WEFT_SUBPROCESS_DIE_WITH_PARENT;
-    }
     int result = weft_subprocess_run(argv, &o, &r, d);
     int saved = errno;
     if (status != nullptr && (result == 0 || errno == ETIMEDOUT))
@@ -88,7 +83,7 @@ int weft_pclose(weft_subprocess *p, FILE *stream, int *status, weft_deadline d)
     if (weft_subprocess_wait(p, status, d) != 0) {
         error = errno;
         if (error != ECHILD)
-            streams_kill(&p->s, status);
+            streams_end(&p->s, nullptr, nullptr, status);
     }
     give_up(p);
     errno = error != 0 ? error : saved;

@@ -270,7 +270,6 @@ int weft::spawn_start(spawn_plan *plan, pid_t *pid, int *pidfd)
     plan->report = nullptr;
     plan->report_pipe = -1;
     plan->handlers_cleared = false;
-    plan->parent = getpid();
     plan->descriptors = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : 1024;
     *pidfd = -1;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);

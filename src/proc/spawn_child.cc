@@ -10,14 +10,14 @@
 //
 // The steps' order matters: the streams before the rest are closed; resource
 // limits before privileges are dropped, for raising them may need those; groups,
-// then gid, then uid, for each needs the privileges that the next one drops; the parent-death
-// signal after them, as a change of user clears it; signals last, when
-// the handlers of our parent are gone.
+// then gid, then uid, for each needs the privileges that the next one drops; the leash
+// before them, with our parent's right to send its signal; signals last, when the handlers of our
+// parent are gone.
 #include "spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/prctl.h>
+#include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -142,7 +142,7 @@ PLAIN static bool set_group(const weft_subprocess_options *o)
 {
     if (o->flags & WEFT_SUBPROCESS_NEW_SESSION)
         return syscall(SYS_setsid) >= 0;
-    return o->process_group == 0 ||
+    return o->process_group == 0 || o->process_group == WEFT_GROUP_OURS ||
            syscall(SYS_setpgid, 0, o->process_group == WEFT_GROUP_NEW ? 0 : o->process_group) == 0;
 }
 
@@ -157,14 +157,20 @@ PLAIN static void set_identity(spawn_plan *plan)
         quit(plan, WEFT_STAGE_UID);
 }
 
+// Our parent's end is ours, and our group's if we lead one (base/leash.h).  Until exec we have the
+// leash's one end, too, but not the other, so that the end can be seen here.
 PLAIN static bool die_with_parent(const spawn_plan *plan)
 {
-    if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
+    const weft_subprocess_options *o = plan->opts;
+    long pid = syscall(SYS_getpid);
+    bool leads = o->flags & WEFT_SUBPROCESS_NEW_SESSION || o->process_group == WEFT_GROUP_NEW;
+    struct pollfd end = {plan->leash[0], 0, 0};
+    timespec now = {0, 0};
+    syscall(SYS_close, plan->leash[1]);
+    if (syscall(SYS_fcntl, plan->leash[0], F_SETOWN, leads ? -pid : pid) != 0)
         return false;
-    if (syscall(SYS_getppid) == plan->parent)
-        return true;
     errno = ESRCH;
-    return false;
+    return syscall(SYS_ppoll, &end, 1, &now, nullptr, KERNEL_SIGSET) == 0;
 }
 
 // The first error that isn't "not there" wins: a program that may not be executed is
@@ -211,11 +217,11 @@ PLAIN void weft::spawn_child(void *arg)
         syscall(SYS_umask, o->umask);
     if (!set_group(o))
         quit(plan, WEFT_STAGE_SESSION);
+    if (plan->leash != nullptr && !die_with_parent(plan))
+        quit(plan, WEFT_STAGE_PARENT);
     if (!set_limits(plan))
         quit(plan, WEFT_STAGE_LIMITS);
     set_identity(plan);
-    if (o->flags & WEFT_SUBPROCESS_DIE_WITH_PARENT && !die_with_parent(plan))
-        quit(plan, WEFT_STAGE_PARENT);
     if (!call_back(plan))
         quit(plan, WEFT_STAGE_CALLBACK);
     close_others(plan->keep, plan->keep_count, plan->descriptors, spawn_without);

@@ -14,6 +14,7 @@ using namespace weft;
 
 // After SIGKILL has been sent a child ends at once, unless the kernel itself is stuck.
 static const int64_t KILLED_NS = 2000000000;
+enum { LOOK_MS = 10 }; // at what ends, where nothing tells of its end
 
 void weft::streams_close(streams *s)
 {
@@ -76,6 +77,16 @@ int weft::streams_signal(const streams *s, int signal)
     return sent ? 0 : -1;
 }
 
+int weft::streams_terminate(const streams *s)
+{
+    int saved = errno;
+    if (streams_signal(s, SIGTERM) != 0)
+        return -1;
+    streams_signal(s, SIGCONT); // a stopped one could not follow
+    errno = saved;
+    return 0;
+}
+
 int weft::streams_stop(streams *s, int *status, weft_deadline close_by, weft_deadline term_by,
                        weft_deadline d)
 {
@@ -83,7 +94,7 @@ int weft::streams_stop(streams *s, int *status, weft_deadline close_by, weft_dea
     close_keep_errno(&s->fds[0]);
     bool ended = await_all(s, close_by);
     if (!ended) {
-        streams_signal(s, SIGTERM);
+        streams_terminate(s);
         ended = await_all(s, term_by);
     }
     // What is left of a group goes with it.
@@ -91,6 +102,53 @@ int weft::streams_stop(streams *s, int *status, weft_deadline close_by, weft_dea
         streams_signal(s, SIGKILL);
     errno = saved;
     return streams_wait(s, status, d);
+}
+
+// Whether nobody is left: all have ended, and so have the others of their group, as far as the
+// kernel tells (child_group_is_empty).
+static bool is_over(const streams *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (!child_has_ended(&s->children[i]->c))
+            return false;
+    const child *first = &s->children[0]->c;
+    if (!child_tells_group(first))
+        return true;
+    for (size_t i = 0; i < s->count; i++)
+        child_poll(&s->children[i]->c); // or it would count as left
+    return !child_tells_group(first);
+}
+
+// Reads on until nobody is left: who cleans up may have something to say.
+static void attend_end(streams *s, weft_buffer *out, weft_buffer *err, weft_deadline kill_by)
+{
+    while (!is_over(s) && weft_left(kill_by) > 0) {
+        weft_deadline look = weft_in_ms(LOOK_MS), by = look < kill_by ? look : kill_by;
+        if (s->fds[0] < 0 && s->fds[1] < 0 && s->fds[2] < 0) {
+            const child *c = nullptr;
+            for (size_t i = 0; i < s->count && c == nullptr; i++)
+                if (!child_has_ended(&s->children[i]->c))
+                    c = &s->children[i]->c;
+            if ((c != nullptr ? child_sleep(c, by) : poll_until(nullptr, 0, by)) != 0 &&
+                errno == ECANCELED)
+                return;
+        } else if (pump(s, nullptr, 0, out, err, by) != 0 && errno != ETIMEDOUT) {
+            return;
+        }
+    }
+}
+
+void weft::streams_end(streams *s, weft_buffer *out, weft_buffer *err, int *status)
+{
+    int saved = errno;
+    int64_t grace = s->grace;
+    s->grace = 0;
+    if (errno != ECANCELED && s->kill_after > 0 && streams_terminate(s) == 0)
+        attend_end(s, out, err, weft_in_ns(s->kill_after));
+    streams_kill(s, status);
+    pump(s, nullptr, 0, out, err, WEFT_NOW);
+    s->grace = grace;
+    errno = saved;
 }
 
 void weft::streams_kill(streams *s, int *status)
@@ -178,7 +236,18 @@ ssize_t weft::streams_write(streams *s, const void *bytes, size_t n, weft_deadli
 
 // ---- All in one ----
 
-int weft::run_options(weft_subprocess_options *o, const weft_subprocess_options *opts)
+static void make_group(weft_subprocess_options *o)
+{
+    int saved = errno;
+    bool at_terminal = o->in.kind == WEFT_STREAM_INHERIT && isatty(0);
+    errno = saved;
+    if (at_terminal || o->process_group != 0 || o->flags & WEFT_SUBPROCESS_NEW_SESSION)
+        return;
+    o->process_group = WEFT_GROUP_NEW;
+    o->flags |= WEFT_SUBPROCESS_DIE_WITH_PARENT;
+}
+
+int weft::run_options(weft_subprocess_options *o, const weft_subprocess_options *opts, bool bounded)
 {
     memset(o, 0, sizeof *o);
     if (opts != nullptr)
@@ -187,16 +256,9 @@ int weft::run_options(weft_subprocess_options *o, const weft_subprocess_options 
         return fail_with(EINVAL);
     if (o->input != nullptr)
         o->in.kind = WEFT_STREAM_PIPE;
+    if (bounded)
+        make_group(o);
     return 0;
-}
-
-// Ends a run that failed, with what its pipes still hold.
-static void end_run(streams *s, weft_subprocess_result *r)
-{
-    int saved = errno;
-    streams_kill(s, &r->status);
-    pump(s, nullptr, 0, &r->out, &r->err, WEFT_NOW);
-    errno = saved;
 }
 
 int weft::run_streams(streams *s, const weft_subprocess_options *o, weft_subprocess_result *r,
@@ -207,7 +269,7 @@ int weft::run_streams(streams *s, const weft_subprocess_options *o, weft_subproc
     if (result >= 0)
         result = streams_wait(s, &r->status, WEFT_NOW);
     else if (errno != ECHILD)
-        end_run(s, r);
+        streams_end(s, &r->out, &r->err, &r->status);
     r->usage = s->children[s->count - 1]->c.usage;
     r->start = begun;
     r->ns = weft_now() - begun;

@@ -6,15 +6,17 @@
 #define WEFT_PROC_STREAMS_H
 
 #include <base/child.h>
+#include <base/leash.h>
 #include <weft/subprocess.h>
 
 namespace weft {
 
 struct streams {
-    int fds[3];       // our ends, or -1
-    bool takes_input; // has an input pipe that communicate feeds
-    size_t written;   // how much of communicate's input it has got
-    int64_t grace;    // nanoseconds; 0: none
+    int fds[3];         // our ends, or -1
+    bool takes_input;   // has an input pipe that communicate feeds
+    size_t written;     // how much of communicate's input it has got
+    int64_t grace;      // nanoseconds; 0: none
+    int64_t kill_after; // ... from SIGTERM to SIGKILL; 0: no SIGTERM
     weft_subprocess **children;
     size_t count;
 };
@@ -26,7 +28,9 @@ using namespace weft;
 struct weft_subprocess {
     child c;
     streams s;
-    weft_subprocess *self;  // what s.children points at
+    weft_subprocess *self; // what s.children points at
+    leash leash_end;       // with leash_held: it dies with us
+    int leash_held;
     weft_deadline flush_by; // for the stream of weft_popen
     weft_subprocess *next;  // in the list of those given up
 };
@@ -41,9 +45,16 @@ int streams_wait(streams *s, int *status, weft_deadline d);
 // To the group, whose leader is the first, or to each that has not been waited for.
 int streams_signal(const streams *s, int signal);
 
+// SIGTERM, and SIGCONT for who is stopped.
+int streams_terminate(const streams *s);
+
 // Closes the input, then SIGTERM, then SIGKILL; waits until `d`.
 int streams_stop(streams *s, int *status, weft_deadline close_by, weft_deadline term_by,
                  weft_deadline d);
+
+// At a deadline: SIGTERM, kill_after later SIGKILL, and waits as long as that takes.  What comes
+// through the pipes meanwhile is read into out and err.  After ECANCELED: SIGKILL at once.
+void streams_end(streams *s, weft_buffer *out, weft_buffer *err, int *status);
 
 // Kills them, and waits as long as that takes; one that can't be killed (its program is setuid, or
 // the kernel is stuck) holds up nobody.  *status as streams_wait, if there is one.
@@ -56,8 +67,10 @@ ssize_t streams_read(streams *s, int stream, void *bytes, size_t n, weft_deadlin
 ssize_t streams_write(streams *s, const void *bytes, size_t n, weft_deadline d);
 int streams_close_one(streams *s, int stream);
 
-// The options of a run: what is to be fed makes `in` a pipe.  EINVAL: input without bytes.
-int run_options(weft_subprocess_options *o, const weft_subprocess_options *opts);
+// The options of a run: what is to be fed makes `in` a pipe; what is bounded in time gets a group
+// of its own, which ends as a whole, unless it has or wants another or our terminal.
+// EINVAL: input without bytes.
+int run_options(weft_subprocess_options *o, const weft_subprocess_options *opts, bool bounded);
 
 // What weft_subprocess_run does from the start (at `begun`) on: feeds, collects and waits; at the
 // deadline kills.

@@ -126,7 +126,7 @@ static bool options_fit(const char *const argv[], const weft_subprocess_options 
     return argv != nullptr && argv[0] != nullptr && (o->flags & ~flags) == 0 &&
            !(o->flags & WEFT_SUBPROCESS_SET_UID && o->uid == (uid_t)-1) &&
            !(o->flags & WEFT_SUBPROCESS_SET_GID && o->gid == (gid_t)-1) &&
-           o->process_group >= WEFT_GROUP_NEW && o->grace_ms >= 0 &&
+           o->process_group >= WEFT_GROUP_OURS && o->grace_ms >= 0 &&
            !((o->flags & WEFT_SUBPROCESS_NEW_SESSION) && o->process_group > 0);
 }
 
@@ -178,7 +178,7 @@ static int spawn(weft_subprocess *p, const char *const argv[], const weft_subpro
     struct spawn_plan plan;
     char **environment = nullptr;
     char *candidates = nullptr;
-    int *keep = nullptr, result = -1;
+    int *keep = nullptr, result = -1, leash[2];
     *stage = WEFT_STAGE_PREPARE;
     plan.opts = o;
     plan.argv = (char *const *)argv;
@@ -194,6 +194,16 @@ static int spawn(weft_subprocess *p, const char *const argv[], const weft_subpro
     plan.keep = keep = sorted_pass(o, &plan.keep_count);
     if (keep == nullptr)
         goto end;
+    plan.leash = nullptr;
+    if (o->flags & WEFT_SUBPROCESS_DIE_WITH_PARENT) {
+        *stage = WEFT_STAGE_PARENT;
+        if (leash_make(&p->leash_end, &p->leash_held) != 0 ||
+            leash_keep(p->leash_held, SIGKILL) != 0)
+            goto end;
+        leash[0] = p->leash_held;
+        leash[1] = p->leash_end.end;
+        plan.leash = leash;
+    }
     result = spawn_start(&plan, &p->c.pid, &p->c.pidfd);
     *stage = plan.stage;
 end:
@@ -211,12 +221,16 @@ static weft_subprocess *new_handle(const weft_subprocess_options *o)
     if (p == nullptr)
         return nullptr;
     p->c.pidfd = p->s.fds[0] = p->s.fds[1] = p->s.fds[2] = -1;
+    p->leash_held = p->leash_end.end = -1;
     p->self = p;
     p->s.children = &p->self;
     p->s.count = 1;
     p->c.leads = (o->flags & WEFT_SUBPROCESS_NEW_SESSION) || o->process_group == WEFT_GROUP_NEW;
     p->s.takes_input = o->in.kind == WEFT_STREAM_PIPE;
     p->s.grace = o->grace_ms < INT64_MAX / 1000000 ? o->grace_ms * 1000000 : INT64_MAX;
+    p->s.kill_after = o->kill_after_ns == 0  ? WEFT_KILL_AFTER_NS
+                      : o->kill_after_ns > 0 ? o->kill_after_ns
+                                             : 0;
     p->flush_by = WEFT_FOREVER;
     return p;
 }
@@ -225,6 +239,7 @@ static void free_handle(weft_subprocess *p)
 {
     streams_close(&p->s);
     child_close(&p->c);
+    leash_drop(&p->leash_end, &p->leash_held);
     free_keep_errno(p);
 }
 
@@ -361,7 +376,7 @@ int weft_subprocess_run(const char *const argv[], const weft_subprocess_options 
     weft_subprocess_options o;
     weft_subprocess_result unwanted, *to = r != nullptr ? r : &unwanted;
     memset(to, 0, sizeof *to);
-    if (run_options(&o, opts) != 0)
+    if (run_options(&o, opts, d != WEFT_FOREVER) != 0)
         return -1;
     int64_t begun = weft_now();
     weft_subprocess *p = weft_subprocess_start(argv, &o);

@@ -92,7 +92,7 @@ int weft_subprocess_signal_group(weft_subprocess *p, int signal)
 
 int weft_subprocess_terminate(weft_subprocess *p)
 {
-    return child_signal_all(&p->c, SIGTERM);
+    return streams_terminate(&p->s);
 }
 
 int weft_subprocess_kill(weft_subprocess *p)

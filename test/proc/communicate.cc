@@ -345,7 +345,7 @@ static void test_run_deadline(void **state)
         int before = open_descriptors();
         assert_errno(weft_subprocess_run(sh(script).argv, &o, &r, weft_in_ms(200)), ETIMEDOUT);
         assert_string_equal(r.out.data, "before\n");
-        assert_int_equal(weft_status_signal(r.status), SIGKILL);
+        assert_int_equal(weft_status_signal(r.status), SIGTERM);
         weft_subprocess_result_free(&r);
         assert_int_equal(open_descriptors(), before);
         assert_true(no_children());

@@ -38,7 +38,7 @@ static void test_start_misuse(void **state)
     o.grace_ms = -1;
     assert_errno(weft_subprocess_start(yes, &o), EINVAL);
     o = no_options();
-    o.process_group = -2;
+    o.process_group = -3;
     assert_errno(weft_subprocess_start(yes, &o), EINVAL);
     const char *const nameless[] = {"=x", NULL};
     o = no_options();

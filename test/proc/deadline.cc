@@ -1,0 +1,239 @@
+// What a deadline does: SIGTERM, then SIGKILL, to all that the call started; and what happens to
+// children when we end.
+#include "children.h"
+
+#include <weft/pipeline.h>
+
+#include <pthread.h>
+#include <sys/syscall.h>
+
+static const char *deaf = "trap '' TERM; echo ready; while :; do sleep 0.01; done";
+
+// Runs it until a deadline by which it has printed `ready`, however busy the machine is.
+static weft_subprocess_result run_until(const char *script, const char *ready,
+                                        const weft_subprocess_options *o)
+{
+    for (int64_t ms = 100;; ms *= 2) {
+        weft_subprocess_result r;
+        assert_errno(weft_subprocess_run(sh(script).argv, o, &r, weft_in_ms(ms)), ETIMEDOUT);
+        if (strstr(r.out.data, ready) != NULL)
+            return r;
+        weft_subprocess_result_free(&r);
+    }
+}
+
+CASE(test_deadline_terminates_first)
+{
+    weft_subprocess_options o = piped();
+    weft_subprocess_result r = run_until(
+        "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.01; done", "ready", &o);
+    assert_string_equal(r.out.data, "ready\nbye\n");
+    assert_int_equal(weft_status_exited(r.status), 3);
+    weft_subprocess_result_free(&r);
+    assert_true(no_children());
+}
+
+CASE(test_deadline_then_kills)
+{
+    weft_subprocess_options o = piped();
+    o.kill_after_ns = 50000000;
+    int64_t before = weft_now();
+    weft_subprocess_result r = run_until(deaf, "ready", &o);
+    assert_true(weft_now() - before >= 150000000);
+    assert_int_equal(weft_status_signal(r.status), SIGKILL);
+    weft_subprocess_result_free(&r);
+    o.kill_after_ns = -1;
+    r = run_until("trap 'echo bye' TERM; echo ready; while :; do sleep 0.01; done", "ready", &o);
+    assert_string_equal(r.out.data, "ready\n");
+    assert_int_equal(weft_status_signal(r.status), SIGKILL);
+    weft_subprocess_result_free(&r);
+    assert_true(no_children());
+}
+
+static bool kernel_signals_groups(void)
+{
+    int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    long sent = syscall(SYS_pidfd_send_signal, self, 0, NULL, 4);
+    bool known = sent == 0 || errno == ESRCH;
+    close(self);
+    return known;
+}
+
+// The shell ends at once, what it started cleans up.
+CASE(test_deadline_leaves_the_group_its_time)
+{
+    weft_subprocess_options o = piped();
+    if (!kernel_signals_groups())
+        skip();
+    o.kill_after_ns = 20000000000;
+    weft_subprocess_result r =
+        run_until("sh -c \"trap 'sleep 0.1; echo cleaned; exit' TERM; echo ready;"
+                  "while :; do sleep 0.01; done\" & wait",
+                  "ready", &o);
+    assert_string_equal(r.out.data, "ready\ncleaned\n");
+    assert_int_equal(weft_status_signal(r.status), SIGTERM);
+    assert_true(r.ns < 20000000000);
+    weft_subprocess_result_free(&r);
+}
+
+CASE(test_deadline_wakes_the_stopped)
+{
+    weft_subprocess_options o = piped();
+    weft_subprocess_result r = run_until("echo ready; kill -STOP 0", "ready", &o);
+    assert_int_equal(weft_status_signal(r.status), SIGTERM);
+    weft_subprocess_result_free(&r);
+}
+
+// Process group and number of the shell.
+static bool leads(const weft_subprocess_options *o, weft_deadline d)
+{
+    int pid, group;
+    weft_subprocess_result r;
+    const char *say = "read -r line < /proc/$$/stat; set -- $line; echo $1 $5";
+    assert_int_equal(weft_subprocess_run(sh(say).argv, o, &r, d), 0);
+    assert_int_equal(sscanf(r.out.data, "%d %d", &pid, &group), 2);
+    weft_subprocess_result_free(&r);
+    assert_true(group == pid || group == getpgrp());
+    return group == pid;
+}
+
+CASE(test_deadline_makes_a_group)
+{
+    weft_subprocess_options o = piped();
+    o.in.kind = WEFT_STREAM_NULL;
+    assert_true(leads(&o, weft_in_s(50)));
+    assert_false(leads(&o, WEFT_FOREVER));
+    o.process_group = WEFT_GROUP_OURS;
+    assert_false(leads(&o, weft_in_s(50)));
+    o.process_group = WEFT_GROUP_NEW;
+    assert_true(leads(&o, WEFT_FOREVER));
+}
+
+CASE(test_deadline_of_a_pipeline)
+{
+    weft_subprocess_options o = piped();
+    weft_subprocess_result r;
+    o.in.kind = WEFT_STREAM_NULL;
+    const struct script stages[] = {sh("sleep 1000; true"), sh("sleep 1000; true"), sh("cat")};
+    const char *const *const argvs[] = {stages[0].argv, stages[1].argv, stages[2].argv};
+    int before = open_descriptors(), failure;
+    assert_errno(weft_pipeline_run(argvs, 3, &o, &r, &failure, weft_in_ms(20)), ETIMEDOUT);
+    assert_int_equal(weft_status_signal(failure), SIGTERM);
+    weft_subprocess_result_free(&r);
+    assert_int_equal(open_descriptors(), before);
+    assert_true(no_children());
+}
+
+// ---- Our own end ----
+
+// In a process of its own: starts the script, with its output to `out`, and does `then`.  Returns
+// when nobody has the output any more.
+static void expect_end_after(void (*then)(void *), const char *script, int group)
+{
+    int ends[2], status;
+    char bytes[64];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    pid_t middle = fork();
+    if (middle == 0) {
+        weft_subprocess_options o = no_options();
+        o.flags = WEFT_SUBPROCESS_DIE_WITH_PARENT;
+        o.process_group = group;
+        o.out.kind = WEFT_STREAM_FD;
+        o.out.fd = ends[1];
+        weft_subprocess *p = weft_subprocess_start(sh(script).argv, &o);
+        close(ends[1]);
+        char byte;
+        if (p == NULL || read(ends[0], &byte, 1) != 1)
+            _exit(1);
+        then(p);
+        _exit(0);
+    }
+    close(ends[1]);
+    assert_int_equal(waitpid(middle, &status, 0), middle);
+    assert_int_equal(status, 0);
+    while (read(ends[0], bytes, sizeof bytes) > 0)
+        ;
+    close(ends[0]);
+}
+
+static void nothing(void *p)
+{
+    (void)p;
+}
+
+static void become_another(void *p)
+{
+    (void)p;
+    execl("/bin/sh", "sh", "-c", "exit 0", (char *)NULL);
+}
+
+CASE(test_dies_with_parent)
+{
+    expect_end_after(nothing, "echo; exec sleep 1000", 0);
+    expect_end_after(nothing, "sleep 1000 & sleep 1000 & echo; wait", WEFT_GROUP_NEW);
+    // Its leader is gone already, and so is the way to reach the rest but this one.
+    expect_end_after(nothing, "sleep 1000 & sleep 1000 & echo", WEFT_GROUP_NEW);
+    // No program can close what holds it.
+    expect_end_after(
+        nothing, "for i in 3 4 5 6 7 8 9; do eval \"exec $i>&-\"; done; sleep 1000 & echo; wait",
+        WEFT_GROUP_NEW);
+}
+
+CASE(test_dies_when_parent_executes)
+{
+    expect_end_after(become_another, "sleep 1000 & echo; wait", WEFT_GROUP_NEW);
+}
+
+static void *start_and_end(void *arg)
+{
+    weft_subprocess_options o = piped();
+    o.in.kind = WEFT_STREAM_PIPE;
+    o.flags = WEFT_SUBPROCESS_DIE_WITH_PARENT;
+    *(weft_subprocess **)arg = started("echo ready; read x; echo $x", &o);
+    return NULL;
+}
+
+// It is the process that counts, and not the thread; nor do a fork's copies.
+CASE(test_lives_on_after_a_thread)
+{
+    pthread_t t;
+    weft_subprocess *p;
+    assert_int_equal(pthread_create(&t, NULL, start_and_end, &p), 0);
+    pthread_join(t, NULL);
+    expect_line(p, 1, "ready");
+    pid_t copy = fork();
+    if (copy == 0)
+        _exit(0);
+    assert_int_equal(waitpid(copy, NULL, 0), copy);
+    assert_int_equal(weft_subprocess_write(p, "well\n", 5, WEFT_FOREVER), 5);
+    expect_line(p, 1, "well");
+    assert_int_equal(finished(p), 0);
+}
+
+// What is left of its group when it is let go lives on.
+CASE(test_let_go_without_a_signal)
+{
+    int to[2], from[2];
+    char byte = 'x';
+    assert_int_equal(pipe2(to, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(from, O_CLOEXEC), 0);
+    weft_subprocess_options o = no_options();
+    o.flags = WEFT_SUBPROCESS_DIE_WITH_PARENT;
+    o.process_group = WEFT_GROUP_NEW;
+    o.out.kind = o.in.kind = WEFT_STREAM_FD;
+    o.in.fd = to[0];
+    o.out.fd = from[1];
+    assert_int_equal(finished(started("exec 4<&0; cat <&4 & exit 0", &o)), 0);
+    close(from[1]);
+    assert_int_equal(write(to[1], &byte, 1), 1);
+    assert_int_equal(read(from[0], &byte, 1), 1);
+    close(to[0]);
+    close(to[1]);
+    assert_int_equal(read(from[0], &byte, 1), 0);
+    close(from[0]);
+}
+
+int main(void)
+{
+    return run_cases(NULL, NULL);
+}
