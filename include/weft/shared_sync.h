@@ -125,6 +125,12 @@ int weft_shared_event_wait(weft_shared_event *e, weft_deadline d);
 
 /* ---- barrier ---- */
 
+typedef struct weft_shared_party {
+    uint64_t who;   /* as in weft_shared_holder */
+    uint32_t round; /* where it arrived last */
+    uint16_t arrived, entered;
+} weft_shared_party;
+
 typedef struct weft_shared_barrier {
     uint32_t lock; /* robust; guards state and members */
     uint32_t parties;
@@ -132,19 +138,20 @@ typedef struct weft_shared_barrier {
     uint32_t armed;
     uint32_t used;  /* no member lies behind this many */
     uint64_t state; /* round, arrivals, what broke it, how the last rounds ended: one store */
-    uint64_t members[WEFT_SHARED_HOLDERS]; /* as in weft_shared_holder */
+    weft_shared_party members[WEFT_SHARED_HOLDERS];
 } weft_shared_barrier;
 
 int weft_shared_barrier_init(weft_shared_barrier *b, uint32_t parties); /* EINVAL: 0, > 65535 */
 
 /* Waits until `parties` threads, of whatever processes, have come.  1 in the last to come, 0 in
- * the others.  A process that waits here is from then on a member: if it ends without
- * weft_shared_barrier_leave, the barrier breaks with EOWNERDEAD for all, until reset; so those
- * who wait for the dead go on.  A wait that fails breaks it too: with EPIPE for the others.
- * -1: ETIMEDOUT, ECANCELED, EOWNERDEAD, EPIPE, EUSERS (too many members). */
+ * the others.  If a process dies that has come to this round, or one that has entered and not left,
+ * the barrier breaks with EOWNERDEAD for all, until reset: so those who wait for the dead go
+ * on.  Who has only been in earlier rounds may end as it likes.  A wait that fails breaks it too:
+ * with EPIPE for the others.
+ * -1: ETIMEDOUT, ECANCELED, EOWNERDEAD, EPIPE, EUSERS (too many processes in this round). */
 int weft_shared_barrier_wait(weft_shared_barrier *b, weft_deadline d);
 
-/* Becomes a member before the first wait; is one no longer.  -1: EUSERS; EINVAL (is none). */
+/* From now on each round needs this process; no longer.  -1: EUSERS; EINVAL (was never here). */
 int weft_shared_barrier_enter(weft_shared_barrier *b);
 int weft_shared_barrier_leave(weft_shared_barrier *b);
 

@@ -1,9 +1,13 @@
 // shared_barrier.cc: a barrier whose whole state is one word.
 //
 // The round's number, how many have arrived, what broke it, and how the last eight rounds
-// ended (for waiters slow to wake) change together by one store.  Who waits here is written
-// down as a member before it arrives; waiters look every 50 ms whether all members
-// live, and if not, break the barrier.
+// ended (for waiters slow to wake) change together by one store.  A process is written down
+// before it arrives, with the round.
+//
+// One rule for the dead, whoever looks and when: a round can't end well if one of its dead was to
+// be in it, which is who has arrived in it, or has entered and not left.  The last to come looks
+// before it ends the round, and those who wait look meanwhile.  Who has only been in rounds that
+// are over breaks nothing, and its place is anybody's.
 #include "brief_lock.h"
 #include "doorbell.h"
 
@@ -55,29 +59,33 @@ static void ring(weft_shared_barrier *b)
 
 // ---- under the lock ----
 
-// The slot that holds `who` (0: a free one), or NULL.
-static uint64_t *member(weft_shared_barrier *b, uint64_t who)
+static uint32_t round_of(const weft_shared_barrier *b)
+{
+    return load(b).round;
+}
+
+// Whether the round needs this one.
+static bool is_due(const weft_shared_barrier *b, const weft_shared_party *p)
+{
+    return p->who != 0 && (p->entered || (p->arrived && p->round == round_of(b)));
+}
+
+// The party that `who` (0: a free one) is, or NULL.
+static weft_shared_party *party(weft_shared_barrier *b, uint64_t who)
 {
     for (uint32_t i = 0; i < b->used; i++)
-        if (b->members[i] == who)
+        if (b->members[i].who == who)
             return &b->members[i];
     return nullptr;
 }
 
-static int enter(weft_shared_barrier *b, uint64_t who)
+// One whose place may be taken: it is not needed.
+static weft_shared_party *spare(weft_shared_barrier *b)
 {
-    if (member(b, who) != nullptr)
-        return 0;
-    uint64_t *slot = member(b, 0);
-    if (slot == nullptr && b->used < WEFT_SHARED_HOLDERS)
-        slot = &b->members[b->used];
-    if (slot == nullptr)
-        return EUSERS;
-    __atomic_store_n(slot, who, __ATOMIC_RELEASE);
-    // Only now it counts.
-    if (slot == &b->members[b->used])
-        __atomic_store_n(&b->used, b->used + 1, __ATOMIC_RELEASE);
-    return 0;
+    for (uint32_t i = 0; i < b->used; i++)
+        if (!is_due(b, &b->members[i]))
+            return &b->members[i];
+    return nullptr;
 }
 
 static void end_round(weft_shared_barrier *b, bool failed)
@@ -100,18 +108,48 @@ static void breaks(weft_shared_barrier *b, int error)
     }
 }
 
-static bool dead_member(weft_shared_barrier *b, bool forget)
+static bool is_dead(const weft_shared_party *p)
 {
-    bool found = false;
+    return p->who != 0 && !holder_lives(p->who);
+}
+
+// The place of a dead one that the round needs: so it breaks the barrier.
+static weft_shared_party *break_by_dead(weft_shared_barrier *b)
+{
     for (uint32_t i = 0; i < b->used; i++) {
-        uint64_t who = b->members[i];
-        if (who == 0 || holder_lives(who))
+        if (!is_due(b, &b->members[i]) || !is_dead(&b->members[i]))
             continue;
-        found = true;
-        if (forget)
-            __atomic_store_n(&b->members[i], 0, __ATOMIC_RELEASE);
+        breaks(b, EOWNERDEAD);
+        return &b->members[i];
     }
-    return found;
+    return nullptr;
+}
+
+// The caller's place, its own or a new one; NULL: none is left.
+static weft_shared_party *place_for(weft_shared_barrier *b, uint64_t who)
+{
+    weft_shared_party *p = party(b, who);
+    if (p != nullptr)
+        return p;
+    if ((p = party(b, 0)) == nullptr && b->used < WEFT_SHARED_HOLDERS) {
+        p = &b->members[b->used];
+        __atomic_store_n(&b->used, b->used + 1, __ATOMIC_RELEASE);
+    }
+    if (p == nullptr && (p = spare(b)) == nullptr && (p = break_by_dead(b)) == nullptr)
+        return nullptr;
+    // Nobody's, until it is whole.
+    __atomic_store_n(&p->who, 0, __ATOMIC_RELEASE);
+    p->entered = p->arrived = 0;
+    __atomic_store_n(&p->who, who, __ATOMIC_RELEASE);
+    return p;
+}
+
+static void forget_dead(weft_shared_barrier *b)
+{
+    for (uint32_t i = 0; i < b->used; i++) {
+        if (is_dead(&b->members[i]))
+            __atomic_store_n(&b->members[i].who, 0, __ATOMIC_RELEASE);
+    }
 }
 
 // ---- waiting ----
@@ -131,9 +169,11 @@ static int give_up(weft_shared_barrier *b, uint32_t round, int error)
 {
     brief_lock(&b->lock, WEFT_FOREVER);
     int code = outcome(b, round);
-    if (code == EAGAIN && (error != 0 || dead_member(b, false))) {
-        code = error != 0 ? error : EOWNERDEAD;
-        breaks(b, error != 0 ? EPIPE : EOWNERDEAD);
+    if (code == EAGAIN && error != 0) {
+        code = error;
+        breaks(b, EPIPE);
+    } else if (code == EAGAIN && break_by_dead(b) != nullptr) {
+        code = EOWNERDEAD;
     }
     brief_unlock(&b->lock);
     if (code != EAGAIN)
@@ -156,25 +196,44 @@ static int wait_for_end(weft_shared_barrier *b, uint32_t round, weft_deadline d)
     }
 }
 
-int weft_shared_barrier_wait(weft_shared_barrier *b, weft_deadline d)
+// Under the lock: 0 and *last, or why the caller can't come.
+static int arrive(weft_shared_barrier *b, uint64_t self, bool *last)
 {
-    uint64_t self = holder_self();
-    if (brief_lock(&b->lock, d) == ETIMEDOUT)
-        return fail_with(ETIMEDOUT);
     barrier_state s = load(b);
-    int error = s.broken != 0 ? s.broken : enter(b, self);
-    bool last = error == 0 && s.arrived + 1u == b->parties;
-    if (last) {
+    if (s.broken != 0)
+        return s.broken;
+    weft_shared_party *p = place_for(b, self);
+    if (p == nullptr)
+        return EUSERS;
+    if (load(b).broken != 0) // by the one whose place it was
+        return EOWNERDEAD;
+    p->round = s.round;
+    __atomic_store_n(&p->arrived, 1, __ATOMIC_RELEASE);
+    *last = s.arrived + 1u == b->parties;
+    if (*last && break_by_dead(b) != nullptr)
+        return EOWNERDEAD;
+    if (*last) {
         end_round(b, false);
-    } else if (error == 0) {
+    } else {
         s.arrived++;
         store(b, s);
     }
+    return 0;
+}
+
+int weft_shared_barrier_wait(weft_shared_barrier *b, weft_deadline d)
+{
+    uint64_t self = holder_self();
+    bool last = false;
+    if (brief_lock(&b->lock, d) == ETIMEDOUT)
+        return fail_with(ETIMEDOUT);
+    uint32_t round = round_of(b);
+    int error = arrive(b, self, &last);
     brief_unlock(&b->lock);
-    if (last)
+    if (last || error == EOWNERDEAD)
         ring(b);
     else if (error == 0)
-        error = wait_for_end(b, s.round, d);
+        error = wait_for_end(b, round, d);
     return error != 0 ? fail_with(error) : last;
 }
 
@@ -184,20 +243,24 @@ int weft_shared_barrier_enter(weft_shared_barrier *b)
 {
     uint64_t self = holder_self();
     brief_lock(&b->lock, WEFT_FOREVER);
-    int error = enter(b, self);
+    weft_shared_party *p = place_for(b, self);
+    if (p != nullptr)
+        p->entered = 1;
     brief_unlock(&b->lock);
-    return error != 0 ? fail_with(error) : 0;
+    return p == nullptr ? fail_with(EUSERS) : 0;
 }
 
 int weft_shared_barrier_leave(weft_shared_barrier *b)
 {
     uint64_t self = holder_self();
     brief_lock(&b->lock, WEFT_FOREVER);
-    uint64_t *slot = member(b, self);
-    if (slot != nullptr)
-        __atomic_store_n(slot, 0, __ATOMIC_RELEASE);
+    weft_shared_party *p = party(b, self);
+    if (p != nullptr && !(p->arrived && p->round == round_of(b)))
+        __atomic_store_n(&p->who, 0, __ATOMIC_RELEASE);
+    else if (p != nullptr)
+        p->entered = 0; // another thread waits: its arrival counts
     brief_unlock(&b->lock);
-    return slot != nullptr ? 0 : fail_with(EINVAL);
+    return p != nullptr ? 0 : fail_with(EINVAL);
 }
 
 int weft_shared_barrier_abort(weft_shared_barrier *b)
@@ -212,7 +275,7 @@ int weft_shared_barrier_abort(weft_shared_barrier *b)
 int weft_shared_barrier_reset(weft_shared_barrier *b)
 {
     brief_lock(&b->lock, WEFT_FOREVER);
-    dead_member(b, true);
+    forget_dead(b);
     end_round(b, true);
     brief_unlock(&b->lock);
     ring(b);
