@@ -56,6 +56,7 @@ static void test_no_verb(void **state)
     assert_memory_equal(o.output, "out = ", 6);
     long lines = strtol(o.output + 6, &wc, 10);
     assert_true(lines > 1 && *wc == ' ');
+    assert_non_null(strstr(o.output, "\nThese are the lines, words and bytes"));
 }
 
 static void test_run(void **state)
@@ -97,7 +98,7 @@ static void test_each(void **state)
     (void)state;
     // The first is the last to end: the order is the input's all the same.
     struct outcome o =
-        run("printf 'sh -c \"sleep 0.2; echo 1\"\\n# no\\n\\necho 2\\nfalse\\n' | ", "each -j 3");
+        run("printf 'sh -c \"sleep 0.2; echo 1\"\\n# no\\n\\necho 2\\nfalse\\n' | ", "each -k -j 3");
     const char *one = strstr(o.output, "1\n"), *two = strstr(o.output, "2\necho 2: exited with 0");
     assert_non_null(one);
     assert_non_null(two);

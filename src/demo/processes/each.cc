@@ -1,113 +1,147 @@
-// each.cc: `weft-processes each`: the commands of standard input, some at a time.
+// each.cc: `weft-processes each`: commands or arguments from standard input, some at a time.
 //
 // They run in a thread.  The first one draws the bar and waits for signals, which end the commands
 // with all that they started: those are in groups of their own, which a terminal does not reach.
-#include "../verbs.h"
-#include "commands.h"
+//
+// A command is told of when it has ended, or with -k in the order of the input: its output is
+// written, then its line in the log, then what standard error says of it.
+#include "each.h"
 
-#include <weft/shlex.h>
-#include <weft/subprocess.h>
+#include "../verbs.h"
+
 #include <weft/thread.h>
 
 #include <err.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
-#include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 static const int ending[] = {SIGHUP, SIGINT, SIGTERM};
 
-static commands all;
-
-// Guarded by stderr's lock, and what the bar shows.
-static size_t ended, failed;
-static int64_t began;
-static bool has_bar;
-
-static void wipe(void)
-{
-    if (has_bar)
-        fputs("\r\033[K", stderr);
-}
-
-static void draw(void)
-{
-    struct winsize w;
-    char text[128];
-    if (!has_bar)
-        return;
-    int columns = ioctl(2, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80;
-    double seconds = (double)(weft_now() - began) / 1e9, rate = (double)ended / seconds;
-    int n =
-        snprintf(text, sizeof text, "%zu/%zu, %zu failed, %.1f/s", ended, all.count, failed, rate);
-    if (ended > 0)
-        n += snprintf(text + n, sizeof text - (size_t)n, ", %.0f s left",
-                      (double)(all.count - ended) / rate);
-    int width = columns - 4 - n < 40 ? columns - 4 - n : 40; // the last column stays free
-    if (width > 0 && all.count > 0)
-        fprintf(stderr, "\r[%-*.*s] %s\033[K", width, (int)(ended * (size_t)width / all.count),
-                "########################################", text);
-    else
-        fprintf(stderr, "\r%.*s\033[K", columns - 1, text);
-    fflush(stderr);
-}
-
-static void report(size_t i, const weft_subprocess_result *r, int error, void *)
-{
-    char text[64];
-    weft_status_text(r->status, text, sizeof text);
-    flockfile(stderr);
-    wipe();
-    fwrite(r->out.data, 1, r->out.size, stdout);
-    if (r->out.size > 0 && r->out.data[r->out.size - 1] != '\n' && isatty(1))
-        putchar('\n');
-    fflush(stdout);
-    fprintf(stderr, "%s: %s, %.2f s\n", all.lines[i],
-            error == ETIMEDOUT ? "out of time"
-            : error != 0       ? strerror(error)
-                               : text,
-            (double)r->ns / 1e9);
-    failed += error != 0 || r->status != 0;
-    draw();
-    funlockfile(stderr);
-}
-
-static void redraw(void)
-{
-    flockfile(stderr);
-    draw();
-    funlockfile(stderr);
-}
-
-static int count_end(size_t, const weft_subprocess_result *, int, void *)
-{
-    flockfile(stderr);
-    ended++;
-    draw();
-    funlockfile(stderr);
-    return WEFT_MAP_GO_ON;
-}
-
 namespace {
-struct work {
-    weft_subprocess_options o;
-    weft_subprocess_batch b;
+// After so many ends of a kind no more are started, or what runs is killed, too.
+struct halt_rule {
+    enum { NEVER, FAIL, SUCCESS, DONE } after;
+    size_t count;
+    int verdict;
 };
 } // namespace
 
-static void *run_all(void *arg)
+static struct {
+    int tries;
+    bool in_order, tag, quiet;
+    halt_rule halt;
+    weft_subprocess_options o;
+    weft_subprocess_batch b;
+} how;
+
+// The thread's.
+static size_t ran, failed, skipped, succeeded;
+static bool halted;
+static bool output_lost;
+static int log_error; // errno, or 0
+
+// ---- What the thread does ----
+
+static int next(size_t, weft_subprocess_command *c, void *)
 {
-    const work *w = (const work *)arg;
-    int result = weft_subprocess_map(all.argvs, all.count, &w->o, &w->b, WEFT_FOREVER);
+    job *j;
+    for (int result; (result = input_next(&j)) <= 0 || log_has(j); skipped++) {
+        if (result <= 0)
+            return result;
+        job_free(j);
+    }
+    c->argv = j->argv;
+    c->data = j;
+    bar_starts();
+    return 1;
+}
+
+static void print_output(const char *tag, const weft_buffer *out)
+{
+    const char *at = out->data, *end = at + out->size;
+    if (tag == nullptr)
+        fwrite(at, 1, out->size, stdout);
+    for (const char *stop; tag != nullptr && at < end; at = stop) {
+        stop = (const char *)memchr(at, '\n', (size_t)(end - at));
+        stop = stop != nullptr ? stop + 1 : end;
+        printf("%s\t", tag);
+        fwrite(at, 1, (size_t)(stop - at), stdout);
+    }
+    if (out->size > 0 && end[-1] != '\n' && (tag != nullptr || isatty(1)))
+        putchar('\n');
+    output_lost = fflush(stdout) != 0 || ferror(stdout);
+}
+
+static void print_end(const job *j, const weft_subprocess_result *r, int error)
+{
+    char text[64];
+    weft_status_text(r->status, text, sizeof text);
+    fprintf(stderr, "%s: %s, %.2f s\n", j->name,
+            error == ETIMEDOUT      ? "out of time"
+            : error == ECANCELED    ? "killed"
+            : error != 0 && j->argv ? strerror(error)
+            : error != 0            ? "malformed"
+                                    : text,
+            r->tries > 0 ? (double)r->ns / 1e9 : 0.0);
+}
+
+static void tell(size_t, const weft_subprocess_result *r, int error, void *)
+{
+    job *j = (job *)r->data;
+    bool good = error == 0 && r->status == 0;
+    bar_hide();
+    print_output(how.tag ? j->line : nullptr, &r->out);
+    if (!output_lost && error != ECANCELED && log_add(j, r, error) != 0)
+        log_error = errno;
+    if (!good || !how.quiet)
+        print_end(j, r, error);
+    bar_show();
+    job_free(j);
+    if (output_lost || log_error != 0)
+        weft_thread_stop(weft_thread_self());
+}
+
+static int ask_rule(void)
+{
+    const size_t counts[] = {0, failed, succeeded, ran};
+    if (how.halt.after == halt_rule::NEVER || counts[how.halt.after] < how.halt.count)
+        return WEFT_MAP_GO_ON;
+    halted = true;
+    return how.halt.verdict;
+}
+
+static int end(size_t i, const weft_subprocess_result *r, int error, void *)
+{
+    bool good = error == 0 && r->status == 0;
+    if (!good && r->tries < how.tries && error != ECANCELED) {
+        bar_ends(true, true);
+        return WEFT_MAP_AGAIN;
+    }
+    ran++;
+    failed += !good;
+    succeeded += good;
+    bar_ends(false, !good);
+    if (!how.in_order)
+        tell(i, r, error, nullptr);
+    return ask_rule();
+}
+
+static void *run_all(void *)
+{
+    int result = weft_subprocess_map(nullptr, 0, &how.o, &how.b, WEFT_FOREVER);
     int error = result < 0 ? errno : 0;
     kill(getpid(), SIGUSR1); // wakes the first thread
     return (void *)(intptr_t)error;
 }
 
+// ---- What the first one does ----
+
 // Lets them run; which signal ended them, or 0.
 static int attend(weft_thread *t, int *error)
 {
-    const timespec look = {has_bar ? 0 : 3600, 200000000};
+    const timespec look = {isatty(2) ? 0 : 3600, 150000000};
     int got = 0;
     sigset_t ours;
     void *result;
@@ -125,9 +159,10 @@ static int attend(weft_thread *t, int *error)
             got = signal;
             weft_thread_stop(t);
         }
-        redraw();
+        bar_redraw();
     }
-    wipe();
+    bar_hide();
+    funlockfile(stderr);
     *error = (int)(intptr_t)result;
     return got;
 }
@@ -143,75 +178,162 @@ static void block_signals(void)
             sigaddset(&ours, signal);
     }
     sigprocmask(SIG_BLOCK, &ours, nullptr);
+    signal(SIGPIPE, SIG_IGN); // who reads no more ends the commands, too
 }
 
-// Runs them, so many at once.
-static int each(int jobs, int64_t limit_ns)
+static int sum_up(int error)
 {
-    has_bar = isatty(2);
-    work w = {};
-    w.b.jobs = jobs;
-    w.b.limit_ns = limit_ns;
-    w.b.ended = count_end;
-    w.b.report = report;
-    w.o.in.kind = WEFT_STREAM_NULL;
-    w.o.out.kind = WEFT_STREAM_PIPE;
-    w.o.err.kind = WEFT_STREAM_STDOUT;
-    w.o.process_group = WEFT_GROUP_NEW;
-    w.o.flags = WEFT_SUBPROCESS_DIE_WITH_PARENT;
+    const char *fault = input_fault();
+    if (fault != nullptr)
+        warnx("%s", fault);
+    if (log_error != 0)
+        warnx("joblog: %s", strerror(log_error));
+    else if (error != 0 && !output_lost)
+        warnx("each: %s", strerror(error));
+    fprintf(stderr, "ran %zu, failed %zu", ran, failed);
+    if (skipped > 0)
+        fprintf(stderr, ", skipped %zu", skipped);
+    fputs(halted ? ", halted\n" : "\n", stderr);
+    bool good = failed == 0 || (halted && how.halt.after == halt_rule::SUCCESS);
+    return !good || error != 0 || fault != nullptr;
+}
+
+// Whether nobody reads our output any more.
+static bool is_unread(void)
+{
+    struct pollfd out = {1, POLLOUT, 0};
+    return output_lost && poll(&out, 1, 0) > 0 && (out.revents & POLLERR) != 0;
+}
+
+static int each(void)
+{
     int error;
+    how.b.next = next;
+    how.b.ended = end;
+    how.b.report = how.in_order ? tell : nullptr;
+    how.o.in.kind = WEFT_STREAM_NULL;
+    how.o.out.kind = WEFT_STREAM_PIPE;
+    how.o.err.kind = WEFT_STREAM_STDOUT;
+    how.o.process_group = WEFT_GROUP_NEW;
+    how.o.flags = WEFT_SUBPROCESS_DIE_WITH_PARENT;
     block_signals();
-    began = weft_now();
-    weft_thread *t = weft_thread_start(run_all, &w, nullptr);
+    bar_begin(input_total);
+    weft_thread *t = weft_thread_start(run_all, nullptr, nullptr);
     if (t == nullptr)
         options_fail("thread");
-    int signal = attend(t, &error);
-    if (signal != 0)
-        return 128 + signal;
-    errno = error;
-    if (error != 0)
-        options_fail("each");
-    fprintf(stderr, "ran %zu, failed %zu\n", all.count, failed);
-    return failed != 0;
+    int got = attend(t, &error);
+    if (got == 0 && is_unread()) { // now as who does not ignore it
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    return got != 0 ? 128 + got : sum_up(error);
 }
 
-// The commands, each to the next `end`.
-static void read_commands(int end)
+// ---- Options ----
+
+// "8", "50%", "+1": of the processors that we may use.
+static int jobs_of(const char *text)
 {
-    static char *line;
-    ssize_t n;
-    all.flags = WEFT_SHLEX_COMMENTS;
-    for (size_t room = 0, number = 1; (n = getdelim(&line, &room, end, stdin)) > 0; number++) {
-        if (line[n - 1] == end)
-            line[--n] = 0;
-        if (strlen(line) != (size_t)n)
-            errx(1, "line %zu: has a NUL; with -0 those end the commands", number);
-        if (strchr("#", line[strspn(line, " \t")]) == nullptr)
-            commands_add(&all, strdup(line));
-    }
-    if (ferror(stdin))
-        options_fail("standard input");
+    long cpus = weft_cpu_count();
+    size_t n = strlen(text);
+    if (*text == '+')
+        return (int)(cpus + options_number(text + 1, 0, 1000000));
+    if (n < 2 || n > 8 || text[n - 1] != '%')
+        return (int)options_number(text, 1, INT_MAX);
+    char number[16];
+    strcpy(number, text);
+    number[n - 1] = 0;
+    long jobs = cpus * options_number(number, 1, 1000000) / 100;
+    return jobs > 0 ? (int)jobs : 1;
+}
+
+// "now,fail=1", "soon,success=2", "soon,done=3", "never".
+static halt_rule halt_of(const char *text)
+{
+    static const char *const kinds[] = {"", "fail=", "success=", "done="};
+    halt_rule rule = {};
+    const char *why = strchr(text, ',');
+    bool now = strncmp(text, "now,", 4) == 0;
+    if (strcmp(text, "never") == 0)
+        return rule;
+    for (int i = 1; why != nullptr && (now || strncmp(text, "soon,", 5) == 0) && i < 4; i++)
+        if (strncmp(why + 1, kinds[i], strlen(kinds[i])) == 0) {
+            rule.after = (decltype(rule.after))i;
+            rule.count = (size_t)options_number(why + 1 + strlen(kinds[i]), 1, INT_MAX);
+            rule.verdict = now ? WEFT_MAP_KILL : WEFT_MAP_NO_MORE;
+            return rule;
+        }
+    options_bad("not a rule as now,fail=1", text);
 }
 
 static int run(int argc, char **argv)
 {
-    int jobs = 0, end = '\n';
-    int64_t limit_ns = INT64_MAX;
-    for (int c; (c = options_next(argc, argv, "+:0hj:t:", nullptr)) != -1;) {
-        if (c == '0')
-            end = 0;
-        else if (c == 'j')
-            jobs = (int)options_number(optarg, 1, INT_MAX);
-        else
-            limit_ns = options_seconds(optarg);
-    }
-    if (optind < argc)
-        options_bad("unexpected", argv[optind]);
-    read_commands(end);
-    return options_finish(each(jobs, limit_ns));
+    enum { TAG = 256, HALT, RETRIES, JOBLOG, RESUME };
+    static const option longs[] = {{"help", no_argument, nullptr, 'h'},
+                                   {"null", no_argument, nullptr, '0'},
+                                   {"jobs", required_argument, nullptr, 'j'},
+                                   {"keep-order", no_argument, nullptr, 'k'},
+                                   {"quiet", no_argument, nullptr, 'q'},
+                                   {"timeout", required_argument, nullptr, 't'},
+                                   {"tag", no_argument, nullptr, TAG},
+                                   {"halt", required_argument, nullptr, HALT},
+                                   {"retries", required_argument, nullptr, RETRIES},
+                                   {"joblog", required_argument, nullptr, JOBLOG},
+                                   {"resume", no_argument, nullptr, RESUME},
+                                   {}};
+    const char *log = nullptr;
+    bool resume = false;
+    int line_end = '\n';
+    how.tries = 1;
+    for (int c; (c = options_next(argc, argv, "+:0hj:kqt:", longs)) != -1;)
+        switch (c) {
+        case '0':
+            line_end = 0;
+            break;
+        case 'j':
+            how.b.jobs = jobs_of(optarg);
+            break;
+        case 'k':
+            how.in_order = true;
+            break;
+        case 'q':
+            how.quiet = true;
+            break;
+        case 't':
+            how.b.limit_ns = options_seconds(optarg);
+            break;
+        case TAG:
+            how.tag = true;
+            break;
+        case HALT:
+            how.halt = halt_of(optarg);
+            break;
+        case RETRIES:
+            how.tries = (int)options_number(optarg, 1, INT_MAX);
+            break;
+        case JOBLOG:
+            log = optarg;
+            break;
+        default:
+            resume = true;
+        }
+    if (resume && log == nullptr)
+        options_bad("--resume", "needs --joblog");
+    if (fcntl(0, F_GETFD) < 0)
+        options_fail("standard input");
+    if (log != nullptr)
+        log_open(log, resume);
+    input_begin(line_end, optind < argc ? argv + optind : nullptr);
+    return options_finish(each());
 }
 
 extern const verb verb_each;
-const verb verb_each = {"each", "[-0] [-j jobs] [-t seconds] <COMMANDS",
-                        "runs commands, a line each, so many at once, each not longer than that\n",
-                        run};
+const verb verb_each = {
+    "each",
+    "[-0kq] [-j jobs] [-t seconds] [--tag] [--halt when,what] [--retries n]\n"
+    "           [--joblog file [--resume]] [--] [CMD [ARG...]] <LINES",
+    "runs CMD for each line, which takes the place of {} or follows it, or else the lines\n"
+    "-j: 8, 50% or +1 at once; -t: none longer than that; -k: in order; -q: tells of faults\n"
+    "--tag: lines of output begin with that of the input; --retries: runs up to n times\n"
+    "--halt: soon or now, fail=N, success=N or done=N; --resume: not what the joblog has\n",
+    run};

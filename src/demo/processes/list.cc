@@ -16,9 +16,12 @@ static int run(int argc, char **argv)
     if (weft_pipeline_run(stages, 2, &o, &r, nullptr, WEFT_FOREVER) != 0)
         err(1, "ls -l | wc");
     printf("out = %s", r.out.data);
+    puts("These are the lines, words and bytes that `ls -l` prints here, as `wc` counts them:\n"
+         "two programs were started, joined by a pipe, and what the second one wrote was read.\n"
+         "`weft-processes -h` shows what else there is: run, pipe, each, pool, manager, ...");
     weft_subprocess_result_free(&r);
     return options_finish(0);
 }
 
 extern const verb verb_list;
-const verb verb_list = {"", "", "ls -l | wc\n", run};
+const verb verb_list = {"", "", "ls -l | wc, as two programs joined by a pipe\n", run};

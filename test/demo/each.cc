@@ -1,0 +1,240 @@
+// weft-processes each: what it starts, prints, logs and leaves.
+#include "../runner.h"
+
+#include "said.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+
+// Leaves out how long each one took.
+static void forget_times(void)
+{
+    for (char *end = said; (end = strstr(end, " s\n")) != nullptr;) {
+        char *begin = end;
+        while (begin > said && *begin != ',')
+            begin--;
+        memmove(begin, end + 2, strlen(end + 2) + 1);
+        end = begin;
+    }
+}
+
+// Runs it behind `input` with standard error along with the output; its status and all it said.
+static void expect(const char *input, const char *options, int status, const char *all)
+{
+    char command[1024];
+    snprintf(command, sizeof command, "{ %s | weft-processes each %s; } 2>&1", input, options);
+    assert_int_equal(run(command), status);
+    forget_times();
+    assert_string_equal(said, all);
+}
+
+CASE(test_each_argument)
+{
+    const char *three = "printf '%s\\n' a 'b  c' '$d'";
+    expect(three, "-qk printf '%s,%s\\n' x", 0, "x,a\nx,b  c\nx,$d\nran 3, failed 0\n");
+    expect(three, "-qk echo -{}-{} {}", 0, "-a-a a\n-b  c-b  c b  c\n-$d-$d $d\nran 3, failed 0\n");
+    expect("printf 'a\\000b\\nc\\000'", "-0qk echo", 0, "a\nb\nc\nran 2, failed 0\n");
+    expect("printf '\\n#\\n'", "-qk echo", 0, "\n#\nran 2, failed 0\n");
+    expect("printf 'echo\\n'", "-q {} x", 0, "x\nran 1, failed 0\n");
+    expect("printf a", "-q -- echo -j", 0, "-j a\nran 1, failed 0\n");
+    expect("printf 'x y\\n'", "sh -c 'exit 3'", 1,
+           "sh -c 'exit 3' 'x y': exited with 3\nran 1, failed 1\n");
+}
+
+CASE(test_each_order)
+{
+    // The first one ends only when the second has been told of, or was started at least.
+    const char *first = "printf '%s\\n' 'until test -e second; do sleep 0.01; done; echo 1' "
+                        "'echo 2; : >second'";
+    expect(first, "-qk -j 2 sh -c {}; rm second", 0, "1\n2\nran 2, failed 0\n");
+    assert_int_equal(
+        run("printf '%s\\n' 'until grep -q 2 out; do sleep 0.01; done; echo 1' 'echo 2'"
+            " | weft-processes each -q -j 2 sh -c {} >out && cat out"),
+        0);
+    assert_string_equal(said, "2\n1\n");
+}
+
+CASE(test_each_tag)
+{
+    expect("printf 'a\\nb\\n'", "-qk --tag sh -c 'printf \"1\\n2\"'", 0,
+           "a\t1\na\t2\nb\t1\nb\t2\nran 2, failed 0\n");
+    expect("echo true", "-q --tag", 0, "ran 1, failed 0\n");
+}
+
+CASE(test_each_jobs)
+{
+    // As many as are wanted run at the same time: each waits for all.
+    const char *all = "sh -c ': >at-{}; until test -e at-3; do sleep 0.01; done'";
+    char options[256];
+    static const char *const ways[] = {"-j 3", "-j +2", "-j 300%"};
+    for (const char *jobs : ways) {
+        snprintf(options, sizeof options, "-q %s %s; rm at-*", jobs, all);
+        expect("seq 3", options, 0, "ran 3, failed 0\n");
+    }
+    assert_int_equal(run("seq 3 | taskset -c 0 weft-processes each -q -j 100% sh -c "
+                         "'ls at-* 2>&-; : >at-{}; sleep 0.02; rm at-{}' 2>&1"),
+                     0);
+    assert_string_equal(said, "ran 3, failed 0\n");
+    static const char *const bad_all[] = {"0", "3x", "%", "-1", "0%", "+x", "99999999999%"};
+    for (const char *bad : bad_all) {
+        snprintf(options, sizeof options, "true | weft-processes each -j %s 2>&-", bad);
+        assert_int_equal(run(options), 2);
+    }
+}
+
+CASE(test_each_starts_while_input_comes)
+{
+    // The input ends when the first command has run.
+    assert_int_equal(run("rm -f ran; (echo ': >ran'; until test -e ran; do sleep 0.01; done) |"
+                         " weft-processes each -q sh -c {} 2>&1"),
+                     0);
+    assert_string_equal(said, "ran 1, failed 0\n");
+}
+
+CASE(test_each_halts)
+{
+    expect("seq 5", "-q -j 1 --halt soon,fail=2 sh -c 'exit $((1 - {} % 2))'; true", 0,
+           "sh -c 'exit $((1 - 2 % 2))': exited with 1\n"
+           "sh -c 'exit $((1 - 4 % 2))': exited with 1\nran 4, failed 2, halted\n");
+    expect("seq 5", "-q -j 1 --halt soon,done=2 true", 0, "ran 2, failed 0, halted\n");
+    expect("seq 5", "-q -j 1 --halt never true", 0, "ran 5, failed 0\n");
+    // With success as the aim the killed ones are no failure.
+    assert_int_equal(run("printf '%s\\n' 'sleep 1000 & wait' true | weft-processes each -j 2 "
+                         "--halt now,success=1 sh -c {} 2>&1"),
+                     0);
+    assert_non_null(strstr(said, "sh -c 'sleep 1000 & wait': killed"));
+    static const char *const bad_all[] = {"now",          "now,fail", "now,fail=0",
+                                          "later,fail=1", "now,x=1",  ""};
+    for (const char *bad : bad_all) {
+        char command[128];
+        snprintf(command, sizeof command, "weft-processes each --halt '%s' </dev/null 2>&-", bad);
+        assert_int_equal(run(command), 2);
+    }
+}
+
+CASE(test_each_retries)
+{
+    const char *third = "-q --retries %d sh -c 'echo x >>tries; test $(wc -l <tries) = 3'";
+    char options[128];
+    for (int tries = 1; tries <= 4; tries++) {
+        snprintf(options, sizeof options, third, tries);
+        run("rm -f tries");
+        snprintf(said, sizeof said, "echo a | weft-processes each %s 2>&-", options);
+        assert_int_equal(run(strdupa(said)), tries < 3);
+    }
+}
+
+CASE(test_each_log)
+{
+    assert_int_equal(run("printf 'true\\nsh -c \"exit 3\"\\nsleep 1000\\nkill\\nno-such-program\\n"
+                         "\"\\n' | weft-processes each -t 0.2 -j 1 --joblog log 2>&-"),
+                     1);
+    assert_int_equal(run("awk -F'\\t' 'NR == 1 || ($2 > 1e9 && $3 + $4 >= 0) "
+                         "{ print $1, $6, $7, $8, $9 }' log"),
+                     0);
+    assert_string_equal(said,
+                        "Seq Tries Exit Signal Command\n1 1 0 0 true\n2 1 3 0 sh -c \"exit 3\"\n"
+                        "3 1 124 9 sleep 1000\n4 1 1 0 kill\n5 1 127 0 no-such-program\n"
+                        "6 1 126 0 \"\n");
+    // Resumed, what has a line is not run again, but what was torn is; other input is run.
+    assert_int_equal(run("head -n 3 log >l && printf '3\\t1' >>l && mv l log; printf 'true\\n"
+                         "sh -c \"exit 4\"\\necho\\n' |"
+                         "weft-processes each -j 1 --joblog log --resume 2>&1; cut -f 1,7,9 log"),
+                     0);
+    forget_times();
+    assert_string_equal(said, "sh -c \"exit 4\": exited with 4\n\necho: exited with 0\nran 2, "
+                              "failed 1, skipped 1\nSeq\tExit\tCommand\n1\t0\ttrue\n"
+                              "2\t3\tsh -c \"exit 3\"\n2\t4\tsh -c \"exit 4\"\n3\t0\techo\n");
+    // Without --resume it begins anew; two can't write one.
+    assert_int_equal(run("echo true | weft-processes each --joblog log 2>&- && wc -l <log"), 0);
+    assert_string_equal(said, "2\n");
+    assert_int_equal(run("echo 'weft-processes each --joblog log </dev/null 2>&1' |"
+                         "weft-processes each -q --joblog log sh -c {} 2>&-"),
+                     1);
+    assert_non_null(strstr(said, "log: in use"));
+    assert_int_equal(run("echo 'sh -c true' | weft-processes each --joblog /dev/full 2>&-"), 1);
+    assert_int_equal(run("weft-processes each --resume </dev/null 2>&-"), 2);
+}
+
+// ---- Killed at any instant ----
+
+enum { COMMANDS = 200, KILLS = 100 };
+
+// How often each number is the first word of a line that ends.
+static void count(const char *path, int counts[COMMANDS + 1])
+{
+    FILE *f = fopen(path, "re");
+    char line[256];
+    memset(counts, 0, (COMMANDS + 1) * sizeof *counts);
+    while (f != nullptr && fgets(line, sizeof line, f) != nullptr) {
+        long n = strtol(line, nullptr, 10);
+        assert_true(n >= 0 && n <= COMMANDS);
+        counts[n] += strchr(line, '\n') != nullptr;
+    }
+    if (f != nullptr)
+        fclose(f);
+}
+
+// Starts it; after so many microseconds it is killed, 0: never.  Whether it came to its end.
+static bool resume(useconds_t life)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        int in = open("numbers", O_RDONLY), out = open("out", O_WRONLY | O_CREAT | O_APPEND, 0600);
+        dup2(in, 0);
+        dup2(out, 1);
+        execlp("weft-processes", "weft-processes", "each", "-q", "-j", "3", "--joblog", "log",
+               "--resume", "sh", "-c", "echo {} >>done; echo {}", nullptr);
+        _exit(127);
+    }
+    if (life > 0)
+        usleep(life);
+    if (life > 0)
+        kill(pid, SIGKILL);
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(life > 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
+    return WIFEXITED(status);
+}
+
+// What the log says has run: once a line, output written, and never again.
+static int check(int runs_when_logged[COMMANDS + 1])
+{
+    int logged[COMMANDS + 1], runs[COMMANDS + 1], written[COMMANDS + 1], n = 0;
+    count("log", logged);
+    count("done", runs);
+    count("out", written);
+    for (int i = 1; i <= COMMANDS; i++) {
+        assert_in_range(logged[i], 0, 1);
+        if (logged[i] == 0)
+            continue;
+        if (runs_when_logged[i] == 0)
+            runs_when_logged[i] = runs[i];
+        assert_true(runs[i] > 0 && written[i] > 0);
+        assert_int_equal(runs[i], runs_when_logged[i]);
+        n++;
+    }
+    return n;
+}
+
+CASE(test_each_resumes_whenever_killed)
+{
+    assert_int_equal(run("seq 200 >numbers"), 0);
+    for (int kills = 0, rounds = 0; kills < KILLS; rounds++) {
+        int runs[COMMANDS + 1] = {};
+        run("rm -f log done out");
+        for (bool over = false; !over && kills < KILLS;) {
+            over = resume(1 + (useconds_t)(random() % (RUNNER_SANITIZED ? 100000 : 25000)));
+            kills += !over;
+            check(runs);
+        }
+        resume(0);
+        assert_int_equal(check(runs), COMMANDS);
+    }
+}
+
+int main(void)
+{
+    return run_cases(enter_scratch, leave_scratch);
+}
