@@ -4,10 +4,7 @@
 //     {
 //         assert_int_equal(...);
 //     }
-//     int main(void)
-//     {
-//         return run_cases(nullptr, nullptr);
-//     }
+//     RUN_CASES()
 //
 // A test that hangs is ended after RUNNER_SECONDS (environment; default 60, and
 // four times that under a sanitizer) with its name on standard error.
@@ -74,31 +71,30 @@ static inline int runner_end(void **state)
     return 0;
 }
 
-#define TEST(fn)                                                                                   \
-    {                                                                                              \
-#fn, fn, runner_begin, runner_end, (void *)(uintptr_t)(#fn)                                \
-    }
-
 // A test: it runs with those of its file, in their order.
-#define CASE(fn)                                                                                   \
+#define CASE(fn) CASE_BETWEEN(fn, runner_begin, runner_end)
+
+// One with a beginning and an end besides the alarm's, which they call.
+#define CASE_BETWEEN(fn, begin, end)                                                               \
     static void fn(void **state);                                                                  \
-    static const bool added_##fn [[maybe_unused]] = runner_add(#fn, fn);                           \
-    static void fn([[maybe_unused]] void **state)
+    static const bool added_##fn [[maybe_unused]] = runner_add(#fn, fn, begin, end);               \
+    static void fn(void **)
 
 enum { RUNNER_MOST = 100 };
 static struct CMUnitTest runner_cases[RUNNER_MOST];
 static size_t runner_count;
 
-static inline bool runner_add(const char *name, void (*fn)(void **state))
+static inline bool runner_add(const char *name, void (*fn)(void **state), int (*begin)(void **),
+                              int (*end)(void **))
 {
     if (runner_count == RUNNER_MOST)
         abort();
-    runner_cases[runner_count++] = {name, fn, runner_begin, runner_end, (void *)(uintptr_t)name};
+    runner_cases[runner_count++] = {name, fn, begin, end, (void *)(uintptr_t)name};
     return true;
 }
 
 // Runs them all, between `setup` and `teardown`.  `prefix`: what they are run on, for their names.
-static inline int run_cases(int (*setup)(void **), int (*teardown)(void **),
+static inline int run_cases(int (*setup)(void **) = nullptr, int (*teardown)(void **) = nullptr,
                             const char *prefix = nullptr)
 {
     static char names[RUNNER_MOST][100];
@@ -112,6 +108,12 @@ static inline int run_cases(int (*setup)(void **), int (*teardown)(void **),
     return _cmocka_run_group_tests(prefix != nullptr ? prefix : "tests", tests, runner_count, setup,
                                    teardown);
 }
+
+#define RUN_CASES(...)                                                                             \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        return run_cases(__VA_ARGS__);                                                             \
+    }
 
 // Whether /proc says that a process, or thread, sleeps; also when it is gone.
 static inline bool is_asleep(pid_t id)

@@ -90,7 +90,7 @@ static void stop_in(int (*call)(weft_subprocess *p, weft_deadline d))
     assert_int_equal(weft_subprocess_destroy(c.p), 0);
 }
 
-static void test_stop_ends_every_wait(void **)
+CASE(test_stop_ends_every_wait)
 {
     stop_in(call_wait);
     stop_in(call_wait_any);
@@ -118,7 +118,7 @@ static void *stop_by_degrees(void *arg)
     return call_stop(p, WEFT_NOW) == 0 || errno == ETIMEDOUT || errno == ECANCELED ? arg : NULL;
 }
 
-static void test_stopped_threads_reap_what_has_ended(void **)
+CASE(test_stopped_threads_reap_what_has_ended)
 {
     weft_subprocess *p = weft_subprocess_start(sleeps, NULL);
     void *result = NULL;
@@ -190,7 +190,7 @@ static void end_cat(void)
     assert_int_equal(weft_subprocess_destroy(cat), 0);
 }
 
-static void test_tasklets_wait_for_children(void **)
+CASE(test_tasklets_wait_for_children)
 {
     start_cat();
     assert_int_equal(weft_io_run(feed_what_another_reads, NULL), 0);
@@ -209,7 +209,7 @@ static int cancel_a_wait(void *)
     return 0;
 }
 
-static void test_cancel_ends_a_wait(void **)
+CASE(test_cancel_ends_a_wait)
 {
     start_cat();
     assert_int_equal(weft_io_run(cancel_a_wait, NULL), 0);
@@ -256,19 +256,9 @@ static int run_several(void *)
     return 0;
 }
 
-static void test_tasklets_run_children_side_by_side(void **)
+CASE(test_tasklets_run_children_side_by_side)
 {
     assert_int_equal(weft_io_run(run_several, NULL), 0);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_stop_ends_every_wait),
-        TEST(test_stopped_threads_reap_what_has_ended),
-        TEST(test_tasklets_wait_for_children),
-        TEST(test_cancel_ends_a_wait),
-        TEST(test_tasklets_run_children_side_by_side),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -40,7 +40,7 @@ static void assert_reaches(int listener, const char *address)
     weft_io_close(b);
 }
 
-static void test_tcp(void **)
+CASE(test_tcp)
 {
     inside([] {
         int l = weft_io_listen("tcp:127.0.0.1:0", nullptr), one = 0;
@@ -69,7 +69,7 @@ static void test_tcp(void **)
     });
 }
 
-static void test_tcp_all(void **)
+CASE(test_tcp_all)
 {
     inside([] {
         char text[64], other[64];
@@ -82,7 +82,7 @@ static void test_tcp_all(void **)
     });
 }
 
-static void test_unix(void **)
+CASE(test_unix)
 {
     inside([] {
         char path[] = "/tmp/weft-io-XXXXXX", address[64];
@@ -119,7 +119,7 @@ static void test_unix(void **)
 }
 
 // A unix socket's connect fails at once while the backlog is full.
-static void test_unix_full_backlog(void **)
+CASE(test_unix_full_backlog)
 {
     inside([] {
         static char address[64];
@@ -150,7 +150,7 @@ static void test_unix_full_backlog(void **)
     });
 }
 
-static void test_listen_before_run(void **)
+CASE(test_listen_before_run)
 {
     static int l;
     l = weft_io_listen("tcp:localhost:0", nullptr);
@@ -159,7 +159,7 @@ static void test_listen_before_run(void **)
     close(l);
 }
 
-static void test_listen_inherited(void **)
+CASE(test_listen_inherited)
 {
     inside([] {
         char text[64];
@@ -183,7 +183,7 @@ static void test_listen_inherited(void **)
     });
 }
 
-static void test_listen_systemd(void **)
+CASE(test_listen_systemd)
 {
     pid_t child = fork(); // the numbers 3 and 4 are taken here
     if (child == 0) {
@@ -214,7 +214,7 @@ static void test_listen_systemd(void **)
     assert_int_equal(status, 0);
 }
 
-static void test_listen_options(void **)
+CASE(test_listen_options)
 {
     inside([] {
         weft_io_listen_options o = {};
@@ -235,7 +235,7 @@ static void test_listen_options(void **)
     });
 }
 
-static void test_addresses_that_are_none(void **)
+CASE(test_addresses_that_are_none)
 {
     inside([] {
         static const char *const bad[] = {"",
@@ -268,7 +268,7 @@ static void test_addresses_that_are_none(void **)
     });
 }
 
-static void test_connect_refused(void **)
+CASE(test_connect_refused)
 {
     inside([] {
         char text[64];
@@ -341,7 +341,7 @@ static void close_silent(const int fds[4])
             weft_io_close(fds[i]);
 }
 
-static void test_connect_timed_out(void **)
+CASE(test_connect_timed_out)
 {
     inside([] {
         int fds[4];
@@ -356,7 +356,7 @@ static void test_connect_timed_out(void **)
     });
 }
 
-static void test_connect_any_passes_over_the_refused(void **)
+CASE(test_connect_any_passes_over_the_refused)
 {
     inside([] {
         addresses a;
@@ -371,7 +371,7 @@ static void test_connect_any_passes_over_the_refused(void **)
     });
 }
 
-static void test_connect_any_goes_on_beside_the_silent(void **)
+CASE(test_connect_any_goes_on_beside_the_silent)
 {
     inside([] {
         addresses a;
@@ -393,7 +393,7 @@ static void test_connect_any_goes_on_beside_the_silent(void **)
 }
 
 // One that fails as it begins does not take up its 250 ms either.
-static void test_connect_any_passes_over_what_fails_at_once(void **)
+CASE(test_connect_any_passes_over_what_fails_at_once)
 {
     inside([] {
         static addresses a;
@@ -416,7 +416,7 @@ static void test_connect_any_passes_over_what_fails_at_once(void **)
 
 // One begins 250 ms after the other, and what is silent first may still be the one that wins: the
 // kernel asks it again after a second, when its backlog has room.
-static void test_connect_any_takes_a_late_one(void **)
+CASE(test_connect_any_takes_a_late_one)
 {
     inside([] {
         static int fds[4];
@@ -444,7 +444,7 @@ static void test_connect_any_takes_a_late_one(void **)
 }
 
 // The other family has its turn before the second address of the first one.
-static void test_connect_any_takes_families_in_turn(void **)
+CASE(test_connect_any_takes_families_in_turn)
 {
     inside([] {
         addresses a;
@@ -476,7 +476,7 @@ static void test_connect_any_takes_families_in_turn(void **)
     });
 }
 
-static void test_connect_any_tries_so_many(void **)
+CASE(test_connect_any_tries_so_many)
 {
     inside([] {
         static addresses a;
@@ -550,7 +550,7 @@ static void make_unreachable(addresses *a, int i)
     a->in[i].sin_addr.s_addr = inet_addr("192.0.2.1"); // RFC 5737: for documentation, no route
 }
 
-static void test_connect_unreachable(void **)
+CASE(test_connect_unreachable)
 {
     int code = without_network([](void *) {
         return error_of(weft_io_connect("tcp:192.0.2.1:80", WEFT_FOREVER)) == ENETUNREACH ? 0 : 1;
@@ -559,7 +559,7 @@ static void test_connect_unreachable(void **)
 }
 
 // What the last one said, whichever way they failed; and one that is reached among them.
-static void test_connect_any_says_what_the_last_said(void **)
+CASE(test_connect_any_says_what_the_last_said)
 {
     int code = without_network([](void *) {
         addresses a;
@@ -582,7 +582,7 @@ static void test_connect_any_says_what_the_last_said(void **)
 }
 
 // The kernel's own patience ends: here after one try more, which takes three seconds.
-static void test_connect_timed_out_by_the_kernel(void **)
+CASE(test_connect_timed_out_by_the_kernel)
 {
     int code = without_network([](void *) {
         int fds[4], retries = open("/proc/sys/net/ipv4/tcp_syn_retries", O_WRONLY | O_CLOEXEC);
@@ -599,7 +599,7 @@ static void test_connect_timed_out_by_the_kernel(void **)
 }
 
 // What waits for one address, and what has several attempts under way.
-static void test_connect_cancelled(void **)
+CASE(test_connect_cancelled)
 {
     inside([] {
         static int fds[4], errors[2];
@@ -631,7 +631,7 @@ static void test_connect_cancelled(void **)
     });
 }
 
-static void test_accept_waits(void **)
+CASE(test_accept_waits)
 {
     inside([] {
         static int l, error;
@@ -654,31 +654,4 @@ static void test_accept_waits(void **)
     });
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_tcp),
-        TEST(test_tcp_all),
-        TEST(test_unix),
-        TEST(test_unix_full_backlog),
-        TEST(test_listen_before_run),
-        TEST(test_listen_inherited),
-        TEST(test_listen_systemd),
-        TEST(test_listen_options),
-        TEST(test_addresses_that_are_none),
-        TEST(test_connect_refused),
-        TEST(test_connect_timed_out),
-        TEST(test_connect_any_passes_over_the_refused),
-        TEST(test_connect_any_goes_on_beside_the_silent),
-        TEST(test_connect_any_passes_over_what_fails_at_once),
-        TEST(test_connect_any_takes_a_late_one),
-        TEST(test_connect_any_takes_families_in_turn),
-        TEST(test_connect_any_tries_so_many),
-        TEST(test_connect_unreachable),
-        TEST(test_connect_any_says_what_the_last_said),
-        TEST(test_connect_timed_out_by_the_kernel),
-        TEST(test_connect_cancelled),
-        TEST(test_accept_waits),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -54,7 +54,7 @@ static void *writer(void *arg)
     return nullptr;
 }
 
-static void test_run_returns_what_main_does(void **)
+CASE(test_run_returns_what_main_does)
 {
     int n = 42;
     assert_int_equal(weft_io_run([](void *arg) -> int { return *(int *)arg; }, &n), 42);
@@ -63,7 +63,7 @@ static void test_run_returns_what_main_does(void **)
 
 static int tasklets_ended;
 
-static void test_run_waits_for_tasklets(void **)
+CASE(test_run_waits_for_tasklets)
 {
     tasklets_ended = 0;
     inside([] {
@@ -84,7 +84,7 @@ static int no_poll(weft_poller *, weft_deadline)
     return 0;
 }
 
-static void test_run_refuses(void **)
+CASE(test_run_refuses)
 {
     weft_poller other = {no_poll, 0};
     assert_errno(weft_io_read(0, nullptr, 0, WEFT_FOREVER), EPERM);
@@ -118,30 +118,7 @@ static void test_run_refuses(void **)
     assert_int_equal((intptr_t)error, EPERM);
 }
 
-static void test_run_deadlock(void **)
-{
-    int saved = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    dup2(null, STDERR_FILENO); // the dump
-    int result = weft_io_run(
-        [](void *) {
-            spawn(
-                [](void *) -> void * {
-                    pause_forever();
-                    return nullptr;
-                },
-                nullptr);
-            return 0;
-        },
-        nullptr);
-    int error = errno;
-    dup2(saved, STDERR_FILENO);
-    close(saved);
-    close(null);
-    assert_int_equal(result, -1);
-    assert_int_equal(error, EDEADLK);
-}
-
-static void test_read_waits_for_data(void **)
+CASE(test_read_waits_for_data)
 {
     inside([] {
         for (int kind = 0; kind < PAIRS; kind++) {
@@ -163,7 +140,7 @@ static void test_read_waits_for_data(void **)
     });
 }
 
-static void test_read_end(void **)
+CASE(test_read_end)
 {
     inside([] {
         for (int kind = 0; kind < PAIRS; kind++) {
@@ -183,7 +160,7 @@ static void test_read_end(void **)
 }
 
 // The end comes while the reader waits after a short read, and with data before it.
-static void test_read_end_after_a_short_read(void **)
+CASE(test_read_end_after_a_short_read)
 {
     inside([] {
         int p[2];
@@ -215,7 +192,7 @@ static void test_read_end_after_a_short_read(void **)
 }
 
 // Urgent data ends a read early: a short read that has not emptied the socket.
-static void test_read_beyond_urgent_data(void **)
+CASE(test_read_beyond_urgent_data)
 {
     inside([] {
         int p[2];
@@ -239,7 +216,7 @@ static void test_read_beyond_urgent_data(void **)
     });
 }
 
-static void test_read_all(void **)
+CASE(test_read_all)
 {
     inside([] {
         int p[2];
@@ -267,7 +244,7 @@ static void test_read_all(void **)
     });
 }
 
-static void test_write_all_to_a_slow_reader(void **)
+CASE(test_write_all_to_a_slow_reader)
 {
     inside([] {
         const size_t n = 3 << 20;
@@ -296,7 +273,7 @@ static void test_write_all_to_a_slow_reader(void **)
     });
 }
 
-static void test_write_says_how_much(void **)
+CASE(test_write_says_how_much)
 {
     inside([] {
         static char much[4 << 20];
@@ -314,7 +291,7 @@ static void test_write_says_how_much(void **)
     });
 }
 
-static void test_write_without_a_reader(void **)
+CASE(test_write_without_a_reader)
 {
     inside([] {
         for (int kind = 0; kind < PAIRS; kind++) {
@@ -331,7 +308,7 @@ static void test_write_without_a_reader(void **)
     });
 }
 
-static void test_vectors(void **)
+CASE(test_vectors)
 {
     inside([] {
         for (int kind = 0; kind < PAIRS; kind++) {
@@ -361,7 +338,7 @@ static void test_vectors(void **)
     });
 }
 
-static void test_sendfile(void **)
+CASE(test_sendfile)
 {
     inside([] {
         for (int kind = 0; kind < PAIRS; kind++) {
@@ -398,7 +375,7 @@ static void test_sendfile(void **)
     });
 }
 
-static void test_read_until(void **)
+CASE(test_read_until)
 {
     inside([] {
         int p[2];
@@ -434,7 +411,7 @@ static void test_read_until(void **)
     });
 }
 
-static void test_deadlines(void **)
+CASE(test_deadlines)
 {
     inside([] {
         for (int kind = 0; kind < PAIRS; kind++) {
@@ -454,7 +431,7 @@ static void test_deadlines(void **)
     });
 }
 
-static void test_deadline_now_sees_what_is_there(void **)
+CASE(test_deadline_now_sees_what_is_there)
 {
     inside([] {
         int p[2];
@@ -472,7 +449,7 @@ static void test_deadline_now_sees_what_is_there(void **)
     });
 }
 
-static void test_deadline_without_pwait2(void **)
+CASE(test_deadline_without_pwait2)
 {
     io_precise = 0;
     test_deadlines(nullptr);
@@ -503,7 +480,7 @@ static int wait_a_little(void *)
     return weft_now() >= d && weft_io_close(p[0]) == 0 && weft_io_close(p[1]) == 0 ? 0 : 1;
 }
 
-static void test_deadline_where_pwait2_is_forbidden(void **)
+CASE(test_deadline_where_pwait2_is_forbidden)
 {
 #if defined(__SANITIZE_THREAD__)
     skip(); // it takes the coroutines of a forked child for the parent's
@@ -525,7 +502,7 @@ static void test_deadline_where_pwait2_is_forbidden(void **)
     assert_int_equal(status, 0);
 }
 
-static void test_cancel_ends_a_read(void **)
+CASE(test_cancel_ends_a_read)
 {
     inside([] {
         int p[2];
@@ -547,7 +524,7 @@ static void test_cancel_ends_a_read(void **)
 
 static ssize_t when_cancelled[4];
 
-static void test_cancelled_one_fails_at_once_but_now(void **)
+CASE(test_cancelled_one_fails_at_once_but_now)
 {
     inside([] {
         static int p[2];
@@ -574,7 +551,7 @@ static void test_cancelled_one_fails_at_once_but_now(void **)
 }
 
 // A wake meant for a suspension is kept while the tasklet waits for a descriptor.
-static void test_wake_does_not_end_a_read(void **)
+CASE(test_wake_does_not_end_a_read)
 {
     inside([] {
         static int p[2];
@@ -599,7 +576,7 @@ static void test_wake_does_not_end_a_read(void **)
     });
 }
 
-static void test_one_waiter_a_direction(void **)
+CASE(test_one_waiter_a_direction)
 {
     inside([] {
         int p[2];
@@ -619,7 +596,7 @@ static void test_one_waiter_a_direction(void **)
     });
 }
 
-static void test_close_wakes(void **)
+CASE(test_close_wakes)
 {
     inside([] {
         for (int kind = 0; kind < PAIRS; kind++) {
@@ -658,7 +635,7 @@ static void test_close_wakes(void **)
 }
 
 // The event has been taken, but the reader has not gone on when the descriptor is closed.
-static void test_close_between_event_and_reader(void **)
+CASE(test_close_between_event_and_reader)
 {
     inside([] {
         static int p[2], q[2];
@@ -690,7 +667,7 @@ static void test_close_between_event_and_reader(void **)
     });
 }
 
-static void test_forget(void **)
+CASE(test_forget)
 {
     inside([] {
         int p[2];
@@ -712,7 +689,7 @@ static void test_forget(void **)
     });
 }
 
-static void test_bad_descriptors(void **)
+CASE(test_bad_descriptors)
 {
     inside([] {
         char text[4];
@@ -729,7 +706,7 @@ static void test_bad_descriptors(void **)
     });
 }
 
-static void test_regular_file(void **)
+CASE(test_regular_file)
 {
     inside([] {
         char text[8];
@@ -744,7 +721,7 @@ static void test_regular_file(void **)
     });
 }
 
-static void test_flags_stay(void **)
+CASE(test_flags_stay)
 {
     inside([] {
         int p[2];
@@ -756,7 +733,7 @@ static void test_flags_stay(void **)
     });
 }
 
-static void test_fairness(void **)
+CASE(test_fairness)
 {
     // One that always finds data lets the others go on.
     inside([] {
@@ -777,7 +754,7 @@ static void test_fairness(void **)
     });
 }
 
-static void test_messages(void **)
+CASE(test_messages)
 {
     inside([] {
         int p[2];
@@ -808,7 +785,7 @@ static void test_messages(void **)
     });
 }
 
-static void test_ancillary_data(void **)
+CASE(test_ancillary_data)
 {
     inside([] {
         int p[2], e = eventfd(7, EFD_CLOEXEC), got;
@@ -846,7 +823,7 @@ static void test_ancillary_data(void **)
     });
 }
 
-static void test_wait_both(void **)
+CASE(test_wait_both)
 {
     inside([] {
         int p[2];
@@ -860,7 +837,7 @@ static void test_wait_both(void **)
 }
 
 // weft_io_wait keeps nothing: the owner closes the descriptor, and the next has its number.
-static void test_wait_for_what_others_close(void **)
+CASE(test_wait_for_what_others_close)
 {
     inside([] {
         for (int i = 0; i < 20; i++) {
@@ -892,7 +869,7 @@ static void open_gate_later(void)
         nullptr);
 }
 
-static void test_wait_for_a_subprocess(void **)
+CASE(test_wait_for_a_subprocess)
 {
     inside([] {
         const char *const argv[] = {"sh", "-c", "read line; exit 3", nullptr};
@@ -914,7 +891,7 @@ static void test_wait_for_a_subprocess(void **)
     });
 }
 
-static void test_wait_for_a_future(void **)
+CASE(test_wait_for_a_future)
 {
     inside([] {
         void *result = nullptr;
@@ -936,7 +913,7 @@ static void test_wait_for_a_future(void **)
     });
 }
 
-static void test_fork(void **)
+CASE(test_fork)
 {
 #if defined(__SANITIZE_THREAD__)
     return; // it does not know the parent's coroutines in the child
@@ -983,7 +960,7 @@ static void *waiter(void *arg)
 }
 
 // The child's twin of a tasklet that waits leaves its wait; the parent's must not notice.
-static void test_fork_wait_cancelled(void **)
+CASE(test_fork_wait_cancelled)
 {
 #if defined(__SANITIZE_THREAD__)
     return; // as above
@@ -1032,53 +1009,33 @@ static int ring(void *)
     return 7;
 }
 
-static void test_loop_beside(void **)
+CASE(test_loop_beside)
 {
     assert_int_equal(weft_io_run(ring, nullptr), 7);
 }
 
-int main(void)
+// The last, for it leaves a tasklet behind.
+CASE(test_run_deadlock)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_run_returns_what_main_does),
-        TEST(test_run_waits_for_tasklets),
-        TEST(test_run_refuses),
-        TEST(test_read_waits_for_data),
-        TEST(test_read_end),
-        TEST(test_read_end_after_a_short_read),
-        TEST(test_read_beyond_urgent_data),
-        TEST(test_read_all),
-        TEST(test_write_all_to_a_slow_reader),
-        TEST(test_write_says_how_much),
-        TEST(test_write_without_a_reader),
-        TEST(test_vectors),
-        TEST(test_sendfile),
-        TEST(test_read_until),
-        TEST(test_deadlines),
-        TEST(test_deadline_now_sees_what_is_there),
-        TEST(test_deadline_without_pwait2),
-        TEST(test_deadline_where_pwait2_is_forbidden),
-        TEST(test_cancel_ends_a_read),
-        TEST(test_cancelled_one_fails_at_once_but_now),
-        TEST(test_wake_does_not_end_a_read),
-        TEST(test_one_waiter_a_direction),
-        TEST(test_close_wakes),
-        TEST(test_close_between_event_and_reader),
-        TEST(test_forget),
-        TEST(test_bad_descriptors),
-        TEST(test_regular_file),
-        TEST(test_flags_stay),
-        TEST(test_fairness),
-        TEST(test_messages),
-        TEST(test_ancillary_data),
-        TEST(test_wait_both),
-        TEST(test_wait_for_what_others_close),
-        TEST(test_wait_for_a_subprocess),
-        TEST(test_wait_for_a_future),
-        TEST(test_fork),
-        TEST(test_fork_wait_cancelled),
-        TEST(test_loop_beside),
-        TEST(test_run_deadlock), // leaves a tasklet behind
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int saved = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    dup2(null, STDERR_FILENO); // the dump
+    int result = weft_io_run(
+        [](void *) {
+            spawn(
+                [](void *) -> void * {
+                    pause_forever();
+                    return nullptr;
+                },
+                nullptr);
+            return 0;
+        },
+        nullptr);
+    int error = errno;
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(null);
+    assert_int_equal(result, -1);
+    assert_int_equal(error, EDEADLK);
 }
+
+RUN_CASES()

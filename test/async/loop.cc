@@ -45,7 +45,7 @@ static weft_task task(void (*fn)(weft_task *), void *arg)
 
 // ---- Create, run, stop ----
 
-static void test_create_options(void **)
+CASE(test_create_options)
 {
     weft_loop_options o = {};
     o.batch = -1;
@@ -56,7 +56,7 @@ static void test_create_options(void **)
     assert_int_equal(weft_loop_destroy(nullptr), 0);
 }
 
-static void test_create_without_descriptors(void **)
+CASE(test_create_without_descriptors)
 {
     struct rlimit before, none;
     getrlimit(RLIMIT_NOFILE, &before);
@@ -78,7 +78,7 @@ static void test_create_without_descriptors(void **)
     close(still);
 }
 
-static void test_run_with_nothing(void **)
+CASE(test_run_with_nothing)
 {
     weft_loop *l = weft_loop_create(nullptr);
     errno = 7;
@@ -89,7 +89,7 @@ static void test_run_with_nothing(void **)
     weft_loop_destroy(l);
 }
 
-static void test_run_deadline(void **)
+CASE(test_run_deadline)
 {
     weft_loop *l = weft_loop_create(nullptr);
     assert_int_equal(weft_loop_hold(l, 1), 0);
@@ -106,7 +106,7 @@ static void test_run_deadline(void **)
     weft_loop_destroy(l);
 }
 
-static void test_run_deadline_old_kernel(void **)
+CASE(test_run_deadline_old_kernel)
 {
     weft_loop *l = weft_loop_create(nullptr);
     l->no_pwait2 = true;
@@ -127,7 +127,7 @@ static void test_run_deadline_old_kernel(void **)
     weft_loop_destroy(l);
 }
 
-static void test_hold_excuses_a_watch(void **)
+CASE(test_hold_excuses_a_watch)
 {
     weft_loop *l = weft_loop_create(nullptr);
     int p[2], calls = 0;
@@ -144,7 +144,7 @@ static void test_hold_excuses_a_watch(void **)
 
 // It is only what keeps ALL running that it is taken from: who runs the loop by its descriptor gets
 // to what is ready.
-static void test_hold_leaves_once_alone(void **)
+CASE(test_hold_leaves_once_alone)
 {
     weft_loop *l = weft_loop_create(nullptr);
     int p[2], calls = 0;
@@ -158,7 +158,7 @@ static void test_hold_leaves_once_alone(void **)
     weft_loop_destroy(l);
 }
 
-static void test_stop_in_a_callback(void **)
+CASE(test_stop_in_a_callback)
 {
     weft_loop *l = weft_loop_create(nullptr);
     int calls = 0;
@@ -189,7 +189,7 @@ static void misuse_it(weft_task *t)
     m->own = weft_loop_own(m->l) == -1 ? errno : 0;
 }
 
-static void test_run_inside_of_itself(void **)
+CASE(test_run_inside_of_itself)
 {
     struct misuse m = {weft_loop_create(nullptr), 0, 0, 0};
     weft_task t = task(misuse_it, &m);
@@ -267,7 +267,7 @@ static void *call_them_all(void *arg)
     return nullptr;
 }
 
-static void test_calls_from_another_thread(void **)
+CASE(test_calls_from_another_thread)
 {
     struct foreign f = {};
     weft_watch w = {};
@@ -309,7 +309,7 @@ static void *own_and_run(void *arg)
                                                                                        : nullptr;
 }
 
-static void test_own_hands_over(void **)
+CASE(test_own_hands_over)
 {
     weft_loop *l = weft_loop_create(nullptr);
     int calls = 0;
@@ -350,7 +350,7 @@ static void *post_many(void *arg)
     return arg;
 }
 
-static void test_post_from_threads(void **)
+CASE(test_post_from_threads)
 {
     weft_loop *l = weft_loop_create(nullptr);
     static struct poster posters[POSTERS];
@@ -379,7 +379,7 @@ static void note_order(weft_task *t)
     *(int *)t->arg = ++position;
 }
 
-static void test_post_in_order_and_once(void **)
+CASE(test_post_in_order_and_once)
 {
     weft_loop *l = weft_loop_create(nullptr);
     int order[3] = {}, calls = 0;
@@ -414,7 +414,7 @@ static void repost(weft_task *t)
         weft_loop_post(r->l, t);
 }
 
-static void test_post_itself_again(void **)
+CASE(test_post_itself_again)
 {
     struct reposted r = {task(repost, nullptr), weft_loop_create(nullptr), 5};
     weft_loop_post(r.l, &r.t);
@@ -428,7 +428,7 @@ static void free_task(weft_task *t)
     free(t);
 }
 
-static void test_post_may_free_itself(void **)
+CASE(test_post_may_free_itself)
 {
     weft_loop *l = weft_loop_create(nullptr);
     for (int i = 0; i < 3; i++) {
@@ -440,7 +440,7 @@ static void test_post_may_free_itself(void **)
     weft_loop_destroy(l);
 }
 
-static void test_post_when_the_counter_is_full(void **)
+CASE(test_post_when_the_counter_is_full)
 {
     weft_loop *l = weft_loop_create(nullptr);
     int calls = 0;
@@ -470,7 +470,7 @@ static void *signal_it(void *arg)
     return nullptr;
 }
 
-static void test_post_from_a_signal_handler(void **)
+CASE(test_post_from_a_signal_handler)
 {
     int calls = 0;
     pthread_t self = pthread_self();
@@ -500,7 +500,7 @@ static void *wake_from_afar(void *arg)
     return nullptr;
 }
 
-static void test_stop_and_wake_from_a_thread(void **)
+CASE(test_stop_and_wake_from_a_thread)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_loop_hold(l, 1);
@@ -517,7 +517,7 @@ static void test_stop_and_wake_from_a_thread(void **)
 
 // ---- Deferred and idle ----
 
-static void test_defer_runs_once(void **)
+CASE(test_defer_runs_once)
 {
     weft_loop *l = weft_loop_create(nullptr);
     int calls = 0;
@@ -555,7 +555,7 @@ static void defer_again(weft_task *t)
         weft_loop_defer(a->l, t);
 }
 
-static void test_defer_again_is_the_next_round(void **)
+CASE(test_defer_again_is_the_next_round)
 {
     struct again a = {task(defer_again, nullptr), weft_loop_create(nullptr), {}, 0};
     weft_loop_defer(a.l, &a.t);
@@ -572,7 +572,7 @@ static void idle_thrice(weft_task *t)
         weft_task_stop(t);
 }
 
-static void test_idle_when_nothing_else(void **)
+CASE(test_idle_when_nothing_else)
 {
     weft_loop *l = weft_loop_create(nullptr);
     int idle = 0, deferred = 0;
@@ -592,7 +592,7 @@ static void stop_the_other(weft_task *t)
     weft_task_stop((weft_task *)t->arg);
 }
 
-static void test_stop_within_a_batch_of_tasks(void **)
+CASE(test_stop_within_a_batch_of_tasks)
 {
     weft_loop *l = weft_loop_create(nullptr);
     int calls = 0;
@@ -651,7 +651,7 @@ static void slow_task(weft_task *)
     spin(2000000);
 }
 
-static void test_blocked_tells_which(void **)
+CASE(test_blocked_tells_which)
 {
     struct report r = {};
     weft_loop_options o = {};
@@ -690,7 +690,7 @@ static void test_blocked_tells_which(void **)
     weft_loop_destroy(l);
 }
 
-static void test_blocked_says_it_on_stderr(void **)
+CASE(test_blocked_says_it_on_stderr)
 {
     weft_loop_options o = {};
     o.blocked_ns = 1000000;
@@ -733,7 +733,7 @@ static void until_seen(weft_task *t)
         ;
 }
 
-static void test_blocked_from_a_watchdog_thread(void **)
+CASE(test_blocked_from_a_watchdog_thread)
 {
     weft_loop_options o = {};
     o.blocked_ns = INT64_MAX;
@@ -747,7 +747,7 @@ static void test_blocked_from_a_watchdog_thread(void **)
     weft_loop_destroy(w.l);
 }
 
-static void test_stats_count(void **)
+CASE(test_stats_count)
 {
     weft_loop *l = weft_loop_create(nullptr);
     int calls = 0, p[2];
@@ -787,7 +787,7 @@ static bool readable(int fd, int ms)
     return poll(&p, 1, ms) == 1;
 }
 
-static void test_fd_shows_what_is_ready(void **)
+CASE(test_fd_shows_what_is_ready)
 {
     weft_loop *l = weft_loop_create(nullptr);
     int fd = weft_loop_fd(l), calls = 0, p[2];
@@ -834,7 +834,7 @@ static void test_fd_shows_what_is_ready(void **)
 
 // A wake-up that finds nothing to do is over when it has been looked at: else the outer loop
 // would turn for ever.
-static void test_fd_is_quiet_after_a_wake_for_nothing(void **)
+CASE(test_fd_is_quiet_after_a_wake_for_nothing)
 {
     weft_loop *l = weft_loop_create(nullptr);
     int fd = weft_loop_fd(l);
@@ -863,7 +863,7 @@ static void thrice(weft_alarm *a)
         weft_alarm_stop(a);
 }
 
-static void test_fd_in_another_loop(void **)
+CASE(test_fd_in_another_loop)
 {
     weft_loop *outer = weft_loop_create(nullptr), *inner = weft_loop_create(nullptr);
     weft_watch w = {};
@@ -894,7 +894,7 @@ static void read_one(weft_watch *w, int)
         ++*(int *)w->arg;
 }
 
-static void test_fork_child_has_its_own(void **)
+CASE(test_fork_child_has_its_own)
 {
     weft_loop *l = weft_loop_create(nullptr);
     int a[2], b[2], from_a = 0, from_b = 0;
@@ -953,7 +953,7 @@ static void exit_42(weft_alarm *)
     _exit(42);
 }
 
-static void test_fork_inside_a_callback(void **)
+CASE(test_fork_inside_a_callback)
 {
     struct forker f = {weft_loop_create(nullptr), -1};
     int p[2];
@@ -992,7 +992,7 @@ static void *fork_elsewhere(void *arg)
 }
 
 // Of two that are nested the inner one is made again first: then the outer one has the new one.
-static void test_fork_of_nested_loops(void **)
+CASE(test_fork_of_nested_loops)
 {
     weft_loop *outer = weft_loop_create(nullptr), *inner = weft_loop_create(nullptr);
     weft_watch w = {};
@@ -1014,7 +1014,7 @@ static void test_fork_of_nested_loops(void **)
     weft_loop_destroy(inner);
 }
 
-static void test_fork_by_another_thread(void **)
+CASE(test_fork_by_another_thread)
 {
     struct forker f = {weft_loop_create(nullptr), -1};
     weft_loop_hold(f.l, 1);
@@ -1025,42 +1025,4 @@ static void test_fork_by_another_thread(void **)
     weft_loop_destroy(f.l);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_create_options),
-        TEST(test_create_without_descriptors),
-        TEST(test_run_with_nothing),
-        TEST(test_run_deadline),
-        TEST(test_run_deadline_old_kernel),
-        TEST(test_hold_excuses_a_watch),
-        TEST(test_hold_leaves_once_alone),
-        TEST(test_stop_in_a_callback),
-        TEST(test_run_inside_of_itself),
-        TEST(test_calls_from_another_thread),
-        TEST(test_own_hands_over),
-        TEST(test_post_from_threads),
-        TEST(test_post_in_order_and_once),
-        TEST(test_post_itself_again),
-        TEST(test_post_may_free_itself),
-        TEST(test_post_when_the_counter_is_full),
-        TEST(test_post_from_a_signal_handler),
-        TEST(test_stop_and_wake_from_a_thread),
-        TEST(test_defer_runs_once),
-        TEST(test_defer_again_is_the_next_round),
-        TEST(test_idle_when_nothing_else),
-        TEST(test_stop_within_a_batch_of_tasks),
-        TEST(test_blocked_tells_which),
-        TEST(test_blocked_says_it_on_stderr),
-        TEST(test_blocked_from_a_watchdog_thread),
-        TEST(test_stats_count),
-        TEST(test_fd_shows_what_is_ready),
-        TEST(test_fd_is_quiet_after_a_wake_for_nothing),
-        TEST(test_fd_in_another_loop),
-        TEST(test_fork_child_has_its_own),
-        TEST(test_fork_inside_a_callback),
-        TEST(test_fork_of_nested_loops),
-        TEST(test_fork_by_another_thread),
-    };
-    return cmocka_run_group_tests(tests, nullptr, nullptr);
-}
+RUN_CASES()

@@ -63,7 +63,7 @@ static bool quiet(weft_loop *l)
     return weft_loop_run(l, WEFT_LOOP_ONCE, WEFT_NOW) == -1 && errno == ETIMEDOUT;
 }
 
-static void test_watch_errors(void **)
+CASE(test_watch_errors)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_watch w = {}, other = {};
@@ -91,7 +91,7 @@ static void test_watch_errors(void **)
     weft_loop_destroy(l);
 }
 
-static void test_watch_level_and_edge(void **)
+CASE(test_watch_level_and_edge)
 {
     weft_loop *l = weft_loop_create(nullptr);
     struct seen s = {};
@@ -116,7 +116,7 @@ static void test_watch_level_and_edge(void **)
     weft_loop_destroy(l);
 }
 
-static void test_watch_many_descriptors(void **)
+CASE(test_watch_many_descriptors)
 {
     // More than a batch of four, and more than the first table of slots.
     enum { N = 100 };
@@ -141,7 +141,7 @@ static void test_watch_many_descriptors(void **)
     weft_loop_destroy(l);
 }
 
-static void test_change_is_lazy_and_cancels_out(void **)
+CASE(test_change_is_lazy_and_cancels_out)
 {
     weft_loop *l = weft_loop_create(nullptr);
     struct seen s = {};
@@ -162,7 +162,7 @@ static void test_change_is_lazy_and_cancels_out(void **)
     weft_loop_destroy(l);
 }
 
-static void test_change_of_a_closed_descriptor(void **)
+CASE(test_change_of_a_closed_descriptor)
 {
     weft_loop *l = weft_loop_create(nullptr);
     struct seen s = {};
@@ -189,7 +189,7 @@ static void stop_itself(weft_watch *w, int)
 }
 
 // What it does when it is told may leave nothing to wait for.
-static void test_change_refused_and_stopped(void **)
+CASE(test_change_refused_and_stopped)
 {
     static const int how[] = {WEFT_LOOP_ALL, WEFT_LOOP_ONCE};
     for (int i = 0; i < 2; i++) {
@@ -272,17 +272,17 @@ static void batch_of_two(int mode)
     close_pair(p), close_pair(q), close_pair(k.reused);
 }
 
-static void test_stop_in_the_same_batch(void **)
+CASE(test_stop_in_the_same_batch)
 {
     batch_of_two(0);
 }
 
-static void test_free_in_the_same_batch(void **)
+CASE(test_free_in_the_same_batch)
 {
     batch_of_two(1);
 }
 
-static void test_number_reused_in_the_same_batch(void **)
+CASE(test_number_reused_in_the_same_batch)
 {
     batch_of_two(2);
 }
@@ -295,7 +295,7 @@ static void change_the_other(weft_watch *w, int)
         weft_watch_change(&the_killer->watch[i], WEFT_HANGUP);
 }
 
-static void test_change_in_the_same_batch(void **)
+CASE(test_change_in_the_same_batch)
 {
     struct killer k = {};
     struct seen s = {};
@@ -320,7 +320,7 @@ static void free_itself(weft_watch *w, int)
     free(w);
 }
 
-static void test_close_and_free_itself(void **)
+CASE(test_close_and_free_itself)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_watch *w = (weft_watch *)calloc(1, sizeof *w);
@@ -333,7 +333,7 @@ static void test_close_and_free_itself(void **)
     weft_loop_destroy(l);
 }
 
-static void test_stop_with_a_duplicate_open(void **)
+CASE(test_stop_with_a_duplicate_open)
 {
     weft_loop *l = weft_loop_create(nullptr);
     struct seen s = {};
@@ -358,7 +358,7 @@ static void test_stop_with_a_duplicate_open(void **)
 
 // ---- Hang-ups and errors ----
 
-static void test_data_comes_before_hangup(void **)
+CASE(test_data_comes_before_hangup)
 {
     weft_loop *l = weft_loop_create(nullptr);
     struct seen s = {};
@@ -377,7 +377,7 @@ static void test_data_comes_before_hangup(void **)
     weft_loop_destroy(l);
 }
 
-static void test_half_close_both_ways(void **)
+CASE(test_half_close_both_ways)
 {
     weft_loop *l = weft_loop_create(nullptr);
     struct seen s = {};
@@ -400,7 +400,7 @@ static void test_half_close_both_ways(void **)
     weft_loop_destroy(l);
 }
 
-static void test_refused_connection_is_told(void **)
+CASE(test_refused_connection_is_told)
 {
     struct sockaddr_in a = {};
     socklen_t length = sizeof a;
@@ -427,7 +427,7 @@ static void test_refused_connection_is_told(void **)
     weft_loop_destroy(l);
 }
 
-static void test_paused_watch_does_not_spin(void **)
+CASE(test_paused_watch_does_not_spin)
 {
     weft_loop *l = weft_loop_create(nullptr);
     struct seen s = {};
@@ -481,7 +481,7 @@ static int connect_to(const struct sockaddr_un *a)
     return fd;
 }
 
-static void test_listen_accepts_in_batches(void **)
+CASE(test_listen_accepts_in_batches)
 {
     weft_loop *l = weft_loop_create(nullptr);
     struct sockaddr_un address;
@@ -512,7 +512,7 @@ static void test_listen_accepts_in_batches(void **)
     weft_loop_destroy(l);
 }
 
-static void test_listen_without_descriptors(void **)
+CASE(test_listen_without_descriptors)
 {
     weft_loop *l = weft_loop_create(nullptr);
     struct sockaddr_un address;
@@ -543,7 +543,7 @@ static void test_listen_without_descriptors(void **)
     weft_loop_destroy(l);
 }
 
-static void test_listen_stop_while_looking_away(void **)
+CASE(test_listen_stop_while_looking_away)
 {
     weft_loop *l = weft_loop_create(nullptr);
     struct sockaddr_un address;
@@ -561,7 +561,7 @@ static void test_listen_stop_while_looking_away(void **)
     weft_loop_destroy(l);
 }
 
-static void test_exclusive_can_be_changed(void **)
+CASE(test_exclusive_can_be_changed)
 {
     weft_loop *l = weft_loop_create(nullptr);
     struct seen s = {};
@@ -580,29 +580,4 @@ static void test_exclusive_can_be_changed(void **)
     weft_loop_destroy(l);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_watch_errors),
-        TEST(test_watch_level_and_edge),
-        TEST(test_watch_many_descriptors),
-        TEST(test_change_is_lazy_and_cancels_out),
-        TEST(test_change_of_a_closed_descriptor),
-        TEST(test_change_refused_and_stopped),
-        TEST(test_stop_in_the_same_batch),
-        TEST(test_free_in_the_same_batch),
-        TEST(test_number_reused_in_the_same_batch),
-        TEST(test_change_in_the_same_batch),
-        TEST(test_close_and_free_itself),
-        TEST(test_stop_with_a_duplicate_open),
-        TEST(test_data_comes_before_hangup),
-        TEST(test_half_close_both_ways),
-        TEST(test_refused_connection_is_told),
-        TEST(test_paused_watch_does_not_spin),
-        TEST(test_listen_accepts_in_batches),
-        TEST(test_listen_without_descriptors),
-        TEST(test_listen_stop_while_looking_away),
-        TEST(test_exclusive_can_be_changed),
-    };
-    return cmocka_run_group_tests(tests, nullptr, nullptr);
-}
+RUN_CASES()

@@ -49,7 +49,7 @@ static int setup(void **)
     return pipe2(gate, O_CLOEXEC);
 }
 
-static void test_offload_result(void **)
+CASE(test_offload_result)
 {
     inside([] {
         static pthread_t where;
@@ -77,7 +77,7 @@ static void test_offload_result(void **)
     });
 }
 
-static void test_offload_many(void **)
+CASE(test_offload_many)
 {
     inside([] {
         static int done;
@@ -97,7 +97,7 @@ static void test_offload_many(void **)
     });
 }
 
-static void test_offload_others_run_meanwhile(void **)
+CASE(test_offload_others_run_meanwhile)
 {
     inside([] {
         spawn(
@@ -110,7 +110,7 @@ static void test_offload_others_run_meanwhile(void **)
     });
 }
 
-static void test_offload_refuses(void **)
+CASE(test_offload_refuses)
 {
     assert_errno(weft_offload(pass_gate, nullptr, nullptr, WEFT_FOREVER), EPERM);
     inside([] {
@@ -139,7 +139,7 @@ static void give_up_what_began(void)
     wait_until(&began, 1);
 }
 
-static void test_offload_deadline_leaves_it_running(void **)
+CASE(test_offload_deadline_leaves_it_running)
 {
     inside([] {
         give_up_what_began();
@@ -154,7 +154,7 @@ static void test_offload_deadline_leaves_it_running(void **)
 
 static int given_up;
 
-static void test_offload_cancel(void **)
+CASE(test_offload_cancel)
 {
     inside([] {
         // All threads are busy, so the last one has not begun: it never does.
@@ -188,7 +188,7 @@ static void test_offload_cancel(void **)
 }
 
 // weft_io_run ends while work goes on: its worker releases it.
-static void test_offload_outlives_run(void **)
+CASE(test_offload_outlives_run)
 {
     int before = open_descriptors();
     weft_io_run(
@@ -204,7 +204,7 @@ static void test_offload_outlives_run(void **)
     nothing_left_open(before);
 }
 
-static void test_offload_full(void **)
+CASE(test_offload_full)
 {
     inside([] {
         static int refused;
@@ -230,24 +230,7 @@ static void test_offload_full(void **)
     });
 }
 
-static void test_offload_threads(void **)
-{
-    inside([] {
-        began = 0;
-        assert_int_equal(weft_offload_threads(WEFT_OFFLOAD_WORK, 10), 0);
-        for (int i = 0; i < 10; i++)
-            spawn(
-                [](void *) -> void * {
-                    weft_offload(pass_gate, nullptr, nullptr, WEFT_FOREVER);
-                    return nullptr;
-                },
-                nullptr);
-        wait_until(&began, 10);
-        open_gate(10);
-    });
-}
-
-static void test_getaddrinfo(void **)
+CASE(test_getaddrinfo)
 {
     inside([] {
         struct addrinfo *list = nullptr, hints = {};
@@ -278,7 +261,7 @@ static void test_getaddrinfo(void **)
     });
 }
 
-static void test_files(void **)
+CASE(test_files)
 {
     inside([] {
         char path[] = "/tmp/weft-offload-XXXXXX", text[64] = "";
@@ -311,7 +294,7 @@ static void test_files(void **)
 }
 
 // /proc does not know RWF_NOWAIT: a thread reads.
-static void test_pread_by_a_thread(void **)
+CASE(test_pread_by_a_thread)
 {
     inside([] {
         char text[16];
@@ -324,7 +307,7 @@ static void test_pread_by_a_thread(void **)
 }
 
 // The threads stay with the parent: who waits in the child is told, and new work has new threads.
-static void test_offload_fork(void **)
+CASE(test_offload_fork)
 {
     inside([] {
         if (RUNNER_SANITIZED)
@@ -356,22 +339,22 @@ static void test_offload_fork(void **)
     });
 }
 
-int main(void)
+// The last: there are ten threads from here on.
+CASE(test_offload_threads)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_offload_result),
-        TEST(test_offload_many),
-        TEST(test_offload_others_run_meanwhile),
-        TEST(test_offload_refuses),
-        TEST(test_offload_deadline_leaves_it_running),
-        TEST(test_offload_cancel),
-        TEST(test_offload_outlives_run),
-        TEST(test_offload_full),
-        TEST(test_getaddrinfo),
-        TEST(test_files),
-        TEST(test_pread_by_a_thread),
-        TEST(test_offload_fork),
-        TEST(test_offload_threads), // and there are ten from here on
-    };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    inside([] {
+        began = 0;
+        assert_int_equal(weft_offload_threads(WEFT_OFFLOAD_WORK, 10), 0);
+        for (int i = 0; i < 10; i++)
+            spawn(
+                [](void *) -> void * {
+                    weft_offload(pass_gate, nullptr, nullptr, WEFT_FOREVER);
+                    return nullptr;
+                },
+                nullptr);
+        wait_until(&began, 10);
+        open_gate(10);
+    });
 }
+
+RUN_CASES(setup)

@@ -64,7 +64,7 @@ static bool answers(int fd, weft_deadline d)
     return weft_io_write(fd, "x", 1, d) == 1 && weft_io_read(fd, &byte, 1, d) == 1;
 }
 
-static void test_serve_many(void **)
+CASE(test_serve_many)
 {
     options = {};
     inside([] {
@@ -84,7 +84,7 @@ static void test_serve_many(void **)
     });
 }
 
-static void test_serve_bound(void **)
+CASE(test_serve_bound)
 {
     options = {};
     options.max = 2;
@@ -114,7 +114,7 @@ static void test_serve_bound(void **)
 }
 
 // Those in the backlog are served; the stop waits for all.
-static void test_serve_stop_drains(void **)
+CASE(test_serve_stop_drains)
 {
     options = {};
     options.max = 1;
@@ -147,7 +147,7 @@ static void take_it_and_stop(weft_task *)
     weft_io_stop(listener);
 }
 
-static void test_serve_stop_while_it_wakes(void **)
+CASE(test_serve_stop_while_it_wakes)
 {
     options = {};
     inside([] {
@@ -177,7 +177,7 @@ static void *stop_it(void *)
 }
 
 // Told to stop when it lets the others have a turn, before its next accept.
-static void test_serve_stop_while_others_have_a_turn(void **)
+CASE(test_serve_stop_while_others_have_a_turn)
 {
     options = {};
     inside([] {
@@ -202,7 +202,7 @@ static void test_serve_stop_while_others_have_a_turn(void **)
     });
 }
 
-static void test_serve_drain_has_an_end(void **)
+CASE(test_serve_drain_has_an_end)
 {
     inside([] {
         static const int64_t drains[] = {5000000, -1};
@@ -224,7 +224,7 @@ static void test_serve_drain_has_an_end(void **)
     });
 }
 
-static void test_serve_close_stops(void **)
+CASE(test_serve_close_stops)
 {
     options = {};
     inside([] {
@@ -240,7 +240,7 @@ static void test_serve_close_stops(void **)
     });
 }
 
-static void test_serve_cancelled(void **)
+CASE(test_serve_cancelled)
 {
     options = {};
     inside([] {
@@ -259,7 +259,7 @@ static void test_serve_cancelled(void **)
 }
 
 // Cancelled while it drains.
-static void test_serve_cancelled_in_its_drain(void **)
+CASE(test_serve_cancelled_in_its_drain)
 {
     options = {};
     inside([] {
@@ -278,7 +278,7 @@ static void test_serve_cancelled_in_its_drain(void **)
     });
 }
 
-static void test_serve_handler_may_close(void **)
+CASE(test_serve_handler_may_close)
 {
     options = {};
     inside([] {
@@ -296,7 +296,7 @@ static void test_serve_handler_may_close(void **)
     });
 }
 
-static void test_serve_refuses(void **)
+CASE(test_serve_refuses)
 {
     options = {};
     assert_errno(weft_io_serve(0, echo, nullptr, nullptr), EPERM);
@@ -317,7 +317,7 @@ static void test_serve_refuses(void **)
 }
 
 // Also while the other waits for a connection's end, and not for the next one.
-static void test_serve_twice_when_full(void **)
+CASE(test_serve_twice_when_full)
 {
     options = {};
     options.max = 1;
@@ -344,7 +344,7 @@ static void test_serve_twice_when_full(void **)
 }
 
 // The one that drains goes on with its connections, the next takes the new ones.
-static void test_serve_again_while_one_drains(void **)
+CASE(test_serve_again_while_one_drains)
 {
     options = {};
     inside([] {
@@ -376,7 +376,7 @@ static int64_t cpu_time(void)
 }
 
 // No descriptor left: it does not spin, and serves soon after there is one.
-static void test_serve_without_descriptors(void **)
+CASE(test_serve_without_descriptors)
 {
     options = {};
     inside([] {
@@ -409,23 +409,4 @@ static void test_serve_without_descriptors(void **)
     });
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_serve_many),
-        TEST(test_serve_bound),
-        TEST(test_serve_stop_drains),
-        TEST(test_serve_stop_while_it_wakes),
-        TEST(test_serve_stop_while_others_have_a_turn),
-        TEST(test_serve_drain_has_an_end),
-        TEST(test_serve_close_stops),
-        TEST(test_serve_cancelled),
-        TEST(test_serve_cancelled_in_its_drain),
-        TEST(test_serve_handler_may_close),
-        TEST(test_serve_refuses),
-        TEST(test_serve_twice_when_full),
-        TEST(test_serve_again_while_one_drains),
-        TEST(test_serve_without_descriptors),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

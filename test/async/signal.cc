@@ -37,7 +37,7 @@ static int once(weft_loop *l)
     return weft_loop_run(l, WEFT_LOOP_ONCE, weft_in_s(30));
 }
 
-static void test_signal_errors(void **)
+CASE(test_signal_errors)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_signal s = {};
@@ -54,7 +54,7 @@ static void test_signal_errors(void **)
     weft_loop_destroy(l);
 }
 
-static void test_signal_is_seen_with_its_sender(void **)
+CASE(test_signal_is_seen_with_its_sender)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_signal s = {};
@@ -76,7 +76,7 @@ static void test_signal_is_seen_with_its_sender(void **)
     weft_loop_destroy(l);
 }
 
-static void test_signal_blocked_before_stays_blocked(void **)
+CASE(test_signal_blocked_before_stays_blocked)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_signal s = {};
@@ -95,7 +95,7 @@ static void test_signal_blocked_before_stays_blocked(void **)
     assert_false(blocked(SIGUSR2));
 }
 
-static void test_signal_with_several_watchers(void **)
+CASE(test_signal_with_several_watchers)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_signal a = {}, b = {}, c = {};
@@ -121,7 +121,7 @@ static void test_signal_with_several_watchers(void **)
     assert_false(blocked(SIGUSR1) || blocked(SIGUSR2));
 }
 
-static void test_signal_stopped_by_itself(void **)
+CASE(test_signal_stopped_by_itself)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_signal s = {};
@@ -145,7 +145,7 @@ static int exit_of(pid_t child)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-static void test_signal_in_a_forked_child(void **)
+CASE(test_signal_in_a_forked_child)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_signal s = {}, t = {};
@@ -198,7 +198,7 @@ static pid_t start(int go[2], int code, int sig)
     return p;
 }
 
-static void test_child_exits(void **)
+CASE(test_child_exits)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_child c = {};
@@ -220,7 +220,7 @@ static void test_child_exits(void **)
     weft_loop_destroy(l);
 }
 
-static void test_child_is_killed(void **)
+CASE(test_child_is_killed)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_child c = {};
@@ -235,7 +235,7 @@ static void test_child_is_killed(void **)
     weft_loop_destroy(l);
 }
 
-static void test_child_errors(void **)
+CASE(test_child_errors)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_child c = {};
@@ -250,7 +250,7 @@ static void test_child_errors(void **)
     weft_loop_destroy(l);
 }
 
-static void test_child_by_descriptor_and_stop(void **)
+CASE(test_child_by_descriptor_and_stop)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_child c = {}, d = {};
@@ -272,7 +272,7 @@ static void test_child_by_descriptor_and_stop(void **)
     weft_loop_destroy(l);
 }
 
-static void test_child_of_another_process(void **)
+CASE(test_child_of_another_process)
 {
     // A grandchild: its end is seen, its status is its parent's.
     int go[2], tell[2];
@@ -307,7 +307,7 @@ static void test_child_of_another_process(void **)
     weft_loop_destroy(l);
 }
 
-static void test_child_watched_when_the_loop_goes(void **)
+CASE(test_child_watched_when_the_loop_goes)
 {
     int go[2], next = dup(0);
     close(next);
@@ -323,21 +323,4 @@ static void test_child_watched_when_the_loop_goes(void **)
     close(again);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_signal_errors),
-        TEST(test_signal_is_seen_with_its_sender),
-        TEST(test_signal_blocked_before_stays_blocked),
-        TEST(test_signal_with_several_watchers),
-        TEST(test_signal_stopped_by_itself),
-        TEST(test_signal_in_a_forked_child),
-        TEST(test_child_exits),
-        TEST(test_child_is_killed),
-        TEST(test_child_errors),
-        TEST(test_child_by_descriptor_and_stop),
-        TEST(test_child_of_another_process),
-        TEST(test_child_watched_when_the_loop_goes),
-    };
-    return cmocka_run_group_tests(tests, nullptr, nullptr);
-}
+RUN_CASES()

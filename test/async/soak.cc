@@ -166,7 +166,7 @@ static void soak(void)
     assert_int_equal(sum.started + never, CLIENTS);
 }
 
-static void test_soak(void **)
+CASE(test_soak)
 {
     memset(&sum, 0, sizeof sum);
     alive = running = most_running = 0;
@@ -186,8 +186,4 @@ static void test_soak(void **)
     free(pattern);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {TEST(test_soak)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -28,7 +28,7 @@ static int run_all(weft_loop *l)
     return weft_loop_run(l, WEFT_LOOP_ALL, weft_in_s(30));
 }
 
-static void test_timer_errors(void **)
+CASE(test_timer_errors)
 {
     weft_loop *l = weft_loop_create(nullptr), *other = weft_loop_create(nullptr);
     weft_alarm a = {};
@@ -71,19 +71,19 @@ static void never_early(bool precise, bool old_kernel)
     weft_loop_destroy(l);
 }
 
-static void test_timer_never_early(void **)
+CASE(test_timer_never_early)
 {
     never_early(false, false);
     never_early(false, true);
 }
 
-static void test_precise_timer_never_early(void **)
+CASE(test_precise_timer_never_early)
 {
     never_early(true, false);
     never_early(true, true);
 }
 
-static void test_precise_timers_in_order(void **)
+CASE(test_precise_timers_in_order)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_alarm a[4] = {};
@@ -97,7 +97,7 @@ static void test_precise_timers_in_order(void **)
     weft_loop_destroy(l);
 }
 
-static void test_timer_at_once(void **)
+CASE(test_timer_at_once)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_alarm a = {}, b = {};
@@ -110,7 +110,7 @@ static void test_timer_at_once(void **)
     weft_loop_destroy(l);
 }
 
-static void test_timer_repeats(void **)
+CASE(test_timer_repeats)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_alarm a = {}, b = {};
@@ -128,7 +128,7 @@ static void test_timer_repeats(void **)
     weft_loop_destroy(l);
 }
 
-static void test_timer_leaves_missed_times_out(void **)
+CASE(test_timer_leaves_missed_times_out)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_alarm a = {};
@@ -144,7 +144,7 @@ static void test_timer_leaves_missed_times_out(void **)
     weft_loop_destroy(l);
 }
 
-static void test_timer_for_ever(void **)
+CASE(test_timer_for_ever)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_alarm a = {}, b = {}, c = {};
@@ -164,7 +164,7 @@ static void test_timer_for_ever(void **)
     weft_loop_destroy(l);
 }
 
-static void test_set_puts_off_without_moving(void **)
+CASE(test_set_puts_off_without_moving)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_alarm a = {};
@@ -180,7 +180,7 @@ static void test_set_puts_off_without_moving(void **)
     weft_loop_destroy(l);
 }
 
-static void test_set_sooner_and_again(void **)
+CASE(test_set_sooner_and_again)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_alarm a = {}, p = {};
@@ -212,7 +212,7 @@ static void put_off_the_other(weft_alarm *a)
     weft_alarm_set((weft_alarm *)a->arg, weft_in_ms(4));
 }
 
-static void test_stop_and_set_in_the_same_batch(void **)
+CASE(test_stop_and_set_in_the_same_batch)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_alarm a = {}, b = {};
@@ -243,7 +243,7 @@ static void rearm_at_once(weft_alarm *a)
         weft_alarm_set(a, WEFT_NOW);
 }
 
-static void test_alarm_may_free_and_rearm_itself(void **)
+CASE(test_alarm_may_free_and_rearm_itself)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_alarm *a = (weft_alarm *)calloc(1, sizeof *a), again = {};
@@ -316,7 +316,7 @@ static void wheel_against_list(uint64_t begin)
     }
 }
 
-static void test_wheel_against_a_list(void **)
+CASE(test_wheel_against_a_list)
 {
     wheel_against_list(0);
     wheel_against_list(255);
@@ -324,22 +324,4 @@ static void test_wheel_against_a_list(void **)
     wheel_against_list((1ull << 40) - 2);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_timer_errors),
-        TEST(test_timer_never_early),
-        TEST(test_precise_timer_never_early),
-        TEST(test_precise_timers_in_order),
-        TEST(test_timer_at_once),
-        TEST(test_timer_repeats),
-        TEST(test_timer_leaves_missed_times_out),
-        TEST(test_timer_for_ever),
-        TEST(test_set_puts_off_without_moving),
-        TEST(test_set_sooner_and_again),
-        TEST(test_stop_and_set_in_the_same_batch),
-        TEST(test_alarm_may_free_and_rearm_itself),
-        TEST(test_wheel_against_a_list),
-    };
-    return cmocka_run_group_tests(tests, nullptr, nullptr);
-}
+RUN_CASES()

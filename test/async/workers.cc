@@ -120,7 +120,7 @@ static int end_of(pid_t master)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-static void test_run_errors(void **)
+CASE(test_run_errors)
 {
     weft_workers_options o = {};
     assert_errno(weft_workers_run(0, good_worker, nullptr, nullptr), EINVAL);
@@ -151,13 +151,13 @@ static void stopped_by(int signo)
     assert_int_equal(end_of(m), 0);
 }
 
-static void test_run_stops_and_drains(void **)
+CASE(test_run_stops_and_drains)
 {
     stopped_by(SIGTERM);
     stopped_by(SIGINT);
 }
 
-static void test_run_kills_after_the_drain(void **)
+CASE(test_run_kills_after_the_drain)
 {
     weft_workers_options o = {};
     o.drain_ns = 20000000;
@@ -171,7 +171,7 @@ static void test_run_kills_after_the_drain(void **)
     assert_int_equal(end_of(m), ETIMEDOUT);
 }
 
-static void test_run_told_twice_kills_at_once(void **)
+CASE(test_run_told_twice_kills_at_once)
 {
     pid_t m = start_master(2, stubborn_worker, nullptr, {}); // it would drain 30 s
     hear(SAYS_READY);
@@ -183,7 +183,7 @@ static void test_run_told_twice_kills_at_once(void **)
     assert_int_equal(end_of(m), ETIMEDOUT);
 }
 
-static void test_dead_worker_is_replaced(void **)
+CASE(test_dead_worker_is_replaced)
 {
     weft_workers_options o = {};
     o.pause_ns = 1000000;
@@ -202,7 +202,7 @@ static void test_dead_worker_is_replaced(void **)
     assert_int_equal(end_of(m), 0);
 }
 
-static void test_replacement_backs_off(void **)
+CASE(test_replacement_backs_off)
 {
     weft_workers_options o = {};
     o.pause_ns = 2000000;
@@ -229,7 +229,7 @@ static void starve_and_feed(weft_workers_event e, int number, pid_t pid, int sta
     tell(e, number, pid, status, arg);
 }
 
-static void test_failed_start_is_tried_again(void **)
+CASE(test_failed_start_is_tried_again)
 {
     weft_workers_options o = {};
     o.pause_ns = 1000000;
@@ -245,7 +245,7 @@ static void test_failed_start_is_tried_again(void **)
     assert_int_equal(end_of(m), 0);
 }
 
-static void test_run_without_descriptors(void **)
+CASE(test_run_without_descriptors)
 {
     pid_t child = fork();
     if (child == 0) {
@@ -258,7 +258,7 @@ static void test_run_without_descriptors(void **)
     assert_int_equal(status, 0);
 }
 
-static void test_workers_drain_when_the_master_dies(void **)
+CASE(test_workers_drain_when_the_master_dies)
 {
     pid_t m = start_master(2, good_worker, nullptr, {});
     hear(SAYS_READY);
@@ -269,7 +269,7 @@ static void test_workers_drain_when_the_master_dies(void **)
     assert_int_equal(end_of(m), -1);
 }
 
-static void test_user_signals_are_passed_on(void **)
+CASE(test_user_signals_are_passed_on)
 {
     pid_t m = start_master(2, listening_worker, nullptr, {});
     hear(SAYS_READY);
@@ -378,7 +378,7 @@ static void hear_of(struct change *c, int ready, int ended)
 }
 
 // In callbacks: each connection is answered at once.
-static void test_reload_refuses_nobody(void **)
+CASE(test_reload_refuses_nobody)
 {
     struct sockaddr_in a;
     int listener = listen_on_loopback(&a), stop[2];
@@ -412,7 +412,7 @@ static void test_reload_refuses_nobody(void **)
 
 // In tasklets, under all kinds of load.  A connection that is half-way at the reload goes on with
 // the old worker, which ends when it has.
-static void test_reload_under_load(void **)
+CASE(test_reload_under_load)
 {
     struct sockaddr_in a;
     struct echo_load load;
@@ -462,7 +462,7 @@ static void assert_notice(int fd, const char *expected)
     assert_memory_equal(text, expected, strlen(expected));
 }
 
-static void test_systemd_is_notified(void **)
+CASE(test_systemd_is_notified)
 {
     int fd = listen_to_notices();
     pid_t m = start_master(1, good_worker, nullptr, {});
@@ -478,7 +478,7 @@ static void test_systemd_is_notified(void **)
 }
 
 // A reload that finds no worker alive is also over when new ones run.
-static void test_systemd_is_notified_of_a_reload_from_nothing(void **)
+CASE(test_systemd_is_notified_of_a_reload_from_nothing)
 {
     weft_workers_options o = {};
     o.pause_ns = 60000000000; // longer than the test
@@ -497,23 +497,4 @@ static void test_systemd_is_notified_of_a_reload_from_nothing(void **)
     close(fd);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_run_errors),
-        TEST(test_run_stops_and_drains),
-        TEST(test_run_kills_after_the_drain),
-        TEST(test_run_told_twice_kills_at_once),
-        TEST(test_dead_worker_is_replaced),
-        TEST(test_replacement_backs_off),
-        TEST(test_failed_start_is_tried_again),
-        TEST(test_run_without_descriptors),
-        TEST(test_workers_drain_when_the_master_dies),
-        TEST(test_user_signals_are_passed_on),
-        TEST(test_reload_refuses_nobody),
-        TEST(test_reload_under_load),
-        TEST(test_systemd_is_notified),
-        TEST(test_systemd_is_notified_of_a_reload_from_nothing),
-    };
-    return cmocka_run_group_tests(tests, nullptr, nullptr);
-}
+RUN_CASES()

@@ -69,7 +69,7 @@ static void wait_for_it(void)
     child_close(&c);
 }
 
-static void test_wait(void **)
+CASE(test_wait)
 {
     each_way(wait_for_it);
 }
@@ -89,7 +89,7 @@ static void give_up_waiting(void)
     child_close(&c);
 }
 
-static void test_wait_until(void **)
+CASE(test_wait_until)
 {
     each_way(give_up_waiting);
 }
@@ -116,7 +116,7 @@ static void end_by_degrees(void)
     child_close(&c);
 }
 
-static void test_end(void **)
+CASE(test_end)
 {
     each_way(end_by_degrees);
 }
@@ -134,7 +134,7 @@ static void signal_a_group(void)
     child_close(&c);
 }
 
-static void test_signal_group(void **)
+CASE(test_signal_group)
 {
     each_way(signal_a_group);
 }
@@ -150,7 +150,7 @@ static void lose_it(void)
     child_close(&c);
 }
 
-static void test_reaped_by_another(void **)
+CASE(test_reaped_by_another)
 {
     each_way(lose_it);
 }
@@ -164,7 +164,7 @@ static void lose_to_kernel(void)
 }
 
 // Each start succeeds, though the child may have ended and been forgotten before anybody looks.
-static void test_ignored_sigchld(void **)
+CASE(test_ignored_sigchld)
 {
     signal(SIGCHLD, SIG_IGN);
     for (int i = 0; i < 200; i++)
@@ -184,7 +184,7 @@ static int count_ways(struct pollfd *fds, nfds_t n, weft_deadline d)
     return ready;
 }
 
-static void test_wait_by_another_way(void **)
+CASE(test_wait_by_another_way)
 {
     child c = started(at_once);
     way_to_poll = count_ways;
@@ -194,7 +194,7 @@ static void test_wait_by_another_way(void **)
     child_close(&c);
 }
 
-static void test_usage(void **)
+CASE(test_usage)
 {
     child c = started(at_once);
     assert_int_equal(child_wait(&c, WEFT_FOREVER), 0);
@@ -203,7 +203,7 @@ static void test_usage(void **)
 }
 
 // No descriptor for the pidfd: there is no child then.
-static void test_fork_without_descriptors(void **)
+CASE(test_fork_without_descriptors)
 {
     struct rlimit before, none;
     getrlimit(RLIMIT_NOFILE, &before);
@@ -221,18 +221,4 @@ static void test_fork_without_descriptors(void **)
     assert_errno(waitpid(-1, nullptr, WNOHANG), ECHILD);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_wait),
-        TEST(test_wait_until),
-        TEST(test_end),
-        TEST(test_signal_group),
-        TEST(test_reaped_by_another),
-        TEST(test_ignored_sigchld),
-        TEST(test_wait_by_another_way),
-        TEST(test_usage),
-        TEST(test_fork_without_descriptors),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

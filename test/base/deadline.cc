@@ -6,9 +6,8 @@
 
 using namespace weft;
 
-static void test_in_ms_is_ahead_of_now(void **state)
+CASE(test_in_ms_is_ahead_of_now)
 {
-    (void)state;
     int64_t before = weft_now();
     weft_deadline d = weft_in_ms(1000);
     int64_t after = weft_now();
@@ -16,16 +15,14 @@ static void test_in_ms_is_ahead_of_now(void **state)
     assert_true(weft_left(d) > 0 && weft_left(d) <= 1000000000);
 }
 
-static void test_units_agree(void **state)
+CASE(test_units_agree)
 {
-    (void)state;
     int64_t s = weft_in_s(3600), ms = weft_in_ms(3600000), us = weft_in_us(3600000000);
     assert_true(s <= ms && ms <= us && us - s < 1000000000);
 }
 
-static void test_no_span_is_now(void **state)
+CASE(test_no_span_is_now)
 {
-    (void)state;
     assert_true(weft_in_ns(0) == WEFT_NOW);
     assert_true(weft_in_ms(-5) == WEFT_NOW);
     assert_true(weft_in_s(INT64_MIN) == WEFT_NOW);
@@ -33,9 +30,8 @@ static void test_no_span_is_now(void **state)
     assert_true(weft_left(-1) == 0);
 }
 
-static void test_overflow_is_forever(void **state)
+CASE(test_overflow_is_forever)
 {
-    (void)state;
     assert_true(weft_in_s(INT64_MAX) == WEFT_FOREVER);
     assert_true(weft_in_ms(INT64_MAX / 1000000) == WEFT_FOREVER);
     assert_true(weft_in_us(INT64_MAX / 1000) == WEFT_FOREVER);
@@ -43,20 +39,12 @@ static void test_overflow_is_forever(void **state)
     assert_true(weft_left(WEFT_FOREVER) == WEFT_FOREVER);
 }
 
-static void test_poll_ms_rounds_up(void **state)
+CASE(test_poll_ms_rounds_up)
 {
-    (void)state;
     assert_int_equal(poll_ms(WEFT_FOREVER), -1);
     assert_int_equal(poll_ms(WEFT_NOW), 0);
     assert_int_equal(poll_ms(weft_now() + 1000), 1);
     assert_int_equal(poll_ms(weft_in_s(INT32_MAX)), INT32_MAX);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_in_ms_is_ahead_of_now), TEST(test_units_agree),       TEST(test_no_span_is_now),
-        TEST(test_overflow_is_forever),   TEST(test_poll_ms_rounds_up),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -79,31 +79,31 @@ static void hold_until(how owner_ends, bool through_exec)
     child_close(&owner);
 }
 
-static void test_owner_exits(void **)
+CASE(test_owner_exits)
 {
     hold_until(EXITS, false);
     hold_until(EXITS, true);
 }
 
-static void test_owner_is_killed(void **)
+CASE(test_owner_is_killed)
 {
     hold_until(IS_KILLED, false);
     hold_until(IS_KILLED, true);
 }
 
-static void test_owner_executes(void **)
+CASE(test_owner_executes)
 {
     hold_until(EXECUTES, false);
     hold_until(EXECUTES, true);
 }
 
-static void test_owner_lets_go(void **)
+CASE(test_owner_lets_go)
 {
     hold_until(LETS_GO, false);
     hold_until(LETS_GO, true);
 }
 
-static void test_loose(void **)
+CASE(test_loose)
 {
     leash l;
     int held = -1;
@@ -115,11 +115,4 @@ static void test_loose(void **)
     close(held);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_owner_exits),   TEST(test_owner_is_killed), TEST(test_owner_executes),
-        TEST(test_owner_lets_go), TEST(test_loose),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

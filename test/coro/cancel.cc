@@ -16,10 +16,7 @@ static int reset(void **state)
     return runner_begin(state);
 }
 
-#define FRESH(fn)                                                                                  \
-    {                                                                                              \
-#fn, fn, reset, runner_end, (void *)(uintptr_t)(#fn)                                       \
-    }
+#define FRESH(fn) CASE_BETWEEN(fn, reset, runner_end)
 
 static void note(void *what)
 {
@@ -44,9 +41,8 @@ static void *echo(void *arg, void *v)
 
 // ---- Parents ----
 
-static void test_parent_gets_the_result(void **state)
+FRESH(test_parent_gets_the_result)
 {
-    (void)state;
     a = weft_coro_create(give_back, NULL, NULL);
     assert_ptr_equal(weft_coro_parent(a), weft_coro_self());
     assert_ptr_equal(weft_coro_switch(a, V(3)), V(3));
@@ -59,9 +55,8 @@ static void *plus_one(void *arg, void *v)
     return V((intptr_t)v + 1);
 }
 
-static void test_end_falls_into_an_unstarted_parent(void **state)
+FRESH(test_end_falls_into_an_unstarted_parent)
 {
-    (void)state;
     a = weft_coro_create(plus_one, NULL, NULL);
     b = weft_coro_create(plus_one, NULL, NULL);
     assert_int_equal(weft_coro_set_parent(b, a), 0);
@@ -74,9 +69,8 @@ static void test_end_falls_into_an_unstarted_parent(void **state)
     weft_coro_destroy(b);
 }
 
-static void test_yield_starts_an_unstarted_parent(void **state)
+FRESH(test_yield_starts_an_unstarted_parent)
 {
-    (void)state;
     a = weft_coro_create(plus_one, NULL, NULL);
     b = weft_coro_create(echo, NULL, NULL);
     weft_coro_set_parent(b, a);
@@ -89,9 +83,8 @@ static void test_yield_starts_an_unstarted_parent(void **state)
     weft_coro_destroy(b);
 }
 
-static void test_set_parent_refuses_rings(void **state)
+FRESH(test_set_parent_refuses_rings)
 {
-    (void)state;
     a = weft_coro_create(echo, NULL, NULL);
     b = weft_coro_create(echo, NULL, NULL);
     c = weft_coro_create(echo, NULL, NULL);
@@ -118,9 +111,8 @@ static void *adopt_myself(void *arg, void *v)
     return v;
 }
 
-static void test_set_parent_while_running(void **state)
+FRESH(test_set_parent_while_running)
 {
-    (void)state;
     b = weft_coro_create(plus_one, NULL, NULL);
     a = weft_coro_create(adopt_myself, NULL, NULL);
     assert_ptr_equal(weft_coro_resume(a, V(4)), V(5)); // through b
@@ -136,9 +128,8 @@ static void *resume_and_yield(void *arg, void *v)
     return weft_coro_yield(v);
 }
 
-static void test_destroyed_parent_leaves_children_to_its_own(void **state)
+FRESH(test_destroyed_parent_leaves_children_to_its_own)
 {
-    (void)state;
     b = weft_coro_create(echo, NULL, NULL);
     a = weft_coro_create(resume_and_yield, b, NULL);
     weft_coro_resume(a, V(1));
@@ -151,9 +142,8 @@ static void test_destroyed_parent_leaves_children_to_its_own(void **state)
 
 // ---- Cancel: greenlet's throw ----
 
-static void test_cancel_new_dies_unborn(void **state)
+FRESH(test_cancel_new_dies_unborn)
 {
-    (void)state;
     a = weft_coro_create(echo, NULL, NULL);
     assert_int_equal(weft_coro_cancel(a, EIO), 0);
     assert_int_equal(weft_coro_state(a), WEFT_CORO_DEAD);
@@ -162,9 +152,8 @@ static void test_cancel_new_dies_unborn(void **state)
     weft_coro_destroy(a);
 }
 
-static void test_cancel_suspended_runs_to_its_end(void **state)
+FRESH(test_cancel_suspended_runs_to_its_end)
 {
-    (void)state;
     a = weft_coro_create(echo, NULL, NULL);
     weft_coro_resume(a, V(1));
     errno = 9;
@@ -175,9 +164,8 @@ static void test_cancel_suspended_runs_to_its_end(void **state)
     weft_coro_destroy(a);
 }
 
-static void test_cancel_dead_or_badly(void **state)
+FRESH(test_cancel_dead_or_badly)
 {
-    (void)state;
     a = weft_coro_create(give_back, NULL, NULL);
     assert_errno(weft_coro_cancel(a, -1), EINVAL);
     weft_coro_resume(a, V(1));
@@ -201,9 +189,8 @@ static void *stubborn(void *arg, void *v)
     return V(failures);
 }
 
-static void test_cancel_lasts_until_the_end(void **state)
+FRESH(test_cancel_lasts_until_the_end)
 {
-    (void)state;
     a = weft_coro_create(stubborn, NULL, NULL);
     b = weft_coro_create(echo, NULL, NULL);
     weft_coro_resume(a, NULL);
@@ -222,9 +209,8 @@ static void *other_error(void *arg, void *v)
     return WEFT_FAILED;
 }
 
-static void test_cancel_error_is_not_lost(void **state)
+FRESH(test_cancel_error_is_not_lost)
 {
-    (void)state;
     a = weft_coro_create(other_error, NULL, NULL);
     weft_coro_resume(a, NULL);
     assert_int_equal(weft_coro_cancel(a, EIO), 0);
@@ -244,9 +230,8 @@ static void *cancel_self(void *arg, void *v)
     return V(weft_coro_yield(v) == WEFT_FAILED ? errno : 2);
 }
 
-static void test_cancel_self_fails_the_next_yield(void **state)
+FRESH(test_cancel_self_fails_the_next_yield)
 {
-    (void)state;
     a = weft_coro_create(cancel_self, NULL, NULL);
     assert_ptr_equal(weft_coro_resume(a, NULL), V(ENXIO));
     weft_coro_destroy(a);
@@ -268,9 +253,8 @@ static void *resume_b(void *arg, void *v)
     return V(failed);
 }
 
-static void test_cancel_an_ancestor_fails_its_pending_call(void **state)
+FRESH(test_cancel_an_ancestor_fails_its_pending_call)
 {
-    (void)state;
     a = weft_coro_create(resume_b, NULL, NULL);
     b = weft_coro_create(cancel_parent, NULL, NULL);
     assert_ptr_equal(weft_coro_resume(a, V(1)), V(2));
@@ -293,9 +277,8 @@ static void *cleans_up_elsewhere(void *arg, void *v)
     return V(3);
 }
 
-static void test_cancel_that_is_not_finished_is_busy(void **state)
+FRESH(test_cancel_that_is_not_finished_is_busy)
 {
-    (void)state;
     a = weft_coro_create(cleans_up_elsewhere, NULL, NULL);
     b = weft_coro_create(go_to_main, NULL, NULL);
     weft_coro_resume(a, NULL);
@@ -315,9 +298,8 @@ static void *cancels_a(void *arg, void *v)
 }
 
 // While its canceller waits it is destroyed, and its stack used for another one.
-static void test_cancel_of_one_that_is_destroyed_meanwhile(void **state)
+FRESH(test_cancel_of_one_that_is_destroyed_meanwhile)
 {
-    (void)state;
     a = weft_coro_create(cleans_up_elsewhere, NULL, NULL);
     b = weft_coro_create(go_to_main, NULL, NULL);
     c = weft_coro_create(cancels_a, NULL, NULL);
@@ -361,9 +343,8 @@ static void *defers_to_c(void *arg, void *v)
 }
 
 // Its deferred function loses control to one that would destroy it, too.
-static void test_destroy_of_one_being_destroyed_is_busy(void **state)
+FRESH(test_destroy_of_one_being_destroyed_is_busy)
 {
-    (void)state;
     a = weft_coro_create(defers_to_c, NULL, NULL);
     b = weft_coro_create(switches_to_c, NULL, NULL);
     c = weft_coro_create(destroys_a, NULL, NULL);
@@ -387,9 +368,8 @@ static void *many_points(void *arg, void *v)
     return V(0);
 }
 
-static void test_cancel_at_every_suspension_point(void **state)
+FRESH(test_cancel_at_every_suspension_point)
 {
-    (void)state;
     for (int point = 0; point < 5; point++) {
         int seen = -1;
         a = weft_coro_create(many_points, &seen, NULL);
@@ -415,9 +395,8 @@ static void *defers(void *arg, void *v)
     return v;
 }
 
-static void test_defer_runs_last_in_first_out(void **state)
+FRESH(test_defer_runs_last_in_first_out)
 {
-    (void)state;
     a = weft_coro_create(defers, NULL, NULL);
     weft_coro_resume(a, NULL);
     assert_string_equal(trace, "");
@@ -427,9 +406,8 @@ static void test_defer_runs_last_in_first_out(void **state)
     assert_string_equal(trace, "0321");
 }
 
-static void test_destroy_suspended_runs_deferred_only(void **state)
+FRESH(test_destroy_suspended_runs_deferred_only)
 {
-    (void)state;
     a = weft_coro_create(defers, NULL, NULL);
     weft_coro_resume(a, NULL);
     errno = 3;
@@ -452,9 +430,8 @@ static void *defers_suspension(void *arg, void *v)
     return weft_coro_yield(v);
 }
 
-static void test_defer_may_not_suspend(void **state)
+FRESH(test_defer_may_not_suspend)
 {
-    (void)state;
     int failures = 0;
     a = weft_coro_create(defers_suspension, &failures, NULL);
     weft_coro_resume(a, NULL);
@@ -481,9 +458,8 @@ static void *defers_a_deferrer(void *arg, void *v)
     return v;
 }
 
-static void test_defer_inside_a_deferred(void **state)
+FRESH(test_defer_inside_a_deferred)
 {
-    (void)state;
     a = weft_coro_create(defers_a_deferrer, NULL, NULL);
     weft_coro_resume(a, NULL);
     assert_string_equal(trace, "myz");
@@ -508,9 +484,8 @@ static void *defers_a_resume(void *arg, void *v)
 }
 
 // A deferred function that loses control to the destroyer: the rest still run.
-static void test_destroy_goes_on_after_a_lost_deferred(void **state)
+FRESH(test_destroy_goes_on_after_a_lost_deferred)
 {
-    (void)state;
     a = weft_coro_create(defers_a_resume, NULL, NULL);
     b = weft_coro_create(go_to_main, NULL, NULL);
     weft_coro_resume(a, NULL);
@@ -519,9 +494,8 @@ static void test_destroy_goes_on_after_a_lost_deferred(void **state)
     weft_coro_destroy(b);
 }
 
-static void test_defer_bad_arguments(void **state)
+FRESH(test_defer_bad_arguments)
 {
-    (void)state;
     assert_errno(weft_defer(NULL, NULL), EINVAL);
     assert_errno(weft_defer(note, NULL), EPERM);
 }
@@ -542,9 +516,8 @@ static void *resume_arg(void *arg, void *v)
     return weft_coro_resume((weft_coro *)arg, v);
 }
 
-static void test_destroy_in_each_state(void **state)
+FRESH(test_destroy_in_each_state)
 {
-    (void)state;
     a = weft_coro_create(echo, NULL, NULL);
     assert_int_equal(weft_coro_destroy(a), 0); // new
     a = weft_coro_create(give_back, NULL, NULL);
@@ -559,33 +532,4 @@ static void test_destroy_in_each_state(void **state)
     assert_int_equal(weft_coro_destroy(b), 0);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        FRESH(test_parent_gets_the_result),
-        FRESH(test_end_falls_into_an_unstarted_parent),
-        FRESH(test_yield_starts_an_unstarted_parent),
-        FRESH(test_set_parent_refuses_rings),
-        FRESH(test_set_parent_while_running),
-        FRESH(test_destroyed_parent_leaves_children_to_its_own),
-        FRESH(test_cancel_new_dies_unborn),
-        FRESH(test_cancel_suspended_runs_to_its_end),
-        FRESH(test_cancel_dead_or_badly),
-        FRESH(test_cancel_lasts_until_the_end),
-        FRESH(test_cancel_error_is_not_lost),
-        FRESH(test_cancel_self_fails_the_next_yield),
-        FRESH(test_cancel_an_ancestor_fails_its_pending_call),
-        FRESH(test_cancel_that_is_not_finished_is_busy),
-        FRESH(test_cancel_of_one_that_is_destroyed_meanwhile),
-        FRESH(test_destroy_of_one_being_destroyed_is_busy),
-        FRESH(test_cancel_at_every_suspension_point),
-        FRESH(test_defer_runs_last_in_first_out),
-        FRESH(test_destroy_suspended_runs_deferred_only),
-        FRESH(test_defer_may_not_suspend),
-        FRESH(test_defer_inside_a_deferred),
-        FRESH(test_destroy_goes_on_after_a_lost_deferred),
-        FRESH(test_defer_bad_arguments),
-        FRESH(test_destroy_in_each_state),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -104,9 +104,8 @@ static void *send_bytes(void *arg)
     return arg;
 }
 
-static void test_items_of_every_size(void **state)
+CASE(test_items_of_every_size)
 {
-    (void)state;
     static const size_t sizes[] = {0, 1, 2, 3, 4, 7, 8, 9, 16, 64, 200};
     for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++)
         for (size_t capacity = 0; capacity < 4; capacity++) {
@@ -127,9 +126,8 @@ static void test_items_of_every_size(void **state)
         }
 }
 
-static void test_create_checks_sizes(void **state)
+CASE(test_create_checks_sizes)
 {
-    (void)state;
     assert_errno(weft_channel_create(SIZE_MAX / 2, 3), EINVAL);
     assert_errno(weft_channel_create(1, SIZE_MAX), EINVAL);
     if (!RUNNER_SANITIZED) // whose malloc ends the process instead
@@ -137,9 +135,8 @@ static void test_create_checks_sizes(void **state)
     assert_int_equal(weft_channel_destroy(NULL), 0);
 }
 
-static void test_misuse_is_an_error(void **state)
+CASE(test_misuse_is_an_error)
 {
-    (void)state;
     int64_t item = 0;
     begin(1);
     assert_errno(weft_channel_send(NULL, &item, WEFT_NOW), EINVAL);
@@ -158,9 +155,8 @@ static void test_misuse_is_an_error(void **state)
 
 // ---- Hand-off ----
 
-static void test_unbuffered_sender_first(void **state)
+CASE(test_unbuffered_sender_first)
 {
-    (void)state;
     begin(0);
     go(send_three, 1);
     go(receive_three, 0);
@@ -168,9 +164,8 @@ static void test_unbuffered_sender_first(void **state)
     assert_string_equal(trace, "r1 s1 s2 r2 r3 s3 ");
 }
 
-static void test_unbuffered_receiver_first(void **state)
+CASE(test_unbuffered_receiver_first)
 {
-    (void)state;
     begin(0);
     go(receive_three, 0);
     go(send_three, 1);
@@ -178,9 +173,8 @@ static void test_unbuffered_receiver_first(void **state)
     assert_string_equal(trace, "s1 r1 r2 s2 s3 r3 ");
 }
 
-static void test_unbuffered_send_has_no_room(void **state)
+CASE(test_unbuffered_send_has_no_room)
 {
-    (void)state;
     int64_t item = 1;
     begin(0);
     assert_errno(weft_channel_send(channel, &item, WEFT_NOW), ETIMEDOUT);
@@ -189,9 +183,8 @@ static void test_unbuffered_send_has_no_room(void **state)
     end();
 }
 
-static void test_success_leaves_errno_alone(void **state)
+CASE(test_success_leaves_errno_alone)
 {
-    (void)state;
     int64_t item = 1;
     begin(1);
     errno = 77;
@@ -203,9 +196,8 @@ static void test_success_leaves_errno_alone(void **state)
     end();
 }
 
-static void test_main_hands_to_a_tasklet(void **state)
+CASE(test_main_hands_to_a_tasklet)
 {
-    (void)state;
     begin(0);
     go(receive_three, 0);
     for (int64_t i = 1; i <= 3; i++)
@@ -229,9 +221,8 @@ static void *send_one(void *item)
     return NULL;
 }
 
-static void test_waiters_are_served_in_order(void **state)
+CASE(test_waiters_are_served_in_order)
 {
-    (void)state;
     begin(0);
     go(receive_one, (intptr_t) "a");
     go(receive_one, (intptr_t) "b");
@@ -248,9 +239,8 @@ static void test_waiters_are_served_in_order(void **state)
     assert_string_equal(trace, "r4 r5 r6 ");
 }
 
-static void test_balance_counts_who_waits(void **state)
+CASE(test_balance_counts_who_waits)
 {
-    (void)state;
     begin(0);
     go(send_one, 1);
     go(send_one, 2);
@@ -269,9 +259,8 @@ static void test_balance_counts_who_waits(void **state)
 
 // ---- The buffer ----
 
-static void test_buffer_keeps_order(void **state)
+CASE(test_buffer_keeps_order)
 {
-    (void)state;
     begin(2);
     go(send_three, 1); // the third waits
     weft_tasklet_yield();
@@ -282,9 +271,8 @@ static void test_buffer_keeps_order(void **state)
     assert_string_equal(trace, "s1 s2 r1 r2 r3 s3 ");
 }
 
-static void test_buffer_wraps(void **state)
+CASE(test_buffer_wraps)
 {
-    (void)state;
     for (size_t capacity = 1; capacity <= 7; capacity++) {
         begin(capacity);
         total = 0;
@@ -296,9 +284,8 @@ static void test_buffer_wraps(void **state)
     }
 }
 
-static void test_many_senders_many_receivers(void **state)
+CASE(test_many_senders_many_receivers)
 {
-    (void)state;
     begin(0);
     total = 0;
     for (intptr_t i = 0; i < 10; i++)
@@ -315,9 +302,8 @@ static void test_many_senders_many_receivers(void **state)
 
 // ---- Deadlines ----
 
-static void test_deadline_takes_the_waiter_out(void **state)
+CASE(test_deadline_takes_the_waiter_out)
 {
-    (void)state;
     int64_t item = 9;
     begin(0);
     assert_errno(weft_channel_receive(channel, &item, weft_in_ms(1)), ETIMEDOUT);
@@ -333,9 +319,8 @@ static void test_deadline_takes_the_waiter_out(void **state)
     assert_string_equal(trace, "r1 s1 s2 r2 r3 s3 ");
 }
 
-static void test_deadline_not_reached(void **state)
+CASE(test_deadline_not_reached)
 {
-    (void)state;
     int64_t item = 0;
     begin(0);
     go(send_one, 5);
@@ -356,9 +341,8 @@ static void *receive_briefly(void *arg)
     return arg;
 }
 
-static void test_deadline_in_the_middle_of_the_queue(void **state)
+CASE(test_deadline_in_the_middle_of_the_queue)
 {
-    (void)state;
     begin(0);
     go(receive_one, (intptr_t) "a");
     go(receive_briefly, 0);
@@ -375,9 +359,8 @@ static void test_deadline_in_the_middle_of_the_queue(void **state)
 
 // ---- Close ----
 
-static void test_close_drains_then_ends(void **state)
+CASE(test_close_drains_then_ends)
 {
-    (void)state;
     int64_t item = 0;
     begin(3);
     send_three((void *)1);
@@ -394,9 +377,8 @@ static void test_close_drains_then_ends(void **state)
     end();
 }
 
-static void test_close_ends_those_who_wait(void **state)
+CASE(test_close_ends_those_who_wait)
 {
-    (void)state;
     begin(0);
     last_next = 77;
     go(receive_three, 0);
@@ -414,9 +396,8 @@ static void test_close_ends_those_who_wait(void **state)
     assert_string_equal(trace, "broken broken broken ");
 }
 
-static void test_destroy_refuses_while_someone_waits(void **state)
+CASE(test_destroy_refuses_while_someone_waits)
 {
-    (void)state;
     begin(0);
     go(receive_one, (intptr_t) "a");
     weft_tasklet_yield();
@@ -440,9 +421,8 @@ static void *send_eio(void *arg)
     return arg;
 }
 
-static void test_error_reaches_the_receiver(void **state)
+CASE(test_error_reaches_the_receiver)
 {
-    (void)state;
     begin(0);
     go(receive_three, 0); // waits first
     go(send_eio, 0);
@@ -459,9 +439,8 @@ static void test_error_reaches_the_receiver(void **state)
     assert_string_equal(trace, "EIO r2 EIO sent sent ");
 }
 
-static void test_error_goes_through_the_buffer(void **state)
+CASE(test_error_goes_through_the_buffer)
 {
-    (void)state;
     int64_t item = 4;
     begin(3);
     assert_int_equal(weft_channel_send(channel, &item, WEFT_NOW), 0);
@@ -473,9 +452,8 @@ static void test_error_goes_through_the_buffer(void **state)
     assert_string_equal(trace, "r4 EIO r5 ");
 }
 
-static void test_error_sent_once_only(void **state)
+CASE(test_error_sent_once_only)
 {
-    (void)state;
     // A tasklet that sent an error sends items again.
     begin(0);
     go(receive_three, 0);
@@ -487,9 +465,8 @@ static void test_error_sent_once_only(void **state)
     assert_string_equal(trace, "EIO r1 r2 ");
 }
 
-static void test_next_reports_an_error_that_was_sent(void **state)
+CASE(test_next_reports_an_error_that_was_sent)
 {
-    (void)state;
     int64_t item;
     begin(1);
     weft_channel_send_error(channel, EIO, WEFT_NOW);
@@ -500,9 +477,8 @@ static void test_next_reports_an_error_that_was_sent(void **state)
 
 // ---- Two messages for two switches ----
 
-static void test_block_trap_is_a_deadline_of_now(void **state)
+CASE(test_block_trap_is_a_deadline_of_now)
 {
-    (void)state;
     int64_t item = 1;
     begin(0);
     go(send_three, 1);
@@ -519,33 +495,4 @@ static void test_block_trap_is_a_deadline_of_now(void **state)
     end();
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_items_of_every_size),
-        TEST(test_create_checks_sizes),
-        TEST(test_misuse_is_an_error),
-        TEST(test_unbuffered_sender_first),
-        TEST(test_unbuffered_receiver_first),
-        TEST(test_unbuffered_send_has_no_room),
-        TEST(test_success_leaves_errno_alone),
-        TEST(test_main_hands_to_a_tasklet),
-        TEST(test_waiters_are_served_in_order),
-        TEST(test_balance_counts_who_waits),
-        TEST(test_buffer_keeps_order),
-        TEST(test_buffer_wraps),
-        TEST(test_many_senders_many_receivers),
-        TEST(test_deadline_takes_the_waiter_out),
-        TEST(test_deadline_not_reached),
-        TEST(test_deadline_in_the_middle_of_the_queue),
-        TEST(test_close_drains_then_ends),
-        TEST(test_close_ends_those_who_wait),
-        TEST(test_destroy_refuses_while_someone_waits),
-        TEST(test_error_reaches_the_receiver),
-        TEST(test_error_goes_through_the_buffer),
-        TEST(test_error_sent_once_only),
-        TEST(test_next_reports_an_error_that_was_sent),
-        TEST(test_block_trap_is_a_deadline_of_now),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

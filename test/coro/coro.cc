@@ -40,9 +40,8 @@ static void *give_back(void *arg, void *first)
     return first;
 }
 
-static void test_create_bad_arguments(void **state)
+CASE(test_create_bad_arguments)
 {
-    (void)state;
     weft_coro_options small = {}, lent = {};
     small.stack_size = 16383;
     lent.stack = trace;
@@ -55,9 +54,8 @@ static void test_create_bad_arguments(void **state)
     assert_errno(weft_coro_create(echo, NULL, &small), ENOMEM);
 }
 
-static void test_resume_passes_values(void **state)
+CASE(test_resume_passes_values)
 {
-    (void)state;
     weft_coro *co = weft_coro_create(twice, NULL, NULL);
     errno = 7;
     assert_ptr_equal(weft_coro_resume(co, V(1)), V(1));
@@ -68,9 +66,8 @@ static void test_resume_passes_values(void **state)
     assert_int_equal(errno, 7);
 }
 
-static void test_resume_dead_returns_value(void **state)
+CASE(test_resume_dead_returns_value)
 {
-    (void)state;
     weft_coro *co = weft_coro_create(give_back, NULL, NULL);
     assert_ptr_equal(weft_coro_resume(co, V(1)), V(1));
     assert_int_equal(weft_coro_state(co), WEFT_CORO_DEAD);
@@ -91,9 +88,8 @@ static void *nest(void *arg, void *depth)
     return V(below + 1);
 }
 
-static void test_resume_recursively(void **state)
+CASE(test_resume_recursively)
 {
-    (void)state;
     weft_coro *co = weft_coro_create(nest, NULL, NULL);
     assert_ptr_equal(weft_coro_resume(co, V(200)), V(200));
     weft_coro_destroy(co);
@@ -118,9 +114,8 @@ static void *resumes_b(void *arg, void *first)
     return weft_coro_resume(b, first);
 }
 
-static void test_resume_self_or_ancestor_is_busy(void **state)
+CASE(test_resume_self_or_ancestor_is_busy)
 {
-    (void)state;
     a = weft_coro_create(resumes_b, NULL, NULL);
     b = weft_coro_create(resumes_wrongly, NULL, NULL);
     assert_ptr_equal(weft_coro_resume(a, NULL), V(100));
@@ -129,9 +124,8 @@ static void test_resume_self_or_ancestor_is_busy(void **state)
     weft_coro_destroy(b);
 }
 
-static void test_null_is_an_error(void **state)
+CASE(test_null_is_an_error)
 {
-    (void)state;
     assert_errno(weft_coro_resume(NULL, NULL), EINVAL);
     assert_errno(weft_coro_switch(NULL, NULL), EINVAL);
     assert_errno(weft_coro_cancel(NULL, 0), EINVAL);
@@ -143,9 +137,8 @@ static void test_null_is_an_error(void **state)
     assert_int_equal(weft_coro_destroy(NULL), 0);
 }
 
-static void test_yield_on_main_is_an_error(void **state)
+CASE(test_yield_on_main_is_an_error)
 {
-    (void)state;
     assert_errno(weft_coro_yield(NULL), EPERM);
     assert_errno(weft_defer(free, NULL), EPERM);
     assert_errno(weft_coro_cancel(weft_coro_main(), 0), EINVAL);
@@ -164,9 +157,8 @@ static void *resume_it(void *arg, void *first)
     return weft_coro_resume((weft_coro *)arg, V(5));
 }
 
-static void test_resumer_becomes_parent(void **state)
+CASE(test_resumer_becomes_parent)
 {
-    (void)state;
     a = weft_coro_create(echo, NULL, NULL);
     b = weft_coro_create(resume_it, a, NULL);
     assert_ptr_equal(weft_coro_parent(a), weft_coro_main());
@@ -193,9 +185,8 @@ static void *look_at_states(void *arg, void *first)
     return weft_coro_yield(NULL);
 }
 
-static void test_state_of_each(void **state)
+CASE(test_state_of_each)
 {
-    (void)state;
     a = weft_coro_create(resumes_b, NULL, NULL);
     b = weft_coro_create(look_at_states, NULL, NULL);
     assert_int_equal(weft_coro_state(a), WEFT_CORO_NEW);
@@ -222,9 +213,8 @@ static void *switcher(void *arg, void *v)
     return v;
 }
 
-static void test_switch_simple(void **state)
+CASE(test_switch_simple)
 {
-    (void)state;
     trace[0] = 0;
     a = weft_coro_create(switcher, NULL, NULL);
     assert_ptr_equal(weft_coro_switch(a, V(8)), V(8)); // arguments at the first switch
@@ -253,9 +243,8 @@ static void *to_a(void *arg, void *v)
     return v;
 }
 
-static void test_switch_two_children(void **state)
+CASE(test_switch_two_children)
 {
-    (void)state;
     trace[0] = 0;
     a = weft_coro_create(to_b, NULL, NULL);
     b = weft_coro_create(to_a, NULL, NULL);
@@ -279,9 +268,8 @@ static void *start_child(void *arg, void *v)
     return back;
 }
 
-static void test_switch_recursive_children(void **state)
+CASE(test_switch_recursive_children)
 {
-    (void)state;
     a = weft_coro_create(start_child, NULL, NULL);
     weft_coro *child = (weft_coro *)weft_coro_resume(a, V(3));
     assert_ptr_equal(weft_coro_parent(child), a);
@@ -295,9 +283,8 @@ static void *to_itself(void *arg, void *v)
     return V((intptr_t)weft_coro_switch(weft_coro_self(), v) + 1);
 }
 
-static void test_switch_to_self(void **state)
+CASE(test_switch_to_self)
 {
-    (void)state;
     assert_ptr_equal(weft_coro_switch(weft_coro_self(), V(42)), V(42));
     a = weft_coro_create(to_itself, NULL, NULL);
     assert_ptr_equal(weft_coro_resume(a, V(1)), V(2));
@@ -309,9 +296,8 @@ static void *switch_to_arg(void *arg, void *v)
     return V((intptr_t)weft_coro_switch((weft_coro *)arg, v) + 10);
 }
 
-static void test_switch_to_dead_goes_to_its_ancestor(void **state)
+CASE(test_switch_to_dead_goes_to_its_ancestor)
 {
-    (void)state;
     a = weft_coro_create(give_back, NULL, NULL);
     weft_coro_resume(a, NULL);
     // Not its parent: the value goes to main, which is.
@@ -336,9 +322,8 @@ static void *three_way(void *arg, void *v)
     return v;
 }
 
-static void test_switch_reentrant_three_way(void **state)
+CASE(test_switch_reentrant_three_way)
 {
-    (void)state;
     a = weft_coro_create(three_way, &b, NULL);
     b = weft_coro_create(three_way, &c, NULL);
     c = weft_coro_create(three_way, &a, NULL);
@@ -368,9 +353,8 @@ static void *goes_back_to_a(void *arg, void *v)
     return weft_coro_switch(a, V((intptr_t)v * 3));
 }
 
-static void test_switch_recursive_startup(void **state)
+CASE(test_switch_recursive_startup)
 {
-    (void)state;
     a = weft_coro_create(starts_b, NULL, NULL);
     b = weft_coro_create(goes_back_to_a, NULL, NULL);
     assert_ptr_equal(weft_coro_switch(a, V(5)), V(31));
@@ -398,9 +382,8 @@ static void *try_from_elsewhere(void *arg)
     return NULL;
 }
 
-static void test_another_thread_is_refused(void **state)
+CASE(test_another_thread_is_refused)
 {
-    (void)state;
     pthread_t t;
     a = weft_coro_create(echo, NULL, NULL);
     weft_coro_resume(a, NULL);
@@ -430,9 +413,8 @@ static void *leave_coroutines_behind(void *arg)
     return NULL;
 }
 
-static void test_thread_end_destroys_its_coroutines(void **state)
+CASE(test_thread_end_destroys_its_coroutines)
 {
-    (void)state;
     pthread_t t;
     int ended = 0;
     assert_int_equal(pthread_create(&t, NULL, leave_coroutines_behind, &ended), 0);
@@ -458,9 +440,8 @@ static void *run_many(void *arg)
     return NULL;
 }
 
-static void test_eight_threads_at_once(void **state)
+CASE(test_eight_threads_at_once)
 {
-    (void)state;
     pthread_t t[8];
     int fine[8] = {0};
     for (int i = 0; i < 8; i++)
@@ -473,9 +454,8 @@ static void test_eight_threads_at_once(void **state)
 
 // ---- The dump ----
 
-static void test_dump_lists_the_tree(void **state)
+CASE(test_dump_lists_the_tree)
 {
-    (void)state;
     char *text = NULL;
     size_t size = 0;
     weft_coro_options named = {};
@@ -504,29 +484,4 @@ static void test_dump_lists_the_tree(void **state)
     weft_coro_destroy(b);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_create_bad_arguments),
-        TEST(test_resume_passes_values),
-        TEST(test_resume_dead_returns_value),
-        TEST(test_resume_recursively),
-        TEST(test_resume_self_or_ancestor_is_busy),
-        TEST(test_null_is_an_error),
-        TEST(test_yield_on_main_is_an_error),
-        TEST(test_resumer_becomes_parent),
-        TEST(test_state_of_each),
-        TEST(test_switch_simple),
-        TEST(test_switch_two_children),
-        TEST(test_switch_recursive_children),
-        TEST(test_switch_to_self),
-        TEST(test_switch_to_dead_goes_to_its_ancestor),
-        TEST(test_switch_reentrant_three_way),
-        TEST(test_switch_recursive_startup),
-        TEST(test_another_thread_is_refused),
-        TEST(test_thread_end_destroys_its_coroutines),
-        TEST(test_eight_threads_at_once),
-        TEST(test_dump_lists_the_tree),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

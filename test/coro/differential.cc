@@ -188,9 +188,8 @@ static void run_on(int ucontext, job *j)
     coro_force_ucontext(0);
 }
 
-static void test_both_backends_leave_the_same_trace(void **state)
+CASE(test_both_backends_leave_the_same_trace)
 {
-    (void)state;
     const uint64_t n = RUNNER_SANITIZED ? 150 : 4000;
     job fast = {1, n, (uint64_t *)calloc(n, 8), 0, 0}, oracle = {1, n, NULL, 0, 0};
     oracle.hashes = (uint64_t *)calloc(n, 8);
@@ -208,8 +207,4 @@ static void test_both_backends_leave_the_same_trace(void **state)
     free(oracle.hashes);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {TEST(test_both_backends_leave_the_same_trace)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

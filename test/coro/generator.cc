@@ -16,9 +16,8 @@ static int upto(weft_generator *g, void *arg)
     return 0;
 }
 
-static void test_next_until_exhausted(void **state)
+CASE(test_next_until_exhausted)
 {
-    (void)state;
     int item = -1;
     weft_generator *g = weft_generator_create(upto, V(3), sizeof(int), NULL);
     errno = 4;
@@ -52,9 +51,8 @@ static int fill(weft_generator *g, void *arg)
     return 0;
 }
 
-static void test_items_of_every_size(void **state)
+CASE(test_items_of_every_size)
 {
-    (void)state;
     const size_t sizes[] = {0, 1, 3, 4, 7, 8, 16, 300};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         sized s = {sizes[i], 0};
@@ -72,9 +70,8 @@ static void test_items_of_every_size(void **state)
     }
 }
 
-static void test_next_without_a_place_drops_the_item(void **state)
+CASE(test_next_without_a_place_drops_the_item)
 {
-    (void)state;
     int item = 0;
     weft_generator *g = weft_generator_create(upto, V(2), sizeof(int), NULL);
     assert_int_equal(weft_generator_next(g, NULL), 1);
@@ -93,9 +90,8 @@ static int fails(weft_generator *g, void *arg)
     return -1;
 }
 
-static void test_next_reports_the_failure_once(void **state)
+CASE(test_next_reports_the_failure_once)
 {
-    (void)state;
     int item = 0;
     weft_generator *g = weft_generator_create(fails, V(EIO), sizeof(int), NULL);
     assert_int_equal(weft_generator_next(g, &item), 1);
@@ -127,9 +123,8 @@ static int averages(weft_generator *g, void *arg)
     }
 }
 
-static void test_send_reaches_the_yield(void **state)
+CASE(test_send_reaches_the_yield)
 {
-    (void)state;
     double x = 10, average = 0;
     weft_generator *g = weft_generator_create(averages, NULL, sizeof(double), NULL);
     errno = 0;
@@ -161,9 +156,8 @@ static int catches(weft_generator *g, void *arg)
     return 0;
 }
 
-static void test_throw_may_be_caught(void **state)
+CASE(test_throw_may_be_caught)
 {
-    (void)state;
     int item = 0, caught = 0;
     weft_generator *g = weft_generator_create(catches, &caught, sizeof(int), NULL);
     assert_int_equal(weft_generator_next(g, &item), 1);
@@ -177,9 +171,8 @@ static void test_throw_may_be_caught(void **state)
     weft_generator_destroy(g);
 }
 
-static void test_throw_into_new_ends_it(void **state)
+CASE(test_throw_into_new_ends_it)
 {
-    (void)state;
     int item = 0, caught = 0;
     weft_generator *g = weft_generator_create(catches, &caught, sizeof(int), NULL);
     assert_errno(weft_generator_throw(g, 0, &item), EINVAL);
@@ -203,9 +196,8 @@ static int ignores_close(weft_generator *g, void *arg)
     return 0;
 }
 
-static void test_close_ends_it(void **state)
+CASE(test_close_ends_it)
 {
-    (void)state;
     int item = 0, failures = 0;
     weft_generator *g = weft_generator_create(ignores_close, &failures, sizeof(int), NULL);
     assert_int_equal(weft_generator_next(g, &item), 1);
@@ -218,9 +210,8 @@ static void test_close_ends_it(void **state)
     weft_generator_destroy(g);
 }
 
-static void test_close_new_or_failing(void **state)
+CASE(test_close_new_or_failing)
 {
-    (void)state;
     int item = 0;
     weft_generator *g = weft_generator_create(upto, V(3), sizeof(int), NULL);
     assert_int_equal(weft_generator_close(g), 0);
@@ -252,9 +243,8 @@ static int defers(weft_generator *g, void *arg)
     return 0;
 }
 
-static void test_destroy_closes(void **state)
+CASE(test_destroy_closes)
 {
-    (void)state;
     int item = 0, ended = 0;
     weft_generator *g = weft_generator_create(defers, &ended, sizeof(int), NULL);
     weft_generator_next(g, &item);
@@ -288,9 +278,8 @@ static int walk(weft_generator *g, void *arg)
     return error;
 }
 
-static void test_delegate_recursively(void **state)
+CASE(test_delegate_recursively)
 {
-    (void)state;
     range all = {1, 200};
     int item = 0;
     weft_generator *g = weft_generator_create(walk, &all, sizeof(int), NULL);
@@ -322,9 +311,8 @@ static int outer_of(weft_generator *g, void *arg)
     return 0;
 }
 
-static void test_delegate_passes_throw_and_send_inward(void **state)
+CASE(test_delegate_passes_throw_and_send_inward)
 {
-    (void)state;
     int item = 0, caught = 0;
     inner = weft_generator_create(catches, &caught, sizeof(int), NULL);
     weft_generator *g = weft_generator_create(outer_of, NULL, sizeof(int), NULL);
@@ -352,9 +340,8 @@ static void test_delegate_passes_throw_and_send_inward(void **state)
     weft_generator_destroy(inner);
 }
 
-static void test_delegate_to_one_in_the_middle(void **state)
+CASE(test_delegate_to_one_in_the_middle)
 {
-    (void)state;
     range some = {1, 7};
     int item = 0;
     inner = weft_generator_create(walk, &some, sizeof(int), NULL);
@@ -396,9 +383,8 @@ static int delegates_wrongly(weft_generator *g, void *arg)
     return 0;
 }
 
-static void test_delegate_misuse(void **state)
+CASE(test_delegate_misuse)
 {
-    (void)state;
     weft_generator *g = weft_generator_create(delegates_wrongly, NULL, sizeof(int), NULL);
     assert_int_equal(weft_generator_next(g, NULL), 0);
     for (int i = 0; i < 8; i++)
@@ -431,9 +417,8 @@ static int from_two(weft_generator *g, void *arg)
             return errno;
 }
 
-static void test_layers_of_generators(void **state)
+CASE(test_layers_of_generators)
 {
-    (void)state;
     static const int primes[] = {2, 3, 5, 7, 11, 13, 17, 19, 23, 29};
     weft_generator *layer[11] = {weft_generator_create(from_two, NULL, sizeof(int), NULL)};
     filter filters[10];
@@ -475,9 +460,8 @@ static int permute(weft_generator *g, void *arg)
     return 0;
 }
 
-static void test_permutations(void **state)
+CASE(test_permutations)
 {
-    (void)state;
     int place[5] = {0, 1, 2, 3, 4}, count = 0;
     char seen[3125] = {0}, none;
     permutation p = {5, place};
@@ -515,9 +499,8 @@ static void *resume_a_generators(void *arg)
     return NULL;
 }
 
-static void test_misuse_is_an_error(void **state)
+CASE(test_misuse_is_an_error)
 {
-    (void)state;
     int i = 0;
     pthread_t t;
     weft_generator *other = weft_generator_create(upto, V(3), sizeof(int), NULL);
@@ -568,9 +551,8 @@ static void *consumes(void *arg, void *v)
     return v;
 }
 
-static void test_a_destroyed_consumer_gets_nothing(void **state)
+CASE(test_a_destroyed_consumer_gets_nothing)
 {
-    (void)state;
     stray = weft_coro_create(stray_to_main, NULL, NULL);
     weft_generator *g = weft_generator_create(strays, NULL, sizeof(int), NULL);
     weft_coro *consumer = weft_coro_create(consumes, g, NULL);
@@ -594,9 +576,8 @@ static void *takes_one(void *arg, void *v)
     return V(-2);
 }
 
-static void test_consumers_take_turns(void **state)
+CASE(test_consumers_take_turns)
 {
-    (void)state;
     weft_generator *g = weft_generator_create(upto, V(6), sizeof(int), NULL);
     weft_coro *a = weft_coro_create(takes_one, g, NULL), *b = weft_coro_create(takes_one, g, NULL);
     for (int i = 0; i < 6; i++)
@@ -608,28 +589,4 @@ static void test_consumers_take_turns(void **state)
     weft_coro_destroy(b);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_next_until_exhausted),
-        TEST(test_items_of_every_size),
-        TEST(test_next_without_a_place_drops_the_item),
-        TEST(test_next_reports_the_failure_once),
-        TEST(test_send_reaches_the_yield),
-        TEST(test_throw_may_be_caught),
-        TEST(test_throw_into_new_ends_it),
-        TEST(test_close_ends_it),
-        TEST(test_close_new_or_failing),
-        TEST(test_destroy_closes),
-        TEST(test_delegate_recursively),
-        TEST(test_delegate_passes_throw_and_send_inward),
-        TEST(test_delegate_to_one_in_the_middle),
-        TEST(test_delegate_misuse),
-        TEST(test_layers_of_generators),
-        TEST(test_permutations),
-        TEST(test_misuse_is_an_error),
-        TEST(test_a_destroyed_consumer_gets_nothing),
-        TEST(test_consumers_take_turns),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

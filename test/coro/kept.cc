@@ -45,9 +45,8 @@ static void *stay_to_nearest(void *arg, void *v)
     return V(fine);
 }
 
-static void test_keep_fp(void **state)
+CASE(test_keep_fp)
 {
-    (void)state;
     weft_coro_options keep = {};
     keep.keep_fp = true;
     a = weft_coro_create(round_up, NULL, &keep);
@@ -65,9 +64,8 @@ static void test_keep_fp(void **state)
     weft_coro_destroy(b);
 }
 
-static void test_keep_fp_between_two_that_keep(void **state)
+CASE(test_keep_fp_between_two_that_keep)
 {
-    (void)state;
     weft_coro_options keep = {};
     keep.keep_fp = true;
     a = weft_coro_create(round_up, NULL, &keep);
@@ -104,9 +102,8 @@ static void *block_usr1(void *arg, void *v)
     return v;
 }
 
-static void test_keep_mask(void **state)
+CASE(test_keep_mask)
 {
-    (void)state;
     weft_coro_options keep = {};
     sigset_t usr2;
     keep.keep_mask = true;
@@ -146,9 +143,8 @@ static void *yield_in_catch(void *arg, void *v)
     return V(-2);
 }
 
-static void test_exceptions_are_kept_apart(void **state)
+CASE(test_exceptions_are_kept_apart)
 {
-    (void)state;
     a = weft_coro_create(yield_in_catch, V(1), NULL);
     b = weft_coro_create(yield_in_catch, V(2), NULL);
     weft_coro_resume(a, NULL);
@@ -177,9 +173,8 @@ static int generate_in_catch(weft_generator *g, void *arg)
     return 0;
 }
 
-static void test_generators_yield_inside_catch(void **state)
+CASE(test_generators_yield_inside_catch)
 {
-    (void)state;
     weft_generator *g = weft_generator_create(generate_in_catch, V(1), sizeof(int), NULL);
     weft_generator *h = weft_generator_create(generate_in_catch, V(2), sizeof(int), NULL);
     int x = 0, y = 0;
@@ -211,9 +206,8 @@ static void *throw_across(void *arg, void *v)
     return NULL;
 }
 
-static void test_throw_and_catch_within_one(void **state)
+CASE(test_throw_and_catch_within_one)
 {
-    (void)state;
     int caught = 0;
     a = weft_coro_create(throw_across, &caught, NULL);
     for (int i = 0; i <= 100; i++)
@@ -222,15 +216,4 @@ static void test_throw_and_catch_within_one(void **state)
     weft_coro_destroy(a);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_keep_fp),
-        TEST(test_keep_fp_between_two_that_keep),
-        TEST(test_keep_mask),
-        TEST(test_exceptions_are_kept_apart),
-        TEST(test_generators_yield_inside_catch),
-        TEST(test_throw_and_catch_within_one),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

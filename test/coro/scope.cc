@@ -43,9 +43,8 @@ static void *fail_after_a_yield(void *error)
     return WEFT_FAILED;
 }
 
-static void test_scope_waits_for_its_children(void **state)
+CASE(test_scope_waits_for_its_children)
 {
-    (void)state;
     weft_scope s;
     trace[0] = 0;
     assert_int_equal(weft_scope_open(&s), 0);
@@ -58,9 +57,8 @@ static void test_scope_waits_for_its_children(void **state)
     assert_int_equal(weft_tasklet_count(), 0);
 }
 
-static void test_scope_without_children(void **state)
+CASE(test_scope_without_children)
 {
-    (void)state;
     weft_scope s;
     assert_int_equal(weft_scope_open(&s), 0);
     assert_int_equal(weft_scope_close(&s, WEFT_NOW), 0);
@@ -71,9 +69,8 @@ static void test_scope_without_children(void **state)
     assert_errno(weft_scope_cancel(NULL), EINVAL);
 }
 
-static void test_scope_first_failure_cancels_the_rest(void **state)
+CASE(test_scope_first_failure_cancels_the_rest)
 {
-    (void)state;
     weft_scope s;
     trace[0] = 0;
     assert_int_equal(weft_scope_open(&s), 0);
@@ -85,9 +82,8 @@ static void test_scope_first_failure_cancels_the_rest(void **state)
     assert_string_equal(trace, "cancelled cancelled ");
 }
 
-static void test_scope_cancel(void **state)
+CASE(test_scope_cancel)
 {
-    (void)state;
     weft_scope s;
     trace[0] = 0;
     assert_int_equal(weft_scope_open(&s), 0);
@@ -99,9 +95,8 @@ static void test_scope_cancel(void **state)
     assert_string_equal(trace, "cancelled ");
 }
 
-static void test_scope_deadline_cancels_the_children(void **state)
+CASE(test_scope_deadline_cancels_the_children)
 {
-    (void)state;
     weft_scope s;
     trace[0] = 0;
     assert_int_equal(weft_scope_open(&s), 0);
@@ -126,9 +121,8 @@ static void *open_and_close(void *arg)
     return arg;
 }
 
-static void test_scope_owner_cancelled(void **state)
+CASE(test_scope_owner_cancelled)
 {
-    (void)state;
     trace[0] = 0;
     weft_tasklet *t = weft_tasklet_spawn(open_and_close, NULL, NULL);
     weft_tasklet_yield();
@@ -138,9 +132,8 @@ static void test_scope_owner_cancelled(void **state)
     assert_string_equal(trace, "cancelled owner ");
 }
 
-static void test_scope_child_cancelled_alone_is_no_failure(void **state)
+CASE(test_scope_child_cancelled_alone_is_no_failure)
 {
-    (void)state;
     weft_scope s;
     trace[0] = 0;
     assert_int_equal(weft_scope_open(&s), 0);
@@ -151,9 +144,8 @@ static void test_scope_child_cancelled_alone_is_no_failure(void **state)
     assert_string_equal(trace, "done ");
 }
 
-static void test_scopes_nest(void **state)
+CASE(test_scopes_nest)
 {
-    (void)state;
     weft_scope outer, inner;
     trace[0] = 0;
     assert_int_equal(weft_scope_open(&outer), 0);
@@ -176,9 +168,8 @@ static void *open_and_leave(void *arg)
     return arg;
 }
 
-static void test_scope_left_open_cancels_its_children(void **state)
+CASE(test_scope_left_open_cancels_its_children)
 {
-    (void)state;
     trace[0] = 0;
     weft_tasklet *t = weft_tasklet_spawn(open_and_leave, NULL, NULL);
     assert_int_equal(weft_tasklet_run(), 0);
@@ -203,9 +194,8 @@ static void *close_foreign(void *arg)
     return arg;
 }
 
-static void test_scope_children_spawn_more(void **state)
+CASE(test_scope_children_spawn_more)
 {
-    (void)state;
     weft_scope s;
     shared = &s;
     trace[0] = 0;
@@ -238,9 +228,8 @@ static void *hog_until_reported(void *arg)
     return arg;
 }
 
-static void test_watchdog_reports_and_stops_a_hog(void **state)
+CASE(test_watchdog_reports_and_stops_a_hog)
 {
-    (void)state;
     trace[0] = 0;
     reports = 0;
     assert_int_equal(weft_tasklet_watchdog(20000000, 0, report_and_cancel), 0);
@@ -262,9 +251,8 @@ static void *hog_until_written(void *arg)
     return NULL;
 }
 
-static void test_watchdog_names_the_hog(void **state)
+CASE(test_watchdog_names_the_hog)
 {
-    (void)state;
     char text[200] = "";
     weft_tasklet_options o = {"greedy", 0, NULL, true, false, false};
     FILE *f = tmpfile();
@@ -291,9 +279,8 @@ static void *yield_for_a_while(void *arg)
     return arg;
 }
 
-static void test_watchdog_spares_who_yields_or_sleeps(void **state)
+CASE(test_watchdog_spares_who_yields_or_sleeps)
 {
-    (void)state;
     weft_tasklet_options o = {"good", 0, NULL, true, false, false};
     reports = 0;
     // A limit that only a stall of the whole machine reaches.
@@ -311,9 +298,8 @@ static void some_handler(int sig)
     (void)sig;
 }
 
-static void test_watchdog_checks_its_arguments(void **state)
+CASE(test_watchdog_checks_its_arguments)
 {
-    (void)state;
     assert_errno(weft_tasklet_watchdog(-1, 0, NULL), EINVAL);
     assert_errno(weft_tasklet_watchdog(1000000, 9999, NULL), EINVAL);
     signal(SIGUSR1, some_handler);
@@ -322,23 +308,4 @@ static void test_watchdog_checks_its_arguments(void **state)
     assert_int_equal(weft_tasklet_watchdog(0, 0, NULL), 0);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_scope_waits_for_its_children),
-        TEST(test_scope_without_children),
-        TEST(test_scope_first_failure_cancels_the_rest),
-        TEST(test_scope_cancel),
-        TEST(test_scope_deadline_cancels_the_children),
-        TEST(test_scope_owner_cancelled),
-        TEST(test_scope_child_cancelled_alone_is_no_failure),
-        TEST(test_scopes_nest),
-        TEST(test_scope_left_open_cancels_its_children),
-        TEST(test_scope_children_spawn_more),
-        TEST(test_watchdog_reports_and_stops_a_hog),
-        TEST(test_watchdog_names_the_hog),
-        TEST(test_watchdog_spares_who_yields_or_sleeps),
-        TEST(test_watchdog_checks_its_arguments),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -55,9 +55,8 @@ static void *take_one(void *channel)
     return NULL;
 }
 
-static void test_select_checks_its_arguments(void **state)
+CASE(test_select_checks_its_arguments)
 {
-    (void)state;
     int64_t item = 0;
     begin(0);
     weft_select_case k = make(a, 5, &item);
@@ -73,9 +72,8 @@ static void test_select_checks_its_arguments(void **state)
     end();
 }
 
-static void test_select_of_nothing_waits_for_the_deadline(void **state)
+CASE(test_select_of_nothing_waits_for_the_deadline)
 {
-    (void)state;
     int64_t item = 0, start = weft_now();
     weft_select_case never = make(NULL, WEFT_RECEIVE, &item);
     assert_int_equal(weft_select(NULL, 0, weft_in_ms(2)), -1);
@@ -85,9 +83,8 @@ static void test_select_of_nothing_waits_for_the_deadline(void **state)
     assert_true(weft_now() - start >= 4000000);
 }
 
-static void test_select_takes_what_is_ready(void **state)
+CASE(test_select_takes_what_is_ready)
 {
-    (void)state;
     int64_t x = 0, y = 0;
     begin(0);
     weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(b, WEFT_RECEIVE, &y)};
@@ -102,9 +99,8 @@ static void test_select_takes_what_is_ready(void **state)
     end();
 }
 
-static void test_select_waits_for_a_send(void **state)
+CASE(test_select_waits_for_a_send)
 {
-    (void)state;
     int64_t x = 0, y = 0, z = 5;
     begin(0);
     weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(b, WEFT_RECEIVE, &y),
@@ -120,9 +116,8 @@ static void test_select_waits_for_a_send(void **state)
     end();
 }
 
-static void test_select_waits_for_a_receiver(void **state)
+CASE(test_select_waits_for_a_receiver)
 {
-    (void)state;
     int64_t x = 0, z = 5;
     begin(0);
     weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(c, WEFT_SEND, &z)};
@@ -132,9 +127,8 @@ static void test_select_waits_for_a_receiver(void **state)
     assert_int_equal(taken, 5);
 }
 
-static void test_select_deadline_and_queues(void **state)
+CASE(test_select_deadline_and_queues)
 {
-    (void)state;
     int64_t x = 0, z = 5;
     begin(0);
     weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(a, WEFT_SEND, &z),
@@ -157,9 +151,8 @@ static void *select_both_ways(void *arg)
     return NULL;
 }
 
-static void test_select_never_meets_itself(void **state)
+CASE(test_select_never_meets_itself)
 {
-    (void)state;
     begin(0);
     met = 0;
     go(select_both_ways, (void *)3);
@@ -171,9 +164,8 @@ static void test_select_never_meets_itself(void **state)
     assert_true(met == 301 || met == 401);
 }
 
-static void test_select_between_two_selects(void **state)
+CASE(test_select_between_two_selects)
 {
-    (void)state;
     begin(0);
     met = 0;
     for (intptr_t i = 0; i < 10; i++)
@@ -182,9 +174,8 @@ static void test_select_between_two_selects(void **state)
     assert_int_equal(met % 100, 5); // five sent, five received
 }
 
-static void test_select_sees_a_close(void **state)
+CASE(test_select_sees_a_close)
 {
-    (void)state;
     int64_t x = 0, z = 5;
     begin(0);
     weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(b, WEFT_SEND, &z)};
@@ -203,9 +194,8 @@ static void *close_it(void *channel)
     return NULL;
 }
 
-static void test_select_is_woken_by_a_close(void **state)
+CASE(test_select_is_woken_by_a_close)
 {
-    (void)state;
     int64_t x = 0, z = 5;
     begin(0);
     weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(b, WEFT_SEND, &z),
@@ -225,9 +215,8 @@ static void *send_an_error(void *channel)
     return NULL;
 }
 
-static void test_select_receives_an_error(void **state)
+CASE(test_select_receives_an_error)
 {
-    (void)state;
     int64_t x = 0;
     begin(0);
     weft_select_case k = make(a, WEFT_RECEIVE, &x);
@@ -242,9 +231,8 @@ static void test_select_receives_an_error(void **state)
     end();
 }
 
-static void test_select_with_buffers(void **state)
+CASE(test_select_with_buffers)
 {
-    (void)state;
     int64_t x = 0, z = 8;
     begin(1);
     weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(a, WEFT_SEND, &z)};
@@ -254,9 +242,8 @@ static void test_select_with_buffers(void **state)
     end();
 }
 
-static void test_select_is_fair(void **state)
+CASE(test_select_is_fair)
 {
-    (void)state;
     int64_t x = 0;
     int count[3] = {0, 0, 0};
     begin(1);
@@ -303,9 +290,8 @@ static void *select_all(void *arg)
     }
 }
 
-static void test_select_loses_nothing(void **state)
+CASE(test_select_loses_nothing)
 {
-    (void)state;
     for (size_t capacity = 0; capacity < 3; capacity++) {
         weft_tasklet *t[12];
         begin(capacity);
@@ -327,23 +313,4 @@ static void test_select_loses_nothing(void **state)
     }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_select_checks_its_arguments),
-        TEST(test_select_of_nothing_waits_for_the_deadline),
-        TEST(test_select_takes_what_is_ready),
-        TEST(test_select_waits_for_a_send),
-        TEST(test_select_waits_for_a_receiver),
-        TEST(test_select_deadline_and_queues),
-        TEST(test_select_never_meets_itself),
-        TEST(test_select_between_two_selects),
-        TEST(test_select_sees_a_close),
-        TEST(test_select_is_woken_by_a_close),
-        TEST(test_select_receives_an_error),
-        TEST(test_select_with_buffers),
-        TEST(test_select_is_fair),
-        TEST(test_select_loses_nothing),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

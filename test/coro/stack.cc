@@ -65,9 +65,8 @@ static void *report_local(void *arg, void *v)
     return v;
 }
 
-static void test_callers_stack_is_used(void **state)
+CASE(test_callers_stack_is_used)
 {
-    (void)state;
     const size_t size = 131072;
     char *memory = (char *)malloc(size);
     uintptr_t local = 0;
@@ -94,9 +93,8 @@ static void *use(void *arg, void *v)
     return V((intptr_t)use(arg, V(depth - 1)) + room[64]);
 }
 
-static void test_stack_size_is_what_was_asked(void **state)
+CASE(test_stack_size_is_what_was_asked)
 {
-    (void)state;
     const size_t sizes[] = {16384, 16385, 100000, 1 << 20, 16 << 20};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         weft_coro_options opts = {};
@@ -111,9 +109,8 @@ static void test_stack_size_is_what_was_asked(void **state)
     }
 }
 
-static void test_a_stack_is_reused_last_in_first_out(void **state)
+CASE(test_a_stack_is_reused_last_in_first_out)
 {
-    (void)state;
     weft_coro *a = weft_coro_create(echo, NULL, NULL), *b = weft_coro_create(echo, NULL, NULL);
     weft_coro_destroy(a);
     weft_coro_destroy(b);
@@ -167,16 +164,14 @@ static void *create_some(void *arg)
     return V(good);
 }
 
-static void test_each_stack_is_guarded(void **state)
+CASE(test_each_stack_is_guarded)
 {
-    (void)state;
     size_t maps = 0;
     assert_ptr_equal(run_in_thread(create_some, &maps), V(100));
 }
 
-static void test_each_stack_is_guarded_one_by_one(void **state)
+CASE(test_each_stack_is_guarded_one_by_one)
 {
-    (void)state;
     size_t maps = 0;
     stacks_force(GUARD_ONE_BY_ONE, 0);
     void *good = run_in_thread(create_some, &maps);
@@ -184,9 +179,8 @@ static void test_each_stack_is_guarded_one_by_one(void **state)
     assert_ptr_equal(good, V(100));
 }
 
-static void test_each_stack_is_guarded_by_mprotect(void **state)
+CASE(test_each_stack_is_guarded_by_mprotect)
 {
-    (void)state;
     size_t maps = 0, before = mappings();
     stacks_force(GUARD_MPROTECT, 0);
     void *good = run_in_thread(create_some, &maps);
@@ -195,9 +189,8 @@ static void test_each_stack_is_guarded_by_mprotect(void **state)
     assert_true(maps >= before + 150); // two a stack, neighbours share
 }
 
-static void test_locked_memory_falls_back_to_mprotect(void **state)
+CASE(test_locked_memory_falls_back_to_mprotect)
 {
-    (void)state;
     size_t maps = 0;
     if (mlockall(MCL_FUTURE | MCL_ONFAULT) != 0) {
         assert_true(errno == EPERM || errno == ENOMEM); // RLIMIT_MEMLOCK
@@ -235,9 +228,8 @@ static void *create_to_the_limit(void *arg)
     return NULL;
 }
 
-static void test_limit_of_mappings_is_enomem(void **state)
+CASE(test_limit_of_mappings_is_enomem)
 {
-    (void)state;
     limit l = {0, 0, NULL, 0};
     size_t allowed = 0;
     FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
@@ -275,9 +267,8 @@ static int kernel_marks_guards(void)
     return marks;
 }
 
-static void test_many_again_and_again_without_growth(void **state)
+CASE(test_many_again_and_again_without_growth)
 {
-    (void)state;
     const int n = RUNNER_SANITIZED ? 500 : 20000, rounds = RUNNER_SANITIZED ? 10 : 20;
     size_t first = 0, last = 0;
     weft_coro **some = (weft_coro **)calloc((size_t)n, sizeof *some);
@@ -301,9 +292,8 @@ static void test_many_again_and_again_without_growth(void **state)
         assert_true(mappings() < 150);
 }
 
-static void test_a_million_in_turn(void **state)
+CASE(test_a_million_in_turn)
 {
-    (void)state;
     const int n = RUNNER_SANITIZED ? 5000 : 1000000, rounds = RUNNER_SANITIZED ? 2 : 10;
     size_t first = 0;
     for (int round = 0; round < rounds; round++) {
@@ -321,9 +311,8 @@ static void test_a_million_in_turn(void **state)
                 first + (RUNNER_SANITIZED ? 400 << 10 : 1024)); // ASan's quarantine
 }
 
-static void test_trim_gives_memory_back(void **state)
+CASE(test_trim_gives_memory_back)
 {
-    (void)state;
     weft_coro *some[900];
     for (int i = 0; i < 900; i++) {
         some[i] = weft_coro_create(use, NULL, NULL);
@@ -415,9 +404,8 @@ static int child(body fn, void *arg, const char *name, int own, char text[512])
     return status;
 }
 
-static void test_overflow_is_reported(void **state)
+CASE(test_overflow_is_reported)
 {
-    (void)state;
     char text[512];
     int status = child(overflow, V(-1), "deep", 0, text);
     assert_string_equal(text, "weft: stack overflow in coroutine \"deep\" (" KIB " KiB stack)\n");
@@ -430,18 +418,16 @@ static void test_overflow_is_reported(void **state)
 }
 
 // Built with -fstack-clash-protection a large frame can't jump the guard.
-static void test_overflow_by_a_large_frame(void **state)
+CASE(test_overflow_by_a_large_frame)
 {
-    (void)state;
     char text[512];
     int status = child(overflow_in_one_leap, NULL, "leap", 0, text);
     assert_string_equal(text, "weft: stack overflow in coroutine \"leap\" (" KIB " KiB stack)\n");
     assert_int_equal(WTERMSIG(status), SIGSEGV);
 }
 
-static void test_other_faults_go_to_the_programs_own_handler(void **state)
+CASE(test_other_faults_go_to_the_programs_own_handler)
 {
-    (void)state;
     char text[512];
     int status = child(poke, V(4096), "wild", 1, text);
     assert_string_equal(text, "own handler\n");
@@ -464,9 +450,8 @@ static void *send_oneself(void *arg, void *v)
     return v;
 }
 
-static void test_a_sent_sigsegv_still_kills(void **state)
+CASE(test_a_sent_sigsegv_still_kills)
 {
-    (void)state;
     char text[512];
     int status = child(send_oneself, NULL, NULL, 0, text);
     assert_true(WIFSIGNALED(status));
@@ -482,9 +467,8 @@ static void *report_in_thread(void *arg)
     return V(!(s.ss_flags & SS_DISABLE));
 }
 
-static void test_report_gives_the_thread_a_signal_stack(void **state)
+CASE(test_report_gives_the_thread_a_signal_stack)
 {
-    (void)state;
     struct sigaction segv, bus;
     sigaction(SIGSEGV, NULL, &segv);
     sigaction(SIGBUS, NULL, &bus);
@@ -493,25 +477,4 @@ static void test_report_gives_the_thread_a_signal_stack(void **state)
     sigaction(SIGBUS, &bus, NULL);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_callers_stack_is_used),
-        TEST(test_stack_size_is_what_was_asked),
-        TEST(test_a_stack_is_reused_last_in_first_out),
-        TEST(test_each_stack_is_guarded),
-        TEST(test_each_stack_is_guarded_one_by_one),
-        TEST(test_each_stack_is_guarded_by_mprotect),
-        TEST(test_locked_memory_falls_back_to_mprotect),
-        TEST(test_limit_of_mappings_is_enomem),
-        TEST(test_many_again_and_again_without_growth),
-        TEST(test_a_million_in_turn),
-        TEST(test_trim_gives_memory_back),
-        TEST(test_overflow_is_reported),
-        TEST(test_overflow_by_a_large_frame),
-        TEST(test_other_faults_go_to_the_programs_own_handler),
-        TEST(test_a_sent_sigsegv_still_kills),
-        TEST(test_report_gives_the_thread_a_signal_stack),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

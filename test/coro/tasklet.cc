@@ -69,9 +69,8 @@ static void *suspend_for_ever(void *arg)
 
 // ---- Running ----
 
-static void test_yield_takes_turns(void **state)
+CASE(test_yield_takes_turns)
 {
-    (void)state;
     start_trace();
     spawn_detached(note_thrice, "a");
     spawn_detached(note_thrice, "b");
@@ -82,16 +81,14 @@ static void test_yield_takes_turns(void **state)
     assert_int_equal(weft_tasklet_count(), 0);
 }
 
-static void test_yield_alone_returns(void **state)
+CASE(test_yield_alone_returns)
 {
-    (void)state;
     for (int i = 0; i < 1000; i++)
         assert_int_equal(weft_tasklet_yield(), 0);
 }
 
-static void test_run_with_nothing_returns(void **state)
+CASE(test_run_with_nothing_returns)
 {
-    (void)state;
     errno = 77;
     assert_int_equal(weft_tasklet_run(), 0);
     assert_int_equal(errno, 77);
@@ -106,9 +103,8 @@ static void *run_inside(void *arg)
     return arg;
 }
 
-static void test_run_in_a_tasklet_fails(void **state)
+CASE(test_run_in_a_tasklet_fails)
 {
-    (void)state;
     spawn_detached(run_inside, NULL);
     assert_int_equal(weft_tasklet_run(), 0);
     assert_int_equal(run_result, -1);
@@ -124,18 +120,16 @@ static void *spawn_more(void *arg)
     return NULL;
 }
 
-static void test_run_runs_what_is_spawned_meanwhile(void **state)
+CASE(test_run_runs_what_is_spawned_meanwhile)
 {
-    (void)state;
     start_trace();
     spawn_detached(spawn_more, (void *)4);
     assert_int_equal(weft_tasklet_run(), 0);
     assert_string_equal(trace, "xxxxx");
 }
 
-static void test_spawn_checks_its_arguments(void **state)
+CASE(test_spawn_checks_its_arguments)
 {
-    (void)state;
     weft_scope closed;
     memset(&closed, 0, sizeof closed);
     weft_tasklet_options o = detached;
@@ -157,9 +151,8 @@ static void *name_of_self(void *arg)
     return NULL;
 }
 
-static void test_spawn_takes_options(void **state)
+CASE(test_spawn_takes_options)
 {
-    (void)state;
     start_trace();
     weft_tasklet_options o = {"the name", 32768, NULL, true, true, true};
     assert_non_null(weft_tasklet_spawn(name_of_self, NULL, &o));
@@ -186,9 +179,8 @@ static void *atomic_section(void *arg)
     return NULL;
 }
 
-static void test_atomic_between_two_waits(void **state)
+CASE(test_atomic_between_two_waits)
 {
-    (void)state;
     weft_channel *c = weft_channel_create(sizeof(int64_t), 3);
     inside = intruders = 0;
     for (int i = 0; i < 4; i++)
@@ -200,9 +192,8 @@ static void test_atomic_between_two_waits(void **state)
 
 // ---- Join ----
 
-static void test_join_gives_the_result(void **state)
+CASE(test_join_gives_the_result)
 {
-    (void)state;
     void *result = NULL;
     weft_tasklet *t = spawn(identity, (void *)42);
     assert_int_equal(weft_tasklet_ended(t), 0);
@@ -212,9 +203,8 @@ static void test_join_gives_the_result(void **state)
     assert_int_equal(errno, 77);
 }
 
-static void test_join_of_an_ended_one(void **state)
+CASE(test_join_of_an_ended_one)
 {
-    (void)state;
     void *result = NULL;
     weft_tasklet *t = spawn(identity, (void *)43);
     assert_int_equal(weft_tasklet_run(), 0);
@@ -223,9 +213,8 @@ static void test_join_of_an_ended_one(void **state)
     assert_ptr_equal(result, (void *)43);
 }
 
-static void test_join_of_a_failed_one_sets_errno(void **state)
+CASE(test_join_of_a_failed_one_sets_errno)
 {
-    (void)state;
     void *result = NULL;
     weft_tasklet *t = spawn(fail_with_eio, NULL);
     assert_int_equal(weft_tasklet_join(t, &result, WEFT_FOREVER), 0);
@@ -233,9 +222,8 @@ static void test_join_of_a_failed_one_sets_errno(void **state)
     assert_int_equal(errno, EIO);
 }
 
-static void test_join_deadline_leaves_it_joinable(void **state)
+CASE(test_join_deadline_leaves_it_joinable)
 {
-    (void)state;
     start_trace();
     weft_tasklet *t = spawn(suspend_for_ever, (void *)1);
     assert_errno(weft_tasklet_join(t, NULL, WEFT_NOW), ETIMEDOUT);
@@ -257,9 +245,8 @@ static void *join_other(void *arg)
     return NULL;
 }
 
-static void test_join_in_a_ring_is_refused(void **state)
+CASE(test_join_in_a_ring_is_refused)
 {
-    (void)state;
     start_trace();
     pair[0] = spawn(join_other, (void *)1);
     pair[1] = spawn(join_other, (void *)0);
@@ -276,9 +263,8 @@ static void *join_self(void *arg)
     return NULL;
 }
 
-static void test_join_refusals(void **state)
+CASE(test_join_refusals)
 {
-    (void)state;
     start_trace();
     weft_tasklet *t = spawn(suspend_for_ever, NULL);
     pair[0] = t;
@@ -298,9 +284,8 @@ static void test_join_refusals(void **state)
     assert_string_equal(trace, "self");
 }
 
-static void test_detach_releases(void **state)
+CASE(test_detach_releases)
 {
-    (void)state;
     weft_tasklet *t = spawn(identity, NULL);
     assert_int_equal(weft_tasklet_detach(t), 0);
     assert_errno(weft_tasklet_detach(t), EINVAL);
@@ -322,9 +307,8 @@ static void *sleep_and_note(void *arg)
     return NULL;
 }
 
-static void test_sleep_wakes_in_order_of_deadlines(void **state)
+CASE(test_sleep_wakes_in_order_of_deadlines)
 {
-    (void)state;
     start_trace();
     int64_t start = weft_now();
     spawn_detached(sleep_and_note, (void *)20);
@@ -343,9 +327,8 @@ static void *sleep_now(void *arg)
     return arg;
 }
 
-static void test_sleep_now_yields(void **state)
+CASE(test_sleep_now_yields)
 {
-    (void)state;
     start_trace();
     spawn_detached(sleep_now, NULL);
     spawn_detached(note_thrice, "b");
@@ -369,9 +352,8 @@ static void *yield_until_slept(void *arg)
     return arg;
 }
 
-static void test_sleep_ends_under_load(void **state)
+CASE(test_sleep_ends_under_load)
 {
-    (void)state;
     slept = false;
     spawn_detached(sleep_a_ms, NULL);
     spawn_detached(yield_until_slept, NULL);
@@ -397,9 +379,8 @@ static void *sleep_until(void *arg)
     return NULL;
 }
 
-static void test_sleep_of_many_some_cancelled(void **state)
+CASE(test_sleep_of_many_some_cancelled)
 {
-    (void)state;
     static weft_deadline when[300];
     static weft_tasklet *t[300];
     uint32_t x = 12345;
@@ -521,9 +502,8 @@ static void *(*const waits[])(void *) = {
     wait_yield, wait_sleep, wait_sleep_for_ever, wait_suspend, wait_join,  wait_receive,
     wait_next,  wait_send,  wait_send_error,     wait_select,  wait_scope, wait_in_generator};
 
-static void test_cancel_at_every_suspension_point(void **state)
+CASE(test_cancel_at_every_suspension_point)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof waits / sizeof waits[0]; i++) {
         void *result = NULL;
         start_trace();
@@ -573,9 +553,8 @@ static void *cancel_self_then_wait(void *arg)
     return (void *)(intptr_t)failures;
 }
 
-static void test_cancel_lasts_and_spares_what_does_not_wait(void **state)
+CASE(test_cancel_lasts_and_spares_what_does_not_wait)
 {
-    (void)state;
     void *result = NULL;
     channel = weft_channel_create(sizeof(int64_t), 1);
     start_trace();
@@ -595,9 +574,8 @@ static void *note_ran(void *arg)
     return arg;
 }
 
-static void test_cancel_of_a_new_one_never_runs_it(void **state)
+CASE(test_cancel_of_a_new_one_never_runs_it)
 {
-    (void)state;
     void *result = NULL;
     start_trace();
     weft_tasklet *t = spawn(note_ran, NULL);
@@ -608,9 +586,8 @@ static void test_cancel_of_a_new_one_never_runs_it(void **state)
     assert_string_equal(trace, "");
 }
 
-static void test_cancel_of_an_ended_one_changes_nothing(void **state)
+CASE(test_cancel_of_an_ended_one_changes_nothing)
 {
-    (void)state;
     void *result = NULL;
     weft_tasklet *t = spawn(identity, (void *)9);
     weft_tasklet_run();
@@ -632,9 +609,8 @@ static void *receive_one(void *arg)
     return arg;
 }
 
-static void test_cancel_after_delivery_loses_nothing(void **state)
+CASE(test_cancel_after_delivery_loses_nothing)
 {
-    (void)state;
     int64_t item = 17;
     start_trace();
     channel = weft_channel_create(sizeof item, 0);
@@ -663,9 +639,8 @@ static void *defer_and_wait(void *arg)
     return arg;
 }
 
-static void test_cancel_runs_deferred_functions(void **state)
+CASE(test_cancel_runs_deferred_functions)
 {
-    (void)state;
     start_trace();
     weft_tasklet *t = spawn(defer_and_wait, NULL);
     weft_tasklet_yield();
@@ -676,9 +651,8 @@ static void test_cancel_runs_deferred_functions(void **state)
 
 // ---- Suspend, wake, remove ----
 
-static void test_suspend_until_woken(void **state)
+CASE(test_suspend_until_woken)
 {
-    (void)state;
     start_trace();
     weft_tasklet *t = spawn(suspend_for_ever, (void *)5);
     void *result = NULL;
@@ -689,9 +663,8 @@ static void test_suspend_until_woken(void **state)
     assert_errno(weft_tasklet_wake(NULL), EINVAL);
 }
 
-static void test_wake_before_suspend_counts_once(void **state)
+CASE(test_wake_before_suspend_counts_once)
 {
-    (void)state;
     assert_int_equal(weft_tasklet_wake(weft_tasklet_self()), 0);
     assert_int_equal(weft_tasklet_wake(weft_tasklet_self()), 0);
     assert_int_equal(weft_tasklet_suspend(WEFT_NOW), 0);
@@ -699,9 +672,8 @@ static void test_wake_before_suspend_counts_once(void **state)
     assert_errno(weft_tasklet_suspend(weft_in_ms(1)), ETIMEDOUT);
 }
 
-static void test_remove_and_wake(void **state)
+CASE(test_remove_and_wake)
 {
-    (void)state;
     start_trace();
     weft_tasklet *a = spawn(note_thrice, "a"), *b = spawn(note_thrice, "b");
     assert_int_equal(weft_tasklet_remove(a), 0); // a new one
@@ -729,9 +701,8 @@ static void *remove_self(void *arg)
     return arg;
 }
 
-static void test_remove_refuses_who_waits_or_runs(void **state)
+CASE(test_remove_refuses_who_waits_or_runs)
 {
-    (void)state;
     start_trace();
     weft_tasklet *t = spawn(suspend_for_ever, NULL);
     spawn_detached(remove_self, NULL);
@@ -742,9 +713,8 @@ static void test_remove_refuses_who_waits_or_runs(void **state)
     assert_int_equal(weft_tasklet_join(t, NULL, WEFT_FOREVER), 0);
 }
 
-static void test_remove_then_cancel(void **state)
+CASE(test_remove_then_cancel)
 {
-    (void)state;
     start_trace();
     weft_tasklet *t = spawn(note_thrice, "a");
     weft_tasklet_yield();
@@ -779,9 +749,8 @@ static void restore_stderr(char *text, size_t room)
     fclose(moved);
 }
 
-static void test_run_reports_a_deadlock(void **state)
+CASE(test_run_reports_a_deadlock)
 {
-    (void)state;
     char text[4096];
     weft_tasklet_options o = {"stuck", 0, NULL, false, false, false};
     channel = weft_channel_create(sizeof(int64_t), 0);
@@ -802,9 +771,8 @@ static void test_run_reports_a_deadlock(void **state)
     assert_int_equal(weft_channel_destroy(channel), 0);
 }
 
-static void test_main_wait_reports_a_deadlock(void **state)
+CASE(test_main_wait_reports_a_deadlock)
 {
-    (void)state;
     char text[4096];
     int64_t item;
     channel = weft_channel_create(sizeof item, 0);
@@ -832,9 +800,8 @@ static void *keep_in_slot(void *arg)
     return NULL;
 }
 
-static void test_slot_is_each_ones_own(void **state)
+CASE(test_slot_is_each_ones_own)
 {
-    (void)state;
     start_trace();
     *weft_tasklet_slot() = (void *)99;
     spawn_detached(keep_in_slot, (void *)1);
@@ -847,9 +814,8 @@ static void test_slot_is_each_ones_own(void **state)
 
 // ---- With coroutines and generators ----
 
-static void test_wait_inside_a_generator(void **state)
+CASE(test_wait_inside_a_generator)
 {
-    (void)state;
     void *result = (void *)1;
     int64_t item = 6;
     channel = weft_channel_create(sizeof item, 0);
@@ -915,9 +881,8 @@ static void *meddle(void *arg)
     return NULL;
 }
 
-static void test_coroutine_that_waits_is_left_alone(void **state)
+CASE(test_coroutine_that_waits_is_left_alone)
 {
-    (void)state;
     int64_t item = 3, got = 0;
     start_trace();
     stray_errno = 0;
@@ -942,9 +907,8 @@ static void *yield_directly(void *arg)
     return arg;
 }
 
-static void test_tasklet_does_not_yield_as_a_coroutine(void **state)
+CASE(test_tasklet_does_not_yield_as_a_coroutine)
 {
-    (void)state;
     start_trace();
     spawn_detached(yield_directly, NULL);
     assert_int_equal(weft_tasklet_run(), 0);
@@ -983,9 +947,8 @@ static void *meddle_from_afar(void *arg)
     return NULL;
 }
 
-static void test_another_thread_is_refused(void **state)
+CASE(test_another_thread_is_refused)
 {
-    (void)state;
     pthread_t thread;
     struct foreign f = {spawn(identity, NULL), weft_channel_create(8, 1), 0};
     assert_int_equal(pthread_create(&thread, NULL, meddle_from_afar, &f), 0);
@@ -1029,9 +992,8 @@ static void *pump_thread(void *arg)
     return NULL;
 }
 
-static void test_eight_threads_at_once(void **state)
+CASE(test_eight_threads_at_once)
 {
-    (void)state;
     pthread_t thread[8];
     struct pump p[8];
     memset(p, 0, sizeof p);
@@ -1074,9 +1036,8 @@ static void *end_with_tasklets(void *arg)
     return NULL;
 }
 
-static void test_thread_end_releases_tasklets(void **state)
+CASE(test_thread_end_releases_tasklets)
 {
-    (void)state;
     pthread_t thread;
     weft_channel *c = NULL;
     deferred_at_end = 0;
@@ -1120,9 +1081,8 @@ static int poll_fails(weft_poller *p, weft_deadline d)
     return -1;
 }
 
-static void test_poller_wakes(void **state)
+CASE(test_poller_wakes)
 {
-    (void)state;
     struct test_poller p;
     weft_poller other = {poll_fails, 0}, empty = {NULL, 0};
     memset(&p, 0, sizeof p);
@@ -1159,9 +1119,8 @@ static void *yield_until_woken(void *arg)
     return NULL;
 }
 
-static void test_poller_has_turns_under_load(void **state)
+CASE(test_poller_has_turns_under_load)
 {
-    (void)state;
     struct test_poller p;
     memset(&p, 0, sizeof p);
     start_trace();
@@ -1196,9 +1155,8 @@ static void *yield_until_polled(void *arg)
     return NULL;
 }
 
-static void test_poller_always_due(void **state)
+CASE(test_poller_always_due)
 {
-    (void)state;
     struct test_poller p;
     memset(&p, 0, sizeof p);
     p.poller.poll = poll_counts;
@@ -1213,61 +1171,12 @@ static void test_poller_always_due(void **state)
     assert_int_equal(weft_tasklet_set_poller(NULL), 0);
 }
 
-static void test_poller_failure_reaches_main(void **state)
+CASE(test_poller_failure_reaches_main)
 {
-    (void)state;
     weft_poller p = {poll_fails, 0};
     assert_int_equal(weft_tasklet_set_poller(&p), 0);
     assert_errno(weft_tasklet_sleep(weft_in_s(500)), EIO);
     assert_int_equal(weft_tasklet_set_poller(NULL), 0);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_yield_takes_turns),
-        TEST(test_yield_alone_returns),
-        TEST(test_run_with_nothing_returns),
-        TEST(test_run_in_a_tasklet_fails),
-        TEST(test_run_runs_what_is_spawned_meanwhile),
-        TEST(test_spawn_checks_its_arguments),
-        TEST(test_spawn_takes_options),
-        TEST(test_atomic_between_two_waits),
-        TEST(test_join_gives_the_result),
-        TEST(test_join_of_an_ended_one),
-        TEST(test_join_of_a_failed_one_sets_errno),
-        TEST(test_join_deadline_leaves_it_joinable),
-        TEST(test_join_in_a_ring_is_refused),
-        TEST(test_join_refusals),
-        TEST(test_detach_releases),
-        TEST(test_sleep_wakes_in_order_of_deadlines),
-        TEST(test_sleep_now_yields),
-        TEST(test_sleep_ends_under_load),
-        TEST(test_sleep_of_many_some_cancelled),
-        TEST(test_cancel_at_every_suspension_point),
-        TEST(test_cancel_lasts_and_spares_what_does_not_wait),
-        TEST(test_cancel_of_a_new_one_never_runs_it),
-        TEST(test_cancel_of_an_ended_one_changes_nothing),
-        TEST(test_cancel_after_delivery_loses_nothing),
-        TEST(test_cancel_runs_deferred_functions),
-        TEST(test_suspend_until_woken),
-        TEST(test_wake_before_suspend_counts_once),
-        TEST(test_remove_and_wake),
-        TEST(test_remove_refuses_who_waits_or_runs),
-        TEST(test_remove_then_cancel),
-        TEST(test_run_reports_a_deadlock),
-        TEST(test_main_wait_reports_a_deadlock),
-        TEST(test_slot_is_each_ones_own),
-        TEST(test_wait_inside_a_generator),
-        TEST(test_coroutine_that_waits_is_left_alone),
-        TEST(test_tasklet_does_not_yield_as_a_coroutine),
-        TEST(test_another_thread_is_refused),
-        TEST(test_eight_threads_at_once),
-        TEST(test_thread_end_releases_tasklets),
-        TEST(test_poller_wakes),
-        TEST(test_poller_has_turns_under_load),
-        TEST(test_poller_always_due),
-        TEST(test_poller_failure_reaches_main),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -100,9 +100,8 @@ static int installed(const char *tool)
     return 0;
 }
 
-static void test_gdb_backtrace_ends_at_the_base_frame(void **state)
+CASE(test_gdb_backtrace_ends_at_the_base_frame)
 {
-    (void)state;
     static char text[16384];
     if (!installed("gdb"))
         return;
@@ -124,9 +123,8 @@ static void test_gdb_backtrace_ends_at_the_base_frame(void **state)
     assert_true(frames <= 3);
 }
 
-static void test_valgrind_finds_nothing(void **state)
+CASE(test_valgrind_finds_nothing)
 {
-    (void)state;
     static char text[16384];
     if (!installed("valgrind"))
         return;
@@ -143,13 +141,9 @@ static void test_valgrind_finds_nothing(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_gdb_backtrace_ends_at_the_base_frame),
-        TEST(test_valgrind_finds_nothing),
-    };
     if (argc > 1 && strcmp(argv[1], "stop") == 0)
         return weft_coro_resume(weft_coro_create(coroutine_body, NULL, NULL), NULL) != NULL;
     if (argc > 1 && strcmp(argv[1], "work") == 0)
         return work();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_cases();
 }

@@ -75,7 +75,7 @@ static void assert_hears(int fd, const char *text)
     assert_string_equal(heard, text);
 }
 
-static void test_compare(void **)
+CASE(test_compare)
 {
     double ms[4];
     assert_int_equal(run("weft-async compare -n 50"), 0);
@@ -91,7 +91,7 @@ static void test_compare(void **)
     assert_int_equal(run("weft-async -n 1"), 0);
 }
 
-static void test_echo_in_workers(void **)
+CASE(test_echo_in_workers)
 {
     start("echo -w 2");
     int a = dial(), b = dial();
@@ -131,7 +131,7 @@ static void assert_notice(int fd, const char *expected)
     assert_memory_equal(text, expected, strlen(expected));
 }
 
-static void test_echo_reloads_under_load(void **)
+CASE(test_echo_reloads_under_load)
 {
     struct echo_load load;
     int notices = listen_to_notices();
@@ -156,7 +156,7 @@ static void test_echo_reloads_under_load(void **)
     close(notices);
 }
 
-static void test_echo(void **)
+CASE(test_echo)
 {
     start("echo");
     int a = dial(), b = dial();
@@ -170,7 +170,7 @@ static void test_echo(void **)
     assert_string_equal(last_line(), "2 connections, 2 at once, 10 bytes echoed");
 }
 
-static void test_chat(void **)
+CASE(test_chat)
 {
     start("chat");
     int a = dial();
@@ -192,7 +192,7 @@ static void test_chat(void **)
 }
 
 // A last line need not end in a newline; what stood in memory behind it must not be said.
-static void test_chat_line_without_its_end(void **)
+CASE(test_chat_line_without_its_end)
 {
     char longest[1000];
     memset(longest, 'x', sizeof longest);
@@ -217,7 +217,7 @@ static void test_chat_line_without_its_end(void **)
     stop();
 }
 
-static void test_chat_drops_a_slow_reader(void **)
+CASE(test_chat_drops_a_slow_reader)
 {
     static char line[1001];
     memset(line, 'x', 999);
@@ -274,7 +274,7 @@ static pid_t serve_answers(const char *const *answers, int n)
     return child;
 }
 
-static void test_fetch(void **)
+CASE(test_fetch)
 {
     static const char *const answers[] = {
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde",
@@ -307,7 +307,7 @@ static void test_fetch(void **)
     assert_non_null(strstr(said, "Connection refused"));
 }
 
-static void test_fetch_asks_for_the_path(void **)
+CASE(test_fetch_asks_for_the_path)
 {
     static const char *const answers[3] = {};
     char command[256];
@@ -329,7 +329,7 @@ static void test_fetch_asks_for_the_path(void **)
 }
 
 // What says that the answer is still to come is not the answer.
-static void test_fetch_interim_answers(void **)
+CASE(test_fetch_interim_answers)
 {
     static const char *const answer = "HTTP/1.1 100 Continue\r\n\r\n"
                                       "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
@@ -342,7 +342,7 @@ static void test_fetch_interim_answers(void **)
     assert_int_equal(waitpid(child, nullptr, 0), child);
 }
 
-static void test_fetch_broken_answers(void **)
+CASE(test_fetch_broken_answers)
 {
     static const char *const answers[] = {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
@@ -368,7 +368,7 @@ static void test_fetch_broken_answers(void **)
 }
 
 // What did not fit is told once it is known, and not as something else at the end.
-static void test_fetch_to_a_full_disk(void **)
+CASE(test_fetch_to_a_full_disk)
 {
     static char answer[100000] = "HTTP/1.0 200 OK\r\n\r\n";
     const char *const answers[] = {answer};
@@ -383,7 +383,7 @@ static void test_fetch_to_a_full_disk(void **)
     assert_int_equal(waitpid(child, nullptr, 0), child);
 }
 
-static void test_fetch_to_files(void **)
+CASE(test_fetch_to_files)
 {
     static const char *const answers[] = {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde",
                                           "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfghij"};
@@ -398,7 +398,7 @@ static void test_fetch_to_files(void **)
     assert_int_equal(waitpid(child, nullptr, 0), child);
 }
 
-static void test_usage(void **)
+CASE(test_usage)
 {
     assert_int_equal(run("weft-async -h"), 0);
     assert_non_null(strstr(said, "usage: weft-async"));
@@ -417,22 +417,6 @@ static void test_usage(void **)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_compare),
-        TEST(test_echo),
-        TEST(test_echo_in_workers),
-        TEST(test_echo_reloads_under_load),
-        TEST(test_chat),
-        TEST(test_chat_line_without_its_end),
-        TEST(test_chat_drops_a_slow_reader),
-        TEST(test_fetch),
-        TEST(test_fetch_asks_for_the_path),
-        TEST(test_fetch_interim_answers),
-        TEST(test_fetch_broken_answers),
-        TEST(test_fetch_to_a_full_disk),
-        TEST(test_fetch_to_files),
-        TEST(test_usage),
-    };
     signal(SIGPIPE, SIG_IGN);
-    return cmocka_run_group_tests(tests, enter_scratch, leave_scratch);
+    return run_cases(enter_scratch, leave_scratch);
 }

@@ -77,7 +77,7 @@ static int run(void *)
                : 1;
 }
 
-static void test_tasklets_await_other_processes(void **)
+CASE(test_tasklets_await_other_processes)
 {
     int status = -1;
     assert_int_equal(pipe(gate), 0);
@@ -98,8 +98,4 @@ static void test_tasklets_await_other_processes(void **)
     close(gate[0]), close(gate[1]);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {TEST(test_tasklets_await_other_processes)};
-    return cmocka_run_group_tests(tests, nullptr, nullptr);
-}
+RUN_CASES()

@@ -3,7 +3,7 @@
 
 #include "said.h"
 
-static void test_produce_default(void **)
+CASE(test_produce_default)
 {
     assert_int_equal(run("weft-coroutines"), 0);
     assert_int_equal(lines(), 21);
@@ -20,7 +20,7 @@ static void test_produce_default(void **)
     }
 }
 
-static void test_produce_count(void **)
+CASE(test_produce_count)
 {
     assert_int_equal(run("weft-coroutines produce -n 0"), 0);
     assert_string_equal(said, "popped 0 of 0 items, the producer is exhausted\n");
@@ -28,7 +28,7 @@ static void test_produce_count(void **)
     assert_string_equal(last_line(), "popped 3 of 3 items, the producer is exhausted");
 }
 
-static void test_greenlets_alternate(void **)
+CASE(test_greenlets_alternate)
 {
     assert_int_equal(run("weft-coroutines greenlets"), 0);
     assert_string_equal(said, "stroke 1: ping switches to pong\n"
@@ -40,7 +40,7 @@ static void test_greenlets_alternate(void **)
                               "ping ends, and its parent goes on\n");
 }
 
-static void test_sieve_prints_primes(void **)
+CASE(test_sieve_prints_primes)
 {
     assert_int_equal(run("weft-coroutines sieve 10"), 0);
     assert_string_equal(said, "2\n3\n5\n7\n11\n13\n17\n19\n23\n29\n");
@@ -51,7 +51,7 @@ static void test_sieve_prints_primes(void **)
     assert_string_equal(last_line(), "1223");
 }
 
-static void test_hackysack_counts_passes(void **)
+CASE(test_hackysack_counts_passes)
 {
     long players, passes;
     double ns;
@@ -65,7 +65,7 @@ static void test_hackysack_counts_passes(void **)
     assert_int_equal(lines(), 1);
 }
 
-static void test_million_by_another_number(void **)
+CASE(test_million_by_another_number)
 {
     long maps = 0;
     assert_int_equal(run("weft-coroutines million -n 2000"), 0);
@@ -78,7 +78,7 @@ static void test_million_by_another_number(void **)
     assert_int_equal(run("weft-coroutines million -n 0"), 0);
 }
 
-static void test_overflow_is_reported(void **)
+CASE(test_overflow_is_reported)
 {
     if (RUNNER_SANITIZED) { // a sanitizer has a handler and a report of its own
         assert_int_not_equal(run("weft-coroutines overflow 2>&1"), 2);
@@ -89,7 +89,7 @@ static void test_overflow_is_reported(void **)
                               "the guard stopped it: ended by SIGSEGV\n");
 }
 
-static void test_bad_options(void **)
+CASE(test_bad_options)
 {
     static const char *const bad[] = {
         "-x",      "-n",        "-n ten",         "-n -1",         "nonsense",
@@ -102,31 +102,16 @@ static void test_bad_options(void **)
     }
 }
 
-static void test_help(void **)
+CASE(test_help)
 {
     assert_int_equal(run("weft-coroutines -h"), 0);
     assert_non_null(strstr(said, "usage: weft-coroutines"));
     assert_int_equal(run("weft-coroutines sieve -h"), 0);
 }
 
-static void test_full_output_is_a_failure(void **)
+CASE(test_full_output_is_a_failure)
 {
     assert_int_equal(run("weft-coroutines >/dev/full 2>/dev/null"), 1);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_produce_default),
-        TEST(test_produce_count),
-        TEST(test_greenlets_alternate),
-        TEST(test_sieve_prints_primes),
-        TEST(test_hackysack_counts_passes),
-        TEST(test_million_by_another_number),
-        TEST(test_overflow_is_reported),
-        TEST(test_bad_options),
-        TEST(test_help),
-        TEST(test_full_output_is_a_failure),
-    };
-    return cmocka_run_group_tests(tests, enter_scratch, leave_scratch);
-}
+RUN_CASES(enter_scratch, leave_scratch)

@@ -41,7 +41,7 @@ static int demo(const char *format)
     return run(command);
 }
 
-static void test_share(void **)
+CASE(test_share)
 {
     assert_int_equal(run("weft-processes share"), 0);
     assert_int_equal(lines(), 9);
@@ -57,7 +57,7 @@ static void test_share(void **)
     assert_int_equal(lines(), 1);
 }
 
-static void test_put_and_get(void **)
+CASE(test_put_and_get)
 {
     assert_int_equal(demo("put %s q one 'two words' ''"), 0);
     assert_int_equal(demo("get -n 2 %s q"), 0);
@@ -69,7 +69,7 @@ static void test_put_and_get(void **)
 }
 
 // A get waits for a put that comes later.
-static void test_get_waits(void **)
+CASE(test_get_waits)
 {
     char command[512];
     snprintf(command, sizeof command,
@@ -79,7 +79,7 @@ static void test_get_waits(void **)
     assert_string_equal(said, "now\n");
 }
 
-static void test_put_is_bounded(void **)
+CASE(test_put_is_bounded)
 {
     assert_int_equal(demo("put -c 2 %s full 1 2"), 0);
     assert_int_equal(demo("put -c 2 -t 0.05 %s full 3"), 1);
@@ -89,7 +89,7 @@ static void test_put_is_bounded(void **)
 }
 
 // A value that could not be printed is in the queue again.
-static void test_get_does_not_lose(void **)
+CASE(test_get_does_not_lose)
 {
     char command[512];
     assert_int_equal(demo("put %s kept value"), 0);
@@ -100,7 +100,7 @@ static void test_get_does_not_lose(void **)
     assert_string_equal(said, "value\n");
 }
 
-static void test_lock(void **)
+CASE(test_lock)
 {
     assert_int_equal(demo("lock %s l sh -c 'echo $TOKEN; exit 7'"), 7);
     long token = atol(said);
@@ -111,7 +111,7 @@ static void test_lock(void **)
 }
 
 // Who holds it keeps others out, as long as its command runs: also when it is killed itself.
-static void test_lock_excludes(void **)
+CASE(test_lock_excludes)
 {
     char command[1024];
     snprintf(command, sizeof command,
@@ -127,7 +127,7 @@ static void test_lock_excludes(void **)
 
 // The same on Redis.  A lock there outlives its holder's connection, so it is given back also when
 // the command was not found.
-static void test_on_redis(void **)
+CASE(test_on_redis)
 {
     if (system("command -v redis-server >/dev/null 2>&1") != 0)
         skip();
@@ -147,7 +147,7 @@ static void test_on_redis(void **)
     assert_string_equal(said, "one\ntwo words\n1\n127\n2\n0\n1\n4\n");
 }
 
-static void test_password(void **)
+CASE(test_password)
 {
     assert_int_equal(run("weft-processes manager -l tcp:127.0.0.1:0 2>&1"), 1);
     assert_string_equal(said, "weft-processes: tcp:127.0.0.1:0: needs --password-file\n");
@@ -168,7 +168,7 @@ static void test_password(void **)
 }
 
 // What would be another password than the file's is none.
-static void test_password_file_is_bad(void **)
+CASE(test_password_file_is_bad)
 {
     static const char *const bad[] = {"printf ''", "echo", "printf '\\0secret\\n'",
                                       "printf 'sec\\0ret\\n'", "printf %0512d 1"};
@@ -191,7 +191,7 @@ static void test_password_file_is_bad(void **)
     assert_string_equal(said, "0\n0\n");
 }
 
-static void test_wrong_usage(void **)
+CASE(test_wrong_usage)
 {
     static const char *const wrong[] = {"manager",
                                         "manager -l",
@@ -223,20 +223,4 @@ static void test_wrong_usage(void **)
     assert_int_equal(strncmp(said, "usage: ", 7), 0);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_share),
-        TEST(test_put_and_get),
-        TEST(test_get_waits),
-        TEST(test_put_is_bounded),
-        TEST(test_get_does_not_lose),
-        TEST(test_lock),
-        TEST(test_lock_excludes),
-        TEST(test_on_redis),
-        TEST(test_password),
-        TEST(test_password_file_is_bad),
-        TEST(test_wrong_usage),
-    };
-    return cmocka_run_group_tests(tests, start_manager, stop_manager);
-}
+RUN_CASES(start_manager, stop_manager)

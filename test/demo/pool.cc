@@ -15,7 +15,7 @@ static int lines_with(const char *begin, const char *middle)
     return n;
 }
 
-static void test_pool_default(void **)
+CASE(test_pool_default)
 {
     assert_int_equal(run("weft-processes pool"), 0);
     assert_int_equal(lines(), 12);
@@ -32,7 +32,7 @@ static void test_pool_default(void **)
     assert_string_equal(last_line(), "4 tasks done, 0 lost, 0 retried");
 }
 
-static void test_pool_options(void **)
+CASE(test_pool_options)
 {
     assert_int_equal(run("weft-processes pool -w 1 -n 3 -s 0.02"), 0);
     assert_string_equal(last_line(), "3 tasks done, 0 lost, 0 retried");
@@ -45,7 +45,7 @@ static void test_pool_options(void **)
     assert_string_equal(last_line(), "200 tasks done, 0 lost, 0 retried");
 }
 
-static void test_pool_kill(void **)
+CASE(test_pool_kill)
 {
     assert_int_equal(run("weft-processes pool --kill"), 0);
     assert_int_equal(lines_with("Killed a worker (", ")."), 1);
@@ -55,7 +55,7 @@ static void test_pool_kill(void **)
     assert_string_equal(last_line(), "2 tasks done, 0 lost, 1 retried");
 }
 
-static void test_sum_equals_cksum(void **)
+CASE(test_sum_equals_cksum)
 {
     // Empty, one byte, every length about the steps of eight, more than one read; the tree's own.
     assert_int_equal(
@@ -70,7 +70,7 @@ static void test_sum_equals_cksum(void **)
                      0);
 }
 
-static void test_sum_errors(void **)
+CASE(test_sum_errors)
 {
     assert_int_equal(run("echo x >there; weft-processes sum /nonexistent there 2>errors"), 1);
     assert_int_equal(lines(), 1);
@@ -79,7 +79,7 @@ static void test_sum_errors(void **)
     assert_string_equal(said, "weft-processes: /nonexistent: No such file or directory\n");
 }
 
-static void test_bad_options_are_one_line_and_2(void **)
+CASE(test_bad_options_are_one_line_and_2)
 {
     static const char *const bad[] = {
         "pool -x",    "pool -w",        "pool -w 0",  "pool -w many", "pool -n -1",
@@ -100,12 +100,4 @@ static void test_bad_options_are_one_line_and_2(void **)
     assert_int_equal(run("weft-processes pool -n 1 -s 0 >/dev/full 2>errors"), 1);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_pool_default), TEST(test_pool_options),
-        TEST(test_pool_kill),    TEST(test_sum_equals_cksum),
-        TEST(test_sum_errors),   TEST(test_bad_options_are_one_line_and_2),
-    };
-    return cmocka_run_group_tests(tests, enter_scratch, leave_scratch);
-}
+RUN_CASES(enter_scratch, leave_scratch)

@@ -47,9 +47,8 @@ static void expect_in(const char *before, const char *arguments, int status, con
     assert_int_equal(o.status, status);
 }
 
-static void test_no_verb(void **state)
+CASE(test_no_verb)
 {
-    (void)state;
     char *wc;
     struct outcome o = run("cd / && ", "");
     assert_int_equal(o.status, 0);
@@ -59,9 +58,8 @@ static void test_no_verb(void **state)
     assert_non_null(strstr(o.output, "\nThese are the lines, words and bytes"));
 }
 
-static void test_run(void **state)
+CASE(test_run)
 {
-    (void)state;
     expect_in("", "run true", 0, "true: exited with 0 after 0.");
     expect_in("", "run -- sh -c 'cat; exit 7' </dev/null", 7, "sh: exited with 7");
     expect_in("echo fed | ", "run cat", 0, "fed\n");
@@ -81,9 +79,8 @@ static void test_run(void **state)
     expect_in("", "run /", 126, "Permission denied");
 }
 
-static void test_pipe(void **state)
+CASE(test_pipe)
 {
-    (void)state;
     expect("printf 'b\\na\\n' | ", "pipe sort 'tr a-z A-Z'", 0, "A\nB\n");
     expect("", "pipe \"printf '%s\\n' 'x  y'\"", 0, "x  y\n");
     expect("", "pipe 'sh -c \"exit 3\"' 'sh -c \"exit 4\"' true", 4, "");
@@ -93,9 +90,8 @@ static void test_pipe(void **state)
     expect("", "pipe yes 'head -n 1'", 141, "y\n");
 }
 
-static void test_each(void **state)
+CASE(test_each)
 {
-    (void)state;
     // The first is the last to end: the order is the input's all the same.
     struct outcome o =
         run("printf 'sh -c \"sleep 0.2; echo 1\"\\n# no\\n\\necho 2\\nfalse\\n' | ", "each -k -j 3");
@@ -119,9 +115,8 @@ static void test_each(void **state)
            "each -j 2", 143, "");
 }
 
-static void test_split(void **state)
+CASE(test_split)
 {
-    (void)state;
     expect("", "split \"a 'b  c' d#e\"", 0, "a\nb  c\nd#e\n");
     expect("", "split -0 'a b' | tr '\\0' ,", 0, "a,b,");
     expect("", "split --comments 'a #b'", 0, "a\n");
@@ -131,16 +126,14 @@ static void test_split(void **state)
     expect_in("", "split 'a\\'", 1, "No escaped character at byte 1");
 }
 
-static void test_quote(void **state)
+CASE(test_quote)
 {
-    (void)state;
     expect("", "quote a 'b c' ''", 0, "a\n'b c'\n''\n");
     expect("", "quote -0 a b | tr '\\0' ,", 0, "a,b,");
 }
 
-static void test_usage(void **state)
+CASE(test_usage)
 {
-    (void)state;
     expect_in("", "-h", 0, "usage: weft-processes");
     expect_in("", "run -h", 0, "usage: weft-processes");
     expect_in("", "nonsense", 2, "-h shows the usage)\n");
@@ -151,11 +144,4 @@ static void test_usage(void **state)
     expect_in("", "split a b", 2, "-h shows the usage)\n");
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_no_verb), TEST(test_run),   TEST(test_pipe),  TEST(test_each),
-        TEST(test_split),   TEST(test_quote), TEST(test_usage),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -3,7 +3,7 @@
 
 #include "said.h"
 
-static void test_tickets_default(void **)
+CASE(test_tickets_default)
 {
     assert_int_equal(run("weft-threads"), 0);
     assert_int_equal(lines(), 101);
@@ -19,7 +19,7 @@ static void test_tickets_default(void **)
     }
 }
 
-static void test_tickets_options(void **)
+CASE(test_tickets_options)
 {
     assert_int_equal(run("weft-threads tickets -b 3 -t 7 -d 0"), 0);
     assert_string_equal(last_line(), "sold 7 of 7 tickets by 3 booths, oversold 0");
@@ -29,7 +29,7 @@ static void test_tickets_options(void **)
     assert_string_equal(last_line(), "sold 100 of 100 tickets by 1 booths, oversold 0");
 }
 
-static void test_tickets_unsafe_oversells(void **)
+CASE(test_tickets_unsafe_oversells)
 {
     int sold, over;
     assert_int_equal(run("weft-threads tickets --unsafe"), 0);
@@ -39,7 +39,7 @@ static void test_tickets_unsafe_oversells(void **)
     assert_int_equal(sold, 100 + over);
 }
 
-static void test_race_runs_both(void **)
+CASE(test_race_runs_both)
 {
     assert_int_equal(run("weft-threads race -d 1"), 0);
     assert_non_null(strstr(said, "without a lock:\n"));
@@ -48,7 +48,7 @@ static void test_race_runs_both(void **)
 }
 
 // On a terminal: a row per booth, redrawn; script(1) makes one.
-static void test_tickets_redraws_on_a_terminal(void **)
+CASE(test_tickets_redraws_on_a_terminal)
 {
     if (system("command -v script >/dev/null") != 0)
         return;
@@ -58,7 +58,7 @@ static void test_tickets_redraws_on_a_terminal(void **)
     assert_non_null(strstr(said, "sold 20 of 20 tickets by 2 booths, oversold 0"));
 }
 
-static void test_count_equals_wc(void **)
+CASE(test_count_equals_wc)
 {
     static const char *const cases[] = {
         "Makefile README.md src/thread/*.cc", "Makefile", "/dev/null", "Makefile /dev/null",
@@ -72,7 +72,7 @@ static void test_count_equals_wc(void **)
     }
 }
 
-static void test_count_odd_text(void **)
+CASE(test_count_odd_text)
 {
     // No newline at the end, blanks of all kinds, control characters, UTF-8 and what is not,
     // a character across the boundary of two reads.
@@ -88,7 +88,7 @@ static void test_count_odd_text(void **)
                      0);
 }
 
-static void test_count_errors(void **)
+CASE(test_count_errors)
 {
     assert_int_equal(run("echo x >there; weft-threads count there /nonexistent 2>errors"), 1);
     assert_string_equal(last_line(), "1 1 2 total");
@@ -96,7 +96,7 @@ static void test_count_errors(void **)
     assert_string_equal(said, "weft-threads: /nonexistent: No such file or directory\n");
 }
 
-static void test_bad_options_are_one_line_and_2(void **)
+CASE(test_bad_options_are_one_line_and_2)
 {
     static const char *const bad[] = {
         "-x",
@@ -121,18 +121,4 @@ static void test_bad_options_are_one_line_and_2(void **)
     assert_int_equal(run("weft-threads >/dev/full 2>errors"), 1);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_tickets_default),
-        TEST(test_tickets_options),
-        TEST(test_tickets_unsafe_oversells),
-        TEST(test_race_runs_both),
-        TEST(test_tickets_redraws_on_a_terminal),
-        TEST(test_count_equals_wc),
-        TEST(test_count_odd_text),
-        TEST(test_count_errors),
-        TEST(test_bad_options_are_one_line_and_2),
-    };
-    return cmocka_run_group_tests(tests, enter_scratch, leave_scratch);
-}
+RUN_CASES(enter_scratch, leave_scratch)

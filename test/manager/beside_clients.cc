@@ -49,7 +49,7 @@ static void same_field(const char *a, const char *b, const char *field, bool sam
         fail_msg("%s: weft %s, redis %s; in %s", field, x, y, a);
 }
 
-static void test_client_info(void **)
+CASE(test_client_info)
 {
     needs_redis();
     open_all();
@@ -77,7 +77,7 @@ static int lines_of(const char *text)
     return n;
 }
 
-static void test_client_list(void **)
+CASE(test_client_list)
 {
     needs_redis();
     open_all();
@@ -99,7 +99,7 @@ static void test_client_list(void **)
     close_all();
 }
 
-static void test_client_setname(void **)
+CASE(test_client_setname)
 {
     needs_redis();
     open_all();
@@ -127,7 +127,7 @@ static void is_cut(raw *c)
 
 // The text after "addr=" of a CLIENT LIST line names one connection among those by TCP alone, so
 // the old form of CLIENT KILL is tried with what nobody has, in beside_redis.
-static void test_client_kill(void **)
+CASE(test_client_kill)
 {
     needs_redis();
     char line[100];
@@ -156,7 +156,7 @@ static void test_client_kill(void **)
 }
 
 // One that is blocked can be ended as well, and is not served any more.
-static void test_client_kill_blocked(void **)
+CASE(test_client_kill_blocked)
 {
     needs_redis();
     char line[100];
@@ -175,7 +175,7 @@ static void test_client_kill_blocked(void **)
     close_all();
 }
 
-static void test_client_reply(void **)
+CASE(test_client_reply)
 {
     needs_redis();
     open_all();
@@ -193,7 +193,7 @@ static void test_client_reply(void **)
     close_all();
 }
 
-static void test_quit(void **)
+CASE(test_quit)
 {
     needs_redis();
     for (const char *line : {"QUIT", "quit now"}) {
@@ -211,7 +211,7 @@ static void test_quit(void **)
     }
 }
 
-static void test_reset(void **)
+CASE(test_reset)
 {
     needs_redis();
     open_all();
@@ -225,7 +225,7 @@ static void test_reset(void **)
 
 // ---- What clients ask when they connect ----
 
-static void test_info(void **)
+CASE(test_info)
 {
     needs_redis();
     open_all();
@@ -274,7 +274,7 @@ static void test_info(void **)
     close_all();
 }
 
-static void test_config_get(void **)
+CASE(test_config_get)
 {
     needs_redis();
     open_all();
@@ -290,7 +290,7 @@ static void test_config_get(void **)
 }
 
 // Name, arity, and where the keys are: what a client that shards or retries looks at.
-static void test_command_info(void **)
+CASE(test_command_info)
 {
     static const char *const names[] = {
         "ping",    "echo",   "auth",   "hello",   "select", "quit",     "reset",    "del",
@@ -342,7 +342,7 @@ static void one_is(const char *line)
     same(line);
 }
 
-static void test_password(void **)
+CASE(test_password)
 {
     needs_redis();
     beside_end(nullptr);
@@ -378,21 +378,4 @@ static void test_password(void **)
     close_all();
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_client_info),
-        TEST(test_client_list),
-        TEST(test_client_setname),
-        TEST(test_client_kill),
-        TEST(test_client_kill_blocked),
-        TEST(test_client_reply),
-        TEST(test_quit),
-        TEST(test_reset),
-        TEST(test_info),
-        TEST(test_config_get),
-        TEST(test_command_info),
-        TEST(test_password),
-    };
-    return cmocka_run_group_tests(tests, beside_begin, beside_end);
-}
+RUN_CASES(beside_begin, beside_end)

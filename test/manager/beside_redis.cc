@@ -276,12 +276,12 @@ static void run_random(const char *protocol)
     close_all();
 }
 
-static void test_random_resp2(void **)
+CASE(test_random_resp2)
 {
     run_random("HELLO 2");
 }
 
-static void test_random_resp3(void **)
+CASE(test_random_resp3)
 {
     run_random("HELLO 3");
 }
@@ -325,7 +325,7 @@ static void inline_line(char *to, words *w)
     sprintf(p, "%s", chance(2) > 0 ? "\r\n" : "\n");
 }
 
-static void test_inline(void **)
+CASE(test_inline)
 {
     static words w;
     char line[2000];
@@ -386,7 +386,7 @@ static void break_request(void)
     }
 }
 
-static void test_broken_requests(void **)
+CASE(test_broken_requests)
 {
     static const char *const lines[] = {"GET k", "SET k v", "PING", "ECHO word", "MGET a b c"};
     needs_redis();
@@ -452,7 +452,7 @@ static size_t scan_all(raw *c, const char *options, char *keys[], size_t room)
     return unique;
 }
 
-static void test_scan_in_steps(void **)
+CASE(test_scan_in_steps)
 {
     enum { KEYS = 3000 };
     static char *found[SIDES][KEYS * 2];
@@ -521,7 +521,7 @@ static void set_mortal(raw *c, mortal *m, int i)
     m->kept = weft_now();
 }
 
-static void test_expiry(void **)
+CASE(test_expiry)
 {
     enum { MORTALS = 200 };
     static mortal m[SIDES][MORTALS];
@@ -543,7 +543,7 @@ static void test_expiry(void **)
 }
 
 // Keys that nobody looks at go as well, and DBSIZE with them.
-static void test_expiry_unseen(void **)
+CASE(test_expiry_unseen)
 {
     needs_redis();
     run_begin("HELLO 2");
@@ -564,7 +564,7 @@ static void test_expiry_unseen(void **)
 
 // ---- Large values ----
 
-static void test_large_values(void **)
+CASE(test_large_values)
 {
     static const size_t sizes[] = {1,     15,    16,    127,     128,    16383,
                                    16384, 65535, 65536, 1 << 20, 5 << 20};
@@ -614,12 +614,4 @@ static int end(void **state)
     return beside_end(state);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_random_resp2),    TEST(test_random_resp3),  TEST(test_inline),
-        TEST(test_broken_requests), TEST(test_scan_in_steps), TEST(test_expiry),
-        TEST(test_expiry_unseen),   TEST(test_large_values),
-    };
-    return cmocka_run_group_tests(tests, beside_begin, end);
-}
+RUN_CASES(beside_begin, end)

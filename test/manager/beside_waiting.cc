@@ -264,7 +264,7 @@ static void step_unblock(int i)
     step_served();
 }
 
-static void test_who_gets_what(void **)
+CASE(test_who_gets_what)
 {
     needs_redis();
     open_all();
@@ -286,7 +286,7 @@ static void test_who_gets_what(void **)
 
 // ---- Timeouts ----
 
-static void test_timeouts(void **)
+CASE(test_timeouts)
 {
     static const char *const lines[] = {"BLPOP a b 0.03", "BRPOP a 0.01",
                                         "BLMOVE a b LEFT LEFT 0.02", "BLPOP a 0.001",
@@ -313,7 +313,7 @@ static void test_timeouts(void **)
 }
 
 // What a blocked connection has sent meanwhile is done once it is served, and not before.
-static void test_sent_while_blocked(void **)
+CASE(test_sent_while_blocked)
 {
     needs_redis();
     open_all();
@@ -337,12 +337,4 @@ static void test_sent_while_blocked(void **)
     close_all();
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_who_gets_what),
-        TEST(test_timeouts),
-        TEST(test_sent_while_blocked),
-    };
-    return cmocka_run_group_tests(tests, beside_begin, beside_end);
-}
+RUN_CASES(beside_begin, beside_end)

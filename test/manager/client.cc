@@ -42,7 +42,7 @@ static void answer_pings(fake *f, int fd, int)
             return weft_reply_free(r);
 }
 
-static void test_connect_refuses(void **)
+CASE(test_connect_refuses)
 {
     weft_deadline d = weft_in_s(5);
     assert_errno(weft_client_connect(nullptr, nullptr, d), EINVAL);
@@ -61,7 +61,7 @@ static void test_connect_refuses(void **)
     });
 }
 
-static void test_connect_hello(void **)
+CASE(test_connect_hello)
 {
     static const struct {
         const char *answer;
@@ -87,7 +87,7 @@ static void test_connect_hello(void **)
     }
 }
 
-static void test_connect_kind(void **)
+CASE(test_connect_kind)
 {
     fake f = {};
     f.piece = 1;
@@ -108,7 +108,7 @@ static void test_connect_kind(void **)
     fake_end(&f);
 }
 
-static void test_connect_password(void **)
+CASE(test_connect_password)
 {
     static char got[200];
     struct sockaddr_un a = {};
@@ -138,7 +138,7 @@ static void test_connect_password(void **)
                              "$6\r\nsesame\r\n");
 }
 
-static void test_command_arguments(void **)
+CASE(test_command_arguments)
 {
     fake f = {};
     fake_start(&f);
@@ -178,7 +178,7 @@ static void echo(fake *f, int fd, int)
     }
 }
 
-static void test_command_words(void **)
+CASE(test_command_words)
 {
     static const char *const words[20] = {"a", "",  "b\0c", "d", "e", "f", "g", "h", "i", "j",
                                           "k", "l", "m",    "n", "o", "p", "q", "r", "s", "t"};
@@ -205,7 +205,7 @@ static void test_command_words(void **)
 }
 
 // A large value goes there and comes back, both sides having to wait in the middle.
-static void test_command_large(void **)
+CASE(test_command_large)
 {
     const size_t n = 4 << 20;
     char *value = (char *)malloc(n);
@@ -236,7 +236,7 @@ static void end_in_the_middle(fake *f, int fd, int before)
     fake_send(f, fd, WHOLE, (size_t)before);
 }
 
-static void test_command_end_everywhere(void **)
+CASE(test_command_end_everywhere)
 {
     fake f = {};
     f.serve = end_in_the_middle;
@@ -264,7 +264,7 @@ static void say_garbage(fake *f, int fd, int before)
     fake_wait_end(f, fd);
 }
 
-static void test_command_garbage(void **)
+CASE(test_command_garbage)
 {
     fake f = {};
     f.serve = say_garbage;
@@ -284,7 +284,7 @@ static void say_error(fake *f, int fd, int)
         fake_say(f, fd, "-ERR no such thing\r\n");
 }
 
-static void test_command_error(void **)
+CASE(test_command_error)
 {
     fake f = {};
     f.serve = say_error;
@@ -307,7 +307,7 @@ static void refuse_in_the_middle(fake *f, int fd, int)
     poll(&until_it_left, 1, -1);
 }
 
-static void test_command_refused_in_the_middle(void **)
+CASE(test_command_refused_in_the_middle)
 {
     const size_t n = 8 << 20; // more than the sockets hold
     char *value = (char *)calloc(1, n);
@@ -336,7 +336,7 @@ static void be_silent_first(fake *f, int fd, int before)
         answer_pings(f, fd, before);
 }
 
-static void test_command_deadline(void **)
+CASE(test_command_deadline)
 {
     fake f = {};
     f.serve = be_silent_first;
@@ -362,7 +362,7 @@ static void be_slow(fake *f, int fd, int)
     }
 }
 
-static void test_lock_renew_deadline(void **)
+CASE(test_lock_renew_deadline)
 {
     fake f = {};
     f.serve = be_slow;
@@ -403,7 +403,7 @@ static void answer_when_told(fake *f, int fd, int)
     }
 }
 
-static void test_command_busy(void **)
+CASE(test_command_busy)
 {
     fake f = {};
     char byte = 0;
@@ -431,7 +431,7 @@ static void test_command_busy(void **)
 }
 
 // weft_thread_stop ends the wait, and the connection with it.
-static void test_command_stopped(void **)
+CASE(test_command_stopped)
 {
     fake f = {};
     char byte = 0;
@@ -473,7 +473,7 @@ static void *connect_forever(void *arg)
     return nullptr;
 }
 
-static void test_connect_stopped(void **)
+CASE(test_connect_stopped)
 {
     struct sockaddr_un a = {};
     a.sun_family = AF_UNIX;
@@ -533,7 +533,7 @@ static void answer_both(fake *f, int fd, int before)
     answer_pings(f, fd, before);
 }
 
-static void test_command_after_fork(void **)
+CASE(test_command_after_fork)
 {
     fake f = {};
     f.serve = answer_both;
@@ -573,7 +573,7 @@ static void fork_in_a_call(int (*in_child)(void *client))
     }
 }
 
-static void test_command_after_fork_in_a_call(void **)
+CASE(test_command_after_fork_in_a_call)
 {
     fork_in_a_call([](void *client) {
         // Not EBUSY: who was in the call is not here.  The server is busy with the parent.
@@ -592,7 +592,7 @@ static void *ping_now(void *arg)
 
 // In the child a new thread may have the stack, and with it the pthread_t, of the one that was in
 // the call.
-static void test_command_after_fork_in_a_thread(void **)
+CASE(test_command_after_fork_in_a_thread)
 {
     if (RUNNER_SANITIZED)
         return; // the thread sanitizer refuses to start threads there
@@ -607,7 +607,7 @@ static void test_command_after_fork_in_a_thread(void **)
 
 // ---- Pipelines ----
 
-static void test_next_in_order(void **)
+CASE(test_next_in_order)
 {
     fake f = {};
     f.serve = echo;
@@ -634,7 +634,7 @@ static void test_next_in_order(void **)
 }
 
 // A deadline loses nothing: the reply is still owed.
-static void test_next_deadline(void **)
+CASE(test_next_deadline)
 {
     fake f = {};
     char byte = 0;
@@ -662,7 +662,7 @@ static void end_at_once(fake *f, int fd, int before)
         answer_pings(f, fd, before);
 }
 
-static void test_next_after_the_end(void **)
+CASE(test_next_after_the_end)
 {
     fake f = {};
     f.serve = end_at_once;
@@ -679,7 +679,7 @@ static void test_next_after_the_end(void **)
 }
 
 // What could not be sent yet because there was no connection in time is owed still.
-static void test_next_connects(void **)
+CASE(test_next_connects)
 {
     fake f = {};
     f.serve = end_at_once;
@@ -706,7 +706,7 @@ static void push_between(fake *f, int fd, int)
             fake_say(f, fd, ">2\r\n+invalidate\r\n+a\r\n>2\r\n+invalidate\r\n+b\r\n+PONG\r\n");
 }
 
-static void test_next_push(void **)
+CASE(test_next_push)
 {
     static const char *const subscribe[] = {"SUBSCRIBE", "x"};
     fake f = {};
@@ -737,7 +737,7 @@ static void test_next_push(void **)
 
 static weft_client *in_tasklet;
 
-static void test_command_tasklet_cancelled(void **)
+CASE(test_command_tasklet_cancelled)
 {
     static fake f;
     f = {};
@@ -809,7 +809,7 @@ static int accept_from(int l)
     return accept4(l, nullptr, nullptr, SOCK_CLOEXEC);
 }
 
-static void test_connect_tasklet_forks(void **)
+CASE(test_connect_tasklet_forks)
 {
     if (RUNNER_SANITIZED)
         return; // the thread sanitizer does not know the parent's coroutines in the child
@@ -841,35 +841,4 @@ static void test_connect_tasklet_forks(void **)
     });
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_connect_refuses),
-        TEST(test_connect_hello),
-        TEST(test_connect_kind),
-        TEST(test_connect_password),
-        TEST(test_command_arguments),
-        TEST(test_command_words),
-        TEST(test_command_large),
-        TEST(test_command_refused_in_the_middle),
-        TEST(test_command_end_everywhere),
-        TEST(test_command_garbage),
-        TEST(test_command_error),
-        TEST(test_command_deadline),
-        TEST(test_lock_renew_deadline),
-        TEST(test_command_busy),
-        TEST(test_command_stopped),
-        TEST(test_connect_stopped),
-        TEST(test_command_after_fork),
-        TEST(test_command_after_fork_in_a_call),
-        TEST(test_command_after_fork_in_a_thread),
-        TEST(test_next_in_order),
-        TEST(test_next_deadline),
-        TEST(test_next_after_the_end),
-        TEST(test_next_connects),
-        TEST(test_next_push),
-        TEST(test_command_tasklet_cancelled),
-        TEST(test_connect_tasklet_forks),
-    };
-    return cmocka_run_group_tests(tests, census_begin, census_end);
-}
+RUN_CASES(census_begin, census_end)

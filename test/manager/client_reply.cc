@@ -59,7 +59,7 @@ static void expect(const char *bytes, size_t n, const char *text, int error)
 #define EXPECT(bytes, text) expect(bytes, sizeof(bytes) - 1, text, EAGAIN)
 #define REFUSE(bytes) expect(bytes, sizeof(bytes) - 1, "", EPROTO)
 
-static void test_reader_lines(void **)
+CASE(test_reader_lines)
 {
     EXPECT("+OK\r\n", "+OK;");
     EXPECT("+\r\n-\r\n", "+;-;");
@@ -72,14 +72,14 @@ static void test_reader_lines(void **)
            "(-3492890328409238509324850943850943825024385;");
 }
 
-static void test_reader_doubles(void **)
+CASE(test_reader_doubles)
 {
     EXPECT(",1.5\r\n,-2\r\n,.5\r\n,1e3\r\n,1.25E-2\r\n", ",1.5;,-2;,0.5;,1000;,0.0125;");
     EXPECT(",inf\r\n,-inf\r\n", ",inf;,-inf;");
 }
 
 // A program may have a decimal comma.
-static void test_reader_doubles_elsewhere(void **)
+CASE(test_reader_doubles_elsewhere)
 {
     static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "C.UTF-8"};
     for (size_t i = 0; i < 4 && setlocale(LC_NUMERIC, names[i]) == nullptr; i++)
@@ -95,7 +95,7 @@ static void test_reader_doubles_elsewhere(void **)
     reader_reset(&r);
 }
 
-static void test_reader_strings(void **)
+CASE(test_reader_strings)
 {
     EXPECT("$5\r\nhello\r\n", "\"hello\";");
     EXPECT("$0\r\n\r\n$-1\r\n", "\"\";_;");
@@ -104,7 +104,7 @@ static void test_reader_strings(void **)
     EXPECT("=8\r\ntxt:some\r\n", "\"some\";");
 }
 
-static void test_reader_arrays(void **)
+CASE(test_reader_arrays)
 {
     EXPECT("*0\r\n*-1\r\n", "[];_;");
     EXPECT("*3\r\n:1\r\n$1\r\na\r\n*2\r\n+x\r\n*0\r\n:9\r\n", "[:1 \"a\" [+x []]];:9;");
@@ -114,7 +114,7 @@ static void test_reader_arrays(void **)
 }
 
 // They stand before what they belong to, anywhere, and are left out.
-static void test_reader_attributes(void **)
+CASE(test_reader_attributes)
 {
     EXPECT("|1\r\n+ttl\r\n:3\r\n:1\r\n", ":1;");
     EXPECT("|0\r\n:1\r\n", ":1;");
@@ -124,7 +124,7 @@ static void test_reader_attributes(void **)
     EXPECT("%1\r\n|1\r\n+a\r\n+b\r\n+key\r\n+value\r\n:5\r\n", "{+key +value};:5;");
 }
 
-static void test_reader_types_and_sizes(void **)
+CASE(test_reader_types_and_sizes)
 {
     reply_reader r = {};
     const char bytes[] = "*3\r\n$3\r\na\0b\r\n$-1\r\n+OK\r\n";
@@ -144,7 +144,7 @@ static void test_reader_types_and_sizes(void **)
     reader_reset(&r);
 }
 
-static void test_reader_refuses(void **)
+CASE(test_reader_refuses)
 {
     REFUSE("HTTP/1.1 400 Bad Request\r\n");
     REFUSE("\r\n");
@@ -171,7 +171,7 @@ static void test_reader_refuses(void **)
     REFUSE(",infinity\r\n");
 }
 
-static void test_reader_refuses_lengths(void **)
+CASE(test_reader_refuses_lengths)
 {
     REFUSE("$\r\n");
     REFUSE("$-2\r\n");
@@ -196,7 +196,7 @@ static void test_reader_refuses_lengths(void **)
 }
 
 // A count that promises much takes no memory: only what has come does.
-static void test_reader_promises(void **)
+CASE(test_reader_promises)
 {
     reply_reader r = {};
     give(&r, "*1000000000\r\n:1\r\n", 17);
@@ -205,7 +205,7 @@ static void test_reader_promises(void **)
     reader_reset(&r);
 }
 
-static void test_reader_depth(void **)
+CASE(test_reader_depth)
 {
     char bytes[4 * REPLY_DEPTH + 16] = "";
     for (int i = 0; i < REPLY_DEPTH; i++)
@@ -221,7 +221,7 @@ static void test_reader_depth(void **)
     assert_int_equal(error, EPROTO);
 }
 
-static void test_reader_long_line(void **)
+CASE(test_reader_long_line)
 {
     static char line[REPLY_LINE + 100];
     memset(line, 'x', sizeof line);
@@ -243,7 +243,7 @@ static void test_reader_long_line(void **)
 }
 
 // Large strings in an array, beside small ones, with more behind: cut in many places.
-static void test_reader_large_strings(void **)
+CASE(test_reader_large_strings)
 {
     const size_t large = REPLY_LARGE + 1000, room = 3 * large + 200;
     char *bytes = (char *)malloc(room), *at = bytes;
@@ -279,7 +279,7 @@ static void test_reader_large_strings(void **)
     free(bytes);
 }
 
-static void test_reader_large_refused(void **)
+CASE(test_reader_large_refused)
 {
     for (int kind = 0; kind < 2; kind++) {
         reply_reader r = {};
@@ -297,7 +297,7 @@ static void test_reader_large_refused(void **)
 }
 
 // Many replies in one piece, and none is moved or looked at again and again.
-static void test_reader_pipeline(void **)
+CASE(test_reader_pipeline)
 {
     reply_reader r = {};
     const int many = 200000;
@@ -316,24 +316,4 @@ static void test_reader_pipeline(void **)
     reader_reset(&r);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_reader_lines),
-        TEST(test_reader_doubles),
-        TEST(test_reader_doubles_elsewhere),
-        TEST(test_reader_strings),
-        TEST(test_reader_arrays),
-        TEST(test_reader_attributes),
-        TEST(test_reader_types_and_sizes),
-        TEST(test_reader_refuses),
-        TEST(test_reader_refuses_lengths),
-        TEST(test_reader_promises),
-        TEST(test_reader_depth),
-        TEST(test_reader_long_line),
-        TEST(test_reader_large_strings),
-        TEST(test_reader_large_refused),
-        TEST(test_reader_pipeline),
-    };
-    return cmocka_run_group_tests(tests, nullptr, nullptr);
-}
+RUN_CASES()

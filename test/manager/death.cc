@@ -344,7 +344,7 @@ static void account(long *lost, long *doubled)
            runner_test, born, born * EACH, ended_at[READING], ended_at[NOTED], *lost, *doubled);
 }
 
-static void test_blpop_killed(void **)
+CASE(test_blpop_killed)
 {
     long lost, doubled;
     start_all(turn_blpop, "BLPOP queue 0");
@@ -357,7 +357,7 @@ static void test_blpop_killed(void **)
     stop_manager();
 }
 
-static void test_weft_get_killed(void **)
+CASE(test_weft_get_killed)
 {
     long lost, doubled;
     start_all(turn_get, "WEFT.GET queue -1");
@@ -371,7 +371,7 @@ static void test_weft_get_killed(void **)
 }
 
 // What was not even sent goes back, whoever ends the connection, and why.
-static void test_blpop_cut_before_it_was_sent(void **)
+CASE(test_blpop_cut_before_it_was_sent)
 {
     const size_t size = 5 << 20; // more than a socket holds
     char line[64], *value = (char *)calloc(1, size);
@@ -398,7 +398,7 @@ static void test_blpop_cut_before_it_was_sent(void **)
 
 // A queue that was thrown away does not take the item back: nobody will be done with it, and who
 // joins the queue does not wait for that.
-static void test_weft_get_ends_after_discard(void **)
+CASE(test_weft_get_ends_after_discard)
 {
     raw r, joins;
     start_manager();
@@ -418,7 +418,7 @@ static void test_weft_get_ends_after_discard(void **)
 
 // ---- Locks ----
 
-static void test_lock_killed(void **)
+CASE(test_lock_killed)
 {
     char line[64];
     start_all(turn_lock, nullptr);
@@ -446,7 +446,7 @@ static void test_lock_killed(void **)
 
 // ---- The end of the server ----
 
-static void test_server_killed(void **)
+CASE(test_server_killed)
 {
     static const char *const lines[] = {"BLPOP queue 0", "WEFT.GET queue -1", "WEFT.LOCK lock -1",
                                         "WEFT.BARRIER b 1000 -1", "PING"};
@@ -495,7 +495,7 @@ static void is_gone(pid_t p)
         assert_true(weft_left(d) > 0);
 }
 
-static void test_parent_killed(void **)
+CASE(test_parent_killed)
 {
     int channel[2];
     pid_t server = 0;
@@ -527,7 +527,7 @@ static int hold_on(void *until)
 }
 
 // The handle is inherited by fork: the server ends with the last who has it.
-static void test_last_owner_goes(void **)
+CASE(test_last_owner_goes)
 {
     int until[2];
     start_manager();
@@ -560,17 +560,4 @@ static int begin(void **state)
     return sh != MAP_FAILED ? census_begin(state) : -1;
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_blpop_killed),
-        TEST(test_weft_get_killed),
-        TEST(test_blpop_cut_before_it_was_sent),
-        TEST(test_weft_get_ends_after_discard),
-        TEST(test_lock_killed),
-        TEST(test_server_killed),
-        TEST(test_parent_killed),
-        TEST(test_last_owner_goes),
-    };
-    return cmocka_run_group_tests(tests, begin, census_end);
-}
+RUN_CASES(begin, census_end)

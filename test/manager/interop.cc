@@ -58,7 +58,7 @@ static void needs_cli(void)
     prints("redis-cli -s $S flushall", "OK\n");
 }
 
-static void test_cli_commands(void **)
+CASE(test_cli_commands)
 {
     needs_cli();
     prints("redis-cli -s $S ping", "PONG\n");
@@ -79,7 +79,7 @@ static void test_cli_commands(void **)
     assert_non_null(strstr(run("redis-cli -s $S info server"), "redis_version:7."));
 }
 
-static void test_cli_resp3(void **)
+CASE(test_cli_resp3)
 {
     needs_cli();
     prints("redis-cli -s $S -3 hset h field value", "1\n");
@@ -88,7 +88,7 @@ static void test_cli_resp3(void **)
     prints("redis-cli -s $S -3 --json hgetall h", "{\"field\":\"value\"}\n");
 }
 
-static void test_cli_interactive(void **)
+CASE(test_cli_interactive)
 {
     needs_cli();
     prints("printf 'select 2\\nset k 1\\nincr k\\nclient setname me\\nclient getname\\nnosuch\\n"
@@ -96,7 +96,7 @@ static void test_cli_interactive(void **)
            "OK\nOK\n2\nOK\nme\nERR unknown command 'nosuch', with args beginning with: \n\n2\n");
 }
 
-static void test_cli_scan(void **)
+CASE(test_cli_scan)
 {
     needs_cli();
     prints("for i in $(seq 1000); do echo set key:$i $i; done | redis-cli -s $S >/dev/null;"
@@ -108,7 +108,7 @@ static void test_cli_scan(void **)
            "key:778\nkey:779\n");
 }
 
-static void test_cli_pipe(void **)
+CASE(test_cli_pipe)
 {
     needs_cli();
     const char *said = run("for i in $(seq 20000); do printf '*3\\r\\n$3\\r\\nSET\\r\\n$%d\\r\\nk%d"
@@ -118,7 +118,7 @@ static void test_cli_pipe(void **)
     prints("redis-cli -s $S dbsize", "20000\n");
 }
 
-static void test_cli_password(void **)
+CASE(test_cli_password)
 {
     needs_cli();
     prints("redis-cli -p $P --no-auth-warning -a sesame ping", "PONG\n");
@@ -128,7 +128,7 @@ static void test_cli_password(void **)
     assert_non_null(strstr(run("redis-cli -p $P --no-auth-warning -a wrong get k 2>&1"), "NOAUTH"));
 }
 
-static void test_cli_blocks(void **)
+CASE(test_cli_blocks)
 {
     needs_cli();
     prints("redis-cli -s $S blpop q 10 & while ! redis-cli -s $S info clients |"
@@ -205,7 +205,7 @@ for wrong in (None, 'wrong'):
 print('all is well')
 )";
 
-static void test_python_redis(void **)
+CASE(test_python_redis)
 {
     if (!holds("/usr/bin/python3 -c 'import redis' 2>/dev/null"))
         leave_out("python3-redis");
@@ -262,7 +262,7 @@ int main(int argc, char *argv[])
 }
 )";
 
-static void test_hiredis(void **)
+CASE(test_hiredis)
 {
     if (!holds("echo '#include <hiredis/hiredis.h>' | ${CC:-cc} -E - >/dev/null 2>&1"))
         leave_out("hiredis (libhiredis-dev)");
@@ -305,12 +305,4 @@ static int end(void **state)
     return census_end(state) == 0 ? folder_remove() : -1;
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_cli_commands), TEST(test_cli_resp3),    TEST(test_cli_interactive),
-        TEST(test_cli_scan),     TEST(test_cli_pipe),     TEST(test_cli_password),
-        TEST(test_cli_blocks),   TEST(test_python_redis), TEST(test_hiredis),
-    };
-    return cmocka_run_group_tests(tests, begin, end);
-}
+RUN_CASES(begin, end)

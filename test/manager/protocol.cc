@@ -124,7 +124,7 @@ static void gets(raw *r, const char *expected)
     r->used += n;
 }
 
-static void test_split_at_every_byte(void **)
+CASE(test_split_at_every_byte)
 {
     start(nullptr);
     for (size_t at = 0; at < sizeof pieces; at++) {
@@ -139,7 +139,7 @@ static void test_split_at_every_byte(void **)
     stop();
 }
 
-static void test_byte_by_byte(void **)
+CASE(test_byte_by_byte)
 {
     start(nullptr);
     for (const char *p = pieces; *p != 0; p++) {
@@ -151,7 +151,7 @@ static void test_byte_by_byte(void **)
 }
 
 // A beginning, and then the end: the whole commands in it are answered, the rest is forgotten.
-static void test_cut_off_anywhere(void **)
+CASE(test_cut_off_anywhere)
 {
     start(nullptr);
     for (size_t at = 0; at < sizeof pieces; at++) {
@@ -173,7 +173,7 @@ static void test_cut_off_anywhere(void **)
 
 // ---- Lengths ----
 
-static void test_wrong_lengths(void **)
+CASE(test_wrong_lengths)
 {
     static const struct {
         const char *text, *expected;
@@ -204,7 +204,7 @@ static void test_wrong_lengths(void **)
     stop();
 }
 
-static void test_endless_lines(void **)
+CASE(test_endless_lines)
 {
     size_t n = 70000;
     char *line = (char *)malloc(n);
@@ -221,7 +221,7 @@ static void test_endless_lines(void **)
 }
 
 // A length is a promise: no memory is taken for what has not come.
-static void test_giant_promises(void **)
+CASE(test_giant_promises)
 {
     start(nullptr);
     says(&c, "PING", "+PONG\r\n");
@@ -243,7 +243,7 @@ static void test_giant_promises(void **)
     stop();
 }
 
-static void test_many_words(void **)
+CASE(test_many_words)
 {
     enum { WORDS = 100000 };
     char *text = (char *)malloc(WORDS * 20 + 100), *p = text;
@@ -295,7 +295,7 @@ static void round_trip(size_t n)
 }
 
 // The time that a wait for many keys takes does not grow with their square: others are served.
-static void test_many_keys_to_wait_for(void **)
+CASE(test_many_keys_to_wait_for)
 {
     enum { KEYS = 600000 };
     char *text = (char *)malloc(KEYS * 24 + 100), *p = text;
@@ -316,14 +316,14 @@ static void test_many_keys_to_wait_for(void **)
     stop();
 }
 
-static void test_value_of_1_mib(void **)
+CASE(test_value_of_1_mib)
 {
     start(nullptr);
     round_trip(1 << 20);
     stop();
 }
 
-static void test_value_of_64_mib(void **)
+CASE(test_value_of_64_mib)
 {
     start(nullptr);
     round_trip(64 << 20);
@@ -334,7 +334,7 @@ static void test_value_of_64_mib(void **)
 
 // ---- Limits ----
 
-static void test_max_message(void **)
+CASE(test_max_message)
 {
     weft_manager_options o = {};
     o.max_message = 100000;
@@ -364,7 +364,7 @@ static void test_max_message(void **)
 }
 
 // A longer one is more than the server's counts hold.
-static void test_max_message_has_a_limit(void **)
+CASE(test_max_message_has_a_limit)
 {
     weft_manager_options o = {};
     o.max_message = (512 << 20) + 1;
@@ -376,7 +376,7 @@ static void test_max_message_has_a_limit(void **)
 }
 
 // Whatever could be put can be got.
-static void test_max_reply_is_above_max_message(void **)
+CASE(test_max_reply_is_above_max_message)
 {
     static const char names[] = "CONFIG GET client-output-buffer-limit proto-max-bulk-len";
     start(nullptr);
@@ -390,7 +390,7 @@ static void test_max_reply_is_above_max_message(void **)
 }
 
 // One asks for much and reads nothing; the others are served as if it was not there.
-static void test_max_reply(void **)
+CASE(test_max_reply)
 {
     weft_manager_options o = {};
     o.max_reply = 2 << 20;
@@ -413,7 +413,7 @@ static void test_max_reply(void **)
 }
 
 // One that reads as fast as it may gets more than max_reply in all.
-static void test_max_reply_is_what_waits(void **)
+CASE(test_max_reply_is_what_waits)
 {
     weft_manager_options o = {};
     o.max_reply = 1 << 20;
@@ -427,7 +427,7 @@ static void test_max_reply_is_what_waits(void **)
     stop();
 }
 
-static void test_stall(void **)
+CASE(test_stall)
 {
     weft_manager_options o = {};
     o.stall_ns = 500000000;
@@ -448,7 +448,7 @@ static void test_stall(void **)
 }
 
 // A slow reader makes progress: it is not cut, though it takes far longer than a stall.
-static void test_stall_is_no_progress(void **)
+CASE(test_stall_is_no_progress)
 {
     weft_manager_options o = {};
     o.stall_ns = 2500000000;
@@ -472,7 +472,7 @@ static void test_stall_is_no_progress(void **)
     stop();
 }
 
-static void test_max_clients(void **)
+CASE(test_max_clients)
 {
     weft_manager_options o = {};
     o.max_clients = 3;
@@ -495,7 +495,7 @@ static void test_max_clients(void **)
 }
 
 // The server has as many descriptors as it may have clients, whatever its starter has.
-static void test_max_clients_in_a_small_process(void **)
+CASE(test_max_clients_in_a_small_process)
 {
     enum { CLIENTS = 100 };
     struct rlimit before, small;
@@ -519,7 +519,7 @@ static void test_max_clients_in_a_small_process(void **)
 }
 
 // And no more clients than it can have descriptors: the others are told.
-static void test_max_clients_is_what_is_possible(void **)
+CASE(test_max_clients_is_what_is_possible)
 {
     struct rlimit before, small;
     char line[64];
@@ -555,7 +555,7 @@ static void test_max_clients_is_what_is_possible(void **)
     raw_close(&control);
 }
 
-static void test_max_memory(void **)
+CASE(test_max_memory)
 {
     static const char full[] = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
     weft_manager_options o = {};
@@ -596,7 +596,7 @@ static void test_max_memory(void **)
 
 // ---- Browsers ----
 
-static void test_http_is_cut(void **)
+CASE(test_http_is_cut)
 {
     static const char *const requests[] = {
         "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20\r\n\r\nSET pwned yes\r\n",
@@ -622,7 +622,7 @@ static const char noauth[] = "-NOAUTH Authentication required.\r\n";
 static const char wrongpass[] =
     "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
 
-static void test_password(void **)
+CASE(test_password)
 {
     weft_manager_options o = options_of("open sesame");
     start(&o);
@@ -637,7 +637,7 @@ static void test_password(void **)
 }
 
 // Nearly right is wrong; so is what only begins so, or goes on.
-static void test_password_is_whole(void **)
+CASE(test_password_is_whole)
 {
     weft_manager_options o = options_of("sesame");
     start(&o);
@@ -656,7 +656,7 @@ static void test_password_is_whole(void **)
     stop();
 }
 
-static void test_third_wrong_password_cuts(void **)
+CASE(test_third_wrong_password_cuts)
 {
     weft_manager_options o = options_of("sesame");
     start(&o);
@@ -672,7 +672,7 @@ static void test_third_wrong_password_cuts(void **)
 }
 
 // Whoever guesses on many connections is slowed down by all of them together; who is in is not.
-static void test_guesses_are_slow(void **)
+CASE(test_guesses_are_slow)
 {
     enum { GUESSES = 8 };
     weft_manager_options o = options_of("sesame");
@@ -694,7 +694,7 @@ static void test_guesses_are_slow(void **)
 }
 
 // Nobody waits long for a turn: those who would are refused.
-static void test_guesses_are_few(void **)
+CASE(test_guesses_are_few)
 {
     enum { GUESSES = 100 };
     weft_manager_options o = options_of("sesame");
@@ -714,7 +714,7 @@ static void test_guesses_are_few(void **)
 }
 
 // A command that waits for its turn is as good as at first, however many words it has.
-static void test_guesses_are_answered(void **)
+CASE(test_guesses_are_answered)
 {
     weft_manager_options o = options_of("sesame");
     start_at("tcp:127.0.0.1:0", &o);
@@ -730,7 +730,7 @@ static void test_guesses_are_answered(void **)
     stop();
 }
 
-static void test_before_the_password(void **)
+CASE(test_before_the_password)
 {
     weft_manager_options o = options_of("sesame");
     start(&o);
@@ -751,7 +751,7 @@ static void test_before_the_password(void **)
 
 // ---- Who may come in ----
 
-static void test_tcp_needs_a_password(void **)
+CASE(test_tcp_needs_a_password)
 {
     weft_manager_options o = {};
     assert_errno(weft_manager_start("tcp:127.0.0.1:0", nullptr), EACCES);
@@ -761,7 +761,7 @@ static void test_tcp_needs_a_password(void **)
 }
 
 // One of no bytes is none: everybody would guess it.
-static void test_empty_password_is_none(void **)
+CASE(test_empty_password_is_none)
 {
     weft_manager_options o = options_of("");
     assert_errno(weft_manager_start("tcp:127.0.0.1:0", &o), EACCES);
@@ -771,7 +771,7 @@ static void test_empty_password_is_none(void **)
     stop();
 }
 
-static void test_tcp(void **)
+CASE(test_tcp)
 {
     weft_manager_options o = options_of("sesame");
     start_at("tcp:127.0.0.1:0", &o);
@@ -802,7 +802,7 @@ static int timer_of(unsigned server, unsigned client)
 }
 
 // A client whose machine has gone says nothing any more: it is asked, or its locks would stay.
-static void test_tcp_notices_who_vanished(void **)
+CASE(test_tcp_notices_who_vanished)
 {
     struct sockaddr_in a;
     socklen_t size = sizeof a;
@@ -819,7 +819,7 @@ static void test_tcp_notices_who_vanished(void **)
     stop();
 }
 
-static void test_socket_file(void **)
+CASE(test_socket_file)
 {
     struct stat st;
     start(nullptr);
@@ -831,7 +831,7 @@ static void test_socket_file(void **)
 }
 
 // What another server has put where its own was is not its to remove.
-static void test_socket_file_of_another(void **)
+CASE(test_socket_file_of_another)
 {
     struct stat st;
     const char *at = address_in_folder("weft");
@@ -868,7 +868,7 @@ static int knock(const char *at)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-static void test_another_user(void **)
+CASE(test_another_user)
 {
     char name[64];
     if (geteuid() != 0) {
@@ -897,7 +897,7 @@ static void *read_a_byte(void *file)
 }
 
 // A thread that waits in stdio has the lock of its stream: the start does not wait for that.
-static void test_start_while_a_thread_reads(void **)
+CASE(test_start_while_a_thread_reads)
 {
     int ends[2];
     void *got;
@@ -918,7 +918,7 @@ static void test_start_while_a_thread_reads(void **)
     close(ends[1]);
 }
 
-static void test_shutdown(void **)
+CASE(test_shutdown)
 {
     raw r;
     start(nullptr);
@@ -946,47 +946,4 @@ static int end(void **)
     return folder_remove();
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_split_at_every_byte),
-        TEST(test_byte_by_byte),
-        TEST(test_cut_off_anywhere),
-        TEST(test_wrong_lengths),
-        TEST(test_endless_lines),
-        TEST(test_giant_promises),
-        TEST(test_many_words),
-        TEST(test_many_keys_to_wait_for),
-        TEST(test_value_of_1_mib),
-        TEST(test_value_of_64_mib),
-        TEST(test_max_message),
-        TEST(test_max_message_has_a_limit),
-        TEST(test_max_reply_is_above_max_message),
-        TEST(test_max_reply),
-        TEST(test_max_reply_is_what_waits),
-        TEST(test_stall),
-        TEST(test_stall_is_no_progress),
-        TEST(test_max_clients),
-        TEST(test_max_clients_in_a_small_process),
-        TEST(test_max_clients_is_what_is_possible),
-        TEST(test_max_memory),
-        TEST(test_http_is_cut),
-        TEST(test_password),
-        TEST(test_password_is_whole),
-        TEST(test_third_wrong_password_cuts),
-        TEST(test_guesses_are_slow),
-        TEST(test_guesses_are_few),
-        TEST(test_guesses_are_answered),
-        TEST(test_before_the_password),
-        TEST(test_tcp_needs_a_password),
-        TEST(test_empty_password_is_none),
-        TEST(test_tcp),
-        TEST(test_tcp_notices_who_vanished),
-        TEST(test_socket_file),
-        TEST(test_socket_file_of_another),
-        TEST(test_another_user),
-        TEST(test_start_while_a_thread_reads),
-        TEST(test_shutdown),
-    };
-    return cmocka_run_group_tests(tests, begin, end);
-}
+RUN_CASES(begin, end)

@@ -57,9 +57,8 @@ static void expect(const char *in, const char *out)
         assert_string_equal(read_in(in, n, piece, &known), out);
 }
 
-static void test_arrays(void **state)
+CASE(test_arrays)
 {
-    (void)state;
     expect("*1\r\n$4\r\nPING\r\n", "[PING];");
     expect("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$0\r\n\r\n*1\r\n$4\r\nPING\r\n", "[SET][a][];[PING];");
     expect("*0\r\n*-1\r\n*1\r\n$4\r\nPING\r\n", ";;[PING];");
@@ -67,9 +66,8 @@ static void test_arrays(void **state)
     expect("*2\r\n$4\r\nECHO\r\n$3\r\nab", "");
 }
 
-static void test_arrays_malformed(void **state)
+CASE(test_arrays_malformed)
 {
-    (void)state;
     expect("*x\r\n", "Protocol error: invalid multibulk length");
     expect("*\r\n", "Protocol error: invalid multibulk length");
     expect("*2147483648\r\n", "Protocol error: invalid multibulk length");
@@ -82,9 +80,8 @@ static void test_arrays_malformed(void **state)
     expect("*1\r\n$9223372036854775808\r\n", "Protocol error: invalid bulk length");
 }
 
-static void test_before_the_password(void **state)
+CASE(test_before_the_password)
 {
-    (void)state;
     const char *many = "*11\r\n", *large = "*1\r\n$16385\r\n";
     assert_string_equal(read_in(many, strlen(many), 99, &unknown),
                         "Protocol error: unauthenticated multibulk length");
@@ -92,9 +89,8 @@ static void test_before_the_password(void **state)
                         "Protocol error: unauthenticated bulk length");
 }
 
-static void test_lines_that_never_end(void **state)
+CASE(test_lines_that_never_end)
 {
-    (void)state;
     static char text[70000];
     static const char *const heads[][2] = {
         {"", "Protocol error: too big inline request"},
@@ -108,9 +104,8 @@ static void test_lines_that_never_end(void **state)
     }
 }
 
-static void test_inline(void **state)
+CASE(test_inline)
 {
-    (void)state;
     expect("PING\r\n", "[PING];");
     expect("PING\n", "[PING];");
     expect("\r\n", ";");
@@ -125,9 +120,8 @@ static void test_inline(void **state)
     expect("PING\n*1\r\n$4\r\nPING\r\n", "[PING];[PING];");
 }
 
-static void test_number(void **state)
+CASE(test_number)
 {
-    (void)state;
     static const struct {
         const char *text;
         bool is;
@@ -161,9 +155,8 @@ static bool matches(const char *pattern, const char *text)
     return glob_matches(pattern, strlen(pattern), text, strlen(text));
 }
 
-static void test_matches(void **state)
+CASE(test_matches)
 {
-    (void)state;
     static const struct {
         const char *pattern, *text;
         bool do_they;
@@ -193,9 +186,8 @@ static void test_matches(void **state)
 }
 
 // No pattern takes time that grows faster than the product of the lengths.
-static void test_matches_soon(void **state)
+CASE(test_matches_soon)
 {
-    (void)state;
     char pattern[201], text[5001];
     for (int i = 0; i < 200; i++)
         pattern[i] = i % 2 == 0 ? '*' : 'a';
@@ -207,9 +199,8 @@ static void test_matches_soon(void **state)
 }
 
 // What waits for a slow reader is not moved with each reply, however much it is.
-static void test_replies_that_wait(void **state)
+CASE(test_replies_that_wait)
 {
-    (void)state;
     enum { PIECE = 65536, WAITING = 2047, MORE = 20000 };
     static char piece[PIECE];
     server s = {};
@@ -234,18 +225,4 @@ static void test_replies_that_wait(void **state)
     assert_int_equal(bytes_in_use, 0);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_arrays),
-        TEST(test_arrays_malformed),
-        TEST(test_before_the_password),
-        TEST(test_lines_that_never_end),
-        TEST(test_inline),
-        TEST(test_number),
-        TEST(test_matches),
-        TEST(test_matches_soon),
-        TEST(test_replies_that_wait),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -24,7 +24,7 @@ static weft_reply *asked(size_t n, const char *const words[])
     return r;
 }
 
-static void test_each_compiles(void **)
+CASE(test_each_compiles)
 {
     for (const script &s : scripts) {
         const char *const words[] = {"SCRIPT", "LOAD", s.text};
@@ -55,7 +55,7 @@ static int64_t answer(weft_reply *r)
     return n;
 }
 
-static void test_queue(void **)
+CASE(test_queue)
 {
     const char *const put[] = {"q", "q:closed", "q:left", "x"}, *const left[] = {"q", "q:left", "x",
                                                                                  "x"};
@@ -79,7 +79,7 @@ static void test_queue(void **)
     assert_int_equal(answer(run(lua::queue_join, "0", left)), 1);
 }
 
-static void test_lock(void **)
+CASE(test_lock)
 {
     const char *const keys[] = {"l", "l:lock", "l:token", "x"};
     const char *const steal[] = {"HSET", "l:lock", "owner", "8"};
@@ -94,7 +94,7 @@ static void test_lock(void **)
     assert_int_equal(answer(run(lua::lock_renew, "9000", keys)), -'N');
 }
 
-static void test_semaphore(void **)
+CASE(test_semaphore)
 {
     const char *const keys[] = {"s", "s:free", "s:held", "s:leases"};
     assert_int_equal(answer(run(lua::semaphore_units, "9000", keys)), -'N'); // NOSUCH
@@ -111,7 +111,7 @@ static void test_semaphore(void **)
     assert_int_equal(answer(run(lua::semaphore_renew, "9000", keys)), -'N');
 }
 
-static void test_event(void **)
+CASE(test_event)
 {
     const char *const keys[] = {"e", "e:event", "x", "x"};
     assert_int_equal(answer(run(lua::event_wait, "0", keys)), -1000);
@@ -123,7 +123,7 @@ static void test_event(void **)
     assert_int_equal(answer(run(lua::event_is_set, "0", keys)), 0);
 }
 
-static void test_barrier(void **)
+CASE(test_barrier)
 {
     const char *const keys[] = {"b", "b:barrier", "b:waiting", "b:resets"};
     const char *const partner[] = {"ZADD", "b:waiting", "+inf", "8"};
@@ -149,7 +149,7 @@ static void test_barrier(void **)
     assert_int_equal(answer(run(lua::barrier_waiting, "0", keys)), -'B');
 }
 
-static void test_value(void **)
+CASE(test_value)
 {
     const char *const keys[] = {"v", "x", "x", "x"};
     assert_int_equal(answer(run(lua::value_replace, "0", keys, "0", "5")), -1000);
@@ -160,10 +160,6 @@ static void test_value(void **)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_each_compiles), TEST(test_queue),   TEST(test_lock),  TEST(test_semaphore),
-        TEST(test_event),         TEST(test_barrier), TEST(test_value),
-    };
     if (!has_redis()) {
         puts("left out: no redis-server");
         return 0;
@@ -171,7 +167,7 @@ int main(void)
     redis.kind = WEFT_SERVER_REDIS;
     start_server(&redis);
     client = client_of(&redis);
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = run_cases();
     weft_client_destroy(client);
     end_server(&redis);
     return failed;

@@ -151,17 +151,6 @@ static inline int on_both_servers(void)
         [](const char *name) { return run_cases(begin_group, end_group, name); });
 }
 
-static inline int on_both_servers(const CMUnitTest *tests, size_t n)
-{
-    static const CMUnitTest *all;
-    static size_t count;
-    all = tests;
-    count = n;
-    return with_both_servers([](const char *name) {
-        return _cmocka_run_group_tests(name, all, count, begin_group, end_group);
-    });
-}
-
 // ---- What the tests share ----
 
 static inline weft_deadline soon(void)

@@ -43,9 +43,8 @@ static void empty(table *t)
     assert_int_equal(bytes_in_use, 0);
 }
 
-static void test_find_what_was_added(void **state)
+CASE(test_find_what_was_added)
 {
-    (void)state;
     table t = {};
     assert_null(find(&t, "a"));
     fill(&t, 0, MANY);
@@ -61,9 +60,8 @@ static void test_find_what_was_added(void **state)
 }
 
 // Removing makes the table smaller again, while it is used.
-static void test_remove_shrinks(void **state)
+CASE(test_remove_shrinks)
 {
-    (void)state;
     table t = {};
     fill(&t, 0, MANY);
     for (int i = 0; i < MANY - 3; i++)
@@ -122,17 +120,15 @@ static void grow_and_shrink(table *t, int round)
     }
 }
 
-static void test_scan_sees_all(void **state)
+CASE(test_scan_sees_all)
 {
-    (void)state;
     scan_while(nothing);
     scan_while(grow);
     scan_while(grow_and_shrink);
 }
 
-static void test_entry_resize_keeps_the_text(void **state)
+CASE(test_entry_resize_keeps_the_text)
 {
-    (void)state;
     table t = {};
     add(&t, "k", "0123456789");
     for (size_t n = 10; n < 300000; n = n * 3 / 2) {
@@ -146,9 +142,8 @@ static void test_entry_resize_keeps_the_text(void **state)
     empty(&t);
 }
 
-static void test_entry_expiry_moves_key_and_text(void **state)
+CASE(test_entry_expiry_moves_key_and_text)
 {
-    (void)state;
     table t = {};
     entry *expiry[2] = {}; // begins with its entry
     add(&t, "key", "text");
@@ -165,9 +160,8 @@ static void test_entry_expiry_moves_key_and_text(void **state)
 }
 
 // As long a key as a message may bring.
-static void test_entry_with_a_long_key(void **state)
+CASE(test_entry_with_a_long_key)
 {
-    (void)state;
     const size_t n = 300 << 20;
     table t = {};
     char *key = (char *)calloc(1, n);
@@ -185,9 +179,8 @@ static void test_entry_with_a_long_key(void **state)
     free(key);
 }
 
-static void test_list_is_a_deque(void **state)
+CASE(test_list_is_a_deque)
 {
-    (void)state;
     item_list l = {};
     // Numbers -500 to 499, from both ends.
     for (int i = 0; i < 500; i++) {
@@ -218,9 +211,8 @@ static void test_list_is_a_deque(void **state)
 }
 
 // Keys that differ in one bit lie apart, and so do those of another seed.
-static void test_hash_spreads(void **state)
+CASE(test_hash_spreads)
 {
-    (void)state;
     int worst = 0, buckets[1024] = {};
     for (int i = 0; i < 102400; i++) {
         int *b = &buckets[hash_of(&i, sizeof i) % 1024];
@@ -234,17 +226,4 @@ static void test_hash_spreads(void **state)
     assert_int_not_equal(hash_of("", 0), hash_of("\0", 1));
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_find_what_was_added),
-        TEST(test_remove_shrinks),
-        TEST(test_scan_sees_all),
-        TEST(test_entry_resize_keeps_the_text),
-        TEST(test_entry_expiry_moves_key_and_text),
-        TEST(test_entry_with_a_long_key),
-        TEST(test_list_is_a_deque),
-        TEST(test_hash_spreads),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -28,9 +28,8 @@ static weft_subprocess *all_piped(const char *script)
     return started(script, &o);
 }
 
-static void test_communicate_through_cat(void **state)
+CASE(test_communicate_through_cat)
 {
-    (void)state;
     const size_t sizes[] = {0, 1, 4096, 65535, 65536, 65537, 5 * MEGABYTE + 7};
     for (size_t size : sizes) {
         char *input = pattern(size);
@@ -52,9 +51,8 @@ static void test_communicate_through_cat(void **state)
 }
 
 // Both outputs by the megabyte while the input waits: nobody blocks the other.
-static void test_communicate_all_directions(void **state)
+CASE(test_communicate_all_directions)
 {
-    (void)state;
     char *input = pattern(2 * MEGABYTE);
     weft_buffer out = {}, err = {};
     weft_subprocess *p = all_piped("head -c 3000000 /dev/zero >&2; head -c 3000000 /dev/zero; cat; "
@@ -70,9 +68,8 @@ static void test_communicate_all_directions(void **state)
     free(input);
 }
 
-static void test_communicate_appends_and_drops(void **state)
+CASE(test_communicate_appends_and_drops)
 {
-    (void)state;
     weft_buffer out = {};
     for (int i = 0; i < 2; i++) {
         weft_subprocess *p = all_piped("echo a; head -c 500000 /dev/zero >&2");
@@ -84,9 +81,8 @@ static void test_communicate_appends_and_drops(void **state)
 }
 
 // The child reads nothing of a large input, or a little; no SIGPIPE is left behind.
-static void test_communicate_input_not_read(void **state)
+CASE(test_communicate_input_not_read)
 {
-    (void)state;
     char *input = pattern(MEGABYTE);
     const char *const scripts[] = {"exit 3", "exec 0<&-; echo closed; exit 3",
                                    "head -c 10 >&2; exit 3"};
@@ -109,9 +105,8 @@ static void test_communicate_input_not_read(void **state)
     free(input);
 }
 
-static void test_communicate_misuse(void **state)
+CASE(test_communicate_misuse)
 {
-    (void)state;
     weft_subprocess *p = started("true", NULL);
     assert_errno(weft_subprocess_communicate(p, "x", 1, NULL, NULL, WEFT_FOREVER), EINVAL);
     assert_int_equal(weft_subprocess_communicate(p, NULL, 0, NULL, NULL, WEFT_FOREVER), 0);
@@ -124,9 +119,8 @@ static void test_communicate_misuse(void **state)
 }
 
 // At the deadline what came is kept, and the call can go on where it stopped.
-static void test_communicate_deadline_keeps_output(void **state)
+CASE(test_communicate_deadline_keeps_output)
 {
-    (void)state;
     weft_buffer out = {}, err = {};
     char script[128];
     int gate[2];
@@ -151,9 +145,8 @@ static void test_communicate_deadline_keeps_output(void **state)
     weft_buffer_free(&err);
 }
 
-static void test_communicate_goes_on(void **state)
+CASE(test_communicate_goes_on)
 {
-    (void)state;
     char *input = pattern(3 * MEGABYTE);
     weft_buffer out = {};
     weft_subprocess *p = all_piped("cat");
@@ -172,9 +165,8 @@ static void test_communicate_goes_on(void **state)
 }
 
 // A child that never ends, writing all the time: the deadline holds.
-static void test_communicate_deadline_under_flood(void **state)
+CASE(test_communicate_deadline_under_flood)
 {
-    (void)state;
     weft_subprocess *p = all_piped("exec yes");
     int64_t start = weft_now();
     assert_errno(weft_subprocess_communicate(p, NULL, 0, NULL, NULL, weft_in_ms(30)), ETIMEDOUT);
@@ -191,9 +183,8 @@ static void kill_holder(const char *number)
     assert_int_equal(kill((pid_t)atoi(number), SIGKILL), 0);
 }
 
-static void test_communicate_grandchild_and_deadline(void **state)
+CASE(test_communicate_grandchild_and_deadline)
 {
-    (void)state;
     weft_buffer out = {};
     weft_subprocess *p = all_piped(holder);
     while (weft_subprocess_poll(p, NULL) == 0)
@@ -227,9 +218,8 @@ static void grandchild_and_grace(void)
     weft_subprocess_result_free(&r);
 }
 
-static void test_communicate_grandchild_and_grace(void **state)
+CASE(test_communicate_grandchild_and_grace)
 {
-    (void)state;
     grandchild_and_grace();
     spawn_without = NO_PIDFD;
     grandchild_and_grace();
@@ -238,9 +228,8 @@ static void test_communicate_grandchild_and_grace(void **state)
 
 // ---- By hand ----
 
-static void test_read_write_close(void **state)
+CASE(test_read_write_close)
 {
-    (void)state;
     char bytes[16];
     weft_subprocess *p = all_piped("cat; echo end >&2");
     assert_true(weft_subprocess_stream(p, 0) > 2);
@@ -263,9 +252,8 @@ static void test_read_write_close(void **state)
     finished(p);
 }
 
-static void test_write_deadline_and_broken_pipe(void **state)
+CASE(test_write_deadline_and_broken_pipe)
 {
-    (void)state;
     char *input = pattern(MEGABYTE);
     weft_subprocess *p = all_piped("exec sleep 1000");
     // The pipe takes 64 KB; then it is full.
@@ -282,9 +270,8 @@ static void test_write_deadline_and_broken_pipe(void **state)
 }
 
 // A SIGPIPE that was pending before is still there afterwards.
-static void test_write_keeps_a_pending_sigpipe(void **state)
+CASE(test_write_keeps_a_pending_sigpipe)
 {
-    (void)state;
     sigset_t set, old, pending;
     weft_subprocess *p = all_piped("exec 0<&-; echo closed; exec sleep 1000");
     expect_line(p, 1, "closed");
@@ -304,9 +291,8 @@ static void test_write_keeps_a_pending_sigpipe(void **state)
 
 // ---- run ----
 
-static void test_run(void **state)
+CASE(test_run)
 {
-    (void)state;
     weft_subprocess_options o = no_options();
     weft_subprocess_result r;
     o.out.kind = o.err.kind = WEFT_STREAM_PIPE;
@@ -332,9 +318,8 @@ static void test_run(void **state)
     weft_subprocess_result_free(NULL);
 }
 
-static void test_run_deadline(void **state)
+CASE(test_run_deadline)
 {
-    (void)state;
     weft_subprocess_options o = piped();
     weft_subprocess_result r;
     // The grandchild holds the pipe; the call ends all the same, and its group with it.
@@ -355,24 +340,4 @@ static void test_run_deadline(void **state)
     assert_true(no_children());
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_communicate_through_cat),
-        TEST(test_communicate_all_directions),
-        TEST(test_communicate_appends_and_drops),
-        TEST(test_communicate_input_not_read),
-        TEST(test_communicate_misuse),
-        TEST(test_communicate_deadline_keeps_output),
-        TEST(test_communicate_goes_on),
-        TEST(test_communicate_deadline_under_flood),
-        TEST(test_communicate_grandchild_and_deadline),
-        TEST(test_communicate_grandchild_and_grace),
-        TEST(test_read_write_close),
-        TEST(test_write_deadline_and_broken_pipe),
-        TEST(test_write_keeps_a_pending_sigpipe),
-        TEST(test_run),
-        TEST(test_run_deadline),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -233,7 +233,4 @@ CASE(test_let_go_without_a_signal)
     close(from[0]);
 }
 
-int main(void)
-{
-    return run_cases(NULL, NULL);
-}
+RUN_CASES()

@@ -52,9 +52,8 @@ static weft_subprocess_batch batch(struct seen *s, int jobs)
     return b;
 }
 
-static void test_map_in_order(void **state)
+CASE(test_map_in_order)
 {
-    (void)state;
     struct seen s;
     struct script scripts[MOST];
     const char *const *argvs[MOST];
@@ -88,9 +87,8 @@ static void test_map_in_order(void **state)
     }
 }
 
-static void test_map_errors(void **state)
+CASE(test_map_errors)
 {
-    (void)state;
     struct seen s;
     struct script good = sh("true"), slow = sh("sleep 1000 & sleep 1000");
     const char *const none[] = {"/nonexistent", NULL};
@@ -113,9 +111,8 @@ static void test_map_errors(void **state)
     assert_int_equal(weft_subprocess_map(NULL, 0, NULL, &b, WEFT_FOREVER), 0);
 }
 
-static void test_map_deadline(void **state)
+CASE(test_map_deadline)
 {
-    (void)state;
     struct seen s;
     struct script quick = sh("echo x"), slow = sh("exec sleep 1000");
     const char *const *argvs[] = {quick.argv, slow.argv, quick.argv, slow.argv};
@@ -130,9 +127,8 @@ static void test_map_deadline(void **state)
 }
 
 // No descriptor is left for the output: an error of each command, not of the call.
-static void test_map_out_of_descriptors(void **state)
+CASE(test_map_out_of_descriptors)
 {
-    (void)state;
     struct seen s;
     struct script good = sh("true");
     const char *const *argvs[] = {good.argv, good.argv};
@@ -153,9 +149,8 @@ static void test_map_out_of_descriptors(void **state)
 }
 
 // What a command opens again by its name in /dev is the same pipe: nothing is overwritten.
-static void test_map_output_opened_again(void **state)
+CASE(test_map_output_opened_again)
 {
-    (void)state;
     struct seen s;
     struct script one = sh("echo A; echo B >/dev/stderr; echo C; echo D >/dev/stdout");
     const char *const *argvs[] = {one.argv};
@@ -202,21 +197,18 @@ static void run_with_few_descriptors(int jobs)
     assert_int_equal(good, COMMANDS);
 }
 
-static void test_map_behind_a_slow_one(void **state)
+CASE(test_map_behind_a_slow_one)
 {
-    (void)state;
     run_with_few_descriptors(2);
 }
 
-static void test_map_waits_for_room(void **state)
+CASE(test_map_waits_for_room)
 {
-    (void)state;
     run_with_few_descriptors(200);
 }
 
-static void test_map_large_output(void **state)
+CASE(test_map_large_output)
 {
-    (void)state;
     int good = 0;
     struct script large = sh("head -c 3000000 /dev/zero | tr '\\0' x");
     const char *const *argvs[] = {large.argv, large.argv, large.argv};
@@ -266,9 +258,8 @@ static void take(size_t i, const weft_subprocess_result *r, int error, void *arg
 }
 
 // However long the input is, no more is held than what waits for its turn.
-static void test_map_gives_when_there_is_room(void **state)
+CASE(test_map_gives_when_there_is_room)
 {
-    (void)state;
     struct source s = {};
     struct script one = sh("echo x");
     weft_subprocess_options o = piped();
@@ -303,9 +294,8 @@ static int give_by_byte(size_t i, weft_subprocess_command *c, void *arg)
 }
 
 // The end of one is what lets the next be given: one that waited for all would hang.
-static void test_map_starts_while_commands_come(void **state)
+CASE(test_map_starts_while_commands_come)
 {
-    (void)state;
     struct source s = {};
     struct script one = sh("true");
     weft_subprocess_batch b = {};
@@ -329,9 +319,8 @@ static void test_map_starts_while_commands_come(void **state)
 }
 
 // Each command has its own input, environment, folder and limit.
-static void test_map_options_of_each(void **state)
+CASE(test_map_options_of_each)
 {
-    (void)state;
     struct seen s;
     static weft_subprocess_options own[3];
     static struct script scripts[3] = {sh("cat"), sh("echo $V; pwd"), sh("exec sleep 1000")};
@@ -384,17 +373,15 @@ static void expect_answer(int answer, const int tries[3], int last_error, int fa
     assert_true(no_children());
 }
 
-static void test_map_halts(void **state)
+CASE(test_map_halts)
 {
-    (void)state;
     const int two[] = {1, 1, 0}, all[] = {1, 1, 1};
     expect_answer(WEFT_MAP_NO_MORE, two, 0, 1);
     expect_answer(WEFT_MAP_KILL, all, ECANCELED, 2);
 }
 
-static void test_map_runs_again(void **state)
+CASE(test_map_runs_again)
 {
-    (void)state;
     struct scratch file = make_scratch();
     char text[256];
     struct seen s;
@@ -416,9 +403,8 @@ static void test_map_runs_again(void **state)
     remove_scratch(&file);
 }
 
-static void test_map_misuse(void **state)
+CASE(test_map_misuse)
 {
-    (void)state;
     struct seen s;
     struct script good = sh("true");
     const char *const *argvs[] = {good.argv};
@@ -442,23 +428,4 @@ static void test_map_misuse(void **state)
     assert_errno(weft_subprocess_map(argvs, 1, &o, &b, WEFT_FOREVER), EINVAL);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_map_in_order),
-        TEST(test_map_errors),
-        TEST(test_map_deadline),
-        TEST(test_map_out_of_descriptors),
-        TEST(test_map_gives_when_there_is_room),
-        TEST(test_map_starts_while_commands_come),
-        TEST(test_map_options_of_each),
-        TEST(test_map_halts),
-        TEST(test_map_runs_again),
-        TEST(test_map_misuse),
-        TEST(test_map_output_opened_again),
-        TEST(test_map_behind_a_slow_one),
-        TEST(test_map_waits_for_room),
-        TEST(test_map_large_output),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

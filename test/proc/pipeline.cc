@@ -35,9 +35,8 @@ static weft_subprocess_options ends_piped(void)
     return o;
 }
 
-static void test_pipeline_run(void **state)
+CASE(test_pipeline_run)
 {
-    (void)state;
     struct stages s;
     int failure = -1, before = open_descriptors();
     weft_subprocess_options o = piped();
@@ -57,9 +56,8 @@ static void test_pipeline_run(void **state)
     assert_true(no_children());
 }
 
-static void test_pipeline_large(void **state)
+CASE(test_pipeline_large)
 {
-    (void)state;
     enum { SIZE = 4000000 };
     char *input = (char *)malloc(SIZE);
     for (int i = 0; i < SIZE; i++)
@@ -76,9 +74,8 @@ static void test_pipeline_large(void **state)
     free(input);
 }
 
-static void test_pipeline_statuses(void **state)
+CASE(test_pipeline_statuses)
 {
-    (void)state;
     int status = -1, failure = -1;
     weft_subprocess_options o = ends_piped();
     weft_pipeline *l = start_three("read x; exit 3", "cat >/dev/null; exit 4", "cat; exit 0", &o);
@@ -101,9 +98,8 @@ static void test_pipeline_statuses(void **state)
 }
 
 // The last stage takes a line and leaves: the endless ones before it end by SIGPIPE.
-static void test_pipeline_early_end(void **state)
+CASE(test_pipeline_early_end)
 {
-    (void)state;
     const char *const yes[] = {"yes", NULL}, *const cat[] = {"cat", NULL};
     const char *const head[] = {"head", "-n", "1", NULL};
     const char *const *const argvs[] = {yes, cat, head};
@@ -121,9 +117,8 @@ static void test_pipeline_early_end(void **state)
     weft_subprocess_result_free(&r);
 }
 
-static void test_pipeline_errors_shared(void **state)
+CASE(test_pipeline_errors_shared)
 {
-    (void)state;
     struct stages s;
     weft_subprocess_options o = piped();
     weft_subprocess_result r;
@@ -153,9 +148,8 @@ static void test_pipeline_errors_shared(void **state)
     assert_true(no_children());
 }
 
-static void test_pipeline_files_at_the_ends(void **state)
+CASE(test_pipeline_files_at_the_ends)
 {
-    (void)state;
     struct scratch f = make_scratch(), g = make_scratch();
     struct stages s;
     weft_subprocess_options o = no_options();
@@ -171,9 +165,8 @@ static void test_pipeline_files_at_the_ends(void **state)
     remove_scratch(&g);
 }
 
-static void test_pipeline_start_failures(void **state)
+CASE(test_pipeline_start_failures)
 {
-    (void)state;
     const char *const cat[] = {"cat", NULL}, *const no[] = {"/nonexistent", NULL};
     const char *const none[] = {NULL};
     const char *const *const bad[][3] = {{no, cat, cat}, {cat, no, cat}, {cat, cat, no}};
@@ -200,9 +193,8 @@ static void test_pipeline_start_failures(void **state)
     assert_true(no_children());
 }
 
-static void test_pipeline_group(void **state)
+CASE(test_pipeline_group)
 {
-    (void)state;
     weft_subprocess_options o = ends_piped();
     o.process_group = WEFT_GROUP_NEW;
     weft_pipeline *l = start_three("cat", "cat", "cat", &o);
@@ -224,9 +216,8 @@ static void test_pipeline_group(void **state)
     weft_pipeline_destroy(l);
 }
 
-static void test_pipeline_by_hand(void **state)
+CASE(test_pipeline_by_hand)
 {
-    (void)state;
     char bytes[16];
     weft_subprocess_options o = ends_piped();
     weft_pipeline *l = start_three("exec cat", "exec cat", "exec cat", &o);
@@ -244,9 +235,8 @@ static void test_pipeline_by_hand(void **state)
     weft_pipeline_destroy(l);
 }
 
-static void test_pipeline_stop_by_degrees(void **state)
+CASE(test_pipeline_stop_by_degrees)
 {
-    (void)state;
     int status = -1;
     const char *deaf = "trap '' TERM; echo ready >&2; while :; do sleep 0.01; done";
     weft_subprocess_options o = ends_piped();
@@ -263,9 +253,8 @@ static void test_pipeline_stop_by_degrees(void **state)
     }
 }
 
-static void test_pipeline_deadline(void **state)
+CASE(test_pipeline_deadline)
 {
-    (void)state;
     struct stages s;
     int failure = -1;
     weft_subprocess_options o = piped();
@@ -279,9 +268,8 @@ static void test_pipeline_deadline(void **state)
     assert_true(no_children());
 }
 
-static void test_pipeline_status_lost(void **state)
+CASE(test_pipeline_status_lost)
 {
-    (void)state;
     int failure = -1;
     weft_subprocess_options o = no_options();
     weft_pipeline *l = start_three("true", "cat", "exit 3", &o);
@@ -293,21 +281,4 @@ static void test_pipeline_status_lost(void **state)
     assert_int_equal(weft_pipeline_destroy(l), 0);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_pipeline_run),
-        TEST(test_pipeline_large),
-        TEST(test_pipeline_statuses),
-        TEST(test_pipeline_early_end),
-        TEST(test_pipeline_errors_shared),
-        TEST(test_pipeline_files_at_the_ends),
-        TEST(test_pipeline_start_failures),
-        TEST(test_pipeline_group),
-        TEST(test_pipeline_by_hand),
-        TEST(test_pipeline_stop_by_degrees),
-        TEST(test_pipeline_deadline),
-        TEST(test_pipeline_status_lost),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -1,9 +1,8 @@
 // weft_system, weft_popen, weft_pclose.
 #include "children.h"
 
-static void test_system(void **state)
+CASE(test_system)
 {
-    (void)state;
     int status = -1;
     assert_int_equal(weft_system("exit 3", &status, WEFT_FOREVER), 0);
     assert_int_equal(weft_status_exited(status), 3);
@@ -16,9 +15,8 @@ static void test_system(void **state)
 }
 
 // All of the command is killed: its background process gives up the pipe.
-static void test_system_deadline(void **state)
+CASE(test_system_deadline)
 {
-    (void)state;
     int status = -1, pipes[2];
     char command[64], byte;
     assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
@@ -38,7 +36,7 @@ static void test_system_deadline(void **state)
 }
 
 // ^C reaches the caller's group alone; its end is the command's.
-static void test_system_ends_with_its_caller(void **)
+CASE(test_system_ends_with_its_caller)
 {
     int ends[2];
     char byte;
@@ -59,9 +57,8 @@ static void test_system_ends_with_its_caller(void **)
     close(ends[0]);
 }
 
-static void test_system_leaves_signals_alone(void **state)
+CASE(test_system_leaves_signals_alone)
 {
-    (void)state;
     struct sigaction before[3], after;
     const int signals[] = {SIGCHLD, SIGINT, SIGQUIT};
     for (int i = 0; i < 3; i++)
@@ -74,9 +71,8 @@ static void test_system_leaves_signals_alone(void **state)
     }
 }
 
-static void test_popen_read(void **state)
+CASE(test_popen_read)
 {
-    (void)state;
     char line[64];
     FILE *stream;
     int status = -1;
@@ -91,9 +87,8 @@ static void test_popen_read(void **state)
     assert_int_equal(weft_status_exited(status), 4);
 }
 
-static void test_popen_write(void **state)
+CASE(test_popen_write)
 {
-    (void)state;
     struct scratch s = make_scratch();
     char command[128];
     FILE *stream;
@@ -109,9 +104,8 @@ static void test_popen_write(void **state)
 }
 
 // Two at a time: the second does not hold the first one's pipe open.
-static void test_popen_close_on_exec(void **state)
+CASE(test_popen_close_on_exec)
 {
-    (void)state;
     FILE *first, *second;
     weft_subprocess *p = weft_popen("cat", "w", &first);
     weft_subprocess *q = weft_popen("exec sleep 1000", "w", &second);
@@ -121,9 +115,8 @@ static void test_popen_close_on_exec(void **state)
 }
 
 // A reader that is gone: EPIPE, no signal.  One that sleeps: the flush ends at the deadline.
-static void test_popen_write_errors(void **state)
+CASE(test_popen_write_errors)
 {
-    (void)state;
     FILE *stream;
     int status = -1;
     weft_subprocess *p = weft_popen("exec 0<&-; exit 2", "w", &stream);
@@ -142,9 +135,8 @@ static void test_popen_write_errors(void **state)
     assert_true(no_children());
 }
 
-static void test_popen_misuse(void **state)
+CASE(test_popen_misuse)
 {
-    (void)state;
     FILE *stream;
     assert_errno(weft_popen("true", "rw", &stream), EINVAL);
     assert_errno(weft_popen("true", NULL, &stream), EINVAL);
@@ -152,18 +144,4 @@ static void test_popen_misuse(void **state)
     assert_true(no_children());
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_system),
-        TEST(test_system_deadline),
-        TEST(test_system_ends_with_its_caller),
-        TEST(test_system_leaves_signals_alone),
-        TEST(test_popen_read),
-        TEST(test_popen_write),
-        TEST(test_popen_close_on_exec),
-        TEST(test_popen_write_errors),
-        TEST(test_popen_misuse),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -43,9 +43,8 @@ static void check_rows(const struct row *rows, size_t n, int flags)
 
 #define CHECK(rows, flags) check_rows(rows, sizeof(rows) / sizeof *(rows), flags)
 
-static void test_split_words(void **state)
+CASE(test_split_words)
 {
-    (void)state;
     static const struct row rows[] = {
         {"", ""},
         {" \t\r\n ", ""},
@@ -60,9 +59,8 @@ static void test_split_words(void **state)
     CHECK(rows, 0);
 }
 
-static void test_split_quotes(void **state)
+CASE(test_split_quotes)
 {
-    (void)state;
     static const struct row rows[] = {
         {"'foo bar'", "foo bar|"},
         {"\"foo bar\"", "foo bar|"},
@@ -80,9 +78,8 @@ static void test_split_quotes(void **state)
     CHECK(rows, 0);
 }
 
-static void test_split_escapes(void **state)
+CASE(test_split_escapes)
 {
-    (void)state;
     static const struct row rows[] = {
         {"a\\ b", "a b|"},   {"\\a\\\\", "a\\|"}, {"\\'x\\\"", "'x\"|"},
         {"a\\\nb", "a\nb|"}, {"\\\n", "\n|"},     {"\\  x", " |x|"},
@@ -90,9 +87,8 @@ static void test_split_escapes(void **state)
     CHECK(rows, 0);
 }
 
-static void test_split_comments(void **state)
+CASE(test_split_comments)
 {
-    (void)state;
     static const struct row rows[] = {
         {"a # b\nc", "a|c|"},      {"a#b\nc", "a|c|"}, {"#", ""},
         {"'a#b' \\#c", "a#b|#c|"}, {"''# x", "|"},     {"a #b", "a|"},
@@ -100,9 +96,8 @@ static void test_split_comments(void **state)
     CHECK(rows, COMMENTS);
 }
 
-static void test_split_punctuation(void **state)
+CASE(test_split_punctuation)
 {
-    (void)state;
     static const struct row rows[] = {
         {"a && b || c; d >'abc'; (e)", "a|&&|b||||c|;|d|>|abc|;|(|e|)|"},
         {"a>>b", "a|>>|b|"},
@@ -115,9 +110,8 @@ static void test_split_punctuation(void **state)
     assert_string_equal(split("a;#b\n;c", PUNCTUATION | COMMENTS), "a|;|;|c|");
 }
 
-static void test_split_strict(void **state)
+CASE(test_split_strict)
 {
-    (void)state;
     static const struct row rows[] = {
         {"\"\\$x \\`y \\z \\\"\\\\\"", "$x `y \\z \"\\|"},
         {"a\\\nb", "ab|"},
@@ -148,9 +142,8 @@ static void expect_error(const char *text, int flags, size_t at, const char *rea
     assert_errno(weft_shlex_split(text, flags, NULL), EINVAL);
 }
 
-static void test_split_errors(void **state)
+CASE(test_split_errors)
 {
-    (void)state;
     static const char quote[] = "No closing quotation", escape[] = "No escaped character";
     for (int flags = 0; flags < 8; flags++) {
         expect_error("'", flags, 0, quote);
@@ -178,9 +171,8 @@ static void expect_quoted(const char *word, const char *quoted)
     free(q);
 }
 
-static void test_quote(void **state)
+CASE(test_quote)
 {
-    (void)state;
     expect_quoted("", "''");
     expect_quoted("safe@%+=:,./-_09azAZ", "safe@%+=:,./-_09azAZ");
     expect_quoted("a b", "'a b'");
@@ -192,9 +184,8 @@ static void test_quote(void **state)
     assert_errno(weft_shlex_quote(NULL), EINVAL);
 }
 
-static void test_join(void **state)
+CASE(test_join)
 {
-    (void)state;
     const char *const words[] = {"a", "", "b c", "d'e", NULL}, *const none[] = {NULL};
     char *line = weft_shlex_join(words);
     assert_string_equal(line, "a '' 'b c' 'd'\"'\"'e'");
@@ -285,9 +276,8 @@ static void ask(const char *const argv[], const char *cases, size_t size, const 
 }
 
 // Python itself, 100,000 strings under each of its four sets of rules in turn.
-static void test_split_agrees_with_python(void **state)
+CASE(test_split_agrees_with_python)
 {
-    (void)state;
     const char *const argv[] = {"python3", "-c", judge, NULL}, *const version[] = {"python3", "-c",
                                                                                    "", NULL};
     weft_subprocess *python = weft_subprocess_start(version, NULL);
@@ -313,9 +303,8 @@ static void test_split_agrees_with_python(void **state)
 }
 
 // The shell, for the strict rules; without what it would expand or run.
-static void test_split_strict_agrees_with_the_shell(void **state)
+CASE(test_split_strict_agrees_with_the_shell)
 {
-    (void)state;
     static const char *const plain[] = {"a",  "b",  " ",  "\t",   "'", "'",        "\"",
                                         "\"", "\\", "\\", "\\\n", "#", "\xc3\xa4", "\r"};
     enum { CASES = 3000 };
@@ -352,9 +341,8 @@ static void test_split_strict_agrees_with_the_shell(void **state)
 }
 
 // What is quoted comes back, by each set of rules.
-static void test_join_and_split_are_inverse(void **state)
+CASE(test_join_and_split_are_inverse)
 {
-    (void)state;
     char words[4][128];
     for (int i = 0; i < 20000; i++) {
         const char *list[5] = {};
@@ -373,21 +361,4 @@ static void test_join_and_split_are_inverse(void **state)
     }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_split_words),
-        TEST(test_split_quotes),
-        TEST(test_split_escapes),
-        TEST(test_split_comments),
-        TEST(test_split_punctuation),
-        TEST(test_split_strict),
-        TEST(test_split_errors),
-        TEST(test_quote),
-        TEST(test_join),
-        TEST(test_split_agrees_with_python),
-        TEST(test_split_strict_agrees_with_the_shell),
-        TEST(test_join_and_split_are_inverse),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

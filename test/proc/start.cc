@@ -10,17 +10,15 @@
 
 using namespace weft;
 
-static void test_start_exit_codes(void **state)
+CASE(test_start_exit_codes)
 {
-    (void)state;
     assert_int_equal(finished(started("exit 0", NULL)), 0);
     assert_int_equal(weft_status_exited(finished(started("exit 47", NULL))), 47);
     assert_int_equal(weft_status_exited(finished(started("exit 255", NULL))), 255);
 }
 
-static void test_start_misuse(void **state)
+CASE(test_start_misuse)
 {
-    (void)state;
     const char *const none[] = {NULL};
     const char *const yes[] = {"true", NULL};
     int stage = -1;
@@ -84,23 +82,20 @@ static void exec_errors(weft_subprocess_options o)
     remove_scratch(&s);
 }
 
-static void test_start_exec_errors(void **state)
+CASE(test_start_exec_errors)
 {
-    (void)state;
     exec_errors(piped());
 }
 
-static void test_start_exec_errors_forked(void **state)
+CASE(test_start_exec_errors_forked)
 {
-    (void)state;
     weft_subprocess_options o = piped();
     o.callback = succeed;
     exec_errors(o);
 }
 
-static void test_start_argument_list_too_long(void **state)
+CASE(test_start_argument_list_too_long)
 {
-    (void)state;
     enum { LENGTH = 4 << 20 };
     char *longest = (char *)malloc(LENGTH);
     memset(longest, 'x', LENGTH - 1);
@@ -117,9 +112,8 @@ static void test_start_argument_list_too_long(void **state)
 
 // A file that may not be executed, earlier in PATH: the one behind it runs; if there is
 // none, the first error is told.
-static void test_start_path_search(void **state)
+CASE(test_start_path_search)
 {
-    (void)state;
     struct scratch s = make_scratch();
     char path[128];
     write_file(s.path, "#!/bin/sh\n", 0600);
@@ -150,9 +144,8 @@ static void test_start_path_search(void **state)
     remove_scratch(&s);
 }
 
-static void test_start_file_apart_from_argv0(void **state)
+CASE(test_start_file_apart_from_argv0)
 {
-    (void)state;
     const char *const argv[] = {"somebody", "-c", "echo $0", NULL};
     weft_subprocess_options o = piped();
     weft_subprocess_result r;
@@ -162,9 +155,8 @@ static void test_start_file_apart_from_argv0(void **state)
     weft_subprocess_result_free(&r);
 }
 
-static void test_start_cwd(void **state)
+CASE(test_start_cwd)
 {
-    (void)state;
     weft_subprocess_options o = no_options();
     int stage;
     o.cwd = "/proc";
@@ -178,9 +170,8 @@ static void test_start_cwd(void **state)
     assert_errno(weft_subprocess_start(sh("true").argv, &o), ENOTDIR);
 }
 
-static void test_start_environment(void **state)
+CASE(test_start_environment)
 {
-    (void)state;
     const char *const all[] = {"FRUIT=orange", "PATH=/bin:/usr/bin", NULL};
     const char *const add[] = {"FRUIT=plum", "EMPTY=", "NEW=a=b", NULL};
     const char *const unset[] = {"HOME_OF_NOBODY", "FRUIT", "GONE", NULL};
@@ -202,9 +193,8 @@ static void test_start_environment(void **state)
     unsetenv("FRUITS");
 }
 
-static void test_start_session_and_groups(void **state)
+CASE(test_start_session_and_groups)
 {
-    (void)state;
     weft_subprocess_options o = no_options();
     int ours, theirs, session, pid;
     // pid, then process group (field 5) and session (6) of the shell itself.
@@ -223,9 +213,8 @@ static void test_start_session_and_groups(void **state)
     assert_int_equal(theirs, pid);
 }
 
-static void test_start_joins_a_group(void **state)
+CASE(test_start_joins_a_group)
 {
-    (void)state;
     weft_subprocess_options o = no_options();
     o.process_group = WEFT_GROUP_NEW;
     o.in.kind = WEFT_STREAM_PIPE;
@@ -244,9 +233,8 @@ static void test_start_joins_a_group(void **state)
     assert_int_equal(stage, WEFT_STAGE_SESSION);
 }
 
-static void test_start_umask_nice_limits(void **state)
+CASE(test_start_umask_nice_limits)
 {
-    (void)state;
     const weft_limit limits[] = {{RLIMIT_NOFILE, {77, 78}}, {RLIMIT_CORE, {0, 0}}};
     const weft_limit bad[] = {{9999, {1, 1}}};
     int stage;
@@ -272,9 +260,8 @@ static void test_start_umask_nice_limits(void **state)
     assert_string_equal(output_of("nice", &o), expected);
 }
 
-static void test_start_cpus(void **state)
+CASE(test_start_cpus)
 {
-    (void)state;
     cpu_set_t ours;
     assert_int_equal(sched_getaffinity(0, sizeof ours, &ours), 0);
     int cpu = 0, stage;
@@ -296,9 +283,8 @@ static void test_start_cpus(void **state)
     assert_int_equal(stage, WEFT_STAGE_PREPARE);
 }
 
-static void test_start_identity(void **state)
+CASE(test_start_identity)
 {
-    (void)state;
     weft_subprocess_options o = no_options();
     gid_t groups[] = {4, 5};
     int dumpable = prctl(PR_GET_DUMPABLE);
@@ -346,9 +332,8 @@ static int refusals(void)
     return no_children() ? 0 : 5;
 }
 
-static void test_start_identity_refused(void **state)
+CASE(test_start_identity_refused)
 {
-    (void)state;
     int status;
     pid_t pid = fork();
     if (pid == 0)
@@ -368,9 +353,8 @@ static int change_environment(void *arg)
     return setenv("CALLED", (const char *)arg, 1) != 0 || chdir("/proc") != 0;
 }
 
-static void test_start_callback(void **state)
+CASE(test_start_callback)
 {
-    (void)state;
     int error = EXDEV, stage, before = open_descriptors();
     weft_subprocess_options o = no_options();
     o.callback = change_environment;
@@ -387,9 +371,8 @@ static void test_start_callback(void **state)
 }
 
 // A middle process starts a child that dies with it, tells its number, and goes.
-static void test_start_die_with_parent(void **state)
+CASE(test_start_die_with_parent)
 {
-    (void)state;
     int pipes[2];
     assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
     pid_t middle = fork();
@@ -427,9 +410,8 @@ static void all_well(void)
 }
 
 // Each of the newer kernel calls taken away, and all of them.
-static void test_start_old_kernels(void **state)
+CASE(test_start_old_kernels)
 {
-    (void)state;
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC), old = dup(0);
     dup2(null, 0);
     for (int without = 0; without < 32; without++) {
@@ -444,9 +426,8 @@ static void test_start_old_kernels(void **state)
     close(null);
 }
 
-static void test_stage_name(void **state)
+CASE(test_stage_name)
 {
-    (void)state;
     assert_string_equal(weft_stage_name(WEFT_STAGE_NONE), "none");
     assert_string_equal(weft_stage_name(WEFT_STAGE_DIRECTORY), "chdir");
     assert_string_equal(weft_stage_name(WEFT_STAGE_EXEC), "exec");
@@ -454,9 +435,8 @@ static void test_stage_name(void **state)
     assert_string_equal(weft_stage_name(-1), "unknown");
 }
 
-static void test_start_leaves_errno_alone(void **state)
+CASE(test_start_leaves_errno_alone)
 {
-    (void)state;
     errno = EDOM;
     weft_subprocess *p = weft_subprocess_start(sh("exit 0").argv, NULL);
     assert_non_null(p);
@@ -468,9 +448,8 @@ static void test_start_leaves_errno_alone(void **state)
 }
 
 // What a failed lookup of a user leaves must not mean "as it is".
-static void test_start_refuses_no_id(void **state)
+CASE(test_start_refuses_no_id)
 {
-    (void)state;
     weft_subprocess_options o = no_options();
     o.flags = WEFT_SUBPROCESS_SET_UID;
     o.uid = (uid_t)-1;
@@ -480,9 +459,8 @@ static void test_start_refuses_no_id(void **state)
     assert_errno(weft_subprocess_start(sh("true").argv, &o), EINVAL);
 }
 
-static void test_start_env_of_one_name(void **state)
+CASE(test_start_env_of_one_name)
 {
-    (void)state;
     const char *const add[] = {"SEWN_X=first", "SEWN_Y=y", "SEWN_X=last", NULL};
     weft_subprocess_options o = no_options();
     o.env_add = add;
@@ -494,9 +472,8 @@ static int fails_silently(void *)
     return -1;
 }
 
-static void test_start_callback_without_errno(void **state)
+CASE(test_start_callback_without_errno)
 {
-    (void)state;
     int stage = 0;
     weft_subprocess_options o = no_options();
     o.callback = fails_silently;
@@ -528,9 +505,8 @@ static void *fork_again_and_again(void *)
 }
 
 // A start that such a process holds up would never end.
-static void test_start_beside_forks(void **state)
+CASE(test_start_beside_forks)
 {
-    (void)state;
     pthread_t t;
     weft_subprocess_options o = no_options();
     o.callback = nothing;
@@ -550,33 +526,4 @@ static void test_start_beside_forks(void **state)
         ;
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_start_refuses_no_id),
-        TEST(test_start_env_of_one_name),
-        TEST(test_start_callback_without_errno),
-        TEST(test_start_beside_forks),
-        TEST(test_start_exit_codes),
-        TEST(test_start_misuse),
-        TEST(test_start_exec_errors),
-        TEST(test_start_exec_errors_forked),
-        TEST(test_start_argument_list_too_long),
-        TEST(test_start_path_search),
-        TEST(test_start_file_apart_from_argv0),
-        TEST(test_start_cwd),
-        TEST(test_start_environment),
-        TEST(test_start_session_and_groups),
-        TEST(test_start_joins_a_group),
-        TEST(test_start_umask_nice_limits),
-        TEST(test_start_cpus),
-        TEST(test_start_identity),
-        TEST(test_start_identity_refused),
-        TEST(test_start_callback),
-        TEST(test_start_die_with_parent),
-        TEST(test_start_old_kernels),
-        TEST(test_stage_name),
-        TEST(test_start_leaves_errno_alone),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -8,9 +8,8 @@
 
 using namespace weft;
 
-static void test_stream_inherit_and_null(void **state)
+CASE(test_stream_inherit_and_null)
 {
-    (void)state;
     weft_subprocess_options o = no_options();
     struct stat ours;
     char expected[64];
@@ -24,9 +23,8 @@ static void test_stream_inherit_and_null(void **state)
     assert_int_equal(finished(started("echo dropped; echo dropped >&2", &o)), 0);
 }
 
-static void test_stream_files(void **state)
+CASE(test_stream_files)
 {
-    (void)state;
     struct scratch s = make_scratch();
     weft_subprocess_options o = no_options();
     o.out.kind = WEFT_STREAM_TRUNCATE;
@@ -60,9 +58,8 @@ static void expect_stream_error(const weft_subprocess_options *opts, int error)
     assert_true(no_children());
 }
 
-static void test_stream_errors(void **state)
+CASE(test_stream_errors)
 {
-    (void)state;
     weft_subprocess_options o = piped();
     o.in.kind = WEFT_STREAM_READ;
     o.in.path = "/nonexistent/file";
@@ -89,9 +86,8 @@ static void test_stream_errors(void **state)
     expect_stream_error(&o, EISDIR);
 }
 
-static void test_stream_errors_to_output(void **state)
+CASE(test_stream_errors_to_output)
 {
-    (void)state;
     weft_subprocess_options o = no_options();
     o.err.kind = WEFT_STREAM_STDOUT;
     assert_string_equal(output_of("echo a; echo b >&2; echo c", &o), "a\nb\nc\n");
@@ -112,9 +108,8 @@ static void test_stream_errors_to_output(void **state)
 }
 
 // Two files standing at 1 and 2 in this process, given to the child the other way round.
-static void test_stream_swapped(void **state)
+CASE(test_stream_swapped)
 {
-    (void)state;
     int a[2], b[2], old1 = dup(1), old2 = dup(2);
     char bytes[8];
     assert_int_equal(pipe2(a, O_CLOEXEC), 0);
@@ -140,9 +135,8 @@ static void test_stream_swapped(void **state)
 }
 
 // All three turned in a circle, from descriptors 1, 2 and 0.
-static void test_stream_rotated(void **state)
+CASE(test_stream_rotated)
 {
-    (void)state;
     int file[3], old[3];
     struct scratch s[3];
     for (int i = 0; i < 3; i++) {
@@ -174,9 +168,8 @@ static void test_stream_rotated(void **state)
 }
 
 // With every set of our standard streams closed, pipes must not take their numbers.
-static void test_stream_ours_closed(void **state)
+CASE(test_stream_ours_closed)
 {
-    (void)state;
     for (int closed = 1; closed < 8; closed++) {
         int old[3];
         weft_subprocess_options o = no_options();
@@ -207,9 +200,8 @@ static void test_stream_ours_closed(void **state)
 }
 
 // Inherited and closed: closed in the child too.
-static void test_stream_closed_is_inherited(void **state)
+CASE(test_stream_closed_is_inherited)
 {
-    (void)state;
     int old = fcntl(0, F_DUPFD_CLOEXEC, 10);
     close(0);
     weft_subprocess_options o = piped();
@@ -236,9 +228,8 @@ static void test_stream_closed_is_inherited(void **state)
 
 // ---- Which descriptors ----
 
-static void test_pass_only_those(void **state)
+CASE(test_pass_only_those)
 {
-    (void)state;
     // Open ones without close-on-exec, some to be passed, out of order and twice.
     int fds[8];
     for (int &fd : fds)
@@ -260,9 +251,8 @@ static void test_pass_only_those(void **state)
 }
 
 // Also those above the limit that the child is given.
-static void test_pass_nothing_above_the_limit(void **state)
+CASE(test_pass_nothing_above_the_limit)
 {
-    (void)state;
     const weft_limit few[] = {{RLIMIT_NOFILE, {20, 20}}};
     weft_subprocess_options o = no_options();
     int fd = fcntl(1, F_DUPFD, 50);
@@ -277,9 +267,8 @@ static void test_pass_nothing_above_the_limit(void **state)
     close(fd);
 }
 
-static void test_pass_errors(void **state)
+CASE(test_pass_errors)
 {
-    (void)state;
     const int closed[] = {987654}, standard[] = {1};
     weft_subprocess_options o = piped();
     o.pass = closed;
@@ -290,9 +279,8 @@ static void test_pass_errors(void **state)
 }
 
 // A descriptor that is also a stream, and one passed over a gap at the limit.
-static void test_pass_and_stream(void **state)
+CASE(test_pass_and_stream)
 {
-    (void)state;
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     weft_subprocess_options o = no_options();
     char expected[64];
@@ -321,9 +309,8 @@ static void *start_many(void *arg)
     return NULL;
 }
 
-static void test_start_from_eight_threads(void **state)
+CASE(test_start_from_eight_threads)
 {
-    (void)state;
     pthread_t threads[8];
     int wrong[8] = {};
     int before = open_descriptors();
@@ -339,9 +326,8 @@ static void test_start_from_eight_threads(void **state)
 
 // ---- Limits of descriptors ----
 
-static void test_start_at_the_limit_of_descriptors(void **state)
+CASE(test_start_at_the_limit_of_descriptors)
 {
-    (void)state;
     struct rlimit old, few;
     int highest = open("/dev/null", O_RDONLY | O_CLOEXEC);
     close(highest);
@@ -370,9 +356,8 @@ static void test_start_at_the_limit_of_descriptors(void **state)
     assert_true(enough >= 6);
 }
 
-static void test_start_with_a_million_descriptors(void **state)
+CASE(test_start_with_a_million_descriptors)
 {
-    (void)state;
     struct rlimit old, many;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
     many = old;
@@ -397,9 +382,8 @@ static void test_start_with_a_million_descriptors(void **state)
     setrlimit(RLIMIT_NOFILE, &old);
 }
 
-static void test_start_leaves_nothing_behind(void **state)
+CASE(test_start_leaves_nothing_behind)
 {
-    (void)state;
     int before = open_descriptors();
     for (int i = 0; i < 500; i++) {
         const char *const yes[] = {"true", NULL}, *const no[] = {"/nonexistent", NULL};
@@ -413,25 +397,4 @@ static void test_start_leaves_nothing_behind(void **state)
     assert_true(no_children());
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_stream_inherit_and_null),
-        TEST(test_stream_files),
-        TEST(test_stream_errors),
-        TEST(test_stream_errors_to_output),
-        TEST(test_stream_swapped),
-        TEST(test_stream_rotated),
-        TEST(test_stream_ours_closed),
-        TEST(test_stream_closed_is_inherited),
-        TEST(test_pass_only_those),
-        TEST(test_pass_nothing_above_the_limit),
-        TEST(test_pass_errors),
-        TEST(test_pass_and_stream),
-        TEST(test_start_from_eight_threads),
-        TEST(test_start_at_the_limit_of_descriptors),
-        TEST(test_start_with_a_million_descriptors),
-        TEST(test_start_leaves_nothing_behind),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -11,10 +11,10 @@ using namespace weft;
 
 // Runs a test with pidfds and again without.
 #define BOTH_WAYS(test)                                                                            \
-    static void test##_without_pidfd(void **state)                                                 \
+    CASE(test##_without_pidfd)                                                                     \
     {                                                                                              \
         spawn_without = NO_PIDFD;                                                                  \
-        test(state);                                                                               \
+        test(nullptr);                                                                             \
         spawn_without = 0;                                                                         \
     }
 
@@ -26,9 +26,8 @@ static weft_subprocess *reader(const char *script, int group)
     return started(script, &o);
 }
 
-static void test_wait_and_poll(void **state)
+CASE(test_wait_and_poll)
 {
-    (void)state;
     int status = -1;
     weft_subprocess *p = reader("read x; exit 5", 0);
     assert_int_equal(weft_subprocess_poll(p, &status), 0);
@@ -51,9 +50,8 @@ static void test_wait_and_poll(void **state)
 }
 BOTH_WAYS(test_wait_and_poll)
 
-static void test_fd_is_readable_at_the_end(void **state)
+CASE(test_fd_is_readable_at_the_end)
 {
-    (void)state;
     weft_subprocess *p = reader("read x", 0);
     struct pollfd fd = {weft_subprocess_fd(p), POLLIN, 0};
     assert_true(fd.fd > 2);
@@ -65,9 +63,8 @@ static void test_fd_is_readable_at_the_end(void **state)
     weft_subprocess_destroy(p);
 }
 
-static void test_fd_missing(void **state)
+CASE(test_fd_missing)
 {
-    (void)state;
     spawn_without = NO_PIDFD;
     weft_subprocess *p = started("true", NULL);
     assert_errno(weft_subprocess_fd(p), ENOSYS);
@@ -75,9 +72,8 @@ static void test_fd_missing(void **state)
     spawn_without = 0;
 }
 
-static void test_wait_any(void **state)
+CASE(test_wait_any)
 {
-    (void)state;
     weft_subprocess *ps[4] = {reader("read x", 0), NULL, reader("read x", 0), reader("read x", 0)};
     assert_errno(weft_subprocess_wait_any(ps, 4, WEFT_NOW), ETIMEDOUT);
     assert_errno(weft_subprocess_wait_any(ps, 4, weft_in_ms(5)), ETIMEDOUT);
@@ -98,9 +94,8 @@ static void test_wait_any(void **state)
 }
 BOTH_WAYS(test_wait_any)
 
-static void test_wait_any_of_many(void **state)
+CASE(test_wait_any_of_many)
 {
-    (void)state;
     enum { MANY = 80 };
     weft_subprocess *ps[MANY];
     for (int i = 0; i < MANY; i++)
@@ -113,9 +108,8 @@ static void test_wait_any_of_many(void **state)
     }
 }
 
-static void test_wait_leaves_other_children_alone(void **state)
+CASE(test_wait_leaves_other_children_alone)
 {
-    (void)state;
     pid_t other = fork();
     if (other == 0)
         _exit(7);
@@ -129,9 +123,8 @@ static void test_wait_leaves_other_children_alone(void **state)
     assert_int_equal(weft_status_exited(status), 7);
 }
 
-static void test_wait_status_taken_by_another(void **state)
+CASE(test_wait_status_taken_by_another)
 {
-    (void)state;
     int status = -1;
     weft_subprocess *p = started("exit 3", NULL);
     assert_int_equal(waitpid(weft_subprocess_pid(p), &status, 0), weft_subprocess_pid(p));
@@ -142,9 +135,8 @@ static void test_wait_status_taken_by_another(void **state)
 }
 BOTH_WAYS(test_wait_status_taken_by_another)
 
-static void test_wait_sigchld_ignored(void **state)
+CASE(test_wait_sigchld_ignored)
 {
-    (void)state;
     struct sigaction ignore, old, now;
     memset(&ignore, 0, sizeof ignore);
     ignore.sa_handler = SIG_IGN;
@@ -207,9 +199,8 @@ static timer_t start_storm(void)
     return timer;
 }
 
-static void test_interrupted_everywhere(void **state)
+CASE(test_interrupted_everywhere)
 {
-    (void)state;
     enum { SIZE = 1 << 20 };
     static char input[SIZE];
     memset(input, 'i', SIZE);
@@ -236,9 +227,8 @@ static void test_interrupted_everywhere(void **state)
 
 // ---- Signals ----
 
-static void test_send_signal(void **state)
+CASE(test_send_signal)
 {
-    (void)state;
     weft_subprocess *p = reader("trap 'echo usr1' USR1; echo ready; read x; read x; exit 6", 0);
     expect_line(p, 1, "ready");
     assert_int_equal(weft_subprocess_send_signal(p, SIGUSR1), 0);
@@ -265,9 +255,8 @@ static void expect_end(weft_subprocess *p)
     assert_int_equal(weft_subprocess_read(p, 1, &byte, 1, WEFT_FOREVER), 0);
 }
 
-static void test_signals_reach_the_group(void **state)
+CASE(test_signals_reach_the_group)
 {
-    (void)state;
     weft_subprocess *p = reader("sleep 1000 & echo ready; wait", WEFT_GROUP_NEW);
     expect_line(p, 1, "ready");
     assert_int_equal(weft_subprocess_terminate(p), 0);
@@ -283,9 +272,8 @@ static void test_signals_reach_the_group(void **state)
 
 // What a leader that was waited for left behind: reached by its pidfd, or else spared, since its
 // number may be another group's.
-static void test_signals_reach_what_is_left(void **state)
+CASE(test_signals_reach_what_is_left)
 {
-    (void)state;
     weft_subprocess *p = reader("sleep 1000 & echo $!", WEFT_GROUP_NEW);
     char line[32] = "";
     assert_true(weft_subprocess_read(p, 1, line, sizeof line - 1, WEFT_FOREVER) > 0);
@@ -307,9 +295,8 @@ static const char *status_line(const char *name, const weft_subprocess_options *
     return output_of(script, o);
 }
 
-static void test_signal_mask_is_empty(void **state)
+CASE(test_signal_mask_is_empty)
 {
-    (void)state;
     sigset_t set, old;
     weft_subprocess_options o = no_options();
     sigfillset(&set);
@@ -362,9 +349,8 @@ static void signal_dispositions(void)
     signal(SIGXFSZ, SIG_DFL);
 }
 
-static void test_signal_dispositions(void **state)
+CASE(test_signal_dispositions)
 {
-    (void)state;
     signal_dispositions();
     spawn_without = NO_CLONE3;
     signal_dispositions();
@@ -372,9 +358,8 @@ static void test_signal_dispositions(void **state)
 }
 
 // A handler of ours must never run in a child on our memory, whenever the signal comes.
-static void test_signal_handler_stays_here(void **state)
+CASE(test_signal_handler_stays_here)
 {
-    (void)state;
     weft_subprocess_options o = no_options();
     o.process_group = WEFT_GROUP_NEW;
     struct sigaction action, old;
@@ -396,9 +381,8 @@ static void test_signal_handler_stays_here(void **state)
 
 // ---- Stopping ----
 
-static void test_stop_by_closing(void **state)
+CASE(test_stop_by_closing)
 {
-    (void)state;
     int status = -1;
     weft_subprocess *p = reader("trap '' TERM; read x; exit 8", 0);
     assert_int_equal(weft_subprocess_stop(p, &status, WEFT_FOREVER, WEFT_FOREVER, WEFT_FOREVER), 0);
@@ -409,9 +393,8 @@ static void test_stop_by_closing(void **state)
 }
 BOTH_WAYS(test_stop_by_closing)
 
-static void test_stop_by_terminating(void **state)
+CASE(test_stop_by_terminating)
 {
-    (void)state;
     int status = -1;
     weft_subprocess *p = reader("exec sleep 1000", 0);
     assert_int_equal(weft_subprocess_stop(p, &status, WEFT_NOW, WEFT_FOREVER, WEFT_FOREVER), 0);
@@ -419,9 +402,8 @@ static void test_stop_by_terminating(void **state)
     weft_subprocess_destroy(p);
 }
 
-static void test_stop_by_killing(void **state)
+CASE(test_stop_by_killing)
 {
-    (void)state;
     int status = -1;
     weft_subprocess *p = reader("trap '' TERM; echo ready; while :; do sleep 0.01; done", 0);
     expect_line(p, 1, "ready");
@@ -433,9 +415,8 @@ static void test_stop_by_killing(void **state)
 BOTH_WAYS(test_stop_by_killing)
 
 // The leader obeys, its child does not: the group goes as a whole.
-static void test_stop_takes_the_group(void **state)
+CASE(test_stop_takes_the_group)
 {
-    (void)state;
     weft_subprocess *p = reader(
         "sh -c \"trap '' TERM; echo ready; while :; do sleep 0.01; done\" & wait", WEFT_GROUP_NEW);
     expect_line(p, 1, "ready");
@@ -445,9 +426,8 @@ static void test_stop_takes_the_group(void **state)
 }
 
 // A child stopped by SIGSTOP has not ended, and is woken for its SIGTERM.
-static void test_stop_of_a_stopped_child(void **state)
+CASE(test_stop_of_a_stopped_child)
 {
-    (void)state;
     int status = -1;
     weft_subprocess *p = reader("kill -STOP $$; exit 0", 0);
     siginfo_t info;
@@ -461,9 +441,8 @@ static void test_stop_of_a_stopped_child(void **state)
 
 // ---- Statuses ----
 
-static void test_status(void **state)
+CASE(test_status)
 {
-    (void)state;
     char text[64];
     int status = finished(started("exit 3", NULL));
     assert_int_equal(weft_status_exited(status), 3);
@@ -484,38 +463,4 @@ static void test_status(void **state)
     assert_string_equal(weft_status_text(SIGKILL, text, 10), "killed by");
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_wait_and_poll),
-        TEST(test_wait_and_poll_without_pidfd),
-        TEST(test_fd_is_readable_at_the_end),
-        TEST(test_fd_missing),
-        TEST(test_wait_any),
-        TEST(test_wait_any_without_pidfd),
-        TEST(test_wait_any_of_many),
-        TEST(test_wait_leaves_other_children_alone),
-        TEST(test_wait_status_taken_by_another),
-        TEST(test_wait_status_taken_by_another_without_pidfd),
-        TEST(test_wait_sigchld_ignored),
-        TEST(test_wait_sigchld_ignored_without_pidfd),
-        TEST(test_interrupted_everywhere),
-        TEST(test_send_signal),
-        TEST(test_send_signal_without_pidfd),
-        TEST(test_signals_reach_the_group),
-        TEST(test_signals_reach_what_is_left),
-        TEST(test_signals_reach_what_is_left_without_pidfd),
-        TEST(test_signal_mask_is_empty),
-        TEST(test_signal_dispositions),
-        TEST(test_signal_handler_stays_here),
-        TEST(test_stop_by_closing),
-        TEST(test_stop_by_closing_without_pidfd),
-        TEST(test_stop_by_terminating),
-        TEST(test_stop_by_killing),
-        TEST(test_stop_by_killing_without_pidfd),
-        TEST(test_stop_takes_the_group),
-        TEST(test_stop_of_a_stopped_child),
-        TEST(test_status),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

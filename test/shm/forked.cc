@@ -91,7 +91,7 @@ static void *by_thread(void *arg)
 }
 
 // A child that hangs is ended by its alarm.
-static void test_locks_are_free_in_a_child(void **)
+CASE(test_locks_are_free_in_a_child)
 {
     for (const struct handle &h : HANDLES) {
         h.begin();
@@ -116,7 +116,7 @@ static int put_at_the_limit(void *)
     return weft_shared_queue_put(queue, "x", 1, WEFT_NOW) == 0 ? 0 : 2;
 }
 
-static void test_a_put_without_descriptors_is_heard(void **)
+CASE(test_a_put_without_descriptors_is_heard)
 {
     queue_begin();
     struct pollfd p = {weft_shared_queue_fd(queue), POLLIN, 0};
@@ -125,11 +125,4 @@ static void test_a_put_without_descriptors_is_heard(void **)
     queue_end();
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_locks_are_free_in_a_child),
-        TEST(test_a_put_without_descriptors_is_heard),
-    };
-    return cmocka_run_group_tests(tests, census_begin, census_end);
-}
+RUN_CASES(census_begin, census_end)

@@ -7,7 +7,7 @@
 
 // ---- Creating and ending ----
 
-static void test_create_bad_arguments(void **)
+CASE(test_create_bad_arguments)
 {
     int fd = 0, negative = -1;
     weft_pool_options o = {};
@@ -30,7 +30,7 @@ static void test_create_bad_arguments(void **)
     assert_errno(weft_pool_create(1, &o), EBADF);
 }
 
-static void test_null_handles(void **)
+CASE(test_null_handles)
 {
     weft_pool_statistics s;
     assert_errno(weft_pool_close(nullptr), EINVAL);
@@ -57,7 +57,7 @@ static void test_null_handles(void **)
     assert_int_equal(weft_result_release(nullptr), 0);
 }
 
-static void test_close_join_destroy(void **)
+CASE(test_close_join_destroy)
 {
     weft_pool *p = pool_of(2, nullptr);
     int x = 3;
@@ -78,7 +78,7 @@ static void test_close_join_destroy(void **)
     assert_int_equal(weft_pool_destroy(p), 0);
 }
 
-static void test_close_runs_what_is_queued(void **)
+CASE(test_close_runs_what_is_queued)
 {
     enum { N = 300 };
     weft_result *r[N];
@@ -92,7 +92,7 @@ static void test_close_runs_what_is_queued(void **)
     assert_int_equal(weft_pool_destroy(p), 0);
 }
 
-static void test_terminate(void **)
+CASE(test_terminate)
 {
     weft_pool *p = pool_of(1, nullptr);
     weft_result *done = start(p, square, 2);
@@ -118,7 +118,7 @@ static void *get_it(void *r)
                                                                          : (void *)(intptr_t)errno;
 }
 
-static void test_terminate_ends_waits(void **)
+CASE(test_terminate_ends_waits)
 {
     void *error;
     weft_pool *p = pool_of(1, nullptr);
@@ -131,7 +131,7 @@ static void test_terminate_ends_waits(void **)
     assert_int_equal(weft_pool_destroy(p), 0);
 }
 
-static void test_default_workers(void **)
+CASE(test_default_workers)
 {
     weft_pool_statistics s;
     weft_pool *p = pool_of(0, nullptr);
@@ -157,7 +157,7 @@ static int check_alignment(const void *arg, size_t n, void *result, size_t room)
 }
 
 // Nothing, what fits into a slot, what just doesn't, and much.
-static void test_apply_sizes(void **)
+CASE(test_apply_sizes)
 {
     static const size_t sizes[] = {0, 1, 7, 8, 88, 96, 97, 176, 192, 193, 5000, 1 << 20, 3 << 20};
     unsigned char *in = (unsigned char *)malloc(3 << 20), *out = (unsigned char *)malloc(3 << 20);
@@ -186,7 +186,7 @@ static int return_it(const void *arg, size_t, void *result, size_t room)
     return *(const int *)arg;
 }
 
-static void test_task_errors(void **)
+CASE(test_task_errors)
 {
     static const int codes[][2] = {{ENOENT, ENOENT}, {1, 1},       {4095, 4095},
                                    {4096, EINVAL},   {-1, EINVAL}, {INT32_MIN, EINVAL}};
@@ -206,7 +206,7 @@ static void test_task_errors(void **)
     end(p);
 }
 
-static void test_apply_bad_arguments(void **)
+CASE(test_apply_bad_arguments)
 {
     weft_pool *p = pool_of(1, nullptr);
     assert_errno(weft_pool_apply_async(p, nullptr, "x", 1, 0), EINVAL);
@@ -217,7 +217,7 @@ static void test_apply_bad_arguments(void **)
     end(p);
 }
 
-static void test_result_wait_ready_bytes(void **)
+CASE(test_result_wait_ready_bytes)
 {
     weft_pool *p = pool_of(1, nullptr);
     weft_result *r = start(p, square_behind_gate, 5);
@@ -237,7 +237,7 @@ static void test_result_wait_ready_bytes(void **)
     end(p);
 }
 
-static void test_cancel(void **)
+CASE(test_cancel)
 {
     weft_pool *p = pool_of(1, nullptr);
     weft_outcome o;
@@ -258,7 +258,7 @@ static void test_cancel(void **)
 }
 
 // Slots of cancelled tasks are used again while their old places in the queue still stand.
-static void test_cancel_and_reuse_slots(void **)
+CASE(test_cancel_and_reuse_slots)
 {
     weft_pool_options o = {};
     o.slots = 4;
@@ -284,7 +284,7 @@ static void test_cancel_and_reuse_slots(void **)
     end(p);
 }
 
-static void test_release_before_the_end(void **)
+CASE(test_release_before_the_end)
 {
     weft_pool_options o = {};
     o.slots = 2;
@@ -305,7 +305,7 @@ static void test_release_before_the_end(void **)
     end(p);
 }
 
-static void test_stop_ends_waits(void **)
+CASE(test_stop_ends_waits)
 {
     void *error;
     weft_pool *p = pool_of(1, nullptr);
@@ -324,7 +324,7 @@ static void *join_pool(void *p)
     return weft_pool_join((weft_pool *)p, WEFT_FOREVER) == 0 ? nullptr : (void *)(intptr_t)errno;
 }
 
-static void test_stop_ends_join(void **)
+CASE(test_stop_ends_join)
 {
     void *error;
     weft_pool *p = pool_of(1, nullptr);
@@ -339,7 +339,7 @@ static void test_stop_ends_join(void **)
     end(p);
 }
 
-static void test_apply_deadline(void **)
+CASE(test_apply_deadline)
 {
     weft_pool *p = pool_of(1, nullptr);
     int x = 3, y = 0;
@@ -360,7 +360,7 @@ static int initialise(void *arg)
     return 0;
 }
 
-static void test_initialiser(void **)
+CASE(test_initialiser)
 {
     int seven = 7;
     weft_pool_options o = {};
@@ -382,7 +382,7 @@ static int crash_in_initialiser(void *)
     _exit(9);
 }
 
-static void test_initialiser_that_fails(void **)
+CASE(test_initialiser_that_fails)
 {
     for (int crash = 0; crash < 2; crash++) {
         weft_pool_options o = {};
@@ -400,7 +400,7 @@ static void test_initialiser_that_fails(void **)
     }
 }
 
-static void test_tasks_per_child(void **)
+CASE(test_tasks_per_child)
 {
     weft_pool_options o = {};
     o.tasks_per_child = 3;
@@ -424,7 +424,7 @@ static void *open_gate_when_release(void *r)
     return nullptr;
 }
 
-static void test_slots(void **)
+CASE(test_slots)
 {
     weft_pool_options o = {};
     o.slots = 2;
@@ -456,7 +456,7 @@ static int sum_bytes(const void *arg, size_t n, void *result, size_t)
     return 0;
 }
 
-static void test_memory(void **)
+CASE(test_memory)
 {
     static unsigned char bytes[1 << 16];
     weft_pool_options o = {};
@@ -505,7 +505,7 @@ static int is_open(const void *arg, size_t, void *result, size_t)
     return 0;
 }
 
-static void test_name_and_descriptors(void **)
+CASE(test_name_and_descriptors)
 {
     char name[16];
     int kept = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -528,34 +528,4 @@ static void test_name_and_descriptors(void **)
     end(inheriting);
 }
 
-int main(void)
-{
-    first_descriptor = next_descriptor();
-    const struct CMUnitTest tests[] = {
-        TEST(test_create_bad_arguments),
-        TEST(test_null_handles),
-        TEST(test_close_join_destroy),
-        TEST(test_close_runs_what_is_queued),
-        TEST(test_terminate),
-        TEST(test_terminate_ends_waits),
-        TEST(test_default_workers),
-        TEST(test_apply_sizes),
-        TEST(test_task_errors),
-        TEST(test_apply_bad_arguments),
-        TEST(test_result_wait_ready_bytes),
-        TEST(test_cancel),
-        TEST(test_cancel_and_reuse_slots),
-        TEST(test_release_before_the_end),
-        TEST(test_stop_ends_waits),
-        TEST(test_stop_ends_join),
-        TEST(test_apply_deadline),
-        TEST(test_initialiser),
-        TEST(test_initialiser_that_fails),
-        TEST(test_tasks_per_child),
-        TEST(test_slots),
-        TEST(test_memory),
-        TEST(test_name_and_descriptors),
-        TEST(test_nothing_is_left),
-    };
-    return cmocka_run_group_tests(tests, share, nullptr);
-}
+RUN_POOL_CASES()

@@ -11,7 +11,7 @@ static void note_result(weft_result *r, void *arg)
     *(int *)arg += 1000 + get(r);
 }
 
-static void test_then_and_dispatch(void **)
+CASE(test_then_and_dispatch)
 {
     int a = 0, b = 0;
     weft_pool *p = pool_of(1, nullptr);
@@ -39,7 +39,7 @@ static void note_error(weft_result *r, void *arg)
     *(int *)arg = weft_result_get(r, nullptr, WEFT_NOW) == 0 ? -1 : errno;
 }
 
-static void test_then_cancelled_and_lost(void **)
+CASE(test_then_cancelled_and_lost)
 {
     int cancelled = 0, lost = 0;
     weft_pool *p = pool_of(1, nullptr);
@@ -57,7 +57,7 @@ static void test_then_cancelled_and_lost(void **)
     assert_int_equal(weft_pool_destroy(p), 0);
 }
 
-static void test_join_calls_back(void **)
+CASE(test_join_calls_back)
 {
     enum { N = 200 };
     int sums[N] = {};
@@ -69,7 +69,7 @@ static void test_join_calls_back(void **)
         assert_int_equal(sums[i], 1000 + i * i);
 }
 
-static void test_fd(void **)
+CASE(test_fd)
 {
     weft_pool *p = pool_of(1, nullptr);
     struct pollfd f = {weft_pool_fd(p), POLLIN, 0};
@@ -103,7 +103,7 @@ static void do_nothing(int)
 {
 }
 
-static void test_signals_of_workers(void **)
+CASE(test_signals_of_workers)
 {
     sigset_t term, before;
     sigemptyset(&term);
@@ -123,7 +123,7 @@ static int print_it(const void *arg, size_t n, void *, size_t)
     return 0;
 }
 
-static void test_standard_output_of_tasks(void **)
+CASE(test_standard_output_of_tasks)
 {
     char text[64] = "";
     int to[2], saved = dup(STDOUT_FILENO);
@@ -145,7 +145,7 @@ static void test_standard_output_of_tasks(void **)
 }
 
 // A process that the program forks has no say in its pool.
-static void test_not_in_a_child(void **)
+CASE(test_not_in_a_child)
 {
     int x = 2, status;
     weft_pool *p = pool_of(1, nullptr);
@@ -190,7 +190,7 @@ static void *use_pool(void *arg)
     return (void *)wrong;
 }
 
-static void test_many_threads(void **)
+CASE(test_many_threads)
 {
     weft_pool_options o = {};
     weft_pool_statistics s;
@@ -212,7 +212,7 @@ static void test_many_threads(void **)
     end(p);
 }
 
-static void test_stat_and_worker(void **)
+CASE(test_stat_and_worker)
 {
     weft_pool_statistics s;
     bool busy = false;
@@ -266,7 +266,7 @@ static void *allocate_on(void *)
     return nullptr;
 }
 
-static void test_create_among_threads(void **)
+CASE(test_create_among_threads)
 {
     weft_thread *t[4];
     for (weft_thread *&thread : t)
@@ -320,7 +320,7 @@ static void told_by_descriptor(weft_pool *p, weft_pool_fn fn)
     assert_int_equal(weft_result_get(r, NULL, WEFT_FOREVER), 0);
 }
 
-static void test_a_tasks_own_file_is_spared(void **)
+CASE(test_a_tasks_own_file_is_spared)
 {
     int size = -1;
     weft_pool *p = pool_of(1, NULL);
@@ -342,7 +342,7 @@ static int become_nobody(const void *, size_t, void *, size_t)
 }
 
 // A worker without the right to signal its supervisor.
-static void test_a_task_gives_up_its_rights(void **)
+CASE(test_a_task_gives_up_its_rights)
 {
     weft_pool *p = pool_of(1, NULL);
     assert_true(weft_pool_fd(p) >= 0);
@@ -354,7 +354,7 @@ static void test_a_task_gives_up_its_rights(void **)
 }
 
 // What the program itself does is nothing to hear of.
-static void test_fd_says_nothing_of_a_release(void **)
+CASE(test_fd_says_nothing_of_a_release)
 {
     weft_pool *p = pool_of(1, NULL);
     int x = 3, y;
@@ -386,7 +386,7 @@ static char state_of(pid_t pid)
 }
 
 // The limit of a task's time is about the time in which it can run.
-static void test_a_stopped_worker_has_time(void **)
+CASE(test_a_stopped_worker_has_time)
 {
     weft_pool_options o = {};
     o.task_ms = 1000;
@@ -410,25 +410,4 @@ static void test_a_stopped_worker_has_time(void **)
     assert_int_equal(weft_pool_destroy(p), 0);
 }
 
-int main(void)
-{
-    first_descriptor = next_descriptor();
-    const struct CMUnitTest tests[] = {
-        TEST(test_a_tasks_own_file_is_spared),
-        TEST(test_a_task_gives_up_its_rights),
-        TEST(test_fd_says_nothing_of_a_release),
-        TEST(test_a_stopped_worker_has_time),
-        TEST(test_then_and_dispatch),
-        TEST(test_then_cancelled_and_lost),
-        TEST(test_join_calls_back),
-        TEST(test_fd),
-        TEST(test_signals_of_workers),
-        TEST(test_standard_output_of_tasks),
-        TEST(test_not_in_a_child),
-        TEST(test_many_threads),
-        TEST(test_stat_and_worker),
-        TEST(test_create_among_threads),
-        TEST(test_nothing_is_left),
-    };
-    return cmocka_run_group_tests(tests, share, nullptr);
-}
+RUN_POOL_CASES()

@@ -34,7 +34,7 @@ static int die(const void *arg, size_t, void *, size_t)
     return EPROTO;
 }
 
-static void test_ways_to_die(void **)
+CASE(test_ways_to_die)
 {
     static const int signals[] = {SIGUSR1, 0, SIGABRT, 0, 0, SIGSEGV};
     static const int codes[] = {0, 3, 0, 5, 0, 0};
@@ -67,7 +67,7 @@ static int die_first(const void *arg, size_t n, void *result, size_t room)
     return square(arg, n, result, room);
 }
 
-static void test_retries(void **)
+CASE(test_retries)
 {
     weft_pool_options o = {};
     weft_pool_statistics s;
@@ -98,7 +98,7 @@ static int die_at_multiples(const void *arg, size_t n, void *result, size_t room
 }
 
 // In a map, a death costs the item it happened in, and nothing runs twice.
-static void test_map_with_lethal_items(void **)
+CASE(test_map_with_lethal_items)
 {
     enum { N = 1000 };
     static int in[N], out[N];
@@ -133,7 +133,7 @@ static int fork_and_return(const void *arg, size_t n, void *result, size_t room)
     return square(arg, n, result, room);
 }
 
-static void test_task_that_forks(void **)
+CASE(test_task_that_forks)
 {
     weft_pool *p = pool_of(1, nullptr);
     for (int i = 0; i < 20; i++)
@@ -152,7 +152,7 @@ static int loop_if_odd(const void *arg, size_t n, void *result, size_t room)
     return square(arg, n, result, room);
 }
 
-static void test_task_deadline(void **)
+CASE(test_task_deadline)
 {
     weft_pool_options o = {};
     weft_pool_statistics s;
@@ -197,7 +197,7 @@ static int last_a_moment(const void *arg, size_t n, void *result, size_t room)
 }
 
 // Tasks that end just when their time does: each ends one way or the other, none disturbs the next.
-static void test_tasks_at_their_deadline(void **)
+CASE(test_tasks_at_their_deadline)
 {
     enum { N = 60 };
     weft_pool_options o = {};
@@ -310,7 +310,7 @@ static void storm_over(int workers, uint32_t retries, int64_t ms, unsigned *lost
     weft_thread_join(killer, nullptr, WEFT_FOREVER);
 }
 
-static void test_storm_with_retries(void **)
+CASE(test_storm_with_retries)
 {
     storm s;
     unsigned lost;
@@ -324,7 +324,7 @@ static void test_storm_with_retries(void **)
 }
 
 // Without retries nothing runs twice, and all that is not lost is right.
-static void test_storm_without_retries(void **)
+CASE(test_storm_without_retries)
 {
     storm s;
     unsigned lost;
@@ -339,7 +339,7 @@ static void test_storm_without_retries(void **)
     end(s.p);
 }
 
-static void test_storm_over_a_map(void **)
+CASE(test_storm_over_a_map)
 {
     enum { N = 60000 };
     static int in[N], out[N];
@@ -380,7 +380,7 @@ static void test_storm_over_a_map(void **)
 }
 
 // Idle workers that are killed are replaced, all of them, again and again.
-static void test_idle_workers_killed(void **)
+CASE(test_idle_workers_killed)
 {
     weft_pool *p = pool_of(3, nullptr);
     for (int round = 0; round < 20; round++) {
@@ -410,7 +410,7 @@ static void assert_gone(int held)
     close(held);
 }
 
-static void test_supervisor_killed(void **)
+CASE(test_supervisor_killed)
 {
     int held[2], x = 1;
     weft_pool_statistics s;
@@ -457,7 +457,7 @@ static void *kill_it(void *pid)
     return nullptr;
 }
 
-static void test_supervisor_killed_while_waiting(void **)
+CASE(test_supervisor_killed_while_waiting)
 {
     weft_pool_statistics s;
     weft_pool *p = pool_of(1, nullptr);
@@ -471,7 +471,7 @@ static void test_supervisor_killed_while_waiting(void **)
     assert_int_equal(weft_pool_destroy(p), 0);
 }
 
-static void test_supervisor_terminated(void **)
+CASE(test_supervisor_terminated)
 {
     int held[2];
     weft_pool_statistics s;
@@ -488,7 +488,7 @@ static void test_supervisor_terminated(void **)
 }
 
 // Who waits for all children takes the supervisor's status from the pool; it knows all the same.
-static void test_supervisor_reaped_by_others(void **)
+CASE(test_supervisor_reaped_by_others)
 {
     weft_pool_statistics s;
     for (int killed = 0; killed < 2; killed++) {
@@ -534,7 +534,7 @@ static void test_supervisor_reaped_by_others(void **)
         pause();
 }
 
-static void test_program_killed(void **)
+CASE(test_program_killed)
 {
     int held[2], status;
     assert_int_equal(pipe2(held, O_CLOEXEC), 0);
@@ -550,7 +550,7 @@ static void test_program_killed(void **)
     assert_int_equal(kill(shared->sum, SIGKILL), 0);
 }
 
-static void test_program_exits(void **)
+CASE(test_program_exits)
 {
     int held[2], status;
     assert_int_equal(pipe2(held, O_CLOEXEC), 0);
@@ -570,7 +570,7 @@ static void test_program_exits(void **)
 }
 
 // What the program becomes knows nothing of the pool: it ends, as when the program does.
-static void test_exec_of_the_program_ends_the_pool(void **)
+CASE(test_exec_of_the_program_ends_the_pool)
 {
     int report[2];
     pid_t supervisor = 0;
@@ -597,28 +597,4 @@ static void test_exec_of_the_program_ends_the_pool(void **)
     close(report[1]);
 }
 
-int main(void)
-{
-    first_descriptor = next_descriptor();
-    const struct CMUnitTest tests[] = {
-        TEST(test_exec_of_the_program_ends_the_pool),
-        TEST(test_ways_to_die),
-        TEST(test_retries),
-        TEST(test_map_with_lethal_items),
-        TEST(test_task_that_forks),
-        TEST(test_task_deadline),
-        TEST(test_tasks_at_their_deadline),
-        TEST(test_storm_with_retries),
-        TEST(test_storm_without_retries),
-        TEST(test_storm_over_a_map),
-        TEST(test_idle_workers_killed),
-        TEST(test_supervisor_killed),
-        TEST(test_supervisor_killed_while_waiting),
-        TEST(test_supervisor_terminated),
-        TEST(test_supervisor_reaped_by_others),
-        TEST(test_program_killed),
-        TEST(test_program_exits),
-        TEST(test_nothing_is_left),
-    };
-    return cmocka_run_group_tests(tests, share, nullptr);
-}
+RUN_POOL_CASES()

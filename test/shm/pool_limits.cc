@@ -4,7 +4,7 @@
 #include <sys/resource.h>
 
 // More than a word of bits tells who sleeps; and each is woken for a task of its own.
-static void test_many_workers(void **)
+CASE(test_many_workers)
 {
     enum { N = 70 };
     weft_result *r[N];
@@ -19,7 +19,7 @@ static void test_many_workers(void **)
 }
 
 // What create can't have: it says so, and leaves nothing.
-static void test_create_without_descriptors(void **)
+CASE(test_create_without_descriptors)
 {
     struct rlimit before, few;
     getrlimit(RLIMIT_NOFILE, &before);
@@ -43,7 +43,7 @@ static void test_create_without_descriptors(void **)
     assert_int_equal(weft_pool_destroy(p), 0);
 }
 
-static void test_create_without_memory(void **)
+CASE(test_create_without_memory)
 {
     if (RUNNER_SANITIZED) // they need all addresses for themselves
         return;
@@ -83,7 +83,7 @@ static int pool_without_workers(void)
     return weft_pool_destroy(p) == 0 ? 0 : 6;
 }
 
-static void test_no_process_for_a_worker(void **)
+CASE(test_no_process_for_a_worker)
 {
     if (RUNNER_SANITIZED || geteuid() != 0) // they have threads of their own; who can be another
         return;
@@ -95,13 +95,4 @@ static void test_no_process_for_a_worker(void **)
     assert_int_equal(status, 0);
 }
 
-int main(void)
-{
-    first_descriptor = next_descriptor();
-    const struct CMUnitTest tests[] = {
-        TEST(test_many_workers),          TEST(test_create_without_descriptors),
-        TEST(test_create_without_memory), TEST(test_no_process_for_a_worker),
-        TEST(test_nothing_is_left),
-    };
-    return cmocka_run_group_tests(tests, share, nullptr);
-}
+RUN_POOL_CASES()

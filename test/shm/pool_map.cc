@@ -9,7 +9,7 @@ static int square_or_fail(const void *arg, size_t n, void *result, size_t room)
     return *(const int *)arg % 1000 == 777 ? ERANGE : 0;
 }
 
-static void test_map_sizes_and_chunks(void **)
+CASE(test_map_sizes_and_chunks)
 {
     enum { MOST = 20011 };
     static const size_t counts[] = {0, 1, 2, 17, 1000, MOST}, chunks[] = {0, 1, 7, 1000, SIZE_MAX};
@@ -34,7 +34,7 @@ static void test_map_sizes_and_chunks(void **)
     end(p);
 }
 
-static void test_map_errors(void **)
+CASE(test_map_errors)
 {
     enum { N = 3000 };
     static int in[N], out[N];
@@ -66,7 +66,7 @@ static void test_map_errors(void **)
     end(p);
 }
 
-static void test_map_deadline(void **)
+CASE(test_map_deadline)
 {
     enum { N = 100 };
     int in[N] = {}, out[N];
@@ -91,7 +91,7 @@ static void test_map_deadline(void **)
 }
 
 // More items than memory and slots hold at a time.
-static void test_map_in_little_room(void **)
+CASE(test_map_in_little_room)
 {
     enum { N = 5000 };
     static int in[N], out[N];
@@ -110,7 +110,7 @@ static void test_map_in_little_room(void **)
     end(p);
 }
 
-static void test_imap(void **)
+CASE(test_imap)
 {
     enum { N = 2500 };
     static int in[N];
@@ -151,7 +151,7 @@ static int wait_if_first(const void *arg, size_t n, void *result, size_t room)
                                   : square(arg, n, result, room);
 }
 
-static void test_imap_waits(void **)
+CASE(test_imap_waits)
 {
     int in[4] = {0, 1, 2, 3}, y;
     size_t index;
@@ -199,7 +199,7 @@ static int second_first(const void *arg, size_t n, void *result, size_t room)
 }
 
 // In order also when there was no room at first, and then for two chunks at a time.
-static void test_imap_order_in_little_room(void **)
+CASE(test_imap_order_in_little_room)
 {
     int in[3] = {0, 1, 2}, y;
     size_t index;
@@ -224,7 +224,7 @@ static void test_imap_order_in_little_room(void **)
     end(p);
 }
 
-static void test_imap_terminated(void **)
+CASE(test_imap_terminated)
 {
     int in[100] = {}, r, errors[2] = {};
     weft_outcome o;
@@ -244,19 +244,4 @@ static void test_imap_terminated(void **)
     assert_int_equal(weft_pool_destroy(p), 0);
 }
 
-int main(void)
-{
-    first_descriptor = next_descriptor();
-    const struct CMUnitTest tests[] = {
-        TEST(test_map_sizes_and_chunks),
-        TEST(test_map_errors),
-        TEST(test_map_deadline),
-        TEST(test_map_in_little_room),
-        TEST(test_imap),
-        TEST(test_imap_waits),
-        TEST(test_imap_order_in_little_room),
-        TEST(test_imap_terminated),
-        TEST(test_nothing_is_left),
-    };
-    return cmocka_run_group_tests(tests, share, nullptr);
-}
+RUN_POOL_CASES()

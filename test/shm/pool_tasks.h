@@ -104,11 +104,20 @@ static inline int get(weft_result *r)
 
 // No child is left, and no descriptor: the last test of each program.
 static int first_descriptor;
-static inline void test_nothing_is_left(void **)
+
+static inline int share_and_count(void **state)
 {
-    assert_int_equal(waitpid(-1, nullptr, WNOHANG), -1);
-    assert_int_equal(errno, ECHILD);
-    assert_int_equal(next_descriptor(), first_descriptor);
+    first_descriptor = next_descriptor();
+    return share(state);
 }
+
+#define RUN_POOL_CASES()                                                                           \
+    CASE(test_nothing_is_left)                                                                     \
+    {                                                                                              \
+        assert_int_equal(waitpid(-1, nullptr, WNOHANG), -1);                                       \
+        assert_int_equal(errno, ECHILD);                                                           \
+        assert_int_equal(next_descriptor(), first_descriptor);                                     \
+    }                                                                                              \
+    RUN_CASES(share_and_count)
 
 #endif

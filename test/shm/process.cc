@@ -498,7 +498,4 @@ CASE(test_start_while_sigchld_is_ignored)
     signal(SIGCHLD, SIG_DFL);
 }
 
-int main(void)
-{
-    return run_cases(share, nullptr);
-}
+RUN_CASES(share)

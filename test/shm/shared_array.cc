@@ -120,7 +120,4 @@ CASE(test_array_owner_dies)
 
 // ---- stop ----
 
-int main(void)
-{
-    return run_cases(begin, end);
-}
+RUN_CASES(begin, end)

@@ -52,7 +52,7 @@ static void quick_ones(int n)
     }
 }
 
-static void test_slow_lease_stops_nothing(void **)
+CASE(test_slow_lease_stops_nothing)
 {
     begin(256, 0);
     assert_int_equal(put("slow"), 0);
@@ -80,7 +80,7 @@ static int lease_and_pause(void *)
     return weft_shared_queue_lease(q, text, sizeof text, &l, WEFT_FOREVER) < 0 ? 1 : pause();
 }
 
-static void test_moved_lease_comes_back_from_the_dead(void **)
+CASE(test_moved_lease_comes_back_from_the_dead)
 {
     begin(256, 0);
     assert_int_equal(put("slow"), 0);
@@ -100,7 +100,7 @@ static int put_into_the_full(void *)
     return put("more") == -1 ? errno : 0;
 }
 
-static void test_full_of_own_leases(void **)
+CASE(test_full_of_own_leases)
 {
     begin(256, 0);
     weft_shared_lease l = {};
@@ -121,7 +121,7 @@ static void test_full_of_own_leases(void **)
     end();
 }
 
-static void test_time_limit(void **)
+CASE(test_time_limit)
 {
     begin(256, 20);
     assert_int_equal(put("late"), 0);
@@ -139,7 +139,7 @@ static void test_time_limit(void **)
     end();
 }
 
-static void test_errors(void **)
+CASE(test_errors)
 {
     weft_shared_queue_options o = {};
     o.leases = true;
@@ -239,7 +239,7 @@ static void model_end_one(void)
     }
 }
 
-static void test_as_the_model(void **)
+CASE(test_as_the_model)
 {
     begin(1024, 0);
     srand(7);
@@ -264,15 +264,4 @@ static void test_as_the_model(void **)
     end();
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_slow_lease_stops_nothing),
-        TEST(test_moved_lease_comes_back_from_the_dead),
-        TEST(test_full_of_own_leases),
-        TEST(test_time_limit),
-        TEST(test_errors),
-        TEST(test_as_the_model),
-    };
-    return cmocka_run_group_tests(tests, census_begin, census_end);
-}
+RUN_CASES(census_begin, census_end)

@@ -183,7 +183,4 @@ CASE(test_condition_owner_dies)
     assert_int_equal(end_of(p), 256 + SIGKILL);
 }
 
-int main(void)
-{
-    return run_cases(begin, end);
-}
+RUN_CASES(begin, end)

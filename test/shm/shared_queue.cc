@@ -160,7 +160,4 @@ CASE(test_attach_by_name)
     weft_shm_detach(s);
 }
 
-int main(void)
-{
-    return run_cases(census_begin, census_end);
-}
+RUN_CASES(census_begin, census_end)

@@ -108,7 +108,4 @@ CASE(test_fd_after_a_put_that_could_not_ring)
     weft_shared_queue_destroy(shared);
 }
 
-int main(void)
-{
-    return run_cases(census_begin, census_end);
-}
+RUN_CASES(census_begin, census_end)

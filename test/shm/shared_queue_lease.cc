@@ -117,7 +117,4 @@ CASE(test_lease_discard)
     weft_shared_queue_destroy(q);
 }
 
-int main(void)
-{
-    return run_cases(census_begin, census_end);
-}
+RUN_CASES(census_begin, census_end)

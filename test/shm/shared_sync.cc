@@ -154,7 +154,4 @@ CASE(test_barrier_too_many_members)
     assert_int_equal(weft_shared_barrier_enter(&w->barrier), 0);
 }
 
-int main(void)
-{
-    return run_cases(begin, end);
-}
+RUN_CASES(begin, end)

@@ -106,7 +106,4 @@ CASE(test_count_follows_affinity)
     assert_int_equal(sched_setaffinity(0, sizeof ours, &ours), 0);
 }
 
-int main(void)
-{
-    return run_cases(NULL, NULL);
-}
+RUN_CASES()

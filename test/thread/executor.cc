@@ -48,18 +48,16 @@ static void gate_init(gate *g)
 
 // ---- Create ----
 
-static void test_create_refuses_bad_arguments(void **state)
+CASE(test_create_refuses_bad_arguments)
 {
-    (void)state;
     assert_errno(weft_executor_create(-1, NULL), EINVAL);
     weft_executor_options o = {NULL, 1, 0};
     assert_errno(weft_executor_create(1, &o), EINVAL);
     assert_int_equal(weft_executor_destroy(NULL, WEFT_DRAIN), 0);
 }
 
-static void test_create_takes_a_thread_per_cpu(void **state)
+CASE(test_create_takes_a_thread_per_cpu)
 {
-    (void)state;
     weft_executor *ex = create(0);
     assert_int_equal(weft_executor_threads(ex), weft_cpu_count());
     drain(ex);
@@ -71,9 +69,8 @@ static void *thread_name(void *arg)
     return NULL;
 }
 
-static void test_options_name_and_stack(void **state)
+CASE(test_options_name_and_stack)
 {
-    (void)state;
     weft_executor_options o = {"a-very-long-name-indeed", 256 * 1024, 0};
     weft_executor *ex = weft_executor_create(1, &o);
     char name[16] = "";
@@ -90,9 +87,8 @@ static void test_options_name_and_stack(void **state)
 
 // ---- Submit ----
 
-static void test_submit_runs_every_task(void **state)
+CASE(test_submit_runs_every_task)
 {
-    (void)state;
     weft_executor *ex = create(3);
     int n = 0;
     weft_future *f[200];
@@ -107,9 +103,8 @@ static void test_submit_runs_every_task(void **state)
     drain(ex);
 }
 
-static void test_submit_refuses_no_function(void **state)
+CASE(test_submit_refuses_no_function)
 {
-    (void)state;
     weft_executor *ex = create(1);
     weft_future f;
     assert_errno(weft_executor_submit(ex, NULL, NULL), EINVAL);
@@ -131,9 +126,8 @@ static void *write_number(void *arg)
     return NULL;
 }
 
-static void test_one_worker_keeps_the_order(void **state)
+CASE(test_one_worker_keeps_the_order)
 {
-    (void)state;
     weft_executor *ex = create(1);
     int log[50], count = 0;
     numbered n[50];
@@ -181,9 +175,8 @@ static void empty(full *p)
     drain(p->ex);
 }
 
-static void test_backlog_refuses_more(void **state)
+CASE(test_backlog_refuses_more)
 {
-    (void)state;
     full p;
     weft_future f;
     int n = 0;
@@ -224,9 +217,8 @@ static void begin_asleep(submitter *s, weft_executor *ex, void *(*fn)(void *))
     await_asleep(tid);
 }
 
-static void test_backlog_waits_for_room(void **state)
+CASE(test_backlog_waits_for_room)
 {
-    (void)state;
     full p;
     submitter s;
     fill(&p);
@@ -241,9 +233,8 @@ static void test_backlog_waits_for_room(void **state)
     assert_int_equal(s.n, 1);
 }
 
-static void test_backlog_wait_ends_by_stop_and_shutdown(void **state)
+CASE(test_backlog_wait_ends_by_stop_and_shutdown)
 {
-    (void)state;
     full p;
     submitter s;
     fill(&p);
@@ -273,9 +264,8 @@ static void *submit_from_worker(void *arg)
     return &n;
 }
 
-static void test_worker_makes_its_own_room(void **state)
+CASE(test_worker_makes_its_own_room)
 {
-    (void)state;
     weft_executor_options o = {NULL, 0, 2};
     weft_executor *ex = weft_executor_create(1, &o);
     void *n;
@@ -303,9 +293,8 @@ static void *wait_outside(void *arg)
     return NULL;
 }
 
-static void test_wait_for_quiet(void **state)
+CASE(test_wait_for_quiet)
 {
-    (void)state;
     full p;
     submitter s;
     fill(&p);
@@ -324,9 +313,8 @@ static void test_wait_for_quiet(void **state)
     empty(&p);
 }
 
-static void test_wait_within_a_task(void **state)
+CASE(test_wait_within_a_task)
 {
-    (void)state;
     weft_executor *ex = create(1);
     void *told = NULL;
     weft_future *f = weft_executor_submit(ex, wait_for_all, ex);
@@ -361,9 +349,8 @@ static void count_range(size_t begin, size_t end, void *arg)
         add_word(&t->counts[i]);
 }
 
-static void test_map_calls_each_index_once(void **state)
+CASE(test_map_calls_each_index_once)
 {
-    (void)state;
     static tally t;
     int threads[] = {1, 3, 20}; // 20: more parts than the frame holds
     for (int k = 0; k < 3; k++) {
@@ -378,9 +365,8 @@ static void test_map_calls_each_index_once(void **state)
     }
 }
 
-static void test_map_ranges_keeps_the_chunk(void **state)
+CASE(test_map_ranges_keeps_the_chunk)
 {
-    (void)state;
     static tally t;
     weft_executor *ex = create(2);
     size_t chunks[] = {1, 7, 1000, 5000, 100000, 0}, largest[] = {1, 7, 1000, 5000, 5000, 312};
@@ -402,9 +388,8 @@ static void map_deeper(size_t i, void *arg)
     add_word(&t->counts[100 + i]);
 }
 
-static void test_map_within_map(void **state)
+CASE(test_map_within_map)
 {
-    (void)state;
     static tally t;
     for (int threads = 1; threads <= 2; threads++) {
         memset(&t, 0, sizeof t);
@@ -419,9 +404,8 @@ static void test_map_within_map(void **state)
 }
 
 // A pool that is busy elsewhere: the caller does it all.
-static void test_map_on_a_busy_pool(void **state)
+CASE(test_map_on_a_busy_pool)
 {
-    (void)state;
     static tally t;
     full p;
     memset(&t, 0, sizeof t);
@@ -442,9 +426,8 @@ static void count_past_deadline(size_t begin, size_t end, void *arg)
         sched_yield();
 }
 
-static void test_map_stops_at_the_deadline(void **state)
+CASE(test_map_stops_at_the_deadline)
 {
-    (void)state;
     static tally t;
     full p;
     memset(&t, 0, sizeof t);
@@ -469,9 +452,8 @@ static void *map_stopped(void *arg)
     return code == -1 && errno == ECANCELED ? NULL : arg;
 }
 
-static void test_map_by_a_stopped_thread(void **state)
+CASE(test_map_by_a_stopped_thread)
 {
-    (void)state;
     static tally t;
     full p;
     memset(&t, 0, sizeof t);
@@ -489,9 +471,8 @@ static void test_map_by_a_stopped_thread(void **state)
 
 // ---- Resize ----
 
-static void test_resize_grows(void **state)
+CASE(test_resize_grows)
 {
-    (void)state;
     weft_executor *ex = create(1);
     gate g;
     gate_init(&g);
@@ -519,9 +500,8 @@ static int threads_of_this_process(void)
     return n;
 }
 
-static void test_resize_shrinks(void **state)
+CASE(test_resize_shrinks)
 {
-    (void)state;
     int before = threads_of_this_process(), n = 0;
     weft_executor *ex = create(5);
     assert_errno(weft_executor_resize(ex, 0), EINVAL);
@@ -538,9 +518,8 @@ static void test_resize_shrinks(void **state)
     assert_int_equal(threads_of_this_process(), before);
 }
 
-static void test_resize_after_shutdown(void **state)
+CASE(test_resize_after_shutdown)
 {
-    (void)state;
     weft_executor *ex = create(1);
     assert_int_equal(weft_executor_shutdown(ex, WEFT_DRAIN, WEFT_FOREVER), 0);
     assert_errno(weft_executor_resize(ex, 2), EPIPE);
@@ -549,9 +528,8 @@ static void test_resize_after_shutdown(void **state)
 
 // ---- Shutdown and destroy ----
 
-static void test_shutdown_drains(void **state)
+CASE(test_shutdown_drains)
 {
-    (void)state;
     weft_executor *ex = create(2);
     weft_future f;
     int n = 0;
@@ -570,9 +548,8 @@ static void test_shutdown_drains(void **state)
     drain(ex);
 }
 
-static void test_shutdown_times_out_then_discards(void **state)
+CASE(test_shutdown_times_out_then_discards)
 {
-    (void)state;
     full p;
     void *result = &p;
     fill(&p);
@@ -596,9 +573,8 @@ static void *end_own_pool(void *arg)
     return ok ? arg : NULL;
 }
 
-static void test_shutdown_by_an_own_task(void **state)
+CASE(test_shutdown_by_an_own_task)
 {
-    (void)state;
     weft_executor *ex = create(1);
     void *ok = NULL;
     weft_future *f = weft_executor_submit(ex, end_own_pool, ex);
@@ -616,9 +592,8 @@ static void *shut_down_waiting(void *arg)
     return NULL;
 }
 
-static void test_shutdown_ends_by_stop(void **state)
+CASE(test_shutdown_ends_by_stop)
 {
-    (void)state;
     full p;
     submitter s;
     fill(&p);
@@ -643,9 +618,8 @@ static void *destroy_stopped(void *arg)
     return weft_executor_destroy(t->ex, WEFT_DRAIN) == 0 ? NULL : arg;
 }
 
-static void test_destroy_by_a_stopped_thread(void **state)
+CASE(test_destroy_by_a_stopped_thread)
 {
-    (void)state;
     static tally t;
     memset(&t, 0, sizeof t);
     t.ex = create(2);
@@ -660,9 +634,8 @@ static void test_destroy_by_a_stopped_thread(void **state)
 
 // ---- The descriptor ----
 
-static void test_fd_counts_ended_tasks(void **state)
+CASE(test_fd_counts_ended_tasks)
 {
-    (void)state;
     weft_executor *ex = create(2);
     int n = 0, fd = weft_executor_fd(ex);
     assert_true(fd >= 0);
@@ -733,9 +706,8 @@ static void start_load(load *l, weft_thread *t[], int threads)
         t[i] = weft_thread_start(submit_load, l, NULL);
 }
 
-static void test_resize_under_load(void **state)
+CASE(test_resize_under_load)
 {
-    (void)state;
     load l;
     weft_thread *t[SUBMITTERS];
     start_load(&l, t, 2);
@@ -751,9 +723,8 @@ static void test_resize_under_load(void **state)
     drain(l.ex);
 }
 
-static void test_shutdown_under_load(void **state)
+CASE(test_shutdown_under_load)
 {
-    (void)state;
     for (int round = 0; round < 10; round++) {
         load l;
         weft_thread *t[SUBMITTERS];
@@ -775,38 +746,4 @@ static void test_shutdown_under_load(void **state)
     }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_create_refuses_bad_arguments),
-        TEST(test_create_takes_a_thread_per_cpu),
-        TEST(test_options_name_and_stack),
-        TEST(test_submit_runs_every_task),
-        TEST(test_submit_refuses_no_function),
-        TEST(test_one_worker_keeps_the_order),
-        TEST(test_backlog_refuses_more),
-        TEST(test_backlog_waits_for_room),
-        TEST(test_backlog_wait_ends_by_stop_and_shutdown),
-        TEST(test_worker_makes_its_own_room),
-        TEST(test_wait_for_quiet),
-        TEST(test_wait_within_a_task),
-        TEST(test_map_calls_each_index_once),
-        TEST(test_map_ranges_keeps_the_chunk),
-        TEST(test_map_within_map),
-        TEST(test_map_on_a_busy_pool),
-        TEST(test_map_stops_at_the_deadline),
-        TEST(test_map_by_a_stopped_thread),
-        TEST(test_resize_grows),
-        TEST(test_resize_shrinks),
-        TEST(test_resize_after_shutdown),
-        TEST(test_shutdown_drains),
-        TEST(test_shutdown_times_out_then_discards),
-        TEST(test_shutdown_by_an_own_task),
-        TEST(test_shutdown_ends_by_stop),
-        TEST(test_destroy_by_a_stopped_thread),
-        TEST(test_fd_counts_ended_tasks),
-        TEST(test_resize_under_load),
-        TEST(test_shutdown_under_load),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

@@ -67,9 +67,8 @@ static void let_go(held *h)
 
 // ---- Get and wait ----
 
-static void test_get_returns_the_result(void **state)
+CASE(test_get_returns_the_result)
 {
-    (void)state;
     weft_executor *ex = create(2);
     void *result = NULL;
     errno = 4711;
@@ -81,9 +80,8 @@ static void test_get_returns_the_result(void **state)
     drain(ex);
 }
 
-static void test_get_times_out_and_keeps_the_future(void **state)
+CASE(test_get_times_out_and_keeps_the_future)
 {
-    (void)state;
     held h;
     void *result = NULL;
     hold(&h);
@@ -99,9 +97,8 @@ static void test_get_times_out_and_keeps_the_future(void **state)
     let_go(&h);
 }
 
-static void test_state_follows_the_task(void **state)
+CASE(test_state_follows_the_task)
 {
-    (void)state;
     held h;
     hold(&h);
     assert_int_equal(weft_future_state(h.running), WEFT_FUTURE_RUNNING);
@@ -114,9 +111,8 @@ static void test_state_follows_the_task(void **state)
     let_go(&h);
 }
 
-static void test_futures_outlive_the_executor(void **state)
+CASE(test_futures_outlive_the_executor)
 {
-    (void)state;
     weft_executor *ex = create(1);
     weft_future *f = weft_executor_submit(ex, same, &ex), *g = weft_executor_submit(ex, same, NULL);
     assert_true(weft_future_fd(g) >= 0);
@@ -128,9 +124,8 @@ static void test_futures_outlive_the_executor(void **state)
     assert_int_equal(weft_future_get(g, NULL, WEFT_NOW), 0);
 }
 
-static void test_own_memory(void **state)
+CASE(test_own_memory)
 {
-    (void)state;
     held h;
     weft_future f;
     void *result = NULL;
@@ -181,9 +176,8 @@ static void begin_asleep(waiter *w, weft_future *a, weft_future *b, size_t n)
     await_asleep(tid);
 }
 
-static void test_several_threads_wait_for_one(void **state)
+CASE(test_several_threads_wait_for_one)
 {
-    (void)state;
     held h;
     waiter w[3];
     hold(&h);
@@ -197,9 +191,8 @@ static void test_several_threads_wait_for_one(void **state)
     let_go(&h);
 }
 
-static void test_stop_ends_a_wait(void **state)
+CASE(test_stop_ends_a_wait)
 {
-    (void)state;
     held h;
     waiter w;
     hold(&h);
@@ -214,9 +207,8 @@ static void test_stop_ends_a_wait(void **state)
     let_go(&h);
 }
 
-static void test_wait_all(void **state)
+CASE(test_wait_all)
 {
-    (void)state;
     held h;
     hold(&h);
     weft_future *both[] = {h.pending, h.running};
@@ -228,9 +220,8 @@ static void test_wait_all(void **state)
     let_go(&h);
 }
 
-static void test_wait_any(void **state)
+CASE(test_wait_any)
 {
-    (void)state;
     held a, b;
     waiter w;
     hold(&a);
@@ -251,9 +242,8 @@ static void test_wait_any(void **state)
     let_go(&b);
 }
 
-static void test_wait_any_of_many(void **state)
+CASE(test_wait_any_of_many)
 {
-    (void)state;
     held h;
     weft_future *f[30];
     hold(&h);
@@ -269,9 +259,8 @@ static void test_wait_any_of_many(void **state)
 
 // ---- Cancel and release ----
 
-static void test_cancel_while_pending(void **state)
+CASE(test_cancel_while_pending)
 {
-    (void)state;
     held h;
     void *result = &h;
     hold(&h);
@@ -286,9 +275,8 @@ static void test_cancel_while_pending(void **state)
     let_go(&h);
 }
 
-static void test_cancel_too_late(void **state)
+CASE(test_cancel_too_late)
 {
-    (void)state;
     held h;
     hold(&h);
     assert_errno(weft_future_cancel(h.running), EBUSY);
@@ -298,9 +286,8 @@ static void test_cancel_too_late(void **state)
     let_go(&h);
 }
 
-static void test_cancel_wakes_waiters(void **state)
+CASE(test_cancel_wakes_waiters)
 {
-    (void)state;
     held h;
     waiter w[3];
     hold(&h);
@@ -314,9 +301,8 @@ static void test_cancel_wakes_waiters(void **state)
     let_go(&h);
 }
 
-static void test_cancel_in_the_middle(void **state)
+CASE(test_cancel_in_the_middle)
 {
-    (void)state;
     held h;
     weft_future *f[5];
     hold(&h);
@@ -334,9 +320,8 @@ static void test_cancel_in_the_middle(void **state)
     let_go(&h);
 }
 
-static void test_release_lets_the_task_run(void **state)
+CASE(test_release_lets_the_task_run)
 {
-    (void)state;
     held h;
     hold(&h);
     gate second;
@@ -370,9 +355,8 @@ static void on_end(weft_future *f, void *arg)
     add_word(&c->times);
 }
 
-static void test_then_is_called_before_waits_return(void **state)
+CASE(test_then_is_called_before_waits_return)
 {
-    (void)state;
     held h;
     called c = {0, 0, 0, NULL, false};
     hold(&h);
@@ -393,9 +377,8 @@ static void note_end(weft_future *f, void *arg)
     *(int *)arg = weft_future_state(f);
 }
 
-static void test_then_after_the_end(void **state)
+CASE(test_then_after_the_end)
 {
-    (void)state;
     weft_executor *ex = create(1);
     weft_future *f = weft_executor_submit(ex, same, NULL);
     int seen = -1;
@@ -407,9 +390,8 @@ static void test_then_after_the_end(void **state)
     drain(ex);
 }
 
-static void test_then_on_cancel_and_discard(void **state)
+CASE(test_then_on_cancel_and_discard)
 {
-    (void)state;
     held h;
     called c = {0, 0, 0, &h, false}, d = {0, 0, 0, &h, true};
     hold(&h);
@@ -435,9 +417,8 @@ static void release_at_end(weft_future *f, void *arg)
     weft_future_release(f);
 }
 
-static void test_then_may_release(void **state)
+CASE(test_then_may_release)
 {
-    (void)state;
     weft_executor *ex = create(2);
     int times = 0;
     for (int i = 0; i < 300; i++)
@@ -450,9 +431,8 @@ static void test_then_may_release(void **state)
 
 // ---- Descriptor ----
 
-static void test_fd_is_readable_from_the_end_on(void **state)
+CASE(test_fd_is_readable_from_the_end_on)
 {
-    (void)state;
     held h;
     hold(&h);
     int fd = weft_future_fd(h.pending);
@@ -500,9 +480,8 @@ static void *sum(void *arg)
     return (void *)((intptr_t)a + (intptr_t)b);
 }
 
-static void test_nested_waits_never_deadlock(void **state)
+CASE(test_nested_waits_never_deadlock)
 {
-    (void)state;
     for (int threads = 1; threads <= 4; threads++) {
         weft_executor *ex = create(threads);
         sums all = {ex, 0, 500};
@@ -521,9 +500,8 @@ static void *get_own(void *arg)
     return code == -1 && errno == EDEADLK ? arg : NULL;
 }
 
-static void test_get_of_the_own_task(void **state)
+CASE(test_get_of_the_own_task)
 {
-    (void)state;
     weft_executor *ex = create(1);
     weft_future f, *self = &f;
     void *told = NULL;
@@ -571,9 +549,8 @@ static void *task_a(void *arg)
     return NULL;
 }
 
-static void test_a_sleeping_helper_takes_new_work(void **state)
+CASE(test_a_sleeping_helper_takes_new_work)
 {
-    (void)state;
     three t;
     memset(&t, 0, sizeof t);
     assert_int_equal(weft_event_init(&t.done), 0);
@@ -591,9 +568,8 @@ static void *get_foreign(void *arg)
     return result;
 }
 
-static void test_wait_across_pools(void **state)
+CASE(test_wait_across_pools)
 {
-    (void)state;
     held h;
     hold(&h);
     weft_executor *ex = create(1);
@@ -614,9 +590,8 @@ static void *get_with_deadline(void *arg)
     return code == -1 && errno == ETIMEDOUT ? arg : NULL;
 }
 
-static void test_wait_in_a_task_times_out(void **state)
+CASE(test_wait_in_a_task_times_out)
 {
-    (void)state;
     held h;
     hold(&h);
     weft_executor *ex = create(1);
@@ -630,9 +605,8 @@ static void test_wait_in_a_task_times_out(void **state)
 
 // ---- Load: ends, waits, watches, callbacks and releases against each other ----
 
-static void test_load_of_extras(void **state)
+CASE(test_load_of_extras)
 {
-    (void)state;
     enum { ROUNDS = 400 };
     weft_executor *ex = create(3);
     called c = {0, 0, 0, NULL, false};
@@ -653,35 +627,4 @@ static void test_load_of_extras(void **state)
     drain(ex);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_get_returns_the_result),
-        TEST(test_get_times_out_and_keeps_the_future),
-        TEST(test_state_follows_the_task),
-        TEST(test_futures_outlive_the_executor),
-        TEST(test_own_memory),
-        TEST(test_several_threads_wait_for_one),
-        TEST(test_stop_ends_a_wait),
-        TEST(test_wait_all),
-        TEST(test_wait_any),
-        TEST(test_wait_any_of_many),
-        TEST(test_cancel_while_pending),
-        TEST(test_cancel_too_late),
-        TEST(test_cancel_wakes_waiters),
-        TEST(test_cancel_in_the_middle),
-        TEST(test_release_lets_the_task_run),
-        TEST(test_then_is_called_before_waits_return),
-        TEST(test_then_after_the_end),
-        TEST(test_then_on_cancel_and_discard),
-        TEST(test_then_may_release),
-        TEST(test_fd_is_readable_from_the_end_on),
-        TEST(test_nested_waits_never_deadlock),
-        TEST(test_get_of_the_own_task),
-        TEST(test_a_sleeping_helper_takes_new_work),
-        TEST(test_wait_across_pools),
-        TEST(test_wait_in_a_task_times_out),
-        TEST(test_load_of_extras),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_CASES()

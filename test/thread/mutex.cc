@@ -210,7 +210,4 @@ CASE(test_rwlock_guards)
     assert_int_equal(shared_sums.sum, 8 * 500);
 }
 
-int main(void)
-{
-    return run_cases(NULL, NULL);
-}
+RUN_CASES()

@@ -177,7 +177,4 @@ CASE(test_put_stops_at_capacity)
     assert_int_equal(weft_queue_destroy(q), 0);
 }
 
-int main(void)
-{
-    return run_cases(NULL, NULL);
-}
+RUN_CASES(NULL, NULL)

@@ -67,7 +67,4 @@ CASE(test_items_of_every_size)
     }
 }
 
-int main(void)
-{
-    return run_cases(NULL, NULL);
-}
+RUN_CASES(NULL, NULL)

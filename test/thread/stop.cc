@@ -291,7 +291,4 @@ CASE(test_stop_loses_no_signal)
     stop_meets(take_unit, give_unit);
 }
 
-int main(void)
-{
-    return run_cases(NULL, NULL);
-}
+RUN_CASES()

@@ -268,7 +268,4 @@ CASE(test_timer_races_cancel)
     assert_int_equal(fired + cancelled, 300);
 }
 
-int main(void)
-{
-    return run_cases(NULL, NULL);
-}
+RUN_CASES()

@@ -423,7 +423,4 @@ CASE(test_sleep)
     assert_int_equal(weft_thread_sleep(WEFT_NOW), 0);
 }
 
-int main(void)
-{
-    return run_cases(NULL, NULL);
-}
+RUN_CASES()
