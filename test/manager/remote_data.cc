@@ -1,12 +1,11 @@
 // Values, dicts, namespaces and lists, on both servers.
-#include "servers.h"
+#include "../twins/peers.h"
 
 // ---- Values ----
 
 CASE(test_value)
 {
-    weft_client *c = client_of(&here);
-    weft_remote_value *v = weft_remote_value_open(c, "value");
+    weft_remote_value *v = weft_remote_value_open(client_of(&here), "value");
     int64_t n = 7, was = 7;
     errno = 77;
     assert_int_equal(weft_remote_value_get(v, &n, soon()), 0);
@@ -24,14 +23,12 @@ CASE(test_value)
     assert_int_equal(errno, 77);
     assert_errno(weft_remote_value_add(v, 1, &n, soon()), EOVERFLOW);
     assert_int_equal(weft_remote_value_get(v, nullptr, soon()), 0);
-    weft_remote_destroy(v);
-    weft_client_destroy(c);
+    done_with(v);
 }
 
 CASE(test_value_replace)
 {
-    weft_client *c = client_of(&here);
-    weft_remote_value *v = weft_remote_value_open(c, "replaced");
+    weft_remote_value *v = weft_remote_value_open(client_of(&here), "replaced");
     int64_t was = 5, n;
     errno = 77;
     assert_int_equal(weft_remote_value_replace(v, &was, 6, soon()), 0);
@@ -45,8 +42,7 @@ CASE(test_value_replace)
     assert_int_equal(n, -7);
     assert_int_equal(errno, 77);
     assert_errno(weft_remote_value_replace(v, nullptr, 7, soon()), EINVAL);
-    weft_remote_destroy(v);
-    weft_client_destroy(c);
+    done_with(v);
 }
 
 CASE(test_value_of_another_kind)
@@ -68,9 +64,9 @@ CASE(test_value_of_another_kind)
     weft_client_destroy(c);
 }
 
-static int64_t add_a_hundred(weft_client *c)
+static ssize_t add_a_hundred(peer *p)
 {
-    weft_remote_value *v = weft_remote_value_open(c, "sum");
+    weft_remote_value *v = (weft_remote_value *)p->thing;
     int64_t failed = 0, was = 0;
     for (int i = 0; i < 50; i++)
         failed += weft_remote_value_add(v, 1, nullptr, soon()) != 0;
@@ -79,26 +75,23 @@ static int64_t add_a_hundred(weft_client *c)
         failed += done < 0;
         was += done;
     }
-    weft_remote_destroy(v);
     return failed;
 }
 
 CASE(test_value_many)
 {
-    other o[4];
-    for (int i = 0; i < 4; i++)
-        begin_other(&o[i], add_a_hundred);
-    for (int i = 0; i < 4; i++) {
-        end_other(&o[i]);
-        assert_int_equal(o[i].result, 0);
-    }
-    weft_client *c = client_of(&here);
-    weft_remote_value *v = weft_remote_value_open(c, "sum");
+    weft_remote_value *v = weft_remote_value_open(client_of(&here), "sum");
+    peer *p[4];
     int64_t sum = 0;
-    weft_remote_value_get(v, &sum, soon());
+    for (peer *&each : p)
+        each = begin(add_a_hundred, v);
+    for (peer *each : p) {
+        end(each);
+        assert_int_equal(each->code, 0);
+    }
+    assert_int_equal(weft_remote_value_get(v, &sum, soon()), 0);
     assert_int_equal(sum, 400);
-    weft_remote_destroy(v);
-    weft_client_destroy(c);
+    done_with(v);
 }
 
 // ---- Dicts ----
@@ -113,8 +106,7 @@ static const weft_reply *value_of(const weft_reply *items, const char *key)
 
 CASE(test_dict)
 {
-    weft_client *c = client_of(&here);
-    weft_remote_dict *r = weft_remote_dict_open(c, "dict");
+    weft_remote_dict *r = weft_remote_dict_open(client_of(&here), "dict");
     char got[8] = "";
     errno = 77;
     assert_int_equal(weft_remote_dict_length(r, soon()), 0);
@@ -135,14 +127,12 @@ CASE(test_dict)
     assert_int_equal(weft_remote_dict_length(r, soon()), 1);
     assert_int_equal(weft_remote_dict_clear(r, soon()), 0);
     assert_int_equal(weft_remote_dict_length(r, soon()), 0);
-    weft_remote_destroy(r);
-    weft_client_destroy(c);
+    done_with(r);
 }
 
 CASE(test_dict_items)
 {
-    weft_client *c = client_of(&here);
-    weft_remote_dict *r = weft_remote_dict_open(c, "items");
+    weft_remote_dict *r = weft_remote_dict_open(client_of(&here), "items");
     char text[16];
     weft_reply *all = weft_remote_dict_keys(r, soon());
     assert_int_equal(all->type, WEFT_REPLY_ARRAY);
@@ -166,8 +156,7 @@ CASE(test_dict_items)
         assert_memory_equal(v->text, &i, sizeof i);
     }
     weft_reply_free(all);
-    weft_remote_destroy(r);
-    weft_client_destroy(c);
+    done_with(r);
 }
 
 CASE(test_dict_refuses)
@@ -192,8 +181,7 @@ CASE(test_dict_refuses)
 
 CASE(test_namespace)
 {
-    weft_client *c = client_of(&here);
-    weft_remote_namespace *r = weft_remote_namespace_open(c, "names");
+    weft_remote_namespace *r = weft_remote_namespace_open(client_of(&here), "names");
     char got[8] = "";
     assert_int_equal(weft_remote_namespace_set(r, "colour", "red", 3, soon()), 0);
     assert_int_equal(weft_remote_namespace_get(r, "colour", got, sizeof got, soon()), 3);
@@ -203,8 +191,7 @@ CASE(test_namespace)
     assert_errno(weft_remote_namespace_set(r, nullptr, "red", 3, soon()), EINVAL);
     assert_int_equal(weft_remote_namespace_remove(r, "colour", soon()), 0);
     assert_errno(weft_remote_namespace_remove(r, "colour", soon()), ENOENT);
-    weft_remote_destroy(r);
-    weft_client_destroy(c);
+    done_with(r);
 }
 
 // ---- Lists ----
@@ -249,8 +236,7 @@ CASE(test_list)
 
 CASE(test_list_remove_and_range)
 {
-    weft_client *c = client_of(&here);
-    weft_remote_list *l = weft_remote_list_open(c, "range");
+    weft_remote_list *l = weft_remote_list_open(client_of(&here), "range");
     for (int i = 0; i < 6; i++)
         weft_remote_list_append(l, i % 2 ? "odd" : "even", i % 2 ? 3 : 4, soon());
     assert_int_equal(weft_remote_list_remove(l, "odd", 3, soon()), 0);
@@ -265,11 +251,11 @@ CASE(test_list_remove_and_range)
     assert_int_equal(r->size, 0);
     weft_reply_free(r);
     assert_errno(weft_remote_list_range(nullptr, 0, 1, soon()), EINVAL);
-    weft_remote_destroy(l);
-    weft_client_destroy(c);
+    done_with(l);
 }
 
 int main(void)
 {
+    way = CONNECTIONS;
     return on_both_servers();
 }

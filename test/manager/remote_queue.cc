@@ -1,5 +1,5 @@
 // What queues on a server alone have, on both servers; for the rest see test/twins.
-#include "servers.h"
+#include "../twins/peers.h"
 
 static void put_text(weft_remote_queue *q, const char *text)
 {
@@ -15,9 +15,8 @@ static void get_text(weft_remote_queue *q, const char *text)
 
 CASE(test_queue_order)
 {
-    weft_client *c = client_of(&here), *e = client_of(&here);
-    weft_remote_queue *in = weft_remote_queue_open(c, "order", 0),
-                      *out = weft_remote_queue_open(e, "order", 0);
+    weft_remote_queue *in = weft_remote_queue_open(client_of(&here), "order", 0),
+                      *out = weft_remote_queue_open(client_of(&here), "order", 0);
     errno = 77;
     put_text(in, "one");
     put_text(in, "two");
@@ -35,16 +34,13 @@ CASE(test_queue_order)
     assert_errno(weft_remote_queue_get(out, got, sizeof got, weft_in_ms(20)), ETIMEDOUT);
     assert_errno(weft_remote_queue_take(out, WEFT_NOW), ETIMEDOUT);
     assert_int_equal(weft_remote_queue_length(in, soon()), 0);
-    weft_remote_destroy(in);
-    weft_remote_destroy(out);
-    weft_client_destroy(c);
-    weft_client_destroy(e);
+    done_with(in);
+    done_with(out);
 }
 
 CASE(test_queue_room)
 {
-    weft_client *c = client_of(&here);
-    weft_remote_queue *q = weft_remote_queue_open(c, "room", 0);
+    weft_remote_queue *q = weft_remote_queue_open(client_of(&here), "room", 0);
     char got[4];
     put_text(q, "hello");
     assert_errno(weft_remote_queue_get(q, got, 4, soon()), EMSGSIZE);
@@ -54,8 +50,7 @@ CASE(test_queue_room)
     assert_int_equal(r->type, WEFT_REPLY_STRING);
     assert_string_equal(r->text, "hello");
     weft_reply_free(r);
-    weft_remote_destroy(q);
-    weft_client_destroy(c);
+    done_with(q);
 }
 
 CASE(test_queue_refuses)
@@ -105,25 +100,15 @@ CASE(test_queue_got_at_the_end)
     weft_client_destroy(e);
 }
 
-static int64_t get_waiting(weft_client *c)
+static ssize_t get_waiting(peer *p)
 {
     char got[16];
-    weft_remote_queue *q = weft_remote_queue_open(c, "waits", 1);
-    ssize_t n = weft_remote_queue_get(q, got, sizeof got, soon());
-    int error = errno;
-    weft_remote_destroy(q);
-    errno = error;
-    return n;
+    return weft_remote_queue_get((weft_remote *)p->thing, got, sizeof got, soon());
 }
 
-static int64_t put_waiting(weft_client *c)
+static ssize_t put_waiting(peer *p)
 {
-    weft_remote_queue *q = weft_remote_queue_open(c, "waits", 1);
-    int result = weft_remote_queue_put(q, "later", 5, soon());
-    int error = errno;
-    weft_remote_destroy(q);
-    errno = error;
-    return result;
+    return weft_remote_queue_put((weft_remote *)p->thing, "later", 5, soon());
 }
 
 // What others push or pop counts too: it is a list as any other.
@@ -131,28 +116,21 @@ CASE(test_queue_is_a_list)
 {
     weft_client *c = client_of(&here);
     weft_remote_queue *q = weft_remote_queue_open(c, "waits", 1);
-    other o;
-    begin_other(&o, get_waiting);
-    wait_until_waiting(&o);
+    peer *p = begin_asleep(get_waiting, q);
     tell(c, "RPUSH", "waits", "pushed");
-    end_other(&o);
-    assert_int_equal(o.result, 6);
+    end(p, 6, 0);
     put_text(q, "first");
-    begin_other(&o, put_waiting);
-    wait_until_waiting(&o);
+    p = begin_asleep(put_waiting, q);
     tell(c, "LPOP", "waits");
-    end_other(&o);
-    assert_int_equal(o.result, 0);
+    end(p, 0, 0);
     get_text(q, "later");
-    weft_remote_destroy(q);
-    weft_client_destroy(c);
+    done_with(q);
 }
 
 CASE(test_queue_large)
 {
     const size_t n = 5 << 20;
-    weft_client *c = client_of(&here);
-    weft_remote_queue *q = weft_remote_queue_open(c, "large", 1);
+    weft_remote_queue *q = weft_remote_queue_open(client_of(&here), "large", 1);
     char *in = (char *)malloc(n), *out = (char *)malloc(n);
     for (size_t i = 0; i < n; i++)
         in[i] = (char)(i * 31 + i / 4093);
@@ -163,11 +141,11 @@ CASE(test_queue_large)
     assert_memory_equal(in, out, n);
     free(in);
     free(out);
-    weft_remote_destroy(q);
-    weft_client_destroy(c);
+    done_with(q);
 }
 
 int main(void)
 {
+    way = CONNECTIONS;
     return on_both_servers();
 }

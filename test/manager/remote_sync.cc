@@ -1,5 +1,6 @@
-// Locks, semaphores, events and barriers, on both servers.
-#include "servers.h"
+// What locks, semaphores and barriers on a server alone have, on both servers; for the rest see
+// test/twins.
+#include "../twins/peers.h"
 
 static bool on_redis(void)
 {
@@ -8,159 +9,139 @@ static bool on_redis(void)
 
 // ---- Locks ----
 
-CASE(test_lock_excludes)
+CASE(test_lock_tokens)
 {
-    weft_client *c = client_of(&here), *e = client_of(&here);
-    weft_remote_lock *a = weft_remote_lock_open(c, "excludes", 0),
-                     *b = weft_remote_lock_open(e, "excludes", 0);
-    int64_t first = -1, second = -1;
-    errno = 77;
-    assert_int_equal(weft_remote_lock_lock(a, &first, soon()), 0);
-    assert_int_equal(errno, 77);
-    assert_errno(weft_remote_lock_lock(b, &second, WEFT_NOW), ETIMEDOUT);
-    assert_errno(weft_remote_lock_lock(b, nullptr, weft_in_ms(20)), ETIMEDOUT);
-    assert_errno(weft_remote_lock_unlock(b, soon()), EPERM);
-    assert_errno(weft_remote_lock_lock(a, nullptr, soon()), EDEADLK);
-    assert_int_equal(weft_remote_lock_renew(a, soon()), 0);
-    assert_errno(weft_remote_lock_renew(b, soon()), EPERM);
-    assert_int_equal(weft_remote_lock_unlock(a, soon()), 0);
-    assert_errno(weft_remote_lock_unlock(a, soon()), EPERM);
-    assert_errno(weft_remote_lock_renew(a, soon()), EPERM);
-    assert_int_equal(weft_remote_lock_lock(b, &second, WEFT_NOW), 0);
-    assert_true(second > first);
-    assert_int_equal(weft_remote_lock_unlock(b, soon()), 0);
-    assert_errno(weft_remote_lock_open(c, "x", 77), EINVAL);
-    weft_remote_destroy(a);
-    weft_remote_destroy(b);
-    weft_client_destroy(c);
-    weft_client_destroy(e);
+    static const int flags[] = {0, WEFT_RECURSIVE};
+    for (int flag : flags) {
+        weft_client *c = client_of(&here);
+        weft_remote_lock *a = weft_remote_lock_open(c, flag ? "deep" : "flat", flag),
+                         *b = weft_remote_lock_open(client_of(&here), flag ? "deep" : "flat", flag);
+        int64_t first = -1, second = -1;
+        assert_int_equal(weft_remote_lock_lock(a, &first, soon()), 0);
+        if (flag) {
+            assert_int_equal(weft_remote_lock_lock(a, &second, soon()), 0);
+            assert_int_equal(second, first);
+            assert_int_equal(weft_remote_lock_unlock(a, soon()), 0);
+        }
+        assert_errno(weft_remote_lock_lock(b, &second, WEFT_NOW), ETIMEDOUT);
+        assert_int_equal(weft_remote_lock_renew(a, soon()), 0);
+        assert_errno(weft_remote_lock_renew(b, soon()), EPERM);
+        assert_int_equal(weft_remote_lock_unlock(a, soon()), 0);
+        assert_errno(weft_remote_lock_renew(a, soon()), EPERM);
+        assert_int_equal(weft_remote_lock_lock(b, &second, WEFT_NOW), 0);
+        assert_true(second > first);
+        assert_int_equal(weft_remote_lock_unlock(b, soon()), 0);
+        assert_errno(weft_remote_lock_open(c, "x", 77), EINVAL);
+        done_with(a);
+        done_with(b);
+    }
 }
 
-CASE(test_lock_recursive)
-{
-    weft_client *c = client_of(&here), *e = client_of(&here);
-    weft_remote_lock *a = weft_remote_lock_open(c, "recursive", WEFT_RECURSIVE),
-                     *b = weft_remote_lock_open(e, "recursive", WEFT_RECURSIVE);
-    int64_t first, again;
-    assert_int_equal(weft_remote_lock_lock(a, &first, soon()), 0);
-    assert_int_equal(weft_remote_lock_lock(a, &again, soon()), 0);
-    assert_int_equal(first, again);
-    assert_int_equal(weft_remote_lock_renew(a, soon()), 0);
-    assert_int_equal(weft_remote_lock_unlock(a, soon()), 0);
-    assert_errno(weft_remote_lock_lock(b, nullptr, WEFT_NOW), ETIMEDOUT);
-    assert_int_equal(weft_remote_lock_unlock(a, soon()), 0);
-    assert_int_equal(weft_remote_lock_lock(b, nullptr, WEFT_NOW), 0);
-    weft_remote_destroy(a);
-    weft_remote_destroy(b);
-    weft_client_destroy(c);
-    weft_client_destroy(e);
-}
-
-static int64_t lock_waiting(weft_client *c)
+// The token, or -1.
+static ssize_t lock_waiting(peer *p)
 {
     int64_t token = -1;
-    weft_remote_lock *l = weft_remote_lock_open(c, "handed", 0);
-    int result = weft_remote_lock_lock(l, &token, soon());
+    int result = weft_remote_lock_lock((weft_remote *)p->thing, &token, soon());
     if (result == 0)
-        result = weft_remote_lock_unlock(l, soon());
-    weft_remote_destroy(l);
+        result = weft_remote_lock_unlock((weft_remote *)p->thing, soon());
     return result == 0 ? token : -1;
 }
 
 CASE(test_lock_waits)
 {
-    weft_client *c = client_of(&here);
-    weft_remote_lock *l = weft_remote_lock_open(c, "handed", 0);
+    weft_remote_lock *l = weft_remote_lock_open(client_of(&here), "handed", 0);
     int64_t token;
-    other o;
     assert_int_equal(weft_remote_lock_lock(l, &token, soon()), 0);
-    begin_other(&o, lock_waiting);
-    wait_until_waiting(&o);
+    peer *p = begin_asleep(lock_waiting, l);
     assert_int_equal(weft_remote_lock_unlock(l, soon()), 0);
-    end_other(&o);
-    assert_true(o.result > token);
-    weft_remote_destroy(l);
-    weft_client_destroy(c);
+    end(p);
+    assert_true(p->code > token);
+    done_with(l);
 }
 
 // What a dead holder had comes back: at once, or on Redis when its lease is over.
 CASE(test_lock_of_the_dead)
 {
-    weft_client *c = client_of(&here), *keeper = client_of(&here);
-    weft_remote_lock *l = weft_remote_lock_open(c, "handed", 0);
+    weft_client *keeper = client_of(&here);
+    weft_remote_lock *l = weft_remote_lock_open(client_of(&here), "handed", 0);
     int64_t token;
-    other o;
     assert_int_equal(weft_remote_lock_lock(l, &token, soon()), 0);
-    begin_other(&o, lock_waiting);
-    wait_until_waiting(&o);
+    peer *p = begin_asleep(lock_waiting, l);
     if (on_redis()) {
-        weft_reply *r;
         const char *const ttl[] = {"PTTL", "weft:{handed}:lock"};
-        r = weft_client_command(keeper, 2, ttl, nullptr, soon());
+        weft_reply *r = weft_client_command(keeper, 2, ttl, nullptr, soon());
         assert_in_range(r->integer, 1, WEFT_REMOTE_LEASE_MS);
         weft_reply_free(r);
         tell(keeper, "PEXPIRE", "weft:{handed}:lock", "1"); // as if it were over
     } else {
-        shutdown(weft_client_fd(c), SHUT_RDWR);
+        cut(l);
     }
-    end_other(&o);
-    assert_true(o.result > token);
+    end(p);
+    assert_true(p->code > token);
     if (!on_redis())
         assert_errno(weft_remote_lock_unlock(l, soon()), EPIPE);
     assert_errno(weft_remote_lock_unlock(l, soon()), EPERM);
-    weft_remote_destroy(l);
-    weft_client_destroy(c);
+    done_with(l);
     weft_client_destroy(keeper);
 }
 
 enum { LOCKERS = 4, TIMES = 50 };
 static int guarded; // no atomic: the lock guards it
 
-static int64_t count_up(weft_client *c)
+static ssize_t count_up(peer *p)
 {
-    weft_remote_lock *l = weft_remote_lock_open(c, "counts", 0);
     int64_t last = 0, failures = 0;
     for (int i = 0; i < TIMES; i++) {
         int64_t token = 0;
-        failures += weft_remote_lock_lock(l, &token, soon()) != 0 || token <= last;
+        failures +=
+            weft_remote_lock_lock((weft_remote *)p->thing, &token, soon()) != 0 || token <= last;
         last = token;
         int n = __atomic_load_n(&guarded, __ATOMIC_RELAXED);
         sched_yield();
         __atomic_store_n(&guarded, n + 1, __ATOMIC_RELAXED);
-        failures += weft_remote_lock_unlock(l, soon()) != 0;
+        failures += weft_remote_lock_unlock((weft_remote *)p->thing, soon()) != 0;
     }
-    weft_remote_destroy(l);
     return failures;
 }
 
 CASE(test_lock_counts)
 {
-    other o[LOCKERS];
+    weft_remote_lock *l = weft_remote_lock_open(client_of(&here), "counts", 0);
+    peer *p[LOCKERS];
     guarded = 0;
-    for (int i = 0; i < LOCKERS; i++)
-        begin_other(&o[i], count_up);
-    for (int i = 0; i < LOCKERS; i++) {
-        end_other(&o[i]);
-        assert_int_equal(o[i].result, 0);
-    }
+    for (peer *&each : p)
+        each = begin(count_up, l);
+    for (peer *each : p)
+        end(each, 0, 0);
     assert_int_equal(guarded, LOCKERS * TIMES);
+    done_with(l);
 }
 
 // ---- Semaphores ----
 
+// Two proxies of one, on clients of their own.
+static void two_semaphores(const char *name, uint32_t units, weft_remote_semaphore **a,
+                           weft_remote_semaphore **b)
+{
+    *a = weft_remote_semaphore_open(client_of(&here), name, units, soon());
+    *b = weft_remote_semaphore_open(client_of(&here), name, 7, soon()); // who is first, makes it
+    assert_int_equal(weft_remote_semaphore_value(*b, soon()), units);
+    assert_int_equal(weft_remote_semaphore_wait(*a, soon()), 0);
+}
+
+static void await_value(weft_remote_semaphore *s, ssize_t n)
+{
+    for (weft_deadline d = soon(); weft_remote_semaphore_value(s, soon()) != n;)
+        assert_true(weft_left(d) > 0);
+}
+
 CASE(test_semaphore_units)
 {
-    weft_client *c = client_of(&here), *e = client_of(&here);
-    weft_remote_semaphore *a = weft_remote_semaphore_open(c, "units", 2, soon()),
-                          *b = weft_remote_semaphore_open(e, "units", 7, soon());
-    assert_int_equal(weft_remote_semaphore_value(b, soon()), 2); // who comes first, makes it
-    errno = 77;
-    assert_int_equal(weft_remote_semaphore_wait(a, soon()), 0);
+    weft_remote_semaphore *a, *b;
+    two_semaphores("units", 2, &a, &b);
     assert_int_equal(weft_remote_semaphore_wait(a, WEFT_NOW), 0);
-    assert_int_equal(errno, 77);
     assert_int_equal(weft_remote_semaphore_value(b, soon()), 0);
     assert_errno(weft_remote_semaphore_wait(b, WEFT_NOW), ETIMEDOUT);
-    assert_errno(weft_remote_semaphore_wait(b, weft_in_ms(20)), ETIMEDOUT);
     assert_int_equal(weft_remote_semaphore_renew(a, soon()), 0);
     assert_errno(weft_remote_semaphore_renew(b, soon()), EPERM);
     assert_int_equal(weft_remote_semaphore_post(a, soon()), 0);
@@ -170,28 +151,22 @@ CASE(test_semaphore_units)
     assert_int_equal(weft_remote_semaphore_value(a, soon()), 2);
     assert_int_equal(weft_remote_semaphore_post(b, soon()), 0); // it holds none: a new one
     assert_int_equal(weft_remote_semaphore_value(a, soon()), 3);
-    weft_remote_destroy(a);
-    weft_remote_destroy(b);
-    weft_client_destroy(c);
-    weft_client_destroy(e);
+    done_with(a);
+    done_with(b);
 }
 
 // The units of the dead come back, and they do not add new ones by giving back what they lost.
 CASE(test_semaphore_of_the_dead)
 {
-    weft_client *c = client_of(&here), *keeper = client_of(&here);
-    weft_remote_semaphore *s = weft_remote_semaphore_open(c, "dead", 3, soon()),
-                          *k = weft_remote_semaphore_open(keeper, "dead", 3, soon());
-    assert_int_equal(weft_remote_semaphore_wait(s, soon()), 0);
+    weft_remote_semaphore *s, *k;
+    two_semaphores("dead", 3, &s, &k);
     assert_int_equal(weft_remote_semaphore_wait(s, soon()), 0);
     assert_int_equal(weft_remote_semaphore_value(k, soon()), 1);
-    if (on_redis()) {
-        make_past(keeper, "weft:{dead}:leases");
-    } else {
-        shutdown(weft_client_fd(c), SHUT_RDWR);
-    }
-    for (weft_deadline d = soon(); weft_remote_semaphore_value(k, soon()) != 3;)
-        assert_true(weft_left(d) > 0);
+    if (on_redis())
+        make_past(weft_remote_client(k), "weft:{dead}:leases");
+    else
+        cut(s);
+    await_value(k, 3);
     if (!on_redis()) {
         assert_errno(weft_remote_semaphore_value(s, soon()), EPIPE);
         assert_int_equal(weft_remote_semaphore_value(s, soon()), 3);
@@ -203,32 +178,25 @@ CASE(test_semaphore_of_the_dead)
     assert_int_equal(weft_remote_semaphore_wait(s, soon()), 0);
     assert_int_equal(weft_remote_semaphore_post(s, soon()), 0);
     assert_int_equal(weft_remote_semaphore_value(k, soon()), 3);
-    weft_remote_destroy(s);
-    weft_remote_destroy(k);
-    weft_client_destroy(c);
-    weft_client_destroy(keeper);
+    done_with(s);
+    done_with(k);
 }
 
 // Nor does one who gives back as the first thing that he does on the new connection.
 CASE(test_semaphore_post_connects)
 {
-    weft_client *c = client_of(&here), *keeper = client_of(&here);
-    weft_remote_semaphore *s = weft_remote_semaphore_open(c, "anew", 2, soon()),
-                          *k = weft_remote_semaphore_open(keeper, "anew", 2, soon());
-    assert_int_equal(weft_remote_semaphore_wait(s, soon()), 0);
-    shutdown(weft_client_fd(c), SHUT_RDWR);
+    weft_remote_semaphore *s, *k;
+    two_semaphores("anew", 2, &s, &k);
+    cut(s);
     assert_errno(weft_remote_semaphore_post(s, soon()), EPIPE);
-    assert_int_equal(weft_client_fd(c), -1);
+    assert_int_equal(weft_client_fd(weft_remote_client(s)), -1);
     if (on_redis())
         assert_int_equal(weft_remote_semaphore_post(s, soon()), 0); // the lease is its own still
     else
         assert_errno(weft_remote_semaphore_post(s, soon()), EPERM);
-    for (weft_deadline d = soon(); weft_remote_semaphore_value(k, soon()) != 2;)
-        assert_true(weft_left(d) > 0);
-    weft_remote_destroy(s);
-    weft_remote_destroy(k);
-    weft_client_destroy(c);
-    weft_client_destroy(keeper);
+    await_value(k, 2);
+    done_with(s);
+    done_with(k);
 }
 
 // A child of fork does not have its parent's units.
@@ -239,27 +207,21 @@ static int post_in_child(void *s)
 
 CASE(test_semaphore_after_fork)
 {
-    weft_client *c = client_of(&here);
-    weft_remote_semaphore *s = weft_remote_semaphore_open(c, "forked", 2, soon());
-    assert_int_equal(weft_remote_semaphore_wait(s, soon()), 0);
+    weft_remote_semaphore *s, *k;
+    two_semaphores("forked", 2, &s, &k);
     assert_int_equal(end_of(child_of(post_in_child, s)), 0);
-    assert_int_equal(weft_remote_semaphore_value(s, soon()), 1);
+    assert_int_equal(weft_remote_semaphore_value(k, soon()), 1);
     assert_int_equal(weft_remote_semaphore_post(s, soon()), 0);
-    assert_int_equal(weft_remote_semaphore_value(s, soon()), 2);
-    weft_remote_destroy(s);
-    weft_client_destroy(c);
+    assert_int_equal(weft_remote_semaphore_value(k, soon()), 2);
+    done_with(s);
+    done_with(k);
 }
 
 // ---- Barriers ----
 
-static int64_t come(weft_client *c)
+static ssize_t come(peer *p)
 {
-    weft_remote_barrier *b = weft_remote_barrier_open(c, "barrier", 3);
-    int result = weft_remote_barrier_wait(b, soon());
-    int error = errno;
-    weft_remote_destroy(b);
-    errno = error;
-    return result;
+    return weft_remote_barrier_wait((weft_remote *)p->thing, soon());
 }
 
 static void until_waiting(weft_remote_barrier *b, ssize_t n)
@@ -273,47 +235,43 @@ CASE(test_barrier_parties)
     weft_client *c = client_of(&here);
     weft_remote_barrier *b = weft_remote_barrier_open(c, "barrier", 3),
                         *two = weft_remote_barrier_open(c, "barrier", 2);
-    other o[2];
-    begin_other(&o[0], come);
+    peer *p = begin(come, b);
     until_waiting(b, 1);
     assert_errno(weft_remote_barrier_wait(two, soon()), EINVAL);
-    begin_other(&o[1], come);
+    peer *q = begin(come, b);
     until_waiting(b, 2);
     assert_int_equal(weft_remote_barrier_wait(b, soon()), 1);
-    for (int i = 0; i < 2; i++)
-        end_other(&o[i]);
-    weft_remote_destroy(b);
+    end(p, 0, 0);
+    end(q, 0, 0);
+    assert_int_equal(weft_remote_barrier_abort(b, soon()), 0);
+    assert_errno(weft_remote_barrier_waiting(b, soon()), EPIPE);
+    assert_int_equal(weft_remote_barrier_reset(b, soon()), 0);
     weft_remote_destroy(two);
-    weft_client_destroy(c);
+    done_with(b);
 }
 
 // A connection that ends in it: on Redis the others find out that one does not ask any more.
 CASE(test_barrier_of_the_dead)
 {
-    weft_client *c = client_of(&here);
-    weft_remote_barrier *b = weft_remote_barrier_open(c, "barrier", 3);
-    other living, dying;
-    begin_other(&dying, come);
+    weft_remote_barrier *b = weft_remote_barrier_open(client_of(&here), "barrier", 3);
+    peer *dying = begin(come, b);
     until_waiting(b, 1);
-    begin_other(&living, come);
+    peer *living = begin(come, b);
     until_waiting(b, 2);
-    shutdown(dying.fd, SHUT_RDWR);
-    end_other(&dying);
-    assert_int_equal(dying.error, EPIPE);
+    cut((weft_remote *)dying->thing);
+    end(dying, -1, EPIPE);
     if (on_redis())
-        make_past(c, "weft:{barrier}:waiting");
-    end_other(&living);
-    assert_int_equal(living.result, -1);
-    assert_int_equal(living.error, EOWNERDEAD);
+        make_past(weft_remote_client(b), "weft:{barrier}:waiting");
+    end(living, -1, EOWNERDEAD);
     assert_errno(weft_remote_barrier_wait(b, soon()), EOWNERDEAD);
     assert_errno(weft_remote_barrier_waiting(b, soon()), EOWNERDEAD);
     assert_int_equal(weft_remote_barrier_reset(b, soon()), 0);
     assert_int_equal(weft_remote_barrier_waiting(b, soon()), 0);
-    weft_remote_destroy(b);
-    weft_client_destroy(c);
+    done_with(b);
 }
 
 int main(void)
 {
+    way = CONNECTIONS;
     return on_both_servers();
 }

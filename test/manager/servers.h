@@ -188,48 +188,22 @@ static inline void make_past(weft_client *c, const char *key)
     weft_reply_free(r);
 }
 
-// Something done by another thread, with a client of its own.
-typedef struct other {
-    int64_t (*fn)(weft_client *c);
-    weft_client *client;
-    int fd; // its socket
-    int64_t result;
-    int error;
-    pthread_t thread;
-    pid_t id;
-} other;
-
-static inline void *other_main(void *arg)
+// The end of a proxy, and of its client.
+static inline int remote_destroy(void *r)
 {
-    other *o = (other *)arg;
-    __atomic_store_n(&o->id, gettid(), __ATOMIC_RELEASE);
-    o->result = o->fn(o->client);
-    o->error = errno;
-    return nullptr;
+    weft_client *c = weft_remote_client((weft_remote *)r);
+    return weft_remote_destroy((weft_remote *)r) == 0 ? weft_client_destroy(c) : -1;
 }
 
-static inline void begin_other(other *o, int64_t (*fn)(weft_client *c))
+// Ends its connection, as if the net did.
+static inline void cut(weft_remote *r)
 {
-    *o = {};
-    o->fn = fn;
-    o->client = client_of(&here);
-    o->fd = weft_client_fd(o->client);
-    pthread_create(&o->thread, nullptr, other_main, o);
+    shutdown(weft_client_fd(weft_remote_client(r)), SHUT_RDWR);
 }
 
-static inline void end_other(other *o)
+static inline void done_with(weft_remote *r)
 {
-    pthread_join(o->thread, nullptr);
-    weft_client_destroy(o->client);
-}
-
-// Until it sleeps in its call, or has left it.
-static inline void wait_until_waiting(const other *o)
-{
-    pid_t id;
-    while ((id = __atomic_load_n(&o->id, __ATOMIC_ACQUIRE)) == 0)
-        usleep(200);
-    wait_asleep(id);
+    assert_int_equal(remote_destroy(r), 0);
 }
 
 #endif

@@ -72,7 +72,6 @@ static int by_other(void *thing, enum call call)
 {
     peer *p = begin(make_call, thing, call);
     end(p);
-    board->used--;
     return p->code == -1 ? p->error : 0;
 }
 
@@ -421,7 +420,6 @@ CASE(test_barrier_rounds)
 // All meet, as good as new.
 static void meets(void *b)
 {
-    board->used = 0;
     assert_false(twin->is_broken(b));
     for (int i = 0; i < 3; i++)
         begin(make_call, b, MEET);

@@ -1,0 +1,179 @@
+// Servers that are killed, started again or stopped, that want a password, that are far: both of
+// them.
+#include "../async/inside.h"
+#include "../twins/peers.h"
+
+#include <poll.h>
+
+static ssize_t take_from(peer *p)
+{
+    weft_reply *r = weft_remote_queue_take((weft_remote *)p->thing, WEFT_FOREVER);
+    weft_reply_free(r);
+    return r != nullptr ? 0 : -1;
+}
+
+// Another server than that which all tests are run on.
+static weft_remote_queue *open_on_mine(server *mine)
+{
+    *mine = {};
+    mine->kind = here.kind;
+    start_server(mine);
+    return weft_remote_queue_open(client_of(mine), "slow", 0);
+}
+
+// Those who wait get EPIPE; later calls connect again, once there is somebody.
+CASE(test_server_killed)
+{
+    server mine;
+    weft_remote_queue *q = open_on_mine(&mine);
+    weft_client *c = client_of(&mine);
+    weft_remote_semaphore *s = weft_remote_semaphore_open(c, "anew", 2, soon());
+    peer *p[3];
+    for (peer *&each : p)
+        each = begin_asleep(take_from, q);
+    kill_server(&mine);
+    for (peer *each : p)
+        end(each, -1, EPIPE);
+    done_with(q);
+    assert_errno(weft_remote_semaphore_value(s, soon()), EPIPE);
+    assert_int_equal(weft_client_fd(c), -1);
+    assert_int_equal(weft_remote_semaphore_value(s, soon()), -1);
+    assert_true(errno == ECONNREFUSED || errno == ENOENT);
+    start_server(&mine);
+    assert_int_equal(weft_remote_semaphore_value(s, soon()), 2); // made again
+    assert_int_equal(weft_client_server(c), mine.kind);
+    done_with(s);
+    end_server(&mine);
+}
+
+// One that does not answer is given up a second after the deadline.
+CASE(test_server_stopped)
+{
+    server mine = {};
+    mine.kind = here.kind;
+    start_server(&mine);
+    weft_client *c = client_of(&mine);
+    weft_remote_value *v = weft_remote_value_open(c, "value");
+    int64_t n = 0, begun = weft_now();
+    kill(mine.pid, SIGSTOP);
+    assert_errno(weft_remote_value_add(v, 1, &n, weft_in_ms(10)), ETIMEDOUT);
+    assert_true(weft_now() - begun >= 1010000000);
+    kill(mine.pid, SIGCONT);
+    assert_int_equal(weft_remote_value_add(v, 1, &n, soon()), 0);
+    assert_in_range(n, 1, 2); // whether the first had its effect is not known
+    weft_remote_destroy(v);
+    weft_client_destroy(c);
+    end_server(&mine);
+}
+
+// Who has time waits for one that is slow, however long that is.
+CASE(test_server_slow)
+{
+    server mine;
+    weft_remote_queue *q = open_on_mine(&mine);
+    peer *p = begin_asleep(take_from, q);
+    kill(mine.pid, SIGSTOP);
+    poll(nullptr, 0, 1500); // longer than the grace
+    kill(mine.pid, SIGCONT);
+    assert_int_equal(weft_remote_queue_put(q, "x", 1, soon()), 0);
+    end(p, 0, 0);
+    done_with(q);
+    end_server(&mine);
+}
+
+CASE(test_password)
+{
+    server mine = {};
+    mine.kind = here.kind;
+    mine.password = "sesame";
+    start_server(&mine);
+    assert_errno(weft_client_connect(mine.address, nullptr, soon()), EACCES);
+    assert_errno(weft_client_connect(mine.address, "sesamy", soon()), EACCES);
+    weft_client *c = client_of(&mine);
+    char text[256];
+    weft_remote_value *v = weft_remote_value_open(c, "value");
+    assert_int_equal(weft_remote_value_set(v, 3, soon()), 0);
+    shutdown(weft_client_fd(c), SHUT_RDWR);
+    assert_errno(weft_remote_value_set(v, 4, soon()), EPIPE);
+    assert_int_equal(weft_remote_value_set(v, 5, soon()), 0); // connected again, with the password
+    weft_remote_text(v, text, sizeof text);
+    assert_null(strstr(text, "sesame"));
+    assert_errno(weft_remote_open(text, nullptr, soon()), EACCES);
+    weft_remote_value *w = weft_remote_open(text, "sesame", soon());
+    assert_non_null(w);
+    weft_remote_destroy(w);
+    weft_remote_destroy(v);
+    weft_client_destroy(c);
+    end_server(&mine);
+}
+
+// By number and by name, from a thread and from a tasklet.
+static const char *tcp_address;
+
+static bool answers_at(const char *address)
+{
+    weft_client *c = weft_client_connect(address, "sesame", soon());
+    weft_remote_value *v = weft_remote_value_open(c, "value");
+    bool well = weft_remote_value_add(v, 1, nullptr, soon()) == 0;
+    weft_remote_destroy(v);
+    return weft_client_destroy(c) == 0 && well;
+}
+
+// Whether a connection of that port has the timer that finds out about hosts that have vanished, at
+// each end (the column "tr" of /proc/net/tcp).
+static int keep_alive_timers(unsigned port)
+{
+    char text[512];
+    int n = 0;
+    FILE *f = fopen("/proc/net/tcp", "re");
+    assert_non_null(f);
+    while (fgets(text, sizeof text, f) != nullptr) {
+        unsigned local, remote, state, timer;
+        if (sscanf(text, "%*d: %*[^:]:%x %*[^:]:%x %x %*s %x:", &local, &remote, &state, &timer) ==
+            4)
+            n += (local == port || remote == port) && state == 1 && timer == 2;
+    }
+    fclose(f);
+    return n;
+}
+
+static void assert_asks(const char *address)
+{
+    weft_client *c = weft_client_connect(address, "sesame", soon());
+    assert_non_null(c);
+    // Another timer may run until what was said is acknowledged.
+    unsigned port = (unsigned)atoi(strrchr(address, ':') + 1);
+    for (weft_deadline d = soon(); keep_alive_timers(port) != 2; usleep(1000))
+        assert_true(weft_left(d) > 0);
+    weft_client_destroy(c);
+}
+
+CASE(test_tcp)
+{
+    char by_name[64];
+    weft_manager_options o = {};
+    if (here.kind == WEFT_SERVER_REDIS)
+        return; // which cannot be told to choose a port
+    o.password = "sesame";
+    weft_manager *m = weft_manager_start("tcp:127.0.0.1:0", &o);
+    assert_non_null(m);
+    tcp_address = weft_manager_address(m);
+    snprintf(by_name, sizeof by_name, "tcp:localhost%s", strrchr(tcp_address, ':'));
+    assert_true(answers_at(tcp_address));
+    assert_true(answers_at(by_name));
+    assert_asks(tcp_address);
+    assert_errno(weft_client_connect(tcp_address, nullptr, soon()), EACCES);
+    inside([] {
+        assert_true(answers_at(tcp_address));
+        assert_asks(tcp_address);
+    });
+    assert_int_equal(weft_manager_stop(m, soon()), 0);
+    assert_errno(weft_client_connect(tcp_address, "sesame", soon()), ECONNREFUSED);
+    assert_int_equal(weft_manager_destroy(m), 0);
+}
+
+int main(void)
+{
+    way = CONNECTIONS;
+    return on_both_servers();
+}
