@@ -60,7 +60,8 @@ typedef struct weft_workers_options {
  * before starting threads.  Tells systemd READY=1, RELOADING=1 and STOPPING=1 (sd_notify(3)) if
  * NOTIFY_SOCKET is set.
  * 0: stopped, all drained.  -1 and ETIMEDOUT: stopped, some were killed; EINVAL: workers below 1,
- * no fn, an option below 0; EAGAIN, EMFILE, ENFILE, ENOMEM: it could not begin. */
+ * no fn, an option below 0; EAGAIN, EMFILE, ENFILE, ENOMEM: it could not begin; ENOSYS: no pidfds.
+ */
 int weft_workers_run(int workers, int (*fn)(void *arg), void *arg,
                      const weft_workers_options *opts);
 

@@ -409,7 +409,7 @@ static int wait_events(io_state *io, struct epoll_event *events, weft_deadline d
         return epoll_wait(io->epoll, events, BATCH, poll_ms(d));
     struct timespec t = timespec_of(weft_left(d));
     long n = syscall(SYS_epoll_pwait2, io->epoll, events, BATCH, &t, nullptr, (size_t)0);
-    if (n >= 0 || (errno != ENOSYS && errno != EPERM))
+    if (n >= 0 || !is_refused(errno))
         return (int)n;
     io_precise = 0;
     return epoll_wait(io->epoll, events, BATCH, poll_ms(d));

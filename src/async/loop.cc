@@ -202,7 +202,7 @@ static int wait_exactly(weft_loop *l, int64_t ns)
     struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
     if (!l->no_pwait2) {
         int n = (int)syscall(SYS_epoll_pwait2, l->epoll, l->events, l->batch, &t, nullptr, 0);
-        if (n >= 0 || (errno != ENOSYS && errno != EPERM))
+        if (n >= 0 || !is_refused(errno))
             return n;
         l->no_pwait2 = true;
     }

@@ -81,7 +81,7 @@ int weft_loop_child_fd(weft_loop *l, weft_child *c, int pidfd,
     int saved = errno;
     asked.pidfd = pidfd;
     if (pidfd < 0 || (child_wait_id(&asked, WEXITED | WNOHANG | WNOWAIT, &info, nullptr) != 0 &&
-                      errno != ECHILD))
+                      errno != ECHILD && !is_refused(errno))) // then poll(2) will tell
         return fail_with(EBADF);
     errno = saved;
     if (start(l, c, pidfd, fn, arg) != 0)

@@ -143,6 +143,8 @@ static void on_end(weft_child *c, int status)
 {
     struct worker *w = (struct worker *)c->arg;
     struct master *m = w->master;
+    if (status == -1 && child_poll(&w->process) && !w->process.lost) // by number: waitid is refused
+        status = w->process.status;
     tell(m, WEFT_WORKERS_ENDED, w->number, w->process.pid, status);
     if (w->place != nullptr) {
         w->place->now = nullptr;

@@ -43,12 +43,6 @@ inline int child_without;
 enum { CHILD_LOOK_MS = 5, CHILD_BY_PIDFD = 3 /* P_PIDFD, which glibc names since 2.36 */ };
 enum { CHILD_SIGNAL_GROUP = 4 }; // PIDFD_SIGNAL_PROCESS_GROUP (Linux 6.9)
 
-// A call of a newer kernel that failed because it is missing or forbidden here: ask the older one.
-static inline bool is_refused(int error)
-{
-    return error == ENOSYS || error == EPERM || error == EINVAL || error == EACCES;
-}
-
 // waitid(2) with its fifth argument.
 static inline int child_wait_id(const child *c, int how, siginfo_t *info, struct rusage *usage)
 {

@@ -21,6 +21,12 @@ static inline int from_pthread(int code)
     return code == 0 ? 0 : fail_with(code);
 }
 
+// A call of a newer kernel that failed because it is missing or forbidden here: ask the older one.
+static inline bool is_refused(int error)
+{
+    return error == ENOSYS || error == EPERM || error == EINVAL || error == EACCES;
+}
+
 static inline void free_keep_errno(void *p)
 {
     int saved = errno;
