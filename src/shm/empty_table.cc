@@ -38,9 +38,11 @@ int weft::in_empty_table(int (*fn)(void *arg), void *arg)
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    e.error = pthread_create(&thread, nullptr, run, &e);
-    if (e.error == 0)
+    int refused = pthread_create(&thread, nullptr, run, &e);
+    if (refused == 0)
         pthread_join(thread, nullptr);
+    else
+        e.error = refused;
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     pthread_setcancelstate(cancel, nullptr);
     errno = e.result < 0 ? e.error : saved;
