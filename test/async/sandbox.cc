@@ -167,7 +167,4 @@ CASE(test_sandboxes)
     assert_int_equal(try_matrix(OPERATIONS, sizeof OPERATIONS / sizeof OPERATIONS[0]), 0);
 }
 
-int main(void)
-{
-    return run_cases(nullptr, nullptr);
-}
+RUN_CASES()

@@ -234,7 +234,4 @@ CASE(test_each_resumes_whenever_killed)
     }
 }
 
-int main(void)
-{
-    return run_cases(enter_scratch, leave_scratch);
-}
+RUN_CASES(enter_scratch, leave_scratch)

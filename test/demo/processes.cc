@@ -93,8 +93,8 @@ CASE(test_pipe)
 CASE(test_each)
 {
     // The first is the last to end: the order is the input's all the same.
-    struct outcome o =
-        run("printf 'sh -c \"sleep 0.2; echo 1\"\\n# no\\n\\necho 2\\nfalse\\n' | ", "each -k -j 3");
+    struct outcome o = run("printf 'sh -c \"sleep 0.2; echo 1\"\\n# no\\n\\necho 2\\nfalse\\n' | ",
+                           "each -k -j 3");
     const char *one = strstr(o.output, "1\n"), *two = strstr(o.output, "2\necho 2: exited with 0");
     assert_non_null(one);
     assert_non_null(two);

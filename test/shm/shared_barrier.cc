@@ -40,7 +40,7 @@ static int enter_and_pause(void *)
     return weft_shared_barrier_enter(barrier) != 0 ? 1 : pause();
 }
 
-static void test_parties_that_end_without_leave(void **)
+CASE(test_parties_that_end_without_leave)
 {
     weft_shared_barrier_init(barrier, 2);
     for (int round = 0; round < WEFT_SHARED_HOLDERS; round++) {
@@ -54,7 +54,7 @@ static void test_parties_that_end_without_leave(void **)
 }
 
 // The same whether somebody has looked since or not.
-static void test_dead_before_the_last_comes(void **)
+CASE(test_dead_before_the_last_comes)
 {
     for (int pause_us = 0; pause_us <= 100000; pause_us += 100000) {
         weft_shared_barrier_init(barrier, 2);
@@ -76,7 +76,7 @@ static void test_dead_before_the_last_comes(void **)
     }
 }
 
-static void test_left_in_the_middle(void **)
+CASE(test_left_in_the_middle)
 {
     weft_shared_barrier_init(barrier, 1);
     assert_int_equal(weft_shared_barrier_enter(barrier), 0);
@@ -86,7 +86,7 @@ static void test_left_in_the_middle(void **)
     assert_int_equal(weft_shared_barrier_wait(barrier, WEFT_NOW), 1);
 }
 
-static void test_places_of_the_dead(void **)
+CASE(test_places_of_the_dead)
 {
     weft_shared_barrier_init(barrier, 1);
     pid_t p[WEFT_SHARED_HOLDERS];
@@ -105,13 +105,4 @@ static void test_places_of_the_dead(void **)
             kill_and_reap(p[i]);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_parties_that_end_without_leave),
-        TEST(test_dead_before_the_last_comes),
-        TEST(test_left_in_the_middle),
-        TEST(test_places_of_the_dead),
-    };
-    return cmocka_run_group_tests(tests, begin, end);
-}
+RUN_CASES(begin, end)
