@@ -12,6 +12,8 @@
 #ifndef WEFT_TEST_RUNNER_H
 #define WEFT_TEST_RUNNER_H
 
+#include <dirent.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -20,6 +22,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifdef __cplusplus
@@ -54,21 +58,145 @@ static inline void runner_hung(int sig)
     abort();
 }
 
-static inline int runner_begin(void **state)
+static inline void runner_alarm(void)
 {
     const char *seconds = getenv("RUNNER_SECONDS");
     int n = seconds != NULL ? atoi(seconds) : 60;
-    runner_test = (const char *)*state;
     signal(SIGALRM, runner_hung);
     alarm((unsigned)n * (RUNNER_SANITIZED ? 4 : 1));
+}
+
+// ---- Processes ----
+
+// Forks; the child dies with the thread that did it, and of its own alarm.
+static inline pid_t runner_fork(void)
+{
+    pid_t parent = getpid(), child = fork();
+    if (child < 0) {
+        perror("fork");
+        abort();
+    }
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(1);
+        runner_alarm();
+    }
+    return child;
+}
+
+// The child runs fn(arg) and exits with its result.
+static inline pid_t child_of(int (*fn)(void *arg), void *arg)
+{
+    pid_t p = runner_fork();
+    if (p == 0)
+        _exit(fn(arg));
+    return p;
+}
+
+// Its exit status, or 256 and the signal that killed it.
+static inline int end_of(pid_t p)
+{
+    int status;
+    if (waitpid(p, &status, 0) != p)
+        return -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+}
+
+static inline void kill_and_reap(pid_t p)
+{
+    kill(p, SIGKILL);
+    waitpid(p, NULL, 0);
+}
+
+// ---- What a test leaves behind ----
+
+// The cases run in a child of the program, which is its subreaper: orphans become its children, not
+// the test's.
+enum { RUNNER_CHILDREN = 64 };
+static pid_t runner_before[RUNNER_CHILDREN];
+
+// Adds the children of a process to the ids, of which there are n: how many there are then.
+static inline int runner_children(pid_t parent, pid_t *ids, int n)
+{
+    char path[300];
+    snprintf(path, sizeof path, "/proc/%d/task", parent);
+    DIR *threads = opendir(path);
+    for (struct dirent *t; threads != NULL && (t = readdir(threads)) != NULL;) {
+        snprintf(path, sizeof path, "/proc/%d/task/%s/children", parent, t->d_name);
+        FILE *f = t->d_name[0] != '.' ? fopen(path, "re") : NULL;
+        while (f != NULL && n < RUNNER_CHILDREN && fscanf(f, "%d", &ids[n]) == 1)
+            n++;
+        if (f != NULL)
+            fclose(f);
+    }
+    if (threads != NULL)
+        closedir(threads);
+    return n;
+}
+
+static inline bool runner_was_there(pid_t id)
+{
+    for (pid_t before : runner_before)
+        if (before == id)
+            return true;
+    return false;
+}
+
+// A child, or orphan, that is alive and was not there before; 0: none is.  What has ended is
+// reaped.
+static inline pid_t runner_left(void)
+{
+    pid_t now[RUNNER_CHILDREN], left = 0;
+    int own = runner_children(getpid(), now, 0), all = runner_children(getppid(), now, own);
+    for (int i = 0; i < all; i++)
+        if (now[i] != getpid() && !runner_was_there(now[i]) &&
+            (i >= own || waitpid(now[i], NULL, WNOHANG) == 0))
+            left = now[i];
+    return left;
+}
+
+// What dies as its parent has died may take a moment.
+static inline bool runner_left_none(void)
+{
+    pid_t left = runner_left();
+    for (int ms = 0; left != 0 && ms < 3000; ms++, left = runner_left())
+        usleep(1000);
+    if (left == 0)
+        return true;
+    fprintf(stderr, "left behind: process %d\n", left);
+    kill_and_reap(left);
+    return false;
+}
+
+// Reaps orphans until the child with the cases has ended: its exit status.
+static inline int runner_watch(pid_t cases)
+{
+    int status = 0;
+    for (pid_t ended = 0; ended != cases; ended = waitpid(-1, &status, 0))
+        if (ended < 0)
+            return 1;
+    if (WIFSIGNALED(status))
+        fprintf(stderr, "%s: ended by signal %d\n", program_invocation_name, WTERMSIG(status));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+// ---- The beginning and the end of a test ----
+
+static inline int runner_begin(void **state)
+{
+    runner_test = (const char *)*state;
+    memset(runner_before, 0, sizeof runner_before);
+    runner_children(getppid(), runner_before, runner_children(getpid(), runner_before, 0));
+    runner_alarm();
     return 0;
 }
 
-static inline int runner_end(void **state)
+static inline int runner_end(void **)
 {
-    (void)state;
+    bool well = runner_left_none();
     alarm(0);
-    return 0;
+    return well ? 0 : -1;
 }
 
 // A test: it runs with those of its file, in their order.
@@ -99,14 +227,20 @@ static inline int run_cases(int (*setup)(void **) = nullptr, int (*teardown)(voi
 {
     static char names[RUNNER_MOST][100];
     struct CMUnitTest tests[RUNNER_MOST];
+    fflush(NULL);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    pid_t child = fork();
+    if (child != 0)
+        return runner_watch(child);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     memcpy(tests, runner_cases, sizeof tests);
     for (size_t i = 0; prefix != nullptr && i < runner_count; i++) {
         snprintf(names[i], sizeof names[i], "%s: %s", prefix, tests[i].name);
         tests[i].name = names[i];
         tests[i].initial_state = names[i];
     }
-    return _cmocka_run_group_tests(prefix != nullptr ? prefix : "tests", tests, runner_count, setup,
-                                   teardown);
+    exit(_cmocka_run_group_tests(prefix != nullptr ? prefix : "tests", tests, runner_count, setup,
+                                 teardown));
 }
 
 #define RUN_CASES(...)                                                                             \

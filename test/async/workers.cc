@@ -111,7 +111,7 @@ static pid_t start_master(int workers, int (*fn)(void *), void *arg, weft_worker
     _exit(r == 0 ? 0 : errno);
 }
 
-static int end_of(pid_t master)
+static int end_of_master(pid_t master)
 {
     int status = -1;
     waitpid(master, &status, 0);
@@ -148,7 +148,7 @@ static void stopped_by(int signo)
     hear(SAYS_STOP);
     hear(WEFT_WORKERS_ENDED);
     hear(WEFT_WORKERS_ENDED);
-    assert_int_equal(end_of(m), 0);
+    assert_int_equal(end_of_master(m), 0);
 }
 
 CASE(test_run_stops_and_drains)
@@ -168,7 +168,7 @@ CASE(test_run_kills_after_the_drain)
     assert_true(hear(WEFT_WORKERS_KILLED).when - stopping >= o.drain_ns - 1000000);
     struct news n = hear(WEFT_WORKERS_ENDED);
     assert_true(WIFSIGNALED(n.status) && WTERMSIG(n.status) == SIGKILL);
-    assert_int_equal(end_of(m), ETIMEDOUT);
+    assert_int_equal(end_of_master(m), ETIMEDOUT);
 }
 
 CASE(test_run_told_twice_kills_at_once)
@@ -180,7 +180,7 @@ CASE(test_run_told_twice_kills_at_once)
     hear(WEFT_WORKERS_STOPPING);
     kill(m, SIGTERM);
     hear(WEFT_WORKERS_KILLED);
-    assert_int_equal(end_of(m), ETIMEDOUT);
+    assert_int_equal(end_of_master(m), ETIMEDOUT);
 }
 
 CASE(test_dead_worker_is_replaced)
@@ -199,7 +199,7 @@ CASE(test_dead_worker_is_replaced)
     assert_int_equal(n.number, victim.number);
     assert_int_not_equal(n.pid, victim.pid);
     kill(m, SIGTERM);
-    assert_int_equal(end_of(m), 0);
+    assert_int_equal(end_of_master(m), 0);
 }
 
 CASE(test_replacement_backs_off)
@@ -216,7 +216,7 @@ CASE(test_replacement_backs_off)
         assert_true(hear(WEFT_WORKERS_STARTED).when - end.when >= ns);
     }
     kill(m, SIGTERM);
-    assert_int_equal(end_of(m), 0);
+    assert_int_equal(end_of_master(m), 0);
 }
 
 // A worker is killed, and its master has no descriptor for the next one's pipe; then it has.
@@ -242,7 +242,7 @@ CASE(test_failed_start_is_tried_again)
     assert_int_equal(n.number, 0);
     hear(SAYS_READY);
     kill(m, SIGTERM);
-    assert_int_equal(end_of(m), 0);
+    assert_int_equal(end_of_master(m), 0);
 }
 
 CASE(test_run_without_descriptors)
@@ -266,7 +266,7 @@ CASE(test_workers_drain_when_the_master_dies)
     kill(m, SIGKILL);
     hear(SAYS_STOP);
     hear(SAYS_STOP);
-    assert_int_equal(end_of(m), -1);
+    assert_int_equal(end_of_master(m), -1);
 }
 
 CASE(test_user_signals_are_passed_on)
@@ -280,7 +280,7 @@ CASE(test_user_signals_are_passed_on)
     sum += hear(SAYS_SIGNAL).number;
     assert_int_equal(sum, 1);
     kill(m, SIGTERM);
-    assert_int_equal(end_of(m), 0);
+    assert_int_equal(end_of_master(m), 0);
 }
 
 // ---- Reload under load ----
@@ -406,7 +406,7 @@ CASE(test_reload_refuses_nobody)
     waitpid(client, &status, 0);
     assert_int_equal(status, 0);
     kill(m, SIGTERM);
-    assert_int_equal(end_of(m), 0);
+    assert_int_equal(end_of_master(m), 0);
     close(stop[0]), close(stop[1]), close(listener);
 }
 
@@ -435,7 +435,7 @@ CASE(test_reload_under_load)
     }
     echo_load_end(&load);
     kill(m, SIGTERM);
-    assert_int_equal(end_of(m), 0);
+    assert_int_equal(end_of_master(m), 0);
     close(listener);
 }
 
@@ -473,7 +473,7 @@ CASE(test_systemd_is_notified)
     assert_notice(fd, "READY=1");
     kill(m, SIGTERM);
     assert_notice(fd, "STOPPING=1");
-    assert_int_equal(end_of(m), 0);
+    assert_int_equal(end_of_master(m), 0);
     close(fd);
 }
 
@@ -493,7 +493,7 @@ CASE(test_systemd_is_notified_of_a_reload_from_nothing)
     assert_notice(fd, "READY=1");
     kill(m, SIGTERM);
     assert_notice(fd, "STOPPING=1");
-    assert_int_equal(end_of(m), 0);
+    assert_int_equal(end_of_master(m), 0);
     close(fd);
 }
 

@@ -59,7 +59,7 @@ static inline int beside_begin(void **)
 static inline int beside_end(void **)
 {
     int stopped = 0;
-    if (left_out != nullptr)
+    if (left_out != nullptr || model.pid == 0)
         return 0;
     redis_stop(&model);
     if (stand_in.pid > 0)
@@ -68,7 +68,6 @@ static inline int beside_end(void **)
         stopped = weft_manager_stop(manager, weft_in_s(RAW_SECONDS));
         weft_manager_destroy(manager);
     }
-    stand_in = {};
     manager = nullptr;
     return folder_remove() == 0 ? stopped : -1;
 }

@@ -116,6 +116,7 @@ static inline void redis_stop(redis *r)
     kill(r->pid, SIGTERM);
     assert_int_equal(waitpid(r->pid, nullptr, 0), r->pid);
     unlink(r->address + 5);
+    r->pid = 0;
 }
 
 #endif

@@ -7,26 +7,6 @@
 #include <dirent.h>
 #include <sys/wait.h>
 
-// The child runs fn(arg) and exits with its result; a test's alarm ends it too.
-static inline pid_t child_of(int (*fn)(void *arg), void *arg)
-{
-    pid_t p = fork();
-    if (p == 0) {
-        alarm(60);
-        _exit(fn(arg));
-    }
-    return p;
-}
-
-// Its exit status, or 256 and the signal that killed it.
-static inline int end_of(pid_t p)
-{
-    int status;
-    if (waitpid(p, &status, 0) != p)
-        return -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
-}
-
 // n children that run fn(arg) all end with 0.
 static inline void children_end_well(int n, int (*fn)(void *arg), void *arg)
 {
@@ -36,12 +16,6 @@ static inline void children_end_well(int n, int (*fn)(void *arg), void *arg)
         p[i] = child_of(fn, arg);
     for (int i = 0; i < n; i++)
         assert_int_equal(end_of(p[i]), 0);
-}
-
-static inline void kill_and_reap(pid_t p)
-{
-    kill(p, SIGKILL);
-    waitpid(p, nullptr, 0);
 }
 
 static inline void wait_asleep(pid_t p)
