@@ -137,8 +137,9 @@ typedef struct weft_shared_barrier {
     uint32_t rings; /* one more with each change; sleepers watch it */
     uint32_t armed;
     uint32_t used;  /* no member lies behind this many */
-    uint64_t state; /* round, arrivals, what broke it, how the last rounds ended: one store */
+    uint64_t state; /* round, arrivals, what broke it: one store */
     weft_shared_party members[WEFT_SHARED_HOLDERS];
+    uint64_t failures[64]; /* a bit for each of the last rounds, by its number */
 } weft_shared_barrier;
 
 int weft_shared_barrier_init(weft_shared_barrier *b, uint32_t parties); /* EINVAL: 0, > 65535 */

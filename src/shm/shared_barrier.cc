@@ -1,8 +1,8 @@
 // shared_barrier.cc: a barrier whose whole state is one word.
 //
-// The round's number, how many have arrived, what broke it, and how the last eight rounds
-// ended (for waiters slow to wake) change together by one store.  A process is written down
-// before it arrives, with the round.
+// The round's number, how many have arrived and what broke it change together by one store.  A
+// process is written down before it arrives, with the round.  Whether a round failed is noted, for
+// waiters slow to wake, before its number changes: who dies in between has changed nothing.
 //
 // One rule for the dead, whoever looks and when: a round can't end well if one of its dead was to
 // be in it, which is who has arrived in it, or has entered and not left.  The last to come looks
@@ -23,9 +23,10 @@ struct barrier_state {
     uint32_t round;
     uint16_t arrived;
     uint8_t broken; // 0, EPIPE or EOWNERDEAD
-    uint8_t failed; // bit k: the round before the last k rounds failed
+    uint8_t unused;
 };
 } // namespace
+enum { NOTED = 8 * sizeof(weft_shared_barrier::failures) }; // rounds
 static_assert(sizeof(barrier_state) == 8 && EOWNERDEAD < 256 && EPIPE < 256, "one word");
 
 static barrier_state load(const weft_shared_barrier *b)
@@ -88,13 +89,19 @@ static weft_shared_party *spare(weft_shared_barrier *b)
     return nullptr;
 }
 
+static uint64_t *note_of(const weft_shared_barrier *b, uint32_t round)
+{
+    return (uint64_t *)&b->failures[round / 64 % (NOTED / 64)];
+}
+
 static void end_round(weft_shared_barrier *b, bool failed)
 {
     barrier_state s = load(b);
+    uint64_t *note = note_of(b, s.round), bit = (uint64_t)1 << s.round % 64;
+    __atomic_store_n(note, failed ? *note | bit : *note & ~bit, __ATOMIC_RELEASE);
     s.round++;
     s.arrived = 0;
     s.broken = 0;
-    s.failed = (uint8_t)(s.failed << 1 | failed);
     store(b, s);
 }
 
@@ -158,10 +165,11 @@ static void forget_dead(weft_shared_barrier *b)
 static int outcome(const weft_shared_barrier *b, uint32_t round)
 {
     barrier_state s = load(b);
-    uint32_t ago = s.round - round;
-    if (ago == 0)
+    if (s.round == round)
         return s.broken != 0 ? s.broken : EAGAIN;
-    return ago <= 8 && (s.failed >> (ago - 1) & 1) ? EPIPE : 0;
+    bool failed = __atomic_load_n(note_of(b, round), __ATOMIC_ACQUIRE) >> round % 64 & 1;
+    // Of a round that long ago it is not known whether all came.
+    return failed || round_of(b) - round >= NOTED ? EPIPE : 0;
 }
 
 // The wait ended with `error` or, if that is 0, may have to because somebody died.

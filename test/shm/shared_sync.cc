@@ -100,6 +100,22 @@ CASE(test_barrier_parties)
     assert_int_equal(weft_shared_barrier_init(&w->barrier, 65535), 0);
 }
 
+// However late it wakes, it hears how its own round ended.
+CASE(test_barrier_waiter_slow_to_wake)
+{
+    weft_shared_barrier_init(&w->barrier, 3);
+    weft_shared_value_set(&w->value, 0);
+    pid_t p = child_of(meet, (void *)1);
+    wait_for_arrivals(1);
+    kill(p, SIGSTOP);
+    for (int i = 0; i < 5000; i++) {
+        weft_shared_barrier_abort(&w->barrier);
+        weft_shared_barrier_reset(&w->barrier);
+    }
+    kill(p, SIGCONT);
+    assert_int_equal(end_of(p), 101);
+}
+
 static int enter_and_wait(void *)
 {
     if (weft_shared_barrier_enter(&w->barrier) != 0)

@@ -163,8 +163,8 @@ static const sync_calls remote_twin = {
 
 static const sync_kind kinds[] = {
     {"thread", THREADS, &thread_twin, 1000, SAYS_BUSY | HAS_LIMITS | PUNCTUAL},
-    {"shared", PROCESSES, &shared_twin, 200, HAS_LIMITS},
-    {"shared by threads", THREADS, &shared_twin, 200, HAS_LIMITS},
+    {"shared", PROCESSES, &shared_twin, 200, HAS_LIMITS | PUNCTUAL},
+    {"shared by threads", THREADS, &shared_twin, 200, HAS_LIMITS | PUNCTUAL},
 };
 
 static const sync_kind remote_kind = {"remote", CONNECTIONS, &remote_twin, 5, LOCKS_STOP};
