@@ -13,6 +13,9 @@
  *
  * Every wait here ends with ECANCELED when weft_thread_stop ends it.  An item is
  * never lost to that: a call that fails has put or taken nothing.
+ *
+ * A forked child has a copy, with the items, to use as its own.  If another thread of its parent
+ * was in the middle of a change, all calls but destroy fail with EPERM there.
  */
 #ifndef WEFT_QUEUE_H
 #define WEFT_QUEUE_H

@@ -46,7 +46,7 @@ extern "C" {
 #define WEFT_RECURSIVE_MUTEX_INIT {PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP}
 #define WEFT_CHECKED_MUTEX_INIT {PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP}
 #endif
-#define WEFT_RWLOCK_INIT {0}
+#define WEFT_RWLOCK_INIT {{0}}
 #define WEFT_CONDITION_INIT {0, 0}
 #define WEFT_SEMAPHORE_INIT(count) {(count), WEFT_SEMAPHORE_MAX}
 #define WEFT_BOUNDED_SEMAPHORE_INIT(count, limit) {(count), (limit)}
@@ -100,9 +100,8 @@ int weft_mutex_consistent(weft_mutex *m);
 /* ---- rwlock (POSIX pthread_rwlock) ---- */
 
 /* The bytes of a pthread_rwlock_t, whose name strict -std=c11 hides. */
-typedef union weft_rwlock {
-    uint64_t align;
-    unsigned char bytes[56];
+typedef struct weft_rwlock {
+    uint64_t words[7];
 } weft_rwlock;
 
 int weft_rwlock_init(weft_rwlock *l, int flags); /* SHARED, WRITERS_FIRST */
@@ -237,7 +236,8 @@ int weft_private_once_run(weft_once *o, int (*fn)(void *), void *arg, weft_deadl
 
 /* Calls fn(arg) unless an earlier call here has succeeded (returned 0).  Callers who
  * come while it runs wait for its end.  When fn returns non-zero its caller gets -1 with
- * the errno that fn left, and the next caller tries again.
+ * the errno that fn left, and the next caller tries again; so it does when fn's thread ends in
+ * fn (pthread_exit, pthread_cancel), and in a child forked while another thread was in fn.
  * -1: fn's errno, ETIMEDOUT, ECANCELED, EDEADLK (fn calls it for its own `o`). */
 static inline int weft_once_run(weft_once *o, int (*fn)(void *), void *arg, weft_deadline d)
 {

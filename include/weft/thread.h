@@ -48,10 +48,12 @@ weft_thread *weft_thread_start(void *(*fn)(void *), void *arg, const weft_thread
 /* Waits until `t` has ended, stores what its function returned (or gave to
  * pthread_exit; PTHREAD_CANCELED after pthread_cancel) in *result unless that is NULL,
  * and releases `t`.  A thread has ended when its thread-local destructors have run.
- * After any error `t` is as before and can be joined again.
+ * After any error `t` is as before and can be joined again; so it is, by another thread, when
+ * the one that joins is cancelled (pthread_cancel): this is a cancellation point.
  * -1: ETIMEDOUT, ECANCELED (the caller was told to stop), EDEADLK (its own thread),
- * EBUSY (another thread is joining it), EINVAL (NULL, detached, or joined already and
- * not yet reused for a new thread).  (POSIX pthread_join) */
+ * EBUSY (another thread is joining it), ESRCH (the caller is a forked child, and `t` ran in its
+ * parent), EINVAL (NULL, detached, or joined already and not yet reused for a new thread).
+ * (POSIX pthread_join) */
 int weft_thread_join(weft_thread *t, void **result, weft_deadline d);
 
 /* Lets `t` release itself when it ends: the handle is no longer the caller's.
@@ -86,6 +88,19 @@ int weft_thread_set_name(const char *name);
 /* The kernel's thread id, as gettid(2), of `t` (NULL: the calling thread).
  * -1: ESRCH (it has ended), EINVAL. */
 pid_t weft_thread_id(weft_thread *t);
+
+/* One row a thread that weft started and that has not ended. */
+typedef struct weft_thread_information {
+    weft_thread *thread; /* to be compared: it may have ended since */
+    pid_t id;            /* as weft_thread_id; 0: it has not begun to run */
+    bool detached;
+    bool stopping;                       /* it was told to stop */
+    char name[WEFT_THREAD_NAME_MAX + 1]; /* "": never named */
+} weft_thread_information;
+
+/* Fills up to `room` rows, youngest record first, and returns how many threads there are.  Doesn't
+ * wait.  (Python threading.enumerate) */
+size_t weft_thread_list(weft_thread_information *to, size_t room);
 
 /* How many processors this process can really use: those it may run on
  * (sched_getaffinity), and no more than the CPU quota of its cgroup and of all that

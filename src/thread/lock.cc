@@ -3,17 +3,16 @@
 
 using namespace weft;
 
-enum { SPINS = 40 };
+enum { LONGEST = 64 }; // pauses between two looks
 
 void weft::take_lock_slowly(uint32_t *lock)
 {
-    for (int i = 0; i < SPINS; i++) {
-        spin_pause();
-        uint32_t seen = __atomic_load_n(lock, __ATOMIC_RELAXED);
-        if (seen == 2)
-            break; // others sleep already: don't overtake them for long
-        if (seen == 0 &&
-            __atomic_compare_exchange_n(lock, &seen, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+    for (int pauses = 1; pauses <= LONGEST; pauses *= 2) {
+        for (int i = 0; i < pauses; i++)
+            spin_pause();
+        uint32_t free = 0;
+        if (__atomic_load_n(lock, __ATOMIC_RELAXED) == 0 &&
+            __atomic_compare_exchange_n(lock, &free, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
             return;
     }
     // Whoever gets the lock here leaves it at 2: it can't know whether it was the last

@@ -9,6 +9,7 @@
 // A call that has to wait first watches the count for a while without the lock and
 // yields, so that the other side can fill or drain many items: a sleep and a wake
 // cost as much as a hundred items.
+#include "forked.h"
 #include "store.h"
 #include "waiters.h"
 
@@ -23,6 +24,7 @@ enum { ROUNDS = 4, LOOKS = 32 };
 
 struct weft_queue {
     uint32_t lock;
+    uint32_t generation; // forked.h
     // Everything below is guarded by the lock, but for the count's unlocked readers.
     int closed;
     struct store store;
@@ -31,6 +33,27 @@ struct weft_queue {
     size_t inside;     // threads that wait, or are about to, or are on their way out
     size_t capacity;
 };
+
+static bool tidy(void *arg)
+{
+    weft_queue *q = (weft_queue *)arg;
+    list_init(&q->getters);
+    list_init(&q->putters);
+    list_init(&q->joiners);
+    q->inside = 0;
+    return q->lock == 0; // else a thread that is not here was changing it
+}
+
+// Locked; false: EPERM, in errno.
+static bool enter(weft_queue *q)
+{
+    if (!is_ours(&q->generation, tidy, q)) {
+        errno = EPERM;
+        return false;
+    }
+    take_lock(&q->lock);
+    return true;
+}
 
 weft_queue *weft_queue_create(size_t item_size, size_t capacity, const weft_queue_options *opts)
 {
@@ -52,9 +75,9 @@ weft_queue *weft_queue_create(size_t item_size, size_t capacity, const weft_queu
     weft_queue *q = (weft_queue *)calloc(1, sizeof *q);
     if (q == nullptr)
         return nullptr;
-    list_init(&q->getters);
-    list_init(&q->putters);
-    list_init(&q->joiners);
+    watch_forks();
+    tidy(q);
+    q->generation = fork_generation;
     q->store = store;
     q->capacity = capacity;
     return q;
@@ -64,11 +87,14 @@ int weft_queue_destroy(weft_queue *q)
 {
     if (q == nullptr)
         return 0;
-    take_lock(&q->lock);
-    bool busy = q->inside != 0;
-    drop_lock(&q->lock);
-    if (busy)
-        return fail_with(EBUSY);
+    int saved = errno;
+    if (enter(q)) {
+        bool busy = q->inside != 0;
+        drop_lock(&q->lock);
+        if (busy)
+            return fail_with(EBUSY);
+    }
+    errno = saved;
     free(q->store.cells);
     free(q);
     return 0;
@@ -151,7 +177,8 @@ static int await_item(weft_queue *q, weft_deadline d)
 
 int weft_queue_put(weft_queue *q, const void *item, weft_deadline d)
 {
-    take_lock(&q->lock);
+    if (!enter(q))
+        return -1;
     if (__builtin_expect(q->closed || !has_room(q), 0)) {
         int error = await_room(q, d);
         if (error != 0)
@@ -168,7 +195,8 @@ int weft_queue_put(weft_queue *q, const void *item, weft_deadline d)
 
 int weft_queue_get(weft_queue *q, void *item, weft_deadline d)
 {
-    take_lock(&q->lock);
+    if (!enter(q))
+        return -1;
     if (__builtin_expect(!has_item(q), 0)) {
         int error = await_item(q, d);
         if (error != 0)
@@ -186,7 +214,10 @@ ssize_t weft_queue_put_many(weft_queue *q, const void *items, size_t n, weft_dea
     size_t size = q->store.item_size, done = 0;
     int error = 0;
     while (done < n && error == 0) {
-        take_lock(&q->lock);
+        if (!enter(q)) {
+            error = errno;
+            break;
+        }
         error = await_room(q, d);
         if (error != 0)
             break;
@@ -211,7 +242,8 @@ ssize_t weft_queue_get_many(weft_queue *q, void *items, size_t n, weft_deadline 
     size_t size = q->store.item_size, done = 0;
     if (n == 0)
         return 0;
-    take_lock(&q->lock);
+    if (!enter(q))
+        return -1;
     int error = await_item(q, d);
     if (error != 0)
         return fail_with(error);
@@ -234,7 +266,8 @@ int weft_queue_close(weft_queue *q, int how)
 {
     if (how != WEFT_DRAIN && how != WEFT_DISCARD)
         return fail_with(EINVAL);
-    take_lock(&q->lock);
+    if (!enter(q))
+        return -1;
     q->closed = 1;
     if (how == WEFT_DISCARD) {
         size_t thrown = q->store.count;
@@ -259,7 +292,8 @@ size_t weft_queue_capacity(const weft_queue *q)
 
 int weft_queue_task_done(weft_queue *q)
 {
-    take_lock(&q->lock);
+    if (!enter(q))
+        return -1;
     bool owed = q->unfinished > 0;
     if (owed)
         finish(q, 1);
@@ -270,7 +304,8 @@ int weft_queue_task_done(weft_queue *q)
 int weft_queue_join(weft_queue *q, weft_deadline d)
 {
     int error = 0;
-    take_lock(&q->lock);
+    if (!enter(q))
+        return -1;
     q->inside++;
     while (q->unfinished != 0 && error == 0)
         error = d <= WEFT_NOW ? ETIMEDOUT : waiters_wait(&q->joiners, &q->lock, d);

@@ -14,7 +14,8 @@ enum {
     RECORD_ENDED = 1,    // the thread is past its destructors
     RECORD_DETACHED = 2, // nobody will join
     RECORD_JOINING = 4,  // a join is under way: it alone may release
-    RECORD_FREE = 8      // on the free list
+    RECORD_FREE = 8,     // on the free list
+    RECORD_GONE = 16     // we are a forked child, and it stayed behind: nothing can be had of it
 };
 
 } // namespace weft
@@ -37,14 +38,24 @@ struct weft_thread {
     const uint32_t *sleeps_on;
     int sleeps_shared; // atomic
 
-    int destructor_rounds; // the thread's own
-    weft_thread *next;     // on the free list; guarded by its lock
+    int destructor_rounds;  // the thread's own
+    pid_t id;               // atomic; 0 until it runs
+    weft_thread *next;      // the record made before
+    weft_thread *next_free; // on the free list; guarded by its lock
 };
 
 namespace weft {
 
 // The calling thread's record; null in threads that weft didn't start.
 extern __thread weft_thread *this_thread;
+
+// A record in state RECORD_FREE that is the caller's; nullptr: ENOMEM.
+weft_thread *record_get(void);
+void record_put(weft_thread *t);
+
+// Copies of WEFT_THREAD_NAME_MAX + 1 bytes.
+void record_name(weft_thread *t, char *name);
+void record_set_name(weft_thread *t, const char *name);
 
 } // namespace weft
 

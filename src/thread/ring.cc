@@ -23,6 +23,7 @@
 // that finds `head` not ready.  So wake() wakes only if the next cell is ready, and
 // is called by gets as well as puts: whoever takes an item with another behind it
 // passes the wake on.  The same holds for putters and free cells.
+#include "forked.h"
 #include "store.h"
 #include "waiters.h"
 
@@ -47,7 +48,8 @@ struct weft_ring {
     // Constant, so on a line of its own.
     alignas(2 * LINE) char *cells;
     size_t item_size, stride, mask;
-    bool fenced; // no membarrier: see publish_barrier
+    bool fenced;         // no membarrier: see publish_barrier
+    uint32_t generation; // forked.h
 
     alignas(2 * LINE) uint64_t tail; // the next put's position, or CLOSED
     alignas(2 * LINE) uint64_t head; // the next get's
@@ -293,6 +295,38 @@ static int wait_get(weft_ring *r, char *items, size_t n, size_t *done, weft_dead
     return error;
 }
 
+// ---- In a forked child ----
+
+// Whether no thread stood between the claim of a cell and its publishing.
+static bool is_whole(const weft_ring *r)
+{
+    uint64_t head = r->head, tail = r->tail & ~CLOSED, at = head;
+    if ((head & CLOSED) != 0) // discarded: no cell will be looked at
+        return true;
+    for (; at != tail; at++)
+        if (sequence_of(cell_at(r, at)) != at + 1)
+            return false;
+    for (; at != head + r->mask + 1; at++)
+        if (sequence_of(cell_at(r, at)) != at)
+            return false;
+    return true;
+}
+
+static bool tidy(void *arg)
+{
+    weft_ring *r = (weft_ring *)arg;
+    list_init(&r->getters);
+    list_init(&r->putters);
+    list_init(&r->joiners);
+    r->sleepers = r->inside = 0;
+    return r->lock == 0 && is_whole(r);
+}
+
+static inline bool ours(weft_ring *r)
+{
+    return is_ours(&r->generation, tidy, r);
+}
+
 // ---- The calls ----
 
 weft_ring *weft_ring_create(size_t item_size, size_t capacity)
@@ -321,9 +355,6 @@ weft_ring *weft_ring_create(size_t item_size, size_t capacity)
         free_keep_errno(r);
         return nullptr;
     }
-    list_init(&r->getters);
-    list_init(&r->putters);
-    list_init(&r->joiners);
     r->item_size = item_size;
     r->stride = stride;
     r->mask = cells - 1;
@@ -331,6 +362,9 @@ weft_ring *weft_ring_create(size_t item_size, size_t capacity)
                 membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0;
     for (size_t i = 0; i < cells; i++)
         set_sequence(cell_at(r, i), i);
+    watch_forks();
+    tidy(r);
+    r->generation = fork_generation;
     return r;
 }
 
@@ -339,7 +373,7 @@ int weft_ring_destroy(weft_ring *r)
     if (r == nullptr)
         return 0;
     // Acquire: pairs with the last one's way out.
-    if (__atomic_load_n(&r->inside, __ATOMIC_ACQUIRE) != 0)
+    if (ours(r) && __atomic_load_n(&r->inside, __ATOMIC_ACQUIRE) != 0)
         return fail_with(EBUSY);
     free(r->cells);
     free(r);
@@ -349,6 +383,8 @@ int weft_ring_destroy(weft_ring *r)
 int weft_ring_put(weft_ring *r, const void *item, weft_deadline d)
 {
     size_t done;
+    if (!ours(r))
+        return fail_with(EPERM);
     int error = try_put(r, (const char *)item, 1, &done);
     if (__builtin_expect(error == 0, 1)) {
         wake_any(r);
@@ -362,6 +398,8 @@ int weft_ring_put(weft_ring *r, const void *item, weft_deadline d)
 int weft_ring_get(weft_ring *r, void *item, weft_deadline d)
 {
     size_t done;
+    if (!ours(r))
+        return fail_with(EPERM);
     int error = try_get(r, (char *)item, 1, &done);
     if (__builtin_expect(error == 0, 1)) {
         wake_any(r);
@@ -376,8 +414,8 @@ ssize_t weft_ring_put_many(weft_ring *r, const void *items, size_t n, weft_deadl
 {
     const char *from = (const char *)items;
     size_t done = 0, step = 0;
-    int error = 0;
-    for (; done < n; done += step) {
+    int error = ours(r) ? 0 : EPERM;
+    for (; done < n && error == 0; done += step) {
         error = try_put(r, from + done * r->item_size, n - done, &step);
         if (error == 0)
             wake_any(r);
@@ -397,6 +435,8 @@ ssize_t weft_ring_get_many(weft_ring *r, void *items, size_t n, weft_deadline d)
     size_t done = 0;
     if (n == 0)
         return 0;
+    if (!ours(r))
+        return fail_with(EPERM);
     int error = try_get(r, (char *)items, n, &done);
     if (error == 0)
         wake_any(r);
@@ -429,6 +469,8 @@ int weft_ring_close(weft_ring *r, int how)
 {
     if (how != WEFT_DRAIN && how != WEFT_DISCARD)
         return fail_with(EINVAL);
+    if (!ours(r))
+        return fail_with(EPERM);
     uint64_t tail = __atomic_fetch_or(&r->tail, CLOSED, __ATOMIC_SEQ_CST) & ~CLOSED;
     if (how == WEFT_DISCARD) {
         uint64_t head = __atomic_fetch_or(&r->head, CLOSED, __ATOMIC_SEQ_CST);
@@ -457,6 +499,8 @@ size_t weft_ring_capacity(const weft_ring *r)
 
 int weft_ring_task_done(weft_ring *r)
 {
+    if (!ours(r))
+        return fail_with(EPERM);
     uint64_t done = __atomic_load_n(&r->done, __ATOMIC_RELAXED);
     do {
         if (done >= put_so_far(r))
@@ -471,6 +515,8 @@ int weft_ring_task_done(weft_ring *r)
 
 int weft_ring_join(weft_ring *r, weft_deadline d)
 {
+    if (!ours(r))
+        return fail_with(EPERM);
     int error = 0;
     __atomic_fetch_add(&r->inside, 1, __ATOMIC_RELAXED);
     take_lock(&r->lock);

@@ -1,14 +1,14 @@
 // thread.cc: pthreads with records that outlive their handles.
 //
-// A record says how its thread is to be joined and stopped.  Records are never given
-// back to malloc but kept on a free list, so that a handle used once too often meets a
-// record that says so (EINVAL) and not somebody else's memory.
+// A record (record.h) says how its thread is to be joined and stopped.
 //
 // A thread's end is seen by the destructor of a pthread key: that runs after the
 // function returns, after pthread_exit and after pthread_cancel alike, and after C++'s
 // thread_local destructors.
+#include "forked.h"
 #include "record.h"
 #include "sleep.h"
+#include "tsan_locks.h"
 
 #include <base/errno.h>
 
@@ -19,28 +19,6 @@
 
 using namespace weft;
 
-static pthread_mutex_t records_lock = PTHREAD_MUTEX_INITIALIZER;
-static weft_thread *free_records; // guarded by records_lock, and so is each record's name
-
-static weft_thread *record_get(void)
-{
-    pthread_mutex_lock(&records_lock);
-    weft_thread *t = free_records;
-    if (t != nullptr)
-        free_records = t->next;
-    pthread_mutex_unlock(&records_lock);
-    return t != nullptr ? t : (weft_thread *)malloc(sizeof *t);
-}
-
-static void record_put(weft_thread *t)
-{
-    __atomic_store_n(&t->state, RECORD_FREE, __ATOMIC_RELEASE);
-    pthread_mutex_lock(&records_lock);
-    t->next = free_records;
-    free_records = t;
-    pthread_mutex_unlock(&records_lock);
-}
-
 static pthread_key_t end_key;
 static int end_key_error = EAGAIN;
 static pthread_once_t end_key_once = PTHREAD_ONCE_INIT;
@@ -48,8 +26,10 @@ static pthread_once_t end_key_once = PTHREAD_ONCE_INIT;
 static void thread_end(void *arg)
 {
     weft_thread *t = (weft_thread *)arg;
-    // Let the other keys' destructors go first: their calls may still ask who we are.
-    if (t->destructor_rounds++ == 0 && pthread_setspecific(end_key, t) == 0)
+    // Let the other keys' destructors go first: their calls may still ask who we are, and a join's
+    // deadline holds for what they take.  Not in the last round, in which ThreadSanitizer leaves.
+    if (++t->destructor_rounds < PTHREAD_DESTRUCTOR_ITERATIONS - 1 &&
+        pthread_setspecific(end_key, t) == 0)
         return;
     disown_thread();
     uint32_t before = __atomic_fetch_or(&t->state, RECORD_ENDED, __ATOMIC_ACQ_REL);
@@ -68,13 +48,14 @@ static void *thread_main(void *arg)
 {
     weft_thread *t = (weft_thread *)arg;
     this_thread = t;
+    __atomic_store_n(&t->id, (pid_t)syscall(SYS_gettid), __ATOMIC_RELAXED);
     way_to_poll = poll_stoppable;
     bool armed = pthread_setspecific(end_key, t) == 0;
     if (t->name[0] != 0)
         prctl(PR_SET_NAME, t->name);
     void *result = t->fn(t->arg);
     if (!armed) { // no memory for the key's value: the end is seen here, if fn gets here
-        t->destructor_rounds = 1;
+        t->destructor_rounds = PTHREAD_DESTRUCTOR_ITERATIONS;
         thread_end(t);
     }
     return result;
@@ -136,15 +117,18 @@ weft_thread *weft_thread_start(void *(*fn)(void *), void *arg, const weft_thread
         return nullptr;
     }
     pthread_once(&end_key_once, end_key_make);
+    watch_forks();
     weft_thread *t = record_get();
     if (t == nullptr)
         return nullptr;
-    memset(t, 0, sizeof *t);
     t->fn = fn;
     t->arg = arg;
-    t->state = o->detached ? RECORD_DETACHED : 0;
+    t->name[0] = 0;
     if (o->name != nullptr)
         name_cut(t->name, o->name);
+    t->stopping = 0;
+    t->destructor_rounds = t->id = 0;
+    __atomic_store_n(&t->state, o->detached ? RECORD_DETACHED : 0, __ATOMIC_RELEASE);
 
     pthread_attr_t a;
     int error = end_key_error != 0 ? end_key_error : pthread_attr_init(&a);
@@ -176,6 +160,8 @@ static int join_claim(weft_thread *t)
             return EINVAL;
         if (t == this_thread)
             return EDEADLK;
+        if (s & RECORD_GONE)
+            return ESRCH;
         if (s & RECORD_JOINING)
             return EBUSY;
         if (__atomic_compare_exchange_n(&t->state, &s, s | RECORD_JOINING, false, __ATOMIC_ACQ_REL,
@@ -184,28 +170,58 @@ static int join_claim(weft_thread *t)
     }
 }
 
+// Lets others join, whose turn it is after an error and after a cancel alike.
+static void join_give_up(void *t)
+{
+    __atomic_fetch_and(&((weft_thread *)t)->state, ~(uint32_t)RECORD_JOINING, __ATOMIC_RELEASE);
+}
+
+// Waits for the end of a thread that is past RECORD_ENDED, or for any thread's if the caller has
+// all the time and can't be stopped: then one sleep, in pthread_join, is enough.  What is left
+// after RECORD_ENDED is short, but for the destructors of younger keys in the last round; nothing
+// but the end ends that wait, so a caller that may be stopped looks now and then.
+static int join_pthread(weft_thread *t, void **value, weft_deadline d)
+{
+    for (;;) {
+        weft_deadline slice = this_thread != nullptr ? weft_in_ms(20) : d;
+        if (slice > d)
+            slice = d;
+        struct timespec at = timespec_of(slice < 0 ? 0 : slice);
+        int error = slice == WEFT_FOREVER
+                        ? pthread_join(t->pthread, value)
+                        : pthread_clockjoin_np(t->pthread, value, CLOCK_MONOTONIC, &at);
+        if (error != ETIMEDOUT || weft_left(d) == 0)
+            return error;
+        if (weft_thread_stopping())
+            return ECANCELED;
+    }
+}
+
+// Waits for RECORD_ENDED.
+static int join_wait(weft_thread *t, weft_deadline d)
+{
+    for (int error = 0; !(state_of(t) & RECORD_ENDED);) {
+        if (error != 0)
+            return error;
+        error = sleep_on(&t->state, RECORD_JOINING, d, 0);
+    }
+    return 0;
+}
+
 int weft_thread_join(weft_thread *t, void **result, weft_deadline d)
 {
     int error = join_claim(t);
     if (error != 0)
         return fail_with(error);
-    // A caller that can't be stopped and has all the time sleeps once, in pthread_join.
-    // The others first wait for the end; from there pthread_join is short.
-    while (d != WEFT_FOREVER || this_thread != nullptr) {
-        if (state_of(t) & RECORD_ENDED)
-            break;
-        if (error != 0) {
-            __atomic_fetch_and(&t->state, ~(uint32_t)RECORD_JOINING, __ATOMIC_RELEASE);
-            return fail_with(error);
-        }
-        error = sleep_on(&t->state, RECORD_JOINING, d, 0);
-    }
     void *value;
-    error = pthread_join(t->pthread, &value);
-    if (error != 0) { // EDEADLK: it is joining us
-        __atomic_fetch_and(&t->state, ~(uint32_t)RECORD_JOINING, __ATOMIC_RELEASE);
+    pthread_cleanup_push(join_give_up, t);
+    if (d != WEFT_FOREVER || this_thread != nullptr)
+        error = join_wait(t, d);
+    if (error == 0)
+        error = join_pthread(t, &value, d); // EDEADLK: it is joining us
+    pthread_cleanup_pop(error != 0);
+    if (error != 0)
         return fail_with(error);
-    }
     if (result != nullptr)
         *result = value;
     record_put(t);
@@ -220,6 +236,10 @@ int weft_thread_detach(weft_thread *t)
             return fail_with(EINVAL);
         if (s & RECORD_JOINING)
             return fail_with(EBUSY);
+        if (s & RECORD_GONE) {
+            record_put(t);
+            return 0;
+        }
         // Before the thread can see that it is detached and give up its record.
         if (!(s & RECORD_ENDED)) {
             pthread_t pthread = t->pthread;
@@ -255,11 +275,8 @@ int weft_thread_name(weft_thread *t, char *name, size_t room)
     if (name == nullptr || (t != nullptr && state_of(t) & RECORD_FREE))
         return fail_with(EINVAL);
     char now[WEFT_THREAD_NAME_MAX + 1] = "";
-    if (t != nullptr) { // what it was given counts before it runs, and after its end
-        pthread_mutex_lock(&records_lock);
-        memcpy(now, t->name, sizeof now);
-        pthread_mutex_unlock(&records_lock);
-    }
+    if (t != nullptr) // what it was given counts before it runs, and after its end
+        record_name(t, now);
     int saved = errno;
     bool ended = t != nullptr && (state_of(t) & RECORD_ENDED);
     if (now[0] == 0 && !ended) // never named: what it inherited
@@ -273,15 +290,12 @@ int weft_thread_name(weft_thread *t, char *name, size_t room)
 
 int weft_thread_set_name(const char *name)
 {
-    char cut[WEFT_THREAD_NAME_MAX + 1];
+    char cut[WEFT_THREAD_NAME_MAX + 1] = "";
     if (name == nullptr)
         return fail_with(EINVAL);
     name_cut(cut, name);
-    if (this_thread != nullptr) {
-        pthread_mutex_lock(&records_lock);
-        memcpy(this_thread->name, cut, sizeof cut);
-        pthread_mutex_unlock(&records_lock);
-    }
+    if (this_thread != nullptr)
+        record_set_name(this_thread, cut);
     return from_pthread(pthread_setname_np(pthread_self(), cut));
 }
 

@@ -1,4 +1,4 @@
-// tsan_locks.h: the lock calls that ThreadSanitizer doesn't know.
+// tsan_locks.h: the lock calls, and the join, that ThreadSanitizer doesn't know.
 //
 // The runtimes of gcc 12 and clang 14 intercept pthread_mutex_timedlock but not
 // pthread_mutex_clocklock: they'd take a mutex locked there for unlocked.  A build for
@@ -37,6 +37,7 @@ static int tsan_retry(int (*timed)(Lock *, const struct timespec *), Lock *l,
     }
 }
 
+#define pthread_clockjoin_np(t, value, clock, until) ((void)(until), pthread_join(t, value))
 #define pthread_mutex_clocklock(m, clock, t) tsan_retry(pthread_mutex_timedlock, m, t)
 #define pthread_rwlock_clockrdlock(l, clock, t) tsan_retry(pthread_rwlock_timedrdlock, l, t)
 #define pthread_rwlock_clockwrlock(l, clock, t) tsan_retry(pthread_rwlock_timedwrlock, l, t)

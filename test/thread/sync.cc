@@ -191,6 +191,37 @@ CASE(test_once_failure_is_tried_again)
     assert_int_equal(c.runs, 2);
 }
 
+static int end_thread(void *how)
+{
+    if (how != nullptr)
+        pthread_exit(how);
+    pthread_cancel(pthread_self());
+    pthread_testcancel();
+    return 0;
+}
+
+static void *end_in_once(void *arg)
+{
+    once_case *c = (once_case *)arg;
+    weft_once_run(&c->once, end_thread, c->fail ? c : nullptr, WEFT_FOREVER);
+    return nullptr;
+}
+
+// Left by pthread_exit or a cancel, the function counts as never called.
+CASE(test_once_left_by_its_thread)
+{
+    for (int exits = 0; exits < 2; exits++) {
+        once_case c = {WEFT_ONCE_INIT, WEFT_EVENT_INIT, 0, exits, WEFT_FOREVER};
+        void *result;
+        weft_thread *t = weft_thread_start(end_in_once, &c, nullptr);
+        assert_int_equal(weft_thread_join(t, &result, WEFT_FOREVER), 0);
+        assert_ptr_equal(result, exits ? &c : PTHREAD_CANCELED);
+        weft_event_set(&c.go);
+        c.fail = 0;
+        assert_int_equal(weft_once_run(&c.once, run_slowly, &c, WEFT_NOW), 0);
+    }
+}
+
 static weft_once own = WEFT_ONCE_INIT;
 
 static int call_itself(void *)

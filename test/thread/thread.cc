@@ -209,6 +209,80 @@ CASE(test_join_after_pthread_cancel)
     assert_ptr_equal(result, PTHREAD_CANCELED);
 }
 
+static void *join_arg(void *arg)
+{
+    while (weft_thread_join((weft_thread *)arg, nullptr, WEFT_FOREVER) != 0)
+        ; // EBUSY: the test is just looking
+    return nullptr;
+}
+
+CASE(test_cancelled_join_is_anothers)
+{
+    weft_event go = WEFT_EVENT_INIT;
+    weft_thread *t = weft_thread_start(wait_event, &go, nullptr);
+    pthread_t joiner; // not weft's: it sleeps in pthread_join
+    pthread_create(&joiner, nullptr, join_arg, t);
+    while (weft_thread_join(t, nullptr, WEFT_NOW) != -1 || errno != EBUSY)
+        sched_yield();
+    pthread_cancel(joiner);
+    pthread_join(joiner, nullptr);
+    assert_errno(weft_thread_join(t, nullptr, WEFT_NOW), ETIMEDOUT);
+    weft_event_set(&go);
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+}
+
+static weft_slot slow_slot;
+
+static void wait_again_and_again(void *event)
+{
+    static int rounds;
+    weft_event_wait((weft_event *)event, WEFT_FOREVER);
+    if (++rounds < PTHREAD_DESTRUCTOR_ITERATIONS)
+        weft_slot_set(&slow_slot, event);
+}
+
+static void *set_slow_slot(void *event)
+{
+    weft_slot_set(&slow_slot, event);
+    return nullptr;
+}
+
+// A destructor is part of a thread: it may take long, and a join that won't wait for it says so.
+CASE(test_join_deadline_holds_for_destructors)
+{
+    weft_event go = WEFT_EVENT_INIT;
+    assert_int_equal(weft_slot_init(&slow_slot, wait_again_and_again), 0);
+    weft_thread *t = weft_thread_start(set_slow_slot, &go, nullptr);
+    assert_errno(weft_thread_join(t, nullptr, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_thread_join(t, nullptr, weft_in_ms(20)), ETIMEDOUT);
+    weft_event_set(&go);
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+    weft_slot_destroy(&slow_slot);
+}
+
+CASE(test_list)
+{
+    weft_event go = WEFT_EVENT_INIT;
+    weft_thread_options o = {};
+    weft_thread_information row[4];
+    assert_int_equal(weft_thread_list(row, 4), 0);
+    o.name = "listed";
+    weft_thread *t = weft_thread_start(wait_event, &go, &o);
+    weft_thread *other = weft_thread_start(wait_event, &go, nullptr);
+    await_asleep(weft_thread_id(t));
+    assert_int_equal(weft_thread_list(nullptr, 0), 2);
+    assert_int_equal(weft_thread_list(row, 4), 2);
+    weft_thread_information *i = row[0].thread == t ? &row[0] : &row[1];
+    assert_ptr_equal(i->thread, t);
+    assert_string_equal(i->name, "listed");
+    assert_int_equal(i->id, weft_thread_id(t));
+    assert_false(i->detached || i->stopping);
+    weft_event_set(&go);
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+    assert_int_equal(weft_thread_join(other, nullptr, WEFT_FOREVER), 0);
+    assert_int_equal(weft_thread_list(row, 4), 0);
+}
+
 CASE(test_detach_running_and_ended)
 {
     weft_event go = WEFT_EVENT_INIT;
