@@ -6,10 +6,14 @@
  *     weft_future_get(f, &tree, WEFT_FOREVER);                 // releases f
  *     weft_executor_destroy(ex, WEFT_DRAIN);
  *
- * A task may submit tasks and wait for them on its own executor: a worker that
- * waits here runs other tasks meanwhile (or the very one it waits for), so nested
- * work never deadlocks, not even on one thread.  The price: a task that waits while
- * it holds a lock may find itself running another task that wants that lock.
+ * A task may submit tasks and wait for them on its own executor.  A worker that waits
+ * without deadline runs what it waits for, if nobody has begun it, and nothing else;
+ * otherwise it sleeps, and another thread may stand in for it.  So tasks that wait for
+ * one another come to their end, also on one thread, unless they wait in a circle: that is
+ * seen, and the wait that closes it fails with EDEADLK.
+ *
+ * In a child of fork(2) there are no workers: each call with an inherited executor, or
+ * for a task of it that had not ended, fails with EPERM.  exit(3) waits for no task.
  *
  * Every wait here ends with ECANCELED when weft_thread_stop ends it.
  */
@@ -36,10 +40,11 @@ typedef struct weft_future {
     void *(*fn)(void *);
     void *arg;
     void *result;
+    weft_executor *executor;
+    void *at;
     uint32_t state;
     uint16_t pending;
     uint16_t kind;
-    weft_executor *executor;
     struct weft_private_watch *watches;
     void (*then)(struct weft_future *, void *);
     void *then_arg;
@@ -51,6 +56,9 @@ typedef struct weft_executor_options {
     const char *name;  /* of its threads (cut after 15 bytes); NULL: "weft-worker" */
     size_t stack_size; /* of each thread, in bytes; 0: the system's default */
     size_t backlog;    /* how many tasks may be pending; 0: no limit */
+    int spares; /* threads that stand in for workers asleep in a wait here, at most (more only
+                   where nobody else could go on); 0: as many as threads, none for one thread
+                   (so its tasks run one at a time); below 0: none */
 } weft_executor_options;
 
 /* ---- The pool ---- */
@@ -91,8 +99,7 @@ size_t weft_executor_pending(weft_executor *ex);
  * NULL and EAGAIN: the backlog is full; EPIPE: shut down; EINVAL: no fn; ENOMEM. */
 weft_future *weft_executor_submit(weft_executor *ex, void *(*fn)(void *), void *arg);
 
-/* As submit, but waits for room in the backlog; a worker of ex runs pending tasks
- * meanwhile.  ETIMEDOUT: no room at d; ECANCELED. */
+/* As submit, but waits for room in the backlog.  ETIMEDOUT: no room at d; ECANCELED. */
 weft_future *weft_executor_submit_wait(weft_executor *ex, void *(*fn)(void *), void *arg,
                                        weft_deadline d);
 
@@ -104,9 +111,9 @@ int weft_executor_submit_at(weft_executor *ex, weft_future *f, void *(*fn)(void 
 /* Calls fn(i, arg) once for each i from 0 to n - 1, on the pool's threads and the
  * caller's, and waits for all.  Indices are given out in chunks; the order is not
  * defined.  The backlog's limit does not apply.
- * ETIMEDOUT, ECANCELED: gave out no more from d on (or when stopped); some indices
- * have not been called, and each call begun has returned.  EPIPE: shut down;
- * EINVAL: no fn. */
+ * ETIMEDOUT, ECANCELED: gave out no more from d on (or when stopped, or when a call left
+ * its thread by pthread_exit); some indices have not been called, and each call begun
+ * has returned.  EPIPE: shut down; EINVAL: no fn. */
 int weft_executor_map(weft_executor *ex, void (*fn)(size_t i, void *arg), void *arg, size_t n,
                       weft_deadline d);
 
@@ -116,7 +123,7 @@ int weft_executor_map_ranges(weft_executor *ex, void (*fn)(size_t begin, size_t 
                              void *arg, size_t n, size_t chunk, weft_deadline d);
 
 /* Waits until no task is pending or running.  EDEADLK: called by one of its own
- * tasks; ETIMEDOUT; ECANCELED. */
+ * tasks, or by a callback at the end of one; ETIMEDOUT; ECANCELED. */
 int weft_executor_wait(weft_executor *ex, weft_deadline d);
 
 /* A descriptor (eventfd(2)), made by the first call and closed with the executor: its
@@ -134,7 +141,8 @@ int weft_executor_fd(weft_executor *ex);
 /* Waits until f has ended, stores what its function returned in *result (unless
  * NULL), and releases f.  On an error f is not released: ETIMEDOUT: not yet;
  * ECANCELED: f was cancelled, or the caller was told to stop (weft_future_state tells
- * which); EDEADLK: f is the caller's own task, or one that it interrupted. */
+ * which); EDEADLK: f is the caller's own task, or one below it, or waits for it; EPERM: f was
+ * given to an executor of the process that this one was forked from. */
 int weft_future_get(weft_future *f, void **result, weft_deadline d);
 
 /* Waits until f has ended, be it by cancellation, and leaves it at that. */

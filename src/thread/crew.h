@@ -1,4 +1,16 @@
-// crew.h: what executor.cc, future.cc and map.cc share.
+// crew.h: what the files of the executor share.
+//
+//  backlog.cc        where pending tasks are: the inbox, the backlog, the workers' shares
+//  crew.cc           which threads are awake, and who stands in for those that wait
+//  worker.cc         a worker's life
+//  task.cc           running a task
+//  submit.cc         giving it tasks
+//  executor.cc       the whole: create, resize, shut down
+//  map.cc            one function over a range
+//  future.cc         a task's end, and the calls for one
+//  future_wait.cc    waiting for tasks
+//  future_cycle.cc   telling those that wait in a circle
+//  future_memory.cc  where futures come from
 #ifndef WEFT_THREAD_CREW_H
 #define WEFT_THREAD_CREW_H
 
@@ -7,21 +19,49 @@
 #include <weft/executor.h>
 #include <weft/thread.h>
 
+#include <sched.h>
+#include <signal.h>
+
 namespace weft {
 
-// One thread of the pool.
-struct crew_worker {
+enum { SHARE = 256, BATCH = 16, INBOX_AHEAD = 8 };
+
+// The calling thread runs f, or ends it.
+struct task_frame {
     weft_executor *executor;
-    weft_thread *thread;
-    struct crew_worker *next; // in the executor's `workers` or `ended`
+    weft_future *future;
+    task_frame *outer;
+    bool ended; // its end is under way, or over: f may be gone
 };
 
-#define INBOX_AHEAD 8u
+// One thread of the pool.  Its memory stays until the executor's end.
+struct crew_worker {
+    weft_executor *executor; // the first member: see `at` below
+    crew_worker *next,
+        *previous;       // in the executor's `workers`, or `next` alone in `ended`, `spent`
+    weft_thread *thread; // set by itself
+    const char *stack_half, *stack_top;
+    task_frame bottom; // of the task that no wait has begun
+
+    // While it sleeps in a wait without deadline; guarded by the cycles' lock (future_cycle.cc).
+    weft_future *const *waits_for;
+    size_t waits;
+    uint32_t *word; // to wake it with DEADLOCKED; null: it can't give up
+    crew_worker *walk_next;
+    uint32_t walk;
+
+    // Its share: futures for which it need not take the lock.  Atomic: who exchanges the future in
+    // a slot for null has it.  Only the worker fills slots, and moves head and tail.
+    unsigned seen;       // its head when another last looked; guarded by the executor's lock
+    unsigned head, tail; // atomic
+    weft_future *share[SHARE];
+};
 
 } // namespace weft
 
 using namespace weft;
 
+// It lies in memory that a forked child finds wiped.
 struct weft_executor {
     // Atomic: futures just submitted, newest first; INBOX_CLOSED at the end.
     alignas(128) weft_future *inbox;
@@ -29,32 +69,63 @@ struct weft_executor {
     // may be gone.
     weft_future *recent[INBOX_AHEAD];
     unsigned recent_at;
-    size_t limit; // constant, as the rest of these
+
+    // Atomic, seldom written, and only under the lock; see the table below.
+    alignas(128) uint32_t sleepers, roomy, stalled;
+    int fd; // -1, or the eventfd
+    // Constant.
+    uint32_t owner; // 0 in a child of fork
+    int spares;
+    size_t limit;
     size_t stack_size;
     char name[WEFT_THREAD_NAME_MAX + 1];
-    // Atomic: whether a submit has anybody to wake.  Written under the lock.
-    uint32_t sleepers;
+    sigset_t signals; // of the thread that created it, as the next
+    cpu_set_t cpus;
+    bool has_cpus;
 
     alignas(128) uint32_t lock;
     // All below is guarded by the lock, but where it says otherwise.
-    int closed;
+    bool closed, discarding;
     weft_future *first, *last; // the backlog, oldest first
     size_t pending;            // its length; atomic for readers without the lock
-    size_t running;            // tasks taken out of it that have not ended
-    int wanted, alive;         // threads; `wanted` is atomic for such readers
-    int searching;             // idle workers that look for work before they sleep
+    size_t running;            // workers with a task, and cancels under way
+    int wanted;                // threads; atomic for such readers
+    int alive;                 // threads there are: active + parked + blocked
+    int active;                // those that run tasks or look for them
+    int parked;                // those in `idle`
+    int blocked;               // those asleep in a wait of a task
+    int searching;             // of the active ones, those that look for a task
+    int leaving;               // how many of those too many are to leave (resize)
+    int short_of_room;         // blocked ones that wait for room in the backlog
     waiters idle;              // workers with nothing to do
-    waiters helpers;           // workers that wait for a future
     waiters room;              // threads that wait for room in the backlog
     waiters quiet;             // threads that wait until nothing is pending or running
     waiters gone;              // threads that wait for the workers' end
     size_t inside;             // threads in a call that destroy must not pull away
-    crew_worker *workers, *ended;
-    int fd; // -1, or the eventfd; atomic
+    crew_worker *workers;      // a ring, or null
+    crew_worker *ended;        // to be joined
+    crew_worker *spent;        // joined: records to be used again
+};
+
+// A thread's interest in one future's end; guarded by that future's lock.
+struct weft_private_watch {
+    weft_private_watch *next;
+    uint32_t *word;
 };
 
 namespace weft {
 #define INBOX_CLOSED ((weft_future *)1)
+
+// ---- The executor's hints ----
+//
+// Written under its lock by note(), after each change of what they say; read without.
+//
+//  word      says                                            read by
+//  sleepers  a task pushed now has somebody to wake          who pushed one
+//  roomy     no more threads are active than wanted; not     a worker after each task: or it gives
+//            so after waits that others stood in for, and    back its share and parks
+//            in a forked child
+//  stalled   all threads are blocked                         who goes to sleep for a pending task
 
 // ---- A future's `state` ----
 //
@@ -64,13 +135,14 @@ namespace weft {
 //
 //  bit        means                           set by                            holding
 //  OUTCOME    how it ended: 0, DONE or        the thread that ends it           with EXTRAS: its
-//  lock
-//             CANCELLED (executor.h)
+//             CANCELLED (executor.h)                                            lock
 //  FINAL      waits may return                the same; last                    -
 //  SLEPT_ON   a thread sleeps on `state`      that thread                       -
 //  EXTRAS     see below; never taken back     then, fd, watches                 its lock
 //  RELEASED   free it at its end              weft_future_release               -
 //  CALLED     then came late and has called   weft_future_then                  its lock
+//  AWAITED    a thread sleeps, or slept,      that thread                       -
+//             until it ends
 //
 // With EXTRAS there is a callback, a descriptor or a watch: those are guarded by the future's lock,
 // the end goes by way of that lock, and whoever frees the future passes through it first, so that
@@ -81,9 +153,22 @@ namespace weft {
 #define FUTURE_EXTRAS 16u
 #define FUTURE_RELEASED 32u
 #define FUTURE_CALLED 64u
+#define FUTURE_AWAITED 128u
 
-// `pending`: whether it is in the inbox or the backlog.  Guarded by the executor's lock; atomic for
-// weft_future_state.
+// ---- A future's `pending`, and what `at` is then ----
+//
+//  value       the future is                      `at`                     changed by, holding
+//  IN_BACKLOG  in the inbox or the backlog        nothing                  submit, -;
+//                                                                          share_return, the lock
+//  IN_SHARE    in a worker's share                its slot                 that worker, the lock
+//                                                                          (a push: -)
+//  0           taken: running, ended, cancelled   who runs it: a worker    who took it, the lock or
+//                                                 or null                  by the slot
+//
+// Who looks for the slot may find the worker already: no future is its first member, so the
+// exchange fails as it should.
+#define IN_BACKLOG 1
+#define IN_SHARE 2
 
 // `kind`, constant:
 #define FUTURE_OWNED 1  // in the caller's memory
@@ -94,22 +179,38 @@ static inline uint32_t future_state(const weft_future *f)
     // Acquire: who sees the end sees the result.
     return __atomic_load_n(&f->state, __ATOMIC_ACQUIRE);
 }
+static inline bool future_is_final(const weft_future *f)
+{
+    return (future_state(f) & FUTURE_FINAL) != 0;
+}
+static inline unsigned future_pending(const weft_future *f)
+{
+    // Acquire: with it comes `at`.
+    return __atomic_load_n(&f->pending, __ATOMIC_ACQUIRE);
+}
 
-// ---- executor.cc ----
+// 0, EINVAL for null, or EPERM in a child of fork.
+static inline int executor_refusal(const weft_executor *ex)
+{
+    return ex == nullptr ? EINVAL : ex->owner == 0 ? EPERM : 0;
+}
 
-extern __thread crew_worker *this_worker; // the calling thread, if a worker
+// ---- backlog.cc ----
 
 // With the executor's lock held.
 void collect(weft_executor *ex); // the inbox into the backlog
 void backlog_add(weft_executor *ex, weft_future *f);
-void backlog_remove(weft_executor *ex, weft_future *f); // it counts as running
-bool executor_is_quiet(const weft_executor *ex);
-void task_ended(weft_executor *ex);
-void wake_worker(weft_executor *ex);   // if there is work, and nobody searches
-void note_sleepers(weft_executor *ex); // after a change of idle, helpers, searching
+void backlog_to_front(weft_executor *ex, weft_future *f);
+bool has_work(weft_executor *ex); // pending tasks, wherever
+size_t count_pending(weft_executor *ex);
+void inbox_close(weft_executor *ex);                           // nothing comes in any more
+bool claim_locked(weft_executor *ex, weft_future *f);          // takes f, if it is pending
+weft_future *steal(weft_executor *ex, const crew_worker *but); // takes one out of a share
+weft_future *next_task(weft_executor *ex, crew_worker *me);    // takes one, and fills the share
+void share_return(weft_executor *ex, crew_worker *me);         // into the backlog's front
 static inline bool inbox_has(const weft_executor *ex)
 {
-    // Sequentially consistent: see executor.cc.
+    // Sequentially consistent: see backlog.cc.
     weft_future *newest = __atomic_load_n(&ex->inbox, __ATOMIC_SEQ_CST);
     return newest != nullptr && newest != INBOX_CLOSED;
 }
@@ -120,27 +221,91 @@ static inline weft_future *oldest(weft_executor *ex)
     return ex->first;
 }
 
-// Without it.  `f` was removed from the backlog by the caller; it may be gone afterwards.
-void task_run(weft_executor *ex, weft_future *f);
+// Without it.
+bool claim(weft_executor *ex, weft_future *f);                       // as claim_locked
+int inbox_push(weft_executor *ex, weft_future *f);                   // 0 or EPIPE
+bool share_push(weft_executor *ex, crew_worker *me, weft_future *f); // false: no place for it
+weft_future *share_pop(crew_worker *me);
+
+// ---- crew.cc ----
+
+// With the lock held.
+void note(weft_executor *ex);        // after a change of what the hints say
+void wake_worker(weft_executor *ex); // if there is work, and nobody searches
+void wake_all_idle(weft_executor *ex);
+bool executor_is_quiet(const weft_executor *ex);
+void task_ended(weft_executor *ex); // `running` less one
+int surplus(const weft_executor *ex);
+int spares_of(const weft_executor *ex);
+
+// Without it.
+void poke(weft_executor *ex); // after a push
+// Around a sleep of a task; `for_room`: in the backlog.
+void worker_blocks(crew_worker *me, bool for_room);
+void worker_goes_on(crew_worker *me, bool for_room);
+// Has a thread hired if nobody else can run a task of ex that is awaited.
+void call_hand(weft_executor *ex);
+
+// ---- worker.cc ----
+
+extern __thread crew_worker *this_worker; // the calling thread, if a worker
+
+// The same, but null in a forked child, in which it works no more.
+static inline crew_worker *worker_here(void)
+{
+    crew_worker *me = this_worker;
+    return me != nullptr && me->executor->owner != 0 ? me : nullptr;
+}
+int hire(weft_executor *ex); // one thread, counted as alive and active already; or the errno
+bool reap(weft_executor *ex, weft_deadline d); // joins those that have left; false: not all
+
+// ---- task.cc ----
+
+extern __thread task_frame *task_frames;
+bool in_task_of(const weft_executor *ex);
+
+// Runs f, which its caller has taken; f may be gone afterwards.
+void task_run(crew_worker *me, task_frame *frame, weft_future *f);
+// Runs f above the task that waits for it, if it can be taken and the stack allows.
+bool task_run_awaited(crew_worker *me, weft_future *f);
+// Ends f, which its caller has taken and counted in `running` and `inside`, as cancelled.
 void task_cancel(weft_executor *ex, weft_future *f);
+// A clean-up handler: the task of this frame leaves the thread, maybe in the callback at its end.
+void task_left(void *frame);
+
+// ---- submit.cc ----
+
 void future_make(weft_future *f, weft_executor *ex, void *(*fn)(void *), void *arg, uint16_t kind);
 
 // ---- future.cc ----
 
 // Ends f as done or cancelled; f may be gone afterwards.
-void future_end(weft_executor *ex, weft_future *f, uint32_t outcome);
+void future_end(weft_future *f, uint32_t outcome);
+// Gives back f, which has ended.
+void future_dispose(weft_future *f);
 
-// The calling thread is about to run, or to end, f; until the second call.
-struct task_frame {
-    weft_future *future;
-    struct task_frame *outer;
-};
-extern __thread task_frame *task_frames;
-bool in_task_of(const weft_executor *ex);
+// `woken`, beside TAKEN_OFF: a watched future has ended; nobody can end it.
+enum { WATCHED_ENDED = 2, DEADLOCKED = 4 };
+
+// ---- future_wait.cc ----
 
 // Waits until one of n futures has ended: 0 and *which, or the errno.
 int future_await(weft_future *const futures[], size_t n, weft_deadline d, bool stoppable,
                  size_t *which);
+
+// ---- future_cycle.cc ----
+
+int cycles_prepare(void); // once, before all else: 0, or the errno
+// The worker is about to sleep until one of n futures has ended, without a deadline.  EDEADLK:
+// never.  `word` null: it must wait, so another of the circle is woken with DEADLOCKED.
+int cycle_enter(crew_worker *me, weft_future *const futures[], size_t n, uint32_t *word);
+void cycle_leave(crew_worker *me);
+void cycles_pass(void); // nobody looks at what was freed afterwards
+
+// ---- future_memory.cc ----
+
+weft_future *future_allocate(void); // null: ENOMEM
+void future_free(weft_future *f);   // leaves errno alone
 
 } // namespace weft
 

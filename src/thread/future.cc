@@ -1,66 +1,26 @@
-// future.cc: a task's end, and those who wait for it.
-//
-// See crew.h for the state word.  A thread outside the pool waits on the word itself, or
-// with a node of its own that each of several futures has on its list of watches.  A
-// worker that waits runs tasks as long as there are any: first the one it waits for, if
-// that is still pending; when there are none it sleeps on a node that both its future's
-// end and the next submit wake, so that work which only becomes pending later can't
-// be left without a thread.
+// future.cc: a task's end, and the calls for one; see crew.h for the state word.
 #include "crew.h"
 
 #include <base/errno.h>
 
-#include <sched.h>
 #include <sys/eventfd.h>
 
 using namespace weft;
 
-enum { ROUNDS = 4, LOOKS = 32, FEW = 8 };
-
-// `woken`, beside TAKEN_OFF: a watched future has ended.
-static const uint32_t WATCHED_ENDED = 2;
-
-// A thread's interest in one future's end; guarded by that future's lock.
-struct weft_private_watch {
-    struct weft_private_watch *next;
-    uint32_t *word;
-};
-
-__thread task_frame *weft::task_frames;
-
-static bool is_final(const weft_future *f)
-{
-    return (future_state(f) & FUTURE_FINAL) != 0;
-}
-
-static bool is_own(const weft_future *f)
-{
-    for (const task_frame *p = task_frames; p != nullptr; p = p->outer)
-        if (p->future == f)
-            return true;
-    return false;
-}
-
-bool weft::in_task_of(const weft_executor *ex)
-{
-    // A worker is in a task whenever it runs a user's code.  (Frames would not do: a
-    // callback's future may have been released by its callback.)
-    return this_worker != nullptr && this_worker->executor == ex;
-}
-
 // ---- The end ----
 
+// Not write(2), which is a cancellation point.
 static void signal_fd(int fd)
 {
     int saved = errno;
     uint64_t one = 1;
-    if (fd >= 0 && write(fd, &one, sizeof one) < 0) {
+    if (fd >= 0 && syscall(SYS_write, fd, &one, sizeof one) < 0) {
         // The counter is at its limit, so it is readable as it should be.
     }
     errno = saved;
 }
 
-static void dispose(weft_future *f)
+void weft::future_dispose(weft_future *f)
 {
     if (future_state(f) & FUTURE_EXTRAS) {
         take_lock(&f->lock); // lets the thread that ended it go
@@ -68,238 +28,77 @@ static void dispose(weft_future *f)
         close_keep_errno(&f->fd);
     }
     if (!(f->kind & FUTURE_OWNED))
-        free_keep_errno(f);
+        future_free(f);
 }
 
-// The end with a callback, a descriptor or watches.
+// Rings the executor.  It is there: its worker is, or who cancels is counted.
+static void ring(const weft_executor *ex)
+{
+    if (ex != nullptr && ex->owner != 0)
+        signal_fd(__atomic_load_n(&ex->fd, __ATOMIC_RELAXED));
+}
+
+static const weft_executor *to_ring(const weft_future *f)
+{
+    return f->kind & FUTURE_SILENT ? nullptr : f->executor;
+}
+
+static void finished(weft_future *f, uint32_t before)
+{
+    if (before & FUTURE_SLEPT_ON)
+        futex_wake(&f->state, INT_MAX, 0); // f may be gone: only its address is used
+    if (before & FUTURE_RELEASED)
+        future_dispose(f);
+}
+
+// The end after the callback, or without one.
+static void finish_with_extras(void *arg)
+{
+    weft_future *f = (weft_future *)arg;
+    const weft_executor *ex = to_ring(f);
+    take_lock(&f->lock);
+    uint32_t before = __atomic_fetch_or(&f->state, FUTURE_FINAL, __ATOMIC_ACQ_REL);
+    signal_fd(f->fd);
+    for (weft_private_watch *w = f->watches; w != nullptr; w = w->next) {
+        __atomic_fetch_or(w->word, (uint32_t)WATCHED_ENDED, __ATOMIC_RELEASE);
+        futex_wake(w->word, 1, 0);
+    }
+    drop_lock(&f->lock);
+    finished(f, before);
+    ring(ex);
+}
+
 static void end_with_extras(weft_future *f, uint32_t outcome)
 {
     __atomic_fetch_or(&f->state, outcome, __ATOMIC_ACQ_REL);
     take_lock(&f->lock);
-    if (f->then != nullptr) { // set once, so it can be read after the release
-        int saved = errno;
-        drop_lock(&f->lock);
-        f->then(f, f->then_arg);
-        take_lock(&f->lock);
-        errno = saved;
-    }
-    uint32_t before = __atomic_fetch_or(&f->state, FUTURE_FINAL, __ATOMIC_ACQ_REL);
-    signal_fd(f->fd);
-    for (weft_private_watch *w = f->watches; w != nullptr; w = w->next) {
-        __atomic_fetch_or(w->word, WATCHED_ENDED, __ATOMIC_RELEASE);
-        futex_wake(w->word, 1, 0);
-    }
+    void (*then)(weft_future *, void *) = f->then; // set once
     drop_lock(&f->lock);
-    if (before & FUTURE_SLEPT_ON)
-        futex_wake(&f->state, INT_MAX, 0); // f may be gone: only its address is used
-    if (before & FUTURE_RELEASED)
-        dispose(f);
+    if (then == nullptr) {
+        finish_with_extras(f);
+        return;
+    }
+    int saved = errno;
+    pthread_cleanup_push(finish_with_extras, f); // it may leave its thread
+    then(f, f->then_arg);
+    errno = saved;
+    pthread_cleanup_pop(1);
 }
 
-void weft::future_end(weft_executor *ex, weft_future *f, uint32_t outcome)
+void weft::future_end(weft_future *f, uint32_t outcome)
 {
-    bool silent = (f->kind & FUTURE_SILENT) != 0; // f may be gone when we need it
+    const weft_executor *ex = to_ring(f); // f may be gone when we need it
     uint32_t s = __atomic_load_n(&f->state, __ATOMIC_RELAXED);
     do {
         if (s & FUTURE_EXTRAS) {
             end_with_extras(f, outcome);
-            s = 0;
-            break;
+            return;
         }
         // Release: the result goes before; acquire: the requests' data is seen.
     } while (!__atomic_compare_exchange_n(&f->state, &s, s | outcome | FUTURE_FINAL, false,
                                           __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
-    if (s & FUTURE_SLEPT_ON)
-        futex_wake(&f->state, INT_MAX, 0);
-    if (s & FUTURE_RELEASED)
-        dispose(f);
-    if (!silent)
-        signal_fd(__atomic_load_n(&ex->fd, __ATOMIC_RELAXED));
-}
-
-// ---- Watching ----
-
-// False: f has ended, nothing is watched.
-static bool watch(weft_future *f, weft_private_watch *w, uint32_t *word)
-{
-    w->word = word;
-    take_lock(&f->lock);
-    w->next = f->watches;
-    f->watches = w;
-    // The ending thread either sees EXTRAS and comes by way of the lock, or has set FINAL.
-    bool ended = __atomic_fetch_or(&f->state, FUTURE_EXTRAS, __ATOMIC_ACQ_REL) & FUTURE_FINAL;
-    if (ended)
-        f->watches = w->next;
-    drop_lock(&f->lock);
-    return !ended;
-}
-
-static void unwatch(weft_future *f, weft_private_watch *w)
-{
-    take_lock(&f->lock);
-    weft_private_watch **at = &f->watches;
-    while (*at != w)
-        at = &(*at)->next;
-    *at = w->next;
-    drop_lock(&f->lock);
-}
-
-// Watches n futures and sleeps until one has ended or the node was taken off its list.
-static int sleep_watching(weft_future *const futures[], size_t n, weft_private_watch watches[],
-                          waiter *me, weft_deadline d, bool stoppable)
-{
-    int error = 0;
-    size_t watched = 0;
-    while (watched < n && watch(futures[watched], &watches[watched], &me->woken))
-        watched++;
-    while (watched == n && error == 0 && __atomic_load_n(&me->woken, __ATOMIC_ACQUIRE) == 0)
-        error = stoppable ? sleep_on(&me->woken, 0, d, 0) : futex_wait(&me->woken, 0, d, 0);
-    while (watched-- > 0)
-        unwatch(futures[watched], &watches[watched]);
-    return error;
-}
-
-// ---- Waiting ----
-
-static bool find_ended(weft_future *const futures[], size_t n, size_t *which)
-{
-    for (size_t i = 0; i < n; i++)
-        if (is_final(futures[i])) {
-            *which = i;
-            return true;
-        }
-    return false;
-}
-
-// Locked: the task to run while waiting: one that is waited for, else the oldest.
-static weft_future *pick(weft_executor *ex, weft_future *const futures[], size_t n)
-{
-    collect(ex); // what is pending is now in the backlog
-    for (size_t i = 0; i < n; i++)
-        if (futures[i]->executor == ex && futures[i]->pending)
-            return futures[i];
-    return oldest(ex);
-}
-
-// A worker's turn: runs one task, or sleeps as a helper.  Returns the wait's error.
-static int help_or_sleep(weft_executor *ex, weft_future *const futures[], size_t n,
-                         weft_private_watch watches[], weft_deadline d, bool stoppable)
-{
-    take_lock(&ex->lock);
-    weft_future *f = pick(ex, futures, n);
-    if (f != nullptr) {
-        backlog_remove(ex, f);
-        wake_worker(ex);
-        drop_lock(&ex->lock);
-        task_run(ex, f);
-        take_lock(&ex->lock);
-        task_ended(ex);
-        drop_lock(&ex->lock);
-        return 0;
-    }
-    waiter me;
-    int error = 0;
-    waiters_add(&ex->helpers, &me);
-    note_sleepers(ex);
-    if (!inbox_has(ex)) {
-        drop_lock(&ex->lock);
-        error = sleep_watching(futures, n, watches, &me, d, stoppable);
-        take_lock(&ex->lock);
-    }
-    if (!(me.woken & TAKEN_OFF))
-        list_remove(&me);
-    else
-        error = 0; // there may be a task to run first
-    note_sleepers(ex);
-    drop_lock(&ex->lock);
-    return error;
-}
-
-// An outsider's turn.
-static int sleep_outside(weft_future *const futures[], size_t n, weft_private_watch watches[],
-                         weft_deadline d, bool stoppable)
-{
-    if (n > 1) {
-        waiter me;
-        me.woken = 0;
-        return sleep_watching(futures, n, watches, &me, d, stoppable);
-    }
-    weft_future *f = futures[0];
-    uint32_t s = __atomic_fetch_or(&f->state, FUTURE_SLEPT_ON, __ATOMIC_ACQ_REL);
-    if (s & FUTURE_FINAL)
-        return 0;
-    s |= FUTURE_SLEPT_ON;
-    return stoppable ? sleep_on(&f->state, s, d, 0) : futex_wait(&f->state, s, d, 0);
-}
-
-static void look_around(weft_future *const futures[], size_t n)
-{
-    size_t which;
-    for (int round = 0; round < ROUNDS; round++) {
-        for (int look = 0; look < LOOKS; look++) {
-            if (find_ended(futures, n, &which))
-                return;
-            spin_pause();
-        }
-        sched_yield();
-    }
-}
-
-// A helper may leave when it was just woken for a task: that wake goes to another.
-static void pass_on(weft_executor *ex)
-{
-    take_lock(&ex->lock);
-    wake_worker(ex);
-    drop_lock(&ex->lock);
-}
-
-static int await_slowly(weft_future *const futures[], size_t n, weft_deadline d, bool stoppable,
-                        size_t *which)
-{
-    weft_private_watch few[FEW], *watches = few;
-    crew_worker *worker = this_worker;
-    int error = 0;
-    if (n > FEW) {
-        int saved = errno;
-        watches = (weft_private_watch *)malloc(n * sizeof *watches);
-        errno = saved;
-        if (watches == nullptr)
-            return ENOMEM;
-    }
-    if (worker == nullptr)
-        look_around(futures, n);
-    for (;;) {
-        if (find_ended(futures, n, which)) {
-            error = 0;
-            break;
-        }
-        if (error == 0 && weft_left(d) == 0)
-            error = ETIMEDOUT;
-        if (error != 0)
-            break;
-        if (worker != nullptr)
-            error = help_or_sleep(worker->executor, futures, n, watches, d, stoppable);
-        else
-            error = sleep_outside(futures, n, watches, d, stoppable);
-    }
-    if (worker != nullptr)
-        pass_on(worker->executor);
-    if (watches != few)
-        free_keep_errno(watches);
-    return error;
-}
-
-int weft::future_await(weft_future *const futures[], size_t n, weft_deadline d, bool stoppable,
-                       size_t *which)
-{
-    if (find_ended(futures, n, which))
-        return 0;
-    size_t own = 0;
-    while (own < n && is_own(futures[own]))
-        own++;
-    if (own == n)
-        return EDEADLK; // nobody but this thread can end them
-    return d <= WEFT_NOW ? ETIMEDOUT : await_slowly(futures, n, d, stoppable, which);
+    finished(f, s);
+    ring(ex);
 }
 
 // ---- The calls ----
@@ -307,24 +106,28 @@ int weft::future_await(weft_future *const futures[], size_t n, weft_deadline d, 
 int weft_future_wait(weft_future *f, weft_deadline d)
 {
     size_t which;
-    int error = future_await(&f, 1, d, true, &which);
+    int error = f != nullptr ? future_await(&f, 1, d, true, &which) : EINVAL;
     return error == 0 ? 0 : fail_with(error);
 }
 
 int weft_future_get(weft_future *f, void **result, weft_deadline d)
 {
-    if (!is_final(f) && weft_future_wait(f, d) != 0)
+    if ((f == nullptr || !future_is_final(f)) && weft_future_wait(f, d) != 0)
         return -1;
     if ((future_state(f) & FUTURE_OUTCOME) == WEFT_FUTURE_CANCELLED)
         return fail_with(ECANCELED);
     if (result != nullptr)
         *result = f->result;
-    dispose(f);
+    future_dispose(f);
     return 0;
 }
 
 int weft_future_wait_all(weft_future *const futures[], size_t n, weft_deadline d)
 {
+    crew_worker *me = d == WEFT_FOREVER ? worker_here() : nullptr;
+    for (size_t i = 0; me != nullptr && i < n; i++)
+        if (!future_is_final(futures[i]))
+            task_run_awaited(me, futures[i]);
     for (size_t i = 0; i < n; i++)
         if (weft_future_wait(futures[i], d) != 0)
             return -1;
@@ -342,8 +145,8 @@ ssize_t weft_future_wait_any(weft_future *const futures[], size_t n, weft_deadli
 
 int weft_future_state(const weft_future *f)
 {
-    // The flag first: a task leaves the backlog before it ends.
-    bool pending = __atomic_load_n(&f->pending, __ATOMIC_ACQUIRE) != 0;
+    // The flag first: a task is taken before it ends.
+    bool pending = future_pending(f) != 0;
     uint32_t outcome = future_state(f) & FUTURE_OUTCOME;
     if (outcome != 0)
         return (int)outcome;
@@ -355,24 +158,28 @@ void *weft_future_result(const weft_future *f)
     return future_state(f) & FUTURE_OUTCOME ? f->result : nullptr;
 }
 
+// Takes a pending f, counted as task_cancel wants it.
+static bool take_to_cancel(weft_executor *ex, weft_future *f)
+{
+    take_lock(&ex->lock);
+    bool taken = claim_locked(ex, f);
+    ex->running += taken;
+    ex->inside += taken;
+    drop_lock(&ex->lock);
+    return taken;
+}
+
 int weft_future_cancel(weft_future *f)
 {
+    if (f == nullptr)
+        return fail_with(EINVAL);
     uint32_t outcome = future_state(f) & FUTURE_OUTCOME;
     if (outcome == 0) { // so its executor is there
         weft_executor *ex = f->executor;
-        take_lock(&ex->lock);
-        collect(ex);
-        bool pending = f->pending != 0;
-        if (pending)
-            backlog_remove(ex, f);
-        ex->inside += pending;
-        drop_lock(&ex->lock);
-        if (pending) {
+        if (executor_refusal(ex) != 0)
+            return fail_with(EPERM);
+        if (take_to_cancel(ex, f)) {
             task_cancel(ex, f);
-            take_lock(&ex->lock);
-            task_ended(ex);
-            ex->inside--;
-            drop_lock(&ex->lock);
             return 0;
         }
         outcome = future_state(f) & FUTURE_OUTCOME;
@@ -394,7 +201,7 @@ int weft_future_release(weft_future *f)
                                         __ATOMIC_ACQUIRE))
             return 0;
     }
-    dispose(f);
+    future_dispose(f);
     return 0;
 }
 

@@ -74,40 +74,63 @@ static int spread(weft_executor *ex, weft_future tasks[], size_t n, map *m)
         for (size_t i = 0; i < n; i++) {
             future_make(&tasks[i], ex, take_pieces, m, FUTURE_OWNED | FUTURE_SILENT);
             backlog_add(ex, &tasks[i]);
-            wake_worker(ex);
         }
+        wake_worker(ex);
     }
     drop_lock(&ex->lock);
     return error;
 }
 
-// Takes back what has not begun and waits for the rest.
-static void collect(weft_executor *ex, weft_future tasks[], size_t n)
+namespace {
+struct spreading {
+    weft_executor *ex;
+    weft_future *tasks;
+    size_t n;
+    map *m;
+    bool left; // a task has left its thread, and its piece undone
+};
+} // namespace
+
+// Takes back what has not begun and waits for the rest; also when the caller leaves its thread in
+// its own part.
+static void gather(void *arg)
 {
-    size_t which;
-    take_lock(&ex->lock);
-    for (size_t i = 0; i < n; i++)
-        if (tasks[i].pending) {
-            backlog_remove(ex, &tasks[i]);
-            task_ended(ex);
-            tasks[i].state = FUTURE_FINAL; // nobody else knows it any more
+    spreading *s = (spreading *)arg;
+    __atomic_store_n(&s->m->next, s->m->pieces, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < s->n; i++) {
+        weft_future *f = &s->tasks[i];
+        size_t which;
+        if (claim(s->ex, f)) {
+            f->state = FUTURE_FINAL; // nobody else knows it any more
+            continue;
         }
-    drop_lock(&ex->lock);
-    for (size_t i = 0; i < n; i++) {
-        weft_future *f = &tasks[i];
         future_await(&f, 1, WEFT_FOREVER, false, &which);
-        // A helper's watch sends the ending thread through the lock: let it out of there.
+        s->left |= (future_state(f) & FUTURE_OUTCOME) == WEFT_FUTURE_CANCELLED;
+        // A worker's watch sends the ending thread through the lock: let it out of there.
         take_lock(&f->lock);
         drop_lock(&f->lock);
     }
-    take_lock(&ex->lock);
-    ex->inside--;
-    drop_lock(&ex->lock);
+    take_lock(&s->ex->lock);
+    s->ex->inside--;
+    drop_lock(&s->ex->lock);
+}
+
+// The caller's own part, and the wait for the others.  0 or the errno.
+static int take_part(spreading *s, weft_deadline d)
+{
+    int error;
+    pthread_cleanup_push(gather, s);
+    error = take_pieces_until(s->m, d);
+    pthread_cleanup_pop(1);
+    return error == 0 && s->left ? ECANCELED : error;
 }
 
 static int run(weft_executor *ex, map *m, weft_deadline d)
 {
     weft_future few[FEW], *tasks = few;
+    int refusal = executor_refusal(ex);
+    if (refusal != 0)
+        return fail_with(refusal);
     size_t threads = (size_t)weft_executor_threads(ex);
     if (m->chunk == 0)
         m->chunk = m->n / (threads * SHARES) > 0 ? m->n / (threads * SHARES) : 1;
@@ -120,8 +143,8 @@ static int run(weft_executor *ex, map *m, weft_deadline d)
     }
     int error = spread(ex, tasks, count, m);
     if (error == 0) {
-        error = take_pieces_until(m, d);
-        collect(ex, tasks, count);
+        spreading all = {ex, tasks, count, m, false};
+        error = take_part(&all, d);
     }
     if (tasks != few)
         free_keep_errno(tasks);

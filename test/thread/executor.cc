@@ -51,7 +51,7 @@ static void gate_init(gate *g)
 CASE(test_create_refuses_bad_arguments)
 {
     assert_errno(weft_executor_create(-1, NULL), EINVAL);
-    weft_executor_options o = {NULL, 1, 0};
+    weft_executor_options o = {NULL, 1, 0, 0};
     assert_errno(weft_executor_create(1, &o), EINVAL);
     assert_int_equal(weft_executor_destroy(NULL, WEFT_DRAIN), 0);
 }
@@ -71,7 +71,7 @@ static void *thread_name(void *arg)
 
 CASE(test_options_name_and_stack)
 {
-    weft_executor_options o = {"a-very-long-name-indeed", 256 * 1024, 0};
+    weft_executor_options o = {"a-very-long-name-indeed", 256 * 1024, 0, 0};
     weft_executor *ex = weft_executor_create(1, &o);
     char name[16] = "";
     assert_int_equal(
@@ -157,7 +157,7 @@ typedef struct full {
 // One worker, held at the gate, and one task pending of one allowed.
 static void fill(full *p)
 {
-    weft_executor_options o = {NULL, 0, 1};
+    weft_executor_options o = {NULL, 0, 1, 0};
     p->ex = weft_executor_create(1, &o);
     gate_init(&p->g);
     p->running = weft_executor_submit(p->ex, pass, &p->g);
@@ -266,7 +266,7 @@ static void *submit_from_worker(void *arg)
 
 CASE(test_worker_makes_its_own_room)
 {
-    weft_executor_options o = {NULL, 0, 2};
+    weft_executor_options o = {NULL, 0, 2, 0};
     weft_executor *ex = weft_executor_create(1, &o);
     void *n;
     weft_future *f = weft_executor_submit(ex, submit_from_worker, ex);
@@ -516,6 +516,57 @@ CASE(test_resize_shrinks)
     assert_int_equal(weft_executor_threads(ex), 3);
     drain(ex);
     assert_int_equal(threads_of_this_process(), before);
+}
+
+static void *look_at_self(void *arg)
+{
+    sigset_t signals;
+    cpu_set_t cpus;
+    int *seen = (int *)arg;
+    pthread_sigmask(SIG_SETMASK, NULL, &signals);
+    sched_getaffinity(0, sizeof cpus, &cpus);
+    seen[0] = sigismember(&signals, SIGUSR1);
+    seen[1] = sigismember(&signals, SIGUSR2);
+    seen[2] = CPU_COUNT(&cpus);
+    add_word(&seen[3]);
+    while (__atomic_load_n(&seen[4], __ATOMIC_ACQUIRE) == 0)
+        sched_yield();
+    return NULL;
+}
+
+// Workers are as their executor's creator was, whoever hires them.
+CASE(test_resize_by_another_kind_of_thread)
+{
+    sigset_t before, one, other;
+    cpu_set_t cpus, narrow;
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR1);
+    sigemptyset(&other);
+    sigaddset(&other, SIGUSR2);
+    pthread_sigmask(SIG_SETMASK, &one, &before);
+    weft_executor *ex = create(1);
+    sched_getaffinity(0, sizeof cpus, &cpus);
+    int first = 0, seen[2][5] = {};
+    while (!CPU_ISSET(first, &cpus))
+        first++;
+    CPU_ZERO(&narrow);
+    CPU_SET(first, &narrow);
+    sched_setaffinity(0, sizeof narrow, &narrow);
+    pthread_sigmask(SIG_SETMASK, &other, NULL);
+    assert_int_equal(weft_executor_resize(ex, 2), 0);
+    sched_setaffinity(0, sizeof cpus, &cpus);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    for (int i = 0; i < 2; i++) // each on a worker of its own
+        weft_future_release(weft_executor_submit(ex, look_at_self, seen[i]));
+    for (int i = 0; i < 2; i++)
+        await_word(&seen[i][3], 1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(seen[i][0], 1);
+        assert_int_equal(seen[i][1], 0);
+        assert_int_equal(seen[i][2], CPU_COUNT(&cpus));
+        __atomic_store_n(&seen[i][4], 1, __ATOMIC_RELEASE);
+    }
+    drain(ex);
 }
 
 CASE(test_resize_after_shutdown)

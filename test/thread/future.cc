@@ -511,8 +511,8 @@ CASE(test_get_of_the_own_task)
     drain(ex);
 }
 
-// A waits for B; B needs C, which it submits but doesn't wait for in weft's calls: A's
-// worker, asleep as a helper by then, must run C.
+// A waits for B; B needs C, which it submits but doesn't wait for in weft's calls: another thread
+// stands in for A's worker and runs C.
 typedef struct three {
     weft_executor *ex;
     weft_future b;
@@ -549,7 +549,7 @@ static void *task_a(void *arg)
     return NULL;
 }
 
-CASE(test_a_sleeping_helper_takes_new_work)
+CASE(test_another_stands_in_for_a_worker_asleep)
 {
     three t;
     memset(&t, 0, sizeof t);
@@ -558,6 +558,142 @@ CASE(test_a_sleeping_helper_takes_new_work)
     weft_future *a = weft_executor_submit(t.ex, task_a, &t);
     assert_int_equal(weft_future_get(a, NULL, WEFT_FOREVER), 0);
     drain(t.ex);
+}
+
+// A worker that waits runs no task but the one it waits for.
+typedef struct strangers {
+    weft_executor *ex;
+    weft_future *awaited;
+    int ran, before; // ran: atomic
+} strangers;
+
+static void *be_strange(void *arg)
+{
+    add_word(&((strangers *)arg)->ran);
+    return NULL;
+}
+
+static void *wait_among_strangers(void *arg)
+{
+    strangers *s = (strangers *)arg;
+    for (int i = 0; i < 10; i++)
+        weft_future_release(weft_executor_submit(s->ex, be_strange, s));
+    weft_future *mine = weft_executor_submit(s->ex, same, s);
+    int code = weft_future_get(mine, NULL, WEFT_FOREVER);
+    code += weft_future_wait(s->awaited, weft_in_ms(2)) == -1 && errno == ETIMEDOUT ? 0 : 1;
+    code += weft_future_wait(s->awaited, WEFT_FOREVER);
+    s->before = __atomic_load_n(&s->ran, __ATOMIC_ACQUIRE);
+    return code == 0 ? arg : NULL;
+}
+
+CASE(test_a_wait_runs_no_stranger)
+{
+    held h;
+    void *good = NULL;
+    hold(&h);
+    strangers s = {create(1), h.running, 0, -1};
+    weft_future *f = weft_executor_submit(s.ex, wait_among_strangers, &s);
+    assert_errno(weft_future_wait(f, weft_in_ms(20)), ETIMEDOUT);
+    weft_event_set(&h.g.open);
+    assert_int_equal(weft_future_get(f, &good, WEFT_FOREVER), 0);
+    assert_ptr_equal(good, &s);
+    assert_int_equal(s.before, 0);
+    drain(s.ex);
+    assert_int_equal(s.ran, 10);
+    let_go(&h);
+}
+
+// Also when what it waits for is pending, and there is one thread: another runs it.
+static void *wait_for_a_gate(void *arg)
+{
+    held *h = (held *)arg;
+    weft_future *f = weft_executor_submit(h->ex, pass, &h->g);
+    int code = weft_future_wait(f, weft_in_ms(5)) == -1 && errno == ETIMEDOUT ? 0 : -1;
+    await_word(&h->g.inside, 1);
+    weft_event_set(&h->g.open);
+    code += weft_future_get(f, NULL, weft_in_s(50));
+    return code == 0 ? arg : NULL;
+}
+
+CASE(test_a_deadline_in_a_task_holds)
+{
+    held h;
+    void *good = NULL;
+    memset(&h, 0, sizeof h);
+    h.ex = create(1);
+    assert_int_equal(weft_event_init(&h.g.open), 0);
+    assert_int_equal(
+        weft_future_get(weft_executor_submit(h.ex, wait_for_a_gate, &h), &good, WEFT_FOREVER), 0);
+    assert_ptr_equal(good, &h);
+    drain(h.ex);
+}
+
+static int threads_seen; // atomic
+static __thread bool thread_seen;
+
+static void *wait_for_it(void *arg)
+{
+    if (!thread_seen)
+        add_word(&threads_seen);
+    thread_seen = true;
+    weft_future_wait((weft_future *)arg, WEFT_FOREVER);
+    return arg;
+}
+
+// However many wait, there are not more threads than workers and their spares.
+CASE(test_many_tasks_wait_for_one)
+{
+    gate g;
+    assert_int_equal(weft_event_init(&g.open), 0);
+    g.inside = 0;
+    threads_seen = 0;
+    weft_executor_options o = {NULL, 0, 0, 3};
+    weft_executor *ex = weft_executor_create(2, &o);
+    weft_future *f = weft_executor_submit(ex, pass, &g);
+    await_word(&g.inside, 1);
+    for (int i = 0; i < 5000; i++)
+        weft_future_release(weft_executor_submit(ex, wait_for_it, f));
+    await_word(&threads_seen, 4); // all but the one that runs f
+    weft_event_set(&g.open);
+    assert_int_equal(weft_executor_wait(ex, WEFT_FOREVER), 0);
+    assert_in_range(threads_seen, 4, 5);
+    assert_int_equal(weft_future_release(f), 0);
+    drain(ex);
+}
+
+// Each waits for the next: what doesn't fit on one small stack goes on on another.
+typedef struct chained {
+    weft_future f;
+    weft_event *ready;
+    struct chained *next;
+} chained;
+
+static void *wait_for_next(void *arg)
+{
+    chained *c = (chained *)arg;
+    weft_event_wait(c->ready, WEFT_FOREVER);
+    return c->next == NULL || weft_future_wait(&c->next->f, WEFT_FOREVER) == 0 ? arg : NULL;
+}
+
+CASE(test_a_chain_longer_than_the_stack)
+{
+    enum { LENGTH = 2000 };
+    static chained c[LENGTH];
+    weft_event ready = WEFT_EVENT_INIT;
+    weft_executor_options o = {NULL, RUNNER_SANITIZED ? 512 * 1024 : 128 * 1024, 0, -1};
+    weft_executor *ex = weft_executor_create(1, &o);
+    for (int i = 0; i < LENGTH; i++) {
+        c[i].ready = &ready;
+        c[i].next = i + 1 < LENGTH ? &c[i + 1] : NULL;
+        assert_int_equal(weft_executor_submit_at(ex, &c[i].f, wait_for_next, &c[i]), 0);
+    }
+    weft_event_set(&ready);
+    for (int i = 0; i < LENGTH; i++) {
+        void *good = NULL;
+        assert_int_equal(weft_future_get(&c[i].f, &good, WEFT_FOREVER), 0);
+        assert_ptr_equal(good, &c[i]);
+    }
+    drain(ex);
 }
 
 // A worker of one pool waits for a task of another.

@@ -1,0 +1,163 @@
+// crew.cc: which of an executor's threads are awake.
+//
+// As many as wanted are active.  One that finds nothing to do parks.  While one searches, a push
+// wakes nobody: that one looks at all there is under the lock before it parks; and having found a
+// task it wakes the next if there are more.
+//
+// A task that waits blocks its worker, which gives back its share.  The executor then wants as many
+// active threads as before: a parked one is woken when there is work, or one is hired, up to
+// `spares` of them.  Only where all threads are blocked and one of them, or anybody else, waits
+// for a task that is pending does one more come, for that task: so what can be done is.
+// When a blocked one goes on there are too many: after its task one of them parks.
+#include "crew.h"
+
+using namespace weft;
+
+// ---- Who is awake ----
+
+int weft::surplus(const weft_executor *ex)
+{
+    return ex->active + ex->parked - ex->wanted;
+}
+
+static void hint(uint32_t *word, bool value)
+{
+    if (*word != value)
+        __atomic_store_n(word, value, __ATOMIC_SEQ_CST);
+}
+
+static bool can_wake(const weft_executor *ex)
+{
+    return ex->searching == 0 && ex->active < ex->wanted && ex->parked > 0;
+}
+
+void weft::note(weft_executor *ex)
+{
+    hint(&ex->sleepers, can_wake(ex));
+    hint(&ex->roomy, ex->active <= ex->wanted);
+    hint(&ex->stalled, ex->active == 0 && ex->blocked > 0);
+}
+
+// Who is woken counts as active and searching from here on.
+static void wake_first_idle(weft_executor *ex)
+{
+    ex->parked--;
+    ex->active++;
+    ex->searching++;
+    waiters_wake_first(&ex->idle);
+}
+
+void weft::wake_worker(weft_executor *ex)
+{
+    if (!can_wake(ex) || !has_work(ex))
+        return;
+    wake_first_idle(ex);
+    note(ex);
+}
+
+void weft::wake_all_idle(weft_executor *ex)
+{
+    while (!list_is_empty(&ex->idle))
+        wake_first_idle(ex);
+    note(ex);
+}
+
+void weft::poke(weft_executor *ex)
+{
+    if (__builtin_expect(__atomic_load_n(&ex->sleepers, __ATOMIC_SEQ_CST) == 0, 1))
+        return;
+    take_lock(&ex->lock);
+    wake_worker(ex);
+    drop_lock(&ex->lock);
+}
+
+bool weft::executor_is_quiet(const weft_executor *ex)
+{
+    // What is in a share counts as its worker's.
+    return ex->first == nullptr && ex->running == 0 && !inbox_has(ex);
+}
+
+void weft::task_ended(weft_executor *ex)
+{
+    ex->running--;
+    if (__builtin_expect(!list_is_empty(&ex->quiet), 0) && executor_is_quiet(ex))
+        waiters_wake(&ex->quiet, SIZE_MAX);
+}
+
+// ---- Standing in ----
+
+// The newest: so trees of tasks that wait are gone through depth first.
+static weft_future *newest_awaited(weft_executor *ex)
+{
+    collect(ex);
+    weft_future *f = ex->last;
+    while (f != nullptr && !(future_state(f) & FUTURE_AWAITED))
+        f = f->previous;
+    return f;
+}
+
+int weft::spares_of(const weft_executor *ex)
+{
+    if (ex->spares != 0)
+        return ex->spares > 0 ? ex->spares : 0;
+    return ex->wanted > 1 ? ex->wanted : 0;
+}
+
+// Locked: whether a thread is to be hired, which is counted then.
+static bool needs_hand(weft_executor *ex)
+{
+    bool needs = false;
+    if (ex->active >= ex->wanted || ex->parked > 0) {
+        wake_worker(ex);
+    } else if (ex->alive < ex->wanted + spares_of(ex)) {
+        needs = !ex->closed || (!ex->discarding && has_work(ex));
+    } else if (ex->active == 0) {
+        weft_future *f = newest_awaited(ex);
+        needs = f != nullptr || ex->short_of_room > 0;
+        if (f != nullptr)
+            backlog_to_front(ex, f);
+    }
+    ex->alive += needs;
+    ex->active += needs;
+    note(ex);
+    return needs;
+}
+
+// Locked on entry, not on return.
+static void find_hand(weft_executor *ex)
+{
+    bool needs = needs_hand(ex);
+    drop_lock(&ex->lock);
+    if (needs)
+        hire(ex); // or nobody: there are no threads
+}
+
+void weft::call_hand(weft_executor *ex)
+{
+    if (__atomic_load_n(&ex->stalled, __ATOMIC_SEQ_CST) == 0)
+        return;
+    take_lock(&ex->lock);
+    find_hand(ex);
+}
+
+void weft::worker_blocks(crew_worker *me, bool for_room)
+{
+    weft_executor *ex = me->executor;
+    take_lock(&ex->lock);
+    share_return(ex, me);
+    ex->active--;
+    ex->blocked++;
+    ex->short_of_room += for_room;
+    find_hand(ex);
+}
+
+void weft::worker_goes_on(crew_worker *me, bool for_room)
+{
+    weft_executor *ex = me->executor;
+    take_lock(&ex->lock);
+    ex->blocked--;
+    ex->active++;
+    ex->short_of_room -= for_room;
+    note(ex);
+    drop_lock(&ex->lock);
+}

@@ -1,0 +1,150 @@
+// future_memory.cc: where futures come from.
+//
+// A thread keeps up to two chains of futures that are free; full ones go to the depot and come from
+// there, for those who submit are not those who release.  So most submits and releases take
+// no lock, and no memory that another thread has just had in its cache.  The depot is a stack of
+// chains; who needs one takes all and puts the others back, so a chain's address used again fools
+// nobody, and a fork at any instant leaves it whole.
+#include "crew.h"
+
+#include <base/errno.h>
+
+using namespace weft;
+
+enum { CHAIN = 128, CHAINS_KEPT = 256 };
+
+#if defined(__SANITIZE_ADDRESS__)
+#define KEEP 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define KEEP 0
+#endif
+#endif
+#ifndef KEEP
+#define KEEP 1 // not where a use after free is looked for
+#endif
+
+// A chain is linked by `next`, and chains by their first's `previous`.
+static weft_future *depot; // atomic
+static unsigned kept;      // atomic: about how many chains are there
+
+static __thread struct {
+    weft_future *chain, *full;
+    unsigned n; // of `chain`
+    bool armed; // given back at the thread's end
+} mine;
+
+static void free_chain(weft_future *f)
+{
+    while (f != nullptr) {
+        weft_future *next = f->next;
+        free_keep_errno(f);
+        f = next;
+    }
+}
+
+static void depot_push(weft_future *first, weft_future *last)
+{
+    last->previous = __atomic_load_n(&depot, __ATOMIC_RELAXED);
+    // Release: the links.
+    while (!__atomic_compare_exchange_n(&depot, &last->previous, first, true, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED)) {
+    }
+}
+
+static void depot_put(weft_future *chain)
+{
+    if (__atomic_load_n(&kept, __ATOMIC_RELAXED) >= CHAINS_KEPT) {
+        free_chain(chain);
+        return;
+    }
+    __atomic_fetch_add(&kept, 1, __ATOMIC_RELAXED);
+    depot_push(chain, chain);
+}
+
+static weft_future *depot_get(void)
+{
+    if (__atomic_load_n(&depot, __ATOMIC_RELAXED) == nullptr)
+        return nullptr;
+    weft_future *first = __atomic_exchange_n(&depot, nullptr, __ATOMIC_ACQUIRE), *none = nullptr;
+    if (first == nullptr)
+        return nullptr;
+    __atomic_fetch_sub(&kept, 1, __ATOMIC_RELAXED);
+    weft_future *rest = first->previous;
+    if (rest == nullptr ||
+        __atomic_compare_exchange_n(&depot, &none, rest, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        return first;
+    weft_future *last = rest; // others have come meanwhile
+    while (last->previous != nullptr)
+        last = last->previous;
+    depot_push(rest, last);
+    return first;
+}
+
+// ---- At a thread's end ----
+
+static pthread_key_t key;
+static bool have_key;
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+
+static void give_back(void *)
+{
+    free_chain(mine.chain);
+    if (mine.full != nullptr)
+        depot_put(mine.full);
+    mine.chain = mine.full = nullptr;
+    mine.n = 0;
+    mine.armed = false;
+}
+
+static void make_key(void)
+{
+    have_key = pthread_key_create(&key, give_back) == 0;
+}
+
+// Whether this thread may keep any.
+static bool arm(void)
+{
+    if (!mine.armed) {
+        pthread_once(&key_once, make_key);
+        mine.armed = have_key && pthread_setspecific(key, &mine) == 0;
+    }
+    return mine.armed;
+}
+
+// ---- The two calls ----
+
+weft_future *weft::future_allocate(void)
+{
+    if (mine.chain == nullptr) {
+        mine.chain = mine.full;
+        mine.full = nullptr;
+        if (mine.chain == nullptr && KEEP && arm())
+            mine.chain = depot_get();
+        mine.n = mine.chain != nullptr ? CHAIN : 0;
+    }
+    weft_future *f = mine.chain;
+    if (f == nullptr)
+        return (weft_future *)malloc(sizeof *f);
+    mine.chain = f->next;
+    mine.n--;
+    return f;
+}
+
+void weft::future_free(weft_future *f)
+{
+    if (!KEEP || !arm()) {
+        free_keep_errno(f);
+        return;
+    }
+    if (mine.n == CHAIN) {
+        if (mine.full != nullptr)
+            depot_put(mine.full);
+        mine.full = mine.chain;
+        mine.chain = nullptr;
+        mine.n = 0;
+    }
+    f->next = mine.chain;
+    mine.chain = f;
+    mine.n++;
+}

@@ -1,0 +1,207 @@
+// future_wait.cc: waiting for tasks.
+//
+// A thread outside of tasks waits on the future's word itself, or with a node of its own that each
+// of several futures has on its list of watches.  A worker that waits without a deadline for one
+// that is pending runs it, on top of the task that waits: what is stacked there is always what the
+// one below waits for, so tasks that could go on one by one can do so here.  In all other cases it
+// sleeps: on a node, so that it can be told of a circle, too.  A wait with a deadline never
+// runs anything, for that could outlast it, and nor does a wait for any of several.
+#include "crew.h"
+
+#include <base/errno.h>
+
+using namespace weft;
+
+enum { ROUNDS = 4, LOOKS = 32, FEW = 8 };
+
+static bool is_own(const weft_future *f)
+{
+    for (const task_frame *p = task_frames; p != nullptr; p = p->outer)
+        if (p->future == f)
+            return true;
+    return false;
+}
+
+// In a forked child: a task of the parent's executor, which nobody here will end.
+static bool is_lost(const weft_future *f)
+{
+    return f->executor != nullptr && f->executor->owner == 0;
+}
+
+// ---- Watching ----
+
+// False: f has ended, nothing is watched.
+static bool watch(weft_future *f, weft_private_watch *w, uint32_t *word)
+{
+    w->word = word;
+    take_lock(&f->lock);
+    w->next = f->watches;
+    f->watches = w;
+    // The ending thread either sees EXTRAS and comes by way of the lock, or has set FINAL.
+    bool ended = __atomic_fetch_or(&f->state, FUTURE_EXTRAS, __ATOMIC_ACQ_REL) & FUTURE_FINAL;
+    if (ended)
+        f->watches = w->next;
+    drop_lock(&f->lock);
+    return !ended;
+}
+
+static void unwatch(weft_future *f, weft_private_watch *w)
+{
+    take_lock(&f->lock);
+    weft_private_watch **at = &f->watches;
+    while (*at != w)
+        at = &(*at)->next;
+    *at = w->next;
+    drop_lock(&f->lock);
+}
+
+// Watches n futures and sleeps until one has ended or the word says something else.
+static int sleep_watching(weft_future *const futures[], size_t n, weft_private_watch watches[],
+                          uint32_t *word, weft_deadline d, bool stoppable)
+{
+    int error = 0;
+    size_t watched = 0;
+    while (watched < n && watch(futures[watched], &watches[watched], word))
+        watched++;
+    while (watched == n && error == 0 && __atomic_load_n(word, __ATOMIC_ACQUIRE) == 0)
+        error = stoppable ? sleep_on(word, 0, d, 0) : futex_wait(word, 0, d, 0);
+    while (watched-- > 0)
+        unwatch(futures[watched], &watches[watched]);
+    return error;
+}
+
+// ---- Sleeping ----
+
+// Says that somebody waits for what is pending, and looks whether anybody can run it.
+static void await_pending(weft_future *const futures[], size_t n, const crew_worker *me)
+{
+    for (size_t i = 0; i < n; i++) {
+        weft_future *f = futures[i];
+        if (future_pending(f) == 0)
+            continue;
+        // Sequentially consistent, as crew.cc's `stalled`: one of the two sees the other.
+        __atomic_fetch_or(&f->state, FUTURE_AWAITED, __ATOMIC_SEQ_CST);
+        if (me == nullptr || f->executor != me->executor)
+            call_hand(f->executor);
+    }
+}
+
+// A task's turn.
+static int sleep_inside(crew_worker *me, weft_future *const futures[], size_t n,
+                        weft_private_watch watches[], weft_deadline d, bool stoppable)
+{
+    uint32_t word = 0;
+    bool forever = d == WEFT_FOREVER;
+    int error = forever ? cycle_enter(me, futures, n, stoppable ? &word : nullptr) : 0;
+    if (error != 0)
+        return error;
+    await_pending(futures, n, me);
+    worker_blocks(me, false);
+    error = sleep_watching(futures, n, watches, &word, d, stoppable);
+    worker_goes_on(me, false);
+    if (forever)
+        cycle_leave(me);
+    return word & DEADLOCKED ? EDEADLK : error;
+}
+
+// An outsider's turn.
+static int sleep_outside(weft_future *const futures[], size_t n, weft_private_watch watches[],
+                         weft_deadline d, bool stoppable)
+{
+    await_pending(futures, n, nullptr);
+    if (n > 1) {
+        uint32_t word = 0;
+        return sleep_watching(futures, n, watches, &word, d, stoppable);
+    }
+    weft_future *f = futures[0];
+    uint32_t s = __atomic_fetch_or(&f->state, FUTURE_SLEPT_ON, __ATOMIC_ACQ_REL);
+    if (s & FUTURE_FINAL)
+        return 0;
+    s |= FUTURE_SLEPT_ON;
+    return stoppable ? sleep_on(&f->state, s, d, 0) : futex_wait(&f->state, s, d, 0);
+}
+
+// ---- Waiting ----
+
+static bool find_ended(weft_future *const futures[], size_t n, size_t *which)
+{
+    for (size_t i = 0; i < n; i++)
+        if (future_is_final(futures[i])) {
+            *which = i;
+            return true;
+        }
+    return false;
+}
+
+static void look_around(weft_future *const futures[], size_t n)
+{
+    size_t which;
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int look = 0; look < LOOKS; look++) {
+            if (find_ended(futures, n, &which))
+                return;
+            spin_pause();
+        }
+        sched_yield();
+    }
+}
+
+static int await_asleep(weft_future *const futures[], size_t n, weft_private_watch watches[],
+                        weft_deadline d, bool stoppable, size_t *which)
+{
+    crew_worker *me = worker_here();
+    int error = 0;
+    look_around(futures, n);
+    for (;;) {
+        if (find_ended(futures, n, which))
+            return 0;
+        if (error == 0 && weft_left(d) == 0)
+            error = ETIMEDOUT;
+        if (error != 0)
+            return error;
+        if (me != nullptr)
+            error = sleep_inside(me, futures, n, watches, d, stoppable);
+        else
+            error = sleep_outside(futures, n, watches, d, stoppable);
+    }
+}
+
+// 0, or why a wait would be in vain.
+static int refusal(weft_future *const futures[], size_t n)
+{
+    size_t own = 0, lost = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool mine = is_own(futures[i]);
+        own += mine;
+        lost += !mine && is_lost(futures[i]);
+    }
+    if (own == n)
+        return EDEADLK; // nobody but this thread can end them
+    return own + lost == n ? EPERM : 0;
+}
+
+int weft::future_await(weft_future *const futures[], size_t n, weft_deadline d, bool stoppable,
+                       size_t *which)
+{
+    if (find_ended(futures, n, which))
+        return 0;
+    int error = refusal(futures, n);
+    if (error != 0 || d <= WEFT_NOW)
+        return error != 0 ? error : ETIMEDOUT;
+    if (n == 1 && d == WEFT_FOREVER && task_run_awaited(worker_here(), futures[0])) {
+        *which = 0;
+        return 0;
+    }
+    weft_private_watch few[FEW], *watches = few;
+    if (n > FEW) {
+        int saved = errno;
+        watches = (weft_private_watch *)malloc(n * sizeof *watches);
+        errno = saved;
+        if (watches == nullptr)
+            return ENOMEM;
+    }
+    error = await_asleep(futures, n, watches, d, stoppable, which);
+    if (watches != few)
+        free_keep_errno(watches);
+    return error;
+}

@@ -1,0 +1,147 @@
+// submit.cc: giving an executor tasks.
+#include "crew.h"
+
+#include <base/errno.h>
+
+using namespace weft;
+
+void weft::future_make(weft_future *f, weft_executor *ex, void *(*fn)(void *), void *arg,
+                       uint16_t kind)
+{
+    f->executor = ex;
+    f->fn = fn;
+    f->arg = arg;
+    f->result = nullptr;
+    f->at = nullptr;
+    f->state = 0;
+    f->lock = 0;
+    f->watches = nullptr;
+    f->then = nullptr;
+    f->then_arg = nullptr;
+    f->fd = -1;
+    f->pending = IN_BACKLOG;
+    f->kind = kind;
+}
+
+// Locked: 0, EPIPE, or EAGAIN.
+static int can_add(const weft_executor *ex)
+{
+    if (ex->closed)
+        return EPIPE;
+    return ex->pending < ex->limit ? 0 : EAGAIN;
+}
+
+static int enqueue_limited(weft_executor *ex, weft_future *f)
+{
+    take_lock(&ex->lock);
+    int error = can_add(ex);
+    if (error == 0) {
+        backlog_add(ex, f);
+        wake_worker(ex);
+    }
+    drop_lock(&ex->lock);
+    return error;
+}
+
+// Queues f.  0, or the errno.
+static int enqueue(weft_executor *ex, weft_future *f)
+{
+    crew_worker *me = this_worker;
+    if (ex->limit != SIZE_MAX)
+        return enqueue_limited(ex, f);
+    int error =
+        me != nullptr && me->executor == ex && share_push(ex, me, f) ? 0 : inbox_push(ex, f);
+    if (error == 0)
+        poke(ex);
+    return error;
+}
+
+static int refusal(const weft_executor *ex, void *(*fn)(void *))
+{
+    return fn == nullptr ? EINVAL : executor_refusal(ex);
+}
+
+static weft_future *make(weft_executor *ex, void *(*fn)(void *), void *arg)
+{
+    int error = refusal(ex, fn);
+    if (error != 0) {
+        errno = error;
+        return nullptr;
+    }
+    weft_future *f = future_allocate();
+    if (f != nullptr)
+        future_make(f, ex, fn, arg, 0);
+    return f;
+}
+
+// f, or null and the errno.
+static weft_future *made(weft_future *f, int error)
+{
+    if (error == 0)
+        return f;
+    future_free(f);
+    errno = error;
+    return nullptr;
+}
+
+weft_future *weft_executor_submit(weft_executor *ex, void *(*fn)(void *), void *arg)
+{
+    weft_future *f = make(ex, fn, arg);
+    return f != nullptr ? made(f, enqueue(ex, f)) : nullptr;
+}
+
+// Locked: until there is room, or EPIPE, ETIMEDOUT, ECANCELED.
+static int await_room(weft_executor *ex, weft_deadline d)
+{
+    int wait_error = 0;
+    for (;;) {
+        int error = can_add(ex);
+        if (error != EAGAIN)
+            return error;
+        if (wait_error != 0)
+            return wait_error;
+        wait_error = weft_left(d) == 0 ? ETIMEDOUT : waiters_wait(&ex->room, &ex->lock, d);
+    }
+}
+
+static int enqueue_waiting(weft_executor *ex, weft_future *f, weft_deadline d)
+{
+    take_lock(&ex->lock);
+    ex->inside++;
+    int error = await_room(ex, d);
+    if (error == 0) {
+        backlog_add(ex, f);
+        wake_worker(ex);
+    }
+    ex->inside--;
+    drop_lock(&ex->lock);
+    return error;
+}
+
+weft_future *weft_executor_submit_wait(weft_executor *ex, void *(*fn)(void *), void *arg,
+                                       weft_deadline d)
+{
+    weft_future *f = make(ex, fn, arg);
+    if (f == nullptr)
+        return nullptr;
+    crew_worker *me = worker_here();
+    int error = enqueue(ex, f);
+    if (error != EAGAIN)
+        return made(f, error);
+    if (me != nullptr && d > WEFT_NOW)
+        worker_blocks(me, me->executor == ex);
+    error = enqueue_waiting(ex, f, d);
+    if (me != nullptr && d > WEFT_NOW)
+        worker_goes_on(me, me->executor == ex);
+    return made(f, error);
+}
+
+int weft_executor_submit_at(weft_executor *ex, weft_future *f, void *(*fn)(void *), void *arg)
+{
+    int error = f == nullptr ? EINVAL : refusal(ex, fn);
+    if (error == 0) {
+        future_make(f, ex, fn, arg, FUTURE_OWNED);
+        error = enqueue(ex, f);
+    }
+    return error == 0 ? 0 : fail_with(error);
+}

@@ -1,0 +1,100 @@
+// task.cc: running one task, and every way out of it.
+//
+// A task may leave by pthread_exit(3) or be cancelled.  Clean-up handlers stand around each
+// worker (worker.cc) and around each task that a wait has begun: its future ends as cancelled, then
+// those of the tasks below.
+#include "crew.h"
+
+#include <base/errno.h>
+
+using namespace weft;
+
+__thread task_frame *weft::task_frames;
+
+bool weft::in_task_of(const weft_executor *ex)
+{
+    for (const task_frame *p = task_frames; p != nullptr; p = p->outer)
+        if (p->executor == ex)
+            return true;
+    return this_worker != nullptr && this_worker->executor == ex;
+}
+
+void weft::task_run(crew_worker *me, task_frame *frame, weft_future *f)
+{
+    int saved = errno; // it may be run from within a call that is to succeed
+    frame->executor = me->executor;
+    frame->future = f;
+    frame->outer = task_frames;
+    frame->ended = false;
+    task_frames = frame;
+    f->result = f->fn(f->arg);
+    frame->ended = true;
+    future_end(f, WEFT_FUTURE_DONE);
+    task_frames = frame->outer;
+    errno = saved;
+}
+
+void weft::task_left(void *arg)
+{
+    task_frame *frame = (task_frame *)arg;
+    task_frames = frame; // those above have ended
+    if (!frame->ended) {
+        frame->ended = true;
+        future_end(frame->future, WEFT_FUTURE_CANCELLED);
+    }
+    task_frames = frame->outer;
+}
+
+static void run_guarded(crew_worker *me, weft_future *f)
+{
+    task_frame frame;
+    frame.outer = task_frames;
+    frame.ended = true;
+    pthread_cleanup_push(task_left, &frame);
+    task_run(me, &frame, f);
+    pthread_cleanup_pop(0);
+}
+
+// What it runs on top of the waiting task is to find half of the stack.  (A coroutine has
+// a stack of its own: nothing is put on top of that.)
+static bool stack_allows(const crew_worker *me)
+{
+    const char *here = (const char *)__builtin_frame_address(0);
+    return here > me->stack_half && here < me->stack_top;
+}
+
+bool weft::task_run_awaited(crew_worker *me, weft_future *f)
+{
+    if (me == nullptr || f->executor != me->executor || !stack_allows(me) ||
+        !claim(me->executor, f))
+        return false;
+    run_guarded(me, f);
+    return true;
+}
+
+namespace {
+struct cancelling {
+    weft_executor *ex;
+    task_frame frame;
+};
+} // namespace
+
+// Also when a callback leaves the thread.
+static void task_cancelled(void *arg)
+{
+    cancelling *c = (cancelling *)arg;
+    task_frames = c->frame.outer;
+    take_lock(&c->ex->lock);
+    task_ended(c->ex);
+    c->ex->inside--;
+    drop_lock(&c->ex->lock);
+}
+
+void weft::task_cancel(weft_executor *ex, weft_future *f)
+{
+    cancelling c = {ex, {ex, f, task_frames, true}};
+    task_frames = &c.frame;
+    pthread_cleanup_push(task_cancelled, &c);
+    future_end(f, WEFT_FUTURE_CANCELLED);
+    pthread_cleanup_pop(1);
+}

@@ -1,0 +1,276 @@
+// worker.cc: a worker's life: hired, works, looks around, parks, leaves.
+//
+// A worker takes tasks under the lock and runs them, with its share, without.  When it finds none
+// it looks around a little, counted in `searching`, before it parks.  If a task leaves the
+// thread (task.cc) another takes its place.
+#include "crew.h"
+
+#include <base/errno.h>
+
+#include <string.h>
+
+using namespace weft;
+
+enum { ROUNDS = 4, LOOKS = 32 };
+
+__thread crew_worker *weft::this_worker;
+
+static bool must_leave(weft_executor *ex)
+{
+    int more = surplus(ex), keep = spares_of(ex) > 0 ? spares_of(ex) : 1;
+    return more > keep || (more > 0 && ex->leaving > 0) ||
+           (ex->closed && (ex->discarding || !has_work(ex)));
+}
+
+static bool looks_busy(const weft_executor *ex)
+{
+    return __atomic_load_n(&ex->inbox, __ATOMIC_RELAXED) != nullptr ||
+           __atomic_load_n(&ex->pending, __ATOMIC_RELAXED) != 0;
+}
+
+static void look_around(const weft_executor *ex)
+{
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int look = 0; look < LOOKS; look++) {
+            if (looks_busy(ex))
+                return;
+            spin_pause();
+        }
+        sched_yield();
+    }
+}
+
+static void search(weft_executor *ex)
+{
+    ex->searching++;
+    note(ex);
+    drop_lock(&ex->lock);
+    look_around(ex);
+    take_lock(&ex->lock);
+    ex->searching--;
+    note(ex);
+}
+
+// Sleeps until woken.  Not stoppable: a task may have been told to stop, the pool goes on.
+static void park(weft_executor *ex)
+{
+    waiter me;
+    ex->active--;
+    ex->parked++;
+    waiters_add(&ex->idle, &me);
+    note(ex);
+    wake_worker(ex); // what came before the note: maybe this very one
+    drop_lock(&ex->lock);
+    while (__atomic_load_n(&me.woken, __ATOMIC_ACQUIRE) == 0)
+        futex_wait(&me.woken, 0, WEFT_FOREVER, 0);
+    take_lock(&ex->lock);
+    ex->searching--; // as which it was woken
+    note(ex);
+}
+
+// Locked on entry and return.  False: the thread is to leave.
+static bool idle(weft_executor *ex)
+{
+    bool too_many = ex->active > ex->wanted;
+    if (!too_many && !must_leave(ex)) {
+        search(ex);
+        if (has_work(ex))
+            return true;
+    }
+    if (must_leave(ex))
+        return false;
+    park(ex);
+    return true;
+}
+
+// Locked on entry and return, until the thread is to leave.  False: a task has forked, and this is
+// the child, where it works for nobody and nothing is locked.
+static bool serve(weft_executor *ex, crew_worker *me)
+{
+    bool fresh = true;
+    for (;;) {
+        bool may = ex->active <= ex->wanted && !ex->discarding;
+        weft_future *f = may ? next_task(ex, me) : nullptr;
+        if (f == nullptr) {
+            if (!idle(ex))
+                return true;
+            fresh = true;
+            continue;
+        }
+        ex->running++;
+        if (fresh)
+            wake_worker(ex); // one task is ours, there may be more
+        fresh = false;
+        drop_lock(&ex->lock);
+        do
+            task_run(me, &me->bottom, f);
+        while (__atomic_load_n(&ex->roomy, __ATOMIC_RELAXED) && (f = share_pop(me)) != nullptr);
+        if (ex->owner == 0)
+            return false;
+        take_lock(&ex->lock);
+        share_return(ex, me);
+        task_ended(ex);
+    }
+}
+
+// Locked.
+static void enter_crew(weft_executor *ex, crew_worker *me)
+{
+    if (ex->workers == nullptr)
+        list_init(me);
+    else
+        list_insert(ex->workers, me);
+    ex->workers = me;
+}
+
+static void leave_crew(weft_executor *ex, crew_worker *me)
+{
+    ex->workers = me->next != me ? me->next : nullptr;
+    list_remove(me);
+    me->next = ex->ended;
+    ex->ended = me;
+    ex->alive--;
+    ex->active--;
+    ex->leaving -= ex->leaving > 0;
+    if (ex->closed)
+        wake_all_idle(ex);
+    note(ex);
+    wake_worker(ex); // a wake may have been spent on this one
+    if (ex->alive == 0)
+        waiters_wake(&ex->gone, SIZE_MAX);
+}
+
+// A task has left the thread.
+static void worker_left(void *arg)
+{
+    crew_worker *me = (crew_worker *)arg;
+    weft_executor *ex = me->executor;
+    if (ex->owner == 0)
+        return;
+    task_left(&me->bottom);
+    take_lock(&ex->lock);
+    share_return(ex, me);
+    task_ended(ex);
+    bool replace = !ex->closed || has_work(ex);
+    ex->alive += replace;
+    ex->active += replace;
+    drop_lock(&ex->lock);
+    if (replace && hire(ex) != 0) { // no thread to be had: this one goes on, on its way out
+        take_lock(&ex->lock);
+        serve(ex, me);
+    } else {
+        take_lock(&ex->lock);
+    }
+    leave_crew(ex, me);
+    drop_lock(&ex->lock);
+}
+
+static void find_stack(crew_worker *me)
+{
+    pthread_attr_t a;
+    void *low = nullptr;
+    size_t size = 0;
+    if (pthread_getattr_np(pthread_self(), &a) == 0) {
+        pthread_attr_getstack(&a, &low, &size);
+        pthread_attr_destroy(&a);
+    }
+    me->stack_half = (char *)low + size / 2;
+    me->stack_top = (char *)low + size;
+}
+
+static void *work(void *arg)
+{
+    crew_worker *me = (crew_worker *)arg;
+    weft_executor *ex = me->executor;
+    this_worker = me;
+    find_stack(me);
+    if (ex->has_cpus)
+        sched_setaffinity(0, sizeof ex->cpus, &ex->cpus);
+    pthread_sigmask(SIG_SETMASK, &ex->signals, nullptr);
+    pthread_cleanup_push(worker_left, me);
+    take_lock(&ex->lock);
+    me->thread = weft_thread_self();
+    enter_crew(ex, me);
+    if (serve(ex, me)) {
+        leave_crew(ex, me);
+        drop_lock(&ex->lock);
+    }
+    pthread_cleanup_pop(0);
+    return nullptr;
+}
+
+// ---- Hiring ----
+
+static crew_worker *record_for(weft_executor *ex)
+{
+    take_lock(&ex->lock);
+    crew_worker *w = ex->spent;
+    if (w != nullptr)
+        ex->spent = w->next;
+    drop_lock(&ex->lock);
+    if (w != nullptr) // as it was left
+        return w;
+    w = (crew_worker *)aligned_alloc(128, (sizeof *w + 127) / 128 * 128);
+    if (w != nullptr) {
+        memset((void *)w, 0, sizeof *w);
+        w->executor = ex;
+    }
+    return w;
+}
+
+// With all signals blocked: the worker unblocks those it is to have.
+static bool start(weft_executor *ex, crew_worker *w)
+{
+    sigset_t all, mine;
+    weft_thread_options opts = {};
+    opts.name = ex->name;
+    opts.stack_size = ex->stack_size;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &mine);
+    bool started = weft_thread_start(work, w, &opts) != nullptr;
+    pthread_sigmask(SIG_SETMASK, &mine, nullptr);
+    return started;
+}
+
+int weft::hire(weft_executor *ex)
+{
+    int saved = errno, error = 0;
+    reap(ex, WEFT_NOW);
+    crew_worker *w = record_for(ex);
+    if (w == nullptr || !start(ex, w)) {
+        error = w == nullptr ? ENOMEM : errno;
+        take_lock(&ex->lock);
+        if (w != nullptr) {
+            w->next = ex->spent;
+            ex->spent = w;
+        }
+        ex->alive--;
+        ex->active--;
+        note(ex);
+        drop_lock(&ex->lock);
+    }
+    errno = saved;
+    return error;
+}
+
+bool weft::reap(weft_executor *ex, weft_deadline d)
+{
+    int saved = errno;
+    bool all = true;
+    take_lock(&ex->lock);
+    crew_worker *w = ex->ended, *next;
+    ex->ended = nullptr;
+    drop_lock(&ex->lock);
+    for (; w != nullptr; w = next) {
+        next = w->next;
+        bool joined = weft_thread_join(w->thread, nullptr, d) == 0;
+        all &= joined;
+        take_lock(&ex->lock);
+        crew_worker **to = joined ? &ex->spent : &ex->ended;
+        w->next = *to;
+        *to = w;
+        drop_lock(&ex->lock);
+    }
+    errno = saved;
+    return all;
+}

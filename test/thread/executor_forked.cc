@@ -1,0 +1,162 @@
+// Executors in processes that fork and exit.
+#include "../shm/processes.h"
+#include "asleep.h"
+
+#include <weft/executor.h>
+#include <weft/sync.h>
+#include <weft/thread.h>
+
+#include <errno.h>
+
+// Under ThreadSanitizer a child of threads can start none.
+extern "C" void __tsan_init(void) __attribute__((weak));
+
+// The children exit with tasks and all.
+extern "C" const char *__asan_default_options(void)
+{
+    return "detect_leaks=0";
+}
+
+static weft_executor *ex;
+
+static void begin(int threads)
+{
+    assert_non_null(ex = weft_executor_create(threads, NULL));
+}
+
+static void end(void)
+{
+    assert_int_equal(weft_executor_wait(ex, WEFT_FOREVER), 0);
+    assert_int_equal(weft_executor_destroy(ex, WEFT_DRAIN), 0);
+}
+
+static void *same(void *arg)
+{
+    return arg;
+}
+
+static void *pass(void *arg)
+{
+    weft_event_wait((weft_event *)arg, WEFT_FOREVER);
+    return arg;
+}
+
+static void never_called(size_t, void *)
+{
+    abort();
+}
+
+static weft_future *parents; // runs in the parent
+
+static int use_inherited(void *)
+{
+    weft_future f;
+    int fails = 0;
+    fails += weft_executor_submit(ex, same, NULL) == NULL && errno == EPERM;
+    fails += weft_executor_submit_wait(ex, same, NULL, WEFT_FOREVER) == NULL && errno == EPERM;
+    fails += weft_executor_submit_at(ex, &f, same, NULL) == -1 && errno == EPERM;
+    fails += weft_executor_map(ex, never_called, NULL, 9, WEFT_FOREVER) == -1 && errno == EPERM;
+    fails += weft_executor_wait(ex, WEFT_FOREVER) == -1 && errno == EPERM;
+    fails += weft_executor_resize(ex, 3) == -1 && errno == EPERM;
+    fails += weft_executor_threads(ex) == -1 && errno == EPERM;
+    fails += weft_executor_fd(ex) == -1 && errno == EPERM;
+    fails += weft_executor_shutdown(ex, WEFT_DISCARD, WEFT_FOREVER) == -1 && errno == EPERM;
+    fails += weft_executor_destroy(ex, WEFT_DISCARD) == -1 && errno == EPERM;
+    fails += weft_future_get(parents, NULL, WEFT_FOREVER) == -1 && errno == EPERM;
+    fails += weft_future_cancel(parents) == -1 && errno == EPERM;
+    return fails;
+}
+
+static int own_executor(void *)
+{
+    if (__tsan_init != nullptr)
+        return 0;
+    weft_executor *own = weft_executor_create(2, NULL);
+    weft_future *f = own != NULL ? weft_executor_submit(own, same, &ex) : NULL;
+    void *result = NULL;
+    if (f == NULL || weft_future_get(f, &result, WEFT_FOREVER) != 0)
+        return 1;
+    return result != &ex || weft_executor_destroy(own, WEFT_DRAIN) != 0;
+}
+
+static void *fork_in_task(void *arg)
+{
+    int (*fn)(void *) = *(int (**)(void *))arg;
+    int code = end_of(child_of(fn, NULL));
+    return (void *)(intptr_t)code;
+}
+
+CASE(test_a_forked_child_is_refused_and_has_its_own)
+{
+    weft_event open = WEFT_EVENT_INIT;
+    begin(2);
+    parents = weft_executor_submit(ex, pass, &open);
+    assert_int_equal(end_of(child_of(use_inherited, NULL)), 12);
+    assert_int_equal(end_of(child_of(own_executor, NULL)), 0);
+    int (*in_task[])(void *) = {use_inherited, own_executor};
+    for (int i = 0; i < 2; i++) {
+        void *code = NULL;
+        weft_future *f = weft_executor_submit(ex, fork_in_task, &in_task[i]);
+        assert_int_equal(weft_future_get(f, &code, WEFT_FOREVER), 0);
+        assert_int_equal((intptr_t)code, i == 0 ? 12 : 0);
+    }
+    weft_event_set(&open);
+    assert_int_equal(weft_future_get(parents, NULL, WEFT_FOREVER), 0);
+    end();
+}
+
+// The child's task returns: there is nobody to go on with, so the process ends.
+static void *fork_and_return(void *arg)
+{
+    pid_t *child = (pid_t *)arg;
+    *child = fork();
+    return arg;
+}
+
+CASE(test_a_task_that_forks_and_returns_in_both)
+{
+    pid_t child;
+    int n = 0;
+    begin(1);
+    weft_future *f = weft_executor_submit(ex, fork_and_return, &child);
+    for (int i = 0; i < 100; i++) // which the child is not to run
+        weft_future_release(weft_executor_submit(ex, same, &n));
+    assert_int_equal(weft_future_get(f, NULL, WEFT_FOREVER), 0);
+    assert_true(child > 0);
+    assert_int_equal(end_of(child), 0);
+    end();
+}
+
+static void *submit_for_ever(void *arg)
+{
+    weft_future_release(weft_executor_submit(ex, submit_for_ever, arg));
+    add_word((int *)arg);
+    return arg;
+}
+
+static void *exit_7(void *)
+{
+    exit(7);
+}
+
+// exit(3) waits for no task, and no lock of the library.
+static int exits(void *in_task)
+{
+    int n = 0;
+    weft_event never = WEFT_EVENT_INIT;
+    ex = weft_executor_create(3, NULL);
+    weft_executor_submit(ex, pass, &never);
+    weft_executor_submit(ex, submit_for_ever, &n);
+    await_word(&n, 100);
+    if (in_task != NULL)
+        weft_future_wait(weft_executor_submit(ex, exit_7, NULL), WEFT_FOREVER);
+    exit(7);
+}
+
+CASE(test_exit_while_tasks_run)
+{
+    for (int i = 0; i < 10 && __tsan_init == nullptr; i++)
+        assert_int_equal(end_of(child_of(exits, i % 2 ? &ex : NULL)), 7);
+}
+
+RUN_CASES()
