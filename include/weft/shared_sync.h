@@ -34,7 +34,8 @@ typedef struct weft_shared_mutex {
     uint32_t word;  /* the owner's thread id; see src/shm/brief_lock.h */
     uint32_t flags; /* written by init */
     uint32_t count; /* of the owner's further locks */
-    uint32_t unused[3];
+    uint32_t look;  /* when a waiter looks next; see src/shm/doorbell.h */
+    uint32_t unused[2];
     void *prev, *next; /* the owner's list of what it has, for the kernel */
 } weft_shared_mutex;
 
@@ -55,15 +56,16 @@ int weft_shared_mutex_unlock(weft_shared_mutex *m);
 typedef struct weft_shared_condition {
     uint32_t events; /* one more with each signal */
     uint32_t armed;  /* not 0: somebody may sleep */
+    uint32_t look;   /* when a waiter looks next */
 } weft_shared_condition;
 
 int weft_shared_condition_init(weft_shared_condition *c);
 
 /* Unlocks `m`, sleeps until a signal or broadcast, locks `m` again: also when it fails, except
- * with EPERM.  It may return without a signal, and does so 20 times a second: in case the
- * signal's sender, or the one it woke, was killed.  Call it in a loop around what is waited
- * for.  A RECURSIVE mutex must be locked once.
- * -1: ETIMEDOUT, ECANCELED, EPERM (`m` is not the caller's), EOWNERDEAD (as for lock). */
+ * with EPERM.  It may return without a signal, and one of those who wait does so 20 times a second:
+ * in case the signal's sender, or the one it woke, was killed.  Call it in a loop around what is
+ * waited for.  A RECURSIVE mutex must be locked once. -1: ETIMEDOUT, ECANCELED, EPERM (`m` is not
+ * the caller's), EOWNERDEAD (as for lock). */
 int weft_shared_condition_wait(weft_shared_condition *c, weft_shared_mutex *m, weft_deadline d);
 
 /* Wakes one waiter, or all.  Best called with the mutex held.  Never fails, never waits. */
@@ -86,6 +88,7 @@ typedef struct weft_shared_semaphore {
     uint32_t limit; /* 0: not bounded */
     uint32_t posts; /* one more when units become free; sleepers watch it */
     uint32_t armed; /* not 0: somebody may sleep */
+    uint32_t look;  /* when a waiter looks next */
     uint32_t used;  /* no holder lies behind this many */
     weft_shared_holder holders[WEFT_SHARED_HOLDERS];
 } weft_shared_semaphore;
@@ -110,6 +113,7 @@ uint32_t weft_shared_semaphore_value(weft_shared_semaphore *s);
 typedef struct weft_shared_event {
     uint32_t state; /* odd while set, one more with each change */
     uint32_t armed;
+    uint32_t look; /* when a waiter looks next */
 } weft_shared_event;
 
 int weft_shared_event_init(weft_shared_event *e); /* starts out clear */
@@ -136,6 +140,7 @@ typedef struct weft_shared_barrier {
     uint32_t parties;
     uint32_t rings; /* one more with each change; sleepers watch it */
     uint32_t armed;
+    uint32_t look;  /* when a waiter looks next */
     uint32_t used;  /* no member lies behind this many */
     uint64_t state; /* round, arrivals, what broke it: one store */
     weft_shared_party members[WEFT_SHARED_HOLDERS];

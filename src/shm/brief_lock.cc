@@ -1,7 +1,7 @@
 // brief_lock.cc: who this thread is, and waiting for a brief lock.
 //
 // A sleeper sets FUTEX_WAITERS, and keeps it when it gets the lock, since it can't know whether
-// it was the last.  No sleep is longer than HEAL, in case the one woken was killed.
+// it was the last.  In case the one woken was killed, somebody looks every HEAL.
 #include "brief_lock.h"
 
 #include "doorbell.h"
@@ -81,7 +81,7 @@ static bool say_waiting(uint32_t *lock, uint32_t *seen)
     return said;
 }
 
-int weft::brief_wait(uint32_t *lock, brief_self *self, weft_deadline d)
+int weft::brief_wait(uint32_t *lock, brief_self *self, weft_deadline d, uint32_t *look)
 {
     uint32_t seen;
     int code = attempt(lock, self->id, 0, &seen);
@@ -95,8 +95,7 @@ int weft::brief_wait(uint32_t *lock, brief_self *self, weft_deadline d)
             code = ETIMEDOUT;
         if (code != EBUSY || !say_waiting(lock, &seen))
             continue;
-        weft_deadline heal = weft_now() + HEAL;
-        if (futex_wait(lock, seen, d < heal ? d : heal, 1) == ETIMEDOUT && d <= heal)
+        if (sleep_and_look(futex_wait, lock, seen, d, look) == ETIMEDOUT)
             d = WEFT_NOW; // one more look
         keep = FUTEX_WAITERS;
     }
@@ -108,5 +107,5 @@ int weft::brief_wait(uint32_t *lock, brief_self *self, weft_deadline d)
 int weft::brief_lock_slowly(uint32_t *lock, brief_self *self, weft_deadline d)
 {
     weft_deadline moment = d < WEFT_FOREVER ? weft_in_ms(20) : 0;
-    return brief_wait(lock, self, d > moment ? d : moment);
+    return brief_wait(lock, self, d > moment ? d : moment, nullptr);
 }

@@ -50,8 +50,9 @@ extern int brief_spin; // looks before sleeping; the torture steps through a few
 brief_self *brief_enlist(void);
 int brief_lock_slowly(uint32_t *lock, brief_self *self, weft_deadline d);
 
-// Takes the lock, which is noted, until `d`; the note stays unless it is ETIMEDOUT.
-int brief_wait(uint32_t *lock, brief_self *self, weft_deadline d);
+// Takes the lock, which is noted, until `d`; the note stays unless it is ETIMEDOUT.  `look` as in
+// doorbell.h.
+int brief_wait(uint32_t *lock, brief_self *self, weft_deadline d, uint32_t *look);
 
 static inline brief_self *brief_this_thread(void)
 {

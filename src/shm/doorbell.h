@@ -7,7 +7,10 @@
 // consistent, so one of the two sees the other.)
 //
 // Whoever was killed between change and ring, or after it was woken in others' place,
-// took a wake-up with it.  So no sleep lasts longer than HEAL: then it looks again.
+// took a wake-up with it.  So somebody looks again every HEAL: one of the sleepers, by a word that
+// says when a look is next promised.  Who finds that time over promises the next; the others
+// sleep on, and ask less and less often whether the promises are kept.  So a hundred idle
+// sleepers cost little more than one.
 #ifndef WEFT_SHM_DOORBELL_H
 #define WEFT_SHM_DOORBELL_H
 
@@ -15,7 +18,7 @@
 
 namespace weft {
 
-static const int64_t HEAL = 50000000; // ns
+static const int64_t HEAL = 50000000, LONGEST_NAP = 64 * HEAL; // ns
 
 static inline void doorbell_relax(void)
 {
@@ -36,12 +39,42 @@ static inline void doorbell_arm(uint32_t *armed)
     __atomic_store_n(armed, 1, __ATOMIC_SEQ_CST);
 }
 
-// 0: look again; ETIMEDOUT: `d` has passed; ECANCELED.  Leaves errno alone.
-static inline int doorbell_sleep(const uint32_t *count, uint32_t seen, weft_deadline d)
+// Whether the look is now the caller's: nobody has promised one that is not due yet.
+static inline bool look_is_mine(uint32_t *look, int64_t now)
 {
-    weft_deadline heal = weft_now() + HEAL;
-    int error = sleep_on(count, seen, d < heal ? d : heal, 1);
-    return error == ETIMEDOUT && d > heal ? 0 : error;
+    const int unit = 20; // about a millisecond
+    uint32_t promised = __atomic_load_n(look, __ATOMIC_RELAXED), at = (uint32_t)(now >> unit);
+    int32_t left = (int32_t)(promised - at);
+    return (left <= 0 || left > (int32_t)(HEAL >> unit)) &&
+           __atomic_compare_exchange_n(look, &promised, at + (uint32_t)(HEAL >> unit), false,
+                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+// Sleeps by sleep(word, seen, d, 1).  0: look again; ETIMEDOUT: `d` has passed; ECANCELED.  `look`:
+// see above; null: each for itself.  Leaves errno alone.
+static inline int
+sleep_and_look(int (*sleep)(const uint32_t *word, uint32_t seen, weft_deadline d, int shared),
+               const uint32_t *word, uint32_t seen, weft_deadline d, uint32_t *look)
+{
+    int64_t now = weft_now(), nap = HEAL;
+    bool mine = look == nullptr || look_is_mine(look, now);
+    for (;;) {
+        // Not all at once, and not before who has promised could.
+        weft_deadline wake = now + nap + (mine ? 0 : HEAL / 8 + (now >> 10) % HEAL / 2);
+        int error = sleep(word, seen, d < wake ? d : wake, 1);
+        if (error != ETIMEDOUT || d <= wake)
+            return error;
+        now = weft_now();
+        if (mine || look_is_mine(look, now))
+            return 0;
+        nap = nap < LONGEST_NAP ? nap * 2 : nap;
+    }
+}
+
+static inline int doorbell_sleep(const uint32_t *count, uint32_t seen, weft_deadline d,
+                                 uint32_t *look)
+{
+    return sleep_and_look(sleep_on, count, seen, d, look);
 }
 
 // Wakes `n` sleepers for certain.

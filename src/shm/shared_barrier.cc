@@ -120,16 +120,24 @@ static bool is_dead(const weft_shared_party *p)
     return p->who != 0 && !holder_lives(p->who);
 }
 
-// The place of a dead one that the round needs: so it breaks the barrier.
-static weft_shared_party *break_by_dead(weft_shared_barrier *b)
+// The place of a dead one that the round needs, among n from `first` on: so it breaks the barrier.
+static weft_shared_party *break_by_dead(weft_shared_barrier *b, uint32_t first, uint32_t n)
 {
-    for (uint32_t i = 0; i < b->used; i++) {
-        if (!is_due(b, &b->members[i]) || !is_dead(&b->members[i]))
+    for (uint32_t i = 0; i < n; i++) {
+        weft_shared_party *p = &b->members[(first + i) % b->used];
+        if (!is_due(b, p) || !is_dead(p))
             continue;
         breaks(b, EOWNERDEAD);
-        return &b->members[i];
+        return p;
     }
     return nullptr;
+}
+
+// The same for who waits: two at a time, so that a look costs little.
+static bool broken_by_some(weft_shared_barrier *b)
+{
+    const uint32_t few = b->used < 2 ? b->used : 2;
+    return break_by_dead(b, (uint32_t)(weft_now() / HEAL) * few, few) != nullptr;
 }
 
 // The caller's place, its own or a new one; NULL: none is left.
@@ -142,7 +150,7 @@ static weft_shared_party *place_for(weft_shared_barrier *b, uint64_t who)
         p = &b->members[b->used];
         __atomic_store_n(&b->used, b->used + 1, __ATOMIC_RELEASE);
     }
-    if (p == nullptr && (p = spare(b)) == nullptr && (p = break_by_dead(b)) == nullptr)
+    if (p == nullptr && (p = spare(b)) == nullptr && (p = break_by_dead(b, 0, b->used)) == nullptr)
         return nullptr;
     // Nobody's, until it is whole.
     __atomic_store_n(&p->who, 0, __ATOMIC_RELEASE);
@@ -180,7 +188,7 @@ static int give_up(weft_shared_barrier *b, uint32_t round, int error)
     if (code == EAGAIN && error != 0) {
         code = error;
         breaks(b, EPIPE);
-    } else if (code == EAGAIN && break_by_dead(b) != nullptr) {
+    } else if (code == EAGAIN && broken_by_some(b)) {
         code = EOWNERDEAD;
     }
     brief_unlock(&b->lock);
@@ -198,7 +206,7 @@ static int wait_for_end(weft_shared_barrier *b, uint32_t round, weft_deadline d)
         if ((code = outcome(b, round)) != EAGAIN)
             return code;
         if (error == 0)
-            error = doorbell_sleep(&b->rings, seen, d);
+            error = doorbell_sleep(&b->rings, seen, d, &b->look);
         if (outcome(b, round) == EAGAIN && (code = give_up(b, round, error)) != EAGAIN)
             return code;
     }
@@ -218,7 +226,7 @@ static int arrive(weft_shared_barrier *b, uint64_t self, bool *last)
     p->round = s.round;
     __atomic_store_n(&p->arrived, 1, __ATOMIC_RELEASE);
     *last = s.arrived + 1u == b->parties;
-    if (*last && break_by_dead(b) != nullptr)
+    if (*last && break_by_dead(b, 0, b->used) != nullptr)
         return EOWNERDEAD;
     if (*last) {
         end_round(b, false);

@@ -1,7 +1,7 @@
 // shared_condition.cc: a condition is a counter of events that holds nothing.
 //
 // pthread_cond_t counts its waiters in groups, and a killed one is waited for in vain.  Here
-// nobody is counted.  A signal lost with whoever was killed is made good by each waiter's
+// nobody is counted.  A signal lost with whoever was killed is made good by a waiter's
 // looking again every 50 ms, which the caller's loop around the wait does.
 #include "doorbell.h"
 
@@ -22,7 +22,7 @@ int weft_shared_condition_wait(weft_shared_condition *c, weft_shared_mutex *m, w
     doorbell_arm_each(&c->armed);
     if (weft_shared_mutex_unlock(m) != 0)
         return -1;
-    int error = doorbell_sleep(&c->events, seen, d);
+    int error = doorbell_sleep(&c->events, seen, d, &c->look);
     // The signal that may have been spent on a thread that stops goes to another.
     if (error == ECANCELED)
         weft_shared_condition_signal(c);

@@ -55,6 +55,6 @@ int weft_shared_event_wait(weft_shared_event *e, weft_deadline d)
             return 0;
         if (error != 0)
             return fail_with(error);
-        error = doorbell_sleep(&e->state, seen, d);
+        error = doorbell_sleep(&e->state, seen, d, &e->look);
     }
 }

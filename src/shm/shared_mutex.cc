@@ -40,7 +40,7 @@ static int lock_again(weft_shared_mutex *m)
 
 static int lock_slowly(weft_shared_mutex *m, brief_self *self, weft_deadline d)
 {
-    int code = brief_wait(&m->word, self, d);
+    int code = brief_wait(&m->word, self, d, &m->look);
     if (code == ETIMEDOUT)
         return fail_with(ETIMEDOUT);
     m->count = 0;

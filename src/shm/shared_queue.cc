@@ -80,7 +80,7 @@ int weft::queue_wait(weft_shared_queue *q, bell *b,
     uint32_t seen = doorbell_count(&b->count);
     __atomic_fetch_add(&b->sleepers, 1, __ATOMIC_SEQ_CST);
     doorbell_arm(&b->armed);
-    int error = ready(q, n) ? 0 : doorbell_sleep(&b->count, seen, d);
+    int error = ready(q, n) ? 0 : doorbell_sleep(&b->count, seen, d, &b->look);
     // The ring that woke us disarmed the bell for the others too.
     if (__atomic_sub_fetch(&b->sleepers, 1, __ATOMIC_SEQ_CST) != 0)
         doorbell_arm(&b->armed);

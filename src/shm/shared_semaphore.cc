@@ -122,7 +122,7 @@ int weft_shared_semaphore_wait(weft_shared_semaphore *s, weft_deadline d)
             return fail_with(error);
         }
         if (!first)
-            error = doorbell_sleep(&s->posts, seen, d);
+            error = doorbell_sleep(&s->posts, seen, d, &s->look);
     }
 }
 

@@ -287,13 +287,13 @@ weft_shm *weft_shm_attach_version(const char *name, uint32_t version, weft_deadl
     weft_shm *s = handle_new(path);
     if (s == nullptr)
         return nullptr;
-    for (;;) {
+    for (int ms = 5;; ms = ms < 80 ? ms * 2 : ms) {
         error = try_attach(s, version);
         if (error == 0)
             return s;
         if (error != EAGAIN || weft_left(d) == 0)
             return handle_fail(s, error != EAGAIN ? error : ETIMEDOUT);
-        weft_deadline soon = weft_in_ms(5);
+        weft_deadline soon = weft_in_ms(ms);
         uint32_t nothing = 0;
         futex_wait(s->head != MAP_FAILED ? &s->head->ready : &nothing, 0, soon < d ? soon : d, 1);
         if (s->head != MAP_FAILED)
