@@ -10,10 +10,8 @@
 
 #include "runner.h"
 
-#include <weft/deadline.h>
+#include "operation.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <linux/filter.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
@@ -23,21 +21,6 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-
-struct operation {
-    const char *name;
-    int (*act)(void);  // 0: right; an errno: it failed; or WRONG
-    const char *needs; // the sandboxes in which it may fail with the sandbox's errno
-};
-
-// What an operation gave that is neither right nor a failure: the line says what.
-enum { LEFT_DESCRIPTOR = 2000, LEFT_MAPPING, LEFT_CHILD, NO_SANDBOX, DIED, LINES = 10000 };
-#define WRONG (LINES + __LINE__)
-#define RIGHT(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            return WRONG;                                                                          \
-    } while (0)
 
 // ---- What is refused ----
 
@@ -155,31 +138,6 @@ static inline bool enter_sandbox(const struct sandbox *s, int error)
            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
-// ---- What is left ----
-
-struct census {
-    int descriptors;
-    size_t mapped; // bytes, but for heap and stack
-};
-
-static inline struct census census_now(void)
-{
-    struct census c = {0, 0};
-    char line[512];
-    unsigned long from, to;
-    DIR *d = opendir("/proc/self/fd");
-    while (readdir(d) != NULL)
-        c.descriptors++;
-    closedir(d);
-    FILE *f = fopen("/proc/self/maps", "re");
-    while (fgets(line, sizeof line, f) != NULL)
-        if (!RUNNER_SANITIZED && strchr(line, '[') == NULL &&
-            sscanf(line, "%lx-%lx", &from, &to) == 2)
-            c.mapped += to - from;
-    fclose(f);
-    return c;
-}
-
 // In a child: what is to be told of the operation by its exit.
 static inline int try_in(const struct operation *o, const struct sandbox *s, int error)
 {
@@ -189,14 +147,8 @@ static inline int try_in(const struct operation *o, const struct sandbox *s, int
     int result = o->act();
     if (s->limit != 0 && !lift_limit(s))
         return NO_SANDBOX;
-    struct census after = census_now();
-    if (result >= LEFT_DESCRIPTOR)
-        return result;
-    if (after.descriptors != before.descriptors)
-        return LEFT_DESCRIPTOR;
-    if (after.mapped != before.mapped)
-        return LEFT_MAPPING;
-    return wait4(-1, NULL, WNOHANG, NULL) != -1 ? LEFT_CHILD : result;
+    int left = left_since(&before);
+    return left != 0 ? left : result;
 }
 
 // ---- A cell ----

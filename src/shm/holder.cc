@@ -2,8 +2,8 @@
 //
 // Whether it lives is asked of a pidfd, which says so also of a process whose first thread has
 // ended before the others, and which a zombie makes readable; the start time comes
-// from /proc.  Without /proc it is 0, and the id alone counts.  Without a pidfd (none is free, or a
-// sandbox refuses it, with any errno) /proc tells both.
+// from /proc.  Without /proc it is 0, and the id alone counts.  Where a sandbox refuses a pidfd,
+// with any errno, /proc tells both.  Without a free descriptor a dead one lives until it is reaped.
 //
 // It is asked with a brief lock held: a thread must not be cancelled in there.
 //

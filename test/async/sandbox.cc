@@ -7,10 +7,11 @@
 #include <weft/tasklet.h>
 #include <weft/workers.h>
 
-static weft_deadline late(void)
-{
-    return weft_in_s(RUNNER_SANITIZED ? 30 : 8);
-}
+#define RIGHT(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            return WRONG;                                                                          \
+    } while (0)
 
 // ---- Loops ----
 
