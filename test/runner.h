@@ -34,15 +34,15 @@ extern "C" {
 }
 #endif
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define RUNNER_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define RUNNER_SANITIZED 1
+#ifndef __has_feature
+#define __has_feature(x) 0
 #endif
-#endif
-#ifndef RUNNER_SANITIZED
-#define RUNNER_SANITIZED 0
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+enum { RUNNER_TSAN = 1, RUNNER_SANITIZED = 1 };
+#elif defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+enum { RUNNER_TSAN = 0, RUNNER_SANITIZED = 1 };
+#else
+enum { RUNNER_TSAN = 0, RUNNER_SANITIZED = 0 };
 #endif
 
 static const char *runner_test;

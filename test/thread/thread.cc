@@ -218,6 +218,8 @@ static void *join_arg(void *arg)
 
 CASE(test_cancelled_join_is_anothers)
 {
+    if (RUNNER_TSAN)
+        skip(); // its pthread_join is left half done by a cancel
     weft_event go = WEFT_EVENT_INIT;
     weft_thread *t = weft_thread_start(wait_event, &go, nullptr);
     pthread_t joiner; // not weft's: it sleeps in pthread_join
