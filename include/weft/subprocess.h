@@ -51,6 +51,29 @@ typedef struct weft_buffer {
 /* Frees the bytes and makes *b empty again.  NULL is nothing to do. */
 void weft_buffer_free(weft_buffer *b);
 
+/* What becomes of an output that comes through a pipe, in communicate, run, pipelines and map.
+ * All zero: it is collected, however much it is. */
+typedef struct weft_sink {
+    /* Not NULL: nothing is collected; takes n bytes as they come: a piece of any size, or with
+     * `lines` a line, with its newline unless it is the last.  One that is longer than `limit` (0:
+     * 1 MB) comes in parts.  Not 0: that was enough, see below; with errno, or ECANCELED if that
+     * is 0. */
+    int (*take)(const char *bytes, size_t n, void *arg);
+    void *arg;
+    bool lines;
+
+    /* Collected: the most bytes of it.  At more: ENOBUFS, and the buffer has the first `limit`.
+     * 0: no limit. */
+    size_t limit;
+
+    /* Collected: when it is longer than this, it goes into an unnamed file in TMPDIR (/tmp), as
+     * which the buffer's data is mapped in the end (its capacity is 0 then, it can't grow).
+     * ENOSPC, EFBIG, ...: what fits is there.  0: all stays in memory. */
+    size_t memory;
+} weft_sink;
+/* When a sink has had enough, or fails, the child is ended as at a deadline, and the call fails
+ * with that errno. */
+
 /* ---- Options ---- */
 
 /* Where a standard stream of the child comes from or goes to. */
@@ -70,6 +93,7 @@ typedef struct weft_stream {
     int fd;
     const char
         *path; /* opened (a FIFO waits) by this process, before its child changes directory */
+    const weft_sink *sink; /* of an output through a pipe: NULL is all zero */
 } weft_stream;
 
 typedef struct weft_limit {
@@ -294,13 +318,14 @@ enum weft_map_verdict {
     WEFT_MAP_GO_ON,
     WEFT_MAP_AGAIN,   /* run this one again, its output is dropped */
     WEFT_MAP_NO_MORE, /* start none from now on */
-    WEFT_MAP_KILL     /* the same, and kill those that run: ECANCELED */
+    WEFT_MAP_KILL     /* the same, and end those that run, like late ones: ECANCELED */
 };
 
 /* How weft_subprocess_map goes about its commands. */
 typedef struct weft_subprocess_batch {
     int jobs;         /* so many at once; 0: one for each processor that we may use */
-    int64_t limit_ns; /* the longest any command may take; 0: no limit */
+    int64_t limit_ns; /* the longest any command may take; 0: no limit.  Then it is ended: it, or
+                         the group that it leads, gets SIGTERM, kill_after_ns later SIGKILL */
 
     /* Not NULL: gives command i, counted from 0, when there is room to run it; argvs is then
      * NULL.  1: *c is set, and what it points at stays until its last callback.  0: there are no
@@ -325,9 +350,9 @@ typedef struct weft_subprocess_batch {
  * does what waits for its turn, which is bounded however many commands there are.  `input` feeds
  * each command.  Room that the system lacks (EAGAIN, EMFILE, ENFILE, ENOMEM) is waited for while
  * commands of this call run.  The number of commands that failed: could not be started, were
- * late or did not exit with 0.  At the deadline what still runs is killed (its group if it leads
- * one) and nothing more told: ETIMEDOUT.  EINVAL: neither ended nor report, jobs or a limit below
- * 0, `in` a pipe without input; EDEADLK: next said EAGAIN, and nothing can change that. */
+ * late or did not exit with 0.  At the deadline what still runs is ended like a late one, and
+ * nothing more told: ETIMEDOUT.  EINVAL: neither ended nor report, jobs or a limit below 0, `in` a
+ * pipe without input; EDEADLK: next said EAGAIN, and nothing can change that. */
 int weft_subprocess_map(const char *const *const argvs[], size_t n,
                         const weft_subprocess_options *opts, const weft_subprocess_batch *batch,
                         weft_deadline d);

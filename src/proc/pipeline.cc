@@ -44,7 +44,7 @@ static weft_pipeline *allocate(size_t n)
 
 static weft_stream from_descriptor(int fd)
 {
-    weft_stream s = {WEFT_STREAM_FD, fd, nullptr};
+    weft_stream s = {WEFT_STREAM_FD, fd, nullptr, nullptr};
     return s;
 }
 
@@ -101,7 +101,7 @@ static int start_stages(weft_pipeline *l, const char *const *const argvs[], size
 
 static void free_all(weft_pipeline *l)
 {
-    streams_close(&l->s);
+    streams_free(&l->s);
     for (size_t i = 0; i < l->s.count; i++)
         give_up(l->stages[i]);
     free_keep_errno(l);
@@ -130,6 +130,8 @@ weft_pipeline *weft_pipeline_start(const char *const *const argvs[], size_t n,
     if (l == nullptr)
         return nullptr;
     l->s.takes_input = o.in.kind == WEFT_STREAM_PIPE;
+    outlet_init(&l->s.outlets[0], &o.out);
+    outlet_init(&l->s.outlets[1], &o.err);
     if (start_stages(l, argvs, n, &o) == 0) {
         l->s.grace = l->stages[0]->s.grace;
         l->s.kill_after = l->stages[0]->s.kill_after;

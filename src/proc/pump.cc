@@ -12,7 +12,6 @@
 // last of them has ended.  Where the kernel has no pidfds, by looking now and then.
 #include "pump.h"
 
-#include <base/bytes.h>
 #include <base/sigpipe.h>
 
 #include <fcntl.h>
@@ -21,24 +20,8 @@
 
 using namespace weft;
 
-enum { PIPE_SIZE = 64 * 1024, WIDE_PIPE = 1024 * 1024, FIRST_ROOM = PIPE_SIZE + 4096 };
+enum { PIPE_SIZE = 64 * 1024, WIDE_PIPE = 1024 * 1024 };
 enum { AT_END = 3 }; // the place of the child's pidfd, behind those of the streams
-
-void weft_buffer_free(weft_buffer *b)
-{
-    if (b == nullptr)
-        return;
-    free_keep_errno(b->data);
-    memset(b, 0, sizeof *b);
-}
-
-// Room for at least a pipe's content, and for the 0 after it.
-static int make_room(weft_buffer *b)
-{
-    return b->capacity - b->size > PIPE_SIZE
-               ? 0
-               : grow(&b->data, &b->capacity, b->size + PIPE_SIZE + 1, FIRST_ROOM, realloc);
-}
 
 static void widen(int fd)
 {
@@ -52,40 +35,26 @@ static bool again(void)
     return errno == EAGAIN || errno == EINTR;
 }
 
-// Apart from read_into, whose callers may have little stack.
-__attribute__((noinline)) static ssize_t read_and_drop(int fd)
+static void end_output(flow *f, int stream)
 {
-    char dropped[16 * 1024];
-    return read(fd, dropped, sizeof dropped);
+    int error = outlet_end(&f->s->outlets[stream - 1]);
+    f->error = f->error != 0 ? f->error : error;
 }
 
-// As read(2).
-static ssize_t read_into(flow *f, int fd, weft_buffer *b)
-{
-    if (b == nullptr)
-        return read_and_drop(fd);
-    if (make_room(b) != 0) {
-        f->error = ENOMEM;
-        return -1;
-    }
-    ssize_t n = read(fd, b->data + b->size, b->capacity - b->size - 1);
-    if (n > 0)
-        b->size += (size_t)n;
-    b->data[b->size] = 0;
-    return n;
-}
-
-// One read.  A stream that can't be read is at its end, like one that has ended.  How many came.
+// One read.  A stream that can't be read is at its end, like one that has ended; after an error of
+// what takes it, nobody does.  How many came.
 static size_t serve_output(flow *f, int stream)
 {
     int *fd = &f->s->fds[stream], saved = errno;
-    ssize_t n = read_into(f, *fd, f->to[stream]);
-    if (f->error == 0) {
-        if (n == 0 || (n < 0 && !again()))
-            close_keep_errno(fd);
-        else if (n >= PIPE_SIZE && n < WIDE_PIPE)
-            widen(*fd);
-    }
+    ssize_t n = outlet_read(&f->s->outlets[stream - 1], *fd, &f->error);
+    if (f->error != 0)
+        streams_close(f->s);
+    else if (n == 0 || (n < 0 && !again()))
+        close_keep_errno(fd);
+    else if (n >= PIPE_SIZE && n < WIDE_PIPE)
+        widen(*fd);
+    if (*fd < 0)
+        end_output(f, stream);
     errno = saved;
     return n > 0 ? (size_t)n : 0;
 }
@@ -128,16 +97,11 @@ static bool has_pipes(const flow *f)
 int weft::flow_begin(flow *f, streams *s, const void *in, size_t n, weft_buffer *out,
                      weft_buffer *err, bool watch)
 {
-    *f = {s, (const char *)in, n, {nullptr, out, err}, nullptr, WEFT_FOREVER, 0, {}};
+    *f = {s, (const char *)in, n, nullptr, WEFT_FOREVER, 0, {}};
     f->awaited = watch ? &s->children[0]->c : nullptr;
-    // Also what stays empty is a string.
-    for (int i = 1; i < 3; i++) {
-        weft_buffer *to = s->fds[i] >= 0 ? f->to[i] : nullptr;
-        if (to != nullptr && make_room(to) != 0)
+    for (int i = 1; i < 3; i++)
+        if (s->fds[i] >= 0 && outlet_begin(&s->outlets[i - 1], i == 1 ? out : err) != 0)
             return -1;
-        if (to != nullptr)
-            to->data[to->size] = 0;
-    }
     if (s->fds[0] >= 0 && n <= s->written)
         close_keep_errno(&s->fds[0]);
     if (s->fds[0] >= 0) {
@@ -150,7 +114,7 @@ int weft::flow_begin(flow *f, streams *s, const void *in, size_t n, weft_buffer 
 
 bool weft::flow_is_over(const flow *f)
 {
-    if (f->error != 0 || (f->over != WEFT_FOREVER && weft_left(f->over) == 0))
+    if (f->over != WEFT_FOREVER && weft_left(f->over) == 0)
         return true;
     return !has_pipes(f) && f->awaited == nullptr;
 }
@@ -246,5 +210,7 @@ int weft::pump(streams *s, const void *in, size_t n, weft_buffer *out, weft_buff
     while (error == 0 && has_pipes(&f) && !flow_is_over(&f))
         error = pump_round(&one, 1, fds, 0, d) == 0 ? 0 : errno;
     int open = flow_end(&f);
+    if (open < 0)
+        return -2;
     return error != 0 && open > 0 ? fail_with(error) : open;
 }

@@ -20,10 +20,9 @@ struct flow {
     streams *s;
     const char *input;
     size_t size;
-    weft_buffer *to[3]; // [1] and [2]; null: read and dropped
     child *awaited;     // watched: one that has not ended yet, until all have; then null
     weft_deadline over; // the grace's end; WEFT_FOREVER: it has not begun
-    int error;          // of what takes the output; then nothing more is read
+    int error;          // of what takes an output; then all is closed
     int place[FLOW_PLACES];
 };
 
@@ -32,8 +31,8 @@ struct flow {
 int flow_begin(flow *f, streams *s, const void *in, size_t n, weft_buffer *out, weft_buffer *err,
                bool watch);
 
-// All pipes are at their ends and, if that is watched for, all children; or the grace is over; or
-// there is an error.
+// All pipes are at their ends (after an error they are closed) and, if that is watched for, all
+// children; or the grace is over.
 bool flow_is_over(const flow *f);
 
 // Takes what the outputs hold at this moment.  0; 1: one is not at its end; -1: the flow's error.
@@ -48,8 +47,8 @@ int pump_round(flow *const flows[], size_t n, struct pollfd *fds, size_t own, we
 // ECANCELED.
 int pump_look(weft_deadline d);
 
-// Feeds and reads until all ends are reached.  0; 1: the grace ran out; -1: ETIMEDOUT, ECANCELED,
-// or the flow's error.  Reaps nobody.
+// Feeds and reads until all ends are reached.  0; 1: the grace ran out; -1: ETIMEDOUT, ECANCELED;
+// -2: errno, the flow's error.  Reaps nobody.
 int pump(streams *s, const void *in, size_t n, weft_buffer *out, weft_buffer *err, weft_deadline d);
 
 } // namespace weft

@@ -22,6 +22,20 @@ void weft::streams_close(streams *s)
         close_keep_errno(&s->fds[i]);
 }
 
+int weft::streams_finish(streams *s)
+{
+    int saved = errno, first = outlet_end(&s->outlets[0]), second = outlet_end(&s->outlets[1]);
+    errno = saved;
+    return first != 0 ? first : second;
+}
+
+void weft::streams_free(streams *s)
+{
+    streams_close(s);
+    outlet_free(&s->outlets[0]);
+    outlet_free(&s->outlets[1]);
+}
+
 int weft::streams_wait(streams *s, int *status, weft_deadline d)
 {
     bool lost = false;
@@ -170,6 +184,11 @@ int weft::streams_communicate(streams *s, const void *in, size_t n, weft_buffer 
     if (n > 0 && (in == nullptr || !s->takes_input))
         return fail_with(EINVAL);
     int incomplete = pump(s, in, n, out, err, d);
+    int error = incomplete == 1 ? streams_finish(s) : 0;
+    if (error != 0)
+        incomplete = fail_with(error) - 1;
+    if (incomplete == -2)
+        streams_end(s, nullptr, nullptr, nullptr);
     if (incomplete < 0)
         return -1;
     return streams_wait(s, nullptr, d) == 0 ? incomplete : -1;
@@ -270,6 +289,7 @@ int weft::run_streams(streams *s, const weft_subprocess_options *o, weft_subproc
         result = streams_wait(s, &r->status, WEFT_NOW);
     else if (errno != ECHILD)
         streams_end(s, &r->out, &r->err, &r->status);
+    streams_finish(s);
     r->usage = s->children[s->count - 1]->c.usage;
     r->start = begun;
     r->ns = weft_now() - begun;

@@ -9,6 +9,8 @@
 #include <base/leash.h>
 #include <weft/subprocess.h>
 
+#include "sink.h"
+
 namespace weft {
 
 struct streams {
@@ -19,6 +21,7 @@ struct streams {
     int64_t kill_after; // ... from SIGTERM to SIGKILL; 0: no SIGTERM
     weft_subprocess **children;
     size_t count;
+    outlet outlets[2]; // of streams 1 and 2
 };
 
 } // namespace weft
@@ -38,6 +41,12 @@ struct weft_subprocess {
 namespace weft {
 
 void streams_close(streams *s);
+
+// No more comes of what still has an end open: gives on what is left.  0, or such an error.
+int streams_finish(streams *s);
+
+// Closes them, and frees what their sinks have.
+void streams_free(streams *s);
 
 // Waits for all.  *status (may be null): the last one's.  ETIMEDOUT, ECANCELED; ECHILD: lost.
 int streams_wait(streams *s, int *status, weft_deadline d);

@@ -84,7 +84,8 @@ int weft::open_side(const weft_stream *s, int stream, int *ours)
 
 static int place(struct sides *sides, const weft_stream *s, int stream, int *ours)
 {
-    if (!kind_fits(s->kind, stream))
+    if (!kind_fits(s->kind, stream) ||
+        (s->sink != nullptr && (stream == 0 || s->kind != WEFT_STREAM_PIPE)))
         return fail_with(EINVAL);
     if (s->kind == WEFT_STREAM_INHERIT)
         return 0;
@@ -223,6 +224,8 @@ static weft_subprocess *new_handle(const weft_subprocess_options *o)
     p->c.pidfd = p->s.fds[0] = p->s.fds[1] = p->s.fds[2] = -1;
     p->leash_held = p->leash_end.end = -1;
     p->self = p;
+    outlet_init(&p->s.outlets[0], &o->out);
+    outlet_init(&p->s.outlets[1], &o->err);
     p->s.children = &p->self;
     p->s.count = 1;
     p->c.leads = (o->flags & WEFT_SUBPROCESS_NEW_SESSION) || o->process_group == WEFT_GROUP_NEW;
@@ -237,7 +240,7 @@ static weft_subprocess *new_handle(const weft_subprocess_options *o)
 
 static void free_handle(weft_subprocess *p)
 {
-    streams_close(&p->s);
+    streams_free(&p->s);
     child_close(&p->c);
     leash_drop(&p->leash_end, &p->leash_held);
     free_keep_errno(p);

@@ -239,7 +239,7 @@ static int run_several(void *)
     int ends[2];
     weft_tasklet *t[SEVERAL];
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    weft_stream in = {WEFT_STREAM_FD, ends[0], NULL};
+    weft_stream in = {WEFT_STREAM_FD, ends[0], NULL, NULL};
     for (weft_tasklet *&each : t) {
         each = weft_tasklet_spawn(run_one, &in, NULL);
         assert_non_null(each);

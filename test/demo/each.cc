@@ -135,7 +135,7 @@ CASE(test_each_log)
                      0);
     assert_string_equal(said,
                         "Seq Tries Exit Signal Command\n1 1 0 0 true\n2 1 3 0 sh -c \"exit 3\"\n"
-                        "3 1 124 9 sleep 1000\n4 1 1 0 kill\n5 1 127 0 no-such-program\n"
+                        "3 1 124 15 sleep 1000\n4 1 1 0 kill\n5 1 127 0 no-such-program\n"
                         "6 1 126 0 \"\n");
     // Resumed, what has a line is not run again, but what was torn is; other input is run.
     assert_int_equal(run("head -n 3 log >l && printf '3\\t1' >>l && mv l log; printf 'true\\n"

@@ -104,7 +104,7 @@ CASE(test_map_errors)
     assert_int_equal(s.errors[1], ENOENT);
     assert_int_equal(s.errors[2], EINVAL);
     assert_int_equal(s.errors[3], ETIMEDOUT);
-    assert_int_equal(weft_status_signal(s.statuses[3]), SIGKILL);
+    assert_int_equal(weft_status_signal(s.statuses[3]), SIGTERM);
     assert_int_equal(s.errors[4], 0);
     assert_string_equal(s.out[0], "(null)");
     assert_true(no_children());
@@ -354,30 +354,31 @@ static int answer_fault(size_t i, const weft_subprocess_result *r, int error, vo
     return error == 0 && r->status == 0 ? (int)WEFT_MAP_GO_ON : s->answer;
 }
 
-static void expect_answer(int answer, const int tries[3], int last_error, int failed)
+static void expect_answer(int answer, int jobs, const char *first, const int tries[3], int error)
 {
     struct source s = {};
-    struct script good = sh("true"), bad = sh("exit 3"), slow = sh("sleep 1000 & sleep 1000");
-    const char *const *argvs[] = {good.argv, bad.argv, slow.argv};
+    struct script one = sh(first), bad = sh("exit 3"), slow = sh("sleep 1000 & sleep 1000");
+    const char *const *argvs[] = {one.argv, bad.argv, slow.argv};
     weft_subprocess_options o = no_options();
     weft_subprocess_batch b = {};
     o.process_group = WEFT_GROUP_NEW;
-    b.jobs = answer == WEFT_MAP_KILL ? 3 : 1;
+    b.jobs = jobs;
     b.ended = answer_fault;
     b.arg = &s;
     s.answer = answer;
-    assert_int_equal(weft_subprocess_map(argvs, 3, &o, &b, WEFT_FOREVER), failed);
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(s.tries[i], tries[i]);
-    assert_int_equal(s.errors[2], last_error);
+    assert_int_equal(weft_subprocess_map(argvs, 3, &o, &b, WEFT_FOREVER), error != 0 ? 2 : 1);
+    assert_memory_equal(s.tries, tries, 3 * sizeof *tries);
+    assert_int_equal(s.errors[0], error);
     assert_true(no_children());
 }
 
 CASE(test_map_halts)
 {
-    const int two[] = {1, 1, 0}, all[] = {1, 1, 1};
-    expect_answer(WEFT_MAP_NO_MORE, two, 0, 1);
-    expect_answer(WEFT_MAP_KILL, all, ECANCELED, 2);
+    const int two[] = {1, 1, 0};
+    expect_answer(WEFT_MAP_NO_MORE, 1, "true", two, 0);
+    expect_answer(WEFT_MAP_KILL, 2, "sleep 1000 & sleep 1000", two, ECANCELED);
+    // Who ignores SIGTERM gets SIGKILL.
+    expect_answer(WEFT_MAP_KILL, 2, "trap '' TERM; sleep 1000 & sleep 1000", two, ECANCELED);
 }
 
 CASE(test_map_runs_again)

@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+static const weft_sink in_memory = {nullptr, nullptr, false, 0, 1 << 20};
 static const int ending[] = {SIGHUP, SIGINT, SIGTERM};
 
 namespace {
@@ -213,6 +214,7 @@ static int each(void)
     how.b.report = how.in_order ? tell : nullptr;
     how.o.in.kind = WEFT_STREAM_NULL;
     how.o.out.kind = WEFT_STREAM_PIPE;
+    how.o.out.sink = &in_memory;
     how.o.err.kind = WEFT_STREAM_STDOUT;
     how.o.process_group = WEFT_GROUP_NEW;
     how.o.flags = WEFT_SUBPROCESS_DIE_WITH_PARENT;
