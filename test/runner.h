@@ -38,11 +38,14 @@ extern "C" {
 #define __has_feature(x) 0
 #endif
 #if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
-enum { RUNNER_TSAN = 1, RUNNER_SANITIZED = 1 };
+#define RUNNER_TSAN 1
+#define RUNNER_SANITIZED 1
 #elif defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
-enum { RUNNER_TSAN = 0, RUNNER_SANITIZED = 1 };
+#define RUNNER_TSAN 0
+#define RUNNER_SANITIZED 1
 #else
-enum { RUNNER_TSAN = 0, RUNNER_SANITIZED = 0 };
+#define RUNNER_TSAN 0
+#define RUNNER_SANITIZED 0
 #endif
 
 static const char *runner_test;

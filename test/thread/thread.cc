@@ -252,7 +252,7 @@ static void *set_slow_slot(void *event)
 // A destructor is part of a thread: it may take long, and a join that won't wait for it says so.
 CASE(test_join_deadline_holds_for_destructors)
 {
-    weft_event go = WEFT_EVENT_INIT;
+    static weft_event go = WEFT_EVENT_INIT;
     assert_int_equal(weft_slot_init(&slow_slot, wait_again_and_again), 0);
     weft_thread *t = weft_thread_start(set_slow_slot, &go, nullptr);
     assert_errno(weft_thread_join(t, nullptr, WEFT_NOW), ETIMEDOUT);
