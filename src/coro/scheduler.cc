@@ -168,7 +168,7 @@ int weft::deadline(scheduler *s, weft_deadline d)
 {
     if (d == WEFT_FOREVER)
         return 0;
-    coro_timer_add(&s->timers, &s->running->timer, d);
+    heap_add(&s->timers, &s->running->timer, d);
     return IS_TIMED;
 }
 
@@ -181,7 +181,7 @@ void weft::untie(weft_tasklet *t)
 {
     int state = t->state & ~IS_TIMED;
     if (t->state != state)
-        coro_timer_remove(&t->home->timers, &t->timer);
+        heap_remove(&t->home->timers, &t->timer);
     if (state >= IS_RECEIVING && state < IS_SELECTING)
         list_remove(&t->own);
     t->own.index = PLAIN_WAITER;
@@ -211,15 +211,15 @@ void weft::tasklet_fail_wait(weft_tasklet *t, int error)
 
 // ---- Switches ----
 
-static weft_tasklet *tasklet_of(coro_timer *timer)
+static weft_tasklet *tasklet_of(heap_link *timer)
 {
     return (weft_tasklet *)(void *)((char *)timer - offsetof(weft_tasklet, timer));
 }
 
 static void fire(scheduler *s, int64_t now)
 {
-    while (s->timers != nullptr && s->timers->at <= now) {
-        weft_tasklet *t = tasklet_of(s->timers);
+    while (s->timers.first != nullptr && s->timers.first->at <= now) {
+        weft_tasklet *t = tasklet_of(s->timers.first);
         if (t->state == (IS_SLEEPING | IS_TIMED))
             tasklet_wake(s, t);
         else
@@ -238,7 +238,7 @@ static weft_tasklet *look_around(scheduler *s, weft_tasklet *to)
 {
     s->budget = BUDGET;
     s->rounds++;
-    if (to == s->keeper || (s->timers == nullptr && s->poller == nullptr))
+    if (to == s->keeper || (s->timers.first == nullptr && s->poller == nullptr))
         return to;
     int64_t now = weft_now();
     s->running = to; // the ring's last place is before it
@@ -321,11 +321,11 @@ static void deadlock(scheduler *s)
 // Until the next deadline, which may be never.
 static void sleep_until(scheduler *s)
 {
-    if (s->timers == nullptr) {
+    if (s->timers.first == nullptr) {
         deadlock(s);
         return;
     }
-    struct timespec t = timespec_of(s->timers->at);
+    struct timespec t = timespec_of(s->timers.first->at);
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, nullptr);
 }
 
@@ -338,7 +338,7 @@ static void poll(scheduler *s, weft_deadline d)
         tasklet_fail_wait(&s->main, errno);
     else if (r == 0 && d != WEFT_NOW && s->keeper->next == s->keeper)
         sleep_until(s);
-    int64_t now = s->timers != nullptr || s->poller != nullptr ? weft_now() : 0;
+    int64_t now = s->timers.first != nullptr || s->poller != nullptr ? weft_now() : 0;
     s->polled = now;
     fire(s, now);
 }
@@ -355,7 +355,7 @@ static void *keep(void *arg, void *first)
         } else {
             watchdog_rest(1);
             while (me->next == me)
-                poll(s, s->timers != nullptr ? s->timers->at : WEFT_FOREVER);
+                poll(s, s->timers.first != nullptr ? s->timers.first->at : WEFT_FOREVER);
             watchdog_rest(0);
         }
         weft_tasklet *to = me->next;

@@ -21,8 +21,8 @@
 #include <weft/tasklet.h>
 
 #include "coroutine.h"
-#include "timers.h"
 
+#include <base/heap.h>
 #include <base/list.h>
 
 namespace weft {
@@ -96,7 +96,7 @@ struct weft_tasklet {
     weft_private_waiter own; // in a channel's queue
     weft_select_case *cases; // of a select, instead
     int n;                   // of those
-    coro_timer timer;        // its deadline
+    heap_link timer;         // its deadline
     weft_tasklet *joins;     // whose end it waits for
     weft_scope *closes;
 
@@ -119,7 +119,7 @@ struct scheduler {
     weft_tasklet *running;
     uint32_t budget; // switches until it looks at the clock
     uint32_t rounds; // budgets spent
-    coro_timer *timers;
+    heap timers;
     weft_poller *poller;
     int64_t polled;       // when, last
     weft_tasklet *keeper; // waits for events when nobody is ready; not in the ring else
