@@ -47,7 +47,7 @@ typedef struct weft_shm_options {
  * space, not memory, for `room`.  The handle is the caller's until weft_shm_detach; after
  * a fork the child has one too.
  * NULL: EEXIST (a living process has that name, or it is no segment of weft's), EINVAL,
- * ENAMETOOLONG, ENOSPC (no memory to reserve), ENOMEM, EMFILE. */
+ * ENAMETOOLONG, ENOSPC (no memory to reserve), EFBIG (RLIMIT_FSIZE), ENOMEM, EMFILE. */
 weft_shm *weft_shm_create(const char *name, size_t size, const weft_shm_options *opts);
 
 /* What the creator keeps in it is in place: attach may go on.  Anonymous ones are born ready. */
@@ -67,7 +67,7 @@ weft_shm *weft_shm_attach_fd(int fd);
 /* Unmaps the segment and releases the handle; the last process to do so removes the name. */
 int weft_shm_detach(weft_shm *s);
 
-/* Removes the name now; who has the segment keeps it.  -1: ENOENT, EBADMSG, EACCES, EINVAL. */
+/* Removes the name now, also of what was cut short; who has the segment keeps it.  -1: ENOENT, EBADMSG, EACCES, EINVAL. */
 int weft_shm_unlink(const char *name);
 
 /* Removes all of this user's segments in /dev/shm that no living process has; how many. */
@@ -81,7 +81,7 @@ uint32_t weft_shm_version(const weft_shm *s);
 int weft_shm_fd(const weft_shm *s);
 
 /* Makes it `size` bytes or leaves it larger, for all processes at once and at the same address.
- * -1: ENOMEM (more than its room), EPERM (sealed), ENOSPC. */
+ * -1: ENOMEM (more than its room), EPERM (sealed), ENOSPC, EFBIG. */
 int weft_shm_grow(weft_shm *s, size_t size);
 
 /* Forbids growth from now on; an anonymous one by the kernel (F_SEAL_GROW).  None can be
@@ -99,7 +99,7 @@ weft_shm *weft_shm_receive(int socket, weft_deadline d);
 /* A block of `size` bytes on a cache line of its own, not cleared; the segment grows for it
  * as far as it may.  First fit, for some hundreds of objects rather than millions.  A process
  * killed before it has written down what it got leaves the block allocated.
- * NULL: ENOMEM, ENOSPC. */
+ * NULL: ENOMEM, ENOSPC, EFBIG. */
 void *weft_shm_allocate(weft_shm *s, size_t size);
 
 /* Gives a block back; NULL is fine.  -1: EINVAL (not a block in use). */

@@ -3,98 +3,25 @@
 // A named segment is made without a name (O_TMPFILE), locked, filled in, and only then linked
 // to its name: link(2) is exclusive, and who dies on the way leaves nothing.
 //
-// Whether anybody lives is an OFD lock on the file: whoever has the segment holds a read
-// lock on LIFE through its open file description, which forked children share, and which
-// the kernel drops with the last of them.  So a write lock on LIFE can be had just when
-// nobody has the segment.  Removing a name is done under a write lock on NAME: between the
-// look whether the name still means this file and the unlink nobody else of weft's can
-// remove it and make it anew.
-//
 // Each mapping is as long as the segment may ever grow; pages behind the file's end are
 // never touched, and growth moves nothing.
+#include "empty_table.h"
 #include "shm_segment.h"
 
 #include <base/errno.h>
 #include <base/futex.h>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 
 using namespace weft;
 
-// ---- locks on the file ----
-
-enum { LIFE = 0, NAME = 1 };
-
-static int lock_byte(int fd, short type, int byte, int command)
-{
-    struct flock l = {};
-    l.l_type = type;
-    l.l_whence = SEEK_SET;
-    l.l_start = byte;
-    l.l_len = 1;
-    int n;
-    while ((n = fcntl(fd, command, &l)) != 0 && errno == EINTR)
-        ;
-    return n != 0 ? -1 : l.l_type;
-}
-
-static bool nobody_has(int fd)
-{
-    return lock_byte(fd, F_WRLCK, LIFE, F_OFD_GETLK) == F_UNLCK;
-}
-
-// Whether `path` means the file of `fd`.
-static bool same_file(int fd, const char *path)
-{
-    struct stat ours, named;
-    return fstat(fd, &ours) == 0 && stat(path, &named) == 0 && ours.st_ino == named.st_ino &&
-           ours.st_dev == named.st_dev;
-}
-
-// Removes `path` if it still means the file of `fd`.
-static int unlink_same(int fd, const char *path)
-{
-    if (lock_byte(fd, F_WRLCK, NAME, F_OFD_SETLKW) < 0)
-        return -1;
-    return same_file(fd, path) ? unlink(path) : fail_with(ENOENT);
-}
-
-// Removes what nobody has.  -1: somebody has it (or has removed it before us).
-static int reap(int fd, const char *path)
-{
-    if (lock_byte(fd, F_WRLCK, LIFE, F_OFD_SETLK) < 0)
-        return -1;
-    return unlink_same(fd, path);
-}
-
-// ---- looking at what was opened ----
-
-// The head of a file that may be anything; 0 or an errno.  Reads, so that a file cut short
-// can't hurt.
-static int examine(int fd, shm_head *h)
-{
-    struct stat st;
-    if (fstat(fd, &st) != 0)
-        return errno;
-    if (!S_ISREG(st.st_mode))
-        return EBADMSG;
-    if (st.st_uid != geteuid() && st.st_uid != 0)
-        return EACCES;
-    if (pread(fd, (void *)h, sizeof *h, 0) != (ssize_t)sizeof *h || h->magic != SHM_MAGIC)
-        return EBADMSG;
-    if (h->layout != SHM_LAYOUT)
-        return EPROTO;
-    if (h->size > (uint64_t)st.st_size || h->size > h->room || h->room > (uint64_t)1 << 46 ||
-        h->size < SHM_HEAD || h->fixed < SHM_HEAD || h->fixed > h->room)
-        return EBADMSG;
-    return 0;
-}
+// ---- the handle ----
 
 static weft_shm *handle_new(const char *path)
 {
@@ -126,26 +53,6 @@ static int map(weft_shm *s, size_t room)
     return s->head == MAP_FAILED ? -1 : 0;
 }
 
-// "/dev/shm/name" for "name" and "/name"; 0 or an errno.
-static int path_of(const char *name, char path[PATH_ROOM])
-{
-    if (name == nullptr)
-        return EINVAL;
-    if (*name == '/')
-        name++;
-    if (*name == 0 || strchr(name, '/') != nullptr || !strcmp(name, ".") || !strcmp(name, ".."))
-        return EINVAL;
-    if (strlen(name) > NAME_MAX)
-        return ENAMETOOLONG;
-    snprintf(path, PATH_ROOM, "%s%s", SHM_FOLDER, name);
-    return 0;
-}
-
-static int open_path(const char *path)
-{
-    return open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-}
-
 // ---- create ----
 
 static size_t whole_pages(size_t n)
@@ -155,6 +62,10 @@ static size_t whole_pages(size_t n)
 
 static int reserve(int fd, bool lazy, size_t size)
 {
+    // Longer files than that are a signal, SIGXFSZ, that kills.
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && size > limit.rlim_cur)
+        return fail_with(EFBIG);
     if (lazy)
         return ftruncate(fd, (off_t)size);
     // The kernel would look for it until it has killed others to find it.
@@ -191,12 +102,11 @@ static int give_name(weft_shm *s)
     while (linkat(AT_FDCWD, self, AT_FDCWD, s->path, AT_SYMLINK_FOLLOW) != 0) {
         if (errno != EEXIST)
             return -1;
-        int old = open_path(s->path);
+        int old = shm_open_path(s->path);
         if (old < 0 && errno == ENOENT)
             continue;
-        shm_head h;
-        bool gone = old >= 0 && examine(old, &h) == 0 && nobody_has(old);
-        if (gone && reap(old, s->path) != 0 && errno != ENOENT)
+        bool gone = old >= 0 && shm_is_weft(old) && shm_nobody_has(old);
+        if (gone && shm_remove(old, s->path) != 0 && errno != ENOENT)
             gone = false;
         close_keep_errno(&old);
         if (!gone)
@@ -210,7 +120,7 @@ weft_shm *weft_shm_create(const char *name, size_t size, const weft_shm_options 
     static const weft_shm_options defaults = {};
     const weft_shm_options *o = opts != nullptr ? opts : &defaults;
     char path[PATH_ROOM] = "";
-    int error = name != nullptr ? path_of(name, path) : 0;
+    int error = name != nullptr ? shm_path_of(name, path) : 0;
     size_t most = size > o->room ? size : o->room;
     if (error != 0 || size == 0 || most > (size_t)1 << 45 || o->fixed > size) {
         errno = error != 0 ? error : EINVAL;
@@ -226,7 +136,7 @@ weft_shm *weft_shm_create(const char *name, size_t size, const weft_shm_options 
     if (s->fd < 0 || reserve(s->fd, o->lazy, size) != 0 ||
         map(s, SHM_HEAD + whole_pages(most)) != 0 || fill_in(s, size, o, name == nullptr) != 0)
         return handle_fail(s, errno);
-    if (lock_byte(s->fd, F_RDLCK, LIFE, F_OFD_SETLK) < 0 ||
+    if (shm_lock_byte(s->fd, F_RDLCK, LIFE, F_OFD_SETLK) < 0 ||
         (name == nullptr ? fcntl(s->fd, F_ADD_SEALS, F_SEAL_SHRINK) : give_name(s)) != 0)
         return handle_fail(s, errno);
     return s;
@@ -246,7 +156,7 @@ int weft_shm_ready(weft_shm *s)
 static int open_segment(weft_shm *s, const uint32_t *version)
 {
     shm_head h;
-    int error = examine(s->fd, &h);
+    int error = shm_examine(s->fd, &h);
     if (error != 0)
         return error;
     if (version != nullptr && h.version != *version)
@@ -257,21 +167,21 @@ static int open_segment(weft_shm *s, const uint32_t *version)
 // One look at the name.  0: `s` is attached and ready; EAGAIN: look again soon.
 static int try_attach(weft_shm *s, uint32_t version)
 {
-    s->fd = open_path(s->path);
+    s->fd = shm_open_path(s->path);
     if (s->fd < 0)
         return errno;
     int error = open_segment(s, &version);
     if (error != 0 && error != EPROTO)
         return error;
-    if (nobody_has(s->fd))
-        return reap(s->fd, s->path) == 0 || errno == ENOENT ? ENOENT : EAGAIN;
+    if (shm_nobody_has(s->fd))
+        return shm_remove(s->fd, s->path) == 0 || errno == ENOENT ? ENOENT : EAGAIN;
     if (error != 0)
         return error;
     // While it waits, it holds no lock: its own would hide the creator's death.
     if (!__atomic_load_n(&s->head->ready, __ATOMIC_ACQUIRE))
         return EAGAIN;
     // Who removed it meanwhile did so before we had the lock, or can't any more.
-    if (lock_byte(s->fd, F_RDLCK, LIFE, F_OFD_SETLK) < 0 || !same_file(s->fd, s->path))
+    if (shm_lock_byte(s->fd, F_RDLCK, LIFE, F_OFD_SETLK) < 0 || !shm_same_file(s->fd, s->path))
         return EAGAIN;
     return 0;
 }
@@ -279,7 +189,7 @@ static int try_attach(weft_shm *s, uint32_t version)
 weft_shm *weft_shm_attach_version(const char *name, uint32_t version, weft_deadline d)
 {
     char path[PATH_ROOM];
-    int error = path_of(name, path);
+    int error = shm_path_of(name, path);
     if (error != 0) {
         errno = error;
         return nullptr;
@@ -320,58 +230,32 @@ weft_shm *weft_shm_attach_fd(int fd)
 
 // ---- the end ----
 
+// Removes the name of a segment that nobody has any more; the caller has given up its own share.
+static int remove_last(void *arg)
+{
+    int fd = shm_open_path((const char *)arg);
+    if (fd < 0)
+        return -1;
+    if (shm_is_weft(fd))
+        shm_remove(fd, (const char *)arg);
+    close_keep_errno(&fd);
+    return 0;
+}
+
 int weft_shm_detach(weft_shm *s)
 {
     if (s == nullptr)
         return fail_with(EINVAL);
     int saved = errno;
-    // A description of our own, to ask after our share in the old one is closed.
-    int fd = s->path[0] != 0 ? open_path(s->path) : -1;
-    bool same = fd >= 0 && same_file(s->fd, s->path);
+    bool same = s->path[0] != 0 && shm_same_file(s->fd, s->path);
     munmap(s->head, s->room);
     close(s->fd);
-    if (same)
-        reap(fd, s->path);
-    close_keep_errno(&fd);
+    // By a description of our own, to ask whether others have one.
+    if (same && remove_last(s->path) != 0 && errno == EMFILE)
+        in_empty_table(remove_last, s->path);
     free(s);
     errno = saved;
     return 0;
-}
-
-int weft_shm_unlink(const char *name)
-{
-    char path[PATH_ROOM];
-    int error = path_of(name, path);
-    if (error != 0)
-        return fail_with(error);
-    int fd = open_path(path);
-    if (fd < 0)
-        return -1;
-    shm_head h;
-    error = examine(fd, &h);
-    int n = error != 0 ? fail_with(error) : unlink_same(fd, path);
-    close_keep_errno(&fd);
-    return n;
-}
-
-int weft_shm_reap(void)
-{
-    int saved = errno, count = 0;
-    DIR *folder = opendir(SHM_FOLDER);
-    if (folder == nullptr)
-        return -1;
-    for (struct dirent *e; (e = readdir(folder)) != nullptr;) {
-        char path[PATH_ROOM];
-        shm_head h;
-        snprintf(path, sizeof path, "%s%s", SHM_FOLDER, e->d_name);
-        int fd = e->d_type == DT_REG ? open_path(path) : -1;
-        if (fd >= 0 && examine(fd, &h) == 0 && nobody_has(fd) && reap(fd, path) == 0)
-            count++;
-        close_keep_errno(&fd);
-    }
-    closedir(folder);
-    errno = saved;
-    return count;
 }
 
 // ---- what it is ----

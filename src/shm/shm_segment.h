@@ -53,6 +53,32 @@ struct weft_shm {
 
 namespace weft {
 
+// ---- shm_file.cc ----
+
+enum { LIFE = 0, NAME = 1 }; // bytes to lock
+
+// What fcntl(2) says of the byte's lock; -1: errno.
+int shm_lock_byte(int fd, short type, int byte, int command);
+bool shm_nobody_has(int fd);
+
+// Whether `path` means the file of `fd`.
+bool shm_same_file(int fd, const char *path);
+
+// Removes what nobody has.  -1: somebody has it (or has removed it before us).
+int shm_remove(int fd, const char *path);
+
+// Whether a file is this user's and of weft's making, whatever has become of it since.
+bool shm_is_weft(int fd);
+
+// The head of a file that may be anything; 0 or an errno.
+int shm_examine(int fd, shm_head *h);
+
+// "/dev/shm/name" for "name" and "/name"; 0 or an errno.
+int shm_path_of(const char *name, char path[PATH_ROOM]);
+int shm_open_path(const char *path);
+
+// ---- shm.cc ----
+
 // Takes the head's lock, whatever happened to its last holder: each change under it is one
 // store, so there is nothing to mend.
 void shm_lock(shm_head *h);
