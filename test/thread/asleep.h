@@ -18,6 +18,12 @@ static inline intptr_t joined(weft_thread *t, weft_deadline d = WEFT_FOREVER)
     return (intptr_t)result;
 }
 
+static inline void await_ended(weft_thread *t)
+{
+    while (weft_thread_id(t) > 0)
+        sched_yield();
+}
+
 // What fn(arg) returns in a thread.
 static inline intptr_t in_thread(void *(*fn)(void *), void *arg)
 {

@@ -1,12 +1,6 @@
 // weft_thread_stop against each wait of thread.h and sync.h.
-#include "../runner.h"
-
 #include "asleep.h"
-#include <base/futex.h>
 #include <weft/sync.h>
-#include <weft/thread.h>
-
-using namespace weft;
 
 static struct {
     weft_mutex lock;
@@ -25,10 +19,6 @@ static int never(void *)
     return weft_event_wait(&all.event, WEFT_FOREVER);
 }
 
-static void nothing(void *)
-{
-}
-
 // Each kind of wait, in a form that nobody but stop will end.
 static int wait_condition(weft_deadline d)
 {
@@ -42,49 +32,21 @@ static int wait_condition(weft_deadline d)
     return code;
 }
 
-static int wait_semaphore(weft_deadline d)
-{
-    return weft_semaphore_wait(&all.semaphore, d);
-}
-
-static int wait_event(weft_deadline d)
-{
-    return weft_event_wait(&all.event, d);
-}
-
 static int wait_barrier(weft_deadline d)
 {
     return weft_barrier_wait(&all.barrier, d);
 }
 
-static int wait_latch(weft_deadline d)
-{
-    return weft_latch_wait(&all.latch, d);
-}
-
-static int wait_once(weft_deadline d)
-{
-    return weft_once_run(&all.once, never, nullptr, d);
-}
-
-static int wait_join(weft_deadline d)
-{
-    return weft_thread_join(all.other, nullptr, d);
-}
-
-static int wait_timer(weft_deadline d)
-{
-    return weft_timer_join(all.timer, d);
-}
-
-static int wait_sleep(weft_deadline d)
-{
-    return weft_thread_sleep(d);
-}
-
-static int (*const waits[])(weft_deadline) = {wait_condition, wait_semaphore, wait_event,
-                                              wait_barrier,   wait_latch,     wait_once,
-                                              wait_join,      wait_timer,     wait_sleep};
+static int (*const waits[])(weft_deadline) = {
+    wait_condition,
+    wait_barrier,
+    weft_thread_sleep,
+    [](weft_deadline d) { return weft_semaphore_wait(&all.semaphore, d); },
+    [](weft_deadline d) { return weft_event_wait(&all.event, d); },
+    [](weft_deadline d) { return weft_latch_wait(&all.latch, d); },
+    [](weft_deadline d) { return weft_once_run(&all.once, never, nullptr, d); },
+    [](weft_deadline d) { return weft_thread_join(all.other, nullptr, d); },
+    [](weft_deadline d) { return weft_timer_join(all.timer, d); }};
 enum { WAITS = sizeof waits / sizeof *waits };
 
 struct waiter {
@@ -105,8 +67,7 @@ static void *wait_twice(void *arg)
 
 static void *wait_never(void *)
 {
-    never(nullptr);
-    return nullptr;
+    return code_of(never(nullptr));
 }
 
 static void set_up(void)
@@ -116,7 +77,7 @@ static void set_up(void)
     weft_barrier_init(&all.barrier, 2);
     weft_latch_init(&all.latch, 1);
     all.other = weft_thread_start(wait_never, nullptr, nullptr);
-    all.timer = weft_timer_start(nothing, nullptr, weft_in_s(3600));
+    all.timer = weft_timer_start([](void *) {}, nullptr, weft_in_s(3600));
 }
 
 static void tear_down(void)
@@ -182,42 +143,30 @@ static void *use_what_needs_no_wait(void *arg)
     return (void *)failed;
 }
 
-static void *do_nothing(void *)
-{
-    return nullptr;
-}
-
 CASE(test_stopped_thread_can_clean_up)
 {
-    void *failed;
     memset(&all, 0, sizeof all);
     weft_semaphore_init(&all.semaphore, 1, 0);
     weft_mutex_init(&all.lock, 0);
-    weft_thread *ended = weft_thread_start(do_nothing, nullptr, nullptr);
-    while (weft_thread_id(ended) > 0)
-        sched_yield();
+    weft_thread *ended = weft_thread_start([](void *arg) { return arg; }, nullptr, nullptr);
+    await_ended(ended);
     weft_thread *t = weft_thread_start(use_what_needs_no_wait, ended, nullptr);
     assert_int_equal(weft_thread_stop(t), 0);
-    assert_int_equal(weft_thread_join(t, &failed, WEFT_FOREVER), 0);
-    assert_null(failed);
+    assert_int_equal(joined(t), 0);
 }
 
 static void *stop_self(void *)
 {
     weft_thread_stop(weft_thread_self());
-    errno = 0;
-    return (void *)(intptr_t)(weft_thread_sleep(WEFT_FOREVER) == -1 ? errno : 0);
+    return code_of(weft_thread_sleep(WEFT_FOREVER));
 }
 
 CASE(test_stop_oneself_and_the_ended)
 {
-    void *result;
     weft_thread *t = weft_thread_start(stop_self, nullptr, nullptr);
-    while (weft_thread_id(t) > 0)
-        sched_yield();
+    await_ended(t);
     assert_int_equal(weft_thread_stop(t), 0); // has ended: nothing to do
-    assert_int_equal(weft_thread_join(t, &result, WEFT_FOREVER), 0);
-    assert_int_equal((intptr_t)result, ECANCELED);
+    assert_int_equal(joined(t), -ECANCELED);
 }
 
 // A signal or a unit that meets a thread being stopped must reach another waiter.
@@ -270,18 +219,15 @@ static void stop_meets(void *(*take)(void *), void (*give)(handover *))
 {
     for (int i = 0; i < 200; i++) {
         handover h = {WEFT_MUTEX_INIT, WEFT_CONDITION_INIT, WEFT_SEMAPHORE_INIT(0), 0};
-        void *a_took, *b_took;
         weft_thread *a = weft_thread_start(take, &h, nullptr);
         weft_thread *b = weft_thread_start(take, &h, nullptr);
         while (sleepers(&h) < 2)
             sched_yield();
         give(&h);
         assert_int_equal(weft_thread_stop(a), 0);
-        assert_int_equal(weft_thread_join(a, &a_took, WEFT_FOREVER), 0);
-        if (a_took != nullptr)
+        if (joined(a) != 0)
             give(&h); // b's turn is yet to come
-        assert_int_equal(weft_thread_join(b, &b_took, WEFT_FOREVER), 0);
-        assert_ptr_equal(b_took, &h);
+        assert_int_equal(joined(b), (intptr_t)&h);
     }
 }
 

@@ -1,11 +1,7 @@
 // Threads: start, join, detach, names, ids, slots, and what happens when a handle is misused.
-#include "../runner.h"
-
 #include "asleep.h"
 #include <weft/sync.h>
-#include <weft/thread.h>
 
-#include <errno.h>
 #include <limits.h>
 
 static void *give_back(void *arg)
@@ -22,12 +18,10 @@ static void *wait_event(void *arg)
 CASE(test_start_join_result)
 {
     int x;
-    void *result = nullptr;
     errno = 77;
     weft_thread *t = weft_thread_start(give_back, &x, nullptr);
     assert_non_null(t);
-    assert_int_equal(weft_thread_join(t, &result, WEFT_FOREVER), 0);
-    assert_ptr_equal(result, &x);
+    assert_int_equal(joined(t), (intptr_t)&x);
     assert_int_equal(errno, 77);
 }
 
@@ -120,23 +114,17 @@ CASE(test_join_deadline_leaves_it_joinable)
     assert_errno(weft_thread_join(t, &result, WEFT_NOW), ETIMEDOUT);
     assert_errno(weft_thread_join(t, &result, weft_in_ms(5)), ETIMEDOUT);
     weft_event_set(&go);
-    assert_int_equal(weft_thread_join(t, &result, weft_in_s(30)), 0);
-    assert_ptr_equal(result, &go);
+    assert_int_equal(joined(t, weft_in_s(30)), (intptr_t)&go);
 }
 
 static void *join_self(void *)
 {
-    errno = 0;
-    int code = weft_thread_join(weft_thread_self(), nullptr, WEFT_FOREVER);
-    return (void *)(intptr_t)(code == -1 ? errno : 0);
+    return code_of(weft_thread_join(weft_thread_self(), nullptr, WEFT_FOREVER));
 }
 
 CASE(test_join_self)
 {
-    void *result;
-    weft_thread *t = weft_thread_start(join_self, nullptr, nullptr);
-    assert_int_equal(weft_thread_join(t, &result, WEFT_FOREVER), 0);
-    assert_int_equal((intptr_t)result, EDEADLK);
+    assert_int_equal(in_thread(join_self, nullptr), -EDEADLK);
 }
 
 CASE(test_join_twice)
@@ -188,10 +176,8 @@ static void *call_pthread_exit(void *arg)
 CASE(test_join_after_pthread_exit)
 {
     int x;
-    void *result;
     weft_thread *t = weft_thread_start(call_pthread_exit, &x, nullptr);
-    assert_int_equal(weft_thread_join(t, &result, weft_in_s(30)), 0);
-    assert_ptr_equal(result, &x);
+    assert_int_equal(joined(t, weft_in_s(30)), (intptr_t)&x);
 }
 
 static void *cancel_self(void *)
@@ -203,10 +189,8 @@ static void *cancel_self(void *)
 
 CASE(test_join_after_pthread_cancel)
 {
-    void *result;
     weft_thread *t = weft_thread_start(cancel_self, nullptr, nullptr);
-    assert_int_equal(weft_thread_join(t, &result, weft_in_s(30)), 0);
-    assert_ptr_equal(result, PTHREAD_CANCELED);
+    assert_int_equal(joined(t, weft_in_s(30)), (intptr_t)PTHREAD_CANCELED);
 }
 
 static void *join_arg(void *arg)
@@ -300,8 +284,7 @@ CASE(test_detach_running_and_ended)
         sched_yield();
 
     t = weft_thread_start(give_back, nullptr, nullptr);
-    while (weft_thread_id(t) > 0)
-        sched_yield();
+    await_ended(t);
     assert_int_equal(errno, ESRCH);
     assert_int_equal(weft_thread_detach(t), 0);
 }
@@ -358,8 +341,7 @@ CASE(test_name_of_the_nameless)
     assert_int_equal(weft_thread_name(t, name, sizeof name), 0);
     assert_string_equal(name, ours); // inherited
     weft_event_set(&go);
-    while (weft_thread_id(t) > 0)
-        sched_yield();
+    await_ended(t);
     errno = 77;
     assert_int_equal(weft_thread_name(t, name, sizeof name), 0);
     assert_string_equal(name, "");
@@ -373,8 +355,7 @@ CASE(test_set_name)
     weft_thread_options o = {};
     o.name = "first";
     weft_thread *t = weft_thread_start(rename_self, seen, &o);
-    while (weft_thread_id(t) > 0)
-        sched_yield();
+    await_ended(t);
     assert_int_equal(weft_thread_name(t, name, sizeof name), 0);
     assert_string_equal(name, "second");
     assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
@@ -436,7 +417,6 @@ static void *use_slot(void *arg)
 CASE(test_slot)
 {
     weft_slot s = {};
-    void *result;
     destroyed = 0;
     assert_null(weft_slot_get(&s));
     assert_errno(weft_slot_set(&s, &s), EINVAL);
@@ -445,8 +425,7 @@ CASE(test_slot)
     assert_int_equal(weft_slot_set(&s, &s), 0);
     for (int i = 0; i < 3; i++) {
         weft_thread *t = weft_thread_start(use_slot, &s, nullptr);
-        assert_int_equal(weft_thread_join(t, &result, weft_in_s(30)), 0);
-        assert_ptr_equal(result, &s);
+        assert_int_equal(joined(t, weft_in_s(30)), (intptr_t)&s);
         assert_int_equal(destroyed, i + 1); // a joined thread's destructors have run
     }
     assert_ptr_equal(weft_slot_get(&s), &s);
@@ -485,9 +464,7 @@ CASE(test_start_join_detach_from_many)
     for (weft_thread *&each : t)
         each = weft_thread_start(start_and_join_many, &t, nullptr);
     for (weft_thread *each : t) {
-        void *result;
-        assert_int_equal(weft_thread_join(each, &result, WEFT_FOREVER), 0);
-        assert_ptr_equal(result, &t);
+        assert_int_equal(joined(each), (intptr_t)&t);
     }
 }
 
