@@ -518,13 +518,8 @@ static bool leave_the_network(void)
 static int without_network(int (*fn)(void *))
 {
     int status = -1;
-#if defined(__SANITIZE_THREAD__)
-    skip(); // it takes the coroutines of a forked child for the parent's
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-    skip();
-#endif
-#endif
+    if (RUNNER_TSAN)
+        skip(); // it takes the coroutines of a forked child for the parent's
     pid_t child = fork();
     if (child == 0)
         _exit(leave_the_network() ? weft_io_run(fn, nullptr) : NOT_PERMITTED);

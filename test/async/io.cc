@@ -4,15 +4,13 @@
 #include <weft/offload.h>
 #include <weft/subprocess.h>
 
-#include "../runner.h"
+#include "../refuses.h"
 #include "inside.h"
 
 #include <async/descriptor.h>
 
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <sys/eventfd.h>
@@ -456,20 +454,6 @@ CASE(test_deadline_without_pwait2)
     io_precise = 1;
 }
 
-// A filter that does not know the call, such as an older container's, may answer EPERM.
-static bool forbid_pwait2(void)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_epoll_pwait2, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog filter = {sizeof code / sizeof code[0], code};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
-}
-
 static int wait_a_little(void *)
 {
     weft_deadline d = weft_in_ms(5);
@@ -480,20 +464,17 @@ static int wait_a_little(void *)
     return weft_now() >= d && weft_io_close(p[0]) == 0 && weft_io_close(p[1]) == 0 ? 0 : 1;
 }
 
+// A filter that does not know the call, such as an older container's, may answer EPERM.
 CASE(test_deadline_where_pwait2_is_forbidden)
 {
-#if defined(__SANITIZE_THREAD__)
-    skip(); // it takes the coroutines of a forked child for the parent's
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-    skip();
-#endif
-#endif
+    if (RUNNER_TSAN)
+        skip(); // it takes the coroutines of a forked child for the parent's
     enum { NOT_PERMITTED = 100 };
     int status = -1;
     pid_t child = fork();
     if (child == 0)
-        _exit(forbid_pwait2() ? weft_io_run(wait_a_little, nullptr) : NOT_PERMITTED);
+        _exit(refuses(SYS_epoll_pwait2, EPERM) ? weft_io_run(wait_a_little, nullptr)
+                                               : NOT_PERMITTED);
     assert_int_equal(waitpid(child, &status, 0), child);
     if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_PERMITTED) {
         print_message("no filters of system calls here: not tested\n");
@@ -915,13 +896,8 @@ CASE(test_wait_for_a_future)
 
 CASE(test_fork)
 {
-#if defined(__SANITIZE_THREAD__)
-    return; // it does not know the parent's coroutines in the child
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-    return;
-#endif
-#endif
+    if (RUNNER_TSAN)
+        skip(); // it does not know the parent's coroutines in the child
     inside([] {
         int p[2], q[2];
         char text[8];
@@ -962,13 +938,8 @@ static void *waiter(void *arg)
 // The child's twin of a tasklet that waits leaves its wait; the parent's must not notice.
 CASE(test_fork_wait_cancelled)
 {
-#if defined(__SANITIZE_THREAD__)
-    return; // as above
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-    return;
-#endif
-#endif
+    if (RUNNER_TSAN)
+        skip(); // as above
     inside([] {
         int p[2], status;
         make_pair(UNIX_PAIR, p);

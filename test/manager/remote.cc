@@ -226,13 +226,8 @@ static int be_the_child(weft_remote_queue *q, weft_remote_queue *in, weft_taskle
 
 CASE(test_tasklet_forks)
 {
-#if defined(__SANITIZE_THREAD__)
-    return; // it does not know the parent's coroutines in the child
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-    return;
-#endif
-#endif
+    if (RUNNER_TSAN)
+        skip(); // it does not know the parent's coroutines in the child
     inside([] {
         weft_remote_queue *q = weft_remote_queue_open(client_of(&here), "twins", 0),
                           *in = weft_remote_queue_open(client_of(&here), "twins", 0);

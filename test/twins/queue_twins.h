@@ -3,14 +3,11 @@
 #ifndef WEFT_TEST_QUEUE_TWINS_H
 #define WEFT_TEST_QUEUE_TWINS_H
 
+#include "../refuses.h"
 #include "twins.h"
 
 #include <weft/queue.h>
 #include <weft/shared_queue.h>
-
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/syscall.h>
 
 typedef struct queue_calls {
     void *(*open)(size_t capacity, int how); // how: as the kind says
@@ -196,25 +193,12 @@ static const queue_kind remote = {"remote queue", CONNECTIONS, &remote_twin, 0, 
                                   UNBOUNDED};
 
 // What uses membarrier(2) does without it, too.
-static int forbid_membarrier(void)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof code / sizeof *code, code};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
-}
-
 static int run_without_membarrier(void)
 {
     fflush(stdout);
     pid_t p = fork();
     if (p == 0)
-        exit(forbid_membarrier() || run_queues(&kinds[0], "ring without membarrier"));
+        exit(!refuses(SYS_membarrier, ENOSYS) || run_queues(&kinds[0], "ring without membarrier"));
     return end_of(p);
 }
 
