@@ -858,7 +858,7 @@ CASE(test_wait_for_a_subprocess)
             int status = 0;
             assert_int_equal(pipe2(gate, O_CLOEXEC), 0);
             weft_subprocess_options o = {};
-            o.in = {WEFT_STREAM_FD, gate[0], nullptr};
+            o.in = {WEFT_STREAM_FD, gate[0], nullptr, nullptr};
             weft_subprocess *p = weft_subprocess_start(argv, &o);
             assert_non_null(p);
             close(gate[0]);
