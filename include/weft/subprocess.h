@@ -108,7 +108,14 @@ enum {
                                             ends or executes another program */
     WEFT_SUBPROCESS_SET_UMASK = 4,       /* .umask counts */
     WEFT_SUBPROCESS_SET_UID = 8,         /* .uid counts: real, effective and saved */
-    WEFT_SUBPROCESS_SET_GID = 16         /* .gid counts, the same */
+    WEFT_SUBPROCESS_SET_GID = 16,        /* .gid counts, the same */
+
+    /* All that descend from the child end with it, when it is killed, stopped or terminated, when
+     * its time is over and when this process ends: also those in groups and sessions of their own.
+     * What goes to the group that a child leads goes to all of them.  Their keeper, a process of
+     * ours, ends them when the child has ended, and is what is waited for.  The start needs a copy
+     * of our page tables, and /proc. */
+    WEFT_SUBPROCESS_TREE = 32
 };
 
 /* options.process_group: a new one, which the child leads; ours, with a deadline, too. */

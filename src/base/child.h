@@ -14,6 +14,7 @@
 #include "errno.h"
 #include "futex.h"
 #include "poll.h"
+#include "sigpipe.h"
 
 #include <signal.h>
 #include <stdint.h>
@@ -25,6 +26,17 @@
 
 namespace weft {
 
+// What a keeper (proc/keeper.h) between us and a program tells, in memory that both share.
+struct child_kept {
+    uint32_t state; // a futex, child_kept_state
+    int stage, error;
+    pid_t pid; // the program's
+    int status;
+    struct rusage usage;
+};
+
+enum child_kept_state { KEPT_STARTS, KEPT_RUNS, KEPT_FAILED, KEPT_ENDED };
+
 struct child {
     pid_t pid;  // 0: only the pidfd is known
     int pidfd;  // -1: there is none
@@ -34,6 +46,8 @@ struct child {
     bool lost;  // ... by somebody else
     int status; // as waitpid(2)'s
     struct rusage usage;
+    child_kept *kept; // not null: this is a keeper, which is told what to do through `control`
+    int control;
 };
 
 // What the kernel is taken not to have: for the tests of the fallbacks.
@@ -42,6 +56,7 @@ inline int child_without;
 
 enum { CHILD_LOOK_MS = 5, CHILD_BY_PIDFD = 3 /* P_PIDFD, which glibc names since 2.36 */ };
 enum { CHILD_SIGNAL_GROUP = 4 }; // PIDFD_SIGNAL_PROCESS_GROUP (Linux 6.9)
+enum { CHILD_TO_ALL = 0x80 };    // with a signal: an order to a keeper
 
 // waitid(2) with its fifth argument.
 static inline int child_wait_id(const child *c, int how, siginfo_t *info, struct rusage *usage)
@@ -95,6 +110,11 @@ static inline bool child_reap(child *c, int how)
         c->lost = pid < 0;
     } else { // ECHILD: the kernel or another wait has taken it; but has it ended?
         c->ended = c->lost = true;
+    }
+    if (c->ended && c->kept != nullptr &&
+        __atomic_load_n(&c->kept->state, __ATOMIC_ACQUIRE) == KEPT_ENDED) {
+        c->status = c->kept->status;
+        c->usage = c->kept->usage;
     }
     errno = saved;
     return c->ended;
@@ -172,9 +192,22 @@ static inline int child_signal_by_pidfd(const child *c, int signal, unsigned fla
     return 1;
 }
 
+// Asks its keeper to send a signal: to the program, or to all that descend from that.
+static inline int child_signal_kept(const child *c, int signal, int to_all)
+{
+    unsigned char order = (unsigned char)(signal | to_all);
+    if (signal < 0 || signal >= CHILD_TO_ALL)
+        return fail_with(EINVAL);
+    if (c->ended || sigpipe_write(c->control, &order, 1) != 1)
+        return c->ended || errno == EPIPE ? fail_with(ESRCH) : -1;
+    return 0;
+}
+
 // Sends a signal to it alone.  -1: ESRCH when it has ended; EPERM, EINVAL.
 static inline int child_signal(child *c, int signal)
 {
+    if (c->kept != nullptr)
+        return child_signal_kept(c, signal, 0);
     if (c->ended)
         return fail_with(ESRCH);
     int result = child_signal_by_pidfd(c, signal, 0);
@@ -190,6 +223,8 @@ static inline int child_signal(child *c, int signal)
 // group's number may be another's.
 static inline int child_signal_group(child *c, int signal)
 {
+    if (c->kept != nullptr)
+        return child_signal_kept(c, signal, CHILD_TO_ALL);
     if (!c->leads)
         return fail_with(EPERM);
     int result = child_signal_by_pidfd(c, signal, CHILD_SIGNAL_GROUP);
@@ -203,7 +238,8 @@ static inline int child_signal_group(child *c, int signal)
 static inline bool child_tells_group(const child *c)
 {
     int saved = errno;
-    bool some = c->leads && child_signal_by_pidfd(c, 0, CHILD_SIGNAL_GROUP) == 0;
+    bool some =
+        c->leads && c->kept == nullptr && child_signal_by_pidfd(c, 0, CHILD_SIGNAL_GROUP) == 0;
     errno = saved;
     return some;
 }

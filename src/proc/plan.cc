@@ -1,8 +1,9 @@
-// plan.cc: environment and PATH, without touching our own.
+// plan.cc: environment and PATH, without touching our own; descriptors and processors.
 #include "plan.h"
 
 #include <base/errno.h>
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -59,7 +60,7 @@ static bool is_set_later(const char *const *add, size_t i)
     return false;
 }
 
-char *const *weft::child_environment(const weft_subprocess_options *o, char ***allocated)
+static char *const *child_environment(const weft_subprocess_options *o, char ***allocated)
 {
     const char *const *base = o->env != nullptr ? o->env : environ;
     size_t have = count(base), added = count(o->env_add), n = 0;
@@ -113,7 +114,7 @@ static char *append_candidates(char *at, const char *path, const char *file, siz
     }
 }
 
-char *weft::path_candidates(const char *file, char *const *envp)
+static char *path_candidates(const char *file, char *const *envp)
 {
     size_t length = strlen(file), folders = 1, room;
     const char *path = length == 0 || strchr(file, '/') != nullptr ? nullptr : search_path(envp);
@@ -126,4 +127,86 @@ char *weft::path_candidates(const char *file, char *const *envp)
     *(path == nullptr ? append(list, file, length + 1)
                       : append_candidates(list, path, file, length)) = 0;
     return list;
+}
+
+bool weft::options_fit(const char *const argv[], const weft_subprocess_options *o)
+{
+    const int flags = WEFT_SUBPROCESS_NEW_SESSION | WEFT_SUBPROCESS_DIE_WITH_PARENT |
+                      WEFT_SUBPROCESS_SET_UMASK | WEFT_SUBPROCESS_SET_UID |
+                      WEFT_SUBPROCESS_SET_GID | WEFT_SUBPROCESS_TREE;
+    return argv != nullptr && argv[0] != nullptr && (o->flags & ~flags) == 0 &&
+           !(o->flags & WEFT_SUBPROCESS_SET_UID && o->uid == (uid_t)-1) &&
+           !(o->flags & WEFT_SUBPROCESS_SET_GID && o->gid == (gid_t)-1) &&
+           o->process_group >= WEFT_GROUP_OURS && o->grace_ms >= 0 &&
+           !((o->flags & WEFT_SUBPROCESS_NEW_SESSION) && o->process_group > 0);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+    return (x > y) - (x < y);
+}
+
+// The descriptors to pass, in order, each once, with a free place at the end.
+static int *sorted_pass(const weft_subprocess_options *o, size_t *count)
+{
+    int *keep = (int *)malloc((o->pass_count + 1) * sizeof *keep);
+    if (keep == nullptr)
+        return nullptr;
+    if (o->pass_count > 0) {
+        memcpy(keep, o->pass, o->pass_count * sizeof *keep);
+        qsort(keep, o->pass_count, sizeof *keep, by_number);
+    }
+    *count = 0;
+    for (size_t i = 0; i < o->pass_count; i++) {
+        if (keep[i] < 3 || fcntl(keep[i], F_GETFD) < 0) {
+            errno = keep[i] >= 0 && keep[i] < 3 ? EINVAL : EBADF;
+            free_keep_errno(keep);
+            return nullptr;
+        }
+        if (*count == 0 || keep[*count - 1] != keep[i])
+            keep[(*count)++] = keep[i];
+    }
+    return keep;
+}
+
+static int set_cpus(struct spawn_plan *plan, const weft_subprocess_options *o)
+{
+    const int bits = 8 * (int)sizeof plan->cpus[0];
+    memset(plan->cpus, 0, sizeof plan->cpus);
+    for (size_t i = 0; o->cpus != nullptr && i < o->cpus_count; i++) {
+        int cpu = o->cpus[i];
+        if (cpu < 0 || cpu >= CPU_WORDS * bits)
+            return fail_with(EINVAL);
+        plan->cpus[cpu / bits] |= 1UL << (cpu % bits);
+    }
+    return 0;
+}
+
+int weft::plan_make(spawn_plan *plan, const char *const argv[], const weft_subprocess_options *o,
+                    const int source[3], int *stage)
+{
+    memset(plan, 0, sizeof *plan);
+    *stage = WEFT_STAGE_PREPARE;
+    plan->opts = o;
+    plan->argv = (char *const *)argv;
+    memcpy(plan->source, source, sizeof plan->source);
+    plan->envp = child_environment(o, &plan->environment);
+    if (plan->envp != nullptr && set_cpus(plan, o) == 0)
+        plan->candidates = path_candidates(o->file != nullptr ? o->file : argv[0], plan->envp);
+    if (plan->candidates != nullptr) {
+        *stage = WEFT_STAGE_STREAMS;
+        plan->keep = sorted_pass(o, &plan->keep_count);
+    }
+    if (plan->keep != nullptr)
+        return 0;
+    plan_free(plan);
+    return -1;
+}
+
+void weft::plan_free(spawn_plan *plan)
+{
+    free_keep_errno(plan->environment);
+    free_keep_errno(plan->candidates);
+    free_keep_errno(plan->keep);
 }

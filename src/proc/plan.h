@@ -1,17 +1,20 @@
-// plan.h: what a child needs from memory, made before it exists: its environment
-// and the paths where its program may be.
+// plan.h: what a child needs from memory, made before it exists: its environment, the paths where
+// its program may be, the descriptors that it keeps.
 #ifndef WEFT_PROC_PLAN_H
 #define WEFT_PROC_PLAN_H
 
-#include <weft/subprocess.h>
+#include "spawn.h"
 
 namespace weft {
 
-// The environment the options ask for; *allocated (or NULL) is to be freed after use.
-char *const *child_environment(const weft_subprocess_options *opts, char ***allocated);
+// Whether they don't contradict each other.
+bool options_fit(const char *const argv[], const weft_subprocess_options *o);
 
-// The paths to try for `file`, as spawn_plan wants them; free() it.
-char *path_candidates(const char *file, char *const *envp);
+// The plan of argv with these options, where `source` becomes the standard streams.  -1: errno, and
+// *stage tells.
+int plan_make(spawn_plan *plan, const char *const argv[], const weft_subprocess_options *o,
+              const int source[3], int *stage);
+void plan_free(spawn_plan *plan);
 
 } // namespace weft
 

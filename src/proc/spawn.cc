@@ -251,8 +251,7 @@ static pid_t spawn_forking(spawn_plan *plan, int *pidfd)
     if (make_pipe(report) != 0)
         return -1;
     plan->report_pipe = report[1];
-    // The plan's array has a free place at its end for this.
-    keep_also((int *)(uintptr_t)plan->keep, &plan->keep_count, report[1]);
+    keep_also(plan->keep, &plan->keep_count, report[1]);
     pid_t pid = fork_with_pipe(plan, report, pidfd);
     if (pid < 0)
         close_keep_errno(&report[1]);

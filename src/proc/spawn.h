@@ -17,9 +17,9 @@ struct spawn_plan {
     const weft_subprocess_options *opts;
     char *const *argv;
     char *const *envp;
-    const char *candidates; // the paths to try, each ended by a NUL, the last by two
-    int source[3];          // what becomes 0, 1 and 2; -1: what is there now
-    const int *keep;        // sorted: the descriptors above 2 that stay open
+    char *candidates; // the paths to try, each ended by a NUL, the last by two
+    int source[3];    // what becomes 0, 1 and 2; -1: what is there now
+    int *keep; // sorted: the descriptors above 2 that stay open; with a free place at its end
     size_t keep_count;
     int *report;     // where a child on a copy of our memory tells of its failure: stage and errno
     int report_pipe; // the same where such a child does not hold us up; -1: a pipe is not needed
@@ -28,6 +28,9 @@ struct spawn_plan {
     rlim_t descriptors; // the limit of their numbers, before the child's own limits
     unsigned long cpus[CPU_WORDS];
     bool handlers_cleared; // by clone3
+    bool kept;             // its parent is its keeper, and it is not to outlive that
+    // plan.cc's.
+    char **environment;
     // Written by the child when it fails.
     int stage, error;
 };

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -222,6 +223,8 @@ PLAIN void weft::spawn_child(void *arg)
     if (!set_limits(plan))
         quit(plan, WEFT_STAGE_LIMITS);
     set_identity(plan);
+    if (plan->kept)
+        syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (!call_back(plan))
         quit(plan, WEFT_STAGE_CALLBACK);
     close_others(plan->keep, plan->keep_count, plan->descriptors, spawn_without);

@@ -75,14 +75,14 @@ int weft::streams_signal(const streams *s, int signal)
     int saved = errno, error = ESRCH;
     child *first = &s->children[0]->c;
     bool sent = false;
-    if (first->leads) {
+    if (first->leads && first->kept == nullptr) {
         int result = child_signal_group(first, signal);
         if (result != 0 && errno == ESRCH && first->ended && !all_reaped(s))
             return kill(-first->pid, signal); // the others keep the number taken
         return result;
     }
     for (size_t i = 0; i < s->count; i++) {
-        if (child_signal(&s->children[i]->c, signal) == 0)
+        if (child_signal_all(&s->children[i]->c, signal) == 0)
             sent = true;
         else if (errno != ESRCH)
             error = errno;

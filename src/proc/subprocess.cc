@@ -5,8 +5,8 @@
 // must not take that number, or the child's placing of streams would overwrite it.
 // A failure anywhere ends in one place that closes what was opened, so that nothing is
 // left of a child that could not be started.
+#include "keeper.h"
 #include "plan.h"
-#include "spawn.h"
 #include "streams.h"
 
 #include <fcntl.h>
@@ -118,58 +118,13 @@ static int open_streams(struct sides *sides, const weft_subprocess_options *o, i
     return 0;
 }
 
-// ---- The plan ----
-
-static bool options_fit(const char *const argv[], const weft_subprocess_options *o)
+static int hold(weft_subprocess *p, struct spawn_plan *plan, int ends[2])
 {
-    const int flags = WEFT_SUBPROCESS_NEW_SESSION | WEFT_SUBPROCESS_DIE_WITH_PARENT |
-                      WEFT_SUBPROCESS_SET_UMASK | WEFT_SUBPROCESS_SET_UID | WEFT_SUBPROCESS_SET_GID;
-    return argv != nullptr && argv[0] != nullptr && (o->flags & ~flags) == 0 &&
-           !(o->flags & WEFT_SUBPROCESS_SET_UID && o->uid == (uid_t)-1) &&
-           !(o->flags & WEFT_SUBPROCESS_SET_GID && o->gid == (gid_t)-1) &&
-           o->process_group >= WEFT_GROUP_OURS && o->grace_ms >= 0 &&
-           !((o->flags & WEFT_SUBPROCESS_NEW_SESSION) && o->process_group > 0);
-}
-
-static int by_number(const void *a, const void *b)
-{
-    int x = *(const int *)a, y = *(const int *)b;
-    return (x > y) - (x < y);
-}
-
-// The descriptors to pass, in order, each once, with a free place at the end.
-static int *sorted_pass(const weft_subprocess_options *o, size_t *count)
-{
-    int *keep = (int *)malloc((o->pass_count + 1) * sizeof *keep);
-    if (keep == nullptr)
-        return nullptr;
-    if (o->pass_count > 0) {
-        memcpy(keep, o->pass, o->pass_count * sizeof *keep);
-        qsort(keep, o->pass_count, sizeof *keep, by_number);
-    }
-    *count = 0;
-    for (size_t i = 0; i < o->pass_count; i++) {
-        if (keep[i] < 3 || fcntl(keep[i], F_GETFD) < 0) {
-            errno = keep[i] >= 0 && keep[i] < 3 ? EINVAL : EBADF;
-            free_keep_errno(keep);
-            return nullptr;
-        }
-        if (*count == 0 || keep[*count - 1] != keep[i])
-            keep[(*count)++] = keep[i];
-    }
-    return keep;
-}
-
-static int set_cpus(struct spawn_plan *plan, const weft_subprocess_options *o)
-{
-    const int bits = 8 * (int)sizeof plan->cpus[0];
-    memset(plan->cpus, 0, sizeof plan->cpus);
-    for (size_t i = 0; o->cpus != nullptr && i < o->cpus_count; i++) {
-        int cpu = o->cpus[i];
-        if (cpu < 0 || cpu >= CPU_WORDS * bits)
-            return fail_with(EINVAL);
-        plan->cpus[cpu / bits] |= 1UL << (cpu % bits);
-    }
+    if (leash_make(&p->leash_end, &p->leash_held) != 0 || leash_keep(p->leash_held, SIGKILL) != 0)
+        return -1;
+    ends[0] = p->leash_held;
+    ends[1] = p->leash_end.end;
+    plan->leash = ends;
     return 0;
 }
 
@@ -177,40 +132,18 @@ static int spawn(weft_subprocess *p, const char *const argv[], const weft_subpro
                  const struct sides *sides, int *stage)
 {
     struct spawn_plan plan;
-    char **environment = nullptr;
-    char *candidates = nullptr;
-    int *keep = nullptr, result = -1, leash[2];
-    *stage = WEFT_STAGE_PREPARE;
-    plan.opts = o;
-    plan.argv = (char *const *)argv;
-    plan.envp = child_environment(o, &environment);
-    memcpy(plan.source, sides->child, sizeof plan.source);
-    if (plan.envp == nullptr || set_cpus(&plan, o) != 0)
-        goto end;
-    plan.candidates = candidates =
-        path_candidates(o->file != nullptr ? o->file : argv[0], plan.envp);
-    if (candidates == nullptr)
-        goto end;
-    *stage = WEFT_STAGE_STREAMS;
-    plan.keep = keep = sorted_pass(o, &plan.keep_count);
-    if (keep == nullptr)
-        goto end;
-    plan.leash = nullptr;
-    if (o->flags & WEFT_SUBPROCESS_DIE_WITH_PARENT) {
-        *stage = WEFT_STAGE_PARENT;
-        if (leash_make(&p->leash_end, &p->leash_held) != 0 ||
-            leash_keep(p->leash_held, SIGKILL) != 0)
-            goto end;
-        leash[0] = p->leash_held;
-        leash[1] = p->leash_end.end;
-        plan.leash = leash;
+    int result = -1, ends[2];
+    if (plan_make(&plan, argv, o, sides->child, stage) != 0)
+        return -1;
+    *stage = WEFT_STAGE_PARENT;
+    if (o->flags & WEFT_SUBPROCESS_TREE) {
+        result = keeper_start(&plan, &p->c, &p->leash_end);
+        *stage = plan.stage;
+    } else if (!(o->flags & WEFT_SUBPROCESS_DIE_WITH_PARENT) || hold(p, &plan, ends) == 0) {
+        result = spawn_start(&plan, &p->c.pid, &p->c.pidfd);
+        *stage = plan.stage;
     }
-    result = spawn_start(&plan, &p->c.pid, &p->c.pidfd);
-    *stage = plan.stage;
-end:
-    free_keep_errno(environment);
-    free_keep_errno(candidates);
-    free_keep_errno(keep);
+    plan_free(&plan);
     return result;
 }
 
@@ -228,7 +161,8 @@ static weft_subprocess *new_handle(const weft_subprocess_options *o)
     outlet_init(&p->s.outlets[1], &o->err);
     p->s.children = &p->self;
     p->s.count = 1;
-    p->c.leads = (o->flags & WEFT_SUBPROCESS_NEW_SESSION) || o->process_group == WEFT_GROUP_NEW;
+    p->c.leads = (o->flags & (WEFT_SUBPROCESS_NEW_SESSION | WEFT_SUBPROCESS_TREE)) ||
+                 o->process_group == WEFT_GROUP_NEW;
     p->s.takes_input = o->in.kind == WEFT_STREAM_PIPE;
     p->s.grace = o->grace_ms < INT64_MAX / 1000000 ? o->grace_ms * 1000000 : INT64_MAX;
     p->s.kill_after = o->kill_after_ns == 0  ? WEFT_KILL_AFTER_NS
@@ -242,6 +176,7 @@ static void free_handle(weft_subprocess *p)
 {
     streams_free(&p->s);
     child_close(&p->c);
+    keeper_forget(&p->c);
     leash_drop(&p->leash_end, &p->leash_held);
     free_keep_errno(p);
 }
@@ -327,7 +262,7 @@ int weft_subprocess_destroy(weft_subprocess *p)
 
 pid_t weft_subprocess_pid(const weft_subprocess *p)
 {
-    return p->c.pid;
+    return p->c.kept != nullptr ? p->c.kept->pid : p->c.pid;
 }
 
 int weft_subprocess_fd(const weft_subprocess *p)

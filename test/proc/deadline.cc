@@ -9,19 +9,6 @@
 
 static const char *deaf = "trap '' TERM; echo ready; while :; do sleep 0.01; done";
 
-// Runs it until a deadline by which it has printed `ready`, however busy the machine is.
-static weft_subprocess_result run_until(const char *script, const char *ready,
-                                        const weft_subprocess_options *o)
-{
-    for (int64_t ms = 100;; ms *= 2) {
-        weft_subprocess_result r;
-        assert_errno(weft_subprocess_run(sh(script).argv, o, &r, weft_in_ms(ms)), ETIMEDOUT);
-        if (strstr(r.out.data, ready) != NULL)
-            return r;
-        weft_subprocess_result_free(&r);
-    }
-}
-
 CASE(test_deadline_terminates_first)
 {
     weft_subprocess_options o = piped();
@@ -126,44 +113,12 @@ CASE(test_deadline_of_a_pipeline)
 
 // ---- Our own end ----
 
-// In a process of its own: starts the script, with its output to `out`, and does `then`.  Returns
-// when nobody has the output any more.
-static void expect_end_after(void (*then)(void *), const char *script, int group)
+static void nothing(weft_subprocess *)
 {
-    int ends[2], status;
-    char bytes[64];
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    pid_t middle = fork();
-    if (middle == 0) {
-        weft_subprocess_options o = no_options();
-        o.flags = WEFT_SUBPROCESS_DIE_WITH_PARENT;
-        o.process_group = group;
-        o.out.kind = WEFT_STREAM_FD;
-        o.out.fd = ends[1];
-        weft_subprocess *p = weft_subprocess_start(sh(script).argv, &o);
-        close(ends[1]);
-        char byte;
-        if (p == NULL || read(ends[0], &byte, 1) != 1)
-            _exit(1);
-        then(p);
-        _exit(0);
-    }
-    close(ends[1]);
-    assert_int_equal(waitpid(middle, &status, 0), middle);
-    assert_int_equal(status, 0);
-    while (read(ends[0], bytes, sizeof bytes) > 0)
-        ;
-    close(ends[0]);
 }
 
-static void nothing(void *p)
+static void become_another(weft_subprocess *)
 {
-    (void)p;
-}
-
-static void become_another(void *p)
-{
-    (void)p;
     execl("/bin/sh", "sh", "-c", "exit 0", (char *)NULL);
 }
 

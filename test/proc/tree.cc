@@ -1,0 +1,224 @@
+// WEFT_SUBPROCESS_TREE: all that descends from a program ends with it.
+#include "children.h"
+
+#include <weft/pipeline.h>
+
+#include <poll.h>
+#include <sys/prctl.h>
+
+// It gets away from group, session and parent, says so, and stays.
+#define RUNAWAY "setsid sh -c 'trap : TERM HUP; (sh -c \"echo away; while :; do sleep 1; done\" &)'"
+
+static weft_subprocess_options tree(void)
+{
+    weft_subprocess_options o = piped();
+    o.in.kind = WEFT_STREAM_NULL;
+    o.flags = WEFT_SUBPROCESS_TREE;
+    return o;
+}
+
+// A pipe for the output of trees: when they have ended, nobody holds it.
+struct witness {
+    int ends[2];
+};
+
+static struct witness take_output(weft_subprocess_options *o)
+{
+    struct witness w;
+    assert_int_equal(pipe2(w.ends, O_CLOEXEC), 0);
+    o->out.kind = WEFT_STREAM_FD;
+    o->out.fd = w.ends[1];
+    return w;
+}
+
+static void expect_witness(const struct witness *w, const char *line)
+{
+    char got[64] = "";
+    for (size_t n = 0; n + 1 < sizeof got && strchr(got, '\n') == NULL; n++)
+        assert_int_equal(read(w->ends[0], got + n, 1), 1);
+    got[strcspn(got, "\n")] = 0;
+    assert_string_equal(got, line);
+}
+
+// That all have ended is no matter of time.
+static void expect_nobody(const struct witness *w)
+{
+    close(w->ends[1]);
+    struct pollfd f = {w->ends[0], 0, 0};
+    assert_int_equal(poll(&f, 1, 0), 1);
+    assert_true(f.revents & POLLHUP);
+    close(w->ends[0]);
+    assert_true(no_children());
+}
+
+CASE(test_tree_statuses)
+{
+    weft_subprocess_options o = tree();
+    assert_int_equal(weft_status_exited(finished(started("exit 3", &o))), 3);
+    assert_int_equal(weft_status_signal(finished(started("kill -KILL $$", &o))), SIGKILL);
+    assert_int_equal(weft_status_signal(finished(started("kill -ABRT $$", &o))), SIGABRT);
+    assert_string_equal(output_of("cat; echo $((6 * 7))", &o), "42\n");
+}
+
+// As if there were no keeper: number, group, usage, descriptors.
+CASE(test_tree_is_like_the_program_alone)
+{
+    weft_subprocess_options o = tree();
+    char line[64];
+    weft_subprocess *p = started("echo $$; read -r l < /proc/$$/stat; set -- $l; exec cat", &o);
+    snprintf(line, sizeof line, "%d", (int)weft_subprocess_pid(p));
+    expect_line(p, 1, line);
+    assert_int_equal(finished(p), 0);
+    weft_subprocess_result r;
+    const char *list[] = {"ls", "/proc/self/fd", NULL};
+    assert_int_equal(weft_subprocess_run(list, &o, &r, weft_in_s(50)), 0);
+    assert_string_equal(r.out.data, "0\n1\n2\n3\n");
+    assert_true(r.usage.ru_maxrss > 0);
+    weft_subprocess_result_free(&r);
+}
+
+CASE(test_tree_that_does_not_start)
+{
+    weft_subprocess_options o = tree();
+    const char *const no[] = {"/nonexistent", NULL};
+    int stage, before = open_descriptors();
+    o.stage = &stage;
+    assert_errno(weft_subprocess_start(no, &o), ENOENT);
+    assert_int_equal(stage, WEFT_STAGE_EXEC);
+    o.cwd = "/nonexistent";
+    assert_errno(weft_subprocess_start(sh("true").argv, &o), ENOENT);
+    assert_int_equal(stage, WEFT_STAGE_DIRECTORY);
+    assert_int_equal(open_descriptors(), before);
+    assert_true(no_children());
+}
+
+CASE(test_tree_ends_with_the_program)
+{
+    weft_subprocess_options o = tree();
+    struct witness w = take_output(&o);
+    o.in.kind = WEFT_STREAM_PIPE;
+    weft_subprocess *p = started(RUNAWAY "; read x; exit 5", &o);
+    expect_witness(&w, "away");
+    weft_subprocess_close(p, 0);
+    assert_int_equal(weft_status_exited(finished(p)), 5);
+    expect_nobody(&w);
+}
+
+CASE(test_tree_is_killed_and_stopped)
+{
+    for (int way = 0; way < 4; way++) {
+        weft_subprocess_options o = tree();
+        struct witness w = take_output(&o);
+        int status = -1;
+        weft_subprocess *p = started("trap '' TERM; " RUNAWAY "; sleep 1000; true", &o);
+        expect_witness(&w, "away");
+        if (way == 0)
+            assert_int_equal(weft_subprocess_kill(p), 0);
+        else if (way == 1) // the program alone: then all that descends from it
+            assert_int_equal(weft_subprocess_send_signal(p, SIGKILL), 0);
+        else if (way == 2)
+            assert_int_equal(
+                weft_subprocess_stop(p, &status, WEFT_NOW, weft_in_ms(20), WEFT_FOREVER), 0);
+        else
+            assert_errno(weft_subprocess_stop(p, &status, WEFT_NOW, WEFT_NOW, WEFT_NOW), ETIMEDOUT);
+        assert_int_equal(weft_status_signal(finished(p)), SIGKILL);
+        expect_nobody(&w);
+    }
+}
+
+CASE(test_tree_is_signalled_as_a_whole)
+{
+    weft_subprocess_options o = tree();
+    const char *hears = "trap 'echo heard; exit' USR1; echo ready; while :; do sleep 0.01; done";
+    char script[256];
+    snprintf(script, sizeof script,
+             "setsid sh -c \"%s\" & trap 'wait; exit 7' USR1; while :; do sleep 0.01; done", hears);
+    weft_subprocess *p = started(script, &o);
+    expect_line(p, 1, "ready");
+    assert_int_equal(weft_subprocess_signal_group(p, SIGUSR1), 0);
+    expect_line(p, 1, "heard");
+    assert_int_equal(weft_status_exited(finished(p)), 7);
+}
+
+CASE(test_tree_at_a_deadline)
+{
+    weft_subprocess_options o = tree();
+    struct witness w = take_output(&o);
+    o.err.kind = WEFT_STREAM_PIPE;
+    int before = open_descriptors();
+    for (int64_t ms = 50;; ms *= 2) {
+        weft_subprocess_result r;
+        assert_errno(weft_subprocess_run(sh(RUNAWAY "; echo ready >&2; sleep 1000; true").argv, &o,
+                                         &r, weft_in_ms(ms)),
+                     ETIMEDOUT);
+        bool ready = strcmp(r.err.data, "ready\n") == 0;
+        assert_int_equal(weft_status_signal(r.status), SIGTERM);
+        weft_subprocess_result_free(&r);
+        if (ready)
+            break;
+    }
+    assert_int_equal(open_descriptors(), before);
+    fcntl(w.ends[0], F_SETFL, O_NONBLOCK);
+    for (char bytes[64]; read(w.ends[0], bytes, sizeof bytes) > 0;)
+        ;
+    expect_nobody(&w);
+}
+
+CASE(test_tree_of_a_pipeline)
+{
+    weft_subprocess_options o = tree();
+    struct witness w = take_output(&o);
+    o.process_group = WEFT_GROUP_NEW;
+    const struct script first = sh("trap '' TERM; sleep 1000; true"),
+                        second = sh("(sleep 1000 &); " RUNAWAY "; cat");
+    const char *const *const argvs[] = {first.argv, second.argv};
+    weft_pipeline *l = weft_pipeline_start(argvs, 2, &o);
+    assert_non_null(l);
+    expect_witness(&w, "away");
+    int status;
+    assert_int_equal(weft_pipeline_stop(l, &status, WEFT_NOW, weft_in_ms(50), WEFT_FOREVER), 0);
+    assert_int_equal(weft_pipeline_destroy(l), 0);
+    expect_nobody(&w);
+}
+
+static void nothing(weft_subprocess *)
+{
+}
+
+static void become_another(weft_subprocess *)
+{
+    execl("/bin/sh", "sh", "-c", "exit 0", (char *)NULL);
+}
+
+CASE(test_tree_ends_with_us)
+{
+    expect_end_after(nothing, RUNAWAY "; sleep 1000; true", 0, WEFT_SUBPROCESS_TREE);
+    expect_end_after(become_another, RUNAWAY "; sleep 1000; true", 0, WEFT_SUBPROCESS_TREE);
+}
+
+// The program does not outlive its keeper.
+CASE(test_tree_without_its_keeper)
+{
+    weft_subprocess_options o = tree();
+    char path[64], line[256] = "";
+    int keeper, status;
+    o.in.kind = WEFT_STREAM_PIPE;
+    weft_subprocess *p = started("exec cat", &o);
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)weft_subprocess_pid(p));
+    FILE *f = fopen(path, "r");
+    assert_non_null(fgets(line, sizeof line, f));
+    fclose(f);
+    assert_int_equal(sscanf(strrchr(line, ')'), ") %*c %d", &keeper), 1);
+    assert_int_equal(kill(keeper, SIGKILL), 0);
+    char byte;
+    assert_int_equal(weft_subprocess_read(p, 1, &byte, 1, WEFT_FOREVER), 0);
+    assert_int_equal(weft_subprocess_wait(p, &status, WEFT_FOREVER), 0);
+    assert_int_equal(weft_status_signal(status), SIGKILL);
+    assert_errno(weft_subprocess_send_signal(p, SIGTERM), ESRCH);
+    assert_int_equal(weft_subprocess_destroy(p), 0);
+}
+
+int main(void)
+{
+    return run_cases(NULL, NULL);
+}
