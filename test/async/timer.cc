@@ -1,16 +1,9 @@
 // timer.cc: alarms: never early, in time, put off lazily; the wheel against a plain list.
-#include "../runner.h"
-
-#include <weft/loop.h>
-
-#include <async/loop_state.h>
-#include <errno.h>
-
-using namespace weft;
+#include "looped.h"
 
 struct fired {
     int calls;
-    int64_t when, early;
+    int64_t when;
     int stop_at;
 };
 
@@ -23,14 +16,9 @@ static void note_time(weft_alarm *a)
         weft_alarm_stop(a);
 }
 
-static int run_all(weft_loop *l)
+LOOP_CASE(test_timer_errors)
 {
-    return weft_loop_run(l, WEFT_LOOP_ALL, weft_in_s(30));
-}
-
-CASE(test_timer_errors)
-{
-    weft_loop *l = weft_loop_create(nullptr), *other = weft_loop_create(nullptr);
+    weft_loop *other = weft_loop_create(nullptr);
     weft_alarm a = {};
     struct fired f = {};
     assert_errno(weft_loop_timer(l, &a, 1, 0, nullptr, nullptr), EINVAL);
@@ -45,15 +33,13 @@ CASE(test_timer_errors)
     assert_ptr_equal(a.loop, l); // still
     assert_int_equal(weft_alarm_stop(&a), 0);
     assert_errno(weft_alarm_stop(&a), EALREADY);
-    assert_int_equal(run_all(l), 0);
+    assert_int_equal(run_all(), 0);
     assert_int_equal(f.calls, 0);
-    weft_loop_destroy(l);
     weft_loop_destroy(other);
 }
 
 static void never_early(bool precise, bool old_kernel)
 {
-    weft_loop *l = weft_loop_create(nullptr);
     l->no_pwait2 = old_kernel;
     for (int i = 0; i < 20; i++) {
         weft_alarm a = {};
@@ -62,91 +48,81 @@ static void never_early(bool precise, bool old_kernel)
         int r = precise ? weft_loop_precise_timer(l, &a, at, 0, note_time, &f)
                         : weft_loop_timer(l, &a, at, 0, note_time, &f);
         assert_int_equal(r, 0);
-        assert_int_equal(run_all(l), 0);
+        assert_int_equal(run_all(), 0);
         assert_int_equal(f.calls, 1);
         assert_true(f.when >= at);
         assert_int_equal(a.at, at);
         assert_null(a.loop);
     }
-    weft_loop_destroy(l);
 }
 
-CASE(test_timer_never_early)
+LOOP_CASE(test_timer_never_early)
 {
     never_early(false, false);
     never_early(false, true);
 }
 
-CASE(test_precise_timer_never_early)
+LOOP_CASE(test_precise_timer_never_early)
 {
     never_early(true, false);
     never_early(true, true);
 }
 
-CASE(test_precise_timers_in_order)
+LOOP_CASE(test_precise_timers_in_order)
 {
-    weft_loop *l = weft_loop_create(nullptr);
     weft_alarm a[4] = {};
     struct fired f[4] = {};
     static const int order[4] = {2, 0, 3, 1}; // of their times
     int64_t now = weft_now();
     for (int i = 0; i < 4; i++)
         weft_loop_precise_timer(l, &a[i], now + 1500000 + order[i] * 100000, 0, note_time, &f[i]);
-    assert_int_equal(run_all(l), 0);
+    assert_int_equal(run_all(), 0);
     assert_true(f[1].when < f[3].when && f[3].when < f[0].when && f[0].when < f[2].when);
-    weft_loop_destroy(l);
 }
 
-CASE(test_timer_at_once)
+LOOP_CASE(test_timer_at_once)
 {
-    weft_loop *l = weft_loop_create(nullptr);
     weft_alarm a = {}, b = {};
     struct fired f = {};
     weft_loop_timer(l, &a, WEFT_NOW, 0, note_time, &f);
     weft_loop_precise_timer(l, &b, WEFT_NOW, 0, note_time, &f);
     while (f.calls < 2)
-        assert_int_equal(weft_loop_run(l, WEFT_LOOP_ONCE, weft_in_s(30)), 1);
-    assert_int_equal(run_all(l), 0);
-    weft_loop_destroy(l);
+        assert_int_equal(once(), 1);
+    assert_int_equal(run_all(), 0);
 }
 
-CASE(test_timer_repeats)
+LOOP_CASE(test_timer_repeats)
 {
-    weft_loop *l = weft_loop_create(nullptr);
     weft_alarm a = {}, b = {};
     struct fired f = {}, g = {};
     f.stop_at = g.stop_at = 5;
     int64_t begin = weft_now();
     weft_loop_timer(l, &a, begin + 1000000, 2000000, note_time, &f);
     weft_loop_precise_timer(l, &b, begin + 100000, 300000, note_time, &g);
-    assert_int_equal(run_all(l), 0);
+    assert_int_equal(run_all(), 0);
     assert_int_equal(f.calls, 5);
     assert_int_equal(g.calls, 5);
     assert_true(f.when >= begin + 9000000);
     assert_true(g.when >= begin + 1300000);
     assert_int_equal((a.at - begin - 1000000) % 2000000, 0); // times are kept, not spans
-    weft_loop_destroy(l);
 }
 
-CASE(test_timer_leaves_missed_times_out)
+LOOP_CASE(test_timer_leaves_missed_times_out)
 {
-    weft_loop *l = weft_loop_create(nullptr);
     weft_alarm a = {};
     struct fired f = {};
     f.stop_at = 2;
     int64_t begin = weft_now() - 1000000000;
     weft_loop_timer(l, &a, begin, 700000, note_time, &f); // 1400 of them were missed
-    assert_int_equal(weft_loop_run(l, WEFT_LOOP_ONCE, weft_in_s(30)), 1);
+    assert_int_equal(once(), 1);
     assert_int_equal(f.calls, 1);
     assert_true(a.at > weft_loop_now(l));
     assert_true(a.at <= weft_loop_now(l) + 700000);
-    assert_int_equal(run_all(l), 0);
-    weft_loop_destroy(l);
+    assert_int_equal(run_all(), 0);
 }
 
-CASE(test_timer_for_ever)
+LOOP_CASE(test_timer_for_ever)
 {
-    weft_loop *l = weft_loop_create(nullptr);
     weft_alarm a = {}, b = {}, c = {};
     struct fired f = {};
     weft_loop_timer(l, &a, WEFT_FOREVER, 0, note_time, &f);
@@ -156,17 +132,15 @@ CASE(test_timer_for_ever)
     assert_int_equal(f.calls, 1);
     assert_int_equal(c.at, WEFT_FOREVER);
     assert_int_equal(weft_alarm_set(&a, WEFT_NOW), 0); // from far to near
-    assert_int_equal(weft_loop_run(l, WEFT_LOOP_ONCE, weft_in_s(30)), 1);
+    assert_int_equal(once(), 1);
     assert_int_equal(f.calls, 2);
     weft_alarm_stop(&b);
     weft_alarm_stop(&c);
-    assert_int_equal(run_all(l), 0);
-    weft_loop_destroy(l);
+    assert_int_equal(run_all(), 0);
 }
 
-CASE(test_set_puts_off_without_moving)
+LOOP_CASE(test_set_puts_off_without_moving)
 {
-    weft_loop *l = weft_loop_create(nullptr);
     weft_alarm a = {};
     struct fired f = {};
     weft_loop_timer(l, &a, weft_in_ms(2), 0, note_time, &f);
@@ -174,30 +148,27 @@ CASE(test_set_puts_off_without_moving)
     weft_deadline later = weft_in_ms(6);
     assert_int_equal(weft_alarm_set(&a, later), 0);
     assert_int_equal(alarm_tick(&a), tick);
-    assert_int_equal(run_all(l), 0);
+    assert_int_equal(run_all(), 0);
     assert_int_equal(f.calls, 1);
     assert_true(f.when >= later);
-    weft_loop_destroy(l);
 }
 
-CASE(test_set_sooner_and_again)
+LOOP_CASE(test_set_sooner_and_again)
 {
-    weft_loop *l = weft_loop_create(nullptr);
-    weft_alarm a = {}, p = {};
+    weft_alarm a = {}, b = {};
     struct fired f = {};
     weft_loop_timer(l, &a, weft_in_s(3600), 0, note_time, &f);
-    weft_loop_precise_timer(l, &p, weft_in_s(3600), 0, note_time, &f);
+    weft_loop_precise_timer(l, &b, weft_in_s(3600), 0, note_time, &f);
     assert_int_equal(weft_alarm_set(&a, weft_in_ms(1)), 0);
-    assert_int_equal(weft_alarm_set(&p, weft_in_us(50)), 0); // this very tick: near
-    assert_int_equal(weft_alarm_set(&p, weft_in_us(2000)), 0);
-    assert_int_equal(weft_alarm_set(&p, weft_in_us(100)), 0);
-    assert_int_equal(run_all(l), 0);
+    assert_int_equal(weft_alarm_set(&b, weft_in_us(50)), 0); // this very tick: near
+    assert_int_equal(weft_alarm_set(&b, weft_in_us(2000)), 0);
+    assert_int_equal(weft_alarm_set(&b, weft_in_us(100)), 0);
+    assert_int_equal(run_all(), 0);
     assert_int_equal(f.calls, 2);
     assert_int_equal(weft_alarm_set(&a, weft_in_us(10)), 0); // one that has gone off
     assert_ptr_equal(a.loop, l);
-    assert_int_equal(run_all(l), 0);
+    assert_int_equal(run_all(), 0);
     assert_int_equal(f.calls, 3);
-    weft_loop_destroy(l);
 }
 
 static void stop_the_other(weft_alarm *a)
@@ -212,28 +183,21 @@ static void put_off_the_other(weft_alarm *a)
     weft_alarm_set((weft_alarm *)a->arg, weft_in_ms(4));
 }
 
-CASE(test_stop_and_set_in_the_same_batch)
+LOOP_CASE(test_stop_and_set_in_the_same_batch)
 {
-    weft_loop *l = weft_loop_create(nullptr);
     weft_alarm a = {}, b = {};
     struct fired f = {};
     weft_deadline at = weft_in_us(200);
     weft_loop_timer(l, &a, at, 0, stop_the_other, &b);
     weft_loop_timer(l, &b, at, 0, note_time, &f);
-    assert_int_equal(run_all(l), 0);
+    assert_int_equal(run_all(), 0);
     assert_int_equal(f.calls, 0);
     at = weft_in_us(200);
     weft_loop_timer(l, &a, at, 0, put_off_the_other, &b);
     weft_loop_timer(l, &b, at, 0, note_time, &f);
-    assert_int_equal(run_all(l), 0);
+    assert_int_equal(run_all(), 0);
     assert_int_equal(f.calls, 1);
     assert_true(f.when >= at + 4000000 - 200000);
-    weft_loop_destroy(l);
-}
-
-static void free_alarm(weft_alarm *a)
-{
-    free(a);
 }
 
 static void rearm_at_once(weft_alarm *a)
@@ -243,16 +207,15 @@ static void rearm_at_once(weft_alarm *a)
         weft_alarm_set(a, WEFT_NOW);
 }
 
-CASE(test_alarm_may_free_and_rearm_itself)
+LOOP_CASE(test_alarm_may_free_and_rearm_itself)
 {
-    weft_loop *l = weft_loop_create(nullptr);
     weft_alarm *a = (weft_alarm *)calloc(1, sizeof *a), again = {};
     struct fired f = {};
-    weft_loop_timer(l, a, WEFT_NOW, 0, free_alarm, nullptr);
+    weft_loop_timer(
+        l, a, WEFT_NOW, 0, [](weft_alarm *self) { free(self); }, nullptr);
     weft_loop_timer(l, &again, WEFT_NOW, 0, rearm_at_once, &f);
-    assert_int_equal(run_all(l), 0);
+    assert_int_equal(run_all(), 0);
     assert_int_equal(f.calls, 3);
-    weft_loop_destroy(l);
 }
 
 // ---- The wheel alone ----
