@@ -17,8 +17,9 @@
  * transfer.  Nothing runs at the same time as anything else in its thread.
  *
  * A coroutine belongs to the thread that created it; every function here called
- * on another thread's coroutine fails with EPERM, and so do resume, switch, cancel and
- * destroy of one that waits inside a tasklet (tasklet.h).  The thread's own stack counts as
+ * on another thread's coroutine fails with EPERM.  One that waits inside a tasklet (tasklet.h), or
+ * for the answer of one that does, is that tasklet's business alone: for others resume, switch,
+ * cancel, destroy and set_parent fail with EBUSY.  The thread's own stack counts as
  * a coroutine, the main one, which is the root of the tree of parents.  When a thread
  * ends, its coroutines are destroyed (not when it calls pthread_exit inside one of them).
  *
@@ -60,7 +61,8 @@ typedef struct weft_coro_options {
 /* A coroutine that will run fn(arg, first) when control is first transferred to it; `first` is
  * the value of that transfer.  Its parent is the caller.  What fn returns is its result, which
  * goes to its parent: returned by that one's suspended call; if the parent has not started, it
- * starts with it; if it is dead, the nearest living ancestor gets it.
+ * starts with it; if it is dead, or a generator in its yield, the nearest living ancestor gets it;
+ * if that one waits for another, the tasklet in which fn ran goes on with it.
  * Without keep_fp or keep_mask it shares the control words or mask of its thread (the ucontext
  * backend keeps both always).
  * Fails (NULL) with EINVAL for a NULL fn or a bad size, ENOMEM for lack of memory or mappings
@@ -71,13 +73,15 @@ weft_coro *weft_coro_create(void *(*fn)(void *arg, void *first), void *arg,
 /* Runs `co` until it yields, ends, or control comes back another way; returns the value that
  * came back.  The caller becomes the parent of `co`.  A dead one returns `value` at once.
  * Fails (WEFT_FAILED) with EINVAL for NULL, EPERM from another thread or on a tasklet, EBUSY
- * when `co` is the caller or one of its ancestors, or with the error of a cancel. */
+ * when `co` is the caller or one of its ancestors, or waits in a tasklet or for the answer of a
+ * generator, or with the error of a cancel. */
 void *weft_coro_resume(weft_coro *co, void *value);
 
 /* Suspends the caller and hands `value` to its parent (to the nearest living ancestor, which
  * starts if it has not); returns what the next transfer here passes.
- * Fails (WEFT_FAILED) with EPERM on the main coroutine or directly in a tasklet, or with the
- * error of a cancel: ECANCELED, unless the canceller said otherwise. */
+ * Fails (WEFT_FAILED) with EPERM on the main coroutine or directly in a tasklet, EBUSY when the
+ * parent waits in a tasklet, or for a generator, or is one in its yield; or with the error of a
+ * cancel: ECANCELED, unless the canceller said otherwise. */
 void *weft_coro_yield(void *value);
 
 /* Suspends the caller and hands `value` to `to`, whatever their relation; parents stay as
@@ -85,7 +89,7 @@ void *weft_coro_yield(void *value);
  * To one not started: starts it.  To a dead one: to its nearest living ancestor, so `value`
  * comes back at once when that is the caller.
  * Fails (WEFT_FAILED) with EINVAL for NULL, EPERM from another thread, to a tasklet or
- * directly in one, or with the error of a cancel. */
+ * directly in one, EBUSY as resume when `to` waits, or with the error of a cancel. */
 void *weft_coro_switch(weft_coro *to, void *value);
 
 /* Ends `co` from outside: its suspended call fails with `error` (0 means ECANCELED), and so
@@ -94,15 +98,15 @@ void *weft_coro_switch(weft_coro *to, void *value);
  * kept.  One not started dies without running, with result WEFT_FAILED and `error`.  The caller
  * itself, and an ancestor of it, is only marked: the next call fails, or the one that waits.
  * Cancelling a dead one changes nothing.  Fails with EINVAL for NULL, a negative error or the
- * main coroutine, EPERM from another thread or on a tasklet, EBUSY when control came back and
- * `co` has not ended (it resumed one that switched away). */
+ * main coroutine, EPERM from another thread or on a tasklet, EBUSY as resume when it waits, and
+ * when control came back and `co` has not ended (it resumed one that switched away). */
 int weft_coro_cancel(weft_coro *co, int error);
 
 /* Ends and releases `co`.  A suspended one never runs on: its deferred functions run on
  * its stack and the stack is dropped (cancel it first if its body must clean up).  Its
  * children get its parent.  NULL does nothing.
- * Fails with EBUSY when `co` is the caller, an ancestor of it or the main coroutine, or when it
- * is being destroyed already; EPERM from another thread or on a tasklet. */
+ * Fails with EBUSY when `co` is the caller, an ancestor of it or the main coroutine, waits in a
+ * tasklet, or is being destroyed already; EPERM from another thread or on a tasklet. */
 int weft_coro_destroy(weft_coro *co);
 
 /* The running coroutine: the main one outside of any.  Fails (NULL) with ENOMEM, only at the
@@ -117,8 +121,8 @@ weft_coro *weft_coro_main(void);
 weft_coro *weft_coro_parent(weft_coro *co);
 
 /* Makes `parent` the parent of `co`, in any state.  Fails with EINVAL for NULL or the main
- * coroutine, ELOOP when `co` is `parent` or an ancestor of it, EPERM from or to another thread
- * or on a tasklet. */
+ * coroutine, ELOOP when `co` is `parent` or an ancestor of it, EBUSY when `co` waits in a tasklet,
+ * EPERM from or to another thread or on a tasklet. */
 int weft_coro_set_parent(weft_coro *co, weft_coro *parent);
 
 /* WEFT_CORO_NORMAL: an ancestor of the running one, waiting for it. */

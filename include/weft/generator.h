@@ -39,8 +39,10 @@ weft_generator *weft_generator_create(int (*fn)(weft_generator *g, void *arg), v
 
 /* Runs it up to its next yield and copies that item to *item (NULL: dropped).
  * 1: an item; 0: exhausted, now or before.
- * Fails (-1) with what fn returned, once; EINVAL for NULL, EPERM from another thread, EBUSY
- * when it is running, up the chain of callers, or delegated to. */
+ * Until then nobody else can make the caller go on; if it is destroyed, the generator's yield
+ * fails. Fails (-1) with what fn returned, once; EINVAL for NULL, EPERM from another thread, EBUSY
+ * when it is running, up the chain of callers, or delegated to, or when another child of the caller
+ * ended, whose result has nowhere else to go: the generator's yield fails then, too. */
 int weft_generator_next(weft_generator *g, void *item);
 
 /* The same, and weft_generator_sent gives `value` to the generator when its yield returns.
@@ -65,8 +67,9 @@ int weft_generator_close(weft_generator *g);
 int weft_generator_destroy(weft_generator *g);
 
 /* In the generator: hands *item to the consumer and suspends.  0: go on.
- * Fails (-1) with the error of a throw, ECANCELED when closed, EINVAL for NULL, EPERM when
- * called elsewhere than in g. */
+ * Fails (-1) with the error of a throw, ECANCELED when closed or the consumer is gone, EINVAL for
+ * NULL, EPERM when called elsewhere than in g, EBUSY when g runs in another tasklet than the
+ * consumer's, which waits for something else. */
 int weft_generator_yield(weft_generator *g, const void *item);
 
 /* What the last send passed; NULL after a plain next. */

@@ -84,8 +84,8 @@ int weft_tasklet_sleep(weft_deadline d);
 
 /* Waits until `t` has ended, stores its result (unless `result` is NULL) and releases it.  If the
  * result is WEFT_FAILED, errno is set to what it was when fn returned.
- * Fails with EINVAL for NULL, the main tasklet, a detached one or one in a scope, EBUSY when
- * another one joins it already, EDEADLK when `t` waits, directly or not, to join the caller. */
+ * Fails with EINVAL for NULL, the main tasklet, a detached one or one in a scope, EBUSY until the
+ * join of another one has returned, EDEADLK when `t` waits, directly or not, to join the caller. */
 int weft_tasklet_join(weft_tasklet *t, void **result, weft_deadline d);
 
 /* From now on `t` is released when it ends.  Fails with EINVAL as join does, EBUSY while

@@ -47,7 +47,7 @@ static inline int empty(const weft_private_waiter *queue)
 
 static inline void append(weft_private_waiter *queue, weft_private_waiter *w)
 {
-    weft_private_waiter *last = (weft_private_waiter *)guess(queue->previous, queue);
+    weft_private_waiter *last = guess(queue->previous, queue);
     w->next = queue; // the order as in ring_insert
     last->next = w;
     w->previous = last;
@@ -282,7 +282,7 @@ static inline weft_tasklet *tasklet_of(weft_private_waiter *w)
 // The first of a queue, which waits for nothing else, is ready.
 static inline void end_plain(weft_tasklet *me, weft_private_waiter *w, weft_private_waiter *queue)
 {
-    weft_private_waiter *second = (weft_private_waiter *)guess(w->next, queue);
+    weft_private_waiter *second = guess(w->next, queue);
     weft_tasklet *t = tasklet_of(w);
     queue->next = second;
     second->previous = queue;
@@ -290,12 +290,11 @@ static inline void end_plain(weft_tasklet *me, weft_private_waiter *w, weft_priv
     ring_insert(me, t);
 }
 
-#if HAVE_SWAP
 // Waits at the end of a queue, when the switch to the next one is quick.
 static inline int wait_plain(scheduler *s, weft_tasklet *me, weft_tasklet *to,
                              weft_private_waiter *queue, void *item, int state, intptr_t value)
 {
-    weft_tasklet *before = (weft_tasklet *)guess(me->previous, to);
+    weft_tasklet *before = guess(me->previous, to);
     me->own.item = item;
     append(queue, &me->own);
     me->state = (uint8_t)state;
@@ -304,18 +303,14 @@ static inline int wait_plain(scheduler *s, weft_tasklet *me, weft_tasklet *to,
     to->previous = before;
     return jump(s, me, to);
 }
-#endif
 
 static inline __attribute__((always_inline)) int send_waits(weft_channel *c, const void *item,
                                                             weft_tasklet *me)
 {
-#if HAVE_SWAP
     scheduler *s = &scheduler_here;
     weft_tasklet *to = me->next;
     if (likely(quick(s, me, to, 0)))
         return wait_plain(s, me, to, &c->senders, (void *)(uintptr_t)item, IS_SENDING, 0);
-#endif
-    (void)me;
     return send_checked(c, item, 0, WEFT_FOREVER);
 }
 
@@ -341,13 +336,10 @@ int weft_channel_send(weft_channel *c, const void *item, weft_deadline d)
 static inline __attribute__((always_inline)) int receive_waits(weft_channel *c, void *item,
                                                                weft_tasklet *me, int result)
 {
-#if HAVE_SWAP
     scheduler *s = &scheduler_here;
     weft_tasklet *to = me->next;
     if (likely(quick(s, me, to, 0)))
         return wait_plain(s, me, to, &c->receivers, item, IS_RECEIVING, result);
-#endif
-    (void)me;
     return receive_checked(c, item, WEFT_FOREVER, result);
 }
 

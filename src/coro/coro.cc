@@ -240,40 +240,46 @@ weft_coro *weft_coro_create(void *(*fn)(void *arg, void *first), void *arg,
 }
 
 // ---- Transfers ----
+//
+// The checked ones are whatever the quick path did not let through.
 
-// Whatever the quick path did not let through.
 static __attribute__((noinline)) void *resume_checked(weft_coro *co, void *value)
 {
     coro_thread *t = coro_enter();
     if (t == nullptr)
         return WEFT_FAILED;
     weft_coro *self = t->current;
-    if (co == nullptr || co->up != self) {
-        int error = coro_check(co);
-        if (error != 0)
-            return fail(error);
-        if (coro_is_ancestor(co, self))
-            return fail(EBUSY);
-    }
+    int error = coro_check(co);
+    if (error == 0 && co->up != self && coro_is_ancestor(co, self))
+        error = EBUSY;
+    if (error != 0)
+        return fail(error);
     if (co->special & SPECIAL_DEAD)
         return value;
-    coro_adopt(self, co);
-    return coro_transfer(self, co, value);
+    error = coro_refusal(self, co);
+    return error != 0 ? fail(error) : call(self, co, value);
 }
 
 void *weft_coro_resume(weft_coro *co, void *value)
 {
-#if HAVE_SWAP
     coro_thread *t = &coro_here;
     weft_coro *self = t->current;
     // A child whose parent is running is alone in that: no cycle, no other thread.
-    if (likely(co != nullptr && co->up == self &&
-               (self->special | co->special | in_flight(t)) == 0)) {
-        t->current = co;
-        return swap(&self->sp, co->sp, value);
+    if (likely(co != nullptr && co->up == self) && hop_is_plain(t, self, co, 0)) {
+        self->callee = co;
+        return hop<void *>(t, self, co, value);
     }
-#endif
     return resume_checked(co, value);
+}
+
+// Suspends `self`, which waits for nobody, in favour of `to`.
+static void *give_way(weft_coro *self, weft_coro *to, void *value)
+{
+    int error = coro_refusal(self, to);
+    if (error != 0)
+        return fail(error);
+    self->callee = nullptr;
+    return transfer<void *>(self, to, value);
 }
 
 static __attribute__((noinline)) void *yield_checked(void *value)
@@ -286,20 +292,17 @@ static __attribute__((noinline)) void *yield_checked(void *value)
         return fail(self->error);
     if (self->up == &nobody)
         return fail(EPERM);
-    weft_coro *to = coro_living(self->parent);
-    return coro_transfer(self, to, value);
+    return give_way(self, coro_living(self->parent), value);
 }
 
 void *weft_coro_yield(void *value)
 {
-#if HAVE_SWAP
     coro_thread *t = &coro_here;
     weft_coro *self = t->current, *to = self->up;
-    if (likely((self->special | to->special | in_flight(t)) == 0)) {
-        t->current = to;
-        return swap(&self->sp, to->sp, value);
+    if (likely(to->callee == self) && hop_is_plain(t, self, to, 0)) {
+        self->callee = nullptr;
+        return hop<void *>(t, self, to, value);
     }
-#endif
     return yield_checked(value);
 }
 
@@ -319,22 +322,18 @@ static __attribute__((noinline)) void *switch_checked(weft_coro *to, void *value
     to = coro_living(to);
     if (to == self)
         return value;
-    if (to->owned)
-        return fail(EPERM);
-    return coro_transfer(self, to, value);
+    return to->owned ? fail(EPERM) : give_way(self, to, value);
 }
 
 void *weft_coro_switch(weft_coro *to, void *value)
 {
-#if HAVE_SWAP
     coro_thread *t = &coro_here;
     weft_coro *self = t->current;
-    if (likely(to != nullptr && to->thread == t && to != self &&
-               (self->owned | to->owned | self->special | to->special | in_flight(t)) == 0)) {
-        t->current = to;
-        return swap(&self->sp, to->sp, value);
+    if (likely(to != nullptr && to->thread == t && to != self && (self->owned | to->owned) == 0) &&
+        hop_is_plain(t, self, to, 0)) {
+        self->callee = nullptr;
+        return hop<void *>(t, self, to, value);
     }
-#endif
     return switch_checked(to, value);
 }
 
@@ -369,6 +368,8 @@ int weft_coro_set_parent(weft_coro *co, weft_coro *parent)
         return fail_with(EINVAL);
     if (parent->thread != co->thread)
         return fail_with(EPERM);
+    if (coro_waits(co))
+        return fail_with(EBUSY);
     if (coro_is_ancestor(co, parent))
         return fail_with(ELOOP);
     coro_adopt(parent, co);

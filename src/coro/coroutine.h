@@ -5,18 +5,18 @@
 // with the value in the return register: nothing is left to do on the other side, and
 // the return stack buffer of the processor stays out of it.  What makes a transfer
 // special (cancelled, dead, control words, a sanitizer, ...) is a bit in `special`,
-// so the quick path tests two words for zero; everything else is in the slow one.
+// so the quick path, the hop, tests two words; everything else is in the slow one.
 //
 // A scheduler built on this
 // - creates with coro_create, `extra` bytes below the record for its own
 //   data (coro_extra), and takes it (coro_own; main too while it runs);
-// - hands over with coro_transfer(self, to, value), where self is
+// - hands over with transfer(self, to, value), where self is
 //   coro_here.current (not always the tasklet's own coroutine: a generator that runs
 //   in a tasklet may block; remember the leaf that was suspended and resume that);
 // - sets `on_end` to choose who runs when one has ended (it runs on the dying stack as the last
 //   thing; free the coroutine from another stack with coro_release);
-// - sets SPECIAL_BLOCKED in a leaf it suspends and clears it before it transfers there:
-//   until then anybody else's transfer to it fails with EPERM;
+// - sets SPECIAL_BLOCKED in a leaf it suspends and SPECIAL_NESTED in its callers, and clears the
+//   first before it transfers there: until then anybody else's transfer to them fails with EBUSY;
 // - sets `waits_for` and `waits_on` while it blocks one, for the dump.
 #ifndef WEFT_CORO_COROUTINE_H
 #define WEFT_CORO_COROUTINE_H
@@ -27,6 +27,7 @@
 
 #include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 namespace weft {
 
@@ -51,11 +52,17 @@ namespace weft {
 //  UCONTEXT    the ucontext backend runs it       create                      -
 //  NOBODY      the stand-in for NULL              -                           -
 //  BLOCKED     only a scheduler may go to it      the scheduler: it waits     its wait's end
-//  NESTED      what it runs is BLOCKED            the same                    the same
+//  NESTED      its callee is BLOCKED or NESTED    the same                    the transfer to it
+//  ASKS        only its callee may go to it       a generator's next, delegate  the answer
 //
-// Destroy clears PENDING, BLOCKED and NESTED, so that the deferred functions can run.
+// NESTED may be out of date, for nobody climbs up to the callers when a wait ends: it only sends a
+// transfer to where coro_refusal looks.  Destroy clears PENDING, BLOCKED, NESTED and ASKS, so that
+// the deferred functions can run.
 //
-// Beside it: `owned` (user calls may not name it; set by a scheduler, for good), `keep` (FP and
+// Beside it: `callee`, whom it resumed or asked and waits for (anything while it runs or waits in
+// a tasklet itself; NULL while it is suspended in a yield or a switch): a yield and an end are
+// quick only to one that waits for them;
+// `owned` (user calls may not name it; set by a scheduler, for good), `keep` (FP and
 // MASK as asked for: each life starts `special` anew), and the thread's `watched` (WATCHED and
 // UCONTEXT, with which each life starts).
 enum {
@@ -69,7 +76,8 @@ enum {
     SPECIAL_UCONTEXT = 128,
     SPECIAL_NOBODY = 256,
     SPECIAL_BLOCKED = 512,
-    SPECIAL_NESTED = 1024
+    SPECIAL_NESTED = 1024,
+    SPECIAL_ASKS = 2048
 };
 
 // The C++ runtime's state of exceptions in flight (Itanium C++ ABI, __cxa_eh_globals).
@@ -93,7 +101,8 @@ struct weft_coro {
     uint32_t special; // WEFT_SPECIAL_*
     uint32_t owned;   // a scheduler's: not for user calls
     coro_thread *thread;
-    void *value; // passed by the ucontext backend; the result when dead
+    weft_coro *callee; // whose answer it waits for; may be gone (coro_callee looks)
+    void *value;       // passed by the ucontext backend; the result when dead
     void *(*fn)(void *arg, void *first);
     void *arg;
     int error;         // of the cancel, or errno of a result WEFT_FAILED
@@ -109,8 +118,7 @@ struct weft_coro {
 
     struct deferred *deferred;                            // the last one first
     weft_coro *(*on_end)(weft_coro *dying, void **value); // NULL: the parent gets the result
-    void (*on_orphan)(weft_coro *co);                     // its parent is being destroyed
-    void *data;                                           // the scheduler's
+    void (*on_orphan)(weft_coro *co);                     // its parent waits for it no more
     const char *waits_for;                                // static text: "receive", "sleep"; NULL
     const void *waits_on;                                 // and the object, if there is one
 
@@ -148,12 +156,31 @@ struct coro_thread {
 extern __thread coro_thread coro_here;
 extern weft_coro nobody;
 
+#if HAVE_SWAP
 // Saves the callee-saved registers and the stack pointer through `from`, goes on where
 // `to` was saved, with `value` in the return register.
 void *swap(void **from, void *to, void *value);
 
+// The same for a value that is a result: a cast would keep the compiler from jumping there.
+int swap_int(void **from, void *to, void *value) __asm__("_ZN4weft4swapEPPvS0_S0_");
+
 // Goes on where `to` was saved and saves nothing.
 void land(void *to, void *value) __attribute__((noreturn));
+#else
+// Never called: no transfer is plain.
+static inline void *swap(void **, void *, void *)
+{
+    abort();
+}
+static inline int swap_int(void **, void *, void *)
+{
+    abort();
+}
+static inline void land(void *, void *)
+{
+    abort();
+}
+#endif
 
 // The transfer when something is special.  `self` is current and `to` lives (or is new).
 void *transfer_slowly(weft_coro *self, weft_coro *to, void *value);
@@ -200,11 +227,31 @@ void coro_adopt(weft_coro *parent, weft_coro *co);
 // 1 when `co` is `of` or one of its ancestors.
 int coro_is_ancestor(const weft_coro *co, const weft_coro *of);
 
-// The next in the tree, elders first, children before younger siblings; NULL after the last.
-const weft_coro *coro_next(const weft_coro *co, int *depth);
+// Whom `co` waits for; NULL when that one is not its child any more.
+weft_coro *coro_callee(const weft_coro *co);
+
+// Whether `co` waits in a tasklet, or for one that does.
+int coro_waits(const weft_coro *co);
+
+// Makes those NESTED who wait, one for the other, for the answer of `callee`.  Above one that is
+// marked all are, so a chain that waits again and again is not climbed again.
+void coro_mark_callers(const weft_coro *callee);
+
+// Whether `by` may hand control to `to`: 0, or EBUSY when that one waits for somebody else.
+int coro_refusal(const weft_coro *by, const weft_coro *to);
+
+// One that ASKS will get no answer: its callee hears of it.
+void coro_forget_callee(weft_coro *co);
+
+// The next in the tree below `top`, elders first, children before younger siblings; NULL after the
+// last.
+const weft_coro *coro_next(const weft_coro *top, const weft_coro *co, int *depth);
 
 // `co` or its nearest ancestor that is not dead (main never is).
 weft_coro *coro_living(weft_coro *co);
+
+// Who gets the result of `co`, which has ended, if nobody says otherwise.
+weft_coro *coro_heir(const weft_coro *co);
 
 // Makes new coroutines of threads not yet ready use the ucontext backend (tests compare both).
 void coro_force_ucontext(int on);
@@ -223,18 +270,64 @@ static inline coro_thread *coro_enter(void)
     return likely(t->ready) ? t : coro_start();
 }
 
-// From the running coroutine to another of the thread; returns what comes back.
-// The compiler makes the last call a jump.
-static inline void *coro_transfer(weft_coro *self, weft_coro *to, void *value)
+// `loaded`, which is often `expected`: then a branch, foretold, stands for the load.  What was just
+// stored comes back after some 7 cycles, and a store whose address waits for that holds up
+// every load behind it.
+template <class T> static inline T *guess(T *loaded, T *expected)
 {
-#if HAVE_SWAP
+    if (!likely(loaded == expected))
+        return loaded;
+    __asm__("" : "+r"(expected)); // or the compiler finds that both are the same
+    return expected;
+}
+
+// ---- The hop ----
+//
+// Every transfer is a hop or transfer_slowly.  hop_is_plain says which, before anything is written:
+// nothing is special about the running coroutine, no exception is in flight, and `to` is marked
+// as the caller expects to find it.
+
+static inline bool hop_is_plain(const coro_thread *t, const weft_coro *self, const weft_coro *to,
+                                uint32_t found)
+{
+    return HAVE_SWAP && likely((self->special | (to->special ^ found) | in_flight(t)) == 0);
+}
+
+template <class Result> Result swap_as(void **from, void *to, void *value);
+template <> inline void *swap_as<void *>(void **from, void *to, void *value)
+{
+    return swap(from, to, value);
+}
+template <> inline int swap_as<int>(void **from, void *to, void *value)
+{
+    return swap_int(from, to, value);
+}
+
+// Returns what comes back.  The compiler makes the swap a jump, so it is the last thing its caller
+// does.
+template <class Result>
+static inline __attribute__((always_inline)) Result hop(coro_thread *t, weft_coro *self,
+                                                        weft_coro *to, void *value)
+{
+    t->current = to;
+    return swap_as<Result>(&self->sp, to->sp, value);
+}
+
+// From the running coroutine to another of the thread, whichever way.
+template <class Result> static inline Result transfer(weft_coro *self, weft_coro *to, void *value)
+{
     coro_thread *t = &coro_here;
-    if (likely((self->special | to->special | in_flight(t)) == 0)) {
-        t->current = to;
-        return swap(&self->sp, to->sp, value);
-    }
-#endif
-    return transfer_slowly(self, to, value);
+    if (hop_is_plain(t, self, to, 0))
+        return hop<Result>(t, self, to, value);
+    return (Result)(intptr_t)transfer_slowly(self, to, value);
+}
+
+// Down to one that `self` then waits for.
+static inline void *call(weft_coro *self, weft_coro *co, void *value)
+{
+    coro_adopt(self, co);
+    self->callee = co;
+    return transfer<void *>(self, co, value);
 }
 
 // The scheduler's data below the record.

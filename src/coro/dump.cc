@@ -75,7 +75,7 @@ void weft_coro_dump(FILE *out)
         if (t->before_dump != nullptr)
             t->before_dump();
         fprintf(out, "weft: the coroutines of thread %d\n", (int)gettid());
-        for (const weft_coro *co = &t->main; co != nullptr; co = coro_next(co, &depth))
+        for (const weft_coro *co = &t->main; co != nullptr; co = coro_next(&t->main, co, &depth))
             print(out, co, depth);
         const char *trouble = stacks_trouble(t->stacks);
         if (trouble != nullptr)

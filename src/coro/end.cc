@@ -47,13 +47,19 @@ static __attribute__((noinline, noreturn)) void end(weft_coro *co, void *result)
         run_deferred(co);
     co->special = (co->special | SPECIAL_DEAD) & ~(uint32_t)SPECIAL_PENDING;
     co->value = result;
-    weft_coro *to = co->on_end != nullptr ? co->on_end(co, &result) : coro_living(co->parent);
+    co->callee = nullptr;
+    weft_coro *to = co->on_end != nullptr ? co->on_end(co, &result) : coro_heir(co);
     co->error = error;
     co->thread->last_ended = co;
-    if (result == WEFT_FAILED)
-        errno = error;
     if (to->special & SPECIAL_BLOCKED)
         to = co->thread->shelter();
+    if (to->special & SPECIAL_ASKS) { // and not this one: its call fails
+        coro_forget_callee(to);
+        result = WEFT_FAILED;
+        error = EBUSY;
+    }
+    if (result == WEFT_FAILED)
+        errno = error;
     leave(co, to, result);
 }
 
@@ -66,17 +72,17 @@ void weft::coro_begin(void *first)
         coro_arrive(co);
     co->started = 1;
     void *result = co->dropping ? WEFT_FAILED : co->fn(co->arg, first);
-#if HAVE_SWAP
     weft_coro *to = co->parent;
     if (likely(result != WEFT_FAILED && co->deferred == nullptr && co->on_end == nullptr &&
-               (co->special | to->special | in_flight(t)) == 0)) {
+               to->callee == co) &&
+        hop_is_plain(t, co, to, 0)) {
         co->special = SPECIAL_DEAD;
+        co->callee = nullptr;
         co->value = result;
         t->last_ended = co;
         t->current = to;
         land(to->sp, result);
     }
-#endif
     end(co, result);
 }
 
@@ -93,7 +99,7 @@ static void die_unborn(weft_coro *co)
 static int still_lives(const coro_thread *t, const weft_coro *co, uint64_t life)
 {
     int depth = 0;
-    for (const weft_coro *c = &t->main; c != nullptr; c = coro_next(c, &depth))
+    for (const weft_coro *c = &t->main; c != nullptr; c = coro_next(&t->main, c, &depth))
         if (c == co)
             return co->life == life && !(co->special & SPECIAL_DEAD);
     return 0;
@@ -110,6 +116,9 @@ int weft_coro_cancel(weft_coro *co, int error)
         return fail_with(wrong != 0 ? wrong : EINVAL);
     if (co->special & SPECIAL_DEAD)
         return 0;
+    int above = co->started && coro_is_ancestor(co, t->current);
+    if (above ? coro_waits(co) : coro_refusal(t->current, co))
+        return fail_with(EBUSY);
     co->error = error != 0 ? error : ECANCELED;
     co->special |= SPECIAL_CANCELLED;
     if (co == t->current)
@@ -119,12 +128,11 @@ int weft_coro_cancel(weft_coro *co, int error)
         return 0;
     }
     co->special |= SPECIAL_PENDING;
-    if (coro_is_ancestor(co, t->current))
+    if (above)
         return 0;
     uint64_t life = co->life;
     t->last_ended = nullptr;
-    coro_adopt(t->current, co);
-    coro_transfer(t->current, co, nullptr);
+    call(t->current, co, nullptr);
     if (t->last_ended != co && still_lives(t, co, life))
         return fail_with(EBUSY);
     errno = saved;
@@ -134,15 +142,15 @@ int weft_coro_cancel(weft_coro *co, int error)
 // Runs what a suspended one has deferred, on its own stack, below its frames.
 static void drop(weft_coro *co)
 {
-    weft_coro *self = co->thread->current;
     co->dropping = 1;
     co->on_end = nullptr;
     co->special &= ~(uint32_t)(SPECIAL_PENDING | SPECIAL_BLOCKED | SPECIAL_NESTED);
+    if (co->special & SPECIAL_ASKS)
+        coro_forget_callee(co);
     // Below the red zone, and below what swapcontext has of frames of its own.
     char *top = (char *)(((uintptr_t)co->sp - 512) & ~(uintptr_t)15);
     prepare(co, top);
-    coro_adopt(self, co);
-    coro_transfer(self, co, nullptr);
+    call(co->thread->current, co, nullptr);
 }
 
 static void orphan_children(weft_coro *co)
@@ -171,7 +179,7 @@ static void release_ended(weft_coro *co)
         co->dropping = 0;
         co->on_end = nullptr;
         co->on_orphan = nullptr;
-        co->data = nullptr;
+        co->callee = nullptr;
         keep_whole(t, co);
         return;
     }
@@ -207,10 +215,10 @@ static __attribute__((noinline)) int destroy_checked(weft_coro *co)
     coro_thread *t = &coro_here;
     if (co == nullptr)
         return 0;
-    if (co->thread != t || co->owned || co->special & SPECIAL_BLOCKED)
+    if (co->thread != t || co->owned)
         return fail_with(EPERM);
     // (One that is being dropped lost control in a deferred function: it has its destroyer.)
-    if (co->parent == nullptr || co->dropping || coro_is_ancestor(co, t->current))
+    if (co->parent == nullptr || co->dropping || coro_is_ancestor(co, t->current) || coro_waits(co))
         return fail_with(EBUSY);
     coro_release(co);
     return 0;

@@ -3,8 +3,10 @@
 // A generator is a coroutine whose record carries, just below it, where the next item goes.
 // The yield copies the item into the consumer's variable and only then transfers, so both next
 // and yield end in the jump into the swap.  The consumer is the coroutine's parent while it
-// waits: if it is destroyed meanwhile the generator hears of it (on_orphan) and will not
-// write there.
+// waits, and is marked ASKS, so that nobody else can make it go on and leave the generator with
+// the address of a variable that is gone.  If it is destroyed meanwhile, or must go on because
+// another child of it has ended, the generator hears of it (on_orphan) and will not write there.
+// The generator itself takes control only from its consumers and from whom it called.
 //
 // Delegation makes a chain, outermost `root`, innermost `leaf`.  The consumer's next resumes
 // the leaf, the leaf's yield goes straight to the root's consumer, and only when the leaf
@@ -22,25 +24,27 @@
 
 using namespace weft;
 
-// Next may be called when the state is IDLE or CHAINED.
-enum {
-    IDLE,      // no consumer waits
-    CHAINED,   // the same, and it delegates
-    BUSY,      // a consumer waits, or waited and was destroyed
-    DELEGATED, // another one delegates to it
-    ENDED
-};
+// ---- `state` ----
+//
+//  state      means                                  set by                     next may be called
+//  IDLE       suspended in its yield, or new         create, its yield          yes
+//  CHAINED    the same, and it delegates             the innermost one's yield  yes
+//  BUSY       it runs, or waits for what it called   next (send, throw, close)  no: EBUSY
+//  LOST       the same, and its consumer went on     on_orphan                  no: EBUSY
+//  DELEGATED  another one delegates to it            that one's delegate        no: EBUSY
+//  ENDED      fn has returned, or never will run     its end, throw into a new  yes: 0
+//
+// While a root is BUSY its coroutine's parent is the consumer and `item` that one's variable.
+enum { IDLE, CHAINED, BUSY, LOST, DELEGATED, ENDED };
 
 struct weft_generator {
-    // Of a root: its consumer's.  The order keeps the compiler from writing two of them by one
-    // wide store, which their reader would have to wait for.
-    weft_coro *consumer; // nobody when none waits
-    int state;
-    void *item;
+    // The order was measured: with `state` first a next takes a sixth longer.
     void *sent;
+    void *item; // where a root's next one goes
+    int state;
 
     // The chain.  A generator outside of any is its own root and leaf.
-    weft_generator *root;  // in every member
+    weft_generator *root;  // in the leaf
     weft_generator *leaf;  // in the root
     weft_generator *outer; // who delegates to it; NULL in the root
 
@@ -60,24 +64,6 @@ static inline weft_generator *of_coro(weft_coro *co)
     return (weft_generator *)coro_extra(co, sizeof(weft_generator));
 }
 
-#if HAVE_SWAP
-// The swap whose value is a result: a cast would keep the compiler from jumping.
-extern "C" int swap_result(void **from, void *to, void *value) __asm__("_ZN4weft4swapEPPvS0_S0_");
-#endif
-
-// coro_transfer, for a value that is a result.
-static inline int transfer(weft_coro *self, weft_coro *to, void *value)
-{
-#if HAVE_SWAP
-    coro_thread *t = &coro_here;
-    if (likely((self->special | to->special | in_flight(t)) == 0)) {
-        t->current = to;
-        return swap_result(&self->sp, to->sp, value);
-    }
-#endif
-    return (int)(intptr_t)transfer_slowly(self, to, value);
-}
-
 static void *body(void *arg, void *first)
 {
     weft_generator *g = (weft_generator *)arg;
@@ -92,23 +78,29 @@ static void *body(void *arg, void *first)
 static weft_coro *ended(weft_coro *co, void **value)
 {
     (void)value;
-    weft_generator *g = of_coro(co), *outer = g->outer;
-    weft_coro *consumer = g->consumer;
+    weft_generator *g = of_coro(co);
+    weft_generator *outer = g->outer;
+    weft_coro *to = outer != nullptr ? coro_of(outer) : co->parent;
+    if (g->state == LOST)
+        to = coro_heir(co);
     g->state = ENDED;
-    g->consumer = &nobody;
     if (outer != nullptr) {
-        g->root->leaf = outer;
+        outer->root = g->root;
+        outer->root->leaf = outer;
         g->outer = nullptr;
-        g->root = g->leaf = g;
-        return coro_of(outer);
+        g->root = g;
     }
-    return consumer != &nobody ? consumer : coro_living(co->parent);
+    if (!(to->special & SPECIAL_BLOCKED)) // else its call fails, later
+        to->special &= ~(uint32_t)SPECIAL_ASKS;
+    return to;
 }
 
+// Whoever waited for it does so no more.
 static void orphaned(weft_coro *co)
 {
     weft_generator *g = of_coro(co);
-    g->consumer = &nobody;
+    if (g->state == BUSY)
+        g->state = LOST;
 }
 
 weft_generator *weft_generator_create(int (*fn)(weft_generator *g, void *arg), void *arg,
@@ -122,7 +114,6 @@ weft_generator *weft_generator_create(int (*fn)(weft_generator *g, void *arg), v
     if (co == nullptr)
         return nullptr;
     weft_generator *g = of_coro(co);
-    g->consumer = &nobody;
     g->root = g->leaf = g;
     g->item_size = item_size;
     g->fn = fn;
@@ -151,16 +142,29 @@ static int check(const weft_generator *g)
     return 0;
 }
 
+// Hands `value` to `to`, on whose side `callee` will answer.
+static int ask(weft_coro *self, weft_coro *callee, weft_coro *to, void *value)
+{
+    coro_thread *t = &coro_here;
+    coro_adopt(self, callee);
+    self->callee = callee;
+    // Control passes by those that delegate, and their marks stay.
+    if (callee != to && callee->special & SPECIAL_NESTED)
+        coro_mark_callers(callee);
+    int plain = hop_is_plain(t, self, to, 0);
+    self->special |= SPECIAL_ASKS;
+    if (plain)
+        return hop<int>(t, self, to, value);
+    return (int)(intptr_t)transfer_slowly(self, to, value);
+}
+
 // Transfers to the innermost; what comes back is the caller's result.
 static int consume(weft_generator *g, void *item, void *sent, void *value)
 {
-    weft_coro *self = coro_here.current;
-    coro_adopt(self, coro_of(g));
     g->state = BUSY;
-    g->consumer = self;
     g->item = item;
     g->sent = sent;
-    return transfer(self, coro_of(g->leaf), value);
+    return ask(coro_here.current, coro_of(g), coro_of(g->leaf), value);
 }
 
 static __attribute__((noinline)) int next_checked(weft_generator *g, void *item)
@@ -173,21 +177,18 @@ static __attribute__((noinline)) int next_checked(weft_generator *g, void *item)
 
 int weft_generator_next(weft_generator *g, void *item)
 {
-#if HAVE_SWAP
     coro_thread *t = &coro_here;
-    weft_coro *self = t->current;
-    if (likely(g != nullptr && g->state == IDLE && coro_of(g)->parent == self)) {
-        weft_coro *to = coro_of(g);
-        if (likely((self->special | to->special | in_flight(t)) == 0)) {
+    if (likely(g != nullptr && g->state == IDLE && coro_of(g)->parent == t->current)) {
+        weft_coro *to = coro_of(g), *self = guess(t->current, to->parent);
+        if (hop_is_plain(t, self, to, 0)) {
+            self->special = SPECIAL_ASKS;
             g->state = BUSY;
-            g->consumer = self;
             g->item = item;
+            self->callee = to;
             g->sent = nullptr;
-            t->current = to;
-            return swap_result(&self->sp, to->sp, nullptr);
+            return hop<int>(t, self, to, nullptr);
         }
     }
-#endif
     return next_checked(g, item);
 }
 
@@ -267,27 +268,26 @@ int weft_generator_done(const weft_generator *g)
 
 // ---- The generator's side ----
 
-static void detach_consumer(weft_generator *root)
-{
-    root->state = root->leaf == root ? IDLE : CHAINED;
-    root->consumer = &nobody;
-}
-
 static __attribute__((noinline)) int yield_checked(weft_generator *g, const void *item)
 {
     if (g == nullptr || (item == nullptr && g->item_size != 0))
         return fail_with(EINVAL);
-    weft_coro *self = coro_here.current, *to = g->root->consumer;
+    weft_generator *root = g->root;
+    weft_coro *self = coro_here.current, *to = coro_of(root)->parent;
     if (coro_of(g) != self)
         return fail_with(EPERM);
     if (self->special & SPECIAL_CANCELLED)
         return fail_with(self->error);
-    if (to == &nobody)
-        return fail_with(ECANCELED); // its consumer was destroyed
-    if (g->root->item != nullptr && g->item_size != 0)
-        memcpy(g->root->item, item, g->item_size);
-    detach_consumer(g->root);
-    return transfer(self, to, (void *)1);
+    if (root->state != BUSY)
+        return fail_with(ECANCELED); // nobody asks
+    if (to->special & SPECIAL_BLOCKED)
+        return fail_with(EBUSY); // this runs in one tasklet, and the consumer's waits for another
+    if (root->item != nullptr && g->item_size != 0)
+        memcpy(root->item, item, g->item_size);
+    root->state = root->leaf == root ? IDLE : CHAINED;
+    self->callee = nullptr;
+    to->special &= ~(uint32_t)SPECIAL_ASKS;
+    return transfer<int>(self, to, (void *)1);
 }
 
 // Without a call: 1 when it was copied (or is not wanted).
@@ -308,23 +308,21 @@ static inline int copy_quickly(void *to, const void *from, size_t size)
 
 int weft_generator_yield(weft_generator *g, const void *item)
 {
-#if HAVE_SWAP
     coro_thread *t = &coro_here;
     weft_coro *self = t->current;
     if (likely(g != nullptr && item != nullptr && coro_of(g) == self && g->outer == nullptr)) {
         // From here on by `self`, which is known before the stack that g comes from is.
         __asm__("" : "+r"(self));
         g = of_coro(self);
-        weft_coro *to = g->consumer;
-        if (likely((self->special | to->special | in_flight(t)) == 0 &&
-                   copy_quickly(g->item, item, g->item_size))) {
+        weft_coro *to = self->parent;
+        if (likely(g->state == BUSY) && hop_is_plain(t, self, to, SPECIAL_ASKS) &&
+            likely(copy_quickly(g->item, item, g->item_size))) {
+            to->special = 0;
             g->state = IDLE;
-            g->consumer = &nobody;
-            t->current = to;
-            return swap_result(&self->sp, to->sp, (void *)1);
+            self->callee = nullptr;
+            return hop<int>(t, self, to, (void *)1);
         }
     }
-#endif
     return yield_checked(g, item);
 }
 
@@ -333,15 +331,13 @@ void *weft_generator_sent(const weft_generator *g)
     return g != nullptr ? g->root->sent : nullptr;
 }
 
-// Hangs inner, with the chain below it, under g.
+// Hangs inner, with the chain below it, under g, which runs and so is a leaf.
 static void attach(weft_generator *g, weft_generator *inner)
 {
-    weft_generator *root = g->root, *leaf = inner->leaf;
     inner->state = DELEGATED;
     inner->outer = g;
-    root->leaf = leaf;
-    for (weft_generator *each = leaf; each != g; each = each->outer)
-        each->root = root;
+    g->root->leaf = inner->leaf;
+    inner->leaf->root = g->root;
 }
 
 int weft_generator_delegate(weft_generator *g, weft_generator *inner)
@@ -357,5 +353,5 @@ int weft_generator_delegate(weft_generator *g, weft_generator *inner)
     if (wrong != 0)
         return wrong < 0 ? -1 : 0;
     attach(g, inner);
-    return transfer(self, coro_of(inner->leaf), nullptr);
+    return ask(self, coro_of(inner), coro_of(inner->leaf), nullptr);
 }

@@ -189,7 +189,8 @@ void weft::untie(weft_tasklet *t)
         for (int i = 0; i < t->n; i++)
             if (t->cases[i].channel != nullptr)
                 list_remove(&t->cases[i].waiter);
-    if (state == IS_JOINING)
+    // One that has ended stays its joiner's, which releases it when it goes on.
+    if (state == IS_JOINING && t->joins->state != IS_ENDED)
         t->joins->joiner = nullptr;
     t->joins = nullptr;
 }
@@ -255,8 +256,10 @@ static weft_tasklet *look_around(scheduler *s, weft_tasklet *to)
 static void block(weft_tasklet *t, weft_coro *leaf)
 {
     t->leaf = leaf;
-    if (leaf != t->coro)
+    if (leaf != t->coro) {
+        coro_mark_callers(leaf);
         t->coro->special |= SPECIAL_BLOCKED | SPECIAL_NESTED;
+    }
     leaf->special |= SPECIAL_BLOCKED;
 }
 
@@ -279,7 +282,7 @@ int weft::go_slowly(scheduler *s, weft_tasklet *me, weft_tasklet *to)
         to = look_around(s, to);
     s->running = to;
     weft_coro *co = unblock(to);
-    return (int)(intptr_t)coro_transfer(self, co, (void *)to->value);
+    return transfer<int>(self, co, (void *)to->value);
 }
 
 weft_coro *weft::next_to_run(scheduler *s, weft_tasklet *dead, void **value)

@@ -13,7 +13,7 @@
 //
 // A tasklet waits in its leaf: its own coroutine, or a generator or coroutine it runs.
 // While it waits that is SPECIAL_BLOCKED, and if its own is another one that is
-// BLOCKED and NESTED, which sends the switch to it on the slow way.
+// BLOCKED and NESTED, which sends the switch to it on the slow way; those between are NESTED.
 #ifndef WEFT_CORO_SCHEDULER_H
 #define WEFT_CORO_SCHEDULER_H
 
@@ -191,27 +191,11 @@ void describe(weft_tasklet *t, const char *what);
 void watchdog_rest(int resting);
 void watchdog_end(void);
 
-#if HAVE_SWAP
-// The swap whose value is a result: a cast would keep the compiler from jumping.
-int swap_int(void **from, void *to, void *value) __asm__("_ZN4weft4swapEPPvS0_S0_");
-#endif
-
 // ---- The ring ----
-
-// `loaded`, which is often `likely`: then a branch, foretold, stands for the load.  What was just
-// stored comes back after some 7 cycles, and a store whose address waits for that holds up
-// every load behind it.
-static inline void *guess(void *loaded, void *likely)
-{
-    if (!likely(loaded == likely))
-        return loaded;
-    __asm__("" : "+r"(likely)); // or the compiler finds that both are the same
-    return likely;
-}
 
 static inline void ring_insert(weft_tasklet *before, weft_tasklet *t)
 {
-    weft_tasklet *last = (weft_tasklet *)guess(before->previous, before);
+    weft_tasklet *last = guess(before->previous, before);
     // In this order: two adjacent stores made one would keep the next load waiting.
     t->next = before;
     last->next = t;
@@ -237,36 +221,30 @@ static inline void tasklet_wake(scheduler *s, weft_tasklet *t)
 
 // ---- The switch ----
 
-#if HAVE_SWAP
 // Whether nothing is special about a switch from the running tasklet to another; `cancelled` is 0
 // when the caller knows that it is not.
 static inline int quick(scheduler *s, weft_tasklet *me, weft_tasklet *to, uint32_t cancelled)
 {
     const coro_thread *t = &coro_here;
-    const weft_coro *self = me->coro, *co = to->coro;
-    return t->current == self && --s->budget != 0 &&
-           (self->special | (co->special ^ SPECIAL_BLOCKED) | cancelled | in_flight(t)) == 0;
+    const weft_coro *self = me->coro;
+    return t->current == self && --s->budget != 0 && likely(cancelled == 0) &&
+           hop_is_plain(t, self, to->coro, SPECIAL_BLOCKED);
 }
 
 static inline int jump(scheduler *s, weft_tasklet *me, weft_tasklet *to)
 {
-    weft_coro *self = me->coro, *co = to->coro;
-    self->special = SPECIAL_BLOCKED;
-    co->special = 0;
+    me->coro->special = SPECIAL_BLOCKED;
+    to->coro->special = 0;
     s->running = to;
-    coro_here.current = co;
-    return swap_int(&self->sp, co->sp, (void *)to->value);
+    return hop<int>(&coro_here, me->coro, to->coro, (void *)to->value);
 }
-#endif
 
 // From the running tasklet to another, cancelled or not: whether it may wait the caller has seen
 // to. Returns what the wait returns that `me` begins here.
 static inline int go(scheduler *s, weft_tasklet *me, weft_tasklet *to)
 {
-#if HAVE_SWAP
     if (likely(quick(s, me, to, 0)))
         return jump(s, me, to);
-#endif
     return go_slowly(s, me, to);
 }
 

@@ -163,7 +163,6 @@ static __attribute__((noinline)) int yield_checked(void)
 
 int weft_tasklet_yield(void)
 {
-#if HAVE_SWAP
     scheduler *s = &scheduler_here;
     weft_tasklet *me = s->running, *to = me->next;
     // One that is alone is not quick: its coroutine is not blocked.
@@ -171,7 +170,6 @@ int weft_tasklet_yield(void)
         me->value = 0;
         return jump(s, me, to);
     }
-#endif
     return yield_checked();
 }
 
@@ -195,9 +193,13 @@ static int join_refusal(const scheduler *s, weft_tasklet *t, weft_deadline d)
         error = EINVAL;
     if (error != 0)
         return error;
-    for (const weft_tasklet *each = t; each != nullptr; each = each->joins)
-        if (each == s->running)
-            return EDEADLK;
+    if (t == s->running)
+        return EDEADLK;
+    // A ring goes through who joins the caller; mostly nobody does, and there is nothing to follow.
+    if (s->running->joiner != nullptr)
+        for (const weft_tasklet *each = t->joins; each != nullptr; each = each->joins)
+            if (each == s->running)
+                return EDEADLK;
     return t->joiner != nullptr ? EBUSY : refusal(&scheduler_here, d);
 }
 

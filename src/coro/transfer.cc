@@ -210,10 +210,7 @@ static ON_BOTH_STACKS void arrived(weft_coro *co)
 
 ON_BOTH_STACKS void *weft::transfer_slowly(weft_coro *self, weft_coro *to, void *value)
 {
-    if (to->special & SPECIAL_BLOCKED) {
-        errno = EPERM;
-        return WEFT_FAILED;
-    }
+    to->special &= ~(uint32_t)SPECIAL_NESTED;
     uint32_t both = self->special | to->special;
     if (both != SPECIAL_UCONTEXT || in_flight(self->thread)) {
         exchange(self, to);
@@ -227,10 +224,8 @@ ON_BOTH_STACKS void *weft::transfer_slowly(weft_coro *self, weft_coro *to, void 
         to->value = value;
         swapcontext(&self->machine->context, &to->machine->context);
         value = self->value;
-#if HAVE_SWAP
     } else {
         value = swap(&self->sp, to->sp, value);
-#endif
     }
     if (self->special & SPECIAL_WATCHED)
         arrived(self);
@@ -239,6 +234,7 @@ ON_BOTH_STACKS void *weft::transfer_slowly(weft_coro *self, weft_coro *to, void 
 
 ON_BOTH_STACKS void weft::leave(weft_coro *co, weft_coro *to, void *value)
 {
+    to->special &= ~(uint32_t)SPECIAL_NESTED;
     exchange(co, to);
     co->thread->current = to;
     if (co->special & SPECIAL_WATCHED)
@@ -247,10 +243,8 @@ ON_BOTH_STACKS void weft::leave(weft_coro *co, weft_coro *to, void *value)
     if (co->special & SPECIAL_UCONTEXT) {
         to->value = value;
         setcontext(&to->machine->context);
-#if HAVE_SWAP
     } else {
         land(to->sp, value);
-#endif
     }
     abort(); // a dead one was resumed
 }

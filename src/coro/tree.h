@@ -11,15 +11,12 @@
 
 namespace weft {
 
-// 0 when user calls may name `co`: one of this thread, no scheduler's own, nor waiting in one.
-// Else an errno.
+// 0 when user calls may name `co`: one of this thread, no scheduler's own.  Else an errno.
 static inline int coro_check(const weft_coro *co)
 {
     if (co == nullptr)
         return EINVAL;
-    if (co->thread != &coro_here || co->owned || co->special & SPECIAL_BLOCKED)
-        return EPERM;
-    return 0;
+    return co->thread != &coro_here || co->owned ? EPERM : 0;
 }
 
 static inline void tree_link(weft_coro *parent, weft_coro *co)

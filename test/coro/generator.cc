@@ -525,47 +525,6 @@ CASE(test_misuse_is_an_error)
     weft_generator_destroy(other);
 }
 
-// The consumer is destroyed while the generator, in a resume of its own, lost control.
-static weft_coro *stray;
-static int stray_result;
-
-static void *stray_to_main(void *arg, void *v)
-{
-    (void)arg;
-    return weft_coro_switch(weft_coro_main(), v);
-}
-
-static int strays(weft_generator *g, void *arg)
-{
-    int i = 1;
-    (void)arg;
-    weft_coro_resume(stray, NULL);
-    stray_result = weft_generator_yield(g, &i) == -1 ? errno : 0;
-    return 0;
-}
-
-static void *consumes(void *arg, void *v)
-{
-    int item;
-    weft_generator_next((weft_generator *)arg, &item);
-    return v;
-}
-
-CASE(test_a_destroyed_consumer_gets_nothing)
-{
-    stray = weft_coro_create(stray_to_main, NULL, NULL);
-    weft_generator *g = weft_generator_create(strays, NULL, sizeof(int), NULL);
-    weft_coro *consumer = weft_coro_create(consumes, g, NULL);
-    weft_coro_resume(consumer, NULL);
-    assert_errno(weft_generator_next(g, NULL), EBUSY);
-    assert_int_equal(weft_coro_destroy(consumer), 0);
-    weft_coro_switch(stray, NULL); // ends into g, which ends into main
-    assert_int_equal(stray_result, ECANCELED);
-    assert_int_equal(weft_generator_done(g), 1);
-    weft_generator_destroy(g);
-    weft_coro_destroy(stray);
-}
-
 // Two coroutines take turns with one generator.
 static void *takes_one(void *arg, void *v)
 {

@@ -284,6 +284,33 @@ CASE(test_join_refusals)
     assert_string_equal(trace, "self");
 }
 
+// Between the end of the one that is joined and the joiner's going on.
+static void *join_and_note(void *t)
+{
+    void *result = NULL;
+    if (weft_tasklet_join((weft_tasklet *)t, &result, WEFT_FOREVER) == 0)
+        note((const char *)result);
+    return NULL;
+}
+
+CASE(test_join_claims_until_it_returns)
+{
+    start_trace();
+    weft_tasklet *t = spawn(identity, "result");
+    weft_tasklet *joiner = spawn(join_and_note, t);
+    assert_int_equal(weft_tasklet_remove(t), 0);
+    assert_int_equal(weft_tasklet_yield(), 0);
+    assert_int_equal(weft_tasklet_wake(t), 0);
+    for (int ended = 0; ended < 2; ended++) {
+        assert_int_equal(weft_tasklet_ended(t), ended);
+        assert_errno(weft_tasklet_join(t, NULL, WEFT_FOREVER), EBUSY);
+        assert_errno(weft_tasklet_detach(t), EBUSY);
+        assert_int_equal(ended ? weft_tasklet_cancel(joiner) : weft_tasklet_yield(), 0);
+    }
+    assert_int_equal(weft_tasklet_join(joiner, NULL, WEFT_FOREVER), 0);
+    assert_string_equal(trace, "result");
+}
+
 CASE(test_detach_releases)
 {
     weft_tasklet *t = spawn(identity, NULL);
@@ -824,79 +851,6 @@ CASE(test_wait_inside_a_generator)
     assert_int_equal(weft_channel_send(channel, &item, WEFT_FOREVER), 0);
     assert_int_equal(weft_tasklet_join(t, &result, WEFT_FOREVER), 0);
     assert_null(result);
-    assert_int_equal(weft_channel_destroy(channel), 0);
-}
-
-static weft_coro *inner, *stray;
-static int stray_errno;
-
-static void *inner_receive(void *arg, void *first)
-{
-    (void)first;
-    weft_channel_receive(channel, arg, WEFT_FOREVER);
-    note("inner ");
-    return NULL;
-}
-
-static void *run_inner(void *arg)
-{
-    inner = weft_coro_create(inner_receive, arg, NULL);
-    weft_coro_resume(inner, NULL);
-    note("outer ");
-    weft_coro_destroy(inner);
-    return NULL;
-}
-
-// Yields to a parent that waits elsewhere, then ends.
-static void *yield_stray(void *arg, void *first)
-{
-    (void)first;
-    if (weft_coro_yield(NULL) == WEFT_FAILED)
-        stray_errno = errno;
-    return arg;
-}
-
-static void *switch_to_stray(void *arg, void *first)
-{
-    (void)arg;
-    return weft_coro_switch(stray, first);
-}
-
-static void *meddle(void *arg)
-{
-    (void)arg;
-    if (weft_coro_resume(inner, NULL) == WEFT_FAILED && errno == EPERM)
-        note("resume ");
-    if (weft_coro_switch(inner, NULL) == WEFT_FAILED && errno == EPERM)
-        note("switch ");
-    if (weft_coro_cancel(inner, 0) == -1 && errno == EPERM)
-        note("cancel ");
-    if (weft_coro_destroy(inner) == -1 && errno == EPERM)
-        note("destroy ");
-    // `stray` belongs to main, which waits: its yield fails and its end comes back here.
-    weft_coro *way = weft_coro_create(switch_to_stray, NULL, NULL);
-    if (weft_coro_resume(way, NULL) == (void *)7)
-        note("back ");
-    weft_coro_destroy(way);
-    return NULL;
-}
-
-CASE(test_coroutine_that_waits_is_left_alone)
-{
-    int64_t item = 3, got = 0;
-    start_trace();
-    stray_errno = 0;
-    channel = weft_channel_create(sizeof item, 0);
-    stray = weft_coro_create(yield_stray, (void *)7, NULL);
-    spawn_detached(run_inner, &got);
-    weft_tasklet *t = spawn(meddle, NULL);
-    assert_int_equal(weft_tasklet_join(t, NULL, WEFT_FOREVER), 0);
-    assert_int_equal(stray_errno, EPERM);
-    assert_int_equal(weft_channel_send(channel, &item, WEFT_FOREVER), 0);
-    assert_int_equal(weft_tasklet_run(), 0);
-    assert_int_equal(got, 3);
-    assert_string_equal(trace, "resume switch cancel destroy back inner outer ");
-    assert_int_equal(weft_coro_destroy(stray), 0);
     assert_int_equal(weft_channel_destroy(channel), 0);
 }
 
