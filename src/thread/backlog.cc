@@ -158,14 +158,13 @@ static bool take_slot(weft_future **slot, weft_future *f)
                                        __ATOMIC_RELAXED);
 }
 
-static void put_slot(crew_worker *me, weft_future *f)
+// Into the slot `tail`; the caller moves that.
+static void put_slot(crew_worker *me, unsigned tail, weft_future *f)
 {
-    unsigned tail = me->tail;
     weft_future **slot = slot_at(me, tail);
     __atomic_store_n(&f->at, (void *)slot, __ATOMIC_RELAXED);
     mark_pending(f, IN_SHARE);
     __atomic_store_n(slot, f, __ATOMIC_RELEASE);
-    __atomic_store_n(&me->tail, tail + 1, __ATOMIC_SEQ_CST); // see the banner
 }
 
 bool weft::share_push(weft_executor *ex, crew_worker *me, weft_future *f)
@@ -176,7 +175,8 @@ bool weft::share_push(weft_executor *ex, crew_worker *me, weft_future *f)
     if (me->tail - me->head == SHARE || __atomic_load_n(&ex->inbox, __ATOMIC_RELAXED) != nullptr ||
         __atomic_load_n(&ex->pending, __ATOMIC_RELAXED) != 0)
         return false;
-    put_slot(me, f);
+    put_slot(me, me->tail, f);
+    __atomic_store_n(&me->tail, me->tail + 1, __ATOMIC_SEQ_CST); // see the banner
     return true;
 }
 
@@ -261,14 +261,15 @@ static weft_future *take_over(weft_executor *ex, const crew_worker *me)
 static void fill_share(weft_executor *ex, crew_worker *me)
 {
     size_t n = ex->pending / (4 * (size_t)ex->active);
+    unsigned tail = me->tail;
     if (ex->limit != SIZE_MAX)
         return;
     for (n = n < BATCH ? n : BATCH - 1; n > 0; n--) {
         weft_future *f = ex->first;
-        __builtin_prefetch(f->next, 1);
         unlink(ex, f);
-        put_slot(me, f);
+        put_slot(me, tail++, f);
     }
+    __atomic_store_n(&me->tail, tail, __ATOMIC_RELEASE);
 }
 
 weft_future *weft::next_task(weft_executor *ex, crew_worker *me)

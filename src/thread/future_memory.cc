@@ -105,10 +105,8 @@ static void make_key(void)
 // Whether this thread may keep any.
 static bool arm(void)
 {
-    if (!mine.armed) {
-        pthread_once(&key_once, make_key);
-        mine.armed = have_key && pthread_setspecific(key, &mine) == 0;
-    }
+    pthread_once(&key_once, make_key);
+    mine.armed = KEEP && have_key && pthread_setspecific(key, &mine) == 0;
     return mine.armed;
 }
 
@@ -119,7 +117,7 @@ weft_future *weft::future_allocate(void)
     if (mine.chain == nullptr) {
         mine.chain = mine.full;
         mine.full = nullptr;
-        if (mine.chain == nullptr && KEEP && arm())
+        if (mine.chain == nullptr && (mine.armed || arm()))
             mine.chain = depot_get();
         mine.n = mine.chain != nullptr ? CHAIN : 0;
     }
@@ -133,7 +131,7 @@ weft_future *weft::future_allocate(void)
 
 void weft::future_free(weft_future *f)
 {
-    if (!KEEP || !arm()) {
+    if (!mine.armed && !arm()) {
         free_keep_errno(f);
         return;
     }

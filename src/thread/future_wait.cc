@@ -185,13 +185,13 @@ int weft::future_await(weft_future *const futures[], size_t n, weft_deadline d, 
 {
     if (find_ended(futures, n, which))
         return 0;
-    int error = refusal(futures, n);
-    if (error != 0 || d <= WEFT_NOW)
-        return error != 0 ? error : ETIMEDOUT;
     if (n == 1 && d == WEFT_FOREVER && task_run_awaited(worker_here(), futures[0])) {
         *which = 0;
         return 0;
     }
+    int error = refusal(futures, n);
+    if (error != 0 || d <= WEFT_NOW)
+        return error != 0 ? error : ETIMEDOUT;
     weft_private_watch few[FEW], *watches = few;
     if (n > FEW) {
         int saved = errno;

@@ -1,7 +1,8 @@
 // weft_executor beside the pools people use: empty tasks submitted from one thread and
 // completed.  Each row submits a batch and waits until all of it has run, with the same
 // number of workers; what the API returns per task (a future or nothing) is each
-// library's own, and is said in its name.
+// library's own, and is said in its name.  Then trees of tasks that wait for their parts, as
+// programs that divide and conquer make them.
 #include "bench.h"
 
 #include <weft/executor.h>
@@ -157,6 +158,87 @@ double with_python(int threads)
     return bench::command("python3 -c '" + std::string(text) + "'");
 }
 
+// ---- fib(n) by tasks: each gives one part away, does the other and waits ----
+
+double tasks_of(long n)
+{
+    double now = 0, before = 0; // each has its parts' and itself
+    for (long i = 2; i <= n; i++) {
+        double next = 1 + now + before;
+        before = now;
+        now = next;
+    }
+    return now;
+}
+
+struct part {
+    weft_executor *ex;
+    long n, result;
+};
+
+void *fib(void *arg)
+{
+    part *p = static_cast<part *>(arg);
+    if (p->n < 2) {
+        p->result = p->n;
+        return nullptr;
+    }
+    part a = {p->ex, p->n - 1, 0}, b = {p->ex, p->n - 2, 0};
+    weft_future *f = weft_executor_submit(p->ex, fib, &a);
+    fib(&b);
+    weft_future_get(f, nullptr, WEFT_FOREVER);
+    p->result = a.result + b.result;
+    return nullptr;
+}
+
+double with_weft_fib(int threads, long n)
+{
+    weft_executor *ex = weft_executor_create(threads, nullptr);
+    part p = {ex, n, 0};
+    double s = bench::seconds(
+        [&] { weft_future_get(weft_executor_submit(ex, fib, &p), nullptr, WEFT_FOREVER); });
+    weft_executor_destroy(ex, WEFT_DRAIN);
+    return tasks_of(n) / s / 1e6;
+}
+
+#ifdef HAVE_TBB
+long tbb_fib(long n)
+{
+    if (n < 2)
+        return n;
+    long a = 0;
+    tbb::task_group g;
+    g.run([&a, n] { a = tbb_fib(n - 1); });
+    long b = tbb_fib(n - 2);
+    g.wait();
+    return a + b;
+}
+
+double with_tbb_fib(int threads, long n)
+{
+    tbb::global_control limit(tbb::global_control::max_allowed_parallelism, size_t(threads));
+    tbb::task_arena arena(threads, 1);
+    double s = 0;
+    arena.execute([&] { s = bench::seconds([&] { tbb_fib(n); }); });
+    return tasks_of(n) / s / 1e6;
+}
+#endif
+
+void measure_nested(int threads, long n)
+{
+    char title[64];
+    std::snprintf(title, sizeof title, "fib(%ld) by tasks that wait, %d workers", n, threads);
+    bench::Table t(title, "M tasks/s");
+    t.add("submit, get", [=] { return with_weft_fib(threads, n); });
+#ifdef HAVE_TBB
+    t.add("oneTBB task_group", [=] { return with_tbb_fib(threads, n); });
+#else
+    t.missing("oneTBB task_group", "libtbb-dev");
+#endif
+    t.run(9);
+    t.at_least("submit, get", "oneTBB task_group", 1.5);
+}
+
 void measure(int threads)
 {
     char title[64];
@@ -187,10 +269,10 @@ void measure(int threads)
         t.missing("Python ThreadPoolExecutor", "python3");
     t.run(7);
     for (const char *ours : {"submit, get each", "submit_at, get each"}) {
-        t.at_least(ours, "oneTBB task_group", 1.5);
+        t.at_least(ours, "oneTBB task_group", 2);
         t.at_least(ours, "boost::asio::thread_pool", 2.5);
         t.at_least(ours, "GThreadPool", 2.5);
-        t.at_least(ours, "Python ThreadPoolExecutor", 200);
+        t.at_least(ours, "Python ThreadPoolExecutor", 250);
     }
 }
 
@@ -200,4 +282,7 @@ int main()
 {
     measure(2);
     measure(4);
+    for (int threads : {2, 4})
+        for (long n : {22, 27})
+            measure_nested(threads, n);
 }
