@@ -77,11 +77,16 @@ bool weft::executor_is_quiet(const weft_executor *ex)
     return ex->first == nullptr && ex->running == 0 && !inbox_has(ex);
 }
 
+void weft::tell_quiet(weft_executor *ex)
+{
+    if (__builtin_expect(!list_is_empty(&ex->quiet), 0) && executor_is_quiet(ex))
+        waiters_wake(&ex->quiet, SIZE_MAX);
+}
+
 void weft::task_ended(weft_executor *ex)
 {
     ex->running--;
-    if (__builtin_expect(!list_is_empty(&ex->quiet), 0) && executor_is_quiet(ex))
-        waiters_wake(&ex->quiet, SIZE_MAX);
+    tell_quiet(ex);
 }
 
 // ---- Standing in ----

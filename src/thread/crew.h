@@ -234,6 +234,7 @@ void note(weft_executor *ex);        // after a change of what the hints say
 void wake_worker(weft_executor *ex); // if there is work, and nobody searches
 void wake_all_idle(weft_executor *ex);
 bool executor_is_quiet(const weft_executor *ex);
+void tell_quiet(weft_executor *ex); // those who wait for it, if it is
 void task_ended(weft_executor *ex); // `running` less one
 int surplus(const weft_executor *ex);
 int spares_of(const weft_executor *ex);

@@ -112,6 +112,7 @@ static void gather(void *arg)
     }
     take_lock(&s->ex->lock);
     s->ex->inside--;
+    tell_quiet(s->ex); // what was taken back never ran
     drop_lock(&s->ex->lock);
 }
 

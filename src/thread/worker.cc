@@ -255,7 +255,8 @@ int weft::hire(weft_executor *ex)
 
 bool weft::reap(weft_executor *ex, weft_deadline d)
 {
-    int saved = errno;
+    int saved = errno, before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before); // a join could act on it
     bool all = true;
     take_lock(&ex->lock);
     crew_worker *w = ex->ended, *next;
@@ -271,6 +272,7 @@ bool weft::reap(weft_executor *ex, weft_deadline d)
         *to = w;
         drop_lock(&ex->lock);
     }
+    pthread_setcancelstate(before, nullptr);
     errno = saved;
     return all;
 }

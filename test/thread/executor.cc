@@ -469,6 +469,35 @@ CASE(test_map_by_a_stopped_thread)
     empty(&p);
 }
 
+typedef struct quiet_waits {
+    weft_executor *ex;
+    int count, stop; // atomic
+} quiet_waits;
+
+static void *wait_quiet(void *arg)
+{
+    quiet_waits *w = (quiet_waits *)arg;
+    while (__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE) == 0)
+        if (weft_executor_wait(w->ex, WEFT_FOREVER) == 0)
+            add_word(&w->count);
+    return NULL;
+}
+
+// What a map takes back has never run, but ends a wait for all all the same.
+CASE(test_map_taken_back_leaves_quiet)
+{
+    static tally t;
+    quiet_waits w = {create(1), 0, 0};
+    weft_thread *waits = weft_thread_start(wait_quiet, &w, NULL);
+    for (int i = 0; i < 5000; i++) {
+        assert_int_equal(weft_executor_map(w.ex, count_index, &t, 2, WEFT_FOREVER), 0);
+        await_word(&w.count, __atomic_load_n(&w.count, __ATOMIC_ACQUIRE) + 2);
+    }
+    add_word(&w.stop);
+    assert_int_equal(weft_thread_join(waits, NULL, WEFT_FOREVER), 0);
+    drain(w.ex);
+}
+
 // ---- Resize ----
 
 CASE(test_resize_grows)
