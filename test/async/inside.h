@@ -5,9 +5,9 @@
 
 #include <weft/io.h>
 
+#include "../descriptors.h"
 #include "../runner.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -17,16 +17,6 @@ static inline int call_body(void *body)
 {
     (*(void (**)(void))body)();
     return 0;
-}
-
-static inline int open_descriptors(void)
-{
-    int n = 0;
-    DIR *d = opendir("/proc/self/fd");
-    while (readdir(d) != nullptr)
-        n++;
-    closedir(d);
-    return n;
 }
 
 // Those there were before are left.  (A thread of the pools may be about to close its last one.)

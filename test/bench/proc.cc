@@ -1,5 +1,6 @@
 // Subprocesses: the price of a start, of big data through pipes, of splitting a line; what
 // ten thousand starts leave behind.
+#include "../descriptors.h"
 #include "bench.h"
 
 #include <weft/shlex.h>
@@ -10,7 +11,6 @@
 #endif
 
 #include <cstring>
-#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <functional>
@@ -347,16 +347,6 @@ void splits()
 
 // ---- What is left ----
 
-double descriptors()
-{
-    double n = 0;
-    DIR *d = opendir("/proc/self/fd");
-    while (readdir(d) != nullptr)
-        n++;
-    closedir(d);
-    return n;
-}
-
 // Field of /proc/self/statm, in KB: 0 all that is mapped, 1 what is in memory.
 double memory(int field)
 {
@@ -372,12 +362,12 @@ void leftovers()
 {
     for (int i = 0; i < 100; i++)
         by_weft();
-    double fds = descriptors(), mapped = memory(0), resident = memory(1);
+    double fds = open_descriptors(), mapped = memory(0), resident = memory(1);
     for (int i = 0; i < 10000; i++)
         by_weft();
     siginfo_t info;
     double children = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
-    fds = descriptors() - fds;
+    fds = open_descriptors() - fds;
     mapped = memory(0) - mapped;
     resident = memory(1) - resident;
     bench::Table t("left behind by 10,000 starts", "more than before");

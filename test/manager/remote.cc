@@ -248,8 +248,4 @@ CASE(test_tasklet_forks)
     assert_int_equal(WEXITSTATUS(child_status), 0);
 }
 
-int main(void)
-{
-    way = CONNECTIONS;
-    return on_both_servers();
-}
+RUN_ON_BOTH_SERVERS

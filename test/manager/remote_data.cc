@@ -254,8 +254,4 @@ CASE(test_list_remove_and_range)
     done_with(l);
 }
 
-int main(void)
-{
-    way = CONNECTIONS;
-    return on_both_servers();
-}
+RUN_ON_BOTH_SERVERS

@@ -144,8 +144,4 @@ CASE(test_queue_large)
     done_with(q);
 }
 
-int main(void)
-{
-    way = CONNECTIONS;
-    return on_both_servers();
-}
+RUN_ON_BOTH_SERVERS

@@ -172,8 +172,4 @@ CASE(test_tcp)
     assert_int_equal(weft_manager_destroy(m), 0);
 }
 
-int main(void)
-{
-    way = CONNECTIONS;
-    return on_both_servers();
-}
+RUN_ON_BOTH_SERVERS

@@ -270,8 +270,4 @@ CASE(test_barrier_of_the_dead)
     done_with(b);
 }
 
-int main(void)
-{
-    way = CONNECTIONS;
-    return on_both_servers();
-}
+RUN_ON_BOTH_SERVERS

@@ -188,7 +188,4 @@ CASE(test_command_types)
     weft_client_destroy(c);
 }
 
-int main(void)
-{
-    return on_both_servers();
-}
+RUN_ON_BOTH_SERVERS

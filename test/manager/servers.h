@@ -1,7 +1,7 @@
 // servers.h: the two servers, for tests that must pass on both.
 //
 //     CASE(test_queue_order) { ... }
-//     int main(void) { return on_both_servers(); }
+//     RUN_ON_BOTH_SERVERS
 //
 // redis-server is a child with a socket in a folder of its own; where it is not installed its part
 // is left out, which is said.
@@ -145,11 +145,12 @@ static inline int with_both_servers(int (*run)(const char *name))
     return failed + run("redis");
 }
 
-static inline int on_both_servers(void)
-{
-    return with_both_servers(
-        [](const char *name) { return run_cases(begin_group, end_group, name); });
-}
+#define RUN_ON_BOTH_SERVERS                                                                        \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        return with_both_servers(                                                                  \
+            [](const char *name) { return run_cases(begin_group, end_group, name); });             \
+    }
 
 // ---- What the tests share ----
 

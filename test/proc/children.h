@@ -3,11 +3,11 @@
 #ifndef WEFT_TEST_CHILDREN_H
 #define WEFT_TEST_CHILDREN_H
 
+#include "../descriptors.h"
 #include "../runner.h"
 
 #include <weft/subprocess.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -81,16 +81,6 @@ static inline void expect_line(weft_subprocess *p, int stream, const char *expec
     } while (line[n++] != '\n');
     line[n - 1] = 0;
     assert_string_equal(line, expected);
-}
-
-static inline int open_descriptors(void)
-{
-    int n = 0;
-    DIR *d = opendir("/proc/self/fd");
-    while (readdir(d) != NULL)
-        n++;
-    closedir(d);
-    return n;
 }
 
 // No child of ours is left, dead or alive.

@@ -125,22 +125,12 @@ static int print_it(const void *arg, size_t n, void *, size_t)
 
 CASE(test_standard_output_of_tasks)
 {
-    char text[64] = "";
-    int to[2], saved = dup(STDOUT_FILENO);
-    fflush(stdout);
-    assert_int_equal(pipe2(to, O_CLOEXEC), 0);
-    dup2(to[1], STDOUT_FILENO);
+    int from, saved = take_output(&from);
     printf("first ");
     weft_pool *p = weft_pool_create(1, nullptr);
     weft_pool_apply(p, print_it, "task ", 5, nullptr, 0, WEFT_FOREVER);
     printf("last");
-    fflush(stdout);
-    dup2(saved, STDOUT_FILENO);
-    close(saved);
-    close(to[1]);
-    assert_true(read(to[0], text, sizeof text - 1) > 0);
-    assert_string_equal(text, "first task last");
-    close(to[0]);
+    give_output_back(saved, from, "first task last");
     end(p);
 }
 

@@ -21,22 +21,9 @@ CASE(test_many_workers)
 // What create can't have: it says so, and leaves nothing.
 CASE(test_create_without_descriptors)
 {
-    struct rlimit before, few;
-    getrlimit(RLIMIT_NOFILE, &before);
-    int first = next_descriptor(), failed = 0;
-    weft_pool *p = nullptr;
-    few = before;
-    for (few.rlim_cur = (rlim_t)first; p == nullptr; few.rlim_cur++) {
-        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-        p = weft_pool_create(1, nullptr);
-        int error = errno;
-        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-        if (p == nullptr) {
-            assert_int_equal(error, EMFILE);
-            assert_int_equal(next_descriptor(), first);
-            failed++;
-        }
-    }
+    int failed;
+    weft_pool *p =
+        made_without_descriptors<weft_pool>([] { return weft_pool_create(1, nullptr); }, &failed);
     assert_true(failed >= 3);
     weft_pool_terminate(p); // its supervisor may lack what it needs
     weft_pool_join(p, WEFT_FOREVER);

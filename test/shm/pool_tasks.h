@@ -2,7 +2,7 @@
 #ifndef WEFT_TEST_POOL_TASKS_H
 #define WEFT_TEST_POOL_TASKS_H
 
-#include "../runner.h"
+#include "processes.h"
 
 #include <weft/pool.h>
 #include <weft/thread.h>
@@ -72,13 +72,6 @@ static inline weft_pool *pool_of(int workers, const weft_pool_options *o)
     weft_pool *p = weft_pool_create(workers, o);
     assert_non_null(p);
     return p;
-}
-
-static inline int next_descriptor(void)
-{
-    int fd = dup(0);
-    close(fd);
-    return fd;
 }
 
 static inline void end(weft_pool *p)

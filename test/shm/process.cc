@@ -1,5 +1,5 @@
 // Children that run a function: how they end, what they keep, and whom they outlive.
-#include "../runner.h"
+#include "processes.h"
 
 #include <weft/process.h>
 #include <weft/thread.h>
@@ -362,29 +362,12 @@ static int print_word(void *)
 // What waits in the parent's buffer is written once, and what the child prints too.
 CASE(test_standard_output_is_written_once)
 {
-    char text[64] = "";
-    int to[2], saved = dup(STDOUT_FILENO);
-    fflush(stdout);
-    assert_int_equal(pipe2(to, O_CLOEXEC), 0);
-    dup2(to[1], STDOUT_FILENO);
+    int from, saved = take_output(&from);
     printf("parent ");
     weft_process *p = weft_process_start(print_word, nullptr, nullptr);
     weft_process_join(p, nullptr, WEFT_FOREVER);
-    fflush(stdout);
-    dup2(saved, STDOUT_FILENO);
-    close(saved);
-    close(to[1]);
-    assert_int_equal(read(to[0], text, sizeof text), strlen("parent child "));
-    assert_string_equal(text, "parent child ");
-    close(to[0]);
+    give_output_back(saved, from, "parent child ");
     assert_int_equal(weft_process_destroy(p), 0);
-}
-
-static int next_descriptor(void)
-{
-    int fd = dup(0);
-    close(fd);
-    return fd;
 }
 
 // Starts that fail leave nothing, and so do those that don't.
@@ -405,24 +388,15 @@ CASE(test_no_descriptor_is_left)
 
 CASE(test_start_without_descriptors)
 {
-    struct rlimit before, few;
-    int code = 3, first = next_descriptor(), failed = 0;
-    weft_process_options o = {};
-    weft_process *p = nullptr;
-    o.flags = WEFT_PROCESS_DIE_WITH_PARENT;
-    getrlimit(RLIMIT_NOFILE, &before);
-    few = before;
-    for (few.rlim_cur = (rlim_t)first; p == nullptr; few.rlim_cur++) {
-        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-        p = weft_process_start(return_arg, &code, &o);
-        int error = errno;
-        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-        if (p == nullptr) {
-            assert_int_equal(error, EMFILE);
-            assert_int_equal(next_descriptor(), first);
-            failed++;
-        }
-    }
+    int failed;
+    weft_process *p = made_without_descriptors<weft_process>(
+        [] {
+            static int code = 3;
+            weft_process_options o = {};
+            o.flags = WEFT_PROCESS_DIE_WITH_PARENT;
+            return weft_process_start(return_arg, &code, &o);
+        },
+        &failed);
     assert_int_equal(failed, 3); // a pipe and a pidfd
     assert_int_equal(weft_process_join(p, nullptr, WEFT_FOREVER), 0);
     assert_int_equal(weft_process_destroy(p), 0);

@@ -2,9 +2,12 @@
 #ifndef WEFT_TEST_PROCESSES_H
 #define WEFT_TEST_PROCESSES_H
 
+#include "../descriptors.h"
 #include "../runner.h"
 
-#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 // n children that run fn(arg) all end with 0.
@@ -18,20 +21,60 @@ static inline void children_end_well(int n, int (*fn)(void *arg), void *arg)
         assert_int_equal(end_of(p[i]), 0);
 }
 
+static inline int next_descriptor(void)
+{
+    int fd = dup(0);
+    close(fd);
+    return fd;
+}
+
+// Makes something with one more free descriptor each time, until it can: *times EMFILE before, and
+// then nothing was left.
+template <class T> static inline T *made_without_descriptors(T *(*make)(void), int *times)
+{
+    struct rlimit before, few;
+    int first = next_descriptor();
+    T *made = nullptr;
+    getrlimit(RLIMIT_NOFILE, &before);
+    few = before;
+    few.rlim_cur = (rlim_t)first;
+    for (*times = 0; made == nullptr; few.rlim_cur++, *times += made == nullptr) {
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        made = make();
+        int error = errno;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_true(made != nullptr || (error == EMFILE && next_descriptor() == first));
+    }
+    return made;
+}
+
+// What is written to standard output goes into a pipe, until it is given back.
+static inline int take_output(int *from)
+{
+    int to[2], saved = dup(STDOUT_FILENO);
+    fflush(stdout);
+    assert_int_equal(pipe2(to, O_CLOEXEC), 0);
+    dup2(to[1], STDOUT_FILENO);
+    close(to[1]);
+    *from = to[0];
+    return saved;
+}
+
+// And no more than this was written.
+static inline void give_output_back(int saved, int from, const char *expected)
+{
+    char text[64] = "";
+    fflush(stdout);
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    assert_int_equal(read(from, text, sizeof text), strlen(expected));
+    assert_string_equal(text, expected);
+    close(from);
+}
+
 static inline void wait_asleep(pid_t p)
 {
     await_asleep(p);
-}
-
-// How many entries a folder has with `part` in their names.
-static inline int entries(const char *folder, const char *part)
-{
-    int n = 0;
-    DIR *d = opendir(folder);
-    for (struct dirent *e; (e = readdir(d)) != nullptr;)
-        n += strstr(e->d_name, part) != nullptr;
-    closedir(d);
-    return n;
 }
 
 // When the tests end: as many descriptors as when they began, no child, and no name in /dev/shm
@@ -40,7 +83,7 @@ static int descriptors_before;
 
 static inline int census_begin(void **)
 {
-    descriptors_before = entries("/proc/self/fd", "");
+    descriptors_before = open_descriptors();
     return 0;
 }
 
@@ -48,7 +91,7 @@ static inline int census_end(void **)
 {
     char id[16];
     snprintf(id, sizeof id, "%d", getpid());
-    int descriptors = entries("/proc/self/fd", "") - descriptors_before;
+    int descriptors = open_descriptors() - descriptors_before;
     int names = entries("/dev/shm", id);
     bool child = waitpid(-1, nullptr, WNOHANG) != -1;
     if (descriptors != 0 || names != 0 || child)

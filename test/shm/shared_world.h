@@ -17,13 +17,12 @@ extern "C" const char *__tsan_default_options(void)
 
 // What all tests share with their children.
 struct world {
+    weft_shared_value value, other;
     weft_shared_mutex mutex;
     weft_shared_condition condition;
     weft_shared_semaphore semaphore;
-    weft_shared_event event;
     weft_shared_barrier barrier;
-    weft_shared_value value;
-    weft_shared_value other;
+    weft_shared_event event;
     weft_shared_array array; // and behind it its items
 };
 static weft_shm *segment;

@@ -142,30 +142,21 @@ CASE(test_join_twice)
     assert_errno(weft_thread_detach(nullptr), EINVAL);
 }
 
-struct joiner {
-    weft_thread *target;
-    int code, error;
-};
-
-static void *join_target(void *arg)
+static void *join_target(void *t)
 {
-    joiner *j = (joiner *)arg;
-    j->code = weft_thread_join(j->target, nullptr, WEFT_FOREVER);
-    j->error = errno;
-    return nullptr;
+    return code_of(weft_thread_join((weft_thread *)t, nullptr, WEFT_FOREVER));
 }
 
 CASE(test_join_from_two_threads)
 {
     weft_event go = WEFT_EVENT_INIT;
-    joiner j = {weft_thread_start(wait_event, &go, nullptr), -1, 0};
-    weft_thread *t = weft_thread_start(join_target, &j, nullptr);
+    weft_thread *target = weft_thread_start(wait_event, &go, nullptr);
+    weft_thread *t = weft_thread_start(join_target, target, nullptr);
     await_asleep(weft_thread_id(t));
-    assert_errno(weft_thread_join(j.target, nullptr, WEFT_FOREVER), EBUSY);
-    assert_errno(weft_thread_detach(j.target), EBUSY);
+    assert_errno(weft_thread_join(target, nullptr, WEFT_FOREVER), EBUSY);
+    assert_errno(weft_thread_detach(target), EBUSY);
     weft_event_set(&go);
-    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
-    assert_int_equal(j.code, 0);
+    assert_int_equal(joined(t), 0);
 }
 
 static void *call_pthread_exit(void *arg)

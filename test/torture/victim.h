@@ -2,9 +2,10 @@
 #ifndef WEFT_TORTURE_VICTIM_H
 #define WEFT_TORTURE_VICTIM_H
 
+#include "../descriptors.h"
+
 #include <weft/deadline.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -197,16 +198,6 @@ static inline bool kill_after(const struct path *path, long steps, int (*prepare
             return false;
     finish(p);
     return true;
-}
-
-static inline int open_descriptors(void)
-{
-    int n = 0;
-    DIR *d = opendir("/proc/self/fd");
-    while (readdir(d) != nullptr)
-        n++;
-    closedir(d);
-    return n;
 }
 
 #endif

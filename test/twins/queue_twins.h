@@ -42,16 +42,11 @@ typedef struct queue_kind {
 static const queue_calls *twin;
 static const queue_kind *kind;
 
-static bool has(int trait)
-{
-    return (kind->traits & trait) != 0;
-}
-
 static int run_queues(const queue_kind *k, const char *name)
 {
     kind = k;
     twin = k->calls;
-    return run_kind(name, k->way);
+    return run_kind(name, k->way, k->traits);
 }
 
 // ---- Between threads ----

@@ -51,16 +51,11 @@ typedef struct sync_kind {
 static const sync_calls *twin;
 static const sync_kind *kind;
 
-static bool has(int trait)
-{
-    return (kind->traits & trait) != 0;
-}
-
 static int run_sync(const sync_kind *k, const char *name)
 {
     kind = k;
     twin = k->calls;
-    return run_kind(name, k->way);
+    return run_kind(name, k->way, k->traits);
 }
 
 // ---- In memory ----

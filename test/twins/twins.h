@@ -19,10 +19,19 @@ static const char *new_name(void)
     return name;
 }
 
+// What the kind that is tested has.
+static int traits;
+
+static bool has(int trait)
+{
+    return (traits & trait) != 0;
+}
+
 // Runs the cases on one kind of thing.
-static int run_kind(const char *name, enum way w)
+static int run_kind(const char *name, enum way w, int t)
 {
     way = w;
+    traits = t;
     return w == CONNECTIONS ? run_cases(begin_group, end_group, name)
                             : run_cases(census_begin, census_end, name);
 }

@@ -1,0 +1,25 @@
+// descriptors.h: what a folder holds, and how many descriptors are open.
+#ifndef WEFT_TEST_DESCRIPTORS_H
+#define WEFT_TEST_DESCRIPTORS_H
+
+#include <dirent.h>
+#include <string.h>
+
+// How many entries a folder has with `part` in their names.
+static inline int entries(const char *folder, const char *part)
+{
+    int n = 0;
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d != nullptr && (e = readdir(d)) != nullptr;)
+        n += strstr(e->d_name, part) != nullptr;
+    if (d != nullptr)
+        closedir(d);
+    return n;
+}
+
+static inline int open_descriptors(void)
+{
+    return entries("/proc/self/fd", "");
+}
+
+#endif
