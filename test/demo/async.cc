@@ -91,9 +91,9 @@ CASE(test_compare)
     assert_int_equal(run("weft-async -n 1"), 0);
 }
 
-CASE(test_echo_in_workers)
+static void echo_to_two(const char *verb)
 {
-    start("echo -w 2");
+    start(verb);
     int a = dial(), b = dial();
     say(a, "hello");
     say(b, "other");
@@ -102,7 +102,12 @@ CASE(test_echo_in_workers)
     close(a);
     close(b);
     stop();
+}
+
+CASE(test_echo_in_workers)
+{
     int connections, most, bytes;
+    echo_to_two("echo -w 2");
     assert_int_equal(sscanf(last_line(), "%d connections, %d at once, %d bytes echoed",
                             &connections, &most, &bytes),
                      3);
@@ -158,15 +163,7 @@ CASE(test_echo_reloads_under_load)
 
 CASE(test_echo)
 {
-    start("echo");
-    int a = dial(), b = dial();
-    say(a, "hello");
-    say(b, "other");
-    assert_hears(a, "hello");
-    assert_hears(b, "other");
-    close(a);
-    close(b);
-    stop();
+    echo_to_two("echo");
     assert_string_equal(last_line(), "2 connections, 2 at once, 10 bytes echoed");
 }
 
@@ -283,48 +280,46 @@ CASE(test_fetch)
         "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
     };
-    char command[256];
     pid_t child = serve_answers(answers, 5);
-    snprintf(command, sizeof command,
-             "weft-async fetch -j 1 http://127.0.0.1:%d/a http://localhost:%d http://127.0.0.1:%d/c"
-             " 2>err.txt",
-             port, port, port);
-    assert_int_equal(run(command), 0);
+    assert_int_equal(
+        run_with(
+            "weft-async fetch -j 1 http://127.0.0.1:%d/a http://localhost:%d http://127.0.0.1:%d/c"
+            " 2>err.txt",
+            port, port, port),
+        0);
     assert_string_equal(said, "abcdeabcdeabcde");
     assert_int_equal(run("cat err.txt"), 0);
     assert_non_null(strstr(said, "/a: 200, 5 bytes, "));
     assert_string_equal(last_line(), "fetched 3 of 3");
-    snprintf(command, sizeof command,
-             "weft-async fetch -j 1 http://127.0.0.1:%d/d http://127.0.0.1:%d/e ftp://x 2>&1", port,
-             port);
-    assert_int_equal(run(command), 1);
+    assert_int_equal(
+        run_with("weft-async fetch -j 1 http://127.0.0.1:%d/d http://127.0.0.1:%d/e ftp://x 2>&1",
+                 port, port),
+        1);
     assert_string_equal(last_line(), "fetched 0 of 3");
     assert_non_null(strstr(said, "/d: 404, 0 bytes, "));
     assert_non_null(strstr(said, "ftp://x: not an http:// URL"));
     assert_int_equal(waitpid(child, nullptr, 0), child);
-    snprintf(command, sizeof command, "weft-async fetch http://127.0.0.1:%d/ 2>&1", port);
-    assert_int_equal(run(command), 1); // nobody listens any more
+    assert_int_equal(run_with("weft-async fetch http://127.0.0.1:%d/ 2>&1", port),
+                     1); // nobody listens any more
     assert_non_null(strstr(said, "Connection refused"));
 }
 
 CASE(test_fetch_asks_for_the_path)
 {
     static const char *const answers[3] = {};
-    char command[256];
     pid_t child = serve_answers(answers, 3);
-    snprintf(command, sizeof command,
-             "weft-async fetch -j 1 'http://127.0.0.1:%d?q=1#part' 'http://127.0.0.1:%d/a?b/c#d'"
-             " 'http://127.0.0.1:%d#e' 2>err.txt",
-             port, port, port);
-    assert_int_equal(run(command), 0);
+    assert_int_equal(
+        run_with(
+            "weft-async fetch -j 1 'http://127.0.0.1:%d?q=1#part' 'http://127.0.0.1:%d/a?b/c#d'"
+            " 'http://127.0.0.1:%d#e' 2>err.txt",
+            port, port, port),
+        0);
     assert_string_equal(said, "GET /?q=1 HTTP/1.1GET /a?b/c HTTP/1.1GET / HTTP/1.1");
     assert_int_equal(waitpid(child, nullptr, 0), child);
-    snprintf(command, sizeof command, "weft-async fetch 'http://127.0.0.1:%d/a b' 2>&1", port);
-    assert_int_equal(run(command), 1);
+    assert_int_equal(run_with("weft-async fetch 'http://127.0.0.1:%d/a b' 2>&1", port), 1);
     assert_non_null(strstr(said, "not an http:// URL"));
-    snprintf(command, sizeof command,
-             "weft-async fetch http://127.0.0.1:%d/$(printf %%05000d 0) 2>&1", port);
-    assert_int_equal(run(command), 1);
+    assert_int_equal(
+        run_with("weft-async fetch http://127.0.0.1:%d/$(printf %%05000d 0) 2>&1", port), 1);
     assert_non_null(strstr(said, ": File name too long, "));
 }
 
@@ -334,10 +329,8 @@ CASE(test_fetch_interim_answers)
     static const char *const answer = "HTTP/1.1 100 Continue\r\n\r\n"
                                       "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
                                       "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde";
-    char command[256];
     pid_t child = serve_answers(&answer, 1);
-    snprintf(command, sizeof command, "weft-async fetch http://127.0.0.1:%d/ 2>err.txt", port);
-    assert_int_equal(run(command), 0);
+    assert_int_equal(run_with("weft-async fetch http://127.0.0.1:%d/ 2>err.txt", port), 0);
     assert_string_equal(said, "abcde");
     assert_int_equal(waitpid(child, nullptr, 0), child);
 }
@@ -358,9 +351,7 @@ CASE(test_fetch_broken_answers)
     enum { N = sizeof answers / sizeof answers[0] };
     pid_t child = serve_answers(answers, N);
     for (int i = 0; i < N; i++) {
-        char command[256];
-        snprintf(command, sizeof command, "weft-async fetch http://127.0.0.1:%d/ 2>&1", port);
-        assert_int_equal(run(command), 1);
+        assert_int_equal(run_with("weft-async fetch http://127.0.0.1:%d/ 2>&1", port), 1);
         assert_string_equal(last_line(), "fetched 0 of 1");
         assert_non_null(strstr(said, "/: no whole answer, "));
     }
@@ -372,12 +363,9 @@ CASE(test_fetch_to_a_full_disk)
 {
     static char answer[100000] = "HTTP/1.0 200 OK\r\n\r\n";
     const char *const answers[] = {answer};
-    char command[256];
     memset(answer + strlen(answer), 'x', sizeof answer - strlen(answer) - 1);
     pid_t child = serve_answers(answers, 1);
-    snprintf(command, sizeof command, "weft-async fetch http://127.0.0.1:%d/ 2>&1 >/dev/full",
-             port);
-    assert_int_equal(run(command), 1);
+    assert_int_equal(run_with("weft-async fetch http://127.0.0.1:%d/ 2>&1 >/dev/full", port), 1);
     assert_non_null(strstr(said, "/: No space left on device, "));
     assert_string_equal(last_line(), "weft-async: standard output: not all was written");
     assert_int_equal(waitpid(child, nullptr, 0), child);
@@ -387,13 +375,13 @@ CASE(test_fetch_to_files)
 {
     static const char *const answers[] = {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde",
                                           "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfghij"};
-    char command[256];
     pid_t child = serve_answers(answers, 2);
-    snprintf(command, sizeof command,
-             "weft-async fetch -j 1 -O http://127.0.0.1:%d/dir/one.txt http://127.0.0.1:%d 2>&1 && "
-             "cat one.txt index.html && rm one.txt index.html",
-             port, port);
-    assert_int_equal(run(command), 0);
+    assert_int_equal(
+        run_with(
+            "weft-async fetch -j 1 -O http://127.0.0.1:%d/dir/one.txt http://127.0.0.1:%d 2>&1 && "
+            "cat one.txt index.html && rm one.txt index.html",
+            port, port),
+        0);
     assert_string_equal(last_line(), "abcdefghij");
     assert_int_equal(waitpid(child, nullptr, 0), child);
 }
@@ -405,12 +393,7 @@ CASE(test_usage)
     static const char *const bad[] = {"-x",       "-n",           "-n 0",
                                       "nonsense", "compare 3",    "echo -n 3",
                                       "fetch",    "fetch -j 0 x", "echo extra"};
-    char command[128];
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        snprintf(command, sizeof command, "weft-async %s 2>&1", bad[i]);
-        assert_int_equal(run(command), 2);
-        assert_int_equal(lines(), 1);
-    }
+    assert_refuses("weft-async", bad);
     assert_int_equal(run("weft-async echo -l nonsense 2>&1"), 1);
     assert_int_equal(lines(), 1);
 }

@@ -22,9 +22,7 @@ static void forget_times(void)
 // Runs it behind `input` with standard error along with the output; its status and all it said.
 static void expect(const char *input, const char *options, int status, const char *all)
 {
-    char command[1024];
-    snprintf(command, sizeof command, "{ %s | weft-processes each %s; } 2>&1", input, options);
-    assert_int_equal(run(command), status);
+    assert_int_equal(run_with("{ %s | weft-processes each %s; } 2>&1", input, options), status);
     forget_times();
     assert_string_equal(said, all);
 }
@@ -107,9 +105,7 @@ CASE(test_each_halts)
     static const char *const bad_all[] = {"now",          "now,fail", "now,fail=0",
                                           "later,fail=1", "now,x=1",  ""};
     for (const char *bad : bad_all) {
-        char command[128];
-        snprintf(command, sizeof command, "weft-processes each --halt '%s' </dev/null 2>&-", bad);
-        assert_int_equal(run(command), 2);
+        assert_int_equal(run_with("weft-processes each --halt '%s' </dev/null 2>&-", bad), 2);
     }
 }
 

@@ -71,11 +71,10 @@ CASE(test_put_and_get)
 // A get waits for a put that comes later.
 CASE(test_get_waits)
 {
-    char command[512];
-    snprintf(command, sizeof command,
-             "weft-processes get -t 60 %s later & weft-processes put %s later now; wait $!", at,
-             at);
-    assert_int_equal(run(command), 0);
+    assert_int_equal(
+        run_with("weft-processes get -t 60 %s later & weft-processes put %s later now; wait $!", at,
+                 at),
+        0);
     assert_string_equal(said, "now\n");
 }
 
@@ -91,10 +90,8 @@ CASE(test_put_is_bounded)
 // A value that could not be printed is in the queue again.
 CASE(test_get_does_not_lose)
 {
-    char command[512];
     assert_int_equal(demo("put %s kept value"), 0);
-    snprintf(command, sizeof command, "weft-processes get %s kept 2>&1 >/dev/full", at);
-    assert_int_equal(run(command), 1);
+    assert_int_equal(run_with("weft-processes get %s kept 2>&1 >/dev/full", at), 1);
     assert_non_null(strstr(said, "standard output: No space left"));
     assert_int_equal(demo("get -t 60 %s kept"), 0);
     assert_string_equal(said, "value\n");
@@ -173,12 +170,12 @@ CASE(test_password_file_is_bad)
     static const char *const bad[] = {"printf ''", "echo", "printf '\\0secret\\n'",
                                       "printf 'sec\\0ret\\n'", "printf %0512d 1"};
     for (const char *each : bad) {
-        char command[200];
-        snprintf(command, sizeof command,
-                 "%s >bad; timeout 20 weft-processes manager -l tcp:127.0.0.1:0 --password-file "
-                 "bad 2>&1",
-                 each);
-        assert_int_equal(run(command), 1);
+        assert_int_equal(
+            run_with(
+                "%s >bad; timeout 20 weft-processes manager -l tcp:127.0.0.1:0 --password-file "
+                "bad 2>&1",
+                each),
+            1);
         assert_int_equal(strncmp(said, "weft-processes: bad: ", 21), 0);
         assert_int_equal(lines(), 1);
     }
@@ -211,12 +208,7 @@ CASE(test_wrong_usage)
                                         "put -c -1 unix:x q v",
                                         "get --what unix:x",
                                         "manager -l unix:x --max-memory -5"};
-    for (const char *each : wrong) {
-        char command[128];
-        snprintf(command, sizeof command, "weft-processes %s 2>&1", each);
-        assert_int_equal(run(command), 2);
-        assert_int_equal(lines(), 1);
-    }
+    assert_refuses("weft-processes", wrong);
     assert_int_equal(run("weft-processes get unix:./nobody q 2>&1"), 1);
     assert_string_equal(said, "weft-processes: unix:./nobody: No such file or directory\n");
     assert_int_equal(run("weft-processes lock -h"), 0);

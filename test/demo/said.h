@@ -5,7 +5,10 @@
 #ifndef WEFT_TEST_SAID_H
 #define WEFT_TEST_SAID_H
 
+#include "../runner.h"
+
 #include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,12 +30,33 @@ static inline int run(const char *command)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+// The same, with what is to be put in, as by printf(3).
+__attribute__((format(printf, 1, 2))) static inline int run_with(const char *format, ...)
+{
+    char command[1024];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    return n < (int)sizeof command ? run(command) : -1;
+}
+
 static inline int lines(void)
 {
     int n = 0;
     for (const char *c = said; (c = strchr(c, '\n')) != nullptr; c++)
         n++;
     return n;
+}
+
+// Each is refused with one line, and 2.
+template <size_t N>
+static inline void assert_refuses(const char *program, const char *const (&options)[N])
+{
+    for (const char *each : options) {
+        assert_int_equal(run_with("%s %s 2>&1", program, each), 2);
+        assert_int_equal(lines(), 1);
+    }
 }
 
 static inline const char *last_line(void)

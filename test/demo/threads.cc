@@ -65,10 +65,8 @@ CASE(test_count_equals_wc)
         "/usr/share/common-licenses/*",
     };
     for (const char *files : cases) {
-        char command[256];
-        snprintf(command, sizeof command,
-                 "wc %s >expected; weft-threads count %s | diff expected -", files, files);
-        assert_int_equal(run(command), 0);
+        assert_int_equal(
+            run_with("wc %s >expected; weft-threads count %s | diff expected -", files, files), 0);
     }
 }
 
@@ -110,12 +108,7 @@ CASE(test_bad_options_are_one_line_and_2)
         "tickets --what",
         "tickets -d 99999999999999999999",
     };
-    for (const char *options : bad) {
-        char command[128];
-        snprintf(command, sizeof command, "weft-threads %s 2>&1 >/dev/null", options);
-        assert_int_equal(run(command), 2);
-        assert_int_equal(lines(), 1);
-    }
+    assert_refuses("weft-threads", bad);
     assert_int_equal(run("weft-threads -h"), 0);
     assert_int_equal(strncmp(said, "usage: weft-threads", 19), 0);
     assert_int_equal(run("weft-threads >/dev/full 2>errors"), 1);
