@@ -145,7 +145,8 @@ typedef struct weft_subprocess_options {
 
     /* WEFT_GROUP_NEW, WEFT_GROUP_OURS, or one to join.  0: ours; but a call that starts its
      * commands, ends them and has a deadline makes a new one, with DIE_WITH_PARENT, so that all of
-     * it ends, unless our terminal is their input. */
+     * it ends, unless our terminal is their input.  A command that leads no group ends with those
+     * that descend from it, as far as /proc tells: not those whose parents have ended before. */
     pid_t process_group;
 
     /* At a deadline of such a call (and of weft_pclose): the time from SIGTERM to SIGKILL.  It
@@ -377,8 +378,8 @@ int weft_system(const char *command, int *status, weft_deadline d);
 weft_subprocess *weft_popen(const char *command, const char *mode, FILE **stream);
 
 /* Flushes and closes the stream, waits for the command, frees both, always.  At the deadline: the
- * shell gets SIGTERM, after WEFT_KILL_AFTER_NS SIGKILL; ETIMEDOUT.  ECHILD: status lost; else the
- * flush's error. */
+ * shell and who descends from it get SIGTERM, after WEFT_KILL_AFTER_NS SIGKILL; ETIMEDOUT.
+ * ECHILD: status lost; else the flush's error. */
 int weft_pclose(weft_subprocess *p, FILE *stream, int *status, weft_deadline d);
 
 /* ---- Statuses, as waitpid(2) and the calls here give them ---- */

@@ -40,8 +40,10 @@ static int make_place(batch *b)
 
 static int start(batch *b, command *c)
 {
+    int64_t limit = c->what.limit_ns > 0 ? c->what.limit_ns : b->how->limit_ns;
     c->start = weft_now();
-    if (run_options(&c->o, c->what.opts != nullptr ? c->what.opts : b->opts, false) != 0)
+    if (run_options(&c->o, c->what.opts != nullptr ? c->what.opts : b->opts,
+                    b->bounded || limit > 0) != 0)
         return -1;
     if (c->what.limit_ns < 0 || (c->o.in.kind == WEFT_STREAM_PIPE && c->o.input == nullptr))
         return fail_with(EINVAL);
@@ -50,7 +52,6 @@ static int start(batch *b, command *c)
     c->p = weft_subprocess_start(c->what.argv, &c->o);
     if (c->p == nullptr)
         return -1;
-    int64_t limit = c->what.limit_ns > 0 ? c->what.limit_ns : b->how->limit_ns;
     c->due = limit > 0 ? weft_in_ns(limit) : WEFT_FOREVER;
     if (flow_begin(&c->f, &c->p->s, c->o.input, c->o.input_size, &c->wrote[0], &c->wrote[1],
                    true) != 0)
@@ -225,6 +226,7 @@ int weft_subprocess_map(const char *const *const argvs[], size_t n,
     b.opts = opts != nullptr ? opts : &defaults;
     b.argvs = argvs;
     b.n = n;
+    b.bounded = d != WEFT_FOREVER;
     b.last = &b.first;
     if (how == nullptr || (how->report == nullptr && how->ended == nullptr) || how->jobs < 0 ||
         how->limit_ns < 0 || (argvs == nullptr && n > 0) || (argvs != nullptr && how->next) ||

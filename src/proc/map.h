@@ -33,6 +33,7 @@ struct batch {
     bool all_given, asked; // asked: the source has none until next_fd says so
     bool starved;          // the system had no room for one more
     bool halted;           // as `ended` answered
+    bool bounded;          // the call has a deadline
     bool silent;           // nothing more is told
     int failed, error;
     flow **running;

@@ -101,10 +101,10 @@ void weft::command_doom(command *c, int error)
         return;
     int saved = errno;
     c->error = error;
-    if (s->kill_after > 0 && streams_terminate(s) == 0)
+    if (s->kill_after > 0 && streams_ask_to_end(s) == 0)
         c->due = weft_in_ns(s->kill_after);
     else
-        streams_signal(s, SIGKILL);
+        streams_force_end(s);
     errno = saved;
 }
 
@@ -120,7 +120,7 @@ weft_deadline weft::batch_enforce(batch *b)
         if (c->due <= now && c->error == 0) {
             command_doom(c, ETIMEDOUT);
         } else if (c->due <= now) {
-            streams_signal(&c->p->s, SIGKILL);
+            streams_force_end(&c->p->s);
             c->due = WEFT_FOREVER;
         }
         first = c->due < first ? c->due : first;
@@ -154,8 +154,8 @@ void weft::batch_end(batch *b, size_t k)
     command *c = command_of(b->running[k]);
     int saved = errno;
     take_output(c);
-    if (c->error != 0 && c->p->c.leads)
-        streams_signal(&c->p->s, SIGKILL); // what is left of its group
+    if (c->error != 0)
+        streams_force_end(&c->p->s); // what is left of its group
     errno = saved;
     child_poll(&c->p->c);
     c->status = c->p->c.status;
@@ -182,7 +182,7 @@ void weft::batch_free(batch *b)
 {
     int saved = errno;
     for (size_t k = 0; k < b->count; k++)
-        streams_signal(&command_of(b->running[k])->p->s, SIGKILL);
+        streams_force_end(&command_of(b->running[k])->p->s);
     while (b->count > 0) {
         command *c = command_of(b->running[--b->count]);
         streams_kill(&c->p->s, nullptr);

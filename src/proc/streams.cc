@@ -1,4 +1,4 @@
-// streams.cc: feeding, reading, waiting for and ending children, one or several.
+// streams.cc: feeding, reading, waiting for and signalling children, one or several.
 //
 // A group's number stays taken as long as one of its processes is not reaped, so the group can be
 // signalled while a child is left to be waited for; where the kernel signals groups by pidfd, also
@@ -11,10 +11,6 @@
 #include <base/sigpipe.h>
 
 using namespace weft;
-
-// After SIGKILL has been sent a child ends at once, unless the kernel itself is stuck.
-static const int64_t KILLED_NS = 2000000000;
-enum { LOOK_MS = 10 }; // at what ends, where nothing tells of its end
 
 void weft::streams_close(streams *s)
 {
@@ -34,6 +30,7 @@ void weft::streams_free(streams *s)
     streams_close(s);
     outlet_free(&s->outlets[0]);
     outlet_free(&s->outlets[1]);
+    family_free(&s->relatives);
 }
 
 int weft::streams_wait(streams *s, int *status, weft_deadline d)
@@ -50,16 +47,6 @@ int weft::streams_wait(streams *s, int *status, weft_deadline d)
     if (status != nullptr)
         *status = s->children[s->count - 1]->c.status;
     return 0;
-}
-
-static bool await_all(const streams *s, weft_deadline d)
-{
-    int saved = errno;
-    bool ended = true;
-    for (size_t i = 0; i < s->count && ended; i++)
-        ended = child_await(&s->children[i]->c, d) == 0;
-    errno = saved;
-    return ended;
 }
 
 static bool all_reaped(const streams *s)
@@ -89,91 +76,6 @@ int weft::streams_signal(const streams *s, int signal)
     }
     errno = sent ? saved : error;
     return sent ? 0 : -1;
-}
-
-int weft::streams_terminate(const streams *s)
-{
-    int saved = errno;
-    if (streams_signal(s, SIGTERM) != 0)
-        return -1;
-    streams_signal(s, SIGCONT); // a stopped one could not follow
-    errno = saved;
-    return 0;
-}
-
-int weft::streams_stop(streams *s, int *status, weft_deadline close_by, weft_deadline term_by,
-                       weft_deadline d)
-{
-    int saved = errno;
-    close_keep_errno(&s->fds[0]);
-    bool ended = await_all(s, close_by);
-    if (!ended) {
-        streams_terminate(s);
-        ended = await_all(s, term_by);
-    }
-    // What is left of a group goes with it.
-    if (!ended || s->children[0]->c.leads)
-        streams_signal(s, SIGKILL);
-    errno = saved;
-    return streams_wait(s, status, d);
-}
-
-// Whether nobody is left: all have ended, and so have the others of their group, as far as the
-// kernel tells (child_group_is_empty).
-static bool is_over(const streams *s)
-{
-    for (size_t i = 0; i < s->count; i++)
-        if (!child_has_ended(&s->children[i]->c))
-            return false;
-    const child *first = &s->children[0]->c;
-    if (!child_tells_group(first))
-        return true;
-    for (size_t i = 0; i < s->count; i++)
-        child_poll(&s->children[i]->c); // or it would count as left
-    return !child_tells_group(first);
-}
-
-// Reads on until nobody is left: who cleans up may have something to say.
-static void attend_end(streams *s, weft_buffer *out, weft_buffer *err, weft_deadline kill_by)
-{
-    while (!is_over(s) && weft_left(kill_by) > 0) {
-        weft_deadline look = weft_in_ms(LOOK_MS), by = look < kill_by ? look : kill_by;
-        if (s->fds[0] < 0 && s->fds[1] < 0 && s->fds[2] < 0) {
-            const child *c = nullptr;
-            for (size_t i = 0; i < s->count && c == nullptr; i++)
-                if (!child_has_ended(&s->children[i]->c))
-                    c = &s->children[i]->c;
-            if ((c != nullptr ? child_sleep(c, by) : poll_until(nullptr, 0, by)) != 0 &&
-                errno == ECANCELED)
-                return;
-        } else if (pump(s, nullptr, 0, out, err, by) != 0 && errno != ETIMEDOUT) {
-            return;
-        }
-    }
-}
-
-void weft::streams_end(streams *s, weft_buffer *out, weft_buffer *err, int *status)
-{
-    int saved = errno;
-    int64_t grace = s->grace;
-    s->grace = 0;
-    if (errno != ECANCELED && s->kill_after > 0 && streams_terminate(s) == 0)
-        attend_end(s, out, err, weft_in_ns(s->kill_after));
-    streams_kill(s, status);
-    pump(s, nullptr, 0, out, err, WEFT_NOW);
-    s->grace = grace;
-    errno = saved;
-}
-
-void weft::streams_kill(streams *s, int *status)
-{
-    int saved = errno;
-    poll_way *way = way_to_poll; // neither a stop nor a cancel cuts this short
-    way_to_poll = nullptr;
-    bool dying = streams_signal(s, SIGKILL) == 0 || errno == ESRCH;
-    streams_wait(s, status, dying ? weft_in_ns(KILLED_NS) : WEFT_NOW);
-    way_to_poll = way;
-    errno = saved;
 }
 
 // ---- Bytes ----

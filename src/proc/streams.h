@@ -9,6 +9,7 @@
 #include <base/leash.h>
 #include <weft/subprocess.h>
 
+#include "family.h"
 #include "sink.h"
 
 namespace weft {
@@ -22,6 +23,7 @@ struct streams {
     weft_subprocess **children;
     size_t count;
     outlet outlets[2]; // of streams 1 and 2
+    family relatives;  // who descends from them, when they are to end and lead no group
 };
 
 } // namespace weft
@@ -60,6 +62,10 @@ int streams_terminate(const streams *s);
 // Closes the input, then SIGTERM, then SIGKILL; waits until `d`.
 int streams_stop(streams *s, int *status, weft_deadline close_by, weft_deadline term_by,
                  weft_deadline d);
+
+// SIGTERM, and SIGKILL, to all that they have started.  As streams_signal.
+int streams_ask_to_end(streams *s);
+int streams_force_end(streams *s);
 
 // At a deadline: SIGTERM, kill_after later SIGKILL, and waits as long as that takes.  What comes
 // through the pipes meanwhile is read into out and err.  After ECANCELED: SIGKILL at once.

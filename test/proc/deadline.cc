@@ -96,6 +96,79 @@ CASE(test_deadline_makes_a_group)
     assert_true(leads(&o, WEFT_FOREVER));
 }
 
+// When the call is over, nobody has the standard error any more that it gave its command.
+template <class Call> static void expect_all_ended(Call call)
+{
+    int ends[2], old = fcntl(2, F_DUPFD_CLOEXEC, 10);
+    char bytes[64];
+    ssize_t n;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    dup2(ends[1], 2);
+    close(ends[1]);
+    call();
+    dup2(old, 2);
+    close(old);
+    while ((n = read(ends[0], bytes, sizeof bytes)) > 0)
+        ;
+    assert_int_equal(n, 0);
+    close(ends[0]);
+    assert_true(no_children());
+}
+
+static void ignore(size_t, const weft_subprocess_result *, int error, void *errors)
+{
+    *(int *)errors += error == ETIMEDOUT;
+}
+
+static const int groups[] = {0, WEFT_GROUP_OURS};
+static const char *work = "sh -c 'sleep 1000; true' & sleep 1000; true";
+
+CASE(test_deadline_ends_all)
+{
+    weft_subprocess_options o = no_options();
+    const struct script s = sh(work);
+    o.in.kind = WEFT_STREAM_NULL;
+    for (int group : groups)
+        expect_all_ended([&] {
+            o.process_group = group;
+            assert_errno(weft_subprocess_run(s.argv, &o, NULL, weft_in_ms(50)), ETIMEDOUT);
+        });
+    expect_all_ended([] {
+        FILE *stream;
+        weft_subprocess *p = weft_popen("echo; sleep 1000; true", "r", &stream);
+        assert_int_equal(fgetc(stream), '\n');
+        assert_errno(weft_pclose(p, stream, NULL, weft_in_ms(20)), ETIMEDOUT);
+    });
+    for (int group : groups)
+        expect_all_ended([&] {
+            const char *const *const argvs[] = {s.argv, s.argv};
+            int errors = 0;
+            weft_subprocess_batch b = {};
+            b.limit_ns = 50000000;
+            b.report = ignore;
+            b.arg = &errors;
+            o.process_group = group;
+            assert_int_equal(weft_subprocess_map(argvs, 2, &o, &b, WEFT_FOREVER), 2);
+            assert_int_equal(errors, 2);
+        });
+}
+
+// Without a group they are stopped and known before they are told: one whose parent has ended
+// meanwhile has its time, and is killed then.
+CASE(test_deadline_without_a_group)
+{
+    weft_subprocess_options o = piped();
+    o.process_group = WEFT_GROUP_OURS;
+    o.kill_after_ns = 200000000;
+    weft_subprocess_result r =
+        run_until("sh -c \"trap 'echo told' TERM; echo ready; while :; do sleep 0.01; done\"; true",
+                  "ready", &o);
+    assert_non_null(strstr(r.out.data, "told"));
+    assert_int_equal(weft_status_signal(r.status), SIGTERM);
+    assert_true(r.ns >= 200000000);
+    weft_subprocess_result_free(&r);
+}
+
 CASE(test_deadline_of_a_pipeline)
 {
     weft_subprocess_options o = piped();
