@@ -103,6 +103,19 @@ static inline weft_subprocess_result run_until(const char *script, const char *r
     }
 }
 
+// It does not start, with this errno, at this stage, and leaves nothing.
+static inline void expect_no_start(const char *const *argv, const weft_subprocess_options *opts,
+                                   int error, int stage)
+{
+    weft_subprocess_options o = *opts;
+    int failed_at = -1, before = open_descriptors();
+    o.stage = &failed_at;
+    assert_errno(weft_subprocess_start(argv, &o), error);
+    assert_int_equal(failed_at, stage);
+    assert_int_equal(open_descriptors(), before);
+    assert_true(no_children());
+}
+
 // In a process of its own: starts the script, with its output to `out`, and does `then`.  Returns
 // when nobody has the output any more.
 static inline void expect_end_after(void (*then)(weft_subprocess *), const char *script, int group,

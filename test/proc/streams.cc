@@ -49,13 +49,7 @@ CASE(test_stream_files)
 
 static void expect_stream_error(const weft_subprocess_options *opts, int error)
 {
-    weft_subprocess_options o = *opts;
-    int stage, before = open_descriptors();
-    o.stage = &stage;
-    assert_errno(weft_subprocess_start(sh("true").argv, &o), error);
-    assert_int_equal(stage, WEFT_STAGE_STREAMS);
-    assert_int_equal(open_descriptors(), before);
-    assert_true(no_children());
+    expect_no_start(sh("true").argv, opts, error, WEFT_STAGE_STREAMS);
 }
 
 CASE(test_stream_errors)

@@ -81,15 +81,9 @@ CASE(test_tree_that_does_not_start)
 {
     weft_subprocess_options o = tree();
     const char *const no[] = {"/nonexistent", NULL};
-    int stage, before = open_descriptors();
-    o.stage = &stage;
-    assert_errno(weft_subprocess_start(no, &o), ENOENT);
-    assert_int_equal(stage, WEFT_STAGE_EXEC);
+    expect_no_start(no, &o, ENOENT, WEFT_STAGE_EXEC);
     o.cwd = "/nonexistent";
-    assert_errno(weft_subprocess_start(sh("true").argv, &o), ENOENT);
-    assert_int_equal(stage, WEFT_STAGE_DIRECTORY);
-    assert_int_equal(open_descriptors(), before);
-    assert_true(no_children());
+    expect_no_start(sh("true").argv, &o, ENOENT, WEFT_STAGE_DIRECTORY);
 }
 
 CASE(test_tree_ends_with_the_program)
