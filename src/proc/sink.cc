@@ -164,7 +164,8 @@ static int give_lines(outlet *o, bool all)
         at += n;
     }
     b->size -= at;
-    memmove(b->data, b->data + at, b->size);
+    if (at > 0)
+        memmove(b->data, b->data + at, b->size);
     return error;
 }
 

@@ -334,7 +334,7 @@ CASE(test_map_options_of_each)
     weft_subprocess_batch b = batch(&s, 1);
     b.next = [](size_t i, weft_subprocess_command *c, void *) -> int {
         c->argv = scripts[i % 3].argv;
-        c->opts = i == 3 ? NULL : &own[i];
+        c->opts = i < 3 ? &own[i] : NULL;
         c->limit_ns = i == 2 ? 50000000 : i == 3 ? -1 : 0;
         return i < 4;
     };

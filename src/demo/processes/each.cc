@@ -61,6 +61,8 @@ static int next(size_t, weft_subprocess_command *c, void *)
 
 static void print_output(const char *tag, const weft_buffer *out)
 {
+    if (out->size == 0)
+        return;
     const char *at = out->data, *end = at + out->size;
     if (tag == nullptr)
         fwrite(at, 1, out->size, stdout);
@@ -70,7 +72,7 @@ static void print_output(const char *tag, const weft_buffer *out)
         printf("%s\t", tag);
         fwrite(at, 1, (size_t)(stop - at), stdout);
     }
-    if (out->size > 0 && end[-1] != '\n' && (tag != nullptr || isatty(1)))
+    if (end[-1] != '\n' && (tag != nullptr || isatty(1)))
         putchar('\n');
     output_lost = fflush(stdout) != 0 || ferror(stdout);
 }

@@ -25,10 +25,21 @@ static size_t lines, given;
 static size_t total; // atomic: the bar's thread looks
 static char fault[128];
 
+static void make_room(void)
+{
+    if (room - end > AHEAD) // the last line may get an end
+        return;
+    room = 2 * room + AHEAD + 1;
+    bytes = (char *)realloc(bytes, room);
+    if (bytes == nullptr)
+        err(1, "memory");
+}
+
 void input_begin(int ending, char *const command[])
 {
     line_end = ending;
     words = command;
+    make_room();
 }
 
 const char *input_fault(void)
@@ -70,16 +81,12 @@ static void count_rest(void)
 // One read.
 static void read_more(void)
 {
-    memmove(bytes, bytes + begin, end - begin);
+    if (begin > 0)
+        memmove(bytes, bytes + begin, end - begin);
     end -= begin;
     seen -= begin;
     begin = 0;
-    if (room - end < AHEAD) {
-        room = 2 * room + AHEAD + 1; // the last line may get an end
-        bytes = (char *)realloc(bytes, room);
-        if (bytes == nullptr)
-            err(1, "memory");
-    }
+    make_room();
     ssize_t n = read(0, bytes + end, AHEAD);
     end += n > 0 ? (size_t)n : 0;
     over = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);

@@ -82,7 +82,8 @@ static void read_log(const char *path)
     if (ferror(f) || ftruncate(fd, whole) != 0)
         options_fail(path);
     free(line);
-    qsort(entries, count, sizeof *entries, compare);
+    if (count > 0)
+        qsort(entries, count, sizeof *entries, compare);
 }
 
 // All or nothing: what could be written only in part is taken back.
