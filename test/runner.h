@@ -14,6 +14,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -251,6 +252,21 @@ static inline int run_cases(int (*setup)(void **) = nullptr, int (*teardown)(voi
     {                                                                                              \
         return run_cases(__VA_ARGS__);                                                             \
     }
+
+// How many of eight threads that run fn(arg) at the same time return something.
+static inline int eight_at_once(void *(*fn)(void *arg), void *arg)
+{
+    pthread_t t[8];
+    int n = 0;
+    for (pthread_t &each : t)
+        assert_int_equal(pthread_create(&each, NULL, fn, arg), 0);
+    for (pthread_t &each : t) {
+        void *result = NULL;
+        pthread_join(each, &result);
+        n += result != NULL;
+    }
+    return n;
+}
 
 // Whether /proc says that a process, or thread, sleeps; also when it is gone.
 static inline bool is_asleep(pid_t id)

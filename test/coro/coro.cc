@@ -422,7 +422,7 @@ CASE(test_thread_end_destroys_its_coroutines)
     assert_int_equal(ended, 10);
 }
 
-static void *run_many(void *arg)
+static void *run_many(void *)
 {
     intptr_t sum = 0;
     int rounds = RUNNER_SANITIZED ? 20 : 200;
@@ -436,20 +436,12 @@ static void *run_many(void *arg)
         for (int k = 0; k < 20; k++)
             weft_coro_destroy(some[k]);
     }
-    *(int *)arg = sum == (intptr_t)rounds * 3 * 190;
-    return NULL;
+    return V(sum - (intptr_t)rounds * 3 * 190);
 }
 
 CASE(test_eight_threads_at_once)
 {
-    pthread_t t[8];
-    int fine[8] = {0};
-    for (int i = 0; i < 8; i++)
-        assert_int_equal(pthread_create(&t[i], NULL, run_many, &fine[i]), 0);
-    for (int i = 0; i < 8; i++)
-        pthread_join(t[i], NULL);
-    for (int i = 0; i < 8; i++)
-        assert_int_equal(fine[i], 1);
+    assert_int_equal(eight_at_once(run_many, NULL), 0);
 }
 
 // ---- The dump ----

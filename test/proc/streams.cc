@@ -287,8 +287,9 @@ CASE(test_pass_and_stream)
     close(fd);
 }
 
-static void *start_many(void *arg)
+static void *start_many(void *)
 {
+    void *wrong = NULL;
     for (int i = 0; i < 12; i++) {
         weft_subprocess_options o = no_options();
         weft_subprocess_result r;
@@ -297,23 +298,16 @@ static void *start_many(void *arg)
         o.input_size = 1;
         if (weft_subprocess_run(sh("ls /proc/$$/fd").argv, &o, &r, WEFT_FOREVER) != 0 ||
             r.status != 0 || strcmp(r.out.data, "0\n1\n2\n") != 0)
-            *(int *)arg = 1;
+            wrong = (void *)1;
         weft_subprocess_result_free(&r);
     }
-    return NULL;
+    return wrong;
 }
 
 CASE(test_start_from_eight_threads)
 {
-    pthread_t threads[8];
-    int wrong[8] = {};
     int before = open_descriptors();
-    for (int i = 0; i < 8; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, start_many, &wrong[i]), 0);
-    for (int i = 0; i < 8; i++)
-        pthread_join(threads[i], NULL);
-    for (int i = 0; i < 8; i++)
-        assert_int_equal(wrong[i], 0);
+    assert_int_equal(eight_at_once(start_many, NULL), 0);
     assert_int_equal(open_descriptors(), before);
     assert_true(no_children());
 }

@@ -202,11 +202,7 @@ static void *add_under_rwlock(void *)
 
 CASE(test_rwlock_guards)
 {
-    weft_thread *t[8];
-    for (weft_thread *&each : t)
-        each = weft_thread_start(add_under_rwlock, nullptr, nullptr);
-    for (weft_thread *each : t)
-        assert_int_equal(joined(each), 0);
+    assert_int_equal(eight_at_once(add_under_rwlock, nullptr), 0);
     assert_int_equal(shared_sums.sum, 8 * 500);
 }
 
