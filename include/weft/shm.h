@@ -67,7 +67,8 @@ weft_shm *weft_shm_attach_fd(int fd);
 /* Unmaps the segment and releases the handle; the last process to do so removes the name. */
 int weft_shm_detach(weft_shm *s);
 
-/* Removes the name now, also of what was cut short; who has the segment keeps it.  -1: ENOENT, EBADMSG, EACCES, EINVAL. */
+/* Removes the name now, also of what was cut short; who has the segment keeps it.  -1: ENOENT,
+ * EBADMSG, EACCES, EINVAL. */
 int weft_shm_unlink(const char *name);
 
 /* Removes all of this user's segments in /dev/shm that no living process has; how many. */

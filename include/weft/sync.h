@@ -250,18 +250,33 @@ static inline int weft_once_run(weft_once *o, int (*fn)(void *), void *arg, weft
 
 typedef struct weft_timer weft_timer;
 
-/* Calls fn(arg) at the time `at`, in a **thread of its own** named "weft-timer".  WEFT_FOREVER
- * is EINVAL.  The handle is the caller's until a join succeeds.  NULL: errno as
- * weft_thread_start.  (Python threading.Timer) */
-weft_timer *weft_timer_start(void (*fn)(void *), void *arg, weft_deadline at);
+/* Zero means the default, for each. */
+typedef struct weft_timer_options {
+    int64_t every_ns; /* call it again each time that so much has passed since it was last due;
+                         times that pass while it runs are left out; 0: once */
+    bool detached; /* nobody will join it; it is released after its call, a periodic one when it is
+                      cancelled */
+} weft_timer_options;
 
-/* Keeps the function from being called.  Doesn't wait; the timer still has to be joined.
- * -1: EALREADY (it has been called, or was cancelled before). */
+/* Calls fn(arg) at the time `at`, never before, in **a thread that all timers of the process
+ * share**, named "weft-timer": a function that takes long delays the others'.  It handles no
+ * signals, is started with the first timer, and ends a second after the last.  WEFT_FOREVER is
+ * EINVAL. `opts` may be NULL.  The handle is the caller's until a join succeeds; that of a detached
+ * timer only until it can have been called, or cancelled.  Doesn't wait. NULL: EINVAL, ENOMEM,
+ * errno as weft_thread_start.  (Python threading.Timer) */
+weft_timer *weft_timer_start(void (*fn)(void *), void *arg, weft_deadline at,
+                             const weft_timer_options *opts);
+
+/* Keeps the function from being called, or called again: it may be running.  Doesn't wait; the
+ * timer still has to be joined.
+ * -1: EALREADY (it has been called and is not periodic, or was cancelled before), ESRCH (this is a
+ * forked child, and `t` its parent's). */
 int weft_timer_cancel(weft_timer *t);
 
-/* Waits until the function has returned or the timer was cancelled; releases `t`.
- * 1: the function was called, 0: it was not.
- * -1: ETIMEDOUT, ECANCELED (`t` is as before), EDEADLK (called from the function). */
+/* Waits until the function has returned or the timer was cancelled, for a periodic one both;
+ * releases `t`.  1: the function was called, 0: it was not.
+ * -1: ETIMEDOUT, ECANCELED (`t` is as before), EDEADLK (called from the function), EBUSY (another
+ * thread joins it), ESRCH (as for cancel). */
 int weft_timer_join(weft_timer *t, weft_deadline d);
 
 #ifdef __cplusplus

@@ -14,12 +14,9 @@
 static int in_child(int (*fn)(void *), void *arg)
 {
     int status;
-    pid_t child = fork();
-    if (child == 0) {
-        signal(SIGALRM, SIG_DFL);
-        alarm(20);
+    pid_t child = runner_fork();
+    if (child == 0)
         _exit(fn(arg));
-    }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status));
     return WEXITSTATUS(status);

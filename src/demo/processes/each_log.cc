@@ -5,8 +5,8 @@
 // A line that lacks its end was torn by a kill: it is dropped.  The file is not synced: it
 // survives our death, not that of the machine.
 //
-// The lock is a record lock: it is gone with this process, also when a child that we were starting as
-// we were killed still has the descriptor.  Any close of the file here would give it up.
+// The lock is a record lock: it is gone with this process, also when a child that we were starting
+// as we were killed still has the descriptor.  Any close of the file here would give it up.
 #include "each.h"
 
 #include "../verbs.h"
