@@ -1,4 +1,5 @@
-/* shared_sync.h: mutex, condition, semaphore, event, barrier, value, array between processes.
+/* shared_sync.h: mutex, rwlock, condition, semaphore, event, barrier, value, array between
+ * processes.
  *
  *     weft_shared_semaphore *doors = weft_shm_allocate(s, sizeof *doors);
  *     weft_shared_semaphore_init(doors, 3, 3);
@@ -12,9 +13,9 @@
  * who wait go on.
  *
  * Calls return 0, or -1 with errno set.  Waits fail with ETIMEDOUT when the deadline passes and
- * with ECANCELED when the thread is told to stop (weft_thread_stop; mutexes know no ECANCELED).
- * All processes must be in one PID namespace.  There are no destroy functions: nothing is held
- * outside the struct; release its memory when nobody uses it any more.
+ * with ECANCELED when the thread is told to stop (weft_thread_stop; mutexes and rwlocks know no
+ * ECANCELED). All processes must be in one PID namespace.  There are no destroy functions: nothing
+ * is held outside the struct; release its memory when nobody uses it any more.
  */
 #ifndef WEFT_SHARED_SYNC_H
 #define WEFT_SHARED_SYNC_H
@@ -25,7 +26,8 @@
 extern "C" {
 #endif
 
-/* How many processes at once may hold units of one semaphore, or be parties of one barrier. */
+/* How many processes at once may hold units of one semaphore, or be parties of one barrier; how
+ * many threads may read under one rwlock. */
 #define WEFT_SHARED_HOLDERS 128
 
 /* ---- mutex ---- */
@@ -50,6 +52,38 @@ int weft_shared_mutex_lock(weft_shared_mutex *m, weft_deadline d);
 
 /* Unlocks it.  -1: EPERM (not the owner). */
 int weft_shared_mutex_unlock(weft_shared_mutex *m);
+
+/* ---- rwlock ---- */
+
+typedef struct weft_shared_reader {
+    uint64_t who;    /* as in weft_shared_holder */
+    uint32_t thread; /* its id */
+    uint32_t state;  /* how often it reads; see src/shm/shared_rwlock.cc */
+} weft_shared_reader;
+
+typedef struct weft_shared_rwlock {
+    weft_shared_mutex writer;
+    uint32_t writing;                              /* not 0: a writer has come */
+    uint32_t held;                                 /* not 0: it is at work */
+    uint32_t lock;                                 /* robust; guards who the readers are */
+    uint32_t left, left_armed, left_look;          /* readers wait for the writer to leave */
+    uint32_t drained, drained_armed, drained_look; /* the writer waits for the readers */
+    uint64_t taken[2];                             /* a bit for each place that somebody has had */
+    weft_shared_reader readers[WEFT_SHARED_HOLDERS];
+} weft_shared_rwlock;
+
+int weft_shared_rwlock_init(weft_shared_rwlock *l);
+
+/* Locks it for reading, with others, or for writing, alone; waits.  A writer that waits holds up
+ * new readers, but a thread that reads may read again.  What dead readers held is free.  When a
+ * writer dies at work the next one, **reader or writer, has the lock for writing** and gets
+ * EOWNERDEAD: mend what it guards, unlock as always. -1: ETIMEDOUT, EOWNERDEAD, EDEADLK (the caller
+ * has it, for writing or to be written), EUSERS (too many threads read), EAGAIN (too deep). */
+int weft_shared_rwlock_read(weft_shared_rwlock *l, weft_deadline d);
+int weft_shared_rwlock_write(weft_shared_rwlock *l, weft_deadline d);
+
+/* Ends either.  -1: EPERM (the caller has neither). */
+int weft_shared_rwlock_unlock(weft_shared_rwlock *l);
 
 /* ---- condition ---- */
 

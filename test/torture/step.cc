@@ -9,6 +9,7 @@
 //
 // The two rings of broken_rings.h go through the same and must fail.
 #include "step_queue.h"
+#include "step_rwlock.h"
 #include "step_sync.h"
 
 // ---- the table ----
@@ -56,6 +57,10 @@ static const struct operation OPERATIONS[] = {
     {"queue close",        begin_put,  queue_end, warm, act_close, peer_sees_the_end, die_in_put, nullptr, check_close, false},
     {"mutex lock, unlock", mutex_begin, nullptr, warm, act_mutex, peer_locks, die_in_mutex, hold_mutex, check_mutex, false},
     {"mutex unlock",       mutex_begin, nullptr, take_mutex, act_unlock, peer_locks, die_in_mutex, nullptr, check_mutex, false},
+    {"rwlock read, unlock", rwlock_begin, nullptr, warm, act_read, nullptr, die_writing, hold_write, check_rwlock, false},
+    {"rwlock write, unlock", rwlock_begin, nullptr, warm, act_write, nullptr, die_in_place, hold_read, check_rwlock, false},
+    {"rwlock unlock read", rwlock_begin, nullptr, take_read, act_unlock_rwlock, peer_writes, die_writing, nullptr, check_rwlock, false},
+    {"rwlock unlock write", rwlock_begin, nullptr, take_write, act_unlock_rwlock, peer_reads, die_writing, nullptr, check_rwlock, false},
     {"semaphore wait",     semaphore_begin, nullptr, warm, act_semaphore_wait, peer_waits_for_unit, die_in_semaphore, hold_all_units, check_semaphore, false},
     {"semaphore post",     semaphore_begin, nullptr, take_units, act_semaphore_post, peer_waits_for_unit, die_in_semaphore, nullptr, check_semaphore, false},
     {"condition wait",     condition_begin, nullptr, take_mutex, act_condition_wait, peer_waits_for_signal, die_in_mutex, nullptr, check_condition, false},

@@ -22,6 +22,7 @@ enum { SLOTS = 6, MINE = 50, PEERS = 60, FRESH = 70, MOST = 100 };
 
 struct world {
     weft_shared_mutex mutex;
+    weft_shared_rwlock rwlock;
     weft_shared_condition condition;
     weft_shared_semaphore semaphore;
     weft_shared_event event;
