@@ -101,6 +101,11 @@ typedef struct weft_limit {
     struct rlimit limit;
 } weft_limit;
 
+/* A descriptor of ours that the child has by another number, or the same. */
+typedef struct weft_descriptor {
+    int fd, as; /* as: 3 and up */
+} weft_descriptor;
+
 /* options.flags */
 enum {
     WEFT_SUBPROCESS_NEW_SESSION = 1, /* setsid(2): a session and group of its own, no terminal */
@@ -115,7 +120,9 @@ enum {
      * What goes to the group that a child leads goes to all of them.  Their keeper, a process of
      * ours, ends them when the child has ended, and is what is waited for.  The start needs a copy
      * of our page tables, and /proc. */
-    WEFT_SUBPROCESS_TREE = 32
+    WEFT_SUBPROCESS_TREE = 32,
+    WEFT_SUBPROCESS_SCRIPTS =
+        64 /* /bin/sh runs what is neither a program nor has a #! (execvp(3)) */
 };
 
 /* options.process_group: a new one, which the child leads; ours, with a deadline, too. */
@@ -140,6 +147,8 @@ typedef struct weft_subprocess_options {
     const char *const *env_unset; /* ... after removing these names */
     const int *pass;              /* descriptors (3 and up) the child has too, same number */
     size_t pass_count;
+    const weft_descriptor *map; /* the same by other numbers, all at once: 3 and 4 may be swapped */
+    size_t map_count;
 
     int flags; /* WEFT_SUBPROCESS_... */
 
@@ -176,7 +185,7 @@ typedef struct weft_subprocess_options {
 
     /* Runs in the child just before exec, on a copy of our memory: async-signal-safe calls
      * only if this process has threads; an environment it changes is the program's, unless env,
-     * env_add or env_unset are given.  What it sets of signals is set anew by the options above.
+     * env_add or env_unset are given, and what it sets of signals stays.
      * Not 0: start fails with the callback's errno, ECANCELED if that is 0. */
     int (*callback)(void *arg);
     void *callback_arg;

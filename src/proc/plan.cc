@@ -133,7 +133,7 @@ bool weft::options_fit(const char *const argv[], const weft_subprocess_options *
 {
     const int flags = WEFT_SUBPROCESS_NEW_SESSION | WEFT_SUBPROCESS_DIE_WITH_PARENT |
                       WEFT_SUBPROCESS_SET_UMASK | WEFT_SUBPROCESS_SET_UID |
-                      WEFT_SUBPROCESS_SET_GID | WEFT_SUBPROCESS_TREE;
+                      WEFT_SUBPROCESS_SET_GID | WEFT_SUBPROCESS_SCRIPTS | WEFT_SUBPROCESS_TREE;
     return argv != nullptr && argv[0] != nullptr && (o->flags & ~flags) == 0 &&
            !(o->flags & WEFT_SUBPROCESS_SET_UID && o->uid == (uid_t)-1) &&
            !(o->flags & WEFT_SUBPROCESS_SET_GID && o->gid == (gid_t)-1) &&
@@ -147,10 +147,26 @@ static int by_number(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-// The descriptors to pass, in order, each once, with a free place at the end.
+// Each number once, and not one that is passed.
+static int add_mapped(const weft_subprocess_options *o, int *keep, size_t *count)
+{
+    for (size_t i = 0; i < o->map_count; i++) {
+        const weft_descriptor *d = &o->map[i];
+        for (size_t k = 0; k < *count; k++)
+            if (keep[k] == d->as)
+                return fail_with(EINVAL);
+        if (d->as < 3 || fcntl(d->fd, F_GETFD) < 0)
+            return fail_with(d->as < 3 ? EINVAL : EBADF);
+        keep[(*count)++] = d->as;
+    }
+    qsort(keep, *count, sizeof *keep, by_number);
+    return 0;
+}
+
+// The descriptors to keep, in order, each once, with a free place at the end.
 static int *sorted_pass(const weft_subprocess_options *o, size_t *count)
 {
-    int *keep = (int *)malloc((o->pass_count + 1) * sizeof *keep);
+    int *keep = (int *)malloc((o->pass_count + o->map_count + 1) * sizeof *keep);
     if (keep == nullptr)
         return nullptr;
     if (o->pass_count > 0) {
@@ -167,7 +183,23 @@ static int *sorted_pass(const weft_subprocess_options *o, size_t *count)
         if (*count == 0 || keep[*count - 1] != keep[i])
             keep[(*count)++] = keep[i];
     }
-    return keep;
+    if (add_mapped(o, keep, count) == 0)
+        return keep;
+    free_keep_errno(keep);
+    return nullptr;
+}
+
+// What execve(2) does not execute /bin/sh can; the child puts the path in the second place.
+static char **script_argv(const char *const argv[])
+{
+    size_t n = count(argv);
+    char **script = (char **)malloc((n + 2) * sizeof *script);
+    if (script == nullptr)
+        return nullptr;
+    script[0] = (char *)(uintptr_t) "sh";
+    for (size_t i = 1; i <= n; i++)
+        script[i + 1] = (char *)(uintptr_t)argv[i];
+    return script;
 }
 
 static int set_cpus(struct spawn_plan *plan, const weft_subprocess_options *o)
@@ -194,7 +226,9 @@ int weft::plan_make(spawn_plan *plan, const char *const argv[], const weft_subpr
     plan->envp = child_environment(o, &plan->environment);
     if (plan->envp != nullptr && set_cpus(plan, o) == 0)
         plan->candidates = path_candidates(o->file != nullptr ? o->file : argv[0], plan->envp);
-    if (plan->candidates != nullptr) {
+    plan->from = (int *)malloc((o->map_count + 1) * sizeof *plan->from);
+    plan->script = script_argv(argv);
+    if (plan->candidates != nullptr && plan->from != nullptr && plan->script != nullptr) {
         *stage = WEFT_STAGE_STREAMS;
         plan->keep = sorted_pass(o, &plan->keep_count);
     }
@@ -209,4 +243,6 @@ void weft::plan_free(spawn_plan *plan)
     free_keep_errno(plan->environment);
     free_keep_errno(plan->candidates);
     free_keep_errno(plan->keep);
+    free_keep_errno(plan->from);
+    free_keep_errno(plan->script);
 }

@@ -30,6 +30,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -245,21 +246,40 @@ static void keep_also(int *keep, size_t *count, int fd)
     keep[i] = fd;
 }
 
+static void keep_no_more(int *keep, size_t *count, int fd)
+{
+    size_t i = 0;
+    while (keep[i] != fd)
+        i++;
+    for (--*count; i < *count; i++)
+        keep[i] = keep[i + 1];
+}
+
 static pid_t spawn_forking(spawn_plan *plan, int *pidfd)
 {
     int report[2];
     if (make_pipe(report) != 0)
         return -1;
+    while (report[1] >= 0 && is_mapped(plan->opts, report[1])) {
+        int end = report[1];
+        report[1] = fcntl(end, F_DUPFD_CLOEXEC, end + 1);
+        close_keep_errno(&end);
+    }
+    if (report[1] < 0) {
+        close_keep_errno(&report[0]);
+        return -1;
+    }
     plan->report_pipe = report[1];
     keep_also(plan->keep, &plan->keep_count, report[1]);
     pid_t pid = fork_with_pipe(plan, report, pidfd);
+    keep_no_more(plan->keep, &plan->keep_count, report[1]);
     if (pid < 0)
         close_keep_errno(&report[1]);
     close_keep_errno(&report[0]);
     return pid;
 }
 
-int weft::spawn_start(spawn_plan *plan, pid_t *pid, int *pidfd)
+static int start_once(spawn_plan *plan, pid_t *pid, int *pidfd)
 {
     uint64_t all = ~(uint64_t)0, before = 0;
     struct rlimit limit;
@@ -291,4 +311,19 @@ int weft::spawn_start(spawn_plan *plan, pid_t *pid, int *pidfd)
         *pidfd = above_streams(*pidfd);
     errno = saved;
     return 0;
+}
+
+// A program that somebody writes to can't be executed.  If that was another thread of ours, and it
+// has closed the file, who still has it open is a child that yet another one starts: until it
+// executes its program.  So that is waited for, some 30 ms.
+int weft::spawn_start(spawn_plan *plan, pid_t *pid, int *pidfd)
+{
+    int result = start_once(plan, pid, pidfd);
+    for (long ms = 1; result != 0 && errno == ETXTBSY && !__libc_single_threaded && ms <= 16;
+         ms *= 2) {
+        const struct timespec pause = {0, ms * 1000000};
+        nanosleep(&pause, nullptr);
+        result = start_once(plan, pid, pidfd);
+    }
+    return result;
 }

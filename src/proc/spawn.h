@@ -21,6 +21,8 @@ struct spawn_plan {
     int source[3];    // what becomes 0, 1 and 2; -1: what is there now
     int *keep; // sorted: the descriptors above 2 that stay open; with a free place at its end
     size_t keep_count;
+    int *from;       // the child's: where each descriptor of opts->map is until it gets its number
+    char **script;   // argv for /bin/sh; the child fills in the path
     int *report;     // where a child on a copy of our memory tells of its failure: stage and errno
     int report_pipe; // the same where such a child does not hold us up; -1: a pipe is not needed
     const int
@@ -44,6 +46,15 @@ enum {
 };
 
 extern int spawn_without;
+
+// Whether opts->map gives a descriptor this number.
+PLAIN static inline bool is_mapped(const weft_subprocess_options *o, int fd)
+{
+    for (size_t i = 0; i < o->map_count; i++)
+        if (o->map[i].as == fd)
+            return true;
+    return false;
+}
 
 // Becomes the program.  Returns never: exits with 127 after reporting a failure.
 [[noreturn]] void spawn_child(void *plan);

@@ -11,8 +11,8 @@
 // The steps' order matters: the streams before the rest are closed; resource
 // limits before privileges are dropped, for raising them may need those; groups,
 // then gid, then uid, for each needs the privileges that the next one drops; the leash
-// before them, with our parent's right to send its signal; signals last, when the handlers of our
-// parent are gone.
+// before them, with our parent's right to send its signal; signals before the callback, which may
+// set them anew; the numbers of opts->map last, which may be those of what was needed until then.
 #include "spawn.h"
 
 #include <errno.h>
@@ -69,6 +69,41 @@ PLAIN static bool place_streams(const spawn_plan *plan)
         if (source[i] >= 0 && source[i] != i && syscall(SYS_dup3, source[i], i, 0) < 0)
             return false;
     }
+    return true;
+}
+
+// A copy of fd above 2, with a number that is not to be another's.
+PLAIN static int copy_away(const weft_subprocess_options *o, int fd)
+{
+    for (int least = 3;;) {
+        int copy = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, least);
+        if (copy < 0 || !is_mapped(o, copy))
+            return copy;
+        syscall(SYS_close, copy);
+        least = copy + 1;
+    }
+}
+
+// Before the streams take their numbers: what would be overwritten moves out of the way.
+PLAIN static bool collect_mapped(const spawn_plan *plan)
+{
+    const weft_subprocess_options *o = plan->opts;
+    for (size_t i = 0; i < o->map_count; i++) {
+        int fd = o->map[i].fd;
+        plan->from[i] = fd != o->map[i].as && (fd < 3 || is_mapped(o, fd)) ? copy_away(o, fd) : fd;
+        if (plan->from[i] < 0)
+            return false;
+    }
+    return true;
+}
+
+// As late as possible: the numbers may be those of descriptors that were needed until now.
+PLAIN static bool place_mapped(const spawn_plan *plan)
+{
+    for (size_t i = 0; i < plan->opts->map_count; i++)
+        if (plan->from[i] != plan->opts->map[i].as &&
+            syscall(SYS_dup3, plan->from[i], plan->opts->map[i].as, 0) < 0)
+            return false;
     return true;
 }
 
@@ -179,8 +214,12 @@ PLAIN static bool die_with_parent(const spawn_plan *plan)
 PLAIN static void execute(const spawn_plan *plan)
 {
     int first = 0;
-    for (const char *path = plan->candidates; *path != 0;) {
+    for (char *path = plan->candidates; *path != 0;) {
         syscall(SYS_execve, path, plan->argv, plan->envp);
+        if (errno == ENOEXEC && plan->opts->flags & WEFT_SUBPROCESS_SCRIPTS) {
+            plan->script[1] = path;
+            syscall(SYS_execve, "/bin/sh", plan->script, plan->envp);
+        }
         if (errno != ENOENT && errno != ENOTDIR && first == 0)
             first = errno;
         while (*path != 0)
@@ -210,7 +249,7 @@ PLAIN void weft::spawn_child(void *arg)
 {
     spawn_plan *plan = (spawn_plan *)arg;
     const weft_subprocess_options *o = plan->opts;
-    if (!place_streams(plan) || !pass_descriptors(plan))
+    if (!collect_mapped(plan) || !place_streams(plan))
         quit(plan, WEFT_STAGE_STREAMS);
     if (o->cwd != nullptr && syscall(SYS_chdir, o->cwd) != 0)
         quit(plan, WEFT_STAGE_DIRECTORY);
@@ -225,10 +264,12 @@ PLAIN void weft::spawn_child(void *arg)
     set_identity(plan);
     if (plan->kept)
         syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    set_signals(plan);
     if (!call_back(plan))
         quit(plan, WEFT_STAGE_CALLBACK);
+    if (!place_mapped(plan) || !pass_descriptors(plan))
+        quit(plan, WEFT_STAGE_STREAMS);
     close_others(plan->keep, plan->keep_count, plan->descriptors, spawn_without);
-    set_signals(plan);
     errno = ENOENT;
     execute(plan);
     quit(plan, WEFT_STAGE_EXEC);

@@ -456,6 +456,166 @@ CASE(test_start_callback_without_errno)
     expect_no_start(sh("true").argv, &o, ECANCELED, WEFT_STAGE_CALLBACK);
 }
 
+static int set_signals(void *)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    signal(SIGPIPE, SIG_IGN);
+    return sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+// As with CPython's preexec_fn.
+CASE(test_start_callback_sets_signals)
+{
+    const char *const say[] = {"sed", "-n", "s/^Sig\\(Blk\\|Ign\\):.//p", "/proc/self/status",
+                               NULL};
+    unsigned long long blocked, ignored;
+    weft_subprocess_options o = piped();
+    weft_subprocess_result r;
+    o.callback = set_signals;
+    assert_int_equal(weft_subprocess_run(say, &o, &r, WEFT_FOREVER), 0);
+    assert_int_equal(sscanf(r.out.data, "%llx %llx", &blocked, &ignored), 2);
+    assert_int_equal(blocked, 1ULL << (SIGUSR1 - 1));
+    assert_true(ignored & 1ULL << (SIGPIPE - 1));
+    weft_subprocess_result_free(&r);
+}
+
+CASE(test_start_scripts_without_interpreter)
+{
+    struct scratch s = make_scratch();
+    char path[128], expected[128];
+    write_file(s.path, "echo $0 $# $2\n", 0700);
+    snprintf(path, sizeof path, "PATH=%s:/bin", s.folder);
+    const char *const env[] = {path, NULL}, *const argv[] = {"weft-file", "a", "b c", NULL};
+    weft_subprocess_options o = piped();
+    weft_subprocess_result r;
+    o.env = env;
+    assert_errno(weft_subprocess_start(argv, &o), ENOEXEC);
+    o.flags = WEFT_SUBPROCESS_SCRIPTS;
+    for (spawn_without = 0; spawn_without <= NO_SHARING; spawn_without += NO_SHARING) {
+        assert_int_equal(weft_subprocess_run(argv, &o, &r, WEFT_FOREVER), 0);
+        snprintf(expected, sizeof expected, "%s 2 b c\n", s.path);
+        assert_string_equal(r.out.data, expected);
+        weft_subprocess_result_free(&r);
+    }
+    spawn_without = 0;
+    remove_scratch(&s);
+}
+
+static void *close_soon(void *fd)
+{
+    usleep(3000);
+    close((int)(intptr_t)fd);
+    return NULL;
+}
+
+// A writer that goes away is waited for, for a while; one that stays is an error.
+CASE(test_start_of_a_file_that_is_written)
+{
+    struct scratch s = make_scratch();
+    const char *const argv[] = {s.path, NULL};
+    write_file(s.path, "#!/bin/sh\n", 0700);
+    weft_subprocess *p = NULL;
+    for (int i = 0; i < 50 && p == NULL; i++) {
+        pthread_t t;
+        int fd = open(s.path, O_WRONLY | O_CLOEXEC);
+        assert_errno(weft_subprocess_start(argv, NULL), ETXTBSY);
+        assert_int_equal(pthread_create(&t, NULL, close_soon, (void *)(intptr_t)fd), 0);
+        p = weft_subprocess_start(argv, NULL);
+        pthread_join(t, NULL);
+    }
+    assert_non_null(p);
+    assert_int_equal(finished(p), 0);
+    assert_true(no_children());
+    remove_scratch(&s);
+}
+
+// ---- Descriptors by other numbers ----
+
+static int file_with(const char *text)
+{
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_int_equal(write(ends[1], text, strlen(text)), (ssize_t)strlen(text));
+    close(ends[1]);
+    return ends[0];
+}
+
+static void mapped(void)
+{
+    const char *read_all = "read a <&3; read b <&4; read c <&5; echo $a $b $c; ls /proc/self/fd";
+    const char *const texts[] = {"one\n", "two\n", "three\n"};
+    int at[3], before = open_descriptors();
+    // In our 3, 4 and 5, whatever those were.
+    int kept[] = {fcntl(3, F_DUPFD_CLOEXEC, 20), fcntl(4, F_DUPFD_CLOEXEC, 20),
+                  fcntl(5, F_DUPFD_CLOEXEC, 20)};
+    for (int i = 0; i < 3; i++) {
+        int fd = file_with(texts[i]);
+        at[i] = fcntl(fd, F_DUPFD_CLOEXEC, 30);
+        close(fd);
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(dup3(at[i], 3 + i, O_CLOEXEC), 3 + i);
+        close(at[i]);
+    }
+    const weft_descriptor turn[] = {{3, 4}, {4, 5}, {5, 3}};
+    weft_subprocess_options o = no_options();
+    o.map = turn;
+    o.map_count = 3;
+    // ls has another one of its own.
+    assert_string_equal(output_of(read_all, &o), "three one two\n0\n1\n2\n3\n4\n5\n6\n");
+    for (int i = 0; i < 3; i++) {
+        close(3 + i);
+        if (kept[i] >= 0)
+            dup3(kept[i], 3 + i, O_CLOEXEC), close(kept[i]);
+    }
+    assert_int_equal(open_descriptors(), before);
+}
+
+CASE(test_start_turns_descriptors)
+{
+    const int all[] = {0, NO_SHARING, NO_PIDFD};
+    for (int without : all) {
+        spawn_without = without;
+        mapped();
+    }
+    spawn_without = 0;
+}
+
+CASE(test_start_maps_descriptors)
+{
+    int fd = file_with("x\n");
+    weft_subprocess_options o = no_options();
+    // One twice; our own standard input, which the child's is not; next to one that is passed.
+    const weft_descriptor map[] = {{fd, 7}, {fd, 8}, {0, 9}};
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC), old = fcntl(0, F_DUPFD_CLOEXEC, 10);
+    dup2(null, 0);
+    o.in.kind = WEFT_STREAM_PIPE;
+    o.input = "";
+    o.map = map;
+    o.map_count = 3;
+    o.pass = &fd;
+    o.pass_count = 1;
+    assert_string_equal(output_of("read x <&8; echo $x; readlink /proc/self/fd/9", &o),
+                        "x\n/dev/null\n");
+    dup2(old, 0);
+    close(old);
+    close(null);
+    const weft_descriptor wrong[] = {{fd, 2}, {99, 7}, {fd, fd}};
+    const int errors[] = {EINVAL, EBADF, EINVAL};
+    o.map_count = 1;
+    for (int i = 0; i < 3; i++) {
+        o.map = &wrong[i];
+        assert_errno(weft_subprocess_start(sh("true").argv, &o), errors[i]);
+    }
+    const weft_descriptor twice[] = {{fd, 7}, {0, 7}};
+    o.map = twice;
+    o.map_count = 2;
+    assert_errno(weft_subprocess_start(sh("true").argv, &o), EINVAL);
+    close(fd);
+}
+
 static int nothing(void *)
 {
     return 0;

@@ -126,7 +126,7 @@ CASE(test_tree_is_signalled_as_a_whole)
     const char *hears = "trap 'echo heard; exit' USR1; echo ready; while :; do sleep 0.01; done";
     char script[256];
     snprintf(script, sizeof script,
-             "setsid sh -c \"%s\" & trap 'wait; exit 7' USR1; while :; do sleep 0.01; done", hears);
+             "trap 'wait; exit 7' USR1; setsid sh -c \"%s\" & while :; do sleep 0.01; done", hears);
     weft_subprocess *p = started(script, &o);
     expect_line(p, 1, "ready");
     assert_int_equal(weft_subprocess_signal_group(p, SIGUSR1), 0);

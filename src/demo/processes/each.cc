@@ -219,7 +219,7 @@ static int each(void)
     how.o.out.sink = &in_memory;
     how.o.err.kind = WEFT_STREAM_STDOUT;
     how.o.process_group = WEFT_GROUP_NEW;
-    how.o.flags = WEFT_SUBPROCESS_DIE_WITH_PARENT;
+    how.o.flags = WEFT_SUBPROCESS_DIE_WITH_PARENT | WEFT_SUBPROCESS_SCRIPTS;
     block_signals();
     bar_begin(input_total);
     weft_thread *t = weft_thread_start(run_all, nullptr, nullptr);

@@ -15,6 +15,7 @@ static int run(int argc, char **argv)
     size_t program = 0;
     weft_subprocess_options o = {};
     o.program = &program;
+    o.flags = WEFT_SUBPROCESS_SCRIPTS;
     if (weft_pipeline_run(c.argvs, c.count, &o, nullptr, &failure, WEFT_FOREVER) != 0)
         err(errno == ENOENT ? 127 : 126, "pipe: %s", c.lines[program]);
     return weft_status_code(failure);

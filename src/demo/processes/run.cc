@@ -78,6 +78,7 @@ static int run_one(char **argv, const limits *l)
     int late = 0, signals = open_signals();
     int64_t began = weft_now();
     weft_subprocess_options o = {};
+    o.flags = WEFT_SUBPROCESS_SCRIPTS;
     o.process_group = l->group ? WEFT_GROUP_NEW : 0;
     weft_subprocess *p = weft_subprocess_start(argv, &o);
     if (p == nullptr)
