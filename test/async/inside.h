@@ -37,11 +37,29 @@ static inline void inside(void (*body)(void))
     nothing_left_open(before);
 }
 
+#define INSIDE_CASE(fn)                                                                            \
+    static void fn##_inside(void);                                                                 \
+    CASE(fn)                                                                                       \
+    {                                                                                              \
+        inside(fn##_inside);                                                                       \
+    }                                                                                              \
+    static void fn##_inside(void)
+
 static inline weft_tasklet *spawn(void *(*fn)(void *), void *arg, bool joinable = false)
 {
     weft_tasklet_options o = {};
     o.detached = !joinable;
     return weft_tasklet_spawn(fn, arg, &o);
+}
+
+// What has neither argument nor result.
+static inline weft_tasklet *spawn(void (*fn)(void), bool joinable = false)
+{
+    void *(*call)(void *) = [](void *arg) -> void * {
+        ((void (*)(void))arg)();
+        return nullptr;
+    };
+    return spawn(call, (void *)fn, joinable);
 }
 
 static inline void join(weft_tasklet *t)
@@ -53,6 +71,32 @@ static inline void pause_forever(void)
 {
     weft_tasklet_suspend(WEFT_FOREVER);
 }
+
+// ---- In forked children ----
+
+// The thread sanitizer does not know the parent's coroutines in the child.
+static inline void forks_coroutines(void)
+{
+    if (RUNNER_TSAN)
+        skip();
+}
+
+enum { NOT_PERMITTED = 100 };
+
+// What fn returns in a child, or 256 and the signal that ended it.  NOT_PERMITTED: the test is left
+// out, for there is no `what` here.
+static inline int child_result(int (*fn)(void), const char *what)
+{
+    forks_coroutines();
+    int result = end_of(child_of([](void *f) { return ((int (*)(void))f)(); }, (void *)fn));
+    if (result != NOT_PERMITTED)
+        return result;
+    print_message("%s: left out, no %s\n", runner_test, what);
+    skip();
+    return result;
+}
+
+// ---- Connected ends ----
 
 enum { UNIX_PAIR, TCP_PAIR, PIPE_PAIR, PAIRS };
 

@@ -14,11 +14,9 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 
 struct news {
     int event, number, status;
@@ -96,28 +94,40 @@ static int listening_worker(void *)
     return 0;
 }
 
+static pid_t m; // the master
+
 // A master in a process of its own; it exits with 0, or with errno.
-static pid_t start_master(int workers, int (*fn)(void *), void *arg, weft_workers_options o)
+static void start(int workers, int (*fn)(void *), weft_workers_options o = {}, void *arg = nullptr)
 {
     assert_int_equal(pipe2(news_pipe, O_CLOEXEC), 0);
-    pid_t p = fork();
-    if (p != 0)
-        return p;
+    m = runner_fork();
+    if (m != 0)
+        return;
     prctl(PR_SET_PDEATHSIG, SIGTERM); // a test that fails leaves nothing running
-    alarm(0);
     if (o.tell == nullptr)
         o.tell = tell;
     int r = weft_workers_run(workers, fn, arg, &o);
     _exit(r == 0 ? 0 : errno);
 }
 
-static int end_of_master(pid_t master)
+static void start_two(int (*fn)(void *), void *arg = nullptr)
 {
-    int status = -1;
-    waitpid(master, &status, 0);
+    start(2, fn, {}, arg);
+    hear(SAYS_READY);
+    hear(SAYS_READY);
+}
+
+static void master_ends(int result)
+{
+    assert_int_equal(end_of(m), result);
     close(news_pipe[0]);
     close(news_pipe[1]);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void terminate(void)
+{
+    kill(m, SIGTERM);
+    master_ends(0);
 }
 
 CASE(test_run_errors)
@@ -139,7 +149,7 @@ CASE(test_run_errors)
 
 static void stopped_by(int signo)
 {
-    pid_t m = start_master(2, good_worker, nullptr, {});
+    start(2, good_worker);
     int sum = hear(SAYS_READY).number;
     sum += hear(SAYS_READY).number;
     assert_int_equal(sum, 1); // 0 and 1
@@ -148,7 +158,7 @@ static void stopped_by(int signo)
     hear(SAYS_STOP);
     hear(WEFT_WORKERS_ENDED);
     hear(WEFT_WORKERS_ENDED);
-    assert_int_equal(end_of_master(m), 0);
+    master_ends(0);
 }
 
 CASE(test_run_stops_and_drains)
@@ -161,33 +171,31 @@ CASE(test_run_kills_after_the_drain)
 {
     weft_workers_options o = {};
     o.drain_ns = 20000000;
-    pid_t m = start_master(1, stubborn_worker, nullptr, o);
+    start(1, stubborn_worker, o);
     hear(SAYS_READY);
     kill(m, SIGTERM);
     int64_t stopping = hear(WEFT_WORKERS_STOPPING).when;
     assert_true(hear(WEFT_WORKERS_KILLED).when - stopping >= o.drain_ns - 1000000);
     struct news n = hear(WEFT_WORKERS_ENDED);
     assert_true(WIFSIGNALED(n.status) && WTERMSIG(n.status) == SIGKILL);
-    assert_int_equal(end_of_master(m), ETIMEDOUT);
+    master_ends(ETIMEDOUT);
 }
 
 CASE(test_run_told_twice_kills_at_once)
 {
-    pid_t m = start_master(2, stubborn_worker, nullptr, {}); // it would drain 30 s
-    hear(SAYS_READY);
-    hear(SAYS_READY);
+    start_two(stubborn_worker); // it would drain 30 s
     kill(m, SIGTERM);
     hear(WEFT_WORKERS_STOPPING);
     kill(m, SIGTERM);
     hear(WEFT_WORKERS_KILLED);
-    assert_int_equal(end_of_master(m), ETIMEDOUT);
+    master_ends(ETIMEDOUT);
 }
 
 CASE(test_dead_worker_is_replaced)
 {
     weft_workers_options o = {};
     o.pause_ns = 1000000;
-    pid_t m = start_master(2, good_worker, nullptr, o);
+    start(2, good_worker, o);
     struct news victim = hear(SAYS_READY);
     hear(SAYS_READY);
     kill(victim.pid, SIGTERM); // workers ignore it: the master alone decides
@@ -198,8 +206,7 @@ CASE(test_dead_worker_is_replaced)
     n = hear(SAYS_READY);
     assert_int_equal(n.number, victim.number);
     assert_int_not_equal(n.pid, victim.pid);
-    kill(m, SIGTERM);
-    assert_int_equal(end_of_master(m), 0);
+    terminate();
 }
 
 CASE(test_replacement_backs_off)
@@ -207,7 +214,7 @@ CASE(test_replacement_backs_off)
     weft_workers_options o = {};
     o.pause_ns = 2000000;
     o.pause_max_ns = 10000000;
-    pid_t m = start_master(1, short_lived_worker, nullptr, o);
+    start(1, short_lived_worker, o);
     static const int64_t at_least[] = {2000000, 4000000, 8000000, 10000000, 10000000};
     for (int64_t ns : at_least) {
         struct news end = hear(WEFT_WORKERS_ENDED);
@@ -215,8 +222,7 @@ CASE(test_replacement_backs_off)
         // `when` is taken a little before the pause begins.
         assert_true(hear(WEFT_WORKERS_STARTED).when - end.when >= ns);
     }
-    kill(m, SIGTERM);
-    assert_int_equal(end_of_master(m), 0);
+    terminate();
 }
 
 // A worker is killed, and its master has no descriptor for the next one's pipe; then it has.
@@ -234,53 +240,46 @@ CASE(test_failed_start_is_tried_again)
     weft_workers_options o = {};
     o.pause_ns = 1000000;
     o.tell = starve_and_feed;
-    pid_t m = start_master(1, good_worker, nullptr, o);
+    start(1, good_worker, o);
     kill(hear(SAYS_READY).pid, SIGKILL);
     hear(WEFT_WORKERS_ENDED);
     struct news n = hear(WEFT_WORKERS_FAILED);
     assert_int_equal(n.status, EMFILE);
     assert_int_equal(n.number, 0);
     hear(SAYS_READY);
-    kill(m, SIGTERM);
-    assert_int_equal(end_of_master(m), 0);
+    terminate();
 }
 
 CASE(test_run_without_descriptors)
 {
-    pid_t child = fork();
-    if (child == 0) {
-        struct rlimit none = {3, 3};
-        setrlimit(RLIMIT_NOFILE, &none);
-        _exit(weft_workers_run(1, good_worker, nullptr, nullptr) == -1 && errno == EMFILE ? 0 : 1);
-    }
-    int status = -1;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    pid_t child = child_of(
+        [](void *) {
+            struct rlimit none = {3, 3};
+            setrlimit(RLIMIT_NOFILE, &none);
+            return weft_workers_run(1, good_worker, nullptr, nullptr) == -1 ? errno : 0;
+        },
+        nullptr);
+    assert_int_equal(end_of(child), EMFILE);
 }
 
 CASE(test_workers_drain_when_the_master_dies)
 {
-    pid_t m = start_master(2, good_worker, nullptr, {});
-    hear(SAYS_READY);
-    hear(SAYS_READY);
+    start_two(good_worker);
     kill(m, SIGKILL);
     hear(SAYS_STOP);
     hear(SAYS_STOP);
-    assert_int_equal(end_of_master(m), -1);
+    master_ends(256 + SIGKILL);
 }
 
 CASE(test_user_signals_are_passed_on)
 {
-    pid_t m = start_master(2, listening_worker, nullptr, {});
-    hear(SAYS_READY);
-    hear(SAYS_READY);
+    start_two(listening_worker);
     kill(m, SIGUSR2); // ignored there
     kill(m, SIGUSR1);
     int sum = hear(SAYS_SIGNAL).number;
     sum += hear(SAYS_SIGNAL).number;
     assert_int_equal(sum, 1);
-    kill(m, SIGTERM);
-    assert_int_equal(end_of_master(m), 0);
+    terminate();
 }
 
 // ---- Reload under load ----
@@ -377,17 +376,21 @@ static void hear_of(struct change *c, int ready, int ended)
     }
 }
 
+static void reload(void)
+{
+    kill(m, SIGHUP);
+    hear(WEFT_WORKERS_RELOADING);
+}
+
 // In callbacks: each connection is answered at once.
 CASE(test_reload_refuses_nobody)
 {
     struct sockaddr_in a;
     int listener = listen_on_loopback(&a), stop[2];
-    pid_t m = start_master(2, serving_worker, &listener, {});
-    hear(SAYS_READY);
-    hear(SAYS_READY);
+    start_two(serving_worker, &listener);
     assert_int_equal(pipe(stop), 0);
     static const struct echo_habit once = {1, 1};
-    pid_t client = fork();
+    pid_t client = runner_fork();
     if (client == 0) { // until told to stop; exits with 0 if all were answered
         struct pollfd p = {stop[0], POLLIN, 0};
         int error = 0;
@@ -397,16 +400,12 @@ CASE(test_reload_refuses_nobody)
     }
     for (int i = 0; i < 10; i++) {
         struct change c = {};
-        kill(m, SIGHUP);
-        hear(WEFT_WORKERS_RELOADING);
+        reload();
         hear_of(&c, 2, 2);
     }
     assert_int_equal(write(stop[1], "x", 1), 1);
-    int status = -1;
-    waitpid(client, &status, 0);
-    assert_int_equal(status, 0);
-    kill(m, SIGTERM);
-    assert_int_equal(end_of_master(m), 0);
+    assert_int_equal(end_of(client), 0);
+    terminate();
     close(stop[0]), close(stop[1]), close(listener);
 }
 
@@ -417,16 +416,13 @@ CASE(test_reload_under_load)
     struct sockaddr_in a;
     struct echo_load load;
     int listener = listen_on_loopback(&a);
-    pid_t m = start_master(2, echoing_worker, &listener, {});
-    hear(SAYS_READY);
-    hear(SAYS_READY);
+    start_two(echoing_worker, &listener);
     echo_load_start(&load, &a);
     for (int i = 0; i < 10; i++) {
         struct change c = {};
         int half_way = dial(&a);
         assert_int_equal(echo_message(half_way, 10), 0);
-        kill(m, SIGHUP);
-        hear(WEFT_WORKERS_RELOADING);
+        reload();
         hear_of(&c, 2, 1); // the one that has not ended is this connection's
         assert_int_equal(c.ended, 1);
         assert_int_equal(echo_message(half_way, 10), 0);
@@ -434,8 +430,7 @@ CASE(test_reload_under_load)
         hear_of(&c, 2, 2);
     }
     echo_load_end(&load);
-    kill(m, SIGTERM);
-    assert_int_equal(end_of_master(m), 0);
+    terminate();
     close(listener);
 }
 
@@ -462,19 +457,24 @@ static void assert_notice(int fd, const char *expected)
     assert_memory_equal(text, expected, strlen(expected));
 }
 
-CASE(test_systemd_is_notified)
+static void reload_is_notified(int fd)
 {
-    int fd = listen_to_notices();
-    pid_t m = start_master(1, good_worker, nullptr, {});
-    unsetenv("NOTIFY_SOCKET");
-    assert_notice(fd, "READY=1");
     kill(m, SIGHUP);
     assert_notice(fd, "RELOADING=1");
     assert_notice(fd, "READY=1");
     kill(m, SIGTERM);
     assert_notice(fd, "STOPPING=1");
-    assert_int_equal(end_of_master(m), 0);
+    master_ends(0);
     close(fd);
+}
+
+CASE(test_systemd_is_notified)
+{
+    int fd = listen_to_notices();
+    start(1, good_worker);
+    unsetenv("NOTIFY_SOCKET");
+    assert_notice(fd, "READY=1");
+    reload_is_notified(fd);
 }
 
 // A reload that finds no worker alive is also over when new ones run.
@@ -484,17 +484,11 @@ CASE(test_systemd_is_notified_of_a_reload_from_nothing)
     o.pause_ns = 60000000000; // longer than the test
     o.pause_max_ns = o.pause_ns;
     int fd = listen_to_notices();
-    pid_t m = start_master(1, short_lived_worker, nullptr, o);
+    start(1, short_lived_worker, o);
     unsetenv("NOTIFY_SOCKET");
     assert_notice(fd, "READY=1");
     hear(WEFT_WORKERS_ENDED);
-    kill(m, SIGHUP);
-    assert_notice(fd, "RELOADING=1");
-    assert_notice(fd, "READY=1");
-    kill(m, SIGTERM);
-    assert_notice(fd, "STOPPING=1");
-    assert_int_equal(end_of_master(m), 0);
-    close(fd);
+    reload_is_notified(fd);
 }
 
 RUN_CASES()

@@ -1,0 +1,364 @@
+// What ends a wait for a descriptor: data, deadlines, cancels, who closes it; and who else may
+// wait.
+#include <weft/executor.h>
+#include <weft/subprocess.h>
+
+#include "../refuses.h"
+#include "paired.h"
+
+#include <async/descriptor.h>
+#include <fcntl.h>
+#include <sys/eventfd.h>
+
+using namespace weft;
+
+// ---- Deadlines ----
+
+EACH_PAIR_CASE(test_deadlines)
+{
+    weft_deadline d = weft_in_ms(10);
+    assert_errno(get(text, 8, d), ETIMEDOUT);
+    assert_true(weft_now() >= d);
+    assert_errno(get(text, 8, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_io_wait(p[0], WEFT_READ, weft_in_ms(5)), ETIMEDOUT);
+    assert_errno(weft_io_wait(p[0], WEFT_READ, WEFT_NOW), ETIMEDOUT);
+    put("a");
+    gets("a");
+}
+
+CASE(test_deadline_without_pwait2)
+{
+    io_precise = 0;
+    for (int kind = 0; kind < PAIRS; kind++)
+        with_pair(kind, test_deadlines_body);
+    io_precise = 1;
+}
+
+PAIR_CASE(test_deadline_now_sees_what_is_there, TCP_PAIR)
+{
+    assert_errno(get(text, 8, weft_in_ms(1)), ETIMEDOUT); // registered
+    for (int i = 0; i < 100; i++) {
+        put("x");
+        ssize_t n;
+        while ((n = get(text, 8, WEFT_NOW)) < 0 && errno == ETIMEDOUT)
+            ;
+        assert_int_equal(n, 1);
+    }
+}
+
+static int wait_a_little(void *)
+{
+    weft_deadline d = weft_in_ms(5);
+    int q[2] = {-1, -1};
+    char byte;
+    if (pipe(q) != 0 || weft_io_read(q[0], &byte, 1, d) != -1 || errno != ETIMEDOUT)
+        return 1;
+    return weft_now() >= d && weft_io_close(q[0]) == 0 && weft_io_close(q[1]) == 0 ? 0 : 1;
+}
+
+// A filter that does not know the call, such as an older container's, may answer EPERM.
+CASE(test_deadline_where_pwait2_is_forbidden)
+{
+    int (*fn)(void) = [] {
+        return refuses(SYS_epoll_pwait2, EPERM) ? weft_io_run(wait_a_little, nullptr)
+                                                : (int)NOT_PERMITTED;
+    };
+    assert_int_equal(child_result(fn, "filters of system calls"), 0);
+}
+
+// ---- Cancelling, waking ----
+
+PAIR_CASE(test_cancel_ends_a_read, UNIX_PAIR)
+{
+    transfer t;
+    begin_reading(&t);
+    weft_tasklet_cancel(t.tasklet);
+    is_cancelled(&t);
+    // Nothing was lost, and the descriptor is free again.
+    put("abc");
+    gets("abc");
+}
+
+PAIR_CASE(test_cancelled_one_fails_at_once_but_now, UNIX_PAIR)
+{
+    static ssize_t got[4];
+    put("abcd");
+    join(spawn(
+        [] {
+            weft_tasklet_cancel(weft_tasklet_self());
+            got[0] = get(text, 2);
+            got[1] = errno;
+            got[2] = get(text, 2, WEFT_NOW);
+            got[3] = weft_io_wait(p[0], WEFT_READ, WEFT_FOREVER);
+        },
+        true));
+    assert_int_equal(got[0], -1);
+    assert_int_equal(got[1], ECANCELED);
+    assert_int_equal(got[2], 2);
+    assert_int_equal(got[3], -1);
+}
+
+// A wake meant for a suspension is kept while the tasklet waits for a descriptor.
+PAIR_CASE(test_wake_does_not_end_a_read, UNIX_PAIR)
+{
+    static ssize_t got[2];
+    weft_tasklet *t = spawn(
+        [] {
+            got[0] = get(text, 8);
+            got[1] = weft_tasklet_suspend(WEFT_NOW);
+        },
+        true);
+    weft_tasklet_yield();
+    weft_tasklet_wake(t);
+    weft_tasklet_yield();
+    put("abc");
+    join(t);
+    assert_int_equal(got[0], 3);
+    assert_int_equal(got[1], 0);
+}
+
+PAIR_CASE(test_one_waiter_a_direction, UNIX_PAIR)
+{
+    char other[8];
+    transfer t;
+    begin_reading(&t);
+    assert_errno(get(other, 8), EBUSY);
+    assert_errno(weft_io_wait(p[0], WEFT_READ, WEFT_FOREVER), EBUSY);
+    assert_int_equal(weft_io_write(p[0], "other way", 9, WEFT_FOREVER), 9);
+    assert_int_equal(weft_io_wait(p[0], WEFT_WRITE, WEFT_FOREVER), WEFT_WRITE);
+    put("x");
+    assert_int_equal(result_of(&t), 1);
+}
+
+PAIR_CASE(test_wait_both, UNIX_PAIR)
+{
+    assert_int_equal(weft_io_wait(p[0], WEFT_READ | WEFT_WRITE, WEFT_FOREVER), WEFT_WRITE);
+    put("x");
+    assert_int_equal(weft_io_wait(p[0], WEFT_READ | WEFT_WRITE, WEFT_FOREVER),
+                     WEFT_READ | WEFT_WRITE);
+}
+
+// ---- Closing ----
+
+// `kind` of both: the number is another's before the waiter has gone on.
+static void close_a_reader(int kind)
+{
+    int q[2];
+    transfer t;
+    begin_reading(&t);
+    close_end(0);
+    make_pair(kind, q);
+    weft_io_write(q[1], "new", 3, WEFT_NOW);
+    is_cancelled(&t);
+    assert_int_equal(weft_io_read(q[0], text, 8, WEFT_FOREVER), 3);
+    close_pair(q);
+}
+
+static void close_a_writer(void)
+{
+    static char much[4 << 20];
+    transfer t;
+    begin(&t, writing, p[1], much, sizeof much);
+    // It waits: a second one may not.
+    while (weft_io_wait(p[1], WEFT_WRITE, WEFT_NOW) >= 0 || errno != EBUSY)
+        weft_tasklet_yield();
+    close_end(1);
+    ssize_t n = result_of(&t);
+    assert_true(n > 0 && n < (ssize_t)sizeof much);
+    assert_int_equal(t.error, ECANCELED);
+}
+
+CASE(test_close_wakes)
+{
+    with_pair(UNIX_PAIR, [] { close_a_reader(UNIX_PAIR); });
+    with_pair(TCP_PAIR, [] { close_a_reader(TCP_PAIR); });
+    with_pair(PIPE_PAIR, [] { close_a_reader(PIPE_PAIR); });
+    for (int kind = 0; kind < PAIRS; kind++)
+        with_pair(kind, close_a_writer);
+}
+
+// The event has been taken, but the reader has not gone on when the descriptor is closed.
+PAIR_CASE(test_close_between_event_and_reader, UNIX_PAIR)
+{
+    static int q[2];
+    static transfer a, b;
+    char more[8];
+    ssize_t (*read_and_close)(transfer *) = [](transfer *t) {
+        ssize_t n = reading(t);
+        int error = errno;
+        if (n > 0)
+            weft_io_close(t == &a ? q[0] : p[0]);
+        errno = error;
+        return n;
+    };
+    make_pair(UNIX_PAIR, q);
+    begin(&a, read_and_close, p[0], text, 8);
+    begin(&b, read_and_close, q[0], more, 8);
+    send(p[1], "x", 1, 0); // both in one batch of events
+    send(q[1], "x", 1, 0);
+    assert_int_equal(result_of(&a) + result_of(&b), 0);
+    assert_int_equal((a.result < 0 ? a : b).error, ECANCELED);
+    weft_io_close(a.result < 0 ? q[0] : p[0]);
+    weft_io_close(q[1]);
+    p[0] = -1;
+}
+
+PAIR_CASE(test_forget, UNIX_PAIR)
+{
+    transfer t;
+    begin_reading(&t);
+    assert_int_equal(weft_io_forget(p[0]), 0);
+    is_cancelled(&t);
+    close(p[0]); // ours again
+    weft_io_close(p[1]);
+    make_pair(UNIX_PAIR, p);
+    put("x");
+    gets("x");
+}
+
+// weft_io_wait keeps nothing: the owner closes the descriptor, and the next has its number.
+INSIDE_CASE(test_wait_for_what_others_close)
+{
+    for (int i = 0; i < 20; i++) {
+        static int e;
+        e = eventfd(0, EFD_CLOEXEC);
+        weft_tasklet *t = spawn([] { eventfd_write(e, 1); }, true);
+        assert_int_equal(weft_io_wait(e, WEFT_READ, weft_in_s(20)), WEFT_READ);
+        join(t);
+        close(e);
+    }
+}
+
+// ---- What shows its end by a descriptor ----
+
+// What is waited for ends when the gate is opened, which a tasklet does once the test waits.
+static int gate[2];
+
+static void open_gate_later(void)
+{
+    spawn([] { close(gate[1]); });
+}
+
+INSIDE_CASE(test_wait_for_a_subprocess)
+{
+    const char *const argv[] = {"sh", "-c", "read line; exit 3", nullptr};
+    for (int i = 0; i < 3; i++) {
+        int status = 0;
+        assert_int_equal(pipe2(gate, O_CLOEXEC), 0);
+        weft_subprocess_options o = {};
+        o.in.kind = WEFT_STREAM_FD;
+        o.in.fd = gate[0];
+        weft_subprocess *child = weft_subprocess_start(argv, &o);
+        assert_non_null(child);
+        close(gate[0]);
+        open_gate_later();
+        assert_int_equal(weft_io_wait(weft_subprocess_fd(child), WEFT_READ, WEFT_FOREVER),
+                         WEFT_READ);
+        assert_int_equal(weft_subprocess_wait(child, &status, WEFT_NOW), 0);
+        assert_int_equal(WEXITSTATUS(status), 3);
+        weft_subprocess_destroy(child);
+    }
+}
+
+INSIDE_CASE(test_wait_for_a_future)
+{
+    void *result = nullptr;
+    assert_int_equal(pipe2(gate, O_CLOEXEC), 0);
+    weft_executor *ex = weft_executor_create(1, nullptr);
+    weft_future *f = weft_executor_submit(
+        ex,
+        [](void *) -> void * {
+            char byte;
+            return read(gate[0], &byte, 1) == 0 ? (void *)5 : nullptr;
+        },
+        nullptr);
+    open_gate_later();
+    assert_int_equal(weft_io_wait(weft_future_fd(f), WEFT_READ, WEFT_FOREVER), WEFT_READ);
+    assert_int_equal(weft_future_get(f, &result, WEFT_NOW), 0);
+    assert_int_equal((intptr_t)result, 5);
+    weft_executor_destroy(ex, WEFT_DRAIN);
+    close(gate[0]);
+}
+
+static weft_alarm bell;
+
+PAIR_CASE(test_loop_beside, UNIX_PAIR)
+{
+    weft_loop *l = weft_io_loop();
+    assert_non_null(l);
+    assert_ptr_equal(l, weft_io_loop());
+    assert_int_equal(weft_loop_timer(
+                         l, &bell, weft_in_ms(5), 0,
+                         [](weft_alarm *) { weft_io_write(p[1], "ring", 4, WEFT_NOW); }, nullptr),
+                     0);
+    gets("ring");
+}
+
+// ---- Forks ----
+
+CASE(test_fork)
+{
+    forks_coroutines();
+    with_pair(UNIX_PAIR, [] {
+        int q[2];
+        char more[8];
+        transfer t;
+        make_pair(UNIX_PAIR, q);
+        begin_reading(&t);
+        assert_errno(weft_io_read(q[0], more, 8, weft_in_ms(1)), ETIMEDOUT); // registered
+        pid_t child = runner_fork();
+        if (child == 0) {
+            send(q[1], "ab", 2, 0);
+            bool well = weft_io_read(q[0], more, 8, weft_in_s(20)) == 2;
+            send(p[1], "abc", 3, 0);
+            well = well && weft_tasklet_join(t.tasklet, nullptr, weft_in_s(20)) == 0;
+            _exit(well && t.result == 3 ? 0 : 1);
+        }
+        assert_int_equal(end_of(child), 0);
+        assert_int_equal(t.result, -2);
+        send(p[1], "x", 1, 0);
+        assert_int_equal(result_of(&t), 1);
+        close_pair(q);
+    });
+}
+
+// The child's twin of a tasklet that waits leaves its wait; the parent's must not notice.
+CASE(test_fork_wait_cancelled)
+{
+    forks_coroutines();
+    with_pair(UNIX_PAIR, [] {
+        transfer t;
+        begin(&t, waiting, p[0], nullptr, 0);
+        weft_tasklet_sleep(weft_in_ms(1)); // it waits, registered
+        pid_t child = runner_fork();
+        if (child == 0) {
+            weft_tasklet_cancel(t.tasklet);
+            bool well = weft_tasklet_join(t.tasklet, nullptr, weft_in_s(20)) == 0;
+            _exit(well && t.error == ECANCELED ? 0 : 1);
+        }
+        assert_int_equal(end_of(child), 0);
+        send(p[1], "x", 1, 0);
+        assert_int_equal(result_of(&t), WEFT_READ);
+    });
+}
+
+// The last, for it leaves a tasklet behind.
+CASE(test_run_deadlock)
+{
+    int saved = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    dup2(null, STDERR_FILENO); // the dump
+    int result = weft_io_run(
+        [](void *) {
+            spawn(pause_forever);
+            return 0;
+        },
+        nullptr);
+    int error = errno;
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(null);
+    assert_int_equal(result, -1);
+    assert_int_equal(error, EDEADLK);
+}
+
+RUN_CASES()
