@@ -371,8 +371,7 @@ int main()
         else
             t.missing("gevent", "python3-gevent");
         t.run(9);
-        t.at_most("weft tasklets", "bare epoll", 1.20);
-        t.at_most("weft tasklets", "gevent", 0.5);
+        t.at_most("weft tasklets", {{"bare epoll", 1.20}, {"gevent", 0.5}});
         t.at_most("bare epoll", "gevent", 0.5);
     }
     int most = files.rlim_cur > 10100 ? 10000 : int(files.rlim_cur) - 100;

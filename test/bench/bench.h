@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -124,6 +125,20 @@ class Table {
     {
         bar(ours, peer, limit, false);
     }
+
+    // The same beside several: {{"GAsyncQueue", 2}, {"Python queue.Queue", 15}}.
+    typedef std::initializer_list<std::pair<const char *, double>> Bars;
+    void at_least(const char *ours, Bars peers)
+    {
+        for (auto &[peer, limit] : peers)
+            bar(ours, peer, limit, true);
+    }
+    void at_most(const char *ours, Bars peers)
+    {
+        for (auto &[peer, limit] : peers)
+            bar(ours, peer, limit, false);
+    }
+
     void figure_at_most(const char *ours, double limit)
     {
         verdict(std::string(ours) + ", " + unit, result(ours), limit, false);

@@ -197,38 +197,32 @@ struct locks {
 };
 static locks *l;
 
-static double plain_lock()
+template <class Lock, class Unlock> static double locked(Lock lock, Unlock unlock)
 {
-    return 1e9 / LOCKS * bench::seconds([] {
+    return 1e9 / LOCKS * bench::seconds([=] {
                for (int i = 0; i < LOCKS; i++) {
-                   pthread_mutex_lock(&l->plain);
+                   lock();
                    l->guarded = l->guarded + 1;
-                   pthread_mutex_unlock(&l->plain);
+                   unlock();
                }
            });
 }
 
+static double plain_lock()
+{
+    return locked([] { pthread_mutex_lock(&l->plain); }, [] { pthread_mutex_unlock(&l->plain); });
+}
+
 static double robust_lock()
 {
-    return 1e9 / LOCKS * bench::seconds([] {
-               for (int i = 0; i < LOCKS; i++) {
-                   weft_shared_mutex_lock(&l->robust, WEFT_FOREVER);
-                   l->guarded = l->guarded + 1;
-                   weft_shared_mutex_unlock(&l->robust);
-               }
-           });
+    return locked([] { weft_shared_mutex_lock(&l->robust, WEFT_FOREVER); },
+                  [] { weft_shared_mutex_unlock(&l->robust); });
 }
 
 // What queues, semaphores and barriers lock with inside.
 static double brief_locks()
 {
-    return 1e9 / LOCKS * bench::seconds([] {
-               for (int i = 0; i < LOCKS; i++) {
-                   brief_lock(&l->brief, WEFT_FOREVER);
-                   l->guarded = l->guarded + 1;
-                   brief_unlock(&l->brief);
-               }
-           });
+    return locked([] { brief_lock(&l->brief, WEFT_FOREVER); }, [] { brief_unlock(&l->brief); });
 }
 
 int main()
@@ -263,8 +257,8 @@ int main()
     else
         one.missing("multiprocessing.Queue", "python3");
     one.run(7);
-    one.at_least("weft_shared_queue", "boost::interprocess::message_queue", 1.0);
-    one.at_least("weft_shared_queue", "multiprocessing.Queue", 40);
+    one.at_least("weft_shared_queue",
+                 {{"boost::interprocess::message_queue", 1.0}, {"multiprocessing.Queue", 40}});
 
     bench::Table four("queue, 64 bytes, 4 producers 4 consumers", "M messages/s");
     four.add("weft_shared_queue", [] { return weft_flow(4); });

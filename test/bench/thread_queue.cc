@@ -66,32 +66,30 @@ template <class Put, class Get> double move(int pairs, size_t each, Put put, Get
     return double(n) / s / 1e6;
 }
 
-double with_queue(int pairs, size_t each, size_t capacity)
+template <class Q, class Put, class Get>
+double with(Q *q, int pairs, size_t each, Put put, Get get, int (*destroy)(Q *))
 {
-    weft_queue *q = weft_queue_create(sizeof(uint64_t), capacity, nullptr);
     double x = move(
-        pairs, each, [q](uint64_t v) { weft_queue_put(q, &v, WEFT_FOREVER); },
-        [q] {
+        pairs, each, [=](uint64_t v) { put(q, &v, WEFT_FOREVER); },
+        [=] {
             uint64_t v;
-            weft_queue_get(q, &v, WEFT_FOREVER);
+            get(q, &v, WEFT_FOREVER);
             return v;
         });
-    weft_queue_destroy(q);
+    destroy(q);
     return x;
+}
+
+double with_queue(int pairs, size_t each, size_t capacity)
+{
+    return with(weft_queue_create(sizeof(uint64_t), capacity, nullptr), pairs, each, weft_queue_put,
+                weft_queue_get, weft_queue_destroy);
 }
 
 double with_ring(int pairs, size_t each)
 {
-    weft_ring *r = weft_ring_create(sizeof(uint64_t), CAPACITY);
-    double x = move(
-        pairs, each, [r](uint64_t v) { weft_ring_put(r, &v, WEFT_FOREVER); },
-        [r] {
-            uint64_t v;
-            weft_ring_get(r, &v, WEFT_FOREVER);
-            return v;
-        });
-    weft_ring_destroy(r);
-    return x;
+    return with(weft_ring_create(sizeof(uint64_t), CAPACITY), pairs, each, weft_ring_put,
+                weft_ring_get, weft_ring_destroy);
 }
 
 // What people write by hand: std::queue, a mutex, two conditions, bounded.
@@ -191,9 +189,9 @@ void measure(int pairs)
     t.at_least("weft_queue", "GAsyncQueue", 2);
     t.at_least("weft_queue, unbounded", "GAsyncQueue", 2);
     t.at_least("weft_queue", "Python queue.Queue", 15);
-    t.at_least("weft_ring", "moodycamel blocking", 4);
-    t.at_least("weft_ring", "weft_queue", 5);
-    t.at_least("weft_ring", "std::queue, mutex, 2 conditions", 5);
+    t.at_least(
+        "weft_ring",
+        {{"moodycamel blocking", 4}, {"weft_queue", 5}, {"std::queue, mutex, 2 conditions", 5}});
 }
 
 } // namespace
