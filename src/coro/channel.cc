@@ -146,8 +146,8 @@ static int pop(weft_channel *c, void *item)
     return pop_sized(c, item, c->item_size);
 }
 
-// What to do next.
-enum { DONE, WAIT = -1 }; // or an errno
+// What to do next: these, or an errno.  A receiver's end is none, for any errno can be sent.
+enum { DONE, WAIT = -1, CLOSED = -2 };
 
 static int send_now(weft_channel *c, const void *item, int error)
 {
@@ -190,7 +190,7 @@ static int receive_now(weft_channel *c, void *item)
         complete(w, 0);
         return error;
     }
-    return c->closed ? EPIPE : WAIT;
+    return c->closed ? CLOSED : WAIT;
 }
 
 // ---- What waits ----
@@ -255,8 +255,8 @@ static __attribute__((noinline)) int receive_checked(weft_channel *c, void *item
     int outcome = receive_now(c, item);
     if (outcome == DONE)
         return result;
-    if (outcome == EPIPE && c->closed && result == 1)
-        return 0; // a loop's end
+    if (outcome == CLOSED)
+        return result == 1 ? 0 : fail_with(EPIPE); // a loop's end is no error
     if (outcome != WAIT || d <= WEFT_NOW)
         return fail_with(outcome == WAIT ? ETIMEDOUT : outcome);
     return wait_to_receive(s, s->running, c, item, IS_RECEIVING | deadline(s, d), result);
@@ -447,10 +447,9 @@ int weft::case_ready(const weft_select_case *k)
 
 void weft::case_happen(weft_select_case *k)
 {
-    if (k->op == WEFT_SEND)
-        k->error = send_now(k->channel, k->item, 0);
-    else
-        k->error = receive_now(k->channel, k->item);
+    int outcome =
+        k->op == WEFT_SEND ? send_now(k->channel, k->item, 0) : receive_now(k->channel, k->item);
+    k->error = outcome == CLOSED ? EPIPE : outcome;
 }
 
 void weft::case_queue(weft_select_case *k, weft_tasklet *t, int index)

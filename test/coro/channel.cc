@@ -465,14 +465,22 @@ CASE(test_error_sent_once_only)
     assert_string_equal(trace, "EIO r1 r2 ");
 }
 
+// Also one that is the channel's own, when that is closed meanwhile.
 CASE(test_next_reports_an_error_that_was_sent)
 {
+    const int errors[] = {EIO, EPIPE};
     int64_t item;
-    begin(1);
-    weft_channel_send_error(channel, EIO, WEFT_NOW);
-    assert_int_equal(weft_channel_next(channel, &item, WEFT_NOW), -1);
-    assert_int_equal(errno, EIO);
-    end();
+    for (int error : errors)
+        for (int closed = 0; closed < 2; closed++) {
+            begin(1);
+            assert_int_equal(weft_channel_send_error(channel, error, WEFT_NOW), 0);
+            if (closed)
+                assert_int_equal(weft_channel_close(channel), 0);
+            assert_errno(weft_channel_next(channel, &item, WEFT_NOW), error);
+            if (closed)
+                assert_int_equal(weft_channel_next(channel, &item, WEFT_NOW), 0);
+            end();
+        }
 }
 
 // ---- Two messages for two switches ----
