@@ -149,12 +149,13 @@ const char *weft_coro_name(const weft_coro *co);
 int weft_defer(void (*fn)(void *), void *arg);
 
 /* Prints this thread's coroutines as a tree: name, state, what each waits for, stack used,
- * where it stands; and why the last create failed if it was for want of mappings.
+ * where it stands; and why a create failed last for want of memory or mappings.
  * Leaves errno alone. */
 void weft_coro_dump(FILE *out);
 
-/* Gives the memory of this thread's free stacks back to the kernel.  A thread keeps up to
- * 1,024 warm anyway, no more. */
+/* Gives this thread's free stacks back to the kernel: their memory and, of the mappings in which
+ * no stack is in use, addresses and page tables too.  A thread keeps the memory of up to 1,024
+ * anyway, no more. */
 void weft_coro_trim(void);
 
 /* From now on the overflow of a guarded stack prints

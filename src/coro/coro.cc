@@ -39,7 +39,23 @@ static void alternate_stack_drop(coro_thread *t)
     t->alternate_stack = nullptr;
 }
 
-// The thread's end: its coroutines go, the youngest generation first.
+// All coroutines go, the youngest generation first: each time from where the last one was, unless
+// that had functions deferred, which may have changed the tree.
+static void release_all(coro_thread *t)
+{
+    weft_coro *co = &t->main;
+    for (;;) {
+        while (co->children != nullptr)
+            co = co->children;
+        if (co == &t->main)
+            return;
+        weft_coro *parent = co->deferred != nullptr ? &t->main : co->parent;
+        coro_release(co);
+        co = parent;
+    }
+}
+
+// The thread's end.
 static void thread_end(void *p)
 {
     coro_thread *t = (coro_thread *)p;
@@ -47,12 +63,7 @@ static void thread_end(void *p)
         return; // pthread_exit inside a coroutine: this very stack is one of them
     if (t->scheduler_end != nullptr)
         t->scheduler_end(0);
-    while (t->main.children != nullptr) {
-        weft_coro *co = t->main.children;
-        while (co->children != nullptr)
-            co = co->children;
-        coro_release(co);
-    }
+    release_all(t);
     if (t->scheduler_end != nullptr)
         t->scheduler_end(1);
     alternate_stack_drop(t);
@@ -74,8 +85,7 @@ static int thread_start(coro_thread *t)
     if (thread_key_error != 0)
         return fail_with(ENOMEM);
     t->watched = 0;
-    t->spare = nullptr;
-    t->spares = 0;
+    memset(t->spares, 0, sizeof t->spares);
     transfer_setup(t);
     memset(&t->main, 0, sizeof t->main);
     t->main.thread = t;
@@ -168,7 +178,7 @@ static int is_plain(const coro_thread *t, const weft_coro_options *opts)
            (opts->stack_size == 0 && opts->stack == nullptr && !opts->keep_fp && !opts->keep_mask);
 }
 
-static weft_coro *create_on_a_stack(coro_thread *t, const weft_coro_options *opts, size_t extra)
+static weft_coro *create_on_a_stack(coro_thread *t, const weft_coro_options *opts)
 {
     struct stack stack;
     if (take_stack(t, opts, &stack) != 0)
@@ -177,7 +187,6 @@ static weft_coro *create_on_a_stack(coro_thread *t, const weft_coro_options *opt
     memset(co, 0, offsetof(weft_coro, name));
     co->thread = t;
     co->stack = stack;
-    co->extra = extra;
     if (opts != nullptr && opts->keep_fp)
         co->keep |= SPECIAL_FP;
     if (opts != nullptr && opts->keep_mask)
@@ -192,14 +201,25 @@ static weft_coro *create_on_a_stack(coro_thread *t, const weft_coro_options *opt
     return co;
 }
 
-// A destroyed plain one, if there is one with room for as much; its record is warm.
-static inline weft_coro *take_spare(coro_thread *t, size_t extra)
+// Where plain ones with so much below the record are kept; NULL when there is no list left.
+static spare_list *spares_of(coro_thread *t, size_t extra)
 {
-    weft_coro *co = t->spare;
-    if (co == nullptr || co->extra != extra)
+    for (spare_list &each : t->spares)
+        if (each.extra == extra || (each.extra == 0 && &each != t->spares)) {
+            each.extra = extra;
+            return &each;
+        }
+    return nullptr;
+}
+
+// A destroyed one, if there is one; its record is warm.
+static inline weft_coro *take_spare(spare_list *spares)
+{
+    weft_coro *co = spares->first;
+    if (co == nullptr)
         return nullptr;
-    t->spare = co->parent;
-    t->spares--;
+    spares->first = co->parent;
+    spares->count--;
     co->special = 0;
     return co;
 }
@@ -210,11 +230,11 @@ weft_coro *weft::coro_create(void *(*fn)(void *arg, void *first), void *arg,
     coro_thread *t = coro_enter();
     if (t == nullptr)
         return nullptr;
-    int plain = is_plain(t, opts);
-    weft_coro *co = plain ? take_spare(t, extra) : nullptr;
-    if (co == nullptr && (co = create_on_a_stack(t, opts, extra)) == nullptr)
+    spare_list *spares = is_plain(t, opts) ? spares_of(t, extra) : nullptr;
+    weft_coro *co = spares != nullptr ? take_spare(spares) : nullptr;
+    if (co == nullptr && (co = create_on_a_stack(t, opts)) == nullptr)
         return nullptr;
-    co->spareable = (uint8_t)plain;
+    co->spares = spares;
     char *top = (char *)coro_extra(co, extra);
     if (extra != 0)
         memset(top, 0, extra);
@@ -232,7 +252,7 @@ weft_coro *weft_coro_create(void *(*fn)(void *arg, void *first), void *arg,
         errno = EINVAL;
         return nullptr;
     }
-    weft_coro *co = opts == nullptr ? take_spare(t, 0) : nullptr;
+    weft_coro *co = opts == nullptr ? take_spare(t->spares) : nullptr;
     if (!likely(co != nullptr))
         return coro_create(fn, arg, opts, 0);
     be_born(t, co, (char *)co, fn, arg);

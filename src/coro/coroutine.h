@@ -90,6 +90,15 @@ struct deferred;
 struct coro_thread;
 struct slow_machine;
 
+// Destroyed coroutines of one kind: on default stacks, with `extra` bytes below the record.
+// Coroutines, generators and tasklets each have a list, so that none has to look for its kind.
+struct spare_list {
+    size_t extra;
+    weft_coro *first; // linked by `parent`
+    size_t count;
+};
+enum { SPARE_LISTS = 3, SPARES = 64 }; // of each
+
 } // namespace weft
 
 using namespace weft;
@@ -105,11 +114,10 @@ struct weft_coro {
     void *value;       // passed by the ucontext backend; the result when dead
     void *(*fn)(void *arg, void *first);
     void *arg;
-    int error;         // of the cancel, or errno of a result WEFT_FAILED
-    uint8_t started;   // it has run
-    uint8_t dropping;  // being destroyed while suspended: only its deferred functions run
-    uint8_t keep;      // SPECIAL_FP | _MASK as asked for
-    uint8_t spareable; // a plain one: when it ends it is kept whole, for the next
+    int error;        // of the cancel, or errno of a result WEFT_FAILED
+    uint8_t started;  // it has run
+    uint8_t dropping; // being destroyed while suspended: only its deferred functions run
+    uint8_t keep;     // SPECIAL_FP | _MASK as asked for
 
     // The tree of parents.
     weft_coro *parent;
@@ -123,7 +131,7 @@ struct weft_coro {
     const void *waits_on;                                 // and the object, if there is one
 
     struct stack stack;
-    size_t extra;          // the scheduler's bytes below
+    spare_list *spares;    // where it is kept whole when it is destroyed; NULL: nowhere
     uint64_t life;         // tells it from others that had the same stack
     slow_machine *machine; // what only the slow path needs; NULL: nothing
     exceptions_in_flight exceptions;
@@ -143,8 +151,7 @@ struct coro_thread {
     struct stacks *stacks;
     uint64_t births;
     weft_coro *last_ended; // only to compare with
-    weft_coro *spare;      // dead and destroyed plain ones, linked by `parent`
-    size_t spares;
+    spare_list spares[SPARE_LISTS];
     weft_coro *(*shelter)(void);     // who goes on when one ends and its heir is blocked
     void (*scheduler_end)(int last); // the thread's end, before its coroutines go and after
     void (*before_dump)(void);       // sets waits_for and waits_on

@@ -19,8 +19,6 @@ struct weft::deferred {
     void *arg;
 };
 
-static const size_t SPARES = 64; // records kept for the next plain coroutines
-
 // ---- From the first call to the last ----
 
 static void run_deferred(weft_coro *co)
@@ -163,24 +161,24 @@ static void orphan_children(weft_coro *co)
     }
 }
 
-static inline void keep_whole(coro_thread *t, weft_coro *co)
+static inline void keep_whole(spare_list *spares, weft_coro *co)
 {
-    co->parent = t->spare;
-    t->spare = co;
-    t->spares++;
+    co->parent = spares->first;
+    spares->first = co;
+    spares->count++;
 }
 
 // The last destroyed are kept with their records, the rest of them as stacks.
 static void release_ended(weft_coro *co)
 {
     coro_thread *t = co->thread;
-    if (co->spareable && t->spares < SPARES) {
+    if (co->spares != nullptr && co->spares->count < SPARES) {
         co->owned = 0;
         co->dropping = 0;
         co->on_end = nullptr;
         co->on_orphan = nullptr;
         co->callee = nullptr;
-        keep_whole(t, co);
+        keep_whole(co->spares, co);
         return;
     }
     if (co->machine != nullptr)
@@ -230,10 +228,10 @@ int weft_coro_destroy(weft_coro *co)
     // Dead and without children it is nobody's ancestor; not owned, it has nothing of a
     // scheduler's.
     if (likely(co != nullptr && co->thread == t && co->special == SPECIAL_DEAD &&
-               co->children == nullptr && (co->owned | co->dropping | !co->spareable) == 0 &&
-               t->spares < SPARES)) {
+               co->children == nullptr && (co->owned | co->dropping) == 0 &&
+               co->spares == t->spares && t->spares->count < SPARES)) {
         tree_unlink(co);
-        keep_whole(t, co);
+        keep_whole(t->spares, co);
         return 0;
     }
     return destroy_checked(co);
@@ -264,10 +262,11 @@ void weft_coro_trim(void)
     coro_thread *t = &coro_here;
     if (!t->ready)
         return;
-    for (weft_coro *co; (co = t->spare) != nullptr; t->spares--) {
-        t->spare = co->parent;
-        stack_give(t->stacks, &co->stack);
-    }
+    for (spare_list &spares : t->spares)
+        for (weft_coro *co; (co = spares.first) != nullptr; spares.count--) {
+            spares.first = co->parent;
+            stack_give(t->stacks, &co->stack);
+        }
     stacks_trim(t->stacks);
     errno = saved;
 }

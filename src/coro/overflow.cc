@@ -94,7 +94,7 @@ static int alternate_stack(coro_thread *t)
     size_t size = least > 65536 ? (size_t)least : 65536;
     void *p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
-        return -1;
+        return fail_with(ENOMEM); // mmap may say EAGAIN, of locked memory
     memset(&s, 0, sizeof s);
     s.ss_sp = p;
     s.ss_size = size;

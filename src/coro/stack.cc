@@ -11,7 +11,8 @@
 // Each size (a power of two) has its own class.  Free stacks are kept in an array beside them,
 // not linked through them, so that the kernel can have their memory back: the array
 // is a stack itself, the warm ones on top; when there are too many, the lower half of the warm ones
-// turns cold.  The array has room for every stack ever cut, so giving back never fails.
+// turns cold, in each class.  The array has room for every stack that is cut, so giving back never
+// fails.  A trim unmaps the chunks of which all stacks are free.
 #include "stack.h"
 
 #include <base/errno.h>
@@ -41,7 +42,7 @@ using namespace weft;
 static const int CLASSES = 27;             // 16 KiB .. 1 TiB
 static const size_t FIRST_BATCH = 4;       // stacks cut at a time, doubling ...
 static const size_t LAST_BATCH = 64;       // ... up to this
-static const size_t WARM = 1024;           // free stacks that keep their memory
+static const size_t WARM = 832;            // free stacks that keep their memory, with spares 1,024
 static const size_t SPARE_MAPPINGS = 4096; // left to the rest of the process
 
 namespace {
@@ -49,6 +50,7 @@ struct chunk {
     struct chunk *next;
     char *base;
     size_t size;
+    size_t cut;        // stacks cut from it
     size_t mprotected; // guards made by mprotect
 };
 
@@ -64,8 +66,8 @@ struct stack_class {
 
 struct weft::stacks {
     size_t page;
-    const char *trouble;
-    char text[160];
+    size_t warm; // free ones of all classes
+    char trouble[160];
     stack_class classes[CLASSES];
 };
 
@@ -79,6 +81,14 @@ void weft::stacks_force(int how, size_t allowed)
 {
     forced = how;
     mappings_allowed = allowed;
+}
+
+// A take fails: ENOMEM, whatever the system call said, which is in the text.
+static int refuse(stacks *s, const char *what, size_t size)
+{
+    snprintf(s->trouble, sizeof s->trouble, "no more stacks: %s of %zu bytes: %s", what, size,
+             strerrordesc_np(errno));
+    return fail_with(ENOMEM);
 }
 
 // ---- Guards ----
@@ -119,18 +129,18 @@ static size_t guard_by_mprotect(stacks *s, chunk *c, char *low, size_t stride, s
     size_t spare = allowed / 2 < SPARE_MAPPINGS ? allowed / 2 : SPARE_MAPPINGS;
     for (size_t i = 0; i < n; i++) {
         size_t guards = __atomic_add_fetch(&guards_mprotected, 1, __ATOMIC_RELAXED);
-        c->mprotected++;
+        errno = 0;
         if (2 * guards + spare > allowed ||
             mprotect(low + i * stride, guard_size(s, stride), PROT_NONE) != 0) {
-            snprintf(s->text, sizeof s->text,
-                     "no more guarded stacks: %zu guards take two mappings each, and "
-                     "vm.max_map_count is %zu (raise it with sysctl)",
-                     guards - 1, allowed);
-            s->trouble = s->text;
             __atomic_sub_fetch(&guards_mprotected, 1, __ATOMIC_RELAXED);
-            c->mprotected--;
+            snprintf(s->trouble, sizeof s->trouble,
+                     "no more guarded stacks: %zu guards take two mappings each, and "
+                     "vm.max_map_count is %zu (raise it with sysctl)%s%s",
+                     guards - 1, allowed, errno != 0 ? "; mprotect: " : "",
+                     errno != 0 ? strerrordesc_np(errno) : "");
             return i;
         }
+        c->mprotected++;
     }
     return n;
 }
@@ -208,11 +218,11 @@ static size_t guard(stacks *s, chunk *c, char *low, size_t stride, size_t n)
 
 // Chunks double, so that few of them hold many stacks; a smaller one does where
 // address space is short.
-static chunk *chunk_map(stack_class *k, size_t stride)
+static int chunk_map(stacks *s, stack_class *k, size_t stride)
 {
-    chunk *c = (chunk *)malloc(sizeof *c);
+    chunk *c = (chunk *)calloc(1, sizeof *c);
     if (c == nullptr)
-        return nullptr;
+        return refuse(s, "malloc", sizeof *c);
     size_t size = stride * (k->cut < 16 ? 16 : k->cut);
     if (size > LARGEST_CHUNK)
         size = LARGEST_CHUNK > stride ? LARGEST_CHUNK : stride;
@@ -225,28 +235,27 @@ static chunk *chunk_map(stack_class *k, size_t stride)
         }
         if (size == stride) {
             free_keep_errno(c);
-            return nullptr;
+            return refuse(s, "mmap", size);
         }
     }
     // A huge page would make one shallow stack cost 2 MiB.
     madvise(c->base, size, MADV_NOHUGEPAGE);
     c->size = size;
-    c->mprotected = 0;
     c->next = k->chunks;
     k->chunks = c;
     k->fresh = c->base;
     k->end = c->base + size - size % stride;
-    return c;
+    return 0;
 }
 
-static int make_room(stack_class *k, size_t n)
+static int make_room(stacks *s, stack_class *k, size_t n)
 {
     if (k->cut + n <= k->room)
         return 0;
     size_t room = (k->cut + n) * 2;
     char **grown = (char **)realloc(k->free, room * sizeof *grown);
     if (grown == nullptr)
-        return -1;
+        return refuse(s, "realloc", room * sizeof *grown);
     k->free = grown;
     k->room = room;
     return 0;
@@ -255,12 +264,12 @@ static int make_room(stack_class *k, size_t n)
 // Cuts a batch of stacks from the newest chunk.  Called when none is free.
 static int cut(stacks *s, stack_class *k, size_t stride)
 {
-    if (k->fresh == k->end && chunk_map(k, stride) == nullptr)
+    if (k->fresh == k->end && chunk_map(s, k, stride) != 0)
         return -1;
     size_t n = (size_t)(k->end - k->fresh) / stride;
     size_t batch = k->batch != 0 ? k->batch : FIRST_BATCH;
     n = n < batch ? n : batch;
-    if (make_room(k, n) != 0)
+    if (make_room(s, k, n) != 0)
         return -1;
     n = guard(s, k->chunks, k->fresh, stride, n);
     if (n == 0)
@@ -270,8 +279,10 @@ static int cut(stacks *s, stack_class *k, size_t stride)
     for (size_t i = n; i-- > 0;)
         k->free[k->n++] = k->fresh + i * stride;
     k->fresh += n * stride;
+    k->chunks->cut += n;
     k->cut += n;
     k->cold = warm ? 0 : k->n;
+    s->warm += k->n - k->cold;
     k->batch = batch * 2 > LAST_BATCH ? LAST_BATCH : batch * 2;
     return 0;
 }
@@ -286,15 +297,23 @@ stacks *weft::stacks_create(void)
     return s;
 }
 
+// Unmaps the chunk that *at points to, and frees its place there.  -1: it has to stay, for that
+// would split a mapping, and there may be no more.
+static int chunk_unmap(chunk **at)
+{
+    chunk *c = *at;
+    if (munmap(c->base, c->size) != 0)
+        return -1;
+    *at = c->next;
+    __atomic_sub_fetch(&guards_mprotected, c->mprotected, __ATOMIC_RELAXED);
+    free(c);
+    return 0;
+}
+
 static void class_destroy(stack_class *k)
 {
-    while (k->chunks != nullptr) {
-        chunk *c = k->chunks;
-        k->chunks = c->next;
-        munmap(c->base, c->size);
-        __atomic_sub_fetch(&guards_mprotected, c->mprotected, __ATOMIC_RELAXED);
-        free(c);
-    }
+    while (k->chunks != nullptr && chunk_unmap(&k->chunks) == 0)
+        ;
     free(k->free);
 }
 
@@ -317,8 +336,10 @@ static int class_of(size_t size)
 int weft::stack_take(stacks *s, size_t size, stack *stack)
 {
     int number = class_of(size < 4 * s->page ? 4 * s->page : size);
-    if (number >= CLASSES)
-        return fail_with(ENOMEM);
+    if (number >= CLASSES) {
+        errno = ENOMEM;
+        return refuse(s, "a stack", size);
+    }
     stack_class *k = &s->classes[number];
     size_t stride = STACK_LEAST << number;
     if (k->n == 0 && cut(s, k, stride) != 0)
@@ -328,6 +349,8 @@ int weft::stack_take(stacks *s, size_t size, stack *stack)
     stack->guard = guard_size(s, stride);
     if (k->cold > k->n)
         k->cold = k->n;
+    else
+        s->warm--;
     return 0;
 }
 
@@ -340,10 +363,11 @@ static size_t run_of(char *const *free, size_t n, ptrdiff_t step)
     return run;
 }
 
-// Neighbours go in one call: a guard survives it.
-static void chill(stack_class *k, size_t stride, size_t upto)
+// Gives back what lies below `upto`.  Neighbours go in one call: a guard survives it.
+static void chill(stacks *s, stack_class *k, size_t upto)
 {
-    int saved = errno;
+    size_t stride = STACK_LEAST << (k - s->classes);
+    s->warm -= upto - k->cold;
     while (k->cold < upto) {
         char **first = k->free + k->cold, *low = *first;
         size_t run = run_of(first, upto - k->cold, (ptrdiff_t)stride);
@@ -354,24 +378,66 @@ static void chill(stack_class *k, size_t stride, size_t upto)
         madvise(low, run * stride, MADV_DONTNEED);
         k->cold += run;
     }
-    errno = saved;
 }
 
 void weft::stack_give(stacks *s, const stack *stack)
 {
+    int saved = errno;
     stack_class *k = &s->classes[class_of(stack->size)];
     k->free[k->n++] = stack->low;
-    if (k->n - k->cold >= 2 * WARM)
-        chill(k, stack->size, k->n - WARM);
+    if (++s->warm > WARM)
+        for (stack_class &each : s->classes)
+            chill(s, &each, each.n - (each.n - each.cold) / 2);
+    errno = saved;
+}
+
+static bool is_in(const chunk *c, const char *low)
+{
+    return low >= c->base && low < c->base + c->size;
+}
+
+// Unmaps the chunk that *at points to if none of its stacks is taken.
+static int unmap_if_free(stack_class *k, chunk **at)
+{
+    const chunk *c = *at;
+    size_t n = 0, cut = c->cut, kept = 0;
+    for (size_t i = 0; i < k->n; i++)
+        n += is_in(c, k->free[i]);
+    if (n != cut)
+        return -1;
+    const chunk was = *c;
+    int newest = c == k->chunks;
+    if (chunk_unmap(at) != 0)
+        return -1;
+    for (size_t i = 0; i < k->n; i++)
+        if (!is_in(&was, k->free[i]))
+            k->free[kept++] = k->free[i];
+    k->cold = k->n = kept;
+    k->cut -= cut;
+    if (newest)
+        k->fresh = k->end = nullptr;
+    return 0;
+}
+
+static void class_trim(stacks *s, stack_class *k)
+{
+    chill(s, k, k->n);
+    for (chunk **at = &k->chunks; *at != nullptr;)
+        if (unmap_if_free(k, at) != 0)
+            at = &(*at)->next;
+    if (k->cut == 0) {
+        free(k->free);
+        memset(k, 0, sizeof *k);
+    }
 }
 
 void weft::stacks_trim(stacks *s)
 {
-    for (int i = 0; i < CLASSES; i++)
-        chill(&s->classes[i], STACK_LEAST << i, s->classes[i].n);
+    for (stack_class &each : s->classes)
+        class_trim(s, &each);
 }
 
 const char *weft::stacks_trouble(const stacks *s)
 {
-    return s->trouble;
+    return s->trouble[0] != 0 ? s->trouble : nullptr;
 }

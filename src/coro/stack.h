@@ -33,7 +33,8 @@ int stack_take(stacks *s, size_t size, stack *stack);
 // The last one given back is the first one taken again.  Never fails.
 void stack_give(stacks *s, const stack *stack);
 
-// Gives the memory of the free stacks back to the kernel.
+// Gives the free stacks back to the kernel: their memory, and where all of a chunk are free its
+// addresses and page tables too.
 void stacks_trim(stacks *s);
 
 // Why the last take failed: text for the dump, NULL if none did.

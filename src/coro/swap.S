@@ -26,8 +26,10 @@
 #define _CET_ENDBR
 #endif
 
+// Half a cache line in: measured, at its beginning a generator's next takes a sixth longer.
         .text
-        .p2align 4
+        .p2align 6
+        .skip   32, 0xcc
         .globl  swap
         .hidden swap
         .type   swap, @function

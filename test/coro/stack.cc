@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 using namespace weft;
@@ -311,25 +312,144 @@ CASE(test_a_million_in_turn)
                 first + (RUNNER_SANITIZED ? 400 << 10 : 1024)); // ASan's quarantine
 }
 
-CASE(test_trim_gives_memory_back)
+typedef struct {
+    size_t before, alive, warm, trimmed, kept; // resident KiB
+    size_t addresses[3], tables;               // before, alive, trimmed; KiB
+    size_t largest;                            // the size of every other one's stack
+    int n;
+} usage;
+
+// Creates n that use some 25 KiB each, destroys them, trims.
+static void *use_and_destroy(void *arg)
 {
-    weft_coro *some[900];
-    for (int i = 0; i < 900; i++) {
-        some[i] = weft_coro_create(use, NULL, NULL);
-        weft_coro_resume(some[i], V(24)); // some 25 KiB deep
+    usage *u = (usage *)arg;
+    weft_coro **some = (weft_coro **)calloc((size_t)u->n, sizeof *some);
+    u->before = resident_kib();
+    u->addresses[0] = read_number("/proc/self/status", "VmSize:");
+    for (int i = 0; i < u->n; i++) {
+        weft_coro_options opts = {};
+        opts.stack_size = i % 2 ? u->largest : 0;
+        some[i] = weft_coro_create(use, NULL, &opts);
+        weft_coro_resume(some[i], V(24));
     }
-    for (int i = 0; i < 900; i++)
+    u->alive = resident_kib();
+    u->addresses[1] = read_number("/proc/self/status", "VmSize:");
+    for (int i = 0; i < u->n; i++)
         weft_coro_destroy(some[i]);
-    size_t before = resident_kib();
+    free(some);
+    u->warm = resident_kib();
     errno = 6;
     weft_coro_trim();
-    assert_int_equal(errno, 6);
-    assert_true(resident_kib() + 900 * 12 < before);
-    // Trimmed stacks still have their guards and work.
+    u->trimmed = errno == 6 ? resident_kib() : SIZE_MAX;
+    u->addresses[2] = read_number("/proc/self/status", "VmSize:");
+    u->tables = read_number("/proc/self/status", "VmPTE:");
+    // There are stacks again, with their guards.
     weft_coro *co = weft_coro_create(echo, NULL, NULL);
-    assert_int_equal(guarded(co), 1);
-    assert_ptr_equal(weft_coro_resume(co, V(3)), V(3));
+    void *good = V(guarded(co) && weft_coro_resume(co, V(3)) == V(3));
     weft_coro_destroy(co);
+    return good;
+}
+
+CASE(test_warm_stacks_are_limited_and_trim_gives_all_back)
+{
+    const size_t each = 24;
+    if (RUNNER_SANITIZED) // whose own memory is in the way
+        return;
+    for (int sizes = 1; sizes <= 2; sizes++)
+        for (int how = GUARD_BEST; how <= GUARD_MPROTECT; how += GUARD_MPROTECT) {
+            usage u = {};
+            u.n = 3000;
+            u.largest = SIZE * (size_t)sizes;
+            stacks_force(how, 0);
+            void *good = run_in_thread(use_and_destroy, &u);
+            stacks_force(GUARD_BEST, 0);
+            assert_ptr_equal(good, V(1));
+            assert_true(u.alive > u.before + 3000 * each);
+            size_t stack = (u.alive - u.before) / 3000 + 1;
+            assert_true(u.warm < u.before + 1024 * stack + 1024);
+            assert_true(u.trimmed < u.before + 8192); // ucontext: what malloc keeps
+            assert_true(u.addresses[1] > u.addresses[0] + 3000 * 64);
+            assert_true(u.addresses[2] < u.addresses[0] + 8192);
+        }
+}
+
+// One that is alive keeps its own mapping, and only that.
+CASE(test_trim_spares_what_is_in_use)
+{
+    weft_coro *some[2000];
+    for (int i = 0; i < 2000; i++)
+        assert_non_null(some[i] = weft_coro_create(echo, NULL, NULL));
+    assert_ptr_equal(weft_coro_resume(some[3], V(5)), V(5));
+    for (int i = 0; i < 2000; i++)
+        if (i != 3)
+            weft_coro_destroy(some[i]);
+    size_t before = read_number("/proc/self/status", "VmSize:");
+    weft_coro_trim();
+    if (!RUNNER_SANITIZED)
+        assert_true(read_number("/proc/self/status", "VmSize:") + 1000 * (SIZE >> 10) < before);
+    assert_ptr_equal(weft_coro_resume(some[3], V(6)), V(6));
+    assert_int_equal(weft_coro_destroy(some[3]), 0);
+    for (int i = 0; i < 2000; i++) {
+        assert_non_null(some[i] = weft_coro_create(echo, NULL, NULL));
+        if (i % 100 == 0)
+            assert_int_equal(guarded(some[i]), 1);
+    }
+    for (int i = 0; i < 2000; i++)
+        weft_coro_destroy(some[i]);
+}
+
+// What ended last of one kind is no obstacle to the others.
+static void *take_turns(void *arg)
+{
+    const size_t extras[] = {0, 48, 96};
+    const coro_thread *t = weft_coro_self()->thread;
+    (void)arg;
+    for (size_t extra : extras) {
+        weft_coro *some[SPARES + 16];
+        for (weft_coro *&co : some)
+            co = coro_create(echo, NULL, NULL, extra);
+        for (weft_coro *co : some)
+            coro_release(co);
+    }
+    for (size_t extra : extras) {
+        size_t before = 0, after = 0;
+        for (const spare_list &each : t->spares)
+            before += each.count;
+        weft_coro *co = coro_create(echo, NULL, NULL, extra);
+        for (const spare_list &each : t->spares)
+            after += each.count;
+        if (!(t->watched | t->valgrind) && (before != 3 * SPARES || after != before - 1))
+            return V(1);
+        coro_release(co);
+    }
+    return NULL;
+}
+
+CASE(test_each_kind_has_its_spares)
+{
+    assert_null(run_in_thread(take_turns, NULL));
+}
+
+// mmap says EAGAIN when it would lock more than allowed.
+CASE(test_locked_memory_that_is_refused_is_enomem)
+{
+    if (RUNNER_SANITIZED)
+        return;
+    pid_t child = fork();
+    if (child == 0) {
+        const struct rlimit few = {4 << 20, 4 << 20};
+        limit l = {0, 0, NULL, 0};
+        if (setrlimit(RLIMIT_MEMLOCK, &few) != 0 || (geteuid() == 0 && setuid(65534) != 0) ||
+            mlockall(MCL_FUTURE) != 0)
+            _exit(77);
+        create_to_the_limit(&l);
+        _exit(l.error == ENOMEM && strstr(l.dump, "mmap") != NULL ? 0 : l.error);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) != 77)
+        assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 // ---- Overflow, in a child process ----
