@@ -55,7 +55,15 @@ static void each_way(void (*fn)(void))
     child_without = 0;
 }
 
-static void wait_for_it(void)
+#define CASE_EACH_WAY(test)                                                                        \
+    static void test##_one_way(void);                                                              \
+    CASE(test)                                                                                     \
+    {                                                                                              \
+        each_way(test##_one_way);                                                                  \
+    }                                                                                              \
+    static void test##_one_way(void)
+
+CASE_EACH_WAY(test_wait)
 {
     child c = started(at_once);
     errno = 0;
@@ -69,12 +77,7 @@ static void wait_for_it(void)
     child_close(&c);
 }
 
-CASE(test_wait)
-{
-    each_way(wait_for_it);
-}
-
-static void give_up_waiting(void)
+CASE_EACH_WAY(test_wait_until)
 {
     child c = started(sleeps);
     assert_errno(child_wait(&c, WEFT_NOW), ETIMEDOUT);
@@ -89,12 +92,7 @@ static void give_up_waiting(void)
     child_close(&c);
 }
 
-CASE(test_wait_until)
-{
-    each_way(give_up_waiting);
-}
-
-static void end_by_degrees(void)
+CASE_EACH_WAY(test_end)
 {
     child c = started(sleeps);
     assert_int_equal(child_end(&c, WEFT_FOREVER, WEFT_FOREVER), 0);
@@ -116,12 +114,7 @@ static void end_by_degrees(void)
     child_close(&c);
 }
 
-CASE(test_end)
-{
-    each_way(end_by_degrees);
-}
-
-static void signal_a_group(void)
+CASE_EACH_WAY(test_signal_group)
 {
     child c = started(leads);
     assert_errno(child_signal_group(&c, SIGKILL), EPERM); // it is not known to lead
@@ -134,12 +127,7 @@ static void signal_a_group(void)
     child_close(&c);
 }
 
-CASE(test_signal_group)
-{
-    each_way(signal_a_group);
-}
-
-static void lose_it(void)
+CASE_EACH_WAY(test_reaped_by_another)
 {
     child c = started(at_once);
     assert_int_equal(waitpid(c.pid, nullptr, 0), c.pid);
@@ -148,11 +136,6 @@ static void lose_it(void)
     assert_true(c.ended && c.lost);
     assert_errno(child_signal(&c, SIGKILL), ESRCH);
     child_close(&c);
-}
-
-CASE(test_reaped_by_another)
-{
-    each_way(lose_it);
 }
 
 static void lose_to_kernel(void)

@@ -225,29 +225,21 @@ CASE(test_switch_simple)
     weft_coro_destroy(a);
 }
 
-static void *to_b(void *arg, void *v)
+// From a to b, or from b to a.
+static void *to_other(void *name, void *v)
 {
-    (void)arg;
-    note("a");
-    v = weft_coro_switch(b, V((intptr_t)v + 1));
-    note("a");
-    return v;
-}
-
-static void *to_a(void *arg, void *v)
-{
-    (void)arg;
-    note("b");
-    v = weft_coro_switch(a, V((intptr_t)v + 1));
-    note("b");
+    note((char *)name);
+    v = weft_coro_switch(*(char *)name == 'a' ? b : a, V((intptr_t)v + 1));
+    note((char *)name);
     return v;
 }
 
 CASE(test_switch_two_children)
 {
     trace[0] = 0;
-    a = weft_coro_create(to_b, NULL, NULL);
-    b = weft_coro_create(to_a, NULL, NULL);
+    char names[2][2] = {"a", "b"};
+    a = weft_coro_create(to_other, names[0], NULL);
+    b = weft_coro_create(to_other, names[1], NULL);
     assert_ptr_equal(weft_coro_switch(a, V(1)), V(3));
     assert_string_equal(trace, "aba");
     assert_int_equal(weft_coro_state(b), WEFT_CORO_SUSPENDED);

@@ -43,11 +43,16 @@ static void *fail_after_a_yield(void *error)
     return WEFT_FAILED;
 }
 
+static void opens(weft_scope *s)
+{
+    trace[0] = 0;
+    assert_int_equal(weft_scope_open(s), 0);
+}
+
 CASE(test_scope_waits_for_its_children)
 {
     weft_scope s;
-    trace[0] = 0;
-    assert_int_equal(weft_scope_open(&s), 0);
+    opens(&s);
     for (int i = 0; i < 3; i++)
         assert_non_null(spawn_in(&s, yield_and_note, NULL));
     errno = 77;
@@ -72,8 +77,7 @@ CASE(test_scope_without_children)
 CASE(test_scope_first_failure_cancels_the_rest)
 {
     weft_scope s;
-    trace[0] = 0;
-    assert_int_equal(weft_scope_open(&s), 0);
+    opens(&s);
     spawn_in(&s, wait_for_ever, NULL);
     spawn_in(&s, fail_after_a_yield, (void *)EIO);
     spawn_in(&s, wait_for_ever, NULL);
@@ -85,8 +89,7 @@ CASE(test_scope_first_failure_cancels_the_rest)
 CASE(test_scope_cancel)
 {
     weft_scope s;
-    trace[0] = 0;
-    assert_int_equal(weft_scope_open(&s), 0);
+    opens(&s);
     spawn_in(&s, wait_for_ever, NULL);
     weft_tasklet_yield();
     assert_int_equal(weft_scope_cancel(&s), 0);
@@ -98,8 +101,7 @@ CASE(test_scope_cancel)
 CASE(test_scope_deadline_cancels_the_children)
 {
     weft_scope s;
-    trace[0] = 0;
-    assert_int_equal(weft_scope_open(&s), 0);
+    opens(&s);
     spawn_in(&s, wait_for_ever, NULL);
     weft_tasklet_yield();
     assert_errno(weft_scope_close(&s, weft_in_ms(1)), ETIMEDOUT);
@@ -135,8 +137,7 @@ CASE(test_scope_owner_cancelled)
 CASE(test_scope_child_cancelled_alone_is_no_failure)
 {
     weft_scope s;
-    trace[0] = 0;
-    assert_int_equal(weft_scope_open(&s), 0);
+    opens(&s);
     weft_tasklet *t = spawn_in(&s, wait_for_ever, NULL);
     spawn_in(&s, yield_and_note, NULL);
     weft_tasklet_cancel(t); // before it runs
@@ -198,8 +199,7 @@ CASE(test_scope_children_spawn_more)
 {
     weft_scope s;
     shared = &s;
-    trace[0] = 0;
-    assert_int_equal(weft_scope_open(&s), 0);
+    opens(&s);
     weft_tasklet *t = spawn_in(&s, close_foreign, NULL);
     assert_errno(weft_tasklet_join(t, NULL, WEFT_NOW), EINVAL);
     spawn_in(&s, grow, (void *)3);

@@ -103,6 +103,15 @@ static inline weft_subprocess_result run_until(const char *script, const char *r
     }
 }
 
+// A case again, without something that the system has.
+#define CASE_WITHOUT(test, name, what)                                                             \
+    CASE(test##_without_##name)                                                                    \
+    {                                                                                              \
+        spawn_without = what;                                                                      \
+        test(nullptr);                                                                             \
+        spawn_without = 0;                                                                         \
+    }
+
 // It does not start, with this errno, at this stage, and leaves nothing.
 static inline void expect_no_start(const char *const *argv, const weft_subprocess_options *opts,
                                    int error, int stage)

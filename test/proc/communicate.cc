@@ -197,7 +197,7 @@ CASE(test_communicate_grandchild_and_deadline)
     weft_buffer_free(&out);
 }
 
-static void grandchild_and_grace(void)
+CASE(test_communicate_grandchild_and_grace)
 {
     weft_subprocess_options o = piped();
     weft_subprocess_result r;
@@ -218,13 +218,7 @@ static void grandchild_and_grace(void)
     weft_subprocess_result_free(&r);
 }
 
-CASE(test_communicate_grandchild_and_grace)
-{
-    grandchild_and_grace();
-    spawn_without = NO_PIDFD;
-    grandchild_and_grace();
-    spawn_without = 0;
-}
+CASE_WITHOUT(test_communicate_grandchild_and_grace, pidfd, NO_PIDFD)
 
 // ---- By hand ----
 

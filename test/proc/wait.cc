@@ -9,15 +9,6 @@
 
 using namespace weft;
 
-// Runs a test with pidfds and again without.
-#define BOTH_WAYS(test)                                                                            \
-    CASE(test##_without_pidfd)                                                                     \
-    {                                                                                              \
-        spawn_without = NO_PIDFD;                                                                  \
-        test(nullptr);                                                                             \
-        spawn_without = 0;                                                                         \
-    }
-
 static weft_subprocess *reader(const char *script, int group)
 {
     weft_subprocess_options o = piped();
@@ -48,7 +39,7 @@ CASE(test_wait_and_poll)
     assert_int_equal(weft_subprocess_destroy(p), 0);
     assert_int_equal(weft_subprocess_destroy(NULL), 0);
 }
-BOTH_WAYS(test_wait_and_poll)
+CASE_WITHOUT(test_wait_and_poll, pidfd, NO_PIDFD)
 
 CASE(test_fd_is_readable_at_the_end)
 {
@@ -92,7 +83,7 @@ CASE(test_wait_any)
     assert_errno(weft_subprocess_wait_any(ps, 4, WEFT_FOREVER), EINVAL);
     assert_errno(weft_subprocess_wait_any(ps, 0, WEFT_FOREVER), EINVAL);
 }
-BOTH_WAYS(test_wait_any)
+CASE_WITHOUT(test_wait_any, pidfd, NO_PIDFD)
 
 CASE(test_wait_any_of_many)
 {
@@ -133,7 +124,7 @@ CASE(test_wait_status_taken_by_another)
     assert_errno(weft_subprocess_send_signal(p, SIGTERM), ESRCH);
     assert_int_equal(weft_subprocess_destroy(p), 0);
 }
-BOTH_WAYS(test_wait_status_taken_by_another)
+CASE_WITHOUT(test_wait_status_taken_by_another, pidfd, NO_PIDFD)
 
 CASE(test_wait_sigchld_ignored)
 {
@@ -171,7 +162,7 @@ CASE(test_wait_sigchld_ignored)
     assert_int_equal(weft_subprocess_destroy(p), 0);
     assert_int_equal(weft_subprocess_destroy(q), 0);
 }
-BOTH_WAYS(test_wait_sigchld_ignored)
+CASE_WITHOUT(test_wait_sigchld_ignored, pidfd, NO_PIDFD)
 
 static int handled;
 
@@ -246,7 +237,7 @@ CASE(test_send_signal)
     assert_int_equal(weft_subprocess_terminate(p), 0);
     assert_int_equal(weft_status_signal(finished(p)), SIGTERM);
 }
-BOTH_WAYS(test_send_signal)
+CASE_WITHOUT(test_send_signal, pidfd, NO_PIDFD)
 
 // The grandchild holds the output pipe: its end is the grandchild's death.
 static void expect_end(weft_subprocess *p)
@@ -286,7 +277,7 @@ CASE(test_signals_reach_what_is_left)
     expect_end(p);
     weft_subprocess_destroy(p);
 }
-BOTH_WAYS(test_signals_reach_what_is_left)
+CASE_WITHOUT(test_signals_reach_what_is_left, pidfd, NO_PIDFD)
 
 static const char *status_line(const char *name, const weft_subprocess_options *o)
 {
@@ -319,7 +310,7 @@ static unsigned long long ignored_in_child(const weft_subprocess_options *o)
     return strtoull(status_line("SigIgn", o) + strlen("SigIgn:\t"), NULL, 16);
 }
 
-static void signal_dispositions(void)
+CASE(test_signal_dispositions)
 {
     enum { HUP = 1 << (SIGHUP - 1), USR1 = 1 << (SIGUSR1 - 1) };
     enum { USR2 = 1 << (SIGUSR2 - 1), PIPE = 1 << (SIGPIPE - 1) };
@@ -349,13 +340,7 @@ static void signal_dispositions(void)
     signal(SIGXFSZ, SIG_DFL);
 }
 
-CASE(test_signal_dispositions)
-{
-    signal_dispositions();
-    spawn_without = NO_CLONE3;
-    signal_dispositions();
-    spawn_without = 0;
-}
+CASE_WITHOUT(test_signal_dispositions, clone3, NO_CLONE3)
 
 // A handler of ours must never run in a child on our memory, whenever the signal comes.
 CASE(test_signal_handler_stays_here)
@@ -391,7 +376,7 @@ CASE(test_stop_by_closing)
     assert_int_equal(weft_subprocess_stop(p, &status, WEFT_NOW, WEFT_NOW, WEFT_NOW), 0);
     weft_subprocess_destroy(p);
 }
-BOTH_WAYS(test_stop_by_closing)
+CASE_WITHOUT(test_stop_by_closing, pidfd, NO_PIDFD)
 
 CASE(test_stop_by_terminating)
 {
@@ -412,7 +397,7 @@ CASE(test_stop_by_killing)
     assert_int_equal(weft_status_signal(status), SIGKILL);
     weft_subprocess_destroy(p);
 }
-BOTH_WAYS(test_stop_by_killing)
+CASE_WITHOUT(test_stop_by_killing, pidfd, NO_PIDFD)
 
 // The leader obeys, its child does not: the group goes as a whole.
 CASE(test_stop_takes_the_group)
