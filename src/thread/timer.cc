@@ -223,8 +223,10 @@ static int await_end(weft_timer *t, weft_deadline d)
     t->joined = true;
     while (error == 0 && t->state != weft_timer::ENDED)
         error = d <= WEFT_NOW ? ETIMEDOUT : waiters_wait(&t->joiner, &timers.lock, d);
+    if (t->state == weft_timer::ENDED)
+        return 0; // and it stays the caller's, which releases it when it has let the lock go
     t->joined = false;
-    return t->state == weft_timer::ENDED ? 0 : error;
+    return error;
 }
 
 int weft_timer_join(weft_timer *t, weft_deadline d)
