@@ -1,4 +1,4 @@
-// offload_names.cc: getaddrinfo(3) in its own pool.
+// offload_names.cc: getaddrinfo(3) in a pool of its own.
 #include "descriptor.h"
 #include "job.h"
 
@@ -42,10 +42,35 @@ static int errno_of(int code, int error)
     }
 }
 
+// localhost and what ends in .localhost (RFC 6761).
+static bool is_loopback_name(const char *host)
+{
+    static const char name[] = "localhost";
+    size_t n = host != nullptr ? strlen(host) : 0, m = sizeof name - 1;
+    n -= n > 0 && host[n - 1] == '.';
+    return n >= m && strncasecmp(host + n - m, name, m) == 0 && (n == m || host[n - m - 1] == '.');
+}
+
+// getaddrinfo(3), but these names need neither /etc/hosts nor a server.
+static int look_up(const char *host, const char *service, const struct addrinfo *hints,
+                   struct addrinfo **list)
+{
+    int code = getaddrinfo(host, service, hints, list);
+    struct addrinfo h;
+    memset(&h, 0, sizeof h);
+    if (hints != nullptr)
+        h = *hints;
+    if (code == 0 || code == EAI_SERVICE || service == nullptr || !is_loopback_name(host) ||
+        (h.ai_flags & AI_NUMERICHOST) != 0)
+        return code;
+    h.ai_flags &= ~(AI_PASSIVE | AI_CANONNAME); // without a host: the loopback addresses
+    return getaddrinfo(nullptr, service, &h, list);
+}
+
 static void *ask(void *arg)
 {
     question *q = (question *)arg;
-    q->code = getaddrinfo(q->host, q->service, &q->hints, &q->list);
+    q->code = look_up(q->host, q->service, &q->hints, &q->list);
     q->error = errno;
     return q;
 }
@@ -111,7 +136,7 @@ static int ask_here(const char *host, const char *service, const struct addrinfo
 int weft::names_here(const char *host, const char *service, const struct addrinfo *hints,
                      struct addrinfo **list)
 {
-    int saved = errno, code = getaddrinfo(host, service, hints, list);
+    int saved = errno, code = look_up(host, service, hints, list);
     return answer(code, errno, saved, nullptr);
 }
 

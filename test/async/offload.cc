@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sys/stat.h>
 
@@ -210,6 +211,26 @@ static int code;
 static int look_up(const char *name, const char *service, weft_deadline d = WEFT_FOREVER)
 {
     return weft_offload_getaddrinfo(name, service, &hints, &found, &code, d);
+}
+
+static bool is_loopback(const struct sockaddr *a)
+{
+    if (a->sa_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+    const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)a;
+    return a->sa_family == AF_INET && in->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
+}
+
+INSIDE_CASE(test_loopback_names)
+{
+    static const char *const in_no_file[] = {"weft.localhost", "WEFT.LocalHost."};
+    for (const char *name : in_no_file) {
+        assert_int_equal(look_up(name, "80"), 0);
+        for (struct addrinfo *i = found; i != nullptr; i = i->ai_next)
+            assert_true(is_loopback(i->ai_addr));
+        freeaddrinfo(found);
+    }
+    assert_errno(look_up("notlocalhost", "80"), ENOENT);
 }
 
 INSIDE_CASE(test_getaddrinfo)

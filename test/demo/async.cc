@@ -43,7 +43,7 @@ static void start(const char *verb)
 }
 
 // Stops it; what it says then is in `said`.
-static void stop(void)
+static void stop_server(void)
 {
     int status = -1;
     kill(server, SIGTERM);
@@ -101,7 +101,7 @@ static void echo_to_two(const char *verb)
     assert_hears(b, "other");
     close(a);
     close(b);
-    stop();
+    stop_server();
 }
 
 CASE(test_echo_in_workers)
@@ -113,6 +113,17 @@ CASE(test_echo_in_workers)
                      3);
     assert_int_equal(connections, 2);
     assert_int_equal(bytes, 10);
+}
+
+// With standard output closed its number is not the socket's, whose peers would get what is
+// printed.
+CASE(test_server_without_standard_output)
+{
+    assert_int_equal(run("exec 3>&1; weft-async echo -l 127.0.0.1:0 >&- & "
+                         "while ! ls -l /proc/$!/fd | grep -q socket; do :; done; "
+                         "readlink /proc/$!/fd/1 >&3; kill $!; wait $! 2>&1"),
+                     1); // what it prints at its end is lost
+    assert_string_equal(said, "/dev/null\n");
 }
 
 // The master says by systemd's socket when new workers have been started.
@@ -154,7 +165,7 @@ CASE(test_echo_reloads_under_load)
         close(half_way);
     }
     echo_load_end(&load);
-    stop();
+    stop_server();
     int connections;
     assert_int_equal(sscanf(last_line(), "%d connections", &connections), 1);
     assert_true(connections >= ECHO_CLIENTS * ECHO_LEAST + 10);
@@ -184,7 +195,7 @@ CASE(test_chat)
     close(b);
     assert_hears(a, "* bob left\n");
     close(a);
-    stop();
+    stop_server();
     assert_non_null(strstr(last_line(), ", 0 slow readers dropped"));
 }
 
@@ -211,7 +222,7 @@ CASE(test_chat_line_without_its_end)
     assert_hears(a, "* bob is here\n* bob left\n");
     close(b);
     close(a);
-    stop();
+    stop_server();
 }
 
 CASE(test_chat_drops_a_slow_reader)
@@ -233,7 +244,7 @@ CASE(test_chat_drops_a_slow_reader)
     assert_hears(fast, "* slow left\n");
     close(slow);
     close(fast);
-    stop();
+    stop_server();
     assert_non_null(strstr(last_line(), ", 1 slow readers dropped"));
 }
 

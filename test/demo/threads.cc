@@ -79,11 +79,21 @@ CASE(test_count_odd_text)
         "printf 'caf\\303\\251 \\302\\240 \\342\\202\\254 \\377 z\\303' >d;"
         "head -c 131071 /dev/zero | tr '\\0' x >e; printf '\\342\\202\\254 \\342\\202\\254' >>e; : "
         ">f");
-    assert_int_equal(
-        run("wc a b c d e f >expected; weft-threads count a b c d e f | diff expected -"), 0);
-    assert_int_equal(run("LC_ALL=C.UTF-8; export LC_ALL; wc a b c d e f >expected;"
-                         "weft-threads count a b c d e f | diff expected -"),
-                     0);
+    // By the rule, not beside an installed wc: GNU's changed its own.
+    static const char counts[] = "     1      3     13 a\n"
+                                 "     2      0      8 b\n"
+                                 "     0      3      7 c\n"
+                                 "     0      %d     17 d\n"
+                                 "     0      2 131078 e\n"
+                                 "     0      0      0 f\n"
+                                 "     3     %d 131123 total\n";
+    char expected[300];
+    snprintf(expected, sizeof expected, counts, 5, 13);
+    assert_int_equal(run("weft-threads count a b c d e f"), 0);
+    assert_string_equal(said, expected);
+    snprintf(expected, sizeof expected, counts, 4, 12); // the no-break space is known as one
+    assert_int_equal(run("LC_ALL=C.UTF-8 weft-threads count a b c d e f"), 0);
+    assert_string_equal(said, expected);
 }
 
 CASE(test_count_errors)

@@ -1,7 +1,7 @@
-// count.cc: `weft-threads count`: files counted in parallel, as GNU wc(1) counts them.
+// count.cc: `weft-threads count`: files counted in parallel, as wc(1) counts them.
 //
-// A word is a run of characters between white space that holds a printable one.  What is
-// white or printable is the locale's say; bytes that are no character are passed over.
+// A word is what stands between white space (POSIX), bytes that are no character included; what is
+// white is the locale's say.  GNU's wc before 9.5 leaves out words with nothing printable.
 #include "../verbs.h"
 
 #include <weft/executor.h>
@@ -30,14 +30,10 @@ static bool is_white(wchar_t c)
     return iswspace((wint_t)c) || c == 0xa0 || c == 0x2007 || c == 0x202f || c == 0x2060;
 }
 
-static void count_character(text_counts *t, bool white, bool printable)
+static void count_character(text_counts *t, bool white)
 {
-    if (white)
-        t->in_word = false;
-    else if (printable && !t->in_word) {
-        t->words++;
-        t->in_word = true;
-    }
+    t->words += !white && !t->in_word;
+    t->in_word = !white;
 }
 
 // Adds a piece of text; a character may go on in the next piece.
@@ -48,7 +44,7 @@ static void count_text(text_counts *t, const char *text, size_t n)
         unsigned char c = (unsigned char)text[i];
         if (c < 0x80 && mbsinit(&t->state)) {
             t->lines += c == '\n';
-            count_character(t, isspace(c) != 0, isprint(c) != 0);
+            count_character(t, isspace(c) != 0);
             i++;
             continue;
         }
@@ -58,10 +54,11 @@ static void count_text(text_counts *t, const char *text, size_t n)
             return;
         if (used == (size_t)-1) {
             memset(&t->state, 0, sizeof t->state);
+            count_character(t, false);
             i++;
             continue;
         }
-        count_character(t, is_white(wide), iswprint((wint_t)wide) != 0);
+        count_character(t, is_white(wide));
         i += used == 0 ? 1 : used;
     }
 }

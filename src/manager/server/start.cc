@@ -91,18 +91,33 @@ static int compare(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
-// The listening socket of fd: and systemd: is among what was inherited.
-static void shed(const char *address, int a, int b, int c)
+// Any of 0 to 2 may have been closed, so that one of ours is there.
+static void move_up(int *fd)
 {
-    int keep[3] = {a, b, c}, null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    qsort(keep, 3, sizeof *keep, compare);
-    if (null >= 0) {
-        dup2(null, 0);
-        dup2(null, 1);
+    if (*fd > 2)
+        return;
+    int above = fcntl(*fd, F_DUPFD_CLOEXEC, 3);
+    if (above >= 0)
+        *fd = above;
+}
+
+// The listening socket of fd: and systemd: is among what was inherited.
+static void shed(const char *address, int *keep, size_t n)
+{
+    int sorted[8], null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int listener = strncmp(address, "fd:", 3) == 0 ? atoi(address + 3) : -1;
+    move_up(&null);
+    for (size_t i = 0; i < n; i++) {
+        move_up(&keep[i]);
+        sorted[i] = keep[i];
     }
+    qsort(sorted, n, sizeof *sorted, compare);
+    for (int fd = 0; fd <= 2 && null >= 0; fd++)
+        if (fd != listener && (fd < 2 || fcntl(fd, F_GETFD) < 0))
+            dup2(null, fd);
     // A pipe or socket of the other process's would never end.
     if (strncmp(address, "fd:", 3) != 0 && strncmp(address, "systemd:", 8) != 0)
-        close_others(keep, 3);
+        close_others(sorted, n);
 }
 
 static void reset_signals(void)
@@ -144,7 +159,11 @@ static __attribute__((noreturn)) void live(const char *address, const weft_manag
     prctl(PR_SET_NAME, "weft-manager");
     reset_signals();
     raise_limit();
-    shed(address, channel, parent, leash);
+    int keep[] = {channel, parent, leash};
+    shed(address, keep, 3);
+    channel = keep[0];
+    parent = keep[1];
+    leash = keep[2];
     o.flags |= WEFT_MANAGER_SIGNALS;
     if (s == nullptr || server_open(s, address, &o) != 0 || watch_owners(s, parent, leash) != 0) {
         tell(channel, errno, "");
