@@ -14,7 +14,9 @@
 
 using namespace weft;
 
-static const size_t PIPE_SIZE = 65536, FIRST_ROOM = PIPE_SIZE + 4096, LONGEST_LINE = 1 << 20;
+static const size_t PIPE_SIZE = 65536, FIRST_ROOM = PIPE_SIZE + 4096, LONGEST_LINE = 1 << 20,
+                    LARGE = 1 << 20;
+enum { POPULATE_WRITE = 23 }; // MADV_POPULATE_WRITE (Linux 5.14)
 
 static bool is_mapped(const weft_buffer *b)
 {
@@ -42,6 +44,18 @@ static int make_room(weft_buffer *b)
                : grow(&b->data, &b->capacity, b->size + PIPE_SIZE + 1, FIRST_ROOM, realloc);
 }
 
+// The kernel gives much memory at once for less than page by page, as the read comes upon them.
+static void prepare(outlet *o, const weft_buffer *b)
+{
+    const size_t page = 4096; // a larger one is asked for in vain
+    int saved = errno;
+    size_t left = b->capacity - b->size, n = (left < LARGE ? left : LARGE) & ~(page - 1);
+    o->ready = b->size + n;
+    uintptr_t begin = ((uintptr_t)b->data + b->size) & ~(page - 1);
+    madvise((void *)begin, n, POPULATE_WRITE);
+    errno = saved;
+}
+
 void weft::outlet_init(outlet *o, const weft_stream *s)
 {
     *o = {};
@@ -59,6 +73,7 @@ void weft::outlet_free(outlet *o)
 int weft::outlet_begin(outlet *o, weft_buffer *to)
 {
     o->to = to;
+    o->ready = 0;
     if (to == nullptr)
         return 0;
     if (is_mapped(to))
@@ -210,6 +225,8 @@ ssize_t weft::outlet_read(outlet *o, int fd, int *error)
         *error = ENOMEM;
         return -1;
     }
+    if (b->size >= LARGE && b->size + PIPE_SIZE > o->ready)
+        prepare(o, b);
     size_t room = b->capacity - b->size - 1;
     if (b == o->to && o->how.limit > 0 && room > o->how.limit - o->came)
         room = o->how.limit - o->came + 1;

@@ -16,6 +16,7 @@ struct outlet {
     size_t came;      // bytes in all
     int file;         // -1: none
     size_t filed;     // bytes in it
+    size_t ready;     // up to here the buffer's memory has been touched
 };
 
 void outlet_init(outlet *o, const weft_stream *s);

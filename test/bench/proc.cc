@@ -259,6 +259,88 @@ void spawns_from_a_large_parent()
     peers.at_least("APR", "weft", 100);
 }
 
+// ---- Many commands ----
+
+double milliseconds(const rusage &u)
+{
+    return double(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e3 +
+           double(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e3;
+}
+
+// Processor time of a shell's command and all that it runs; 0 if it fails.
+double processor_time(const std::string &command)
+{
+    const char *const sh[] = {"sh", "-c", command.c_str(), nullptr};
+    weft_subprocess_options o = {};
+    weft_subprocess_result r;
+    o.out.kind = o.err.kind = WEFT_STREAM_NULL;
+    bool good = weft_subprocess_run(sh, &o, &r, WEFT_FOREVER) == 0 && r.status == 0;
+    return good ? milliseconds(r.usage) : 0;
+}
+
+double bare_time(int n)
+{
+    rusage before, after;
+    getrusage(RUSAGE_CHILDREN, &before);
+    for (int i = 0; i < n; i++)
+        by_vfork();
+    getrusage(RUSAGE_CHILDREN, &after);
+    return (milliseconds(after) - milliseconds(before)) / n;
+}
+
+// Also as what they take beyond /bin/true itself.
+void many_commands(const std::string &each)
+{
+    static double bare;
+    bench::Table t("true, 10,000 times, two at once: processor time of one", "ms");
+    bench::Table beyond("the same beyond a bare start of it", "ms");
+    auto add = [&](const char *name, const std::string &command, int n) {
+        auto measure = [=] {
+            return processor_time("yes /bin/true | head -n " + std::to_string(n) + " | " +
+                                  command) /
+                   n;
+        };
+        t.add(name, measure);
+        beyond.add(name, [=] { return measure() - bare; });
+    };
+    add("weft-processes each", each + " each -q -j 2", 10000);
+    add("xargs -P", "xargs -n 1 -P 2", 10000);
+    bool have_parallel = system("command -v parallel >/dev/null") == 0;
+    if (have_parallel)
+        add("GNU parallel", "parallel -j 2", 300);
+    else
+        t.missing("GNU parallel", "parallel");
+    t.run(3);
+    t.at_most("weft-processes each", "xargs -P", 0.9);
+    bare = bare_time(2000);
+    beyond.run(1);
+    if (have_parallel)
+        beyond.at_most("weft-processes each", "GNU parallel", 0.05);
+}
+
+void idle_children()
+{
+    constexpr size_t MANY = 900;
+    const char *const sleeps[] = {"sleep", "1000", nullptr};
+    std::vector<weft_subprocess *> p;
+    while (p.size() < MANY)
+        p.push_back(weft_subprocess_start(sleeps, nullptr));
+    rusage before, after;
+    getrusage(RUSAGE_SELF, &before);
+    weft_subprocess_wait_any(p.data(), MANY, weft_in_s(2));
+    getrusage(RUSAGE_SELF, &after);
+    for (auto *one : p) {
+        weft_subprocess_kill(one);
+        weft_subprocess_wait(one, nullptr, WEFT_FOREVER);
+        weft_subprocess_destroy(one);
+    }
+    double share = (milliseconds(after) - milliseconds(before)) / 2000 * 100;
+    bench::Table t("waiting for one of 900 children that sleep", "% of a processor");
+    t.add("weft_subprocess_wait_any", [=] { return share; });
+    t.run(1);
+    t.figure_at_most("weft_subprocess_wait_any", 0.1);
+}
+
 // ---- Much data ----
 
 constexpr int MEGABYTES = 256;
@@ -388,9 +470,17 @@ void leftovers()
 int main()
 {
     have_apr = apr.load();
+    std::string bin(4096, 0);
+    bin.resize(readlink("/proc/self/exe", bin.data(), bin.size()));
+    bin = bin.substr(0, bin.rfind("/bench/")) + "/bin/weft-processes";
     spawns();
     spawns_from_a_large_parent();
     leftovers();
+    idle_children();
+    if (access(bin.c_str(), X_OK) == 0)
+        many_commands(bin);
+    else
+        std::printf("\nwithout `make all`: each is left out\n");
     splits();
     communicates();
 }
