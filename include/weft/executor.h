@@ -59,6 +59,9 @@ typedef struct weft_executor_options {
     int spares; /* threads that stand in for workers asleep in a wait here, at most (more only
                    where nobody else could go on); 0: as many as threads, none for one thread
                    (so its tasks run one at a time); below 0: none */
+    void (*begin)(void *arg); /* unless NULL: called in each thread before its first task */
+    void (*end)(void *arg);   /* the same after its last one, also one that leaves its thread */
+    void *arg;                /* theirs; they are to return, and wait for no task */
 } weft_executor_options;
 
 /* ---- The pool ---- */
@@ -107,6 +110,11 @@ weft_future *weft_executor_submit_wait(weft_executor *ex, void *(*fn)(void *), v
  * until it has ended and weft_future_get or weft_future_release has succeeded;
  * neither frees it.  What it held before is of no matter. */
 int weft_executor_submit_at(weft_executor *ex, weft_future *f, void *(*fn)(void *), void *arg);
+
+/* As submit_at, for n tasks at once: fn(args[i]) with futures[i].  All or none: EAGAIN
+ * if they don't all fit into the backlog.  args may go when it returns. */
+int weft_executor_submit_many(weft_executor *ex, weft_future futures[], size_t n,
+                              void *(*fn)(void *), void *const args[]);
 
 /* Calls fn(i, arg) once for each i from 0 to n - 1, on the pool's threads and the
  * caller's, and waits for all.  Indices are given out in chunks; the order is not
@@ -178,6 +186,18 @@ void *weft_future_result(const weft_future *f);
 /* A descriptor (eventfd(2)), made by the first call and closed when f is released:
  * readable from f's end on.  Do not read it.  EMFILE, ENFILE, ENOMEM. */
 int weft_future_fd(weft_future *f);
+
+/* ---- Promises ---- */
+
+/* A future of no executor, for what is completed elsewhere: in a callback of a loop, another
+ * thread, another library.  It is pending until weft_future_set ends it as done or
+ * weft_future_cancel as cancelled; all else is as for other futures.  NULL and ENOMEM. */
+weft_future *weft_future_create(void);
+
+/* Ends f, which weft_future_create made, with this result.  Whoever waits may release it at once,
+ * so it is not to be used afterwards but by its owner; if its owner has released it before, it
+ * goes. EALREADY: it was cancelled or set before, and is there still; EINVAL: a task's future. */
+int weft_future_set(weft_future *f, void *result);
 
 #ifdef __cplusplus
 }

@@ -126,22 +126,27 @@ void weft::inbox_close(weft_executor *ex)
     ex->closed = true;
 }
 
-int weft::inbox_push(weft_executor *ex, weft_future *f)
+int weft::inbox_push(weft_executor *ex, weft_future *oldest, weft_future *newest)
+{
+    weft_future *before = __atomic_load_n(&ex->inbox, __ATOMIC_RELAXED);
+    do {
+        if (before == INBOX_CLOSED)
+            return EPIPE;
+        oldest->next = before;
+        // Release: the futures' contents; sequentially consistent: see the banner.
+    } while (!__atomic_compare_exchange_n(&ex->inbox, &before, newest, true, __ATOMIC_SEQ_CST,
+                                          __ATOMIC_RELAXED));
+    return 0;
+}
+
+int weft::inbox_push_one(weft_executor *ex, weft_future *f)
 {
     // Relaxed, and not even one step: a lost hint is a slower fetch.
     unsigned at = __atomic_load_n(&ex->recent_at, __ATOMIC_RELAXED) % INBOX_AHEAD;
     f->previous = __atomic_load_n(&ex->recent[at], __ATOMIC_RELAXED);
     __atomic_store_n(&ex->recent[at], f, __ATOMIC_RELAXED);
     __atomic_store_n(&ex->recent_at, at + 1, __ATOMIC_RELAXED);
-    weft_future *newest = __atomic_load_n(&ex->inbox, __ATOMIC_RELAXED);
-    do {
-        if (newest == INBOX_CLOSED)
-            return EPIPE;
-        f->next = newest;
-        // Release: f's contents; sequentially consistent: see the banner.
-    } while (!__atomic_compare_exchange_n(&ex->inbox, &newest, f, true, __ATOMIC_SEQ_CST,
-                                          __ATOMIC_RELAXED));
-    return 0;
+    return inbox_push(ex, f, f);
 }
 
 // ---- Shares ----

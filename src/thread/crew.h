@@ -36,7 +36,8 @@ struct task_frame {
 
 // One thread of the pool.  Its memory stays until the executor's end.
 struct crew_worker {
-    weft_executor *executor; // the first member: see `at` below
+    weft_future *no_slot; // null, and the first member: see `at` below
+    weft_executor *executor;
     crew_worker *next,
         *previous;       // in the executor's `workers`, or `next` alone in `ended`, `spent`
     weft_thread *thread; // set by itself
@@ -79,6 +80,8 @@ struct weft_executor {
     size_t limit;
     size_t stack_size;
     char name[WEFT_THREAD_NAME_MAX + 1];
+    void (*begin)(void *), (*end)(void *);
+    void *arg;
     sigset_t signals; // of the thread that created it, as the next
     cpu_set_t cpus;
     bool has_cpus;
@@ -162,13 +165,15 @@ namespace weft {
 //                                                                          share_return, the lock
 //  IN_SHARE    in a worker's share                its slot                 that worker, the lock
 //                                                                          (a push: -)
+//  PROMISED    a promise, not yet kept            nothing                  set and cancel: atomic
 //  0           taken: running, ended, cancelled   who runs it: a worker    who took it, the lock or
 //                                                 or null                  by the slot
 //
-// Who looks for the slot may find the worker already: no future is its first member, so the
+// Who looks for the slot may find the worker already: its first member is never that future, so the
 // exchange fails as it should.
 #define IN_BACKLOG 1
 #define IN_SHARE 2
+#define PROMISED 3
 
 // `kind`, constant:
 #define FUTURE_OWNED 1  // in the caller's memory
@@ -222,8 +227,10 @@ static inline weft_future *oldest(weft_executor *ex)
 }
 
 // Without it.
-bool claim(weft_executor *ex, weft_future *f);                       // as claim_locked
-int inbox_push(weft_executor *ex, weft_future *f);                   // 0 or EPIPE
+bool claim(weft_executor *ex, weft_future *f); // as claim_locked
+// 0 or EPIPE; several are linked from the newest to the oldest.
+int inbox_push(weft_executor *ex, weft_future *oldest, weft_future *newest);
+int inbox_push_one(weft_executor *ex, weft_future *f);
 bool share_push(weft_executor *ex, crew_worker *me, weft_future *f); // false: no place for it
 weft_future *share_pop(crew_worker *me);
 
@@ -269,8 +276,8 @@ bool in_task_of(const weft_executor *ex);
 void task_run(crew_worker *me, task_frame *frame, weft_future *f);
 // Runs f above the task that waits for it, if it can be taken and the stack allows.
 bool task_run_awaited(crew_worker *me, weft_future *f);
-// Ends f, which its caller has taken and counted in `running` and `inside`, as cancelled.
-void task_cancel(weft_executor *ex, weft_future *f);
+// Ends f, which its caller has taken and, if it is a task of ex, counted in `running` and `inside`.
+void end_by_hand(weft_executor *ex, weft_future *f, uint32_t outcome);
 // A clean-up handler: the task of this frame leaves the thread, maybe in the callback at its end.
 void task_left(void *frame);
 

@@ -28,6 +28,9 @@ static void set_up(weft_executor *ex, int threads, const weft_executor_options *
     ex->limit = o->backlog != 0 ? o->backlog : SIZE_MAX;
     ex->stack_size = o->stack_size;
     ex->spares = o->spares;
+    ex->begin = o->begin;
+    ex->end = o->end;
+    ex->arg = o->arg;
     strncpy(ex->name, o->name != nullptr ? o->name : "weft-worker", sizeof ex->name - 1);
     pthread_sigmask(SIG_SETMASK, nullptr, &ex->signals);
     int saved = errno; // more processors than there are bits: they inherit
@@ -144,7 +147,7 @@ static void discard(weft_executor *ex)
         ex->running++;
         ex->inside++;
         drop_lock(&ex->lock);
-        task_cancel(ex, f);
+        end_by_hand(ex, f, WEFT_FUTURE_CANCELLED);
         take_lock(&ex->lock);
     }
 }

@@ -158,7 +158,7 @@ void *weft_future_result(const weft_future *f)
     return future_state(f) & FUTURE_OUTCOME ? f->result : nullptr;
 }
 
-// Takes a pending f, counted as task_cancel wants it.
+// Takes a pending f, counted as end_by_hand wants it.
 static bool take_to_cancel(weft_executor *ex, weft_future *f)
 {
     take_lock(&ex->lock);
@@ -169,6 +169,13 @@ static bool take_to_cancel(weft_executor *ex, weft_future *f)
     return taken;
 }
 
+static bool take_promise(weft_future *f)
+{
+    uint16_t promised = PROMISED;
+    return __atomic_compare_exchange_n(&f->pending, &promised, (uint16_t)0, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_RELAXED);
+}
+
 int weft_future_cancel(weft_future *f)
 {
     if (f == nullptr)
@@ -176,10 +183,10 @@ int weft_future_cancel(weft_future *f)
     uint32_t outcome = future_state(f) & FUTURE_OUTCOME;
     if (outcome == 0) { // so its executor is there
         weft_executor *ex = f->executor;
-        if (executor_refusal(ex) != 0)
+        if (ex != nullptr && executor_refusal(ex) != 0)
             return fail_with(EPERM);
-        if (take_to_cancel(ex, f)) {
-            task_cancel(ex, f);
+        if (ex != nullptr ? take_to_cancel(ex, f) : take_promise(f)) {
+            end_by_hand(ex, f, WEFT_FUTURE_CANCELLED);
             return 0;
         }
         outcome = future_state(f) & FUTURE_OUTCOME;
@@ -240,4 +247,27 @@ int weft_future_fd(weft_future *f)
     }
     drop_lock(&f->lock);
     return fd;
+}
+
+// ---- Promises ----
+
+weft_future *weft_future_create(void)
+{
+    weft_future *f = future_allocate();
+    if (f != nullptr) {
+        future_make(f, nullptr, nullptr, nullptr, 0);
+        f->pending = PROMISED;
+    }
+    return f;
+}
+
+int weft_future_set(weft_future *f, void *result)
+{
+    if (f == nullptr || f->executor != nullptr)
+        return fail_with(EINVAL);
+    if (!take_promise(f))
+        return fail_with(EALREADY);
+    f->result = result;
+    end_by_hand(nullptr, f, WEFT_FUTURE_DONE);
+    return 0;
 }

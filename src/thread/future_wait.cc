@@ -77,7 +77,7 @@ static void await_pending(weft_future *const futures[], size_t n, const crew_wor
 {
     for (size_t i = 0; i < n; i++) {
         weft_future *f = futures[i];
-        if (future_pending(f) == 0)
+        if (future_pending(f) == 0 || f->executor == nullptr)
             continue;
         // Sequentially consistent, as crew.cc's `stalled`: one of the two sees the other.
         __atomic_fetch_or(&f->state, FUTURE_AWAITED, __ATOMIC_SEQ_CST);

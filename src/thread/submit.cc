@@ -50,7 +50,7 @@ static int enqueue(weft_executor *ex, weft_future *f)
     if (ex->limit != SIZE_MAX)
         return enqueue_limited(ex, f);
     int error =
-        me != nullptr && me->executor == ex && share_push(ex, me, f) ? 0 : inbox_push(ex, f);
+        me != nullptr && me->executor == ex && share_push(ex, me, f) ? 0 : inbox_push_one(ex, f);
     if (error == 0)
         poke(ex);
     return error;
@@ -144,4 +144,36 @@ int weft_executor_submit_at(weft_executor *ex, weft_future *f, void *(*fn)(void 
         error = enqueue(ex, f);
     }
     return error == 0 ? 0 : fail_with(error);
+}
+
+// ---- Many at once ----
+
+static int enqueue_many_limited(weft_executor *ex, weft_future futures[], size_t n)
+{
+    take_lock(&ex->lock);
+    int error = ex->closed ? EPIPE : ex->limit - ex->pending < n ? EAGAIN : 0;
+    for (size_t i = 0; i < n && error == 0; i++)
+        backlog_add(ex, &futures[i]);
+    wake_worker(ex);
+    drop_lock(&ex->lock);
+    return error;
+}
+
+int weft_executor_submit_many(weft_executor *ex, weft_future futures[], size_t n,
+                              void *(*fn)(void *), void *const args[])
+{
+    int error = refusal(ex, fn);
+    if (error != 0 || n == 0)
+        return error == 0 ? 0 : fail_with(error);
+    for (size_t i = 0; i < n; i++) {
+        future_make(&futures[i], ex, fn, args[i], FUTURE_OWNED);
+        futures[i].next = i > 0 ? &futures[i - 1] : nullptr;
+        futures[i].previous = i >= INBOX_AHEAD ? &futures[i - INBOX_AHEAD] : nullptr;
+    }
+    error = ex->limit != SIZE_MAX ? enqueue_many_limited(ex, futures, n)
+                                  : inbox_push(ex, &futures[0], &futures[n - 1]);
+    if (error != 0)
+        return fail_with(error);
+    poke(ex);
+    return 0;
 }

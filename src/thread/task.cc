@@ -73,28 +73,30 @@ bool weft::task_run_awaited(crew_worker *me, weft_future *f)
 }
 
 namespace {
-struct cancelling {
+struct ending {
     weft_executor *ex;
     task_frame frame;
 };
 } // namespace
 
 // Also when a callback leaves the thread.
-static void task_cancelled(void *arg)
+static void ended_by_hand(void *arg)
 {
-    cancelling *c = (cancelling *)arg;
-    task_frames = c->frame.outer;
-    take_lock(&c->ex->lock);
-    task_ended(c->ex);
-    c->ex->inside--;
-    drop_lock(&c->ex->lock);
+    ending *e = (ending *)arg;
+    task_frames = e->frame.outer;
+    if (e->ex == nullptr)
+        return;
+    take_lock(&e->ex->lock);
+    task_ended(e->ex);
+    e->ex->inside--;
+    drop_lock(&e->ex->lock);
 }
 
-void weft::task_cancel(weft_executor *ex, weft_future *f)
+void weft::end_by_hand(weft_executor *ex, weft_future *f, uint32_t outcome)
 {
-    cancelling c = {ex, {ex, f, task_frames, true}};
-    task_frames = &c.frame;
-    pthread_cleanup_push(task_cancelled, &c);
-    future_end(f, WEFT_FUTURE_CANCELLED);
+    ending e = {ex, {ex, f, task_frames, true}};
+    task_frames = &e.frame;
+    pthread_cleanup_push(ended_by_hand, &e);
+    future_end(f, outcome);
     pthread_cleanup_pop(1);
 }

@@ -123,21 +123,27 @@ static void enter_crew(weft_executor *ex, crew_worker *me)
     ex->workers = me;
 }
 
+// Locked on entry, not on return.
 static void leave_crew(weft_executor *ex, crew_worker *me)
 {
     ex->workers = me->next != me ? me->next : nullptr;
     list_remove(me);
-    me->next = ex->ended;
-    ex->ended = me;
-    ex->alive--;
     ex->active--;
     ex->leaving -= ex->leaving > 0;
     if (ex->closed)
         wake_all_idle(ex);
     note(ex);
     wake_worker(ex); // a wake may have been spent on this one
+    drop_lock(&ex->lock);
+    if (ex->end != nullptr)
+        ex->end(ex->arg);
+    take_lock(&ex->lock);
+    me->next = ex->ended;
+    ex->ended = me;
+    ex->alive--;
     if (ex->alive == 0)
         waiters_wake(&ex->gone, SIZE_MAX);
+    drop_lock(&ex->lock);
 }
 
 // A task has left the thread.
@@ -162,7 +168,6 @@ static void worker_left(void *arg)
         take_lock(&ex->lock);
     }
     leave_crew(ex, me);
-    drop_lock(&ex->lock);
 }
 
 static void find_stack(crew_worker *me)
@@ -187,14 +192,14 @@ static void *work(void *arg)
     if (ex->has_cpus)
         sched_setaffinity(0, sizeof ex->cpus, &ex->cpus);
     pthread_sigmask(SIG_SETMASK, &ex->signals, nullptr);
+    if (ex->begin != nullptr)
+        ex->begin(ex->arg);
     pthread_cleanup_push(worker_left, me);
     take_lock(&ex->lock);
     me->thread = weft_thread_self();
     enter_crew(ex, me);
-    if (serve(ex, me)) {
+    if (serve(ex, me))
         leave_crew(ex, me);
-        drop_lock(&ex->lock);
-    }
     pthread_cleanup_pop(0);
     return nullptr;
 }

@@ -51,7 +51,7 @@ static void gate_init(gate *g)
 CASE(test_create_refuses_bad_arguments)
 {
     assert_errno(weft_executor_create(-1, NULL), EINVAL);
-    weft_executor_options o = {NULL, 1, 0, 0};
+    weft_executor_options o = {NULL, 1, 0, 0, NULL, NULL, NULL};
     assert_errno(weft_executor_create(1, &o), EINVAL);
     assert_int_equal(weft_executor_destroy(NULL, WEFT_DRAIN), 0);
 }
@@ -71,7 +71,7 @@ static void *thread_name(void *arg)
 
 CASE(test_options_name_and_stack)
 {
-    weft_executor_options o = {"a-very-long-name-indeed", 256 * 1024, 0, 0};
+    weft_executor_options o = {"a-very-long-name-indeed", 256 * 1024, 0, 0, NULL, NULL, NULL};
     weft_executor *ex = weft_executor_create(1, &o);
     char name[16] = "";
     assert_int_equal(
@@ -146,6 +146,73 @@ CASE(test_one_worker_keeps_the_order)
     drain(ex);
 }
 
+CASE(test_submit_many)
+{
+    enum { N = 500 };
+    static weft_future f[N];
+    void *args[N];
+    int n[2] = {0, 0};
+    weft_executor *ex = create(2);
+    assert_errno(weft_executor_submit_many(ex, f, N, NULL, args), EINVAL);
+    assert_int_equal(weft_executor_submit_many(ex, f, 0, add_one, args), 0);
+    for (int i = 0; i < N; i++)
+        args[i] = &n[i % 2];
+    assert_int_equal(weft_executor_submit_many(ex, f, N, add_one, args), 0);
+    for (int i = 0; i < N; i++) {
+        void *result = NULL;
+        assert_int_equal(weft_future_get(&f[i], &result, WEFT_FOREVER), 0);
+        assert_ptr_equal(result, args[i]);
+    }
+    assert_int_equal(n[0], N / 2);
+    assert_int_equal(n[1], N / 2);
+    assert_int_equal(weft_executor_shutdown(ex, WEFT_DRAIN, WEFT_FOREVER), 0);
+    assert_errno(weft_executor_submit_many(ex, f, 2, add_one, args), EPIPE);
+    drain(ex);
+}
+
+typedef struct crew {
+    int begun, ended, out_of_turn; // atomic
+} crew;
+static __thread crew *in_crew;
+
+static void begin_worker(void *arg)
+{
+    in_crew = (crew *)arg;
+    add_word(&in_crew->begun);
+}
+
+static void end_worker(void *arg)
+{
+    add_word(in_crew == arg ? &in_crew->ended : &((crew *)arg)->out_of_turn);
+}
+
+static void *is_begun(void *arg)
+{
+    if (in_crew != arg)
+        add_word(&((crew *)arg)->out_of_turn);
+    return arg;
+}
+
+static void *leave_crew(void *arg)
+{
+    pthread_exit(is_begun(arg));
+}
+
+CASE(test_workers_begin_and_end)
+{
+    crew c = {0, 0, 0};
+    weft_executor_options o = {NULL, 0, 0, 0, begin_worker, end_worker, &c};
+    weft_executor *ex = weft_executor_create(3, &o);
+    for (int i = 0; i < 100; i++)
+        weft_future_release(weft_executor_submit(ex, i % 10 ? is_begun : leave_crew, &c));
+    assert_int_equal(weft_executor_wait(ex, WEFT_FOREVER), 0);
+    assert_int_equal(weft_executor_resize(ex, 1), 0);
+    drain(ex);
+    assert_int_equal(c.begun, 13); // ten have left
+    assert_int_equal(c.ended, 13);
+    assert_int_equal(c.out_of_turn, 0);
+}
+
 // ---- Backlog ----
 
 typedef struct full {
@@ -157,7 +224,7 @@ typedef struct full {
 // One worker, held at the gate, and one task pending of one allowed.
 static void fill(full *p)
 {
-    weft_executor_options o = {NULL, 0, 1, 0};
+    weft_executor_options o = {NULL, 0, 1, 0, NULL, NULL, NULL};
     p->ex = weft_executor_create(1, &o);
     gate_init(&p->g);
     p->running = weft_executor_submit(p->ex, pass, &p->g);
@@ -183,6 +250,8 @@ CASE(test_backlog_refuses_more)
     fill(&p);
     assert_errno(weft_executor_submit(p.ex, add_one, &n), EAGAIN);
     assert_errno(weft_executor_submit_at(p.ex, &f, add_one, &n), EAGAIN);
+    void *arg = &n;
+    assert_errno(weft_executor_submit_many(p.ex, &f, 1, add_one, &arg), EAGAIN);
     assert_errno(weft_executor_submit_wait(p.ex, add_one, &n, WEFT_NOW), ETIMEDOUT);
     assert_errno(weft_executor_submit_wait(p.ex, add_one, &n, weft_in_ms(2)), ETIMEDOUT);
     empty(&p);
@@ -266,7 +335,7 @@ static void *submit_from_worker(void *arg)
 
 CASE(test_worker_makes_its_own_room)
 {
-    weft_executor_options o = {NULL, 0, 2, 0};
+    weft_executor_options o = {NULL, 0, 2, 0, NULL, NULL, NULL};
     weft_executor *ex = weft_executor_create(1, &o);
     void *n;
     weft_future *f = weft_executor_submit(ex, submit_from_worker, ex);

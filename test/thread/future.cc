@@ -608,8 +608,10 @@ static void *wait_for_a_gate(void *arg)
 {
     held *h = (held *)arg;
     weft_future *f = weft_executor_submit(h->ex, pass, &h->g);
-    int code = weft_future_wait(f, weft_in_ms(5)) == -1 && errno == ETIMEDOUT ? 0 : -1;
-    await_word(&h->g.inside, 1);
+    int code = 0;
+    do // until another thread has begun it
+        code += weft_future_wait(f, weft_in_ms(5)) == -1 && errno == ETIMEDOUT ? 0 : 1;
+    while (__atomic_load_n(&h->g.inside, __ATOMIC_ACQUIRE) == 0);
     weft_event_set(&h->g.open);
     code += weft_future_get(f, NULL, weft_in_s(50));
     return code == 0 ? arg : NULL;
@@ -647,7 +649,7 @@ CASE(test_many_tasks_wait_for_one)
     assert_int_equal(weft_event_init(&g.open), 0);
     g.inside = 0;
     threads_seen = 0;
-    weft_executor_options o = {NULL, 0, 0, 3};
+    weft_executor_options o = {NULL, 0, 0, 3, NULL, NULL, NULL};
     weft_executor *ex = weft_executor_create(2, &o);
     weft_future *f = weft_executor_submit(ex, pass, &g);
     await_word(&g.inside, 1);
@@ -680,7 +682,9 @@ CASE(test_a_chain_longer_than_the_stack)
     enum { LENGTH = 2000 };
     static chained c[LENGTH];
     weft_event ready = WEFT_EVENT_INIT;
-    weft_executor_options o = {NULL, RUNNER_SANITIZED ? 512 * 1024 : 128 * 1024, 0, -1};
+    weft_executor_options o = {};
+    o.stack_size = RUNNER_SANITIZED ? 512 * 1024 : 128 * 1024;
+    o.spares = -1;
     weft_executor *ex = weft_executor_create(1, &o);
     for (int i = 0; i < LENGTH; i++) {
         c[i].ready = &ready;
@@ -737,6 +741,103 @@ CASE(test_wait_in_a_task_times_out)
     assert_non_null(told);
     drain(ex);
     let_go(&h);
+}
+
+// ---- Promises ----
+
+static void *set_promise(void *arg)
+{
+    return weft_future_set((weft_future *)arg, arg) == 0 ? arg : NULL;
+}
+
+// One thread: while its task waits another keeps the promise, for a spare is there.
+static void *promise_and_wait(void *arg)
+{
+    weft_executor *ex = (weft_executor *)arg;
+    void *result = NULL;
+    weft_future *p = weft_future_create();
+    weft_future *f = weft_executor_submit(ex, set_promise, p);
+    int code = weft_future_get(p, &result, WEFT_FOREVER);
+    code += weft_future_release(f);
+    return code == 0 && result == p ? arg : NULL;
+}
+
+CASE(test_promise_is_kept)
+{
+    void *result = NULL;
+    called c = {0, 0, 0, NULL, false};
+    weft_future *p = weft_future_create();
+    assert_int_equal(weft_future_state(p), WEFT_FUTURE_PENDING);
+    assert_errno(weft_future_get(p, &result, weft_in_ms(1)), ETIMEDOUT);
+    assert_int_equal(weft_future_then(p, on_end, &c), 0);
+    struct pollfd fd = {weft_future_fd(p), POLLIN, 0};
+    assert_int_equal(poll(&fd, 1, 0), 0);
+    assert_int_equal(weft_future_set(p, &c), 0);
+    assert_int_equal(poll(&fd, 1, 0), 1);
+    assert_int_equal(c.state, WEFT_FUTURE_DONE);
+    assert_int_equal(c.deadlock, EDEADLK);
+    assert_errno(weft_future_set(p, NULL), EALREADY);
+    assert_errno(weft_future_cancel(p), EALREADY);
+    assert_int_equal(weft_future_get(p, &result, WEFT_FOREVER), 0);
+    assert_ptr_equal(result, &c);
+}
+
+CASE(test_promise_is_cancelled_or_released)
+{
+    weft_future *p = weft_future_create();
+    assert_int_equal(weft_future_cancel(p), 0);
+    assert_errno(weft_future_set(p, NULL), EALREADY);
+    assert_errno(weft_future_get(p, NULL, WEFT_FOREVER), ECANCELED);
+    assert_int_equal(weft_future_release(p), 0);
+    p = weft_future_create();
+    assert_int_equal(weft_future_release(p), 0); // nobody will want it
+    assert_int_equal(weft_future_set(p, NULL), 0);
+    weft_executor *ex = create(1);
+    weft_future *f = weft_executor_submit(ex, same, NULL);
+    assert_errno(weft_future_set(f, NULL), EINVAL);
+    assert_errno(weft_future_set(NULL, NULL), EINVAL);
+    assert_int_equal(weft_future_release(f), 0);
+    drain(ex);
+}
+
+CASE(test_promise_between_tasks)
+{
+    weft_executor_options o = {};
+    o.spares = 1;
+    for (int i = 0; i < 200; i++) {
+        weft_executor *ex = weft_executor_create(1, &o);
+        void *good = NULL;
+        weft_future *f = weft_executor_submit(ex, promise_and_wait, ex);
+        assert_int_equal(weft_future_get(f, &good, WEFT_FOREVER), 0);
+        assert_ptr_equal(good, ex);
+        drain(ex);
+    }
+}
+
+static void *cancel_promise(void *arg)
+{
+    weft_future_cancel((weft_future *)arg);
+    return NULL;
+}
+
+// Set, cancelled and got at once: one end each, and nothing of it is left.
+CASE(test_promise_raced_for)
+{
+    weft_executor *ex = create(3);
+    for (int i = 0; i < 500; i++) {
+        weft_future *p = weft_future_create();
+        weft_future *f[] = {weft_executor_submit(ex, set_promise, p),
+                            weft_executor_submit(ex, cancel_promise, p)};
+        assert_int_equal(weft_future_wait(p, WEFT_FOREVER), 0);
+        assert_int_equal(weft_future_wait_all(f, 2, WEFT_FOREVER), 0);
+        int state = weft_future_state(p);
+        assert_int_equal(state, weft_future_result(f[0]) != NULL ? WEFT_FUTURE_DONE
+                                                                 : WEFT_FUTURE_CANCELLED);
+        assert_int_equal(weft_future_release(f[0]), 0);
+        assert_int_equal(weft_future_release(f[1]), 0);
+        assert_int_equal(weft_future_release(p), 0);
+    }
+    drain(ex);
 }
 
 // ---- Load: ends, waits, watches, callbacks and releases against each other ----

@@ -108,7 +108,8 @@ static void walk(graph *g)
     g->pools = 1 + below(g, POOLS);
     assert_int_equal(weft_event_init(&g->ready), 0);
     for (int i = 0; i < g->pools; i++) {
-        weft_executor_options o = {"graph", 0, 0, below(g, 3) - 1};
+        weft_executor_options o = {};
+        o.spares = below(g, 3) - 1;
         assert_non_null(g->pool[i] = weft_executor_create(1 + below(g, 3), &o));
     }
     for (int i = 0; i < g->n; i++) {
