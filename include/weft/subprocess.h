@@ -85,7 +85,8 @@ enum weft_stream_kind {
     WEFT_STREAM_READ,     /* input: the file .path */
     WEFT_STREAM_TRUNCATE, /* output: the file .path, created (0666 & ~umask) or emptied */
     WEFT_STREAM_APPEND,   /* output: the same, but written at its end */
-    WEFT_STREAM_STDOUT    /* error output: where standard output goes */
+    WEFT_STREAM_STDOUT,   /* error output: where standard output goes */
+    WEFT_STREAM_PTY /* a pseudo-terminal, one for all that have this, its session's terminal */
 };
 
 typedef struct weft_stream {
@@ -145,6 +146,7 @@ typedef struct weft_subprocess_options {
     const char *const *env; /* "NAME=value"..., NULL: instead of our environment */
     const char *const *env_add;   /* then set these (of one name the last) ... */
     const char *const *env_unset; /* ... after removing these names */
+    unsigned short rows, columns; /* of a pseudo-terminal; 0: 24, 80 */
     const int *pass;              /* descriptors (3 and up) the child has too, same number */
     size_t pass_count;
     const weft_descriptor *map; /* the same by other numbers, all at once: 3 and 4 may be swapped */

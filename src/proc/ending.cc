@@ -34,6 +34,7 @@ int weft::streams_stop(streams *s, int *status, weft_deadline close_by, weft_dea
                        weft_deadline d)
 {
     int saved = errno;
+    streams_end_input(s);
     close_keep_errno(&s->fds[0]);
     bool ended = await_all(s, close_by);
     if (!ended) {

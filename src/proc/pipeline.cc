@@ -9,7 +9,7 @@
 // truncated file's stages would write over each other.
 #include <weft/pipeline.h>
 
-#include "streams.h"
+#include "sides.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +37,7 @@ static weft_pipeline *allocate(size_t n)
         errno = ENOMEM;
         return nullptr;
     }
-    l->s.fds[0] = l->s.fds[1] = l->s.fds[2] = -1;
+    l->s.fds[0] = l->s.fds[1] = l->s.fds[2] = l->s.pty = -1;
     l->s.children = l->stages;
     return l;
 }
@@ -122,7 +122,8 @@ weft_pipeline *weft_pipeline_start(const char *const *const argvs[], size_t n,
     weft_subprocess_options o = opts != nullptr ? *opts : defaults;
     if (o.stage != nullptr)
         *o.stage = WEFT_STAGE_PREPARE;
-    if (argvs == nullptr || n == 0 || (n > 1 && (o.flags & WEFT_SUBPROCESS_NEW_SESSION) != 0)) {
+    if (argvs == nullptr || n == 0 || sides_use_pty(&o) ||
+        (n > 1 && (o.flags & WEFT_SUBPROCESS_NEW_SESSION) != 0)) {
         errno = EINVAL;
         return nullptr;
     }

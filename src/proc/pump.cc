@@ -69,10 +69,14 @@ static void serve_input(flow *f)
         ssize_t n = sigpipe_write(*fd, f->input + *written, f->size - *written);
         if (n > 0)
             *written += (size_t)n;
+        if (n > 0)
+            f->s->last = f->input[*written - 1];
         broken = n < 0 && !again();
     }
-    if (broken || *written == f->size)
+    if (broken)
         close_keep_errno(fd);
+    else if (*written == f->size)
+        streams_end_input(f->s);
     errno = saved;
 }
 
@@ -103,7 +107,7 @@ int weft::flow_begin(flow *f, streams *s, const void *in, size_t n, weft_buffer 
         if (s->fds[i] >= 0 && outlet_begin(&s->outlets[i - 1], i == 1 ? out : err) != 0)
             return -1;
     if (s->fds[0] >= 0 && n <= s->written)
-        close_keep_errno(&s->fds[0]);
+        streams_end_input(s);
     if (s->fds[0] >= 0) {
         if (n > PIPE_SIZE)
             widen(s->fds[0]);

@@ -26,7 +26,8 @@ struct spawn_plan {
     int *report;     // where a child on a copy of our memory tells of its failure: stage and errno
     int report_pipe; // the same where such a child does not hold us up; -1: a pipe is not needed
     const int
-        *leash; // what it is held by, and the other end, which it must not keep; null: nothing
+        *leash;   // what it is held by, and the other end, which it must not keep; null: nothing
+    int terminal; // which of its streams is the terminal of its session; -1: none
     rlim_t descriptors; // the limit of their numbers, before the child's own limits
     unsigned long cpus[CPU_WORDS];
     bool handlers_cleared; // by clone3

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -174,10 +175,12 @@ PLAIN static void set_signals(const spawn_plan *plan)
             KERNEL_SIGSET);
 }
 
-PLAIN static bool set_group(const weft_subprocess_options *o)
+PLAIN static bool set_group(const spawn_plan *plan)
 {
+    const weft_subprocess_options *o = plan->opts;
     if (o->flags & WEFT_SUBPROCESS_NEW_SESSION)
-        return syscall(SYS_setsid) >= 0;
+        return syscall(SYS_setsid) >= 0 &&
+               (plan->terminal < 0 || syscall(SYS_ioctl, plan->terminal, TIOCSCTTY, 0) == 0);
     return o->process_group == 0 || o->process_group == WEFT_GROUP_OURS ||
            syscall(SYS_setpgid, 0, o->process_group == WEFT_GROUP_NEW ? 0 : o->process_group) == 0;
 }
@@ -255,7 +258,7 @@ PLAIN void weft::spawn_child(void *arg)
         quit(plan, WEFT_STAGE_DIRECTORY);
     if (o->flags & WEFT_SUBPROCESS_SET_UMASK)
         syscall(SYS_umask, o->umask);
-    if (!set_group(o))
+    if (!set_group(plan))
         quit(plan, WEFT_STAGE_SESSION);
     if (plan->leash != nullptr && !die_with_parent(plan))
         quit(plan, WEFT_STAGE_PARENT);

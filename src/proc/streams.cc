@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <termios.h>
 
 #include <base/sigpipe.h>
 
@@ -16,6 +17,29 @@ void weft::streams_close(streams *s)
 {
     for (int i = 0; i < 3; i++)
         close_keep_errno(&s->fds[i]);
+    close_keep_errno(&s->pty);
+}
+
+// At the beginning of a line one is an end, elsewhere it only gives on the line.
+static bool tell_end(streams *s)
+{
+    struct termios t;
+    if (tcgetattr(s->fds[0], &t) != 0 || !(t.c_lflag & ICANON))
+        return true;
+    const char ends[2] = {(char)t.c_cc[VEOF], (char)t.c_cc[VEOF]};
+    size_t n = s->last == '\n' ? 1 : 2;
+    fcntl(s->fds[0], F_SETFL, O_RDWR | O_NONBLOCK);
+    return write(s->fds[0], ends, n) == (ssize_t)n || errno != EAGAIN;
+}
+
+bool weft::streams_end_input(streams *s)
+{
+    int saved = errno;
+    bool told = s->fds[0] < 0 || s->pty < 0 || tell_end(s);
+    errno = saved;
+    if (told)
+        close_keep_errno(&s->fds[0]);
+    return told;
 }
 
 int weft::streams_finish(streams *s)
@@ -105,6 +129,8 @@ int weft::streams_close_one(streams *s, int stream)
 {
     if (streams_fd(s, stream) < 0)
         return -1;
+    if (stream == 0)
+        streams_end_input(s);
     close_keep_errno(&s->fds[stream]);
     if (stream == 0)
         s->takes_input = false;
@@ -131,6 +157,10 @@ ssize_t weft::streams_read(streams *s, int stream, void *bytes, size_t n, weft_d
         if (await(fd, POLLIN, d) != 0)
             return -1;
         ssize_t got = read(fd, bytes, n);
+        if (got < 0 && errno == EIO && s->pty >= 0) { // nobody has the terminal any more
+            errno = saved;
+            return 0;
+        }
         if (got >= 0 || !again())
             return got;
         errno = saved;
@@ -146,6 +176,8 @@ ssize_t weft::streams_write(streams *s, const void *bytes, size_t n, weft_deadli
     fcntl(fd, F_SETFL, O_WRONLY | O_NONBLOCK);
     while (done < n && error == 0) {
         ssize_t put = sigpipe_write(fd, (const char *)bytes + done, n - done);
+        if (put > 0)
+            s->last = ((const char *)bytes)[done + (size_t)put - 1];
         if (put >= 0)
             done += (size_t)put;
         else if (!again() || (errno == EAGAIN && await(fd, POLLOUT, d) != 0))
@@ -175,7 +207,7 @@ int weft::run_options(weft_subprocess_options *o, const weft_subprocess_options 
         *o = *opts;
     if (o->input == nullptr && o->input_size > 0)
         return fail_with(EINVAL);
-    if (o->input != nullptr)
+    if (o->input != nullptr && o->in.kind != WEFT_STREAM_PTY)
         o->in.kind = WEFT_STREAM_PIPE;
     if (bounded)
         make_group(o);

@@ -16,6 +16,8 @@ namespace weft {
 
 struct streams {
     int fds[3];         // our ends, or -1
+    int pty;            // the master, of which the fds are copies; -1: none
+    char last;          // what the child's input ended with until now
     bool takes_input;   // has an input pipe that communicate feeds
     size_t written;     // how much of communicate's input it has got
     int64_t grace;      // nanoseconds; 0: none
@@ -43,6 +45,9 @@ struct weft_subprocess {
 namespace weft {
 
 void streams_close(streams *s);
+
+// Closes the input; a terminal's end is told by a byte: false if that finds no room now.
+bool streams_end_input(streams *s);
 
 // No more comes of what still has an end open: gives on what is left.  0, or such an error.
 int streams_finish(streams *s);
@@ -101,10 +106,6 @@ int above_streams(int fd);
 int make_pipe(int ends[2]);
 
 // ---- subprocess.cc ----
-
-// Opens the child's side of a stream (not WEFT_STREAM_INHERIT, _FD or _STDOUT); *ours is our
-// end if it is a pipe.
-int open_side(const weft_stream *s, int stream, int *ours);
 
 // Frees it; if it has not ended, once it has, at some later start.
 void give_up(weft_subprocess *p);

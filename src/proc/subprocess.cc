@@ -1,122 +1,16 @@
-// subprocess.cc: starting a child: its streams, its plan, its handle.
+// subprocess.cc: starting a child, and its handle.
 //
-// All descriptors made here are close-on-exec from birth and numbered 3 or higher
-// (above_streams): if this process runs with one of its own standard streams closed, a pipe
-// must not take that number, or the child's placing of streams would overwrite it.
 // A failure anywhere ends in one place that closes what was opened, so that nothing is
 // left of a child that could not be started.
 #include "keeper.h"
 #include "plan.h"
-#include "streams.h"
+#include "sides.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 using namespace weft;
-
-// ---- Streams ----
-
-namespace {
-// What one start opens: the child's sides, closed in the end in any case.
-struct sides {
-    int child[3]; // what becomes 0, 1, 2; -1: inherited
-    bool opened[3];
-};
-} // namespace
-
-static bool kind_fits(int kind, int stream)
-{
-    switch (kind) {
-    case WEFT_STREAM_INHERIT:
-    case WEFT_STREAM_PIPE:
-    case WEFT_STREAM_NULL:
-    case WEFT_STREAM_FD:
-        return true;
-    case WEFT_STREAM_READ:
-        return stream == 0;
-    case WEFT_STREAM_TRUNCATE:
-    case WEFT_STREAM_APPEND:
-        return stream != 0;
-    case WEFT_STREAM_STDOUT:
-        return stream == 2;
-    default:
-        return false;
-    }
-}
-
-static int open_path(const char *path, int how)
-{
-    int fd;
-    if (path == nullptr)
-        return fail_with(EINVAL);
-    do
-        fd = open(path, how | O_CLOEXEC | O_NOCTTY, 0666);
-    while (fd < 0 && errno == EINTR);
-    return above_streams(fd);
-}
-
-static int open_pipe(int stream, int *ours)
-{
-    int ends[2];
-    if (make_pipe(ends) != 0)
-        return -1;
-    *ours = ends[stream == 0];
-    return ends[stream != 0];
-}
-
-int weft::open_side(const weft_stream *s, int stream, int *ours)
-{
-    switch (s->kind) {
-    case WEFT_STREAM_PIPE:
-        return open_pipe(stream, ours);
-    case WEFT_STREAM_NULL:
-        return open_path("/dev/null", stream == 0 ? O_RDONLY : O_WRONLY);
-    case WEFT_STREAM_READ:
-        return open_path(s->path, O_RDONLY);
-    case WEFT_STREAM_TRUNCATE:
-        return open_path(s->path, O_WRONLY | O_CREAT | O_TRUNC);
-    default: // WEFT_STREAM_APPEND
-        return open_path(s->path, O_WRONLY | O_CREAT | O_APPEND);
-    }
-}
-
-static int place(struct sides *sides, const weft_stream *s, int stream, int *ours)
-{
-    if (!kind_fits(s->kind, stream) ||
-        (s->sink != nullptr && (stream == 0 || s->kind != WEFT_STREAM_PIPE)))
-        return fail_with(EINVAL);
-    if (s->kind == WEFT_STREAM_INHERIT)
-        return 0;
-    if (s->kind == WEFT_STREAM_STDOUT) {
-        sides->child[stream] = sides->child[1] < 0 ? 1 : sides->child[1];
-        return 0;
-    }
-    if (s->kind == WEFT_STREAM_FD) {
-        sides->child[stream] = s->fd;
-        return fcntl(s->fd, F_GETFD) < 0 ? -1 : 0;
-    }
-    sides->child[stream] = open_side(s, stream, ours);
-    sides->opened[stream] = sides->child[stream] >= 0;
-    return sides->opened[stream] ? 0 : -1;
-}
-
-static void close_sides(struct sides *sides)
-{
-    for (int i = 0; i < 3; i++)
-        if (sides->opened[i])
-            close_keep_errno(&sides->child[i]);
-}
-
-static int open_streams(struct sides *sides, const weft_subprocess_options *o, int ours[3])
-{
-    const weft_stream *streams[3] = {&o->in, &o->out, &o->err};
-    for (int i = 0; i < 3; i++)
-        if (place(sides, streams[i], i, &ours[i]) != 0)
-            return -1;
-    return 0;
-}
 
 static int hold(weft_subprocess *p, struct spawn_plan *plan, int ends[2])
 {
@@ -135,6 +29,7 @@ static int spawn(weft_subprocess *p, const char *const argv[], const weft_subpro
     int result = -1, ends[2];
     if (plan_make(&plan, argv, o, sides->child, stage) != 0)
         return -1;
+    plan.terminal = sides->terminal;
     *stage = WEFT_STAGE_PARENT;
     if (o->flags & WEFT_SUBPROCESS_TREE) {
         result = keeper_start(&plan, &p->c, &p->leash_end);
@@ -163,7 +58,9 @@ static weft_subprocess *new_handle(const weft_subprocess_options *o)
     p->s.count = 1;
     p->c.leads = (o->flags & (WEFT_SUBPROCESS_NEW_SESSION | WEFT_SUBPROCESS_TREE)) ||
                  o->process_group == WEFT_GROUP_NEW;
-    p->s.takes_input = o->in.kind == WEFT_STREAM_PIPE;
+    p->s.takes_input = o->in.kind == WEFT_STREAM_PIPE || o->in.kind == WEFT_STREAM_PTY;
+    p->s.pty = -1;
+    p->s.last = '\n';
     p->s.grace = o->grace_ms < INT64_MAX / 1000000 ? o->grace_ms * 1000000 : INT64_MAX;
     p->s.kill_after = o->kill_after_ns == 0  ? WEFT_KILL_AFTER_NS
                       : o->kill_after_ns > 0 ? o->kill_after_ns
@@ -216,7 +113,7 @@ static void look_for_given_up(void)
 static weft_subprocess *start(const char *const argv[], const weft_subprocess_options *o,
                               int *stage)
 {
-    struct sides sides = {{-1, -1, -1}, {false, false, false}};
+    struct sides sides = {{-1, -1, -1}, {false, false, false}, -1};
     *stage = WEFT_STAGE_PREPARE;
     if (!options_fit(argv, o)) {
         errno = EINVAL;
@@ -226,8 +123,8 @@ static weft_subprocess *start(const char *const argv[], const weft_subprocess_op
     if (p == nullptr)
         return nullptr;
     *stage = WEFT_STAGE_STREAMS;
-    bool started = open_streams(&sides, o, p->s.fds) == 0 && spawn(p, argv, o, &sides, stage) == 0;
-    close_sides(&sides);
+    bool started = sides_open(&sides, o, &p->s) == 0 && spawn(p, argv, o, &sides, stage) == 0;
+    sides_close(&sides);
     if (started)
         return p;
     free_handle(p);
@@ -237,8 +134,11 @@ static weft_subprocess *start(const char *const argv[], const weft_subprocess_op
 weft_subprocess *weft_subprocess_start(const char *const argv[],
                                        const weft_subprocess_options *opts)
 {
-    static const weft_subprocess_options defaults = {};
-    const weft_subprocess_options *o = opts != nullptr ? opts : &defaults;
+    weft_subprocess_options own = {}, *o = &own;
+    if (opts != nullptr)
+        own = *opts;
+    if (sides_use_pty(o))
+        own.flags |= WEFT_SUBPROCESS_NEW_SESSION;
     int stage = WEFT_STAGE_NONE, cancel;
     look_for_given_up();
     // open is a cancellation point; to be cancelled half-way would leak.
