@@ -212,6 +212,15 @@ static inline int runner_end(void **)
     static const bool added_##fn [[maybe_unused]] = runner_add(#fn, fn, begin, end);               \
     static void fn(void **)
 
+// One that is called by `around`.
+#define CASE_IN(fn, around)                                                                        \
+    static void fn##_itself(void);                                                                 \
+    CASE(fn)                                                                                       \
+    {                                                                                              \
+        around(fn##_itself);                                                                       \
+    }                                                                                              \
+    static void fn##_itself(void)
+
 enum { RUNNER_MOST = 100 };
 static struct CMUnitTest runner_cases[RUNNER_MOST];
 static size_t runner_count;

@@ -37,13 +37,7 @@ static inline void inside(void (*body)(void))
     nothing_left_open(before);
 }
 
-#define INSIDE_CASE(fn)                                                                            \
-    static void fn##_inside(void);                                                                 \
-    CASE(fn)                                                                                       \
-    {                                                                                              \
-        inside(fn##_inside);                                                                       \
-    }                                                                                              \
-    static void fn##_inside(void)
+#define INSIDE_CASE(fn) CASE_IN(fn, inside)
 
 static inline weft_tasklet *spawn(void *(*fn)(void *), void *arg, bool joinable = false)
 {

@@ -55,15 +55,7 @@ static void each_way(void (*fn)(void))
     child_without = 0;
 }
 
-#define CASE_EACH_WAY(test)                                                                        \
-    static void test##_one_way(void);                                                              \
-    CASE(test)                                                                                     \
-    {                                                                                              \
-        each_way(test##_one_way);                                                                  \
-    }                                                                                              \
-    static void test##_one_way(void)
-
-CASE_EACH_WAY(test_wait)
+CASE_IN(test_wait, each_way)
 {
     child c = started(at_once);
     errno = 0;
@@ -77,7 +69,7 @@ CASE_EACH_WAY(test_wait)
     child_close(&c);
 }
 
-CASE_EACH_WAY(test_wait_until)
+CASE_IN(test_wait_until, each_way)
 {
     child c = started(sleeps);
     assert_errno(child_wait(&c, WEFT_NOW), ETIMEDOUT);
@@ -92,7 +84,7 @@ CASE_EACH_WAY(test_wait_until)
     child_close(&c);
 }
 
-CASE_EACH_WAY(test_end)
+CASE_IN(test_end, each_way)
 {
     child c = started(sleeps);
     assert_int_equal(child_end(&c, WEFT_FOREVER, WEFT_FOREVER), 0);
@@ -114,7 +106,7 @@ CASE_EACH_WAY(test_end)
     child_close(&c);
 }
 
-CASE_EACH_WAY(test_signal_group)
+CASE_IN(test_signal_group, each_way)
 {
     child c = started(leads);
     assert_errno(child_signal_group(&c, SIGKILL), EPERM); // it is not known to lead
@@ -127,7 +119,7 @@ CASE_EACH_WAY(test_signal_group)
     child_close(&c);
 }
 
-CASE_EACH_WAY(test_reaped_by_another)
+CASE_IN(test_reaped_by_another, each_way)
 {
     child c = started(at_once);
     assert_int_equal(waitpid(c.pid, nullptr, 0), c.pid);

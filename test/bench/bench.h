@@ -87,6 +87,15 @@ class Table {
         rows.push_back({std::move(name), std::move(measure), {}});
     }
 
+    // The same for a peer that is a Python program.
+    void add_python(const char *peer, std::function<double()> measure)
+    {
+        if (std::system("python3 -c '' 2>/dev/null") == 0)
+            add(peer, std::move(measure));
+        else
+            missing(peer, "python3");
+    }
+
     void missing(const char *peer, const char *package)
     {
         std::printf("  %s: left out, needs %s (make bench-deps)\n", peer, package);

@@ -263,10 +263,7 @@ void measure(int threads)
 #else
     t.missing("GThreadPool", "libglib2.0-dev");
 #endif
-    if (std::system("python3 -c '' 2>/dev/null") == 0)
-        t.add("Python ThreadPoolExecutor", [=] { return with_python(threads); });
-    else
-        t.missing("Python ThreadPoolExecutor", "python3");
+    t.add_python("Python ThreadPoolExecutor", [=] { return with_python(threads); });
     t.run(7);
     for (const char *ours : {"submit, get each", "submit_at, get each"}) {
         t.at_least(ours, {{"oneTBB task_group", 2},

@@ -181,10 +181,7 @@ void measure(int pairs)
 #else
     t.missing("moodycamel blocking", "libconcurrentqueue-dev");
 #endif
-    if (std::system("python3 -c '' 2>/dev/null") == 0)
-        t.add("Python queue.Queue", [=] { return with_python(pairs); });
-    else
-        t.missing("Python queue.Queue", "python3");
+    t.add_python("Python queue.Queue", [=] { return with_python(pairs); });
     t.run(7);
     t.at_least("weft_queue", "GAsyncQueue", 2);
     t.at_least("weft_queue, unbounded", "GAsyncQueue", 2);

@@ -178,15 +178,19 @@ CASE(test_echo)
     assert_string_equal(last_line(), "2 connections, 2 at once, 10 bytes echoed");
 }
 
+static int enter_chat(const char *name)
+{
+    int fd = dial();
+    assert_hears(fd, "your name? ");
+    say(fd, name);
+    return fd;
+}
+
 CASE(test_chat)
 {
     start("chat");
-    int a = dial();
-    assert_hears(a, "your name? ");
-    say(a, "ann\n");
-    int b = dial();
-    assert_hears(b, "your name? ");
-    say(b, "bob\r\n");
+    int a = enter_chat("ann\n");
+    int b = enter_chat("bob\r\n");
     assert_hears(a, "* bob is here\n");
     say(b, "hello\nagain\n");
     assert_hears(a, "bob: hello\nbob: again\n");
@@ -205,9 +209,7 @@ CASE(test_chat_line_without_its_end)
     char longest[1000];
     memset(longest, 'x', sizeof longest);
     start("chat");
-    int a = dial();
-    assert_hears(a, "your name? ");
-    say(a, "ann\n");
+    int a = enter_chat("ann\n");
     int b = dial(); // fills the memory that the next one gets
     assert_hears(b, "your name? ");
     assert_int_equal(write(b, longest, sizeof longest), sizeof longest);
@@ -215,9 +217,7 @@ CASE(test_chat_line_without_its_end)
     assert_hears(a, "* xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx is here\n");
     close(b);
     assert_hears(a, "* xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx left\n");
-    b = dial();
-    assert_hears(b, "your name? ");
-    say(b, "bob");
+    b = enter_chat("bob");
     shutdown(b, SHUT_WR);
     assert_hears(a, "* bob is here\n* bob left\n");
     close(b);
@@ -231,12 +231,8 @@ CASE(test_chat_drops_a_slow_reader)
     memset(line, 'x', 999);
     line[999] = '\n';
     start("chat");
-    int slow = dial();
-    assert_hears(slow, "your name? ");
-    say(slow, "slow\n");
-    int fast = dial();
-    assert_hears(fast, "your name? ");
-    say(fast, "fast\n");
+    int slow = enter_chat("slow\n");
+    int fast = enter_chat("fast\n");
     assert_hears(slow, "* fast is here\n");
     struct pollfd heard = {fast, POLLIN, 0};
     while (poll(&heard, 1, 0) == 0) // how much sockets hold differs

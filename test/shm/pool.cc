@@ -257,12 +257,17 @@ CASE(test_cancel)
     end(p);
 }
 
+static weft_pool *pool_of_slots(int slots)
+{
+    weft_pool_options o = {};
+    o.slots = slots;
+    return pool_of(1, &o);
+}
+
 // Slots of cancelled tasks are used again while their old places in the queue still stand.
 CASE(test_cancel_and_reuse_slots)
 {
-    weft_pool_options o = {};
-    o.slots = 4;
-    weft_pool *p = pool_of(1, &o);
+    weft_pool *p = pool_of_slots(4);
     weft_result *running = start(p, square_behind_gate, 2);
     await(&shared->entered, 1);
     int x = 6, full = 0;
@@ -286,9 +291,7 @@ CASE(test_cancel_and_reuse_slots)
 
 CASE(test_release_before_the_end)
 {
-    weft_pool_options o = {};
-    o.slots = 2;
-    weft_pool *p = pool_of(1, &o);
+    weft_pool *p = pool_of_slots(2);
     int x = 3;
     weft_result *r = start(p, square_behind_gate, 1);
     assert_int_equal(weft_result_release(r), 0);
@@ -426,9 +429,7 @@ static void *open_gate_when_release(void *r)
 
 CASE(test_slots)
 {
-    weft_pool_options o = {};
-    o.slots = 2;
-    weft_pool *p = pool_of(1, &o);
+    weft_pool *p = pool_of_slots(2);
     int x = 4;
     weft_result *a = start(p, square_behind_gate, 1), *b = start(p, square, 2);
     assert_errno(weft_pool_apply_async(p, square, &x, sizeof x, sizeof x), EAGAIN);

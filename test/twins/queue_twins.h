@@ -30,13 +30,11 @@ enum {
 };
 
 typedef struct queue_kind {
-    const char *name;
-    enum way way;
+    struct kin kin;
     const queue_calls *calls;
     int how;
     size_t least, tight; // capacities: the least; the least that holds an item of any size
     int each, rounds;    // how much stress: items of one producer, rounds
-    int traits;
 } queue_kind;
 
 static const queue_calls *twin;
@@ -46,7 +44,7 @@ static int run_queues(const queue_kind *k, const char *name)
 {
     kind = k;
     twin = k->calls;
-    return run_kind(name, k->way, k->traits);
+    return run_kind(&k->kin, name);
 }
 
 // ---- Between threads ----
@@ -171,21 +169,29 @@ static const queue_calls remote_twin = {
 
 // ---- All of them ----
 
-enum { EACH = 20000 / (RUNNER_SANITIZED ? 4 : 1), THREADED = SAYS_BUSY | GOES_ON };
-
-static const queue_kind kinds[] = {
-    {"ring", THREADS, &ring_twin, 0, 2, 2, EACH, 100, THREADED},
-    {"queue", THREADS, &queue_twin, WEFT_FIFO, 1, 1, 5000, 40, THREADED | UNBOUNDED},
-    {"queue, newest first", THREADS, &queue_twin, WEFT_LIFO, 1, 1, 5000, 40,
-     THREADED | NEWEST_FIRST | UNBOUNDED},
-    {"queue, by priority", THREADS, &queue_twin, WEFT_PRIORITY, 1, 1, 5000, 40,
-     THREADED | UNBOUNDED},
-    {"shared queue", PROCESSES, &shared_twin, 0, 2, 4, EACH, 40, 0},
-    {"shared queue of threads", THREADS, &shared_twin, -1, 2, 4, EACH, 40, 0},
+enum {
+    EACH = 20000 / (RUNNER_SANITIZED ? 4 : 1),
+    RING = SAYS_BUSY | GOES_ON,
+    QUEUE = RING | UNBOUNDED
 };
 
-static const queue_kind remote = {"remote queue", CONNECTIONS, &remote_twin, 0, 1, 1, 300, 10,
-                                  UNBOUNDED};
+static const queue_kind kinds[] = {
+    {{"ring", THREADS, RING}, &ring_twin, 0, 2, 2, EACH, 100},
+    {{"queue", THREADS, QUEUE}, &queue_twin, WEFT_FIFO, 1, 1, 5000, 40},
+    {{"queue, newest first", THREADS, QUEUE | NEWEST_FIRST},
+     &queue_twin,
+     WEFT_LIFO,
+     1,
+     1,
+     5000,
+     40},
+    {{"queue, by priority", THREADS, QUEUE}, &queue_twin, WEFT_PRIORITY, 1, 1, 5000, 40},
+    {{"shared queue", PROCESSES, 0}, &shared_twin, 0, 2, 4, EACH, 40},
+    {{"shared queue of threads", THREADS, 0}, &shared_twin, -1, 2, 4, EACH, 40},
+};
+
+static const queue_kind remote = {
+    {"remote queue", CONNECTIONS, UNBOUNDED}, &remote_twin, 0, 1, 1, 300, 10};
 
 // What uses membarrier(2) does without it, too.
 static int run_without_membarrier(void)

@@ -513,7 +513,7 @@ int main(void)
 {
     int failed = run_without_membarrier();
     for (const queue_kind &each : kinds)
-        failed += run_queues(&each, each.name);
+        failed += run_queues(&each, each.kin.name);
     return failed + with_both_servers([](const char *on) {
                return run_queues(&remote, name_on("remote queue", on));
            });

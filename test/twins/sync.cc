@@ -149,21 +149,34 @@ CASE(test_lock_checked)
     closes(LOCK, l);
 }
 
-// The lock guards it; a sanitizer for threads knows of no lock by a server.
-static ssize_t count_up(peer *p)
+// Goes in and out, in which time it looks at the word.
+static ssize_t go_in_and_out(peer *p, int n, int (*in)(void *thing, weft_deadline d),
+                             int (*out)(void *thing), bool (*is_well)(int *word))
 {
-    int *n = &board->words[0];
-    for (int i = 0; i < kind->times * 20; i++) {
-        if (twin->lock(p->thing, i % 3 ? WEFT_FOREVER : weft_in_s(60)) != 0)
+    for (int i = 0; i < n; i++) {
+        if (in(p->thing, i % 3 ? WEFT_FOREVER : weft_in_s(60)) != 0)
             return 1;
-        if (way == CONNECTIONS)
-            __atomic_store_n(n, __atomic_load_n(n, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
-        else
-            *(volatile int *)n = *(volatile int *)n + 1;
-        if (twin->unlock(p->thing) != 0)
+        if (!is_well(&board->words[0]))
             return 2;
+        if (out(p->thing) != 0)
+            return 3;
     }
     return 0;
+}
+
+// The lock guards it; a sanitizer for threads knows of no lock by a server.
+static bool count(int *n)
+{
+    if (way == CONNECTIONS)
+        __atomic_store_n(n, __atomic_load_n(n, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+    else
+        *(volatile int *)n = *(volatile int *)n + 1;
+    return true;
+}
+
+static ssize_t count_up(peer *p)
+{
+    return go_in_and_out(p, kind->times * 20, twin->lock, twin->unlock, count);
 }
 
 CASE(test_lock_guards)
@@ -316,26 +329,23 @@ CASE(test_semaphore_bounded)
     closes(SEMAPHORE, s);
 }
 
-static ssize_t come_in_and_go(peer *p)
+static bool two_at_most(int *inside)
 {
-    int *inside = &board->words[0];
-    for (int i = 0; i < kind->times * 5; i++) {
-        if (twin->acquire(p->thing, i % 3 ? WEFT_FOREVER : weft_in_s(60)) != 0)
-            return 1;
-        if (__atomic_add_fetch(inside, 1, __ATOMIC_ACQ_REL) > 2)
-            return 2;
-        __atomic_fetch_sub(inside, 1, __ATOMIC_ACQ_REL);
-        if (twin->post(p->thing) != 0)
-            return 3;
-    }
-    return 0;
+    bool well = __atomic_add_fetch(inside, 1, __ATOMIC_ACQ_REL) <= 2;
+    __atomic_fetch_sub(inside, 1, __ATOMIC_ACQ_REL);
+    return well;
+}
+
+static ssize_t come_and_go(peer *p)
+{
+    return go_in_and_out(p, kind->times * 5, twin->acquire, twin->post, two_at_most);
 }
 
 CASE(test_semaphore_lets_as_many_in)
 {
     void *s = opened(SEMAPHORE, 2);
     for (int i = 0; i < 6; i++)
-        begin(come_in_and_go, s);
+        begin(come_and_go, s);
     for (int i = 0; i < 6; i++)
         end(&board->peers[i], 0, 0);
     assert_int_equal(twin->value(s), 2);
@@ -512,7 +522,7 @@ int main(void)
 {
     int failed = 0;
     for (const sync_kind &each : kinds)
-        failed += run_sync(&each, each.name);
+        failed += run_sync(&each, each.kin.name);
     return failed + with_both_servers([](const char *on) {
                return run_sync(&remote_kind, name_on("remote", on));
            });

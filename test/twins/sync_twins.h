@@ -41,11 +41,9 @@ enum {
 };
 
 typedef struct sync_kind {
-    const char *name;
-    enum way way;
+    struct kin kin;
     const sync_calls *calls;
     int times; // how much stress
-    int traits;
 } sync_kind;
 
 static const sync_calls *twin;
@@ -55,7 +53,7 @@ static int run_sync(const sync_kind *k, const char *name)
 {
     kind = k;
     twin = k->calls;
-    return run_kind(name, k->way, k->traits);
+    return run_kind(&k->kin, name);
 }
 
 // ---- In memory ----
@@ -157,11 +155,11 @@ static const sync_calls remote_twin = {
 // ---- All of them ----
 
 static const sync_kind kinds[] = {
-    {"thread", THREADS, &thread_twin, 1000, SAYS_BUSY | HAS_LIMITS | PUNCTUAL},
-    {"shared", PROCESSES, &shared_twin, 200, HAS_LIMITS | PUNCTUAL},
-    {"shared by threads", THREADS, &shared_twin, 200, HAS_LIMITS | PUNCTUAL},
+    {{"thread", THREADS, SAYS_BUSY | HAS_LIMITS | PUNCTUAL}, &thread_twin, 1000},
+    {{"shared", PROCESSES, HAS_LIMITS | PUNCTUAL}, &shared_twin, 200},
+    {{"shared by threads", THREADS, HAS_LIMITS | PUNCTUAL}, &shared_twin, 200},
 };
 
-static const sync_kind remote_kind = {"remote", CONNECTIONS, &remote_twin, 5, LOCKS_STOP};
+static const sync_kind remote_kind = {{"remote", CONNECTIONS, LOCKS_STOP}, &remote_twin, 5};
 
 #endif

@@ -19,8 +19,14 @@ static const char *new_name(void)
     return name;
 }
 
-// What the kind that is tested has.
-static int traits;
+// A kind of thing: how its peers come, what it has.
+typedef struct kin {
+    const char *name;
+    enum way way;
+    int traits;
+} kin;
+
+static int traits; // of the kind that is tested
 
 static bool has(int trait)
 {
@@ -28,12 +34,12 @@ static bool has(int trait)
 }
 
 // Runs the cases on one kind of thing.
-static int run_kind(const char *name, enum way w, int t)
+static int run_kind(const kin *k, const char *name)
 {
-    way = w;
-    traits = t;
-    return w == CONNECTIONS ? run_cases(begin_group, end_group, name)
-                            : run_cases(census_begin, census_end, name);
+    way = k->way;
+    traits = k->traits;
+    return way == CONNECTIONS ? run_cases(begin_group, end_group, name)
+                              : run_cases(census_begin, census_end, name);
 }
 
 // The name of a kind on a server.
