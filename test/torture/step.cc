@@ -8,6 +8,7 @@
 // fails twice is fatal.  A victim that sleeps in the operation is also killed asleep.
 //
 // The two rings of broken_rings.h go through the same and must fail.
+#include "step_map.h"
 #include "step_queue.h"
 #include "step_rwlock.h"
 #include "step_sync.h"
@@ -55,6 +56,9 @@ static const struct operation OPERATIONS[] = {
     {"queue acknowledge",  begin_acknowledge, queue_end, prepare_lease, act_acknowledge, nullptr, die_in_get, nullptr, check_acknowledge, false},
     {"queue give_back",    begin_acknowledge, queue_end, prepare_lease, act_give_back, nullptr, die_in_get, nullptr, check_lease, false},
     {"queue close",        begin_put,  queue_end, warm, act_close, peer_sees_the_end, die_in_put, nullptr, check_close, false},
+    {"map set, new",       map_begin, map_end, warm, act_map_set, nullptr, die_in_map, nullptr, check_map, false},
+    {"map set, again",     map_begin, map_end, warm, act_map_set_again, nullptr, die_in_map, nullptr, check_map, false},
+    {"map remove",         map_begin, map_end, warm, act_map_remove, nullptr, die_in_map, nullptr, check_map, false},
     {"mutex lock, unlock", mutex_begin, nullptr, warm, act_mutex, peer_locks, die_in_mutex, hold_mutex, check_mutex, false},
     {"mutex unlock",       mutex_begin, nullptr, take_mutex, act_unlock, peer_locks, die_in_mutex, nullptr, check_mutex, false},
     {"rwlock read, unlock", rwlock_begin, nullptr, warm, act_read, nullptr, die_writing, hold_write, check_rwlock, false},
