@@ -21,95 +21,207 @@ using namespace weft;
 
 typedef struct fake {
     int listener;
+    struct sockaddr_un where;
+    socklen_t size;
     pthread_t thread;
     char address[128];
     const char *hello; // the answer; nullptr: the usual one
-    size_t piece;      // sent so many bytes at a time; 0: at once
-    void (*serve)(struct fake *f, int fd, int before);
+    void (*heard)(const weft_reply *hello);
+    size_t piece; // sent so many bytes at a time; 0: at once
+    void (*serve)(struct fake *s, int fd, int before);
     void *arg;
     int connections;
     reply_reader in; // commands are arrays of strings, so the reader of replies reads them
 } fake;
 
-static inline bool fake_send(fake *f, int fd, const char *bytes, size_t n)
+static inline bool fake_send(fake *s, int fd, const char *bytes, size_t n)
 {
-    size_t piece = f->piece > 0 ? f->piece : n;
+    size_t piece = s->piece > 0 ? s->piece : n;
     for (size_t i = 0; i < n; i += piece)
         if (send(fd, bytes + i, piece < n - i ? piece : n - i, MSG_NOSIGNAL) < 0)
             return false;
     return true;
 }
 
-static inline bool fake_say(fake *f, int fd, const char *text)
+static inline bool fake_say(fake *s, int fd, const char *text)
 {
-    return fake_send(f, fd, text, strlen(text));
+    return fake_send(s, fd, text, strlen(text));
 }
 
 // The next command, to be freed; nullptr: the client has left.
-static inline weft_reply *fake_command(fake *f, int fd)
+static inline weft_reply *fake_command(fake *s, int fd)
 {
     for (;;) {
         size_t room;
-        weft_reply *r = reader_next(&f->in);
+        weft_reply *r = reader_next(&s->in);
         if (r != nullptr && r->size == 1 && strcmp(r->items[0].text, "QUIT") == 0) {
             weft_reply_free(r);
             return nullptr;
         }
         if (r != nullptr)
             return r;
-        char *to = reader_room(&f->in, &room);
+        char *to = reader_room(&s->in, &room);
         ssize_t n = recv(fd, to, room, 0);
         if (n <= 0)
             return nullptr;
-        reader_got(&f->in, (size_t)n);
+        reader_got(&s->in, (size_t)n);
     }
 }
 
 // Waits until the client has left.
-static inline void fake_wait_end(fake *f, int fd)
+static inline void fake_wait_end(fake *s, int fd)
 {
-    for (weft_reply *r; (r = fake_command(f, fd)) != nullptr;)
+    for (weft_reply *r; (r = fake_command(s, fd)) != nullptr;)
         weft_reply_free(r);
 }
 
 static inline void *fake_main(void *arg)
 {
-    fake *f = (fake *)arg;
-    for (int fd; (fd = accept4(f->listener, nullptr, nullptr, SOCK_CLOEXEC)) >= 0; close(fd)) {
-        weft_reply *hello = fake_command(f, fd);
-        const char *answer = f->hello != nullptr
-                                 ? f->hello
+    fake *s = (fake *)arg;
+    for (int fd; (fd = accept4(s->listener, nullptr, nullptr, SOCK_CLOEXEC)) >= 0; close(fd)) {
+        weft_reply *hello = fake_command(s, fd);
+        const char *answer = s->hello != nullptr
+                                 ? s->hello
                                  : "%2\r\n$6\r\nserver\r\n$4\r\nweft\r\n$5\r\nproto\r\n:3\r\n";
-        if (hello != nullptr && fake_say(f, fd, answer) && f->serve != nullptr)
-            f->serve(f, fd, f->connections);
-        f->connections++;
+        if (hello != nullptr && s->heard != nullptr)
+            s->heard(hello);
+        if (hello != nullptr && fake_say(s, fd, answer) && s->serve != nullptr)
+            s->serve(s, fd, s->connections);
+        s->connections++;
         weft_reply_free(hello);
-        reader_reset(&f->in);
+        reader_reset(&s->in);
     }
     return nullptr;
 }
 
-static inline void fake_start(fake *f)
+// Listens where nobody else does; the socket's address is in `where`.
+static inline void fake_listen(fake *s, int backlog)
 {
-    struct sockaddr_un a = {};
     static int count;
-    a.sun_family = AF_UNIX;
-    int n = snprintf(a.sun_path + 1, sizeof a.sun_path - 1, "weft-fake-%d-%d", getpid(), count++);
-    snprintf(f->address, sizeof f->address, "unix:@%s", a.sun_path + 1);
-    f->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(f->listener, (struct sockaddr *)&a,
-                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)),
-                     0);
-    assert_int_equal(listen(f->listener, 64), 0);
-    assert_int_equal(pthread_create(&f->thread, nullptr, fake_main, f), 0);
+    s->where.sun_family = AF_UNIX;
+    int n = snprintf(s->where.sun_path + 1, sizeof s->where.sun_path - 1, "weft-fake-%d-%d",
+                     getpid(), count++);
+    s->size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+    snprintf(s->address, sizeof s->address, "unix:@%s", s->where.sun_path + 1);
+    s->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(s->listener, (struct sockaddr *)&s->where, s->size), 0);
+    assert_int_equal(listen(s->listener, backlog), 0);
+}
+
+// A socket that is connected to it, or -1 at once.
+static inline int fake_dial(const fake *s)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (connect(fd, (const struct sockaddr *)&s->where, s->size) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+static inline void fake_start(fake *s)
+{
+    fake_listen(s, 64);
+    assert_int_equal(pthread_create(&s->thread, nullptr, fake_main, s), 0);
 }
 
 // The clients must have left.
-static inline void fake_end(fake *f)
+static inline void fake_end(fake *s)
 {
-    shutdown(f->listener, SHUT_RDWR);
-    pthread_join(f->thread, nullptr);
-    close(f->listener);
+    shutdown(s->listener, SHUT_RDWR);
+    pthread_join(s->thread, nullptr);
+    close(s->listener);
+}
+
+// ---- Tests with one client of one fake ----
+
+static fake f;
+static weft_client *c;
+
+static inline weft_client *connect_to(const fake *to)
+{
+    errno = 77;
+    weft_client *made = weft_client_connect(to->address, nullptr, weft_in_s(20));
+    assert_non_null(made);
+    assert_int_equal(errno, 77);
+    return made;
+}
+
+static inline void with_fake(void (*serve)(fake *, int, int), size_t piece, void (*body)(void))
+{
+    f = {};
+    f.serve = serve;
+    f.piece = piece;
+    fake_start(&f);
+    c = connect_to(&f);
+    body();
+    weft_client_destroy(c);
+    fake_end(&f);
+}
+
+#define FAKE_CASE(fn, serve)                                                                       \
+    static void fn##_body(void);                                                                   \
+    CASE(fn)                                                                                       \
+    {                                                                                              \
+        with_fake(serve, 0, fn##_body);                                                            \
+    }                                                                                              \
+    static void fn##_body(void)
+
+static const char *const PING[] = {"PING"};
+
+static inline weft_reply *ping(weft_deadline d = weft_in_s(20))
+{
+    return weft_client_command(c, 1, PING, nullptr, d);
+}
+
+static inline void is_pong(weft_reply *r)
+{
+    assert_non_null(r);
+    assert_int_equal(r->type, WEFT_REPLY_STATUS);
+    assert_string_equal(r->text, "PONG");
+    weft_reply_free(r);
+}
+
+// One that answers each command with the same.
+static inline void answer_all(fake *s, int fd, const char *text)
+{
+    for (weft_reply *r; (r = fake_command(s, fd)) != nullptr; weft_reply_free(r))
+        if (!fake_say(s, fd, text))
+            return weft_reply_free(r);
+}
+
+static inline void answer_pings(fake *s, int fd, int)
+{
+    answer_all(s, fd, "+PONG\r\n");
+}
+
+// One that answers nobody but its second connection.
+static inline void be_silent_first(fake *s, int fd, int before)
+{
+    if (before == 0)
+        fake_wait_end(s, fd);
+    else
+        answer_pings(s, fd, before);
+}
+
+// Says what was said, as an array.
+static inline void echo(fake *s, int fd, int)
+{
+    for (weft_reply *r; (r = fake_command(s, fd)) != nullptr; weft_reply_free(r)) {
+        char *text;
+        size_t n;
+        FILE *all = open_memstream(&text, &n);
+        fprintf(all, "*%zu\r\n", r->size);
+        for (size_t i = 0; i < r->size; i++) {
+            fprintf(all, "$%zu\r\n", r->items[i].size);
+            fwrite(r->items[i].text, 1, r->items[i].size, all);
+            fputs("\r\n", all);
+        }
+        fclose(all);
+        fake_send(s, fd, text, n);
+        free(text);
+    }
 }
 
 #endif
