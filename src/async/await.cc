@@ -6,23 +6,9 @@
 // fed and read so.
 #include "descriptor.h"
 
-#include <sys/epoll.h>
-
 #include <base/poll.h>
 
 using namespace weft;
-
-static int make_set(const struct pollfd *fds, nfds_t n)
-{
-    int set = epoll_create1(EPOLL_CLOEXEC);
-    for (nfds_t i = 0; set >= 0 && i < n; i++) {
-        struct epoll_event e = {};
-        e.events = (uint32_t)fds[i].events; // the bits are poll(2)'s
-        if (fds[i].fd >= 0 && epoll_ctl(set, EPOLL_CTL_ADD, fds[i].fd, &e) != 0 && errno != EEXIST)
-            close_keep_errno(&set);
-    }
-    return set;
-}
 
 // As the thread: the poller's own turn, where no tasklet can wait.
 static int poll_plainly(struct pollfd *fds, nfds_t n, weft_deadline d)
@@ -39,7 +25,7 @@ int weft::poll_as_tasklet(struct pollfd *fds, nfds_t n, weft_deadline d)
     int saved = errno, ready = poll(fds, n, 0);
     if (ready != 0)
         return ready;
-    int set = make_set(fds, n), result;
+    int set = poll_set(fds, n), result;
     if (set < 0)
         return errno == EPERM ? poll_plainly(fds, n, d) : -1;
     do {

@@ -9,8 +9,10 @@
 
 #include "time.h"
 
-#include <errno.h>
+#include "errno.h"
+
 #include <poll.h>
+#include <sys/epoll.h>
 
 namespace weft {
 
@@ -39,6 +41,34 @@ static inline int poll_until(struct pollfd *fds, nfds_t n, weft_deadline d)
             return -1;
         }
     }
+}
+
+// What is waited for of the descriptor fds[i], up to there.
+static inline uint32_t poll_wanted(const struct pollfd *fds, nfds_t i)
+{
+    uint32_t events = 0;
+    for (nfds_t j = 0; j <= i; j++)
+        events |= fds[j].fd == fds[i].fd ? (uint32_t)fds[j].events : 0;
+    return events; // the bits are epoll's
+}
+
+// An epoll set of them all, which can be read when one of them is ready.  -1: EPERM, when one is of
+// a kind that always is; EMFILE, ...
+static inline int poll_set(const struct pollfd *fds, nfds_t n)
+{
+    int set = epoll_create1(EPOLL_CLOEXEC), saved = errno;
+    for (nfds_t i = 0; set >= 0 && i < n; i++) {
+        struct epoll_event e = {};
+        e.events = (uint32_t)fds[i].events;
+        if (fds[i].fd < 0 || epoll_ctl(set, EPOLL_CTL_ADD, fds[i].fd, &e) == 0)
+            continue;
+        e.events = poll_wanted(fds, i); // the same one again
+        if (errno == EEXIST && epoll_ctl(set, EPOLL_CTL_MOD, fds[i].fd, &e) == 0)
+            errno = saved;
+        else
+            close_keep_errno(&set);
+    }
+    return set;
 }
 
 } // namespace weft

@@ -37,20 +37,35 @@ int weft::sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int
     return told_to_stop(self) ? ECANCELED : error;
 }
 
+// To ask for many descriptors is dear: if nothing comes for a slice, one set stands for them all.
+static int poll_slice(struct pollfd *fds, nfds_t n, int *set, weft_deadline d)
+{
+    enum { MANY = 64 };
+    struct pollfd all = {*set, POLLIN, 0};
+    if (*set >= 0 && poll(&all, 1, poll_ms(d)) == 0)
+        return 0;
+    int ready = poll(fds, n, *set >= 0 ? 0 : poll_ms(d));
+    if (ready == 0 && *set < 0 && n > MANY)
+        *set = poll_set(fds, n);
+    return ready;
+}
+
 // In slices: nothing but its end wakes a poll.
 int weft::poll_stoppable(struct pollfd *fds, nfds_t n, weft_deadline d)
 {
-    for (;;) {
+    int set = -1, saved = errno, ready, error;
+    do {
         weft_deadline slice = weft_thread_stopping() ? WEFT_NOW : weft_in_ms(50);
-        int saved = errno, ready = poll(fds, n, poll_ms(slice < d ? slice : d));
-        if (ready > 0 || (ready < 0 && errno != EINTR))
-            return ready;
-        errno = saved;
-        if (weft_thread_stopping()) // what is ready comes first: only a sleep is ended
-            return fail_with(ECANCELED);
-        if (weft_left(d) == 0)
-            return fail_with(ETIMEDOUT);
-    }
+        ready = poll_slice(fds, n, &set, slice < d ? slice : d);
+        error = ready < 0 && errno != EINTR ? errno
+                : ready > 0                 ? 0 // what is ready comes first
+                : weft_thread_stopping()    ? ECANCELED
+                : weft_left(d) == 0         ? ETIMEDOUT
+                                            : 0;
+    } while (ready <= 0 && error == 0);
+    close_keep_errno(&set);
+    errno = error != 0 ? error : saved;
+    return error != 0 ? -1 : ready;
 }
 
 void weft::disown_thread(void)

@@ -1,6 +1,10 @@
 // weft_thread_stop against each wait of thread.h and sync.h.
+#include "../descriptors.h"
 #include "asleep.h"
+#include <base/poll.h>
 #include <weft/sync.h>
+
+#include <fcntl.h>
 
 static struct {
     weft_mutex lock;
@@ -235,6 +239,58 @@ CASE(test_stop_loses_no_signal)
 {
     stop_meets(take_ready, give_ready);
     stop_meets(take_unit, give_unit);
+}
+
+// ---- Polls of many descriptors ----
+
+enum { PIPES = 100 };
+
+using namespace weft;
+
+static struct pollfd ends[PIPES + 1];
+
+// The place of the first that is ready, or -errno.
+static void *poll_all(void *)
+{
+    if (poll_until(ends, PIPES + 1, WEFT_FOREVER) < 0)
+        return (void *)(intptr_t)-errno;
+    intptr_t at = 0;
+    while (ends[at].revents == 0)
+        at++;
+    return (void *)at;
+}
+
+// They have been asked for one by one, in vain, and a set of them is waited for.
+CASE(test_stop_ends_a_poll_of_many)
+{
+    int writers[PIPES];
+    for (int i = 0; i < PIPES; i++) {
+        int pipe[2];
+        assert_int_equal(pipe2(pipe, O_CLOEXEC), 0);
+        ends[i] = {pipe[0], POLLIN, 0};
+        writers[i] = pipe[1];
+    }
+    ends[PIPES] = {ends[7].fd, POLLPRI, 0}; // the same one twice
+    int before = open_descriptors();
+    const int results[] = {7, 99, -ECANCELED};
+    for (int i : results) {
+        weft_thread *t = weft_thread_start(poll_all, nullptr, nullptr);
+        while (open_descriptors() == before)
+            usleep(1000);
+        if (i >= 0)
+            assert_int_equal(write(writers[i], "", 1), 1);
+        else
+            weft_thread_stop(t);
+        assert_int_equal((intptr_t)joined(t), i);
+        char byte;
+        if (i >= 0)
+            assert_int_equal(read(ends[i].fd, &byte, 1), 1);
+        assert_int_equal(open_descriptors(), before);
+    }
+    for (int i = 0; i < PIPES; i++) {
+        close(ends[i].fd);
+        close(writers[i]);
+    }
 }
 
 RUN_CASES()
