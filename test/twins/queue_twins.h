@@ -178,14 +178,8 @@ enum {
 static const queue_kind kinds[] = {
     {{"ring", THREADS, RING}, &ring_twin, 0, 2, 2, EACH, 100},
     {{"queue", THREADS, QUEUE}, &queue_twin, WEFT_FIFO, 1, 1, 5000, 40},
-    {{"queue, newest first", THREADS, QUEUE | NEWEST_FIRST},
-     &queue_twin,
-     WEFT_LIFO,
-     1,
-     1,
-     5000,
-     40},
-    {{"queue, by priority", THREADS, QUEUE}, &queue_twin, WEFT_PRIORITY, 1, 1, 5000, 40},
+    {{"queue, LIFO", THREADS, QUEUE | NEWEST_FIRST}, &queue_twin, WEFT_LIFO, 1, 1, 5000, 40},
+    {{"queue, priority", THREADS, QUEUE}, &queue_twin, WEFT_PRIORITY, 1, 1, 5000, 40},
     {{"shared queue", PROCESSES, 0}, &shared_twin, 0, 2, 4, EACH, 40},
     {{"shared queue of threads", THREADS, 0}, &shared_twin, -1, 2, 4, EACH, 40},
 };
