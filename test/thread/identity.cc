@@ -1,0 +1,175 @@
+// Who a thread is and what it has for itself: names, ids, the list of all, slots.
+#include "asleep.h"
+#include <weft/sync.h>
+
+#include <limits.h>
+
+static void *wait_event(void *arg)
+{
+    weft_event_wait((weft_event *)arg, WEFT_FOREVER);
+    return arg;
+}
+
+CASE(test_list)
+{
+    weft_event go = WEFT_EVENT_INIT;
+    weft_thread_options o = {};
+    weft_thread_information row[4];
+    assert_int_equal(weft_thread_list(row, 4), 0);
+    o.name = "listed";
+    weft_thread *t = weft_thread_start(wait_event, &go, &o);
+    weft_thread *other = weft_thread_start(wait_event, &go, nullptr);
+    await_asleep(weft_thread_id(t));
+    assert_int_equal(weft_thread_list(nullptr, 0), 2);
+    assert_int_equal(weft_thread_list(row, 4), 2);
+    weft_thread_information *i = row[0].thread == t ? &row[0] : &row[1];
+    assert_ptr_equal(i->thread, t);
+    assert_string_equal(i->name, "listed");
+    assert_int_equal(i->id, weft_thread_id(t));
+    assert_false(i->detached || i->stopping);
+    weft_event_set(&go);
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+    assert_int_equal(weft_thread_join(other, nullptr, WEFT_FOREVER), 0);
+    assert_int_equal(weft_thread_list(row, 4), 0);
+}
+
+static void *name_of_self(void *arg)
+{
+    weft_thread_name(nullptr, (char *)arg, 16);
+    return nullptr;
+}
+
+CASE(test_name_is_cut)
+{
+    char seen[16], name[16];
+    weft_thread_options o = {};
+    o.name = "0123456789abcdefghij";
+    weft_thread *t = weft_thread_start(name_of_self, seen, &o);
+    assert_int_equal(weft_thread_name(t, name, sizeof name), 0);
+    assert_string_equal(name, "0123456789abcde");
+    assert_errno(weft_thread_name(t, name, 15), ERANGE);
+    assert_errno(weft_thread_name(t, nullptr, 15), EINVAL);
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+    assert_string_equal(seen, "0123456789abcde");
+}
+
+static void *rename_self(void *arg)
+{
+    weft_thread_set_name("second");
+    pthread_getname_np(pthread_self(), (char *)arg, 16);
+    return nullptr;
+}
+
+CASE(test_name_of_the_nameless)
+{
+    char ours[16], name[16];
+    weft_event go = WEFT_EVENT_INIT;
+    assert_int_equal(weft_thread_name(nullptr, ours, sizeof ours), 0);
+    weft_thread *t = weft_thread_start(wait_event, &go, nullptr);
+    assert_int_equal(weft_thread_name(t, name, sizeof name), 0);
+    assert_string_equal(name, ours); // inherited
+    weft_event_set(&go);
+    await_ended(t);
+    errno = 77;
+    assert_int_equal(weft_thread_name(t, name, sizeof name), 0);
+    assert_string_equal(name, "");
+    assert_int_equal(errno, 77);
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+}
+
+CASE(test_set_name)
+{
+    char seen[16], name[16], before[16];
+    weft_thread_options o = {};
+    o.name = "first";
+    weft_thread *t = weft_thread_start(rename_self, seen, &o);
+    await_ended(t);
+    assert_int_equal(weft_thread_name(t, name, sizeof name), 0);
+    assert_string_equal(name, "second");
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+    assert_string_equal(seen, "second");
+
+    assert_int_equal(weft_thread_name(nullptr, before, sizeof before), 0);
+    assert_int_equal(weft_thread_set_name("0123456789abc\xe2\x82\xac"), 0); // would cut the euro
+    assert_int_equal(weft_thread_name(nullptr, name, sizeof name), 0);
+    assert_string_equal(name, "0123456789abc");
+    assert_int_equal(weft_thread_set_name(before), 0);
+    assert_errno(weft_thread_set_name(nullptr), EINVAL);
+}
+
+struct identity {
+    pid_t tid;
+    weft_thread *self;
+    weft_event go;
+};
+
+static void *tell_identity(void *arg)
+{
+    identity *i = (identity *)arg;
+    i->tid = (pid_t)gettid();
+    i->self = weft_thread_self();
+    weft_event_wait(&i->go, WEFT_FOREVER);
+    return nullptr;
+}
+
+CASE(test_self_and_id)
+{
+    identity i = {0, nullptr, WEFT_EVENT_INIT};
+    weft_thread *t = weft_thread_start(tell_identity, &i, nullptr);
+    pid_t id = weft_thread_id(t); // known before the thread has run
+    weft_event_set(&i.go);
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+    assert_int_equal(id, i.tid);
+    assert_ptr_equal(i.self, t);
+    assert_null(weft_thread_self());
+    assert_int_equal(weft_thread_id(nullptr), gettid());
+    assert_false(weft_thread_stopping());
+}
+
+static int destroyed;
+
+static void destroy_value(void *value)
+{
+    if (value == &destroyed)
+        add_word(&destroyed);
+}
+
+static void *use_slot(void *arg)
+{
+    weft_slot *s = (weft_slot *)arg;
+    void *fresh = weft_slot_get(s);
+    weft_slot_set(s, &destroyed);
+    return fresh == nullptr && weft_slot_get(s) == &destroyed ? s : nullptr;
+}
+
+CASE(test_slot)
+{
+    weft_slot s = {};
+    destroyed = 0;
+    assert_null(weft_slot_get(&s));
+    assert_errno(weft_slot_set(&s, &s), EINVAL);
+    assert_errno(weft_slot_destroy(&s), EINVAL);
+    assert_int_equal(weft_slot_init(&s, destroy_value), 0);
+    assert_int_equal(weft_slot_set(&s, &s), 0);
+    for (int i = 0; i < 3; i++) {
+        weft_thread *t = weft_thread_start(use_slot, &s, nullptr);
+        assert_int_equal(joined(t, weft_in_s(30)), (intptr_t)&s);
+        assert_int_equal(destroyed, i + 1); // a joined thread's destructors have run
+    }
+    assert_ptr_equal(weft_slot_get(&s), &s);
+    assert_int_equal(weft_slot_destroy(&s), 0);
+}
+
+CASE(test_slot_limit)
+{
+    static weft_slot slots[PTHREAD_KEYS_MAX + 1];
+    int n = 0;
+    while (n <= PTHREAD_KEYS_MAX && weft_slot_init(&slots[n], nullptr) == 0)
+        n++;
+    assert_int_equal(errno, EAGAIN);
+    assert_true(n > 0 && n <= PTHREAD_KEYS_MAX);
+    while (n > 0)
+        assert_int_equal(weft_slot_destroy(&slots[--n]), 0);
+}
+
+RUN_CASES()
