@@ -1,142 +1,126 @@
 // Select: which case happens, fairness, deadlines, and that the others have not.
-#include <weft/channel.h>
+#include "tasklets.h"
 
-#include "../runner.h"
-
-#include <errno.h>
-
-static const weft_tasklet_options detached = {NULL, 0, NULL, true, false, false};
 static weft_channel *a, *b, *c;
+static int64_t x, y, z; // items
+static weft_select_case cases[4];
 
 static void begin(size_t capacity)
 {
-    a = weft_channel_create(sizeof(int64_t), capacity);
-    b = weft_channel_create(sizeof(int64_t), capacity);
-    c = weft_channel_create(sizeof(int64_t), capacity);
-    assert_true(a != NULL && b != NULL && c != NULL);
+    weft_channel **all[] = {&a, &b, &c};
+    for (weft_channel **each : all)
+        assert_non_null(*each = weft_channel_create(sizeof(int64_t), capacity));
+    x = y = 0;
+    z = 5;
 }
 
 static void end(void)
 {
-    assert_int_equal(weft_tasklet_run(), 0);
+    run_all();
     assert_int_equal(weft_channel_destroy(a), 0);
     assert_int_equal(weft_channel_destroy(b), 0);
     assert_int_equal(weft_channel_destroy(c), 0);
 }
 
-static void go(void *(*fn)(void *), void *arg)
+static weft_select_case make(weft_channel *of, int op, int64_t *item)
 {
-    assert_non_null(weft_tasklet_spawn(fn, arg, &detached));
-}
-
-static weft_select_case make(weft_channel *channel, int op, int64_t *item)
-{
-    weft_select_case k;
-    memset(&k, 0, sizeof k);
-    k.channel = channel;
+    weft_select_case k = {};
+    k.channel = of;
     k.op = op;
     k.item = item;
     k.error = 77;
     return k;
 }
 
-static void *send_seven(void *channel)
+// A select from up to three cases: receive from a into x, from b into y, send z to c.
+static int select_abc(unsigned n, weft_deadline d)
 {
-    int64_t item = 7;
-    weft_channel_send((weft_channel *)channel, &item, WEFT_FOREVER);
-    return NULL;
+    cases[0] = make(a, WEFT_RECEIVE, &x);
+    cases[1] = make(b, WEFT_RECEIVE, &y);
+    cases[2] = make(c, WEFT_SEND, &z);
+    return weft_select(cases, (int)n, d);
 }
 
-static int64_t taken;
-
-static void *take_one(void *channel)
+static void assert_nobody_waits(void)
 {
-    weft_channel_receive((weft_channel *)channel, &taken, WEFT_FOREVER);
+    assert_int_equal(weft_channel_balance(a), 0);
+    assert_int_equal(weft_channel_balance(b), 0);
+    assert_int_equal(weft_channel_balance(c), 0);
+}
+
+static void *send_seven(void *to)
+{
+    int64_t item = 7;
+    weft_channel_send((weft_channel *)to, &item, WEFT_FOREVER);
     return NULL;
 }
 
 CASE(test_select_checks_its_arguments)
 {
-    int64_t item = 0;
     begin(0);
-    weft_select_case k = make(a, 5, &item);
-    assert_int_equal(weft_select(&k, 1, WEFT_NOW), -1);
-    assert_int_equal(errno, EINVAL);
+    weft_select_case k = make(a, 5, &x);
+    assert_errno(weft_select(&k, 1, WEFT_NOW), EINVAL);
     k = make(a, WEFT_SEND, NULL);
-    assert_int_equal(weft_select(&k, 1, WEFT_NOW), -1);
-    assert_int_equal(errno, EINVAL);
-    assert_int_equal(weft_select(&k, -1, WEFT_NOW), -1);
-    assert_int_equal(errno, EINVAL);
-    assert_int_equal(weft_select(NULL, 1, WEFT_NOW), -1);
-    assert_int_equal(errno, EINVAL);
+    assert_errno(weft_select(&k, 1, WEFT_NOW), EINVAL);
+    assert_errno(weft_select(&k, -1, WEFT_NOW), EINVAL);
+    assert_errno(weft_select(NULL, 1, WEFT_NOW), EINVAL);
     end();
 }
 
 CASE(test_select_of_nothing_waits_for_the_deadline)
 {
-    int64_t item = 0, start = weft_now();
-    weft_select_case never = make(NULL, WEFT_RECEIVE, &item);
-    assert_int_equal(weft_select(NULL, 0, weft_in_ms(2)), -1);
-    assert_int_equal(errno, ETIMEDOUT);
-    assert_int_equal(weft_select(&never, 1, weft_in_ms(2)), -1);
-    assert_int_equal(errno, ETIMEDOUT);
+    int64_t start = weft_now();
+    weft_select_case never = make(NULL, WEFT_RECEIVE, &x);
+    assert_errno(weft_select(NULL, 0, weft_in_ms(2)), ETIMEDOUT);
+    assert_errno(weft_select(&never, 1, weft_in_ms(2)), ETIMEDOUT);
     assert_true(weft_now() - start >= 4000000);
 }
 
 CASE(test_select_takes_what_is_ready)
 {
-    int64_t x = 0, y = 0;
     begin(0);
-    weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(b, WEFT_RECEIVE, &y)};
-    assert_int_equal(weft_select(k, 2, WEFT_NOW), -1);
-    assert_int_equal(errno, ETIMEDOUT);
-    go(send_seven, b);
+    assert_errno(select_abc(2, WEFT_NOW), ETIMEDOUT);
+    spawn_detached(send_seven, b);
     weft_tasklet_yield();
-    assert_int_equal(weft_select(k, 2, WEFT_NOW), 1);
+    assert_int_equal(select_abc(2, WEFT_NOW), 1);
     assert_int_equal(y, 7);
-    assert_int_equal(k[1].error, 0);
-    assert_int_equal(k[0].error, 77); // untouched
+    assert_int_equal(cases[1].error, 0);
+    assert_int_equal(cases[0].error, 77); // untouched
     end();
 }
 
 CASE(test_select_waits_for_a_send)
 {
-    int64_t x = 0, y = 0, z = 5;
     begin(0);
-    weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(b, WEFT_RECEIVE, &y),
-                            make(c, WEFT_SEND, &z)};
-    go(send_seven, b);
-    assert_int_equal(weft_select(k, 3, WEFT_FOREVER), 1);
+    spawn_detached(send_seven, b);
+    assert_int_equal(select_abc(3, WEFT_FOREVER), 1);
     assert_int_equal(y, 7);
     assert_int_equal(x, 0);
-    // No case is left in a queue.
-    assert_int_equal(weft_channel_balance(a), 0);
-    assert_int_equal(weft_channel_balance(b), 0);
-    assert_int_equal(weft_channel_balance(c), 0);
+    assert_nobody_waits(); // no case is left in a queue
     end();
 }
 
 CASE(test_select_waits_for_a_receiver)
 {
-    int64_t x = 0, z = 5;
+    static int64_t taken;
     begin(0);
-    weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(c, WEFT_SEND, &z)};
-    go(take_one, c);
-    assert_int_equal(weft_select(k, 2, weft_in_s(500)), 1);
+    spawn_detached([](void *arg) {
+        weft_channel_receive(c, &taken, WEFT_FOREVER);
+        return arg;
+    });
+    assert_int_equal(select_abc(3, weft_in_s(500)), 2);
     end();
     assert_int_equal(taken, 5);
 }
 
 CASE(test_select_deadline_and_queues)
 {
-    int64_t x = 0, z = 5;
     begin(0);
-    weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(a, WEFT_SEND, &z),
-                            make(b, WEFT_RECEIVE, &x)};
-    assert_int_equal(weft_select(k, 3, weft_in_ms(1)), -1);
-    assert_int_equal(errno, ETIMEDOUT);
-    assert_int_equal(weft_channel_balance(a), 0);
-    assert_int_equal(weft_channel_balance(b), 0);
+    assert_errno(select_abc(3, weft_in_ms(1)), ETIMEDOUT);
+    assert_nobody_waits();
+    weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(a, WEFT_SEND, &z)};
+    assert_errno(weft_select(k, 2, weft_in_ms(1)), ETIMEDOUT);
+    assert_nobody_waits();
     end();
 }
 
@@ -155,11 +139,11 @@ CASE(test_select_never_meets_itself)
 {
     begin(0);
     met = 0;
-    go(select_both_ways, (void *)3);
+    spawn_detached(select_both_ways, V(3));
     weft_tasklet_yield();
     weft_tasklet_yield();
     assert_int_equal(met, 0); // alone, it waits
-    go(select_both_ways, (void *)4);
+    spawn_detached(select_both_ways, V(4));
     end();
     assert_true(met == 301 || met == 401);
 }
@@ -169,125 +153,102 @@ CASE(test_select_between_two_selects)
     begin(0);
     met = 0;
     for (intptr_t i = 0; i < 10; i++)
-        go(select_both_ways, (void *)(i + 1));
+        spawn_detached(select_both_ways, V(i + 1));
     end();
     assert_int_equal(met % 100, 5); // five sent, five received
 }
 
 CASE(test_select_sees_a_close)
 {
-    int64_t x = 0, z = 5;
     begin(0);
-    weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(b, WEFT_SEND, &z)};
-    weft_channel_close(b);
-    assert_int_equal(weft_select(k, 2, WEFT_FOREVER), 1);
-    assert_int_equal(k[1].error, EPIPE);
+    weft_channel_close(c);
+    assert_int_equal(select_abc(3, WEFT_FOREVER), 2);
+    assert_int_equal(cases[2].error, EPIPE);
     weft_channel_close(a);
-    assert_int_equal(weft_select(k, 1, WEFT_FOREVER), 0);
-    assert_int_equal(k[0].error, EPIPE);
+    assert_int_equal(select_abc(2, WEFT_FOREVER), 0);
+    assert_int_equal(cases[0].error, EPIPE);
     end();
-}
-
-static void *close_it(void *channel)
-{
-    weft_channel_close((weft_channel *)channel);
-    return NULL;
 }
 
 CASE(test_select_is_woken_by_a_close)
 {
-    int64_t x = 0, z = 5;
+    const auto close = [](void *which) {
+        weft_channel_close((weft_channel *)which);
+        return which;
+    };
     begin(0);
-    weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(b, WEFT_SEND, &z),
-                            make(c, WEFT_RECEIVE, &x)};
-    go(close_it, b);
-    assert_int_equal(weft_select(k, 3, WEFT_FOREVER), 1);
-    assert_int_equal(k[1].error, EPIPE);
-    go(close_it, c);
-    assert_int_equal(weft_select(&k[2], 1, WEFT_FOREVER), 0);
-    assert_int_equal(k[2].error, EPIPE);
+    spawn_detached(close, c);
+    assert_int_equal(select_abc(3, WEFT_FOREVER), 2);
+    assert_int_equal(cases[2].error, EPIPE);
+    spawn_detached(close, a);
+    assert_int_equal(select_abc(2, WEFT_FOREVER), 0);
+    assert_int_equal(cases[0].error, EPIPE);
     end();
-}
-
-static void *send_an_error(void *channel)
-{
-    weft_channel_send_error((weft_channel *)channel, EIO, WEFT_FOREVER);
-    return NULL;
 }
 
 CASE(test_select_receives_an_error)
 {
-    int64_t x = 0;
     begin(0);
-    weft_select_case k = make(a, WEFT_RECEIVE, &x);
-    go(send_an_error, a);
-    assert_int_equal(weft_select(&k, 1, WEFT_FOREVER), 0); // waits first
-    assert_int_equal(k.error, EIO);
-    go(send_an_error, a);
-    weft_tasklet_yield();
-    k.error = 0;
-    assert_int_equal(weft_select(&k, 1, WEFT_FOREVER), 0); // the error waits
-    assert_int_equal(k.error, EIO);
+    for (int error_waits = 0; error_waits < 2; error_waits++) {
+        spawn_detached([](void *arg) {
+            weft_channel_send_error(a, EIO, WEFT_FOREVER);
+            return arg;
+        });
+        if (error_waits)
+            weft_tasklet_yield();
+        assert_int_equal(select_abc(1, WEFT_FOREVER), 0);
+        assert_int_equal(cases[0].error, EIO);
+    }
     end();
 }
 
 CASE(test_select_with_buffers)
 {
-    int64_t x = 0, z = 8;
     begin(1);
     weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(a, WEFT_SEND, &z)};
     assert_int_equal(weft_select(k, 2, WEFT_NOW), 1);
     assert_int_equal(weft_select(k, 2, WEFT_NOW), 0);
-    assert_int_equal(x, 8);
+    assert_int_equal(x, 5);
     end();
+}
+
+// A select that receives from all three, into x.
+static int select_any(void)
+{
+    weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(b, WEFT_RECEIVE, &x),
+                            make(c, WEFT_RECEIVE, &x)};
+    int i = weft_select(k, 3, WEFT_FOREVER);
+    return i < 0 || k[i].error != 0 ? -1 : i;
 }
 
 CASE(test_select_is_fair)
 {
-    int64_t x = 0;
     int count[3] = {0, 0, 0};
     begin(1);
     weft_channel *all[] = {a, b, c};
     for (int i = 0; i < 3000; i++) {
-        weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(b, WEFT_RECEIVE, &x),
-                                make(c, WEFT_RECEIVE, &x)};
-        for (int j = 0; j < 3; j++)
-            weft_channel_send(all[j], &x, WEFT_NOW); // full ones refuse
-        int j = weft_select(k, 3, WEFT_FOREVER);
+        for (weft_channel *each : all)
+            weft_channel_send(each, &z, WEFT_NOW); // full ones refuse
+        int j = select_any();
         assert_true(j >= 0 && j < 3);
         count[j]++;
     }
-    for (int j = 0; j < 3; j++)
-        assert_true(count[j] > 800 && count[j] < 1200);
+    for (int each : count)
+        assert_true(each > 800 && each < 1200);
     end();
 }
 
 // Random senders and selecting receivers: each item arrives once.
-static int64_t sent_sum, got_sum;
+static int64_t got_sum;
 
-static void *send_some(void *channel)
+static void *send_some(void *to)
 {
     for (int64_t i = 1; i <= 100; i++) {
-        if (weft_channel_send((weft_channel *)channel, &i, weft_in_s(500)) == 0)
-            sent_sum += i;
+        assert_int_equal(weft_channel_send((weft_channel *)to, &i, weft_in_s(500)), 0);
         if (i % 3 == 0)
             weft_tasklet_yield();
     }
     return NULL;
-}
-
-static void *select_all(void *arg)
-{
-    (void)arg;
-    int64_t x = 0;
-    weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(b, WEFT_RECEIVE, &x),
-                            make(c, WEFT_RECEIVE, &x)};
-    for (;;) {
-        int i = weft_select(k, 3, WEFT_FOREVER);
-        if (i < 0 || k[i].error != 0)
-            return NULL;
-        got_sum += x;
-    }
 }
 
 CASE(test_select_loses_nothing)
@@ -295,21 +256,27 @@ CASE(test_select_loses_nothing)
     for (size_t capacity = 0; capacity < 3; capacity++) {
         weft_tasklet *t[12];
         begin(capacity);
-        sent_sum = got_sum = 0;
+        got_sum = 0;
         weft_channel *all[] = {a, b, c};
         for (int i = 0; i < 4; i++)
-            go(select_all, NULL);
+            spawn_detached([](void *arg) {
+                int64_t mine = 0;
+                weft_select_case k[] = {make(a, WEFT_RECEIVE, &mine), make(b, WEFT_RECEIVE, &mine),
+                                        make(c, WEFT_RECEIVE, &mine)};
+                for (int j; (j = weft_select(k, 3, WEFT_FOREVER)) >= 0 && k[j].error == 0;)
+                    got_sum += mine;
+                return arg;
+            });
         for (int i = 0; i < 12; i++)
-            t[i] = weft_tasklet_spawn(send_some, all[i % 3], NULL);
-        for (int i = 0; i < 12; i++)
-            assert_int_equal(weft_tasklet_join(t[i], NULL, WEFT_FOREVER), 0);
-        while (weft_channel_balance(a) > 0 || weft_channel_balance(b) > 0 ||
-               weft_channel_balance(c) > 0)
-            weft_tasklet_yield();
+            t[i] = spawn(send_some, all[i % 3]);
+        for (weft_tasklet *each : t)
+            join(each);
+        for (weft_channel *each : all)
+            while (weft_channel_balance(each) > 0)
+                weft_tasklet_yield();
         weft_channel_close(a);
         end();
-        assert_int_equal(sent_sum, 12 * 5050);
-        assert_int_equal(got_sum, sent_sum);
+        assert_int_equal(got_sum, 12 * 5050);
     }
 }
 

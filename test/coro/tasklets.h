@@ -1,0 +1,138 @@
+// tasklets.h: what the tests of tasklets and channels share: a trace, and tasklets that add to it.
+#ifndef WEFT_TEST_CORO_TASKLETS_H
+#define WEFT_TEST_CORO_TASKLETS_H
+
+#include <weft/channel.h>
+#include <weft/tasklet.h>
+
+#include "../runner.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define V(n) ((void *)(intptr_t)(n))
+
+static char trace[256];
+
+static inline void note(const char *what)
+{
+    strncat(trace, what, sizeof trace - strlen(trace) - 1);
+}
+
+// `what`, or the name of the error with which a call failed.
+static inline void note_result(int r, const char *what)
+{
+    note(r < 0 ? strerrorname_np(errno) : what);
+    note(" ");
+}
+
+// What was noted since the last time.
+static inline void assert_noted(const char *expected)
+{
+    assert_string_equal(trace, expected);
+    trace[0] = 0;
+}
+
+static const weft_tasklet_options detached = {NULL, 0, NULL, true, false, false};
+
+static inline weft_tasklet *spawn(void *(*fn)(void *), const void *arg = NULL)
+{
+    weft_tasklet *t = weft_tasklet_spawn(fn, (void *)(uintptr_t)arg, NULL);
+    assert_non_null(t);
+    return t;
+}
+
+static inline void spawn_detached(void *(*fn)(void *), const void *arg = NULL)
+{
+    assert_non_null(weft_tasklet_spawn(fn, (void *)(uintptr_t)arg, &detached));
+}
+
+// Runs all to their ends; what they noted.
+static inline void run_all(const char *expected = "")
+{
+    assert_int_equal(weft_tasklet_run(), 0);
+    assert_noted(expected);
+}
+
+static inline void *join(weft_tasklet *t)
+{
+    void *result = NULL;
+    assert_int_equal(weft_tasklet_join(t, &result, WEFT_FOREVER), 0);
+    return result;
+}
+
+static inline void *identity(void *arg)
+{
+    return arg;
+}
+
+static inline void *note_thrice(void *name)
+{
+    for (int i = 0; i < 3; i++) {
+        note((const char *)name);
+        if (weft_tasklet_yield() != 0)
+            note("!");
+    }
+    return NULL;
+}
+
+// Waits for ever and notes why it stopped.
+static inline void *suspend_for_ever(void *arg)
+{
+    int r = weft_tasklet_suspend(WEFT_FOREVER);
+    note_result(r, "woken");
+    return r == 0 ? arg : WEFT_FAILED;
+}
+
+// The channel of a test.
+static weft_channel *channel;
+
+static inline void open_channel(size_t capacity, size_t item_size = sizeof(int64_t))
+{
+    channel = weft_channel_create(item_size, capacity);
+    assert_non_null(channel);
+}
+
+static inline void close_channel(void)
+{
+    assert_int_equal(weft_channel_destroy(channel), 0);
+}
+
+static inline int send(int64_t item, weft_deadline d = WEFT_FOREVER)
+{
+    return weft_channel_send(channel, &item, d);
+}
+
+static inline int receive(int64_t *item, weft_deadline d = WEFT_FOREVER)
+{
+    return weft_channel_receive(channel, item, d);
+}
+
+// ---- What is said on standard error ----
+
+static FILE *moved;
+static int old_stderr;
+
+static inline void move_stderr(void)
+{
+    fflush(stderr);
+    moved = tmpfile();
+    assert_non_null(moved);
+    old_stderr = dup(STDERR_FILENO);
+    dup2(fileno(moved), STDERR_FILENO);
+}
+
+// And what was said meanwhile; good until the next time.
+static inline const char *restore_stderr(void)
+{
+    static char text[4096];
+    fflush(stderr);
+    dup2(old_stderr, STDERR_FILENO);
+    close(old_stderr);
+    rewind(moved);
+    text[fread(text, 1, sizeof text - 1, moved)] = 0;
+    fclose(moved);
+    return text;
+}
+
+#endif
