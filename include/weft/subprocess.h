@@ -122,6 +122,14 @@ enum {
      * ours, ends them when the child has ended, and is what is waited for.  The start needs a copy
      * of our page tables, and /proc. */
     WEFT_SUBPROCESS_TREE = 32,
+
+    /* If our group is the foreground of our terminal, that of the child, a new one, is it instead
+     * until its end is seen (by wait, poll, communicate, run, stop, destroy): it reads the
+     * terminal, and what is typed signals it.  What the terminal does to it happens to our group as
+     * well, once a wait sees it: when it is stopped we are, too, and it goes on with us; when
+     * SIGINT or SIGQUIT ended it our group gets that signal.  Not with NEW_SESSION or TREE. */
+    WEFT_SUBPROCESS_FOREGROUND = 128,
+
     WEFT_SUBPROCESS_SCRIPTS =
         64 /* /bin/sh runs what is neither a program nor has a #! (execvp(3)) */
 };

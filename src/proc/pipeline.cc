@@ -59,6 +59,8 @@ static int start_stage(weft_pipeline *l, size_t i, size_t n, const char *const a
         o.out.kind = WEFT_STREAM_PIPE;
     if (i > 0 && l->stages[0]->c.leads && l->stages[0]->c.kept == nullptr)
         o.process_group = l->stages[0]->c.pid;
+    if (i > 0)
+        o.flags &= ~WEFT_SUBPROCESS_FOREGROUND;
     weft_subprocess *p = weft_subprocess_start(argv, &o);
     close_keep_errno(before);
     if (p == nullptr)

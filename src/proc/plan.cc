@@ -133,12 +133,16 @@ bool weft::options_fit(const char *const argv[], const weft_subprocess_options *
 {
     const int flags = WEFT_SUBPROCESS_NEW_SESSION | WEFT_SUBPROCESS_DIE_WITH_PARENT |
                       WEFT_SUBPROCESS_SET_UMASK | WEFT_SUBPROCESS_SET_UID |
-                      WEFT_SUBPROCESS_SET_GID | WEFT_SUBPROCESS_SCRIPTS | WEFT_SUBPROCESS_TREE;
+                      WEFT_SUBPROCESS_SET_GID | WEFT_SUBPROCESS_FOREGROUND |
+                      WEFT_SUBPROCESS_SCRIPTS | WEFT_SUBPROCESS_TREE;
     return argv != nullptr && argv[0] != nullptr && (o->flags & ~flags) == 0 &&
            !(o->flags & WEFT_SUBPROCESS_SET_UID && o->uid == (uid_t)-1) &&
            !(o->flags & WEFT_SUBPROCESS_SET_GID && o->gid == (gid_t)-1) &&
            o->process_group >= WEFT_GROUP_OURS && o->grace_ms >= 0 &&
-           !((o->flags & WEFT_SUBPROCESS_NEW_SESSION) && o->process_group > 0);
+           !((o->flags & WEFT_SUBPROCESS_NEW_SESSION) && o->process_group > 0) &&
+           !((o->flags & WEFT_SUBPROCESS_FOREGROUND) &&
+             (o->process_group != WEFT_GROUP_NEW ||
+              (o->flags & (WEFT_SUBPROCESS_NEW_SESSION | WEFT_SUBPROCESS_TREE))));
 }
 
 static int by_number(const void *a, const void *b)

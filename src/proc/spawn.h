@@ -26,8 +26,9 @@ struct spawn_plan {
     int *report;     // where a child on a copy of our memory tells of its failure: stage and errno
     int report_pipe; // the same where such a child does not hold us up; -1: a pipe is not needed
     const int
-        *leash;   // what it is held by, and the other end, which it must not keep; null: nothing
-    int terminal; // which of its streams is the terminal of its session; -1: none
+        *leash;     // what it is held by, and the other end, which it must not keep; null: nothing
+    int terminal;   // which of its streams is the terminal of its session; -1: none
+    int foreground; // a terminal, of which its group is to be the foreground; -1: none
     rlim_t descriptors; // the limit of their numbers, before the child's own limits
     unsigned long cpus[CPU_WORDS];
     bool handlers_cleared; // by clone3

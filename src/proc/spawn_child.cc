@@ -181,8 +181,14 @@ PLAIN static bool set_group(const spawn_plan *plan)
     if (o->flags & WEFT_SUBPROCESS_NEW_SESSION)
         return syscall(SYS_setsid) >= 0 &&
                (plan->terminal < 0 || syscall(SYS_ioctl, plan->terminal, TIOCSCTTY, 0) == 0);
-    return o->process_group == 0 || o->process_group == WEFT_GROUP_OURS ||
-           syscall(SYS_setpgid, 0, o->process_group == WEFT_GROUP_NEW ? 0 : o->process_group) == 0;
+    if (o->process_group == 0 || o->process_group == WEFT_GROUP_OURS)
+        return true;
+    if (syscall(SYS_setpgid, 0, o->process_group == WEFT_GROUP_NEW ? 0 : o->process_group) != 0)
+        return false;
+    int pid = (int)syscall(SYS_getpid);
+    if (plan->foreground >= 0) // SIGTTOU, of who is not the foreground, is blocked
+        syscall(SYS_ioctl, plan->foreground, TIOCSPGRP, &pid);
+    return true;
 }
 
 PLAIN static void set_identity(spawn_plan *plan)

@@ -60,12 +60,18 @@ void weft::streams_free(streams *s)
 int weft::streams_wait(streams *s, int *status, weft_deadline d)
 {
     bool lost = false;
+    int saved = errno;
     for (size_t i = 0; i < s->count; i++) {
         child *c = &s->children[i]->c;
-        if (child_wait(c, d) != 0)
-            return -1;
+        while (child_wait(c, terminal_next(s, d)) != 0) {
+            if (errno != ETIMEDOUT || weft_left(d) == 0)
+                return -1;
+            terminal_look(s);
+            errno = saved;
+        }
         lost = lost || c->lost;
     }
+    terminal_back(s);
     if (lost)
         return fail_with(ECHILD);
     if (status != nullptr)
@@ -109,7 +115,12 @@ int weft::streams_communicate(streams *s, const void *in, size_t n, weft_buffer 
 {
     if (n > 0 && (in == nullptr || !s->takes_input))
         return fail_with(EINVAL);
-    int incomplete = pump(s, in, n, out, err, d);
+    int saved = errno, incomplete;
+    while ((incomplete = pump(s, in, n, out, err, terminal_next(s, d))) == -1 &&
+           errno == ETIMEDOUT && weft_left(d) > 0) {
+        terminal_look(s);
+        errno = saved;
+    }
     int error = incomplete == 1 ? streams_finish(s) : 0;
     if (error != 0)
         incomplete = fail_with(error) - 1;

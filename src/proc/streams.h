@@ -38,6 +38,7 @@ struct weft_subprocess {
     weft_subprocess *self; // what s.children points at
     leash leash_end;       // with leash_held: it dies with us
     int leash_held;
+    int terminal;           // of which its group is the foreground; -1: none
     weft_deadline flush_by; // for the stream of weft_popen
     weft_subprocess *next;  // in the list of those given up
 };
@@ -96,6 +97,21 @@ int run_options(weft_subprocess_options *o, const weft_subprocess_options *opts,
 // deadline kills.
 int run_streams(streams *s, const weft_subprocess_options *o, weft_subprocess_result *r,
                 int64_t begun, weft_deadline d);
+
+// ---- terminal.cc ----
+
+// Our terminal, if our group is its foreground; else -1.
+int terminal_open(void);
+
+// When a wait is to look how a child in the foreground does; d where there is none.
+weft_deadline terminal_next(const streams *s, weft_deadline d);
+
+// If it was stopped we are, too, until both go on.
+void terminal_look(streams *s);
+
+// It has ended: the terminal is ours again.
+void terminal_back(streams *s);
+void terminal_close(weft_subprocess *p);
 
 // ---- pipe.cc ----
 

@@ -30,6 +30,7 @@ static int spawn(weft_subprocess *p, const char *const argv[], const weft_subpro
     if (plan_make(&plan, argv, o, sides->child, stage) != 0)
         return -1;
     plan.terminal = sides->terminal;
+    plan.foreground = p->terminal;
     *stage = WEFT_STAGE_PARENT;
     if (o->flags & WEFT_SUBPROCESS_TREE) {
         result = keeper_start(&plan, &p->c, &p->leash_end);
@@ -51,6 +52,7 @@ static weft_subprocess *new_handle(const weft_subprocess_options *o)
         return nullptr;
     p->c.pidfd = p->s.fds[0] = p->s.fds[1] = p->s.fds[2] = -1;
     p->leash_held = p->leash_end.end = -1;
+    p->terminal = o->flags & WEFT_SUBPROCESS_FOREGROUND ? terminal_open() : -1;
     p->self = p;
     outlet_init(&p->s.outlets[0], &o->out);
     outlet_init(&p->s.outlets[1], &o->err);
@@ -72,6 +74,7 @@ static weft_subprocess *new_handle(const weft_subprocess_options *o)
 static void free_handle(weft_subprocess *p)
 {
     streams_free(&p->s);
+    terminal_close(p);
     child_close(&p->c);
     keeper_forget(&p->c);
     leash_drop(&p->leash_end, &p->leash_held);
@@ -139,6 +142,8 @@ weft_subprocess *weft_subprocess_start(const char *const argv[],
         own = *opts;
     if (sides_use_pty(o))
         own.flags |= WEFT_SUBPROCESS_NEW_SESSION;
+    if (own.flags & WEFT_SUBPROCESS_FOREGROUND && own.process_group == 0)
+        own.process_group = WEFT_GROUP_NEW;
     int stage = WEFT_STAGE_NONE, cancel;
     look_for_given_up();
     // open is a cancellation point; to be cancelled half-way would leak.

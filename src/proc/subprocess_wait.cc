@@ -18,14 +18,17 @@ static int result_of(const weft_subprocess *p, int *status)
 
 int weft_subprocess_poll(weft_subprocess *p, int *status)
 {
-    if (!child_poll(&p->c))
+    if (!child_poll(&p->c)) {
+        terminal_look(&p->s);
         return 0;
+    }
+    terminal_back(&p->s);
     return result_of(p, status) == 0 ? 1 : -1;
 }
 
 int weft_subprocess_wait(weft_subprocess *p, int *status, weft_deadline d)
 {
-    return child_wait(&p->c, d) == 0 ? result_of(p, status) : -1;
+    return streams_wait(&p->s, status, d);
 }
 
 // ---- One of several ----

@@ -1,4 +1,4 @@
-// Programs on a terminal: a pseudo-terminal of their own.
+// Programs on a terminal: a pseudo-terminal of their own, or ours, whose foreground they are.
 #include "children.h"
 
 #include <weft/pipeline.h>
@@ -91,7 +91,11 @@ CASE(test_pty_talk)
 CASE(test_pty_signals)
 {
     weft_subprocess_options o = on_pty();
+    sigset_t interrupt; // which a background job ignores
     int status;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    o.signal_default = &interrupt;
     weft_subprocess *p = started("echo ready; exec sleep 1000", &o);
     expect_line(p, 1, "ready\r");
     assert_int_equal(weft_subprocess_write(p, "\003", 1, WEFT_FOREVER), 1);
@@ -136,4 +140,132 @@ CASE(test_pty_for_some)
     assert_true(no_children());
 }
 
-RUN_CASES()
+// ---- The foreground ----
+//
+// A shell on a pseudo-terminal, which is this program, has a job, which starts a command.  We type.
+
+static int heard;
+
+static void hear(int)
+{
+    heard++;
+}
+
+static bool is_ours(void)
+{
+    return tcgetpgrp(0) == getpgrp();
+}
+
+// What the job says, and the command of it.
+static int be_the_job(const char *script, int flags)
+{
+    weft_subprocess_options o = no_options();
+    weft_subprocess_result r;
+    o.flags = flags;
+    signal(SIGINT, hear);
+    printf("before %d\n", is_ours());
+    fflush(stdout);
+    if (weft_subprocess_run(sh(script).argv, &o, &r, weft_in_s(50)) != 0)
+        return 1;
+    printf("status %d, heard %d, ours %d\n", weft_status_code(r.status), heard, is_ours());
+    weft_subprocess_result_free(&r);
+    return 0;
+}
+
+static int be_the_shell(const char *script, int flags)
+{
+    int status;
+    signal(SIGTTOU, SIG_IGN);
+    signal(SIGINT, SIG_DFL); // a background job of a shell without job control ignores it
+    pid_t job = fork();
+    if (job == 0) {
+        setpgid(0, 0);
+        tcsetpgrp(0, getpid());
+        signal(SIGTTOU, SIG_DFL);
+        exit(be_the_job(script, flags));
+    }
+    setpgid(job, job);
+    while (waitpid(job, &status, WUNTRACED) == job && WIFSTOPPED(status)) {
+        printf("stopped by %d, the job's again %d\n", WSTOPSIG(status), tcgetpgrp(0) == job);
+        fflush(stdout);
+        tcsetpgrp(0, job);
+        kill(-job, SIGCONT);
+    }
+    return status != 0;
+}
+
+static weft_subprocess *shell_with(const char *script, int flags)
+{
+    char number[16];
+    weft_subprocess_options o = on_pty();
+    snprintf(number, sizeof number, "%d", flags);
+    const char *const argv[] = {"/proc/self/exe", script, number, NULL};
+    weft_subprocess *p = weft_subprocess_start(argv, &o);
+    assert_non_null(p);
+    expect_line(p, 1, "before 1\r");
+    return p;
+}
+
+static void type(weft_subprocess *p, const char *text)
+{
+    assert_int_equal(weft_subprocess_write(p, text, strlen(text), WEFT_FOREVER),
+                     (ssize_t)strlen(text));
+}
+
+CASE(test_foreground_reads_and_stops)
+{
+    weft_subprocess *p =
+        shell_with("stty -echo; echo ready; read x; echo got $x; read x; echo got $x; exit 3",
+                   WEFT_SUBPROCESS_FOREGROUND);
+    expect_line(p, 1, "ready\r");
+    type(p, "one\n");
+    expect_line(p, 1, "got one\r");
+    type(p, "\032");
+    expect_line(p, 1, "stopped by 20, the job's again 1\r");
+    type(p, "two\n");
+    expect_line(p, 1, "got two\r");
+    expect_line(p, 1, "status 3, heard 0, ours 1\r");
+    assert_int_equal(finished(p), 0);
+}
+
+CASE(test_foreground_is_interrupted)
+{
+    weft_subprocess *p =
+        shell_with("stty -echo; echo ready; exec sleep 1000", WEFT_SUBPROCESS_FOREGROUND);
+    expect_line(p, 1, "ready\r");
+    type(p, "\003");
+    expect_line(p, 1, "status 130, heard 1, ours 1\r");
+    assert_int_equal(finished(p), 0);
+}
+
+// At a terminal a deadline makes no group: all is as if there were none.
+CASE(test_deadline_at_a_terminal)
+{
+    weft_subprocess *p =
+        shell_with("stty -echo; echo ready; read x; echo got $x; exec sleep 1000", 0);
+    expect_line(p, 1, "ready\r");
+    type(p, "one\n");
+    expect_line(p, 1, "got one\r");
+    type(p, "\032");
+    expect_line(p, 1, "stopped by 20, the job's again 1\r");
+    type(p, "\003");
+    expect_line(p, 1, "status 130, heard 1, ours 1\r");
+    assert_int_equal(finished(p), 0);
+}
+
+CASE(test_foreground_of_no_terminal)
+{
+    weft_subprocess_options o = no_options();
+    o.flags = WEFT_SUBPROCESS_FOREGROUND;
+    assert_string_equal(output_of("echo well", &o), "well\n");
+    o.flags |= WEFT_SUBPROCESS_TREE;
+    assert_errno(weft_subprocess_start(sh("true").argv, &o), EINVAL);
+    o.flags = WEFT_SUBPROCESS_FOREGROUND;
+    o.process_group = WEFT_GROUP_OURS;
+    assert_errno(weft_subprocess_start(sh("true").argv, &o), EINVAL);
+}
+
+int main(int argc, char **argv)
+{
+    return argc == 3 ? be_the_shell(argv[1], atoi(argv[2])) : run_cases(NULL, NULL);
+}
