@@ -60,7 +60,7 @@ void weft::outlet_init(outlet *o, const weft_stream *s)
 {
     *o = {};
     o->file = -1;
-    if (s->kind == WEFT_STREAM_PIPE && s->sink != nullptr)
+    if (s->sink != nullptr)
         o->how = *s->sink;
 }
 

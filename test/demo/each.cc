@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <signal.h>
 
+#include <weft/subprocess.h>
+
 // Leaves out how long each one took.
 static void forget_times(void)
 {
@@ -81,6 +83,13 @@ CASE(test_each_jobs)
     }
 }
 
+// Also while a command writes without end.
+CASE(test_each_ends_by_a_signal)
+{
+    assert_int_equal(run("echo yes | timeout -s TERM 0.3 weft-processes each"), 124);
+    assert_int_equal(run("weft-processes each <>/dev/zero -0 sh -c 'kill -TERM $PPID; yes'"), 143);
+}
+
 CASE(test_each_starts_while_input_comes)
 {
     // The input ends when the first command has run.
@@ -151,6 +160,68 @@ CASE(test_each_log)
     assert_non_null(strstr(said, "log: in use"));
     assert_int_equal(run("echo 'sh -c true' | weft-processes each --joblog /dev/full 2>&-"), 1);
     assert_int_equal(run("weft-processes each --resume </dev/null 2>&-"), 2);
+}
+
+// ---- On a terminal ----
+
+// A terminal's rows, as far as each uses one: \r, \n, and the erasing of the row's rest.
+struct screen {
+    char rows[4096]; // all but the last are ended by \n
+    char row[256];
+    size_t size, at, widest, draws;
+};
+
+static int show(const char *bytes, size_t n, void *arg)
+{
+    struct screen *s = (struct screen *)arg;
+    for (size_t i = 0; i < n; i++) {
+        if (bytes[i] == '\r') {
+            s->at = 0;
+        } else if (bytes[i] == '\n') {
+            assert_null(strstr(s->row, "running")); // the bar gives way to what stays
+            s->size +=
+                (size_t)snprintf(s->rows + s->size, sizeof s->rows - s->size, "%s\n", s->row);
+            memset(s->row, 0, sizeof s->row);
+        } else if (strncmp(bytes + i, "\033[K", 3) == 0) {
+            s->draws += strstr(s->row, "running") != nullptr && s->at > 0;
+            memset(s->row + s->at, 0, sizeof s->row - s->at);
+            i += 2;
+        } else {
+            s->row[s->at++] = bytes[i];
+            s->widest = s->at > s->widest ? s->at : s->widest;
+        }
+    }
+    return 0;
+}
+
+// Runs it on one that is so wide.
+static struct screen on_terminal(const char *command, unsigned short columns)
+{
+    struct screen s = {};
+    weft_sink sink = {};
+    weft_subprocess_options o = {};
+    const char *const sh[] = {"sh", "-c", command, nullptr};
+    sink.take = show;
+    sink.lines = true; // so that no sequence is torn
+    sink.arg = &s;
+    o.out.kind = o.err.kind = WEFT_STREAM_PTY;
+    o.out.sink = &sink;
+    o.columns = columns;
+    assert_int_equal(weft_subprocess_run(sh, &o, nullptr, WEFT_FOREVER), 0);
+    assert_string_equal(s.row, "");
+    assert_true(s.widest < columns);
+    return s;
+}
+
+CASE(test_each_bar)
+{
+    const char *command =
+        "(echo 0.6; echo 0.7) | weft-processes each -q -j 1 sh -c 'sleep {}; echo x'";
+    for (unsigned short columns = 25; columns < 200; columns += 60) {
+        struct screen s = on_terminal(command, columns);
+        assert_string_equal(s.rows, "x\nx\nran 2, failed 0\n");
+        assert_true(s.draws >= 6); // five a second
+    }
 }
 
 // ---- Killed at any instant ----

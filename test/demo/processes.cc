@@ -138,6 +138,13 @@ CASE(test_usage)
     expect_in("", "run -h", 0, "usage: weft-processes");
     expect_in("", "nonsense", 2, "-h shows the usage)\n");
     expect_in("", "-x", 2, "-h shows the usage)\n");
+    static const char *const verbs[] = {"",    "run",   "pipe",    "each", "split", "quote", "pool",
+                                        "sum", "share", "manager", "put",  "get",   "lock"};
+    for (const char *verb : verbs) {
+        char arguments[64];
+        snprintf(arguments, sizeof arguments, "%s -Z", verb);
+        expect_in("", arguments, 2, "unknown option: -Z (-h shows the usage)\n");
+    }
     expect_in("", "run", 2, "-h shows the usage)\n");
     expect_in("", "each -j 0", 2, "-h shows the usage)\n");
     expect_in("", "run -t x true", 2, "-h shows the usage)\n");

@@ -108,6 +108,16 @@ CASE(test_sink_takes_pieces_of_both)
     remove_scratch(&file);
 }
 
+CASE(test_sink_of_a_terminal)
+{
+    struct taken t;
+    weft_sink s = sink_to(&t, true);
+    weft_subprocess_options o = into(&s);
+    o.out.kind = WEFT_STREAM_PTY;
+    assert_int_equal(run("echo a; echo b", &o), 0);
+    assert_string_equal(t.text, "a\r\n|b\r\n|");
+}
+
 CASE(test_sink_has_enough)
 {
     struct taken t;
