@@ -1,6 +1,7 @@
 // workers.cc: masters and workers, in processes of their own; the test talks to them by signals
 // and hears of them through a pipe.
 #include "../echo_load.h"
+#include "../notices.h"
 #include "../runner.h"
 
 #include <weft/io.h>
@@ -167,6 +168,13 @@ CASE(test_run_stops_and_drains)
     stopped_by(SIGINT);
 }
 
+static pid_t hear_of_a_kill(void)
+{
+    struct news n = hear(WEFT_WORKERS_ENDED);
+    assert_true(WIFSIGNALED(n.status) && WTERMSIG(n.status) == SIGKILL);
+    return n.pid;
+}
+
 CASE(test_run_kills_after_the_drain)
 {
     weft_workers_options o = {};
@@ -176,8 +184,7 @@ CASE(test_run_kills_after_the_drain)
     kill(m, SIGTERM);
     int64_t stopping = hear(WEFT_WORKERS_STOPPING).when;
     assert_true(hear(WEFT_WORKERS_KILLED).when - stopping >= o.drain_ns - 1000000);
-    struct news n = hear(WEFT_WORKERS_ENDED);
-    assert_true(WIFSIGNALED(n.status) && WTERMSIG(n.status) == SIGKILL);
+    hear_of_a_kill();
     master_ends(ETIMEDOUT);
 }
 
@@ -200,10 +207,8 @@ CASE(test_dead_worker_is_replaced)
     hear(SAYS_READY);
     kill(victim.pid, SIGTERM); // workers ignore it: the master alone decides
     kill(victim.pid, SIGKILL);
-    struct news n = hear(WEFT_WORKERS_ENDED);
-    assert_int_equal(n.pid, victim.pid);
-    assert_int_equal(WTERMSIG(n.status), SIGKILL);
-    n = hear(SAYS_READY);
+    assert_int_equal(hear_of_a_kill(), victim.pid);
+    struct news n = hear(SAYS_READY);
     assert_int_equal(n.number, victim.number);
     assert_int_not_equal(n.pid, victim.pid);
     terminate();
@@ -434,34 +439,10 @@ CASE(test_reload_under_load)
     close(listener);
 }
 
-// Where systemd would listen; from now on the masters that are started have it.
-static int listen_to_notices(void)
-{
-    struct sockaddr_un a = {};
-    char name[64];
-    a.sun_family = AF_UNIX;
-    snprintf(name, sizeof name, "@weft-workers-%d", getpid());
-    memcpy(a.sun_path, name, strlen(name));
-    a.sun_path[0] = 0;
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name));
-    assert_int_equal(bind(fd, (struct sockaddr *)&a, length), 0);
-    setenv("NOTIFY_SOCKET", name, 1);
-    return fd;
-}
-
-static void assert_notice(int fd, const char *expected)
-{
-    char text[128] = "";
-    assert_true(recv(fd, text, sizeof text - 1, 0) > 0);
-    assert_memory_equal(text, expected, strlen(expected));
-}
-
 static void reload_is_notified(int fd)
 {
     kill(m, SIGHUP);
-    assert_notice(fd, "RELOADING=1");
-    assert_notice(fd, "READY=1");
+    assert_reloads(fd);
     kill(m, SIGTERM);
     assert_notice(fd, "STOPPING=1");
     master_ends(0);

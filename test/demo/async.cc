@@ -1,14 +1,11 @@
 // weft-async: its output is what the manual says, its servers answer, its client gets all.
 #include "../echo_load.h"
-#include "../runner.h"
-
+#include "../notices.h"
 #include "said.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 // ---- A server of the demo's ----
 
@@ -23,13 +20,12 @@ static void start(const char *verb)
     int out[2], port;
     snprintf(command, sizeof command, "exec weft-async %s -l 127.0.0.1:0", verb);
     assert_int_equal(pipe(out), 0);
-    server = fork();
+    server = runner_fork();
     if (server == 0) {
         prctl(PR_SET_PDEATHSIG, SIGTERM); // a test that fails leaves nothing running
         dup2(out[1], 1);
         close(out[0]);
         close(out[1]);
-        alarm(0);
         execl("/bin/sh", "sh", "-c", command, nullptr);
         _exit(127);
     }
@@ -45,12 +41,10 @@ static void start(const char *verb)
 // Stops it; what it says then is in `said`.
 static void stop_server(void)
 {
-    int status = -1;
     kill(server, SIGTERM);
     said[fread(said, 1, sizeof said - 1, from_server)] = 0;
     fclose(from_server);
-    assert_int_equal(waitpid(server, &status, 0), server);
-    assert_int_equal(status, 0);
+    assert_int_equal(end_of(server), 0);
 }
 
 static int dial(void)
@@ -126,27 +120,6 @@ CASE(test_server_without_standard_output)
     assert_string_equal(said, "/dev/null\n");
 }
 
-// The master says by systemd's socket when new workers have been started.
-static int listen_to_notices(void)
-{
-    struct sockaddr_un a = {};
-    a.sun_family = AF_UNIX;
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int n = snprintf(a.sun_path, sizeof a.sun_path, "@weft-async-%d", (int)getpid());
-    setenv("NOTIFY_SOCKET", a.sun_path, 1);
-    a.sun_path[0] = 0;
-    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)n);
-    assert_int_equal(bind(fd, (struct sockaddr *)&a, size), 0);
-    return fd;
-}
-
-static void assert_notice(int fd, const char *expected)
-{
-    char text[128] = "";
-    assert_true(recv(fd, text, sizeof text - 1, 0) > 0);
-    assert_memory_equal(text, expected, strlen(expected));
-}
-
 CASE(test_echo_reloads_under_load)
 {
     struct echo_load load;
@@ -159,8 +132,7 @@ CASE(test_echo_reloads_under_load)
         int half_way = dial();
         assert_int_equal(echo_message(half_way, 10), 0);
         kill(server, SIGHUP);
-        assert_notice(notices, "RELOADING=1");
-        assert_notice(notices, "READY=1");
+        assert_reloads(notices);
         assert_int_equal(echo_message(half_way, 10), 0);
         close(half_way);
     }
@@ -247,9 +219,10 @@ CASE(test_chat_drops_a_slow_reader)
 // ---- A server of ours ----
 
 static int port;
+static pid_t web;
 
 // The answers; nullptr: the request's first line.
-static pid_t serve_answers(const char *const *answers, int n)
+static void serve_answers(const char *const *answers, size_t n)
 {
     struct sockaddr_in a = {};
     socklen_t size = sizeof a;
@@ -260,8 +233,8 @@ static pid_t serve_answers(const char *const *answers, int n)
     assert_int_equal(listen(l, 16), 0);
     getsockname(l, (struct sockaddr *)&a, &size);
     port = ntohs(a.sin_port);
-    pid_t child = fork();
-    for (int i = 0; child == 0 && i < n; i++) {
+    web = runner_fork();
+    for (size_t i = 0; web == 0 && i < n; i++) {
         char request[1024];
         int fd = accept(l, nullptr, nullptr);
         ssize_t got = read(fd, request, sizeof request - 1);
@@ -272,10 +245,23 @@ static pid_t serve_answers(const char *const *answers, int n)
             got = write(fd, answers[i], strlen(answers[i]));
         close(fd);
     }
-    if (child == 0)
+    if (web == 0)
         _exit(0);
     close(l);
-    return child;
+}
+
+// Fetches by these arguments, in which @ stands for the server, and it ends with this status.
+static void fetch(int status, const char *arguments)
+{
+    char command[1024], *p = command + sprintf(command, "weft-async fetch -j 1 ");
+    for (const char *c = arguments; *c != 0; c++)
+        p += *c == '@' ? sprintf(p, "http://127.0.0.1:%d", port) : sprintf(p, "%c", *c);
+    ends_with(status, "%s", command);
+}
+
+static void all_are_served(void)
+{
+    assert_int_equal(end_of(web), 0);
 }
 
 CASE(test_fetch)
@@ -287,47 +273,34 @@ CASE(test_fetch)
         "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
     };
-    pid_t child = serve_answers(answers, 5);
-    assert_int_equal(
-        run_with(
-            "weft-async fetch -j 1 http://127.0.0.1:%d/a http://localhost:%d http://127.0.0.1:%d/c"
-            " 2>err.txt",
-            port, port, port),
-        0);
+    char line[128];
+    serve_answers(answers, 5);
+    snprintf(line, sizeof line, "@/a http://localhost:%d @/c 2>err.txt", port);
+    fetch(0, line);
     assert_string_equal(said, "abcdeabcdeabcde");
-    assert_int_equal(run("cat err.txt"), 0);
-    assert_non_null(strstr(said, "/a: 200, 5 bytes, "));
+    ends_with(0, "cat err.txt");
+    says_part("/a: 200, 5 bytes, ");
     assert_string_equal(last_line(), "fetched 3 of 3");
-    assert_int_equal(
-        run_with("weft-async fetch -j 1 http://127.0.0.1:%d/d http://127.0.0.1:%d/e ftp://x 2>&1",
-                 port, port),
-        1);
+    fetch(1, "@/d @/e ftp://x 2>&1");
     assert_string_equal(last_line(), "fetched 0 of 3");
-    assert_non_null(strstr(said, "/d: 404, 0 bytes, "));
-    assert_non_null(strstr(said, "ftp://x: not an http:// URL"));
-    assert_int_equal(waitpid(child, nullptr, 0), child);
-    assert_int_equal(run_with("weft-async fetch http://127.0.0.1:%d/ 2>&1", port),
-                     1); // nobody listens any more
-    assert_non_null(strstr(said, "Connection refused"));
+    says_part("/d: 404, 0 bytes, ");
+    says_part("ftp://x: not an http:// URL");
+    all_are_served();
+    fetch(1, "@/ 2>&1"); // nobody listens any more
+    says_part("Connection refused");
 }
 
 CASE(test_fetch_asks_for_the_path)
 {
     static const char *const answers[3] = {};
-    pid_t child = serve_answers(answers, 3);
-    assert_int_equal(
-        run_with(
-            "weft-async fetch -j 1 'http://127.0.0.1:%d?q=1#part' 'http://127.0.0.1:%d/a?b/c#d'"
-            " 'http://127.0.0.1:%d#e' 2>err.txt",
-            port, port, port),
-        0);
+    serve_answers(answers, 3);
+    fetch(0, "'@?q=1#part' '@/a?b/c#d' '@#e' 2>err.txt");
     assert_string_equal(said, "GET /?q=1 HTTP/1.1GET /a?b/c HTTP/1.1GET / HTTP/1.1");
-    assert_int_equal(waitpid(child, nullptr, 0), child);
-    assert_int_equal(run_with("weft-async fetch 'http://127.0.0.1:%d/a b' 2>&1", port), 1);
-    assert_non_null(strstr(said, "not an http:// URL"));
-    assert_int_equal(
-        run_with("weft-async fetch http://127.0.0.1:%d/$(printf %%05000d 0) 2>&1", port), 1);
-    assert_non_null(strstr(said, ": File name too long, "));
+    all_are_served();
+    fetch(1, "'@/a b' 2>&1");
+    says_part("not an http:// URL");
+    fetch(1, "@/$(printf %05000d 0) 2>&1");
+    says_part(": File name too long, ");
 }
 
 // What says that the answer is still to come is not the answer.
@@ -336,10 +309,10 @@ CASE(test_fetch_interim_answers)
     static const char *const answer = "HTTP/1.1 100 Continue\r\n\r\n"
                                       "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
                                       "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde";
-    pid_t child = serve_answers(&answer, 1);
-    assert_int_equal(run_with("weft-async fetch http://127.0.0.1:%d/ 2>err.txt", port), 0);
+    serve_answers(&answer, 1);
+    fetch(0, "@/ 2>err.txt");
     assert_string_equal(said, "abcde");
-    assert_int_equal(waitpid(child, nullptr, 0), child);
+    all_are_served();
 }
 
 CASE(test_fetch_broken_answers)
@@ -355,42 +328,37 @@ CASE(test_fetch_broken_answers)
         "SSH-2.0-OpenSSH_9.2\r\n\r\n",
         "",
     };
-    enum { N = sizeof answers / sizeof answers[0] };
-    pid_t child = serve_answers(answers, N);
-    for (int i = 0; i < N; i++) {
-        assert_int_equal(run_with("weft-async fetch http://127.0.0.1:%d/ 2>&1", port), 1);
-        assert_string_equal(last_line(), "fetched 0 of 1");
-        assert_non_null(strstr(said, "/: no whole answer, "));
+    serve_answers(answers, sizeof answers / sizeof answers[0]);
+    for (const char *answer : answers) {
+        fetch(1, "@/ 2>&1");
+        if (strcmp(last_line(), "fetched 0 of 1") != 0 ||
+            strstr(said, "/: no whole answer, ") == nullptr)
+            fail_msg("\"%s\" makes it say: %s", answer, said);
     }
-    assert_int_equal(waitpid(child, nullptr, 0), child);
+    all_are_served();
 }
 
 // What did not fit is told once it is known, and not as something else at the end.
 CASE(test_fetch_to_a_full_disk)
 {
-    static char answer[100000] = "HTTP/1.0 200 OK\r\n\r\n";
-    const char *const answers[] = {answer};
-    memset(answer + strlen(answer), 'x', sizeof answer - strlen(answer) - 1);
-    pid_t child = serve_answers(answers, 1);
-    assert_int_equal(run_with("weft-async fetch http://127.0.0.1:%d/ 2>&1 >/dev/full", port), 1);
-    assert_non_null(strstr(said, "/: No space left on device, "));
+    static char text[100000] = "HTTP/1.0 200 OK\r\n\r\n";
+    const char *answer = text;
+    memset(text + strlen(text), 'x', sizeof text - strlen(text) - 1);
+    serve_answers(&answer, 1);
+    fetch(1, "@/ 2>&1 >/dev/full");
+    says_part("/: No space left on device, ");
     assert_string_equal(last_line(), "weft-async: standard output: not all was written");
-    assert_int_equal(waitpid(child, nullptr, 0), child);
+    all_are_served();
 }
 
 CASE(test_fetch_to_files)
 {
     static const char *const answers[] = {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde",
                                           "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfghij"};
-    pid_t child = serve_answers(answers, 2);
-    assert_int_equal(
-        run_with(
-            "weft-async fetch -j 1 -O http://127.0.0.1:%d/dir/one.txt http://127.0.0.1:%d 2>&1 && "
-            "cat one.txt index.html && rm one.txt index.html",
-            port, port),
-        0);
+    serve_answers(answers, 2);
+    fetch(0, "-O @/dir/one.txt @ 2>&1 && cat one.txt index.html && rm one.txt index.html");
     assert_string_equal(last_line(), "abcdefghij");
-    assert_int_equal(waitpid(child, nullptr, 0), child);
+    all_are_served();
 }
 
 CASE(test_usage)

@@ -41,6 +41,27 @@ __attribute__((format(printf, 1, 2))) static inline int run_with(const char *for
     return n < (int)sizeof command ? run(command) : -1;
 }
 
+// The same, with a status that it must end with.
+__attribute__((format(printf, 2, 3))) static inline void ends_with(int status, const char *format,
+                                                                   ...)
+{
+    char command[1024];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    assert_true(n < (int)sizeof command);
+    int ended = run(command);
+    if (ended != status)
+        fail_msg("%s: ends with %d", command, ended);
+}
+
+static inline void says_part(const char *part)
+{
+    if (strstr(said, part) == nullptr)
+        fail_msg("\"%s\" is not in: %s", part, said);
+}
+
 static inline int lines(void)
 {
     int n = 0;

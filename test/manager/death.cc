@@ -12,7 +12,6 @@
 #include "../shm/processes.h"
 
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -50,6 +49,11 @@ static raw control;
 static pid_t pids[PROCESSES];
 static int lives[PROCESSES], born; // which life each process is
 static long ended_at[STATES];      // connections killed, by what they were at
+
+static weft_deadline in_time(void)
+{
+    return weft_in_s(RAW_SECONDS);
+}
 
 static void must(bool truth)
 {
@@ -109,24 +113,25 @@ static void note_value(const char *r)
     __atomic_add_fetch(&sh->taken[value], 1, __ATOMIC_SEQ_CST);
 }
 
-// BLPOP: what was read and not noted yet is lost with the process.
-static void turn_blpop(int i, client *me)
+static void take(int i, client *me, const char *again)
 {
     note_state(i, READING);
     note_value(take_reply(&me->c));
     note_state(i, NOTED);
-    send_line(&me->c, "BLPOP queue 0");
+    send_line(&me->c, again);
     note_state(i, ASKED);
 }
 
-// WEFT.GET: it comes again if the next command was not sent.
+// What was read and not noted yet is lost with the process.
+static void turn_blpop(int i, client *me)
+{
+    take(i, me, "BLPOP queue 0");
+}
+
+// It comes again if the next command was not sent.
 static void turn_get(int i, client *me)
 {
-    note_state(i, READING);
-    note_value(take_reply(&me->c));
-    note_state(i, NOTED);
-    send_line(&me->c, "WEFT.GET queue -1");
-    note_state(i, ASKED);
+    take(i, me, "WEFT.GET queue -1");
 }
 
 static void lock_again(client *me)
@@ -178,8 +183,6 @@ static void loosen(void)
 
 [[noreturn]] static void live(int life, void (*turn)(int, client *), const char *first)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    signal(SIGALRM, SIG_DFL);
     self = life;
     dice = (uint32_t)getpid() * 2654435761u;
     for (client &each : clients) {
@@ -213,10 +216,9 @@ static void spawn(int i)
 {
     lives[i] = ++born;
     assert_true(born < LIVES);
-    pids[i] = fork();
+    pids[i] = runner_fork();
     if (pids[i] == 0)
         live(lives[i], turn_now, first_now);
-    assert_true(pids[i] > 0);
 }
 
 // Kills one whatever it is at; its connections are counted by that.
@@ -237,16 +239,21 @@ static long long blocked(void)
 
 static void wait_at_least(long long n)
 {
-    for (weft_deadline d = weft_in_s(RAW_SECONDS); blocked() < n; usleep(200))
+    for (weft_deadline d = in_time(); blocked() < n; usleep(200))
         if (weft_left(d) <= 0)
             fail_msg("%lld of %lld are blocked", blocked(), n);
 }
 
-static void start_manager(void)
+static void make_folder(void)
 {
     strcpy(folder, "/tmp/weft-death-XXXXXX");
     assert_non_null(mkdtemp(folder));
     snprintf(address, sizeof address, "unix:%s/socket", folder);
+}
+
+static void start_manager(void)
+{
+    make_folder();
     manager = weft_manager_start(address, nullptr);
     assert_non_null(manager);
     raw_open(&control, address);
@@ -255,7 +262,7 @@ static void start_manager(void)
 static void stop_manager(void)
 {
     raw_close(&control);
-    assert_int_equal(weft_manager_stop(manager, weft_in_s(RAW_SECONDS)), 0);
+    assert_int_equal(weft_manager_stop(manager, in_time()), 0);
     weft_manager_destroy(manager);
     assert_int_equal(rmdir(folder), 0); // the socket file has gone
 }
@@ -276,7 +283,7 @@ static void end_all(void)
 {
     for (int i = 0; i < PROCESSES; i++)
         kill_one(i);
-    weft_deadline d = weft_in_s(RAW_SECONDS);
+    weft_deadline d = in_time();
     while (field_number(ask(&control, "INFO clients"), "connected_clients:") > 1)
         assert_true(weft_left(d) > 0);
     assert_int_equal(blocked(), 0);
@@ -344,30 +351,32 @@ static void account(long *lost, long *doubled)
            runner_test, born, born * EACH, ended_at[READING], ended_at[NOTED], *lost, *doubled);
 }
 
+// Kills takers while values come: how many are lost, and how many come twice.
+static void kill_takers(void (*turn)(int, client *), const char *take, const char *put, long *lost,
+                        long *doubled)
+{
+    start_all(turn, take);
+    push_all(put);
+    wait_idle();
+    end_all();
+    account(lost, doubled);
+    stop_manager();
+}
+
 CASE(test_blpop_killed)
 {
     long lost, doubled;
-    start_all(turn_blpop, "BLPOP queue 0");
-    push_all("RPUSH queue");
-    wait_idle();
-    end_all();
-    account(&lost, &doubled);
+    kill_takers(turn_blpop, "BLPOP queue 0", "RPUSH queue", &lost, &doubled);
     assert_true(lost <= ended_at[READING]);
     assert_int_equal(doubled, 0);
-    stop_manager();
 }
 
 CASE(test_weft_get_killed)
 {
     long lost, doubled;
-    start_all(turn_get, "WEFT.GET queue -1");
-    push_all("WEFT.PUT queue 0 0");
-    wait_idle();
-    end_all();
-    account(&lost, &doubled);
+    kill_takers(turn_get, "WEFT.GET queue -1", "WEFT.PUT queue 0 0", &lost, &doubled);
     assert_int_equal(lost, 0);
     assert_true(doubled <= ended_at[NOTED]);
-    stop_manager();
 }
 
 // What was not even sent goes back, whoever ends the connection, and why.
@@ -389,7 +398,7 @@ CASE(test_blpop_cut_before_it_was_sent)
     says(&control, "LLEN queue", ":0\r\n");
     snprintf(line, sizeof line, "CLIENT KILL ID %lld", id);
     says(&control, line, ":1\r\n");
-    assert_true(raw_ended(&r, weft_in_s(RAW_SECONDS)));
+    assert_true(raw_ended(&r, in_time()));
     says(&control, "LLEN queue", ":1\r\n");
     raw_close(&r);
     free(value);
@@ -424,7 +433,7 @@ CASE(test_lock_killed)
     start_all(turn_lock, nullptr);
     for (int wave = 0; wave < WAVES; wave++) {
         int64_t before = __atomic_load_n(&sh->locked, __ATOMIC_SEQ_CST);
-        weft_deadline d = weft_in_s(RAW_SECONDS);
+        weft_deadline d = in_time();
         kill_some();
         // Those who are left go on.
         while (__atomic_load_n(&sh->locked, __ATOMIC_SEQ_CST) < before + LOCKS * 5) {
@@ -461,13 +470,13 @@ CASE(test_server_killed)
     assert_int_equal(kill(weft_manager_pid(manager), SIGKILL), 0);
     weft_deadline killed = weft_now();
     for (int i = 0; i < CLIENTS; i++) {
-        assert_true(raw_ended(&r[i], weft_in_s(RAW_SECONDS)));
+        assert_true(raw_ended(&r[i], in_time()));
         raw_close(&r[i]);
     }
     assert_true(weft_now() - killed < 5000000000);
-    assert_true(raw_ready(weft_manager_fd(manager), POLLIN, weft_in_s(RAW_SECONDS)));
+    assert_true(raw_ready(weft_manager_fd(manager), POLLIN, in_time()));
     raw_close(&control);
-    assert_int_equal(weft_manager_stop(manager, weft_in_s(RAW_SECONDS)), 0);
+    assert_int_equal(weft_manager_stop(manager, in_time()), 0);
     weft_manager_destroy(manager);
     // The socket file was left; the next one takes its place.
     manager = weft_manager_start(address, nullptr);
@@ -490,7 +499,7 @@ static int own(void *channel)
 
 static void is_gone(pid_t p)
 {
-    weft_deadline d = weft_in_s(RAW_SECONDS);
+    weft_deadline d = in_time();
     for (; kill(p, 0) == 0; usleep(200))
         assert_true(weft_left(d) > 0);
 }
@@ -500,9 +509,7 @@ CASE(test_parent_killed)
     int channel[2];
     pid_t server = 0;
     struct stat st;
-    strcpy(folder, "/tmp/weft-death-XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    snprintf(address, sizeof address, "unix:%s/socket", folder);
+    make_folder();
     assert_int_equal(pipe2(channel, O_CLOEXEC), 0);
     pid_t parent = child_of(own, &channel[1]);
     assert_int_equal(read(channel[0], &server, sizeof server), sizeof server);
@@ -510,7 +517,7 @@ CASE(test_parent_killed)
     raw_open(&control, address);
     raw_ask(&control, "BLPOP queue 0");
     kill_and_reap(parent);
-    assert_true(raw_ended(&control, weft_in_s(RAW_SECONDS)));
+    assert_true(raw_ended(&control, in_time()));
     is_gone(server);
     assert_errno(stat(address + 5, &st), ENOENT);
     raw_close(&control);
@@ -540,7 +547,7 @@ CASE(test_last_owner_goes)
     close(until[0]);
     close(until[1]);
     assert_int_equal(end_of(other), 0);
-    assert_true(raw_ended(&control, weft_in_s(RAW_SECONDS)));
+    assert_true(raw_ended(&control, in_time()));
     is_gone(server);
     raw_close(&control);
     assert_int_equal(rmdir(folder), 0);

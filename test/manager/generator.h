@@ -45,127 +45,65 @@ struct words {
 
 struct form {
     const char *text;
-    int weight, kind, flags;
+    int weight = 1, kind = EXACT, flags = 0;
 };
 
 // Replies of what Redis does not define are left out here: COMMAND's tables, what DEBUG and OBJECT
 // say.  Of subcommands only those that Redis 7.0 has (SETINFO came later) or nobody.
+// clang-format off
 static const form forms[] = {
     // connection
-    {"PING", 2, EXACT, 0},
-    {"PING v", 1, EXACT, 0},
-    {"ECHO v", 2, EXACT, 0},
-    {"SELECT d", 6, EXACT, 0},
-    {"AUTH v", 1, EXACT, 0},
-    {"AUTH DEFAULT v", 1, EXACT, 0},
-    {"AUTH k v", 1, EXACT, 0},
-    {"HELLO", 1, HELLO_MAP, 0},
-    {"HELLO h", 1, HELLO_MAP, 0},
-    {"HELLO h SETNAME k", 1, HELLO_MAP, 0},
-    {"HELLO h AUTH DEFAULT v SETNAME k", 1, HELLO_MAP, 0},
-    {"RESET", 1, EXACT, 0},
-    {"CLIENT ID", 1, ANY_NUMBER, 0},
-    {"CLIENT GETNAME", 2, EXACT, 0},
-    {"CLIENT SETNAME k", 2, EXACT, 0},
-    {"CLIENT NO-EVICT ON|OFF|k", 1, EXACT, 0},
-    {"CLIENT REPLY ON|k", 1, EXACT, WHOLE},
+    {"PING", 2}, {"PING v"}, {"ECHO v", 2}, {"SELECT d", 6}, {"AUTH v"}, {"AUTH DEFAULT v"},
+    {"AUTH k v"}, {"HELLO", 1, HELLO_MAP}, {"HELLO h", 1, HELLO_MAP},
+    {"HELLO h SETNAME k", 1, HELLO_MAP}, {"HELLO h AUTH DEFAULT v SETNAME k", 1, HELLO_MAP},
+    {"RESET"}, {"CLIENT ID", 1, ANY_NUMBER}, {"CLIENT GETNAME", 2}, {"CLIENT SETNAME k", 2},
+    {"CLIENT NO-EVICT ON|OFF|k"}, {"CLIENT REPLY ON|k", 1, EXACT, WHOLE},
     {"CLIENT KILL 1.2.3.4:5", 1, EXACT, WHOLE},
     {"CLIENT KILL ID 999999999999|0|-1|k", 1, EXACT, WHOLE},
     {"CLIENT KILL ID 999999999999 SKIPME YES|NO|k", 1, EXACT, WHOLE},
     {"CLIENT KILL TYPE REPLICA|MASTER|k", 1, EXACT, WHOLE},
     {"CLIENT KILL ADDR 1.2.3.4:5 TYPE NORMAL", 1, EXACT, WHOLE},
-    {"CLIENT KILL USER k", 1, EXACT, WHOLE},
-    {"CLIENT KILL LADDR 1.2.3.4:5", 1, EXACT, WHOLE},
-    {"CLIENT KILL MAXAGE 5", 1, EXACT, WHOLE},
-    {"CLIENT UNBLOCK 999999999999", 1, EXACT, 0},
-    {"CLIENT UNBLOCK 999999999999 TIMEOUT|ERROR|k", 1, EXACT, 0},
-    {"CLIENT LIST TYPE k", 1, EXACT, WHOLE},
-    {"CLIENT LIST ID k", 1, EXACT, WHOLE},
-    {"CLIENT k", 1, EXACT, 0},
-    {"CLIENT", 1, EXACT, WHOLE},
-    {"COMMAND k", 1, EXACT, WHOLE},
-    {"CONFIG GET", 1, EXACT, WHOLE},
+    {"CLIENT KILL USER k", 1, EXACT, WHOLE}, {"CLIENT KILL LADDR 1.2.3.4:5", 1, EXACT, WHOLE},
+    {"CLIENT KILL MAXAGE 5", 1, EXACT, WHOLE}, {"CLIENT UNBLOCK 999999999999"},
+    {"CLIENT UNBLOCK 999999999999 TIMEOUT|ERROR|k"}, {"CLIENT LIST TYPE k", 1, EXACT, WHOLE},
+    {"CLIENT LIST ID k", 1, EXACT, WHOLE}, {"CLIENT k"}, {"CLIENT", 1, EXACT, WHOLE},
+    {"COMMAND k", 1, EXACT, WHOLE}, {"CONFIG GET", 1, EXACT, WHOLE},
     // In small letters: Redis names a setting as it was asked for.
-    {"CONFIG GET save|appendonly|databases|k", 2, EXACT, WHOLE},
-    {"CONFIG k", 1, EXACT, WHOLE},
-    {"CONFIG", 1, EXACT, WHOLE},
-    {"SHUTDOWN k", 1, EXACT, WHOLE},
-    {"SHUTDOWN ABORT", 1, EXACT, WHOLE},
-    {"SHUTDOWN NOSAVE SAVE", 1, EXACT, WHOLE},
+    {"CONFIG GET save|appendonly|databases|k", 2, EXACT, WHOLE}, {"CONFIG k", 1, EXACT, WHOLE},
+    {"CONFIG", 1, EXACT, WHOLE}, {"SHUTDOWN k", 1, EXACT, WHOLE},
+    {"SHUTDOWN ABORT", 1, EXACT, WHOLE}, {"SHUTDOWN NOSAVE SAVE", 1, EXACT, WHOLE},
     // keys
-    {"DEL k*", 40, EXACT, 0},
-    {"EXISTS k*", 8, EXACT, 0},
-    {"TYPE k", 10, EXACT, 0},
-    {"EXPIRE k t", 10, EXACT, 0},
-    {"EXPIRE k t X", 10, EXACT, 0},
-    {"EXPIRE k t X X", 3, EXACT, 0},
-    {"PEXPIRE k m", 8, EXACT, 0},
-    {"PEXPIRE k m X", 8, EXACT, 0},
-    {"TTL k", 12, TIME_LEFT, 0},
-    {"PTTL k", 12, TIME_LEFT, 0},
-    {"PERSIST k", 8, EXACT, 0},
-    {"KEYS p", 6, SORTED, 0},
+    {"DEL k*", 40}, {"EXISTS k*", 8}, {"TYPE k", 10}, {"EXPIRE k t", 10}, {"EXPIRE k t X", 10},
+    {"EXPIRE k t X X", 3}, {"PEXPIRE k m", 8}, {"PEXPIRE k m X", 8}, {"TTL k", 12, TIME_LEFT},
+    {"PTTL k", 12, TIME_LEFT}, {"PERSIST k", 8}, {"KEYS p", 6, SORTED},
     {"SCAN c COUNT 100000", 2, SCANNED, NO_NUMBERS},
     {"SCAN c C COUNT 100000", 4, SCANNED, NO_NUMBERS},
     {"SCAN c C C COUNT 100000", 2, SCANNED, NO_NUMBERS},
-    {"SCAN c COUNT j", 1, SCANNED, NO_NUMBERS},
-    {"DBSIZE", 3, EXACT, 0},
-    {"FLUSHALL", 1, EXACT, 0},
+    {"SCAN c COUNT j", 1, SCANNED, NO_NUMBERS}, {"DBSIZE", 3}, {"FLUSHALL"},
     {"FLUSHALL SYNC|ASYNC|k", 1, EXACT, WHOLE},
     // strings
-    {"GET k", 40, EXACT, 0},
-    {"SET k v", 40, EXACT, 0},
-    {"SET k n", 20, EXACT, 0},
+    {"GET k", 40}, {"SET k v", 40}, {"SET k n", 20},
     // A number out of place may be a time that is over: Redis counts such a key until it meets it.
-    {"SET k v S", 20, EXACT, NO_NUMBERS},
-    {"SET k v S S", 10, EXACT, NO_NUMBERS},
-    {"SET k v S S S", 4, EXACT, NO_NUMBERS},
-    {"GETDEL k", 6, EXACT, 0},
-    {"MGET k*", 6, EXACT, 0},
-    {"MSET M", 4, EXACT, 0},
-    {"MSET M M", 4, EXACT, 0},
-    {"INCR k", 20, EXACT, 0},
-    {"DECR k", 12, EXACT, 0},
-    {"INCRBY k n", 12, EXACT, 0},
-    {"DECRBY k n", 12, EXACT, 0},
-    {"APPEND k v", 10, EXACT, 0},
-    {"STRLEN k", 8, EXACT, 0},
+    {"SET k v S", 20, EXACT, NO_NUMBERS}, {"SET k v S S", 10, EXACT, NO_NUMBERS},
+    {"SET k v S S S", 4, EXACT, NO_NUMBERS}, {"GETDEL k", 6}, {"MGET k*", 6}, {"MSET M", 4},
+    {"MSET M M", 4}, {"INCR k", 20}, {"DECR k", 12}, {"INCRBY k n", 12}, {"DECRBY k n", 12},
+    {"APPEND k v", 10}, {"STRLEN k", 8},
     // lists
-    {"LPUSH k v*", 30, EXACT, 0},
-    {"RPUSH k v*", 30, EXACT, 0},
-    {"LPOP k", 15, EXACT, 0},
-    {"RPOP k", 15, EXACT, 0},
-    {"LPOP k i", 8, EXACT, 0},
-    {"RPOP k i", 8, EXACT, 0},
-    {"LLEN k", 8, EXACT, 0},
-    {"LRANGE k i i", 12, EXACT, 0},
-    {"LRANGE k 0 -1", 6, EXACT, 0},
-    {"LINDEX k i", 12, EXACT, 0},
-    {"LSET k i v", 12, EXACT, 0},
-    {"LREM k i v", 12, EXACT, 0},
-    {"LMOVE k k LEFT|RIGHT LEFT|RIGHT", 16, EXACT, 0},
-    {"BLPOP k* w", 3, EXACT, KEEP_LAST},
+    {"LPUSH k v*", 30}, {"RPUSH k v*", 30}, {"LPOP k", 15}, {"RPOP k", 15}, {"LPOP k i", 8},
+    {"RPOP k i", 8}, {"LLEN k", 8}, {"LRANGE k i i", 12}, {"LRANGE k 0 -1", 6},
+    {"LINDEX k i", 12}, {"LSET k i v", 12}, {"LREM k i v", 12},
+    {"LMOVE k k LEFT|RIGHT LEFT|RIGHT", 16}, {"BLPOP k* w", 3, EXACT, KEEP_LAST},
     {"BRPOP k* w", 3, EXACT, KEEP_LAST},
     {"BLMOVE k k LEFT|RIGHT LEFT|RIGHT w", 3, EXACT, KEEP_LAST},
     // hashes
-    {"HSET k F", 20, EXACT, 0},
-    {"HSET k F F F", 20, EXACT, 0},
-    {"HSET k f n", 20, EXACT, 0},
-    {"HGET k f", 15, EXACT, 0},
-    {"HMGET k f*", 8, EXACT, 0},
-    {"HDEL k f*", 12, EXACT, 0},
-    {"HLEN k", 6, EXACT, 0},
-    {"HEXISTS k f", 8, EXACT, 0},
-    {"HGETALL k", 6, SORTED_PAIRS, 0},
-    {"HKEYS k", 5, SORTED, 0},
-    {"HVALS k", 5, SORTED, 0},
-    {"HINCRBY k f n", 20, EXACT, 0},
+    {"HSET k F", 20}, {"HSET k F F F", 20}, {"HSET k f n", 20}, {"HGET k f", 15},
+    {"HMGET k f*", 8}, {"HDEL k f*", 12}, {"HLEN k", 6}, {"HEXISTS k f", 8},
+    {"HGETALL k", 6, SORTED_PAIRS}, {"HKEYS k", 5, SORTED}, {"HVALS k", 5, SORTED},
+    {"HINCRBY k f n", 20},
     // nobody's
-    {"NOSUCH", 1, EXACT, 0},
-    {"NOSUCH v* k* v*", 1, EXACT, 0},
-    {"GETT k v", 1, EXACT, 0},
-    {"v", 1, EXACT, 0},
+    {"NOSUCH"}, {"NOSUCH v* k* v*"}, {"GETT k v"}, {"v"},
 };
+// clang-format on
 
 // ---- Words ----
 
@@ -208,46 +146,17 @@ static inline void word_name(words *w, const char *text, size_t n)
 
 #define ANY_OF(list) list[chance((uint32_t)(sizeof list / sizeof *list))]
 
-static const char *const junk_texts[] = {"",
-                                         "abc",
-                                         " 1",
-                                         "1 ",
-                                         "+1",
-                                         "-0",
-                                         "00",
-                                         "01",
-                                         "1.5",
-                                         "1e3",
-                                         "0x10",
-                                         "nan",
-                                         "NX",
-                                         "XX",
-                                         "GET",
-                                         "LEFT",
-                                         "-1",
-                                         "0",
-                                         "EX",
-                                         "COUNT",
-                                         "MATCH",
-                                         "\r\n",
-                                         "'",
-                                         "\"",
-                                         "(nil",
-                                         "-",
-                                         "--1",
-                                         "4294967296",
-                                         "*",
-                                         "$",
-                                         "KEEPTTL",
-                                         "\xff",
-                                         "9223372036854775808",
-                                         "-9223372036854775809",
-                                         "-2",
-                                         "99999999999999999999999",
-                                         "-9223372036854775808",
-                                         "9223372036854775807"};
-static const char *const junk_names[] = {"",     "abc", "NX",   "XX", "GET",
-                                         "LEFT", "EX",  "\r\n", "-",  "*"};
+// clang-format off
+static const char *const junk_texts[] = {
+    "", "abc", " 1", "1 ", "+1", "-0", "00", "01", "1.5", "1e3", "0x10", "nan", "NX", "XX",
+    "GET", "LEFT", "-1", "0", "EX", "COUNT", "MATCH", "\r\n", "'", "\"", "(nil", "-", "--1",
+    "4294967296", "*", "$", "KEEPTTL", "\xff", "9223372036854775808", "-9223372036854775809",
+    "-2", "99999999999999999999999", "-9223372036854775808", "9223372036854775807"
+};
+static const char *const junk_names[] = {
+    "", "abc", "NX", "XX", "GET", "LEFT", "EX", "\r\n", "-", "*"
+};
+// clang-format on
 
 static inline void word_junk(words *w, bool numbers)
 {
@@ -351,29 +260,23 @@ static inline void word_time(words *w, bool at, long long unit, bool over)
 
 static inline void word_set_option(words *w)
 {
-    switch (chance(9)) {
-    case 0:
-        return word_name(w, "NX", 2);
-    case 1:
-        return word_name(w, "XX", 2);
-    case 2:
-    case 3:
-        return word_name(w, "GET", 3);
-    case 4:
-        return word_name(w, "KEEPTTL", 7);
-    case 5:
-        word_name(w, "EX", 2);
-        return word_time(w, false, 1, true);
-    case 6:
-        word_name(w, "PX", 2);
-        return word_time(w, false, 1000, true);
-    case 7:
-        word_name(w, "EXAT", 4);
-        return word_time(w, true, 1, false);
-    default:
-        word_name(w, "PXAT", 4);
-        return word_time(w, true, 1000, false);
-    }
+    static const struct {
+        const char *name;
+        long long unit = 0; // of the time that follows; 0: none does
+        bool at = false;
+    } all[] = {{"NX"},
+               {"XX"},
+               {"GET"},
+               {"GET"},
+               {"KEEPTTL"},
+               {"EX", 1},
+               {"PX", 1000},
+               {"EXAT", 1, true},
+               {"PXAT", 1000, true}};
+    auto &one = ANY_OF(all);
+    word_name(w, one.name, strlen(one.name));
+    if (one.unit > 0)
+        word_time(w, one.at, one.unit, !one.at);
 }
 
 static inline void word_scan_option(words *w)
