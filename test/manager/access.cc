@@ -14,7 +14,7 @@ static const char TCP[] = "tcp:127.0.0.1:0";
         o.password = "sesame";                                                                     \
         start_at(TCP, &o);                                                                         \
         fn##_at_tcp();                                                                             \
-        stop();                                                                                    \
+        stop_server();                                                                             \
     }                                                                                              \
     static void fn##_at_tcp(void)
 
@@ -195,7 +195,7 @@ CASE(test_socket_file)
     assert_int_equal(stat(address + 5, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_true(S_ISSOCK(st.st_mode));
-    stop();
+    stop_server();
     assert_errno(stat(address_in_folder("weft") + 5, &st), ENOENT);
 }
 
@@ -247,12 +247,12 @@ CASE(test_another_user)
     chmod(address + 5, 0666);
     assert_int_equal(knock(address), 0); // and if that was changed, its user id
     says(&c, "PING", "+PONG\r\n");
-    stop();
+    stop_server();
     snprintf(name, sizeof name, "unix:@weft-protocol-%d", getpid());
     start_at(name, nullptr);
     assert_int_equal(knock(name), 0);
     says(&c, "PING", "+PONG\r\n");
-    stop();
+    stop_server();
 }
 
 // ---- Its beginning and its end ----
@@ -276,7 +276,7 @@ CASE(test_start_while_a_thread_reads)
         funlockfile(file);
     start();
     says(&c, "PING", "+PONG\r\n");
-    stop();
+    stop_server();
     assert_int_equal(write(ends[1], "x", 1), 1);
     pthread_join(reader, &got);
     assert_int_equal((intptr_t)got, 'x');

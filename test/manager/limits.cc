@@ -36,7 +36,7 @@ CASE(test_max_message_has_a_limit)
     o.max_message = 512 << 20;
     start(&o);
     says(&c, "PING", "+PONG\r\n");
-    stop();
+    stop_server();
 }
 
 // Whatever could be put can be got.
@@ -153,7 +153,7 @@ CASE(test_max_clients_in_a_small_process)
     is_cut_after("", 0, full_up);
     for (raw &each : r)
         raw_close(&each);
-    stop();
+    stop_server();
 }
 
 // And no more clients than it can have descriptors: the others are told.

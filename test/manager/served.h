@@ -35,7 +35,7 @@ static inline void start(const weft_manager_options *with = nullptr)
     start_at(address_in_folder("weft"), with);
 }
 
-static inline void stop(void)
+static inline void stop_server(void)
 {
     raw_close(&c);
     assert_int_equal(weft_manager_stop(manager, in_time()), 0);
@@ -53,7 +53,7 @@ static weft_manager_options o; // of a case's server
         setting;                                                                                   \
         start(&o);                                                                                 \
         fn##_served();                                                                             \
-        stop();                                                                                    \
+        stop_server();                                                                             \
     }                                                                                              \
     static void fn##_served(void)
 

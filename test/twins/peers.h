@@ -143,7 +143,7 @@ static inline void end(peer *p, ssize_t code, int error)
 }
 
 // Tells a peer, which is a thread, to stop.
-static inline void stop(peer *p)
+static inline void stop_peer(peer *p)
 {
     assert_int_equal(weft_thread_stop(p->thread), 0);
 }

@@ -321,7 +321,7 @@ CASE(test_stop_ends_every_wait)
         bool filled = calls[i] != GET && calls[i] != GET_MANY;
         void *q = filled ? full(kind->least) : opened(kind->least);
         peer *p = begin_asleep(make_call, q, calls[i]);
-        stop(p);
+        stop_peer(p);
         end(p, -1, ECANCELED);
         assert_int_equal(twin->length(q), filled ? kind->least : 0);
         closes(q);
@@ -339,7 +339,7 @@ CASE(test_stop_loses_no_item)
         if (round % 2 == 0)
             let_it_sleep(a);
         put(q, 1);
-        stop(a);
+        stop_peer(a);
         put(q, 2);
         end(a);
         end(b, 0, 0);

@@ -505,14 +505,14 @@ CASE(test_stop_ends_each_wait)
         if (waits[i].what == LOCK)
             assert_int_equal(twin->lock(thing, WEFT_NOW), 0);
         peer *p = begin_asleep(make_call, thing, waits[i].call);
-        stop(p);
+        stop_peer(p);
         end(p, -1, ECANCELED);
         closes(waits[i].what, thing);
     }
     if (twin->wait != nullptr) {
         void *l = opened_both(0);
         peer *p = begin_asleep(take_letter, l);
-        stop(p);
+        stop_peer(p);
         end(p, -1, ECANCELED);
         closes_both(l);
     }
