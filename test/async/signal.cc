@@ -1,6 +1,8 @@
 // signal.cc: signals and children in the loop.
 #include "looped.h"
 
+#include <weft/subprocess.h>
+
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -223,6 +225,34 @@ LOOP_CASE(test_child_by_descriptor_and_stop)
     assert_int_equal(WEXITSTATUS(end_status), 3);
     assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC); // still ours
     close(fd);
+}
+
+static void see_end(weft_watch *w, int)
+{
+    calls += weft_subprocess_poll((weft_subprocess *)w->arg, &end_status);
+    weft_watch_stop(w);
+    weft_subprocess_destroy((weft_subprocess *)w->arg);
+}
+
+// By a watch: the status stays its handle's.  With a keeper, too.
+LOOP_CASE(test_subprocess_ends)
+{
+    const int flags[] = {0, WEFT_SUBPROCESS_TREE};
+    const char *const argv[] = {"sh", "-c", "read x; exit 5", nullptr};
+    for (int each : flags) {
+        weft_watch w = {};
+        weft_subprocess_options o = {};
+        o.flags = each;
+        o.in.kind = WEFT_STREAM_PIPE;
+        calls = 0;
+        weft_subprocess *s = weft_subprocess_start(argv, &o);
+        assert_int_equal(weft_loop_watch(l, &w, weft_subprocess_fd(s), WEFT_READ, see_end, s), 0);
+        assert_true(quiet());
+        weft_subprocess_close(s, 0);
+        assert_int_equal(run_all(), 0);
+        assert_int_equal(calls, 1);
+        assert_int_equal(WEXITSTATUS(end_status), 5);
+    }
 }
 
 LOOP_CASE(test_child_of_another_process)

@@ -4,7 +4,9 @@
 // that could be waited for or left unreaped, and its pidfd is made by the server itself and sent
 // back, so that it can't be another process's.  It learns from two descriptors that it is to end: a
 // pidfd of the process that started it, and the read end of a pipe whose write end is in the
-// handle and so, after a fork, in each process that has one.
+// handle and so, after a fork, in each process that has one.  (That is no leash of base/leash.h,
+// which its maker alone holds: here all who have the handle are to keep the server, as long as
+// the one that started it lives.)
 #include "server.h"
 
 #include <base/child.h>
