@@ -165,7 +165,7 @@ check-examples: check-installed
 lint: all ## check format, clang-tidy, man pages, symbols and headers
 	$Q CC='$(CC)' test/lint/all $B
 
-torture: all ## kill participants at every instruction and in storms
+torture: all ## kill participants at every instruction and system call, and in storms
 	$Q set -e; for t in $(wildcard test/torture/run); do $$t $B; done
 
 fuzz: all ## fuzz the parsers (libFuzzer, clang)

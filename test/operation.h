@@ -5,6 +5,8 @@
 #ifndef WEFT_TEST_OPERATION_H
 #define WEFT_TEST_OPERATION_H
 
+#include "descriptors.h"
+
 #include <weft/deadline.h>
 
 #include <errno.h>
@@ -25,7 +27,15 @@ struct operation {
 };
 
 // What an operation gave that is neither right nor a failure: the line says what.
-enum { LEFT_DESCRIPTOR = 2000, LEFT_MAPPING, LEFT_CHILD, NO_SANDBOX, DIED, LINES = 10000 };
+enum {
+    LEFT_DESCRIPTOR = 2000,
+    LEFT_MAPPING,
+    LEFT_CHILD,
+    LEFT_MEMORY,
+    NO_SANDBOX,
+    DIED,
+    LINES = 10000
+};
 #define WRONG (LINES + __LINE__)
 
 // The result of an operation that has come to its end.
@@ -71,6 +81,18 @@ static inline int left_since(const struct census *before)
     if (now.mapped != before->mapped)
         return LEFT_MAPPING;
     return wait4(-1, NULL, WNOHANG, NULL) != -1 ? LEFT_CHILD : 0;
+}
+
+// For people; valid until the next call.
+static inline const char *result_text(int result)
+{
+    static const char *const left[] = {"left a descriptor", "left a mapping", "left a child",
+                                       "left memory",       "no sandbox",     "died or hung"};
+    static char line[32];
+    snprintf(line, sizeof line, "wrong, line %d", result - LINES);
+    return result >= LINES             ? line
+           : result >= LEFT_DESCRIPTOR ? left[result - LEFT_DESCRIPTOR]
+                                       : strerror(result);
 }
 
 #endif

@@ -165,17 +165,11 @@ static inline bool fails_without(const struct operation *o, const struct sandbox
 static inline int complain(const struct operation *o, const struct sandbox *s, int error,
                            int result)
 {
-    static const char *const LEFT[] = {"left a descriptor", "left a mapping", "left a child",
-                                       "no sandbox", "died or hung"};
     // ENOSYS is what the documentation says, whatever a sandbox does.
     if (result == 0 || ((result == error || result == ENOSYS) && fails_without(o, s)))
         return 0;
-    fprintf(stderr, "%s without %s (%s): ", o->name, s->name, strerrorname_np(error));
-    if (result >= LINES)
-        fprintf(stderr, "wrong, line %d\n", result - LINES);
-    else
-        fprintf(stderr, "%s\n",
-                result >= LEFT_DESCRIPTOR ? LEFT[result - LEFT_DESCRIPTOR] : strerror(result));
+    fprintf(stderr, "%s without %s (%s): %s\n", o->name, s->name, strerrorname_np(error),
+            result_text(result));
     return 1;
 }
 

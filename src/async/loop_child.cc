@@ -30,7 +30,7 @@ static void on_end(weft_watch *w, int)
     child ended = held(c);
     if (!child_pidfd_ended(&ended))
         return;
-    child_poll(&ended);
+    child_reap(&ended, 0);
     release(c);
     loop_callback_is(l, "child", (void (*)(void))c->fn);
     c->fn(c, ended.ended && !ended.lost ? ended.status : -1);

@@ -92,7 +92,7 @@ static inline int child_status_of(const siginfo_t *info)
 }
 
 // Reaps it if it has ended (how = WNOHANG), or once it has (0); whether it has.  Leaves errno
-// alone.
+// alone.  Where its pidfd has told its end: 0, for a tracer (strace, a debugger) hears of it first.
 static inline bool child_reap(child *c, int how)
 {
     siginfo_t info;

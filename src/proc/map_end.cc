@@ -157,7 +157,7 @@ void weft::batch_end(batch *b, size_t k)
     if (c->error != 0)
         streams_force_end(&c->p->s); // what is left of its group
     errno = saved;
-    child_poll(&c->p->c);
+    child_reap(&c->p->c, 0);
     c->status = c->p->c.status;
     c->usage = c->p->c.usage;
     if (c->p->c.lost && c->error == 0)

@@ -210,7 +210,7 @@ int weft_pool_terminate(weft_pool *p)
 // The caller holds p->lock.  Its exit status may be lost to others who wait for children.
 static void note_end(weft_pool *p)
 {
-    child_poll(&p->supervisor);
+    child_reap(&p->supervisor, 0);
     p->gone_well = __atomic_load_n(&p->shared->ended_as_told, __ATOMIC_SEQ_CST) != 0;
     bool terminated = p->gone_well && p->shared->phase == POOL_TERMINATED;
     int early =

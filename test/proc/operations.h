@@ -87,10 +87,12 @@ static inline int give_up_waiting(void)
     if (p == NULL)
         return errno;
     if (weft_subprocess_poll(p, NULL) != 0 || weft_subprocess_wait(p, NULL, soon()) != -1 ||
-        errno != ETIMEDOUT || weft_subprocess_destroy(p) != -1 || errno != EBUSY ||
-        weft_subprocess_terminate(p) != 0)
+        errno != ETIMEDOUT)
         return given_up(p, WRONG);
-    return ended(p, 128 + SIGTERM);
+    if (weft_subprocess_destroy(p) == 0)
+        return WRONG;
+    return errno != EBUSY || weft_subprocess_terminate(p) != 0 ? given_up(p, WRONG)
+                                                               : ended(p, 128 + SIGTERM);
 }
 
 // What an operation that shall be late gives.

@@ -62,11 +62,12 @@ static inline int kill_process(int flags)
     weft_process *p = weft_process_start(sleep_long, NULL, &o);
     if (p == NULL)
         return errno;
-    if (weft_process_join(p, NULL, soon()) != -1 || errno != ETIMEDOUT ||
-        !weft_process_is_alive(p) || weft_process_destroy(p) != -1 || errno != EBUSY ||
-        weft_process_kill(p) != 0)
+    if (weft_process_join(p, NULL, soon()) != -1 || errno != ETIMEDOUT || !weft_process_is_alive(p))
         return given_up(p, WRONG);
-    return joined(p, 128 + SIGKILL);
+    if (weft_process_destroy(p) == 0)
+        return WRONG;
+    return errno != EBUSY || weft_process_kill(p) != 0 ? given_up(p, WRONG)
+                                                       : joined(p, 128 + SIGKILL);
 }
 
 static inline int kill_one(void)
@@ -230,6 +231,15 @@ static inline void note_end(weft_result *r, void *error)
     *(int *)error = weft_result_get(r, NULL, WEFT_NOW) == 0 ? 0 : errno;
 }
 
+// Whether it is readable in time.
+static inline bool heard_of(struct pollfd *f)
+{
+    int n;
+    while ((n = poll(f, 1, RUNNER_SANITIZED ? 30000 : 8000)) < 0 && errno == EINTR)
+        ;
+    return n == 1;
+}
+
 static inline int watch_pool(weft_pool *p)
 {
     int x = 1, error = -1;
@@ -239,8 +249,7 @@ static inline int watch_pool(weft_pool *p)
     weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof x);
     if (r == NULL)
         return errno;
-    if (weft_result_then(r, note_end, &error) != 0 ||
-        poll(&f, 1, RUNNER_SANITIZED ? 30000 : 8000) != 1)
+    if (weft_result_then(r, note_end, &error) != 0 || !heard_of(&f))
         return WRONG;
     if (weft_pool_dispatch(p, WEFT_NOW) < 0)
         return errno;
@@ -297,7 +306,7 @@ static inline int queue_to_child(bool watched)
     if (child == 0)
         _exit(weft_shared_queue_put(q, "done", 5, late()) != 0);
     if (child > 0) {
-        bool heard = !watched || poll(&f, 1, RUNNER_SANITIZED ? 30000 : 8000) == 1;
+        bool heard = !watched || heard_of(&f);
         error = RIGHT_IF(heard && weft_shared_queue_get(q, text, sizeof text, late()) == 5 &&
                          strcmp(text, "done") == 0);
         if (waitpid(child, &result, 0) != child || result != 0)
