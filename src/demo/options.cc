@@ -110,6 +110,16 @@ char **options_none(int argc, char **argv, int least, int most, const char *what
     return argv + optind;
 }
 
+long options_count(int argc, char **argv, long usual, long least, long most)
+{
+    long n = usual;
+    while (options_next(argc, argv, "+:hn:", nullptr) != -1)
+        n = options_number(optarg, least, most);
+    if (optind < argc)
+        options_bad("unexpected", argv[optind]);
+    return n;
+}
+
 int options_finish(int status)
 {
     errno = 0; // an error before this flush has been forgotten

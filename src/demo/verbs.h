@@ -35,6 +35,9 @@ int options_next(int argc, char **argv, const char *shorts, const struct option 
 // it needs.  The arguments.
 char **options_none(int argc, char **argv, int least, int most, const char *what);
 
+// A verb whose one option is -n, a number from `least` to `most`: it, or the usual one.
+long options_count(int argc, char **argv, long usual, long least, long most);
+
 // "WHAT: WHICH", and the program ends with 2.
 [[noreturn]] void options_bad(const char *what, const char *which);
 

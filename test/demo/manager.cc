@@ -41,6 +41,12 @@ static int demo(const char *format)
     return run(command);
 }
 
+static void says(const char *format, int status, const char *all)
+{
+    assert_int_equal(demo(format), status);
+    assert_string_equal(said, all);
+}
+
 CASE(test_share)
 {
     assert_int_equal(run("weft-processes share"), 0);
@@ -60,12 +66,9 @@ CASE(test_share)
 CASE(test_put_and_get)
 {
     assert_int_equal(demo("put %s q one 'two words' ''"), 0);
-    assert_int_equal(demo("get -n 2 %s q"), 0);
-    assert_string_equal(said, "one\ntwo words\n");
-    assert_int_equal(demo("get %s q"), 0);
-    assert_string_equal(said, "\n");
-    assert_int_equal(demo("get -t 0 %s q"), 1);
-    assert_string_equal(said, "weft-processes: q: out of time\n");
+    says("get -n 2 %s q", 0, "one\ntwo words\n");
+    says("get %s q", 0, "\n");
+    says("get -t 0 %s q", 1, "weft-processes: q: out of time\n");
 }
 
 // A get waits for a put that comes later.
@@ -81,10 +84,8 @@ CASE(test_get_waits)
 CASE(test_put_is_bounded)
 {
     assert_int_equal(demo("put -c 2 %s full 1 2"), 0);
-    assert_int_equal(demo("put -c 2 -t 0.05 %s full 3"), 1);
-    assert_string_equal(said, "weft-processes: full: out of time\n");
-    assert_int_equal(demo("get -n 2 %s full"), 0);
-    assert_string_equal(said, "1\n2\n");
+    says("put -c 2 -t 0.05 %s full 3", 1, "weft-processes: full: out of time\n");
+    says("get -n 2 %s full", 0, "1\n2\n");
 }
 
 // A value that could not be printed is in the queue again.
@@ -93,8 +94,7 @@ CASE(test_get_does_not_lose)
     assert_int_equal(demo("put %s kept value"), 0);
     assert_int_equal(run_with("weft-processes get %s kept 2>&1 >/dev/full", at), 1);
     assert_non_null(strstr(said, "standard output: No space left"));
-    assert_int_equal(demo("get -t 60 %s kept"), 0);
-    assert_string_equal(said, "value\n");
+    says("get -t 60 %s kept", 0, "value\n");
 }
 
 CASE(test_lock)

@@ -172,8 +172,8 @@ CASE(test_semaphore_of_the_dead)
         assert_int_equal(weft_remote_semaphore_value(s, soon()), 3);
     }
     assert_errno(weft_remote_semaphore_renew(s, soon()), EPERM);
-    assert_errno(weft_remote_semaphore_post(s, soon()), EPERM);
-    assert_errno(weft_remote_semaphore_post(s, soon()), EPERM);
+    for (int i = 0; i < 2; i++)
+        assert_errno(weft_remote_semaphore_post(s, soon()), EPERM);
     assert_int_equal(weft_remote_semaphore_value(k, soon()), 3);
     assert_int_equal(weft_remote_semaphore_wait(s, soon()), 0);
     assert_int_equal(weft_remote_semaphore_post(s, soon()), 0);

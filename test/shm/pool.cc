@@ -308,15 +308,21 @@ CASE(test_release_before_the_end)
     end(p);
 }
 
-CASE(test_stop_ends_waits)
+// Of a thread that runs fn(arg): what it returns is an errno.
+static void stop_ends(void *(*fn)(void *), void *arg)
 {
     void *error;
-    weft_pool *p = pool_of(1, nullptr);
-    weft_result *r = start(p, square_behind_gate, 1);
-    weft_thread *t = weft_thread_start(get_it, r, nullptr);
+    weft_thread *t = weft_thread_start(fn, arg, nullptr);
     assert_int_equal(weft_thread_stop(t), 0);
     assert_int_equal(weft_thread_join(t, &error, WEFT_FOREVER), 0);
     assert_int_equal((intptr_t)error, ECANCELED);
+}
+
+CASE(test_stop_ends_waits)
+{
+    weft_pool *p = pool_of(1, nullptr);
+    weft_result *r = start(p, square_behind_gate, 1);
+    stop_ends(get_it, r);
     add(&shared->gate, 1);
     assert_int_equal(get(r), 1);
     end(p);
@@ -329,14 +335,10 @@ static void *join_pool(void *p)
 
 CASE(test_stop_ends_join)
 {
-    void *error;
     weft_pool *p = pool_of(1, nullptr);
     weft_result *r = start(p, square_behind_gate, 1);
     weft_pool_close(p);
-    weft_thread *t = weft_thread_start(join_pool, p, nullptr);
-    assert_int_equal(weft_thread_stop(t), 0);
-    assert_int_equal(weft_thread_join(t, &error, WEFT_FOREVER), 0);
-    assert_int_equal((intptr_t)error, ECANCELED);
+    stop_ends(join_pool, p);
     add(&shared->gate, 1);
     assert_int_equal(get(r), 1);
     end(p);

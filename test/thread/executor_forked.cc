@@ -1,41 +1,11 @@
 // Executors in processes that fork and exit.
 #include "../shm/processes.h"
-#include "asleep.h"
-
-#include <weft/executor.h>
-#include <weft/sync.h>
-#include <weft/thread.h>
-
-#include <errno.h>
+#include "executing.h"
 
 // The children exit with tasks and all.
 extern "C" const char *__asan_default_options(void)
 {
     return "detect_leaks=0";
-}
-
-static weft_executor *ex;
-
-static void begin(int threads)
-{
-    assert_non_null(ex = weft_executor_create(threads, NULL));
-}
-
-static void end(void)
-{
-    assert_int_equal(weft_executor_wait(ex, WEFT_FOREVER), 0);
-    assert_int_equal(weft_executor_destroy(ex, WEFT_DRAIN), 0);
-}
-
-static void *same(void *arg)
-{
-    return arg;
-}
-
-static void *pass(void *arg)
-{
-    weft_event_wait((weft_event *)arg, WEFT_FOREVER);
-    return arg;
 }
 
 static void never_called(size_t, void *)

@@ -97,30 +97,26 @@ CASE(test_set_name)
     assert_errno(weft_thread_set_name(nullptr), EINVAL);
 }
 
-struct identity {
-    pid_t tid;
+static struct {
+    pid_t id;
     weft_thread *self;
-    weft_event go;
-};
+} seen_inside;
 
-static void *tell_identity(void *arg)
+static void *tell_identity(void *go)
 {
-    identity *i = (identity *)arg;
-    i->tid = (pid_t)gettid();
-    i->self = weft_thread_self();
-    weft_event_wait(&i->go, WEFT_FOREVER);
-    return nullptr;
+    seen_inside = {gettid(), weft_thread_self()};
+    return wait_event(go);
 }
 
 CASE(test_self_and_id)
 {
-    identity i = {0, nullptr, WEFT_EVENT_INIT};
-    weft_thread *t = weft_thread_start(tell_identity, &i, nullptr);
+    weft_event go = WEFT_EVENT_INIT;
+    weft_thread *t = weft_thread_start(tell_identity, &go, nullptr);
     pid_t id = weft_thread_id(t); // known before the thread has run
-    weft_event_set(&i.go);
-    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
-    assert_int_equal(id, i.tid);
-    assert_ptr_equal(i.self, t);
+    weft_event_set(&go);
+    assert_int_equal(joined(t), (intptr_t)&go);
+    assert_int_equal(id, seen_inside.id);
+    assert_ptr_equal(seen_inside.self, t);
     assert_null(weft_thread_self());
     assert_int_equal(weft_thread_id(nullptr), gettid());
     assert_false(weft_thread_stopping());

@@ -1,30 +1,6 @@
 // Executors whose tasks, callbacks or processes leave: by pthread_exit, cancellation, fork and
 // exit.
-#include "asleep.h"
-
-#include <weft/executor.h>
-#include <weft/sync.h>
-#include <weft/thread.h>
-
-#include <errno.h>
-
-static weft_executor *ex;
-
-static void begin(int threads)
-{
-    assert_non_null(ex = weft_executor_create(threads, NULL));
-}
-
-static void end(void)
-{
-    assert_int_equal(weft_executor_wait(ex, WEFT_FOREVER), 0);
-    assert_int_equal(weft_executor_destroy(ex, WEFT_DRAIN), 0);
-}
-
-static void *same(void *arg)
-{
-    return arg;
-}
+#include "executing.h"
 
 static void *leave(void *arg)
 {
@@ -135,10 +111,14 @@ static void wait_in_callback(weft_future *f, void *arg)
     __atomic_store_n(&seen_error, ok ? EDEADLK : -1, __ATOMIC_RELEASE);
 }
 
-static void *pass(void *arg)
+// A task with a callback behind one that holds the only worker.
+static weft_future *behind(weft_event *open, weft_future **held,
+                           void (*callback)(weft_future *, void *), int *calls)
 {
-    weft_event_wait((weft_event *)arg, WEFT_FOREVER);
-    return arg;
+    *held = weft_executor_submit(ex, pass, open);
+    weft_future *f = weft_executor_submit(ex, same, NULL);
+    assert_int_equal(weft_future_then(f, callback, calls), 0);
+    return f;
 }
 
 // In a worker and in a thread that cancels: both count as running.
@@ -148,9 +128,7 @@ CASE(test_a_callback_that_waits_for_its_executor)
     int calls = 0;
     for (int cancel = 0; cancel < 2; cancel++) {
         weft_event open = WEFT_EVENT_INIT;
-        weft_future *held = weft_executor_submit(ex, pass, &open);
-        weft_future *f = weft_executor_submit(ex, same, NULL);
-        assert_int_equal(weft_future_then(f, wait_in_callback, &calls), 0);
+        weft_future *held, *f = behind(&open, &held, wait_in_callback, &calls);
         if (cancel)
             assert_int_equal(weft_future_cancel(f), 0);
         weft_event_set(&open);
@@ -181,9 +159,7 @@ CASE(test_a_callback_that_leaves)
     int calls = 0;
     for (int i = 0; i < 20; i++) {
         weft_event open = WEFT_EVENT_INIT;
-        weft_future *held = weft_executor_submit(ex, pass, &open);
-        weft_future *f = weft_executor_submit(ex, same, NULL);
-        assert_int_equal(weft_future_then(f, leave_callback, &calls), 0);
+        weft_future *held, *f = behind(&open, &held, leave_callback, &calls);
         weft_thread *t = i % 2 ? weft_thread_start(cancel_it, f, NULL) : NULL;
         if (t != NULL)
             assert_int_equal(weft_thread_join(t, NULL, WEFT_FOREVER), 0);

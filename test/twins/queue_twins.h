@@ -40,13 +40,6 @@ typedef struct queue_kind {
 static const queue_calls *twin;
 static const queue_kind *kind;
 
-static int run_queues(const queue_kind *k, const char *name)
-{
-    kind = k;
-    twin = k->calls;
-    return run_kind(&k->kin, name);
-}
-
 // ---- Between threads ----
 
 static int by_value(const void *a, const void *b)
@@ -186,6 +179,13 @@ static const queue_kind kinds[] = {
 
 static const queue_kind remote = {
     {"remote queue", CONNECTIONS, UNBOUNDED}, &remote_twin, 0, 1, 1, 300, 10};
+
+static int run_queues(const queue_kind *k, const char *name)
+{
+    kind = k;
+    twin = k->calls;
+    return run_kind(&k->kin, name);
+}
 
 // What uses membarrier(2) does without it, too.
 static int run_without_membarrier(void)

@@ -156,12 +156,7 @@ static int compare(long n)
 
 static int run(int argc, char **argv)
 {
-    long n = 1000;
-    while (options_next(argc, argv, "+:hn:", nullptr) != -1)
-        n = options_number(optarg, 1, 30000);
-    if (optind < argc)
-        options_bad("unexpected", argv[optind]);
-    return options_finish(compare(n));
+    return options_finish(compare(options_count(argc, argv, 1000, 1, 30000)));
 }
 
 extern const verb verb_compare;

@@ -105,12 +105,7 @@ static int overflow(void)
 
 static int run_million(int argc, char **argv)
 {
-    long n = 1000000;
-    while (options_next(argc, argv, "+:hn:", nullptr) != -1)
-        n = options_number(optarg, 0, 1000000000);
-    if (optind < argc)
-        options_bad("unexpected", argv[optind]);
-    return options_finish(million(n));
+    return options_finish(million(options_count(argc, argv, 1000000, 0, 1000000000)));
 }
 
 static int run_overflow(int argc, char **argv)

@@ -28,12 +28,7 @@ static int produce(long count)
 
 static int run(int argc, char **argv)
 {
-    long n = 10;
-    while (options_next(argc, argv, "+:hn:", nullptr) != -1)
-        n = options_number(optarg, 0, 1000000000);
-    if (optind < argc)
-        options_bad("unexpected", argv[optind]);
-    return options_finish(produce(n));
+    return options_finish(produce(options_count(argc, argv, 10, 0, 1000000000)));
 }
 
 extern const verb verb_produce;
