@@ -40,48 +40,22 @@ static weft_future *taken(weft_future *f)
     return f;
 }
 
-void weft::backlog_add(weft_executor *ex, weft_future *f)
+static void add_before(weft_executor *ex, weft_future *at, weft_future *f)
 {
-    f->next = nullptr;
-    f->previous = ex->last;
-    if (ex->last != nullptr)
-        ex->last->next = f;
-    else
-        ex->first = f;
-    ex->last = f;
+    list_insert(at, f);
     set_pending(ex, ex->pending + 1);
 }
 
-static void add_front(weft_executor *ex, weft_future *f)
+void weft::backlog_add(weft_executor *ex, weft_future *f)
 {
-    f->previous = nullptr;
-    f->next = ex->first;
-    if (ex->first != nullptr)
-        ex->first->previous = f;
-    else
-        ex->last = f;
-    ex->first = f;
-    set_pending(ex, ex->pending + 1);
+    add_before(ex, &ex->backlog, f);
 }
 
 static void unlink(weft_executor *ex, weft_future *f)
 {
-    if (f->previous != nullptr)
-        f->previous->next = f->next;
-    else
-        ex->first = f->next;
-    if (f->next != nullptr)
-        f->next->previous = f->previous;
-    else
-        ex->last = f->previous;
+    list_remove(f);
     set_pending(ex, ex->pending - 1);
     waiters_wake_one(&ex->room);
-}
-
-void weft::backlog_to_front(weft_executor *ex, weft_future *f)
-{
-    unlink(ex, f);
-    add_front(ex, f);
 }
 
 // Takes what is in the inbox, leaving `rest` there, and appends it in order.  The futures
@@ -91,25 +65,15 @@ static void collect_leaving(weft_executor *ex, weft_future *rest)
 {
     // Acquire: the futures' contents.
     weft_future *f = __atomic_exchange_n(&ex->inbox, rest, __ATOMIC_SEQ_CST);
-    weft_future *newest = f, *newer = nullptr, *older;
+    weft_future *newer = &ex->backlog, *older;
     size_t n = 0;
-    if (f == nullptr)
-        return;
     for (; f != nullptr; f = older) {
         older = f->next;
         __builtin_prefetch(f->previous, 1);
-        f->next = newer;
-        if (newer != nullptr)
-            newer->previous = f;
+        list_insert(newer, f);
         newer = f;
         n++;
     }
-    newer->previous = ex->last;
-    if (ex->last != nullptr)
-        ex->last->next = newer;
-    else
-        ex->first = newer;
-    ex->last = newest;
     set_pending(ex, ex->pending + n);
 }
 
@@ -203,7 +167,7 @@ void weft::share_return(weft_executor *ex, crew_worker *me)
         weft_future *f = __atomic_exchange_n(slot_at(me, me->tail), nullptr, __ATOMIC_SEQ_CST);
         if (f != nullptr) {
             mark_pending(f, IN_BACKLOG);
-            add_front(ex, f);
+            add_before(ex, ex->backlog.next, f);
         }
     }
 }
@@ -269,22 +233,40 @@ static void fill_share(weft_executor *ex, crew_worker *me)
     unsigned tail = me->tail;
     if (ex->limit != SIZE_MAX)
         return;
-    for (n = n < BATCH ? n : BATCH - 1; n > 0; n--) {
-        weft_future *f = ex->first;
+    for (n = n < BATCH ? n : BATCH - 1; n > 0 && !list_is_empty(&ex->backlog); n--) {
+        weft_future *f = ex->backlog.next;
         unlink(ex, f);
         put_slot(me, tail++, f);
     }
     __atomic_store_n(&me->tail, tail, __ATOMIC_RELEASE);
 }
 
+// The first of `urgent`, then of the backlog, or null.
+static weft_future *take_first(weft_executor *ex)
+{
+    weft_future *ring = list_is_empty(&ex->urgent) ? &ex->backlog : &ex->urgent;
+    if (list_is_empty(ring))
+        collect(ex);
+    if (list_is_empty(ring))
+        return nullptr;
+    weft_future *f = ring->next;
+    unlink(ex, f);
+    return taken(f);
+}
+
+weft_future *weft::take_any(weft_executor *ex)
+{
+    weft_future *f = take_first(ex);
+    return f != nullptr ? f : steal(ex, nullptr);
+}
+
 weft_future *weft::next_task(weft_executor *ex, crew_worker *me)
 {
+    if (is_short(ex))
+        return list_is_empty(&ex->urgent) ? nullptr : take_first(ex);
     weft_future *f = take_over(ex, me);
-    if (f == nullptr && (f = oldest(ex)) != nullptr) {
-        unlink(ex, f);
-        taken(f);
+    if (f == nullptr && (f = take_first(ex)) != nullptr)
         fill_share(ex, me);
-    }
     return f != nullptr ? f : steal(ex, me);
 }
 
@@ -303,9 +285,14 @@ static size_t count_shares(weft_executor *ex)
     return n;
 }
 
+bool weft::has_pending(weft_executor *ex)
+{
+    return ex->pending != 0 || inbox_has(ex) || count_shares(ex) != 0;
+}
+
 bool weft::has_work(weft_executor *ex)
 {
-    return oldest(ex) != nullptr || count_shares(ex) != 0;
+    return !list_is_empty(&ex->urgent) || (!is_short(ex) && has_pending(ex));
 }
 
 size_t weft::count_pending(weft_executor *ex)
@@ -344,4 +331,17 @@ bool weft::claim(weft_executor *ex, weft_future *f)
     bool claimed = claim_locked(ex, f);
     drop_lock(&ex->lock);
     return claimed;
+}
+
+void weft::make_urgent(weft_executor *ex, weft_future *f)
+{
+    collect(ex);
+    unsigned where = future_pending(f);
+    if (where == IN_BACKLOG)
+        unlink(ex, f);
+    else if (where != IN_SHARE ||
+             !take_slot((weft_future **)__atomic_load_n(&f->at, __ATOMIC_RELAXED), f))
+        return;
+    mark_pending(f, IN_BACKLOG); // all along, for who doesn't look into the slot
+    add_before(ex, ex->urgent.next, f);
 }

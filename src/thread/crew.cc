@@ -74,7 +74,7 @@ void weft::poke(weft_executor *ex)
 bool weft::executor_is_quiet(const weft_executor *ex)
 {
     // What is in a share counts as its worker's.
-    return ex->first == nullptr && ex->running == 0 && !inbox_has(ex);
+    return ex->pending == 0 && ex->running == 0 && !inbox_has(ex);
 }
 
 void weft::tell_quiet(weft_executor *ex)
@@ -91,37 +91,32 @@ void weft::task_ended(weft_executor *ex)
 
 // ---- Standing in ----
 
-// The newest: so trees of tasks that wait are gone through depth first.
-static weft_future *newest_awaited(weft_executor *ex)
+// After a note(): when nobody is active and too many are blocked, finds a task that somebody waits
+// for who is no worker of ex.
+void weft::find_awaited(weft_executor *ex)
 {
+    if (ex->active > 0 || !is_short(ex) || !list_is_empty(&ex->urgent))
+        return;
     collect(ex);
-    weft_future *f = ex->last;
-    while (f != nullptr && !(future_state(f) & FUTURE_AWAITED))
-        f = f->previous;
-    return f;
-}
-
-int weft::spares_of(const weft_executor *ex)
-{
-    if (ex->spares != 0)
-        return ex->spares > 0 ? ex->spares : 0;
-    return ex->wanted > 1 ? ex->wanted : 0;
+    weft_future *f = ex->backlog.next;
+    while (f != &ex->backlog && !(future_state(f) & FUTURE_AWAITED))
+        f = f->next;
+    if (f != &ex->backlog)
+        make_urgent(ex, f);
 }
 
 // Locked: whether a thread is to be hired, which is counted then.
 static bool needs_hand(weft_executor *ex)
 {
     bool needs = false;
-    if (ex->active >= ex->wanted || ex->parked > 0) {
+    note(ex);
+    find_awaited(ex);
+    if (ex->active >= ex->wanted || ex->parked > 0)
         wake_worker(ex);
-    } else if (ex->alive < ex->wanted + spares_of(ex)) {
-        needs = !ex->closed || (!ex->discarding && has_work(ex));
-    } else if (ex->active == 0) {
-        weft_future *f = newest_awaited(ex);
-        needs = f != nullptr || ex->short_of_room > 0;
-        if (f != nullptr)
-            backlog_to_front(ex, f);
-    }
+    else if (ex->alive < ex->wanted + spares_of(ex))
+        needs = !ex->closed || (!ex->discarding && has_pending(ex));
+    else
+        needs = ex->active == 0 && (!list_is_empty(&ex->urgent) || ex->short_of_room > 0);
     ex->alive += needs;
     ex->active += needs;
     note(ex);
@@ -145,11 +140,14 @@ void weft::call_hand(weft_executor *ex)
     find_hand(ex);
 }
 
-void weft::worker_blocks(crew_worker *me, bool for_room)
+void weft::worker_blocks(crew_worker *me, weft_future *const futures[], size_t n, bool for_room)
 {
     weft_executor *ex = me->executor;
     take_lock(&ex->lock);
     share_return(ex, me);
+    for (; n > 0; n--)
+        if (futures[n - 1]->executor == ex)
+            make_urgent(ex, futures[n - 1]);
     ex->active--;
     ex->blocked++;
     ex->short_of_room += for_room;
@@ -164,5 +162,6 @@ void weft::worker_goes_on(crew_worker *me, bool for_room)
     ex->active++;
     ex->short_of_room -= for_room;
     note(ex);
+    wake_worker(ex); // there may be spares again
     drop_lock(&ex->lock);
 }

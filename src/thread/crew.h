@@ -89,25 +89,26 @@ struct weft_executor {
     alignas(128) uint32_t lock;
     // All below is guarded by the lock, but where it says otherwise.
     bool closed, discarding;
-    weft_future *first, *last; // the backlog, oldest first
-    size_t pending;            // its length; atomic for readers without the lock
-    size_t running;            // workers with a task, and cancels under way
-    int wanted;                // threads; atomic for such readers
-    int alive;                 // threads there are: active + parked + blocked
-    int active;                // those that run tasks or look for them
-    int parked;                // those in `idle`
-    int blocked;               // those asleep in a wait of a task
-    int searching;             // of the active ones, those that look for a task
-    int leaving;               // how many of those too many are to leave (resize)
-    int short_of_room;         // blocked ones that wait for room in the backlog
-    waiters idle;              // workers with nothing to do
-    waiters room;              // threads that wait for room in the backlog
-    waiters quiet;             // threads that wait until nothing is pending or running
-    waiters gone;              // threads that wait for the workers' end
-    size_t inside;             // threads in a call that destroy must not pull away
-    crew_worker *workers;      // a ring, or null
-    crew_worker *ended;        // to be joined
-    crew_worker *spent;        // joined: records to be used again
+    weft_future backlog;  // the head of a ring, oldest first
+    weft_future urgent;   // the same: tasks that blocked workers wait for, the latest first
+    size_t pending;       // the length of both; atomic for readers without the lock
+    size_t running;       // workers with a task, and cancels under way
+    int wanted;           // threads; atomic for such readers
+    int alive;            // threads there are: active + parked + blocked
+    int active;           // those that run tasks or look for them
+    int parked;           // those in `idle`
+    int blocked;          // those asleep in a wait of a task
+    int searching;        // of the active ones, those that look for a task
+    int leaving;          // how many of those too many are to leave (resize)
+    int short_of_room;    // blocked ones that wait for room in the backlog
+    waiters idle;         // workers with nothing to do
+    waiters room;         // threads that wait for room in the backlog
+    waiters quiet;        // threads that wait until nothing is pending or running
+    waiters gone;         // threads that wait for the workers' end
+    size_t inside;        // threads in a call that destroy must not pull away
+    crew_worker *workers; // a ring, or null
+    crew_worker *ended;   // to be joined
+    crew_worker *spent;   // joined: records to be used again
 };
 
 // A thread's interest in one future's end; guarded by that future's lock.
@@ -200,18 +201,27 @@ static inline int executor_refusal(const weft_executor *ex)
     return ex == nullptr ? EINVAL : ex->owner == 0 ? EPERM : 0;
 }
 
+static inline int spares_of(const weft_executor *ex)
+{
+    if (ex->spares != 0)
+        return ex->spares > 0 ? ex->spares : 0;
+    return ex->wanted > 1 ? ex->wanted : 0;
+}
+
 // ---- backlog.cc ----
 
 // With the executor's lock held.
 void collect(weft_executor *ex); // the inbox into the backlog
 void backlog_add(weft_executor *ex, weft_future *f);
-void backlog_to_front(weft_executor *ex, weft_future *f);
-bool has_work(weft_executor *ex); // pending tasks, wherever
+void make_urgent(weft_executor *ex, weft_future *f); // if it is pending
+bool has_pending(weft_executor *ex);                 // tasks, wherever
+bool has_work(weft_executor *ex);                    // the same, to be begun now
 size_t count_pending(weft_executor *ex);
 void inbox_close(weft_executor *ex);                           // nothing comes in any more
 bool claim_locked(weft_executor *ex, weft_future *f);          // takes f, if it is pending
 weft_future *steal(weft_executor *ex, const crew_worker *but); // takes one out of a share
 weft_future *next_task(weft_executor *ex, crew_worker *me);    // takes one, and fills the share
+weft_future *take_any(weft_executor *ex);                      // takes one, whatever it is
 void share_return(weft_executor *ex, crew_worker *me);         // into the backlog's front
 static inline bool inbox_has(const weft_executor *ex)
 {
@@ -219,11 +229,11 @@ static inline bool inbox_has(const weft_executor *ex)
     weft_future *newest = __atomic_load_n(&ex->inbox, __ATOMIC_SEQ_CST);
     return newest != nullptr && newest != INBOX_CLOSED;
 }
-static inline weft_future *oldest(weft_executor *ex)
+// With more workers asleep than spares may stand in for, only what they wait for is begun: else
+// each would start another tree of waiting tasks.
+static inline bool is_short(const weft_executor *ex)
 {
-    if (ex->first == nullptr)
-        collect(ex);
-    return ex->first;
+    return ex->blocked > spares_of(ex) && ex->short_of_room == 0;
 }
 
 // Without it.
@@ -240,16 +250,16 @@ weft_future *share_pop(crew_worker *me);
 void note(weft_executor *ex);        // after a change of what the hints say
 void wake_worker(weft_executor *ex); // if there is work, and nobody searches
 void wake_all_idle(weft_executor *ex);
+void find_awaited(weft_executor *ex);
 bool executor_is_quiet(const weft_executor *ex);
 void tell_quiet(weft_executor *ex); // those who wait for it, if it is
 void task_ended(weft_executor *ex); // `running` less one
 int surplus(const weft_executor *ex);
-int spares_of(const weft_executor *ex);
 
 // Without it.
 void poke(weft_executor *ex); // after a push
-// Around a sleep of a task; `for_room`: in the backlog.
-void worker_blocks(crew_worker *me, bool for_room);
+// Around a sleep of a task, until one of these has ended; `for_room`: in the backlog.
+void worker_blocks(crew_worker *me, weft_future *const futures[], size_t n, bool for_room);
 void worker_goes_on(crew_worker *me, bool for_room);
 // Has a thread hired if nobody else can run a task of ex that is awaited.
 void call_hand(weft_executor *ex);

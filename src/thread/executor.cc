@@ -17,6 +17,8 @@ static_assert(sizeof(weft_executor) <= WIPED_SIZE, "an executor fits into a wipe
 
 static void set_up(weft_executor *ex, int threads, const weft_executor_options *o)
 {
+    list_init(&ex->backlog);
+    list_init(&ex->urgent);
     list_init(&ex->idle);
     list_init(&ex->room);
     list_init(&ex->quiet);
@@ -125,16 +127,6 @@ static void stop_workers(weft_executor *ex)
             weft_thread_stop(w->thread);
             w = w->next;
         } while (w != ex->workers);
-}
-
-// Locked: any pending task, taken.
-static weft_future *take_any(weft_executor *ex)
-{
-    weft_future *f = oldest(ex);
-    if (f == nullptr)
-        return steal(ex, nullptr);
-    claim_locked(ex, f);
-    return f;
 }
 
 // Locked on entry and return; callbacks go without the lock.  Meanwhile no worker begins a task.
@@ -291,7 +283,7 @@ int weft_executor_wait(weft_executor *ex, weft_deadline d)
         return fail_with(error);
     crew_worker *me = worker_here();
     if (me != nullptr && d > WEFT_NOW)
-        worker_blocks(me, false);
+        worker_blocks(me, nullptr, 0, false);
     take_lock(&ex->lock);
     ex->inside++;
     while (!executor_is_quiet(ex) && error == 0)

@@ -96,7 +96,7 @@ static int sleep_inside(crew_worker *me, weft_future *const futures[], size_t n,
     if (error != 0)
         return error;
     await_pending(futures, n, me);
-    worker_blocks(me, false);
+    worker_blocks(me, futures, n, false);
     error = sleep_watching(futures, n, watches, &word, d, stoppable);
     worker_goes_on(me, false);
     if (forever)

@@ -129,7 +129,7 @@ weft_future *weft_executor_submit_wait(weft_executor *ex, void *(*fn)(void *), v
     if (error != EAGAIN)
         return made(f, error);
     if (me != nullptr && d > WEFT_NOW)
-        worker_blocks(me, me->executor == ex);
+        worker_blocks(me, nullptr, 0, me->executor == ex);
     error = enqueue_waiting(ex, f, d);
     if (me != nullptr && d > WEFT_NOW)
         worker_goes_on(me, me->executor == ex);

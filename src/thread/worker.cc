@@ -11,15 +11,16 @@
 
 using namespace weft;
 
-enum { ROUNDS = 4, LOOKS = 32 };
+enum { ROUNDS = 4, LOOKS = 32, KEPT = 8 };
 
 __thread crew_worker *weft::this_worker;
 
+// As many are kept beside those wanted as a tree of waiting tasks may soon need again.
 static bool must_leave(weft_executor *ex)
 {
-    int more = surplus(ex), keep = spares_of(ex) > 0 ? spares_of(ex) : 1;
-    return more > keep || (more > 0 && ex->leaving > 0) ||
-           (ex->closed && (ex->discarding || !has_work(ex)));
+    int more = surplus(ex), kept = KEPT + spares_of(ex);
+    return more > kept || (more > 0 && ex->leaving > 0) ||
+           (ex->closed && (ex->discarding || !has_pending(ex)));
 }
 
 static bool looks_busy(const weft_executor *ex)
@@ -59,6 +60,7 @@ static void park(weft_executor *ex)
     ex->parked++;
     waiters_add(&ex->idle, &me);
     note(ex);
+    find_awaited(ex);
     wake_worker(ex); // what came before the note: maybe this very one
     drop_lock(&ex->lock);
     while (__atomic_load_n(&me.woken, __ATOMIC_ACQUIRE) == 0)
@@ -157,7 +159,7 @@ static void worker_left(void *arg)
     take_lock(&ex->lock);
     share_return(ex, me);
     task_ended(ex);
-    bool replace = !ex->closed || has_work(ex);
+    bool replace = !ex->closed || has_pending(ex);
     ex->alive += replace;
     ex->active += replace;
     drop_lock(&ex->lock);

@@ -642,6 +642,47 @@ static void *wait_for_it(void *arg)
     return arg;
 }
 
+// Trees of tasks that wait with deadlines, and so run nothing themselves, take a thread for each
+// level, not for each task.
+static int begun, most_begun; // atomic
+
+static void *sum_by_deadline(void *arg)
+{
+    sums *s = (sums *)arg;
+    if (s->to - s->from == 1)
+        return (void *)(intptr_t)s->from;
+    int now = __atomic_add_fetch(&begun, 1, __ATOMIC_RELAXED),
+        most = __atomic_load_n(&most_begun, __ATOMIC_RELAXED);
+    while (now > most && !__atomic_compare_exchange_n(&most_begun, &most, now, false,
+                                                      __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+    int middle = (s->from + s->to) / 2;
+    sums left = {s->ex, s->from, middle}, right = {s->ex, middle, s->to};
+    void *a = NULL, *b = NULL;
+    weft_future *f = weft_executor_submit(s->ex, sum_by_deadline, &left);
+    weft_future *g = weft_executor_submit(s->ex, sum_by_deadline, &right);
+    weft_future_get(f, &a, weft_in_s(600));
+    weft_future_get(g, &b, weft_in_s(600));
+    __atomic_fetch_sub(&begun, 1, __ATOMIC_RELAXED);
+    return (void *)((intptr_t)a + (intptr_t)b);
+}
+
+CASE(test_trees_by_deadline_take_few_threads)
+{
+    for (int threads = 1; threads <= 3; threads++) {
+        weft_executor *ex = create(threads);
+        sums all = {ex, 0, 512};
+        void *total = NULL;
+        most_begun = 0;
+        assert_int_equal(
+            weft_future_get(weft_executor_submit(ex, sum_by_deadline, &all), &total, WEFT_FOREVER),
+            0);
+        assert_int_equal((intptr_t)total, 512 * 511 / 2);
+        assert_in_range(most_begun, 9, 9 * 2 * threads + 10); // of 511
+        drain(ex);
+    }
+}
+
 // However many wait, there are not more threads than workers and their spares.
 CASE(test_many_tasks_wait_for_one)
 {
@@ -810,6 +851,64 @@ CASE(test_promise_between_tasks)
         weft_future *f = weft_executor_submit(ex, promise_and_wait, ex);
         assert_int_equal(weft_future_get(f, &good, WEFT_FOREVER), 0);
         assert_ptr_equal(good, ex);
+        drain(ex);
+    }
+}
+
+typedef struct kept_outside {
+    weft_event go;
+    weft_future *promise, *task;
+    pid_t tid; // atomic
+} kept_outside;
+
+static void *wait_for_promise(void *arg)
+{
+    kept_outside *k = (kept_outside *)arg;
+    weft_event_wait(&k->go, WEFT_FOREVER);
+    __atomic_store_n(&k->tid, weft_thread_id(NULL), __ATOMIC_RELEASE);
+    return weft_future_get(k->promise, NULL, WEFT_FOREVER) == 0 ? arg : NULL;
+}
+
+static void *get_and_set(void *arg)
+{
+    kept_outside *k = (kept_outside *)arg;
+    __atomic_store_n(&k->tid, weft_thread_id(NULL), __ATOMIC_RELEASE);
+    weft_future_get(k->task, NULL, WEFT_FOREVER);
+    weft_future_set(k->promise, NULL);
+    return arg;
+}
+
+static void await_asleep_there(kept_outside *k)
+{
+    pid_t tid;
+    while ((tid = __atomic_load_n(&k->tid, __ATOMIC_ACQUIRE)) == 0)
+        sched_yield();
+    await_asleep(tid);
+    __atomic_store_n(&k->tid, 0, __ATOMIC_RELEASE);
+}
+
+// One worker waits for a promise that a thread keeps once a task behind it has run: it is run,
+// whoever went to sleep first.
+CASE(test_promise_kept_by_who_waits_for_a_task)
+{
+    for (int outside_first = 0; outside_first < 2; outside_first++) {
+        weft_executor *ex = create(1);
+        kept_outside k = {WEFT_EVENT_INIT, weft_future_create(), NULL, 0};
+        void *good = NULL;
+        weft_future *f = weft_executor_submit(ex, wait_for_promise, &k);
+        k.task = weft_executor_submit(ex, same, NULL);
+        if (!outside_first) {
+            weft_event_set(&k.go);
+            await_asleep_there(&k);
+        }
+        weft_thread *keeper = weft_thread_start(get_and_set, &k, NULL);
+        if (outside_first) {
+            await_asleep_there(&k);
+            weft_event_set(&k.go);
+        }
+        assert_int_equal(weft_future_get(f, &good, WEFT_FOREVER), 0);
+        assert_ptr_equal(good, &k);
+        assert_int_equal(weft_thread_join(keeper, NULL, WEFT_FOREVER), 0);
         drain(ex);
     }
 }
