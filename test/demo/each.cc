@@ -162,6 +162,42 @@ CASE(test_each_log)
     assert_int_equal(run("weft-processes each --resume </dev/null 2>&-"), 2);
 }
 
+// Where GNU parallel is installed: the same options print the same, and log the same ends.
+CASE(test_each_as_parallel)
+{
+    static const char *const all[] = {
+        "seq 9 | %s -k -j 3 echo x{}y {}",
+        "seq 9 | %s -k -j 3 echo",
+        "seq 3 | %s -k --tag seq",
+        "printf 'a b\\n\\nc' | %s -k echo",
+        "printf 'a\\nb\\000c' | %s -k -0 echo",
+        "printf 'echo 1\\necho 2\\n' | %s -k",
+        "seq 9 | %s -j 1 --halt soon,fail=1 test 4 -ne",
+        "seq 9 | %s -j 1 --halt now,success=2 test 4 -lt",
+        "seq 9 | %s -j 1 --halt soon,done=4 echo",
+        "seq 2 | %s -k -j 1 --retries 3 test x =",
+    };
+    char expected[4096], log[1024], command[512];
+    if (run("command -v parallel") != 0)
+        skip();
+    for (const char *form : all) {
+        for (int ours = 0; ours < 2; ours++) {
+            snprintf(command, sizeof command, form,
+                     ours ? "weft-processes each --joblog log" : "parallel --joblog log");
+            strcat(command, " 2>&-");
+            run(command);
+            assert_true(strlen(said) < sizeof expected);
+            if (!ours)
+                strcpy(expected, said);
+            assert_string_equal(said, expected);
+            run("awk -F'\t' 'NR > 1 { print $1, $7, $8 }' log | sort");
+            if (!ours)
+                strcpy(log, said);
+            assert_string_equal(said, log);
+        }
+    }
+}
+
 // ---- On a terminal ----
 
 // A terminal's rows, as far as each uses one: \r, \n, and the erasing of the row's rest.
