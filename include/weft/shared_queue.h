@@ -80,6 +80,17 @@ int weft_shared_queue_put(weft_shared_queue *q, const void *message, size_t n, w
 ssize_t weft_shared_queue_put_batch(weft_shared_queue *q, const struct iovec *messages, size_t n,
                                     weft_deadline d);
 
+/* The same without a copy: room for a message of up to `n` bytes where it will be read, in one
+ * piece, 8-byte aligned; waits for room.  It comes after what was put or reserved before, and what
+ * comes after it waits until it is committed or cancelled; a dead process's is skipped.
+ * NULL: EMSGSIZE (more than half the ring), EPIPE, ETIMEDOUT, ECANCELED, EINVAL (lease mode). */
+void *weft_shared_queue_reserve(weft_shared_queue *q, size_t n, weft_deadline d);
+
+/* The message, of `n` bytes, may be got; is none.  By any thread of the process that reserved it.
+ * -1: ESTALE (nothing of the caller's is reserved there), EMSGSIZE (more than was reserved). */
+int weft_shared_queue_commit(weft_shared_queue *q, void *message, size_t n);
+int weft_shared_queue_cancel(weft_shared_queue *q, void *message);
+
 /* ---- get ---- */
 
 /* Takes the oldest message; waits for one.  Its size.

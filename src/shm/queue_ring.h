@@ -36,9 +36,17 @@ enum { OPEN = 0, DRAINING = 1, DISCARDED = 2 };
 // A message: this, then its bytes, to the next whole unit.
 struct record {
     uint32_t length;
-    uint32_t deliveries; // in lease mode: how often it was leased
-    uint64_t lease[4];   // in lease mode only: see lease_field
+    union {
+        uint32_t deliveries; // in lease mode: how often it was leased
+        uint32_t form;       // else: see record_form
+    };
+    uint64_t lease[4]; // in lease mode only: see lease_field
 };
+
+// A record that was reserved, or fills the ring's end.  Above these bits stand its units.  WIDE:
+// the word before the bytes says who has reserved it.  RESERVED: not committed yet.  PAD: it is no
+// message, and counts as none.
+enum record_form { PLAIN, RESERVED = 1, PAD = 2, WIDE = 4, ONE_UNIT = 8 };
 
 // OWNER: NOBODY, a holder, or ACKNOWLEDGED.  ORIGIN: the place where it was put, its name for ever.
 // UNTIL: the lease's end.  THREAD: its holder's.
@@ -64,6 +72,9 @@ struct ring { // NOLINT(clang-analyzer-optin.performance.Padding): a line for ea
 
     // Producers'.
     alignas(64) uint32_t put_lock;
+    uint64_t undo_place; // a reservation that is to be undone, and the tail then
+    uint64_t undo_tail;
+    uint32_t undoing;   // not 0: it is to be brought to its end
     uint64_t seen_head; // `head` as it was; saves looking at the consumers' line
     alignas(64) uint64_t tail;
 
@@ -164,8 +175,40 @@ static inline uint64_t *field_at(const weft_shared_queue *q, uint64_t place, lea
     return &units_of(q->r)[(unit_of(place) + i) & q->mask];
 }
 
+static inline uint32_t form_at(const weft_shared_queue *q, uint64_t place)
+{
+    return __atomic_load_n(&record_at(q, place)->form, __ATOMIC_ACQUIRE);
+}
+
+static inline void set_form(const weft_shared_queue *q, uint64_t place, uint32_t form)
+{
+    __atomic_store_n(&record_at(q, place)->form, form, __ATOMIC_RELEASE);
+}
+
+// Not in lease mode: behind the record there, whatever it is.
+static inline uint64_t behind(const weft_shared_queue *q, uint64_t place)
+{
+    uint32_t form = form_at(q, place);
+    uint32_t units =
+        form == PLAIN ? (uint32_t)units_for(record_at(q, place)->length, false) : form / ONE_UNIT;
+    return form & PAD ? (place & ~(uint64_t)UINT32_MAX) | (uint32_t)(unit_of(place) + units)
+                      : past(place, units);
+}
+
 // Copies a message's bytes out.
 void queue_copy_out(const weft_shared_queue *q, uint64_t place, void *to, size_t n);
+
+// put_lock, and what its last holder left is mended: 0 or ETIMEDOUT.
+int queue_put_lock(weft_shared_queue *q, weft_deadline d);
+
+// What getters do on the way, for those who wait while there is none: undoes the reservation at
+// `head`, if who made it is dead, and moves `head` over pads.  Not in lease mode.
+void queue_skip_dead(weft_shared_queue *q);
+void queue_skip_pads(weft_shared_queue *q);
+
+// Whether `units` fit behind `tail`; under put_lock, not in lease mode.
+bool queue_fits(ring *r, uint64_t tail, size_t units);
+bool queue_has_room(const weft_shared_queue *q, size_t units);
 
 // Waits on `b` until ready(q, n), or the deadline.  0: look again; ETIMEDOUT, ECANCELED.
 int queue_wait(weft_shared_queue *q, bell *b, bool (*ready)(const weft_shared_queue *q, size_t n),

@@ -32,6 +32,8 @@ static void copy_in(weft_shared_queue *q, uint32_t unit, const void *from, size_
 void weft::queue_copy_out(const weft_shared_queue *q, uint64_t place, void *to, size_t n)
 {
     uint32_t unit = unit_of(place) + (uint32_t)(record_size(q->r->leases) / 8);
+    if (!q->r->leases && form_at(q, place) & WIDE)
+        unit++;
     size_t at = (size_t)(unit & q->mask) * 8, room = ((size_t)q->mask + 1) * 8 - at;
     const char *bytes = (const char *)units_of(q->r);
     if (__builtin_expect(n <= room, 1)) {
@@ -117,7 +119,7 @@ static uint32_t closed(const weft_shared_queue *q)
 
 // ---- put ----
 
-static bool has_room(const weft_shared_queue *q, size_t units)
+bool weft::queue_has_room(const weft_shared_queue *q, size_t units)
 {
     const ring *r = q->r;
     if (closed(q) != OPEN)
@@ -130,7 +132,7 @@ static bool has_room(const weft_shared_queue *q, size_t units)
 }
 
 // Whether `units` fit behind `tail`.
-static bool fits(ring *r, uint64_t tail, size_t units)
+bool weft::queue_fits(ring *r, uint64_t tail, size_t units)
 {
     if (r->room - (unit_of(tail) - unit_of(r->seen_head)) >= units)
         return true;
@@ -165,7 +167,7 @@ static ssize_t put_some(weft_shared_queue *q, const struct iovec *v, size_t n)
     size_t i;
     for (i = 0; i < n && i < (size_t)fit; i++) {
         size_t units = units_for(v[i].iov_len, r->leases);
-        if (!r->leases && !fits(r, tail, units))
+        if (!r->leases && !queue_fits(r, tail, units))
             break;
         write_record(q, tail, v[i].iov_base, v[i].iov_len);
         tail = past(tail, (uint32_t)units);
@@ -179,7 +181,7 @@ static ssize_t put_some(weft_shared_queue *q, const struct iovec *v, size_t n)
 static ssize_t try_put(weft_shared_queue *q, const struct iovec *v, size_t n, weft_deadline d)
 {
     ring *r = q->r;
-    if ((r->leases ? lease_lock(q, d) : brief_lock(&r->put_lock, d)) == ETIMEDOUT)
+    if (queue_put_lock(q, d) == ETIMEDOUT)
         return fail_with(ETIMEDOUT);
     ssize_t put = put_some(q, v, n);
     brief_unlock(&r->put_lock);
@@ -211,7 +213,8 @@ ssize_t weft_shared_queue_put_batch(weft_shared_queue *q, const struct iovec *me
         if (error != 0)
             return fail_with(error);
         queue_look_after_leases(q);
-        error = queue_wait(q, &q->r->putters, has_room, units, d);
+        queue_skip_dead(q);
+        error = queue_wait(q, &q->r->putters, queue_has_room, units, d);
     }
 }
 
@@ -228,19 +231,30 @@ bool weft::queue_gettable(const weft_shared_queue *q, size_t)
     const ring *r = q->r;
     uint32_t end = closed(q);
     uint64_t tail = load_place(&r->tail);
-    if (!r->leases)
-        return end != OPEN || tail != load_place(&r->head);
+    if (!r->leases) {
+        uint64_t head = load_place(&r->head);
+        if (end == DISCARDED || unit_of(tail) == unit_of(head))
+            return end != OPEN;
+        return !(form_at(q, head) & RESERVED);
+    }
     return tail != load_place(&r->next) || __atomic_load_n(&r->returned, __ATOMIC_SEQ_CST) ||
            end == DISCARDED || (end == DRAINING && tail == load_place(&r->head));
 }
 
-// The first message, or false.
-static bool first(ring *r, uint64_t head)
+// Whether the first message is there; moves *head over what is none.
+static bool first(weft_shared_queue *q, uint64_t *head)
 {
-    if (number_of(r->seen_tail) != number_of(head))
-        return true;
-    r->seen_tail = load_place(&r->tail);
-    return number_of(r->seen_tail) != number_of(head);
+    ring *r = q->r;
+    for (;; *head = behind(q, *head)) {
+        // By units: a reservation that was undone is counted no more.
+        if (unit_of(r->seen_tail) == unit_of(*head))
+            r->seen_tail = load_place(&r->tail);
+        if (unit_of(r->seen_tail) == unit_of(*head))
+            return false;
+        uint32_t form = form_at(q, *head);
+        if (!(form & PAD))
+            return !(form & RESERVED);
+    }
 }
 
 // How many were got; 0: none there; -1: errno.
@@ -250,10 +264,10 @@ static ssize_t try_get(weft_shared_queue *q, struct iovec *v, size_t n, weft_dea
     if (brief_lock(&r->get_lock, d) == ETIMEDOUT)
         return fail_with(ETIMEDOUT);
     uint32_t end = closed(q); // before looking for the last message
-    uint64_t head = __atomic_load_n(&r->head, __ATOMIC_RELAXED); // only stored under get_lock
+    uint64_t head = __atomic_load_n(&r->head, __ATOMIC_RELAXED), from = head; // only stored here
     size_t i;
     int error = end == DISCARDED ? EPIPE : 0;
-    for (i = 0; error == 0 && i < n && first(r, head); i++) {
+    for (i = 0; error == 0 && i < n && first(q, &head); i++) {
         size_t length = record_at(q, head)->length;
         if (length > v[i].iov_len) {
             error = EMSGSIZE;
@@ -261,18 +275,30 @@ static ssize_t try_get(weft_shared_queue *q, struct iovec *v, size_t n, weft_dea
         }
         queue_copy_out(q, head, v[i].iov_base, length);
         v[i].iov_len = length;
-        head = past(head, (uint32_t)units_for(length, false));
+        head = behind(q, head);
     }
-    if (i != 0)
+    if (head != from)
         store_place(&r->head, head);
+    bool ended = end != OPEN && unit_of(head) == unit_of(load_place(&r->tail));
     brief_unlock(&r->get_lock);
-    if (i != 0) {
+    if (head != from)
         ring_all(&r->putters);
+    if (i != 0)
         return (ssize_t)i;
-    }
-    if (error == 0 && end != OPEN)
+    if (error == 0 && ended)
         error = EPIPE;
     return error != 0 ? fail_with(error) : 0;
+}
+
+void weft::queue_skip_pads(weft_shared_queue *q)
+{
+    ring *r = q->r;
+    if (brief_lock(&r->get_lock, WEFT_NOW) == ETIMEDOUT)
+        return;
+    uint64_t head = r->head;
+    first(q, &head);
+    store_place(&r->head, head);
+    brief_unlock(&r->get_lock);
 }
 
 ssize_t weft_shared_queue_get_batch(weft_shared_queue *q, struct iovec *messages, size_t n,
@@ -292,6 +318,7 @@ ssize_t weft_shared_queue_get_batch(weft_shared_queue *q, struct iovec *messages
             queue_found_empty(q);
         if (error != 0)
             return fail_with(error);
+        queue_skip_dead(q);
         error = queue_wait(q, &q->r->getters, queue_gettable, 0, d);
     }
 }
@@ -352,10 +379,7 @@ int weft_shared_queue_close(weft_shared_queue *q, int how)
     if (how != WEFT_DRAIN && how != WEFT_DISCARD)
         return fail_with(EINVAL);
     // Under put_lock: once it is closed, no put is under way.
-    if (r->leases)
-        lease_lock(q, WEFT_FOREVER);
-    else
-        brief_lock(&r->put_lock, WEFT_FOREVER);
+    queue_put_lock(q, WEFT_FOREVER);
     uint32_t end = how == WEFT_DRAIN ? DRAINING : DISCARDED;
     if (end > closed(q))
         __atomic_store_n(&r->closed, end, __ATOMIC_SEQ_CST);
@@ -387,8 +411,7 @@ ssize_t weft_shared_queue_next_size(weft_shared_queue *q)
     if ((r->leases ? lease_lock(q, WEFT_NOW) : brief_lock(lock, WEFT_NOW)) == ETIMEDOUT)
         return fail_with(ETIMEDOUT);
     uint64_t place = r->head;
-    bool there = closed(q) != DISCARDED &&
-                 (r->leases ? lease_choose(q, &place) : place != load_place(&r->tail));
+    bool there = closed(q) != DISCARDED && (r->leases ? lease_choose(q, &place) : first(q, &place));
     ssize_t size = there ? (ssize_t)record_at(q, place)->length : 0;
     brief_unlock(lock);
     return there ? size : fail_with(ETIMEDOUT);

@@ -51,6 +51,8 @@ static const struct operation OPERATIONS[] = {
     {"queue put",          begin_put,  queue_end, warm, act_put,       peer_gets, die_in_put, nullptr, check_put, false},
     {"queue put_batch",    begin_put,  queue_end, warm, act_put_batch, peer_gets, die_in_put, nullptr, check_put, false},
     {"queue put, moving",  begin_moving, queue_end, warm, act_put,     nullptr,   die_in_put, nullptr, check_moving, false},
+    {"queue reserve, commit", begin_reserve, queue_end, warm, act_reserve, peer_gets, die_reserving, nullptr, check_put, false},
+    {"queue reserve, cancel", begin_reserve, queue_end, warm, act_cancel, peer_gets, die_in_put, nullptr, check_put, false},
     {"queue get",          begin_get,  queue_end, warm, act_get,       peer_puts, die_in_get, nullptr, check_get, false},
     {"queue lease",        begin_lease, queue_end, warm, act_lease,    nullptr,   die_in_get, nullptr, check_lease, false},
     {"queue acknowledge",  begin_acknowledge, queue_end, prepare_lease, act_acknowledge, nullptr, die_in_get, nullptr, check_acknowledge, false},

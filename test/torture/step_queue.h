@@ -96,6 +96,27 @@ static int act_put_batch(void *)
     return (int)weft_shared_queue_put_batch(queue, v, 2, patience());
 }
 
+static int act_reserve(void *)
+{
+    struct message *m = (struct message *)weft_shared_queue_reserve(queue, sizeof *m, patience());
+    if (m == nullptr)
+        return 1;
+    *m = {{MINE, MINE, MINE}};
+    return weft_shared_queue_commit(queue, m, sizeof *m);
+}
+
+static int act_cancel(void *)
+{
+    void *m = weft_shared_queue_reserve(queue, sizeof(struct message), patience());
+    return m == nullptr ? 1 : weft_shared_queue_cancel(queue, m);
+}
+
+static int die_reserving(void *)
+{
+    weft_shared_queue_reserve(queue, sizeof(struct message), WEFT_NOW);
+    return kill(getpid(), SIGKILL);
+}
+
 static int act_get(void *)
 {
     struct message m;
@@ -252,6 +273,18 @@ static void begin_get(void)
 static void begin_lease(void)
 {
     queue_begin(true, now != EMPTY);
+}
+
+// In a wrap-around a pad is needed, and there is room for it.
+static void begin_reserve(void)
+{
+    const bool wraps = now == WRAP;
+    now = wraps ? EMPTY : now;
+    queue_begin(false, now == FULL);
+    if (wraps)
+        queue->r->head = queue->r->tail = queue->r->seen_head = queue->r->seen_tail =
+            queue->r->units - 3;
+    now = wraps ? WRAP : now;
 }
 
 // The parent holds the first, and all behind it is acknowledged: it is to move at the next put.
