@@ -366,10 +366,7 @@ int main()
                        "us of server CPU per round trip");
         t.add("bare epoll", [n] { return per_trip(bare, n); });
         t.add("weft tasklets", [n] { return per_trip(tasklets, n); });
-        if (has_gevent)
-            t.add("gevent", [n] { return per_trip(gevent, n); });
-        else
-            t.missing("gevent", "python3-gevent");
+        t.add_if(has_gevent, "gevent", "python3-gevent", [n] { return per_trip(gevent, n); });
         t.run(9);
         t.at_most("weft tasklets", {{"bare epoll", 1.20}, {"gevent", 0.5}});
         t.at_most("bare epoll", "gevent", 0.5);

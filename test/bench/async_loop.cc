@@ -25,12 +25,16 @@
 #if __has_include(<uv.h>)
 #include <uv.h>
 #define HAVE_UV 1
+#else
+#define HAVE_UV 0
 #endif
 #if __has_include(<event2/event.h>)
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #define HAVE_EVENT 1
+#else
+#define HAVE_EVENT 0
 #endif
 
 static const int message = 64;
@@ -185,7 +189,7 @@ static void serve_weft(const std::vector<int> &fds)
     weft_loop_destroy(l);
 }
 
-#ifdef HAVE_UV
+#if HAVE_UV
 static char uv_buffer[65536];
 
 static void uv_one_buffer(uv_handle_t *, size_t, uv_buf_t *b)
@@ -289,7 +293,7 @@ static void serve_uv_write(const std::vector<int> &fds)
 }
 #endif
 
-#ifdef HAVE_EVENT
+#if HAVE_EVENT
 static void event_echo(bufferevent *b, void *base)
 {
     bufferevent_write_buffer(b, bufferevent_get_input(b));
@@ -320,18 +324,14 @@ static void echo(int connections)
                    "server CPU us per round trip");
     t.add("weft_loop", [=] { return echo_us(connections, serve_weft); });
     t.add("bare epoll", [=] { return echo_us(connections, serve_bare); });
-#ifdef HAVE_UV
-    t.add("libuv uv_try_write", [=] { return echo_us(connections, serve_uv_try); });
-    t.add("libuv uv_write, one malloc", [=] { return echo_us(connections, serve_uv_lean); });
-    t.add("libuv uv_write", [=] { return echo_us(connections, serve_uv_write); });
-#else
-    t.missing("libuv", "libuv1-dev");
-#endif
-#ifdef HAVE_EVENT
-    t.add("libevent bufferevent", [=] { return echo_us(connections, serve_event); });
-#else
-    t.missing("libevent", "libevent-dev");
-#endif
+    PEER(HAVE_UV, t, "libuv uv_try_write", "libuv1-dev",
+         [=] { return echo_us(connections, serve_uv_try); });
+    PEER(HAVE_UV, t, "libuv uv_write, one malloc", "libuv1-dev",
+         [=] { return echo_us(connections, serve_uv_lean); });
+    PEER(HAVE_UV, t, "libuv uv_write", "libuv1-dev",
+         [=] { return echo_us(connections, serve_uv_write); });
+    PEER(HAVE_EVENT, t, "libevent bufferevent", "libevent-dev",
+         [=] { return echo_us(connections, serve_event); });
     t.run(15);
     t.at_most("weft_loop", {{"bare epoll", 1.05},
                             {"libuv uv_try_write", 1.05},
@@ -426,7 +426,7 @@ static double weft_timers(char op, const Order &order)
     }));
 }
 
-#ifdef HAVE_UV
+#if HAVE_UV
 static void uv_never(uv_timer_t *)
 {
 }
@@ -471,15 +471,13 @@ static void timers()
     t.add("weft re-arm, in order", [] { return weft_timers('r', in_order); });
     t.add("weft re-arm, always later, in order", [] { return weft_timers('l', in_order); });
     t.add("weft cancel, in order", [] { return weft_timers('c', in_order); });
-#ifdef HAVE_UV
-    t.add("libuv add", [] { return uv_timers('a', in_order); });
-    t.add("libuv re-arm", [] { return uv_timers('r', at_random); });
-    t.add("libuv cancel", [] { return uv_timers('c', at_random); });
-    t.add("libuv re-arm, in order", [] { return uv_timers('r', in_order); });
-    t.add("libuv cancel, in order", [] { return uv_timers('c', in_order); });
-#else
-    t.missing("libuv", "libuv1-dev");
-#endif
+    PEER(HAVE_UV, t, "libuv add", "libuv1-dev", [] { return uv_timers('a', in_order); });
+    PEER(HAVE_UV, t, "libuv re-arm", "libuv1-dev", [] { return uv_timers('r', at_random); });
+    PEER(HAVE_UV, t, "libuv cancel", "libuv1-dev", [] { return uv_timers('c', at_random); });
+    PEER(HAVE_UV, t, "libuv re-arm, in order", "libuv1-dev",
+         [] { return uv_timers('r', in_order); });
+    PEER(HAVE_UV, t, "libuv cancel, in order", "libuv1-dev",
+         [] { return uv_timers('c', in_order); });
     t.run(15);
     t.at_most("weft add", "libuv add", 1.0 / 10);
     t.at_most("weft re-arm", "libuv re-arm", 1.0 / 20);
@@ -497,7 +495,7 @@ static void note_time(weft_alarm *)
     woken_at = weft_now();
 }
 
-#ifdef HAVE_UV
+#if HAVE_UV
 static void uv_note_time(uv_timer_t *)
 {
     woken_at = weft_now();
@@ -536,7 +534,7 @@ static void lateness()
     t.add("weft, 1 ms, earliest", [] { return weft_late(1000000, false, true); });
     t.add("weft precise, 300 us, median", [] { return weft_late(300000, true, false); });
     t.add("weft precise, 300 us, earliest", [] { return weft_late(300000, true, true); });
-#ifdef HAVE_UV
+#if HAVE_UV
     t.add("libuv, 1 ms, median", [] {
         uv_loop_t loop;
         uv_timer_t timer;

@@ -22,6 +22,13 @@
 #include <string>
 #include <vector>
 
+// A row of a peer that the compiler may not have: PEER(HAVE_UV, t, "libuv add", "libuv1-dev", fn),
+// where fn is nothing to the compiler unless HAVE_UV is 1 (else 0).
+#define PEER(have, ...) PEER_IF(have, __VA_ARGS__)
+#define PEER_IF(have, ...) PEER_IF_##have(__VA_ARGS__)
+#define PEER_IF_1(table, name, package, ...) (table).add_if(true, name, package, __VA_ARGS__)
+#define PEER_IF_0(table, name, package, ...) (table).add_if(false, name, package, {})
+
 namespace bench {
 
 inline double median(std::vector<double> v)
@@ -87,18 +94,23 @@ class Table {
         rows.push_back({std::move(name), std::move(measure), {}});
     }
 
-    // The same for a peer that is a Python program.
-    void add_python(const char *peer, std::function<double()> measure)
+    // A peer that may be missing: what stands in its package.
+    void add_if(bool there, const char *peer, const char *package, std::function<double()> measure)
     {
-        if (std::system("python3 -c '' 2>/dev/null") == 0)
+        if (there)
             add(peer, std::move(measure));
         else
-            missing(peer, "python3");
+            missing(peer, package);
     }
-
     void missing(const char *peer, const char *package)
     {
         std::printf("  %s: left out, needs %s (make bench-deps)\n", peer, package);
+    }
+
+    // The same for a peer that is a Python program.
+    void add_python(const char *peer, std::function<double()> measure)
+    {
+        add_if(std::system("python3 -c '' 2>/dev/null") == 0, peer, "python3", std::move(measure));
     }
 
     // One unmeasured round, then `rounds` measured ones.

@@ -18,6 +18,8 @@
 #include <boost/context/pooled_fixedsize_stack.hpp>
 #define HAVE_BOOST 1
 namespace fc = boost::context::detail;
+#else
+#define HAVE_BOOST 0
 #endif
 
 using namespace weft;
@@ -88,7 +90,7 @@ double bare_swapcontext(int n)
            n * 1e9;
 }
 
-#ifdef HAVE_BOOST
+#if HAVE_BOOST
 void fc_echo(fc::transfer_t t)
 {
     for (;;)
@@ -204,7 +206,7 @@ double weft_life(int n)
            n * 1e9;
 }
 
-#ifdef HAVE_BOOST
+#if HAVE_BOOST
 void fc_nothing(fc::transfer_t t)
 {
     fc::jump_fcontext(t.fctx, t.data);
@@ -333,17 +335,12 @@ int main()
     bench::Table t("one switch", "ns");
     t.add("weft resume/yield", [] { return weft_switch(nullptr, switches); });
     t.add("weft switch", [] { return weft_symmetric(switches); });
-#ifdef HAVE_BOOST
-    t.add("boost fcontext", [] { return fcontext_switch(switches); });
-#else
-    t.missing("boost fcontext", "libboost-context-dev");
-#endif
+    PEER(HAVE_BOOST, t, "boost fcontext", "libboost-context-dev",
+         [] { return fcontext_switch(switches); });
     t.add("swapcontext", [] { return bare_swapcontext(switches / 20); });
     bool python = bench::command(python_next) > 0;
-    if (python)
-        t.add("Python generator's next", [] { return bench::command(python_next); });
-    else
-        t.missing("Python generator's next", "python3");
+    t.add_if(python, "Python generator's next", "python3",
+             [] { return bench::command(python_next); });
     t.run(9);
     t.figure_at_most("weft resume/yield", 4.5);
     t.at_least("boost fcontext", "weft resume/yield", 1.3);
@@ -364,11 +361,8 @@ int main()
 
     bench::Table l("create, run to the end, destroy", "ns");
     l.add("weft", [] { return weft_life(300000); });
-#ifdef HAVE_BOOST
-    l.add("boost fcontext, pooled", [] { return fcontext_life(300000); });
-#else
-    l.missing("boost fcontext, pooled", "libboost-context-dev");
-#endif
+    PEER(HAVE_BOOST, l, "boost fcontext, pooled", "libboost-context-dev",
+         [] { return fcontext_life(300000); });
     l.run(9);
     l.at_least("boost fcontext, pooled", "weft", 1.5);
 

@@ -14,10 +14,14 @@
 #if __has_include(<st.h>)
 #include <st.h>
 #define HAVE_ST 1
+#else
+#define HAVE_ST 0
 #endif
 #if __has_include(<pth.h>)
 #include <pth.h>
 #define HAVE_PTH 1
+#else
+#define HAVE_PTH 0
 #endif
 
 namespace {
@@ -48,7 +52,7 @@ double weft_yield(int tasklets, long n)
     return bench::seconds([] { weft_tasklet_run(); }) / (double)n * 1e9;
 }
 
-#ifdef HAVE_ST
+#if HAVE_ST
 st_cond_t st_first, st_second;
 
 void *st_other(void *n)
@@ -80,7 +84,7 @@ double st_condition(long n)
 }
 #endif
 
-#ifdef HAVE_PTH
+#if HAVE_PTH
 void *pth_often(void *n)
 {
     for (long i = (long)(intptr_t)n; i > 0; i--)
@@ -239,7 +243,7 @@ double weft_life(long n)
            (double)n * 1e9;
 }
 
-#ifdef HAVE_ST
+#if HAVE_ST
 double st_life(long n)
 {
     return bench::seconds([&] {
@@ -260,53 +264,31 @@ int main()
     t.add("weft_tasklet_yield, 2 tasklets", [] { return weft_yield(2, switches); });
     t.add("weft_tasklet_yield, 100 tasklets", [] { return weft_yield(100, switches); });
     t.add("weft_tasklet_yield, 10000 tasklets", [] { return weft_yield(10000, switches); });
-#ifdef HAVE_ST
-    t.add("State Threads condition ping-pong", [] { return st_condition(switches / 2); });
-#else
-    t.missing("State Threads", "libst-dev");
-#endif
-#ifdef HAVE_PTH
-    t.add("GNU Pth pth_yield", [] { return pth_yields(switches / 100); });
-#else
-    t.missing("GNU Pth", "libpth-dev");
-#endif
-    if (greenlets)
-        t.add("greenlet switch", greenlet_switch);
-    else
-        t.missing("greenlet", "python3-greenlet");
+    PEER(HAVE_ST, t, "State Threads condition ping-pong", "libst-dev",
+         [] { return st_condition(switches / 2); });
+    PEER(HAVE_PTH, t, "GNU Pth pth_yield", "libpth-dev", [] { return pth_yields(switches / 100); });
+    t.add_if(greenlets, "greenlet switch", "python3-greenlet", greenlet_switch);
     t.add("weft_channel, unbuffered, a message", [] { return weft_message(0, switches / 2); });
     t.add("weft_channel, 64 buffered, a message", [] { return weft_message(64, switches / 2); });
     t.run(9);
     t.figure_at_most("weft_tasklet_yield, 2 tasklets", 4.5);
-#ifdef HAVE_ST
     t.at_most("weft_tasklet_yield, 2 tasklets", "State Threads condition ping-pong", 1 / 4.0);
-#endif
-#ifdef HAVE_PTH
     t.at_most("weft_tasklet_yield, 2 tasklets", "GNU Pth pth_yield", 1 / 100.0);
-#endif
-    if (greenlets)
-        t.at_most("weft_tasklet_yield, 2 tasklets", "greenlet switch", 1 / 30.0);
+    t.at_most("weft_tasklet_yield, 2 tasklets", "greenlet switch", 1 / 30.0);
     t.at_most("weft_channel, unbuffered, a message", "weft_tasklet_yield, 2 tasklets", 2);
 
     bench::Table h("hackysack, a pass", "ns");
     h.add("weft, 10 players", [] { return weft_hackysack(10, 500000); });
     h.add("weft, 1000 players", [] { return weft_hackysack(1000, 500000); });
-    if (greenlets) {
-        h.add("greenlet, 10 players", [] { return greenlet_hackysack(10, 50000); });
-        h.add("greenlet, 1000 players", [] { return greenlet_hackysack(1000, 50000); });
-    } else {
-        h.missing("greenlet", "python3-greenlet");
-    }
+    for (int n : {10, 1000})
+        h.add_if(greenlets, n == 10 ? "greenlet, 10 players" : "greenlet, 1000 players",
+                 "python3-greenlet", [=] { return greenlet_hackysack(n, 50000); });
     h.run(5);
-    if (greenlets) {
-        h.at_most("weft, 10 players", "greenlet, 10 players", 1);
-        h.at_most("weft, 1000 players", "greenlet, 1000 players", 1);
-    }
+    h.at_most("weft, 10 players", "greenlet, 10 players", 1);
+    h.at_most("weft, 1000 players", "greenlet, 1000 players", 1);
 
     bench::Table l("a life: spawn, run, join", "ns");
     l.add("weft_tasklet", [] { return weft_life(200000); });
-#ifdef HAVE_ST
-    l.add("State Threads", [] { return st_life(200000); });
-#endif
+    PEER(HAVE_ST, l, "State Threads", "libst-dev", [] { return st_life(200000); });
     l.run(5);
 }

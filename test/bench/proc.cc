@@ -251,10 +251,7 @@ void spawns_from_a_large_parent()
     bench::Table peers("from the parent of " + size, "us");
     peers.add("weft", [&] { return big.measure(by_weft, 40); });
     peers.add("fork + exec, bare", [&] { return big.measure(by_fork, 1); });
-    if (have_apr)
-        peers.add("APR", [&] { return big.measure(by_apr, 1); });
-    else
-        peers.missing("APR", "libapr1");
+    peers.add_if(have_apr, "APR", "libapr1", [&] { return big.measure(by_apr, 1); });
     peers.run(5);
     peers.at_least("APR", "weft", 100);
 }

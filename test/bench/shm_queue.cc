@@ -16,6 +16,8 @@
 #if __has_include(<boost/interprocess/ipc/message_queue.hpp>)
 #include <boost/interprocess/ipc/message_queue.hpp>
 #define HAVE_BOOST 1
+#else
+#define HAVE_BOOST 0
 #endif
 
 using namespace weft;
@@ -124,7 +126,7 @@ static double weft_round_trip()
     return s * 1e6 / TRIPS;
 }
 
-#ifdef HAVE_BOOST
+#if HAVE_BOOST
 namespace bip = boost::interprocess;
 
 static double boost_flow(int pairs)
@@ -247,32 +249,23 @@ int main()
     one.add("weft_shared_queue", [] { return weft_flow(1); });
     one.add("weft_shared_queue, batches of 16", weft_batch_flow);
     one.add("weft_shared_queue, leases", weft_lease_flow);
-#ifdef HAVE_BOOST
-    one.add("boost::interprocess::message_queue", [] { return boost_flow(1); });
-#else
-    one.missing("boost::interprocess::message_queue", "libboost-dev");
-#endif
-    if (python_flow() > 0)
-        one.add("multiprocessing.Queue", python_flow);
-    else
-        one.missing("multiprocessing.Queue", "python3");
+    PEER(HAVE_BOOST, one, "boost::interprocess::message_queue", "libboost-dev",
+         [] { return boost_flow(1); });
+    one.add_if(python_flow() > 0, "multiprocessing.Queue", "python3", python_flow);
     one.run(7);
     one.at_least("weft_shared_queue",
                  {{"boost::interprocess::message_queue", 1.0}, {"multiprocessing.Queue", 40}});
 
     bench::Table four("queue, 64 bytes, 4 producers 4 consumers", "M messages/s");
     four.add("weft_shared_queue", [] { return weft_flow(4); });
-#ifdef HAVE_BOOST
-    four.add("boost::interprocess::message_queue", [] { return boost_flow(4); });
-#endif
+    PEER(HAVE_BOOST, four, "boost::interprocess::message_queue", "libboost-dev",
+         [] { return boost_flow(4); });
     four.run(5);
     four.at_least("weft_shared_queue", "boost::interprocess::message_queue", 1.5);
 
     bench::Table trip("queue, 64 bytes, there and back", "us");
     trip.add("weft_shared_queue", weft_round_trip);
-#ifdef HAVE_BOOST
-    trip.add("boost::interprocess::message_queue", boost_round_trip);
-#endif
+    PEER(HAVE_BOOST, trip, "boost::interprocess::message_queue", "libboost-dev", boost_round_trip);
     trip.run(5);
     weft_shm_detach(s);
 }

@@ -15,15 +15,21 @@
 #include <tbb/task_arena.h>
 #include <tbb/task_group.h>
 #define HAVE_TBB 1
+#else
+#define HAVE_TBB 0
 #endif
 #if __has_include(<boost/asio/thread_pool.hpp>)
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 #define HAVE_ASIO 1
+#else
+#define HAVE_ASIO 0
 #endif
 #if __has_include(<glib.h>)
 #include <glib.h>
 #define HAVE_GLIB 1
+#else
+#define HAVE_GLIB 0
 #endif
 
 namespace {
@@ -95,7 +101,7 @@ void map_each(weft_executor *ex)
     weft_executor_map_ranges(ex, count_range, nullptr, BATCH, 1, WEFT_FOREVER);
 }
 
-#ifdef HAVE_TBB
+#if HAVE_TBB
 double with_tbb(int threads)
 {
     // The caller works too while it waits: it is one of the arena's threads.
@@ -116,7 +122,7 @@ double with_tbb(int threads)
 }
 #endif
 
-#ifdef HAVE_ASIO
+#if HAVE_ASIO
 double with_asio(int threads)
 {
     boost::asio::thread_pool pool(static_cast<size_t>(threads));
@@ -129,7 +135,7 @@ double with_asio(int threads)
 }
 #endif
 
-#ifdef HAVE_GLIB
+#if HAVE_GLIB
 double with_glib(int threads)
 {
     GThreadPool *pool = g_thread_pool_new([](gpointer, gpointer) { count(nullptr); }, nullptr,
@@ -201,7 +207,7 @@ double with_weft_fib(int threads, long n)
     return tasks_of(n) / s / 1e6;
 }
 
-#ifdef HAVE_TBB
+#if HAVE_TBB
 long tbb_fib(long n)
 {
     if (n < 2)
@@ -230,11 +236,7 @@ void measure_nested(int threads, long n)
     std::snprintf(title, sizeof title, "fib(%ld) by tasks that wait, %d workers", n, threads);
     bench::Table t(title, "M tasks/s");
     t.add("submit, get", [=] { return with_weft_fib(threads, n); });
-#ifdef HAVE_TBB
-    t.add("oneTBB task_group", [=] { return with_tbb_fib(threads, n); });
-#else
-    t.missing("oneTBB task_group", "libtbb-dev");
-#endif
+    PEER(HAVE_TBB, t, "oneTBB task_group", "libtbb-dev", [=] { return with_tbb_fib(threads, n); });
     t.run(9);
     t.at_least("submit, get", "oneTBB task_group", 1.5);
 }
@@ -248,21 +250,10 @@ void measure(int threads)
     t.add("submit, release, wait for all", [=] { return with_weft(threads, release_wait); });
     t.add("submit_at, get each", [=] { return with_weft(threads, submit_at_get); });
     t.add("map_ranges, pieces of 1", [=] { return with_weft(threads, map_each); });
-#ifdef HAVE_TBB
-    t.add("oneTBB task_group", [=] { return with_tbb(threads); });
-#else
-    t.missing("oneTBB task_group", "libtbb-dev");
-#endif
-#ifdef HAVE_ASIO
-    t.add("boost::asio::thread_pool", [=] { return with_asio(threads); });
-#else
-    t.missing("boost::asio::thread_pool", "libboost-dev");
-#endif
-#ifdef HAVE_GLIB
-    t.add("GThreadPool", [=] { return with_glib(threads); });
-#else
-    t.missing("GThreadPool", "libglib2.0-dev");
-#endif
+    PEER(HAVE_TBB, t, "oneTBB task_group", "libtbb-dev", [=] { return with_tbb(threads); });
+    PEER(HAVE_ASIO, t, "boost::asio::thread_pool", "libboost-dev",
+         [=] { return with_asio(threads); });
+    PEER(HAVE_GLIB, t, "GThreadPool", "libglib2.0-dev", [=] { return with_glib(threads); });
     t.add_python("Python ThreadPoolExecutor", [=] { return with_python(threads); });
     t.run(7);
     for (const char *ours : {"submit, get each", "submit_at, get each"}) {

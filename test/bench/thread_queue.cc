@@ -18,6 +18,8 @@
 #if __has_include(<glib.h>)
 #include <glib.h>
 #define HAVE_GLIB 1
+#else
+#define HAVE_GLIB 0
 #endif
 #if __has_include(<concurrentqueue/moodycamel/blockingconcurrentqueue.h>)
 #include <concurrentqueue/moodycamel/blockingconcurrentqueue.h>
@@ -25,6 +27,8 @@
 #elif __has_include(<concurrentqueue/blockingconcurrentqueue.h>)
 #include <concurrentqueue/blockingconcurrentqueue.h>
 #define HAVE_MOODYCAMEL 1
+#else
+#define HAVE_MOODYCAMEL 0
 #endif
 
 namespace {
@@ -116,7 +120,7 @@ double with_std(int pairs, size_t each)
         });
 }
 
-#ifdef HAVE_GLIB
+#if HAVE_GLIB
 double with_glib(int pairs, size_t each)
 {
     GAsyncQueue *q = g_async_queue_new();
@@ -128,7 +132,7 @@ double with_glib(int pairs, size_t each)
 }
 #endif
 
-#ifdef HAVE_MOODYCAMEL
+#if HAVE_MOODYCAMEL
 double with_moodycamel(int pairs, size_t each)
 {
     moodycamel::BlockingConcurrentQueue<uint64_t> q;
@@ -171,16 +175,9 @@ void measure(int pairs)
     t.add("weft_queue, unbounded", [=] { return with_queue(pairs, slow, 0); });
     t.add("weft_ring", [=] { return with_ring(pairs, fast); });
     t.add("std::queue, mutex, 2 conditions", [=] { return with_std(pairs, slow / 2); });
-#ifdef HAVE_GLIB
-    t.add("GAsyncQueue", [=] { return with_glib(pairs, slow); });
-#else
-    t.missing("GAsyncQueue", "libglib2.0-dev");
-#endif
-#ifdef HAVE_MOODYCAMEL
-    t.add("moodycamel blocking", [=] { return with_moodycamel(pairs, fast / 2); });
-#else
-    t.missing("moodycamel blocking", "libconcurrentqueue-dev");
-#endif
+    PEER(HAVE_GLIB, t, "GAsyncQueue", "libglib2.0-dev", [=] { return with_glib(pairs, slow); });
+    PEER(HAVE_MOODYCAMEL, t, "moodycamel blocking", "libconcurrentqueue-dev",
+         [=] { return with_moodycamel(pairs, fast / 2); });
     t.add_python("Python queue.Queue", [=] { return with_python(pairs); });
     t.run(7);
     t.at_least("weft_queue", "GAsyncQueue", 2);
