@@ -62,7 +62,7 @@ static inline void echo_load_start(struct echo_load *l, const struct sockaddr_in
 {
     assert_int_equal(pipe(l->stop), 0);
     for (int i = 0; i < ECHO_CLIENTS; i++) {
-        l->clients[i] = fork();
+        l->clients[i] = runner_fork();
         if (l->clients[i] != 0)
             continue;
         struct pollfd stop = {l->stop[0], POLLIN, 0};

@@ -51,7 +51,7 @@ static void *await_message(void *arg)
 // The gate exists before the processes do.
 static pid_t put_after_the_gate(weft_shared_queue *q)
 {
-    pid_t child = fork();
+    pid_t child = runner_fork();
     if (child != 0)
         return child;
     char byte;

@@ -18,7 +18,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -38,13 +37,11 @@ static inline bool has_redis(void)
     return system("command -v redis-server >/dev/null 2>&1") == 0;
 }
 
-[[noreturn]] static inline void become_redis(const server *s, pid_t parent)
+[[noreturn]] static inline void become_redis(const server *s)
 {
     char log[128];
     int null = open("/dev/null", O_RDWR);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(1);
+    alarm(0);
     dup2(null, 0);
     dup2(null, 1);
     snprintf(log, sizeof log, "%s/log", s->folder);
@@ -78,10 +75,9 @@ static inline void start_server(server *s)
         s->pid = weft_manager_pid(s->manager);
         return;
     }
-    pid_t me = getpid();
-    s->pid = fork();
+    s->pid = runner_fork();
     if (s->pid == 0)
-        become_redis(s, me);
+        become_redis(s);
     weft_client *c = nullptr;
     for (weft_deadline d = weft_in_s(30); c == nullptr && weft_left(d) > 0; usleep(2000))
         c = weft_client_connect(s->address, s->password, weft_in_s(20));
