@@ -41,8 +41,9 @@ int weft::streams_stop(streams *s, int *status, weft_deadline close_by, weft_dea
         streams_terminate(s);
         ended = await_all(s, term_by);
     }
-    // What is left of a group goes with it.
-    if (!ended || s->children[0]->c.leads)
+    if (!ended)
+        streams_force_end(s);
+    else if (s->children[0]->c.leads) // what is left of a group goes with it
         streams_signal(s, SIGKILL);
     errno = saved;
     return streams_wait(s, status, d);

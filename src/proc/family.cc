@@ -14,7 +14,7 @@
 
 using namespace weft;
 
-enum { ROUNDS = 50, FIRST_ROOM = 4096 };
+enum { PATIENCE_MS = 200, FIRST_ROOM = 4096 };
 
 // Of a line like "17 (a (b) c) S 1 ...": the name may contain anything.  Born is field 22.
 static bool parse(const char *line, relative *r)
@@ -169,17 +169,16 @@ void weft::family_signal(const family *f, int signal)
 void weft::family_stop(family *f)
 {
     int saved = errno;
-    for (int round = 0; round < ROUNDS; round++) {
-        bool some = false;
+    weft_deadline by = weft_in_ms(PATIENCE_MS);
+    for (bool some = true, first = true; some && (first || weft_left(by) > 0); first = false) {
+        some = false;
         family_look(f);
         for (size_t i = 0; i < f->count; i++)
             if (strchr("Tt", f->members[i].state) == nullptr) {
                 signal_one(&f->members[i], SIGSTOP);
                 some = true;
             }
-        if (!some)
-            break;
-        if (round > 0) // who has been told stops at once, unless it waits for a disk
+        if (some && !first) // who has been told stops at once, unless it waits for a disk
             poll(nullptr, 0, 1);
     }
     errno = saved;

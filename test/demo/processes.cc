@@ -75,6 +75,9 @@ CASE(test_run)
     // A signal to it is one to the command.
     expect_in("", "run sh -c 'kill -TERM $PPID; exec sleep 1000'", 143, "SIGTERM");
     expect_in("", "run -t 99 sh -c 'kill -TERM $PPID; sleep 1000; true'", 143, "SIGTERM");
+    expect_in("", "run -T sh -c 'setsid sleep 1000 & exit 3'", 3, "exited with 3");
+    expect_in("", "run -t 0.05 -T sh -c 'setsid sh -c \"sleep 1000; true\" & wait'", 124,
+              "out of time, killed by SIGTERM");
     expect_in("", "run weft-no-such-program", 127, "No such file");
     expect_in("", "run /", 126, "Permission denied");
 }

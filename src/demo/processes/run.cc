@@ -13,6 +13,7 @@ namespace {
 struct limits {
     int64_t ns, kill_after; // to SIGTERM; from there to SIGKILL
     bool group;             // the command leads a group, which ends as a whole
+    bool tree;              // so does all that descends from it
 };
 } // namespace
 
@@ -33,7 +34,7 @@ static int open_signals(void)
 
 static void send(weft_subprocess *p, const limits *l, int signal)
 {
-    (l->group ? weft_subprocess_signal_group : weft_subprocess_send_signal)(p, signal);
+    (l->group || l->tree ? weft_subprocess_signal_group : weft_subprocess_send_signal)(p, signal);
 }
 
 // How long we were stopped: no part of the command's time.
@@ -78,7 +79,7 @@ static int run_one(char **argv, const limits *l)
     int late = 0, signals = open_signals();
     int64_t began = weft_now();
     weft_subprocess_options o = {};
-    o.flags = WEFT_SUBPROCESS_SCRIPTS;
+    o.flags = WEFT_SUBPROCESS_SCRIPTS | (l->tree ? WEFT_SUBPROCESS_TREE : 0);
     o.process_group = l->group ? WEFT_GROUP_NEW : 0;
     weft_subprocess *p = weft_subprocess_start(argv, &o);
     if (p == nullptr)
@@ -94,13 +95,16 @@ static int run(int argc, char **argv)
 {
     static const option longs[] = {{"foreground", no_argument, nullptr, 'f'},
                                    {"kill-after", required_argument, nullptr, 'k'},
+                                   {"tree", no_argument, nullptr, 'T'},
                                    {"help", no_argument, nullptr, 'h'},
                                    {}};
-    limits l = {INT64_MAX, 5000000000, false};
+    limits l = {INT64_MAX, 5000000000, false, false};
     bool foreground = false;
-    for (int c; (c = options_next(argc, argv, "+:fhk:t:", longs)) != -1;) {
+    for (int c; (c = options_next(argc, argv, "+:Tfhk:t:", longs)) != -1;) {
         if (c == 'f')
             foreground = true;
+        else if (c == 'T')
+            l.tree = true;
         else
             (c == 'k' ? l.kill_after : l.ns) = options_seconds(optarg);
     }
@@ -111,6 +115,6 @@ static int run(int argc, char **argv)
 }
 
 extern const verb verb_run;
-const verb verb_run = {"run", "[-f] [-k seconds] [-t seconds] [--] CMD [ARG...]",
+const verb verb_run = {"run", "[-T] [-f] [-k seconds] [-t seconds] [--] CMD [ARG...]",
                        "runs a program, and says how it ended; with -t not longer than that\n",
                        run};
