@@ -9,6 +9,8 @@
 
 #include <weft/deadline.h>
 
+#include "descriptors.h"
+
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
