@@ -1,16 +1,44 @@
 // Generators: next, send, throw, close, delegation, misuse.
 #include <weft/generator.h>
 
-#include "../runner.h"
+#include "coroutines.h"
 
-#include <errno.h>
-#include <pthread.h>
-
-#define V(n) ((void *)(intptr_t)(n))
-
-static int upto(weft_generator *g, void *arg)
+static weft_generator *make(int (*fn)(weft_generator *g, void *arg), void *arg = NULL,
+                            size_t item_size = sizeof(int))
 {
-    for (int i = 0; i < (int)(intptr_t)arg; i++)
+    weft_generator *g = weft_generator_create(fn, arg, item_size, NULL);
+    assert_non_null(g);
+    return g;
+}
+
+static void destroy(weft_generator *g)
+{
+    assert_int_equal(weft_generator_destroy(g), 0);
+}
+
+// Its next items are first .. last.
+static void assert_items(weft_generator *g, int first, int last)
+{
+    for (int i = first; i <= last; i++) {
+        int item = -1;
+        assert_int_equal(weft_generator_next(g, &item), 1);
+        assert_int_equal(item, i);
+        assert_int_equal(weft_generator_done(g), 0);
+    }
+}
+
+static void assert_exhausted(weft_generator *g)
+{
+    int item = -1;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(weft_generator_next(g, &item), 0);
+    assert_int_equal(item, -1);
+    assert_int_equal(weft_generator_done(g), 1);
+}
+
+static int upto(weft_generator *g, void *n)
+{
+    for (int i = 0; i < (int)(intptr_t)n; i++)
         if (weft_generator_yield(g, &i) != 0)
             return errno;
     return 0;
@@ -18,100 +46,77 @@ static int upto(weft_generator *g, void *arg)
 
 CASE(test_next_until_exhausted)
 {
-    int item = -1;
-    weft_generator *g = weft_generator_create(upto, V(3), sizeof(int), NULL);
+    weft_generator *g = make(upto, V(3));
     errno = 4;
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(weft_generator_next(g, &item), 1);
-        assert_int_equal(item, i);
-        assert_int_equal(weft_generator_done(g), 0);
-    }
-    assert_int_equal(weft_generator_next(g, &item), 0);
-    assert_int_equal(weft_generator_next(g, &item), 0);
-    assert_int_equal(item, 2);
-    assert_int_equal(weft_generator_done(g), 1);
-    assert_int_equal(weft_generator_destroy(g), 0);
+    assert_items(g, 0, 2);
+    assert_exhausted(g);
+    destroy(g);
     assert_int_equal(errno, 4);
-}
-
-typedef struct {
-    size_t size;
-    int fine;
-} sized;
-
-static int fill(weft_generator *g, void *arg)
-{
-    unsigned char item[300];
-    const sized *s = (const sized *)arg;
-    for (int round = 0; round < 2; round++) {
-        memset(item, 'a' + round, s->size);
-        if (weft_generator_yield(g, s->size != 0 ? item : NULL) != 0)
-            return errno;
-    }
-    return 0;
 }
 
 CASE(test_items_of_every_size)
 {
-    const size_t sizes[] = {0, 1, 3, 4, 7, 8, 16, 300};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        sized s = {sizes[i], 0};
+    static const size_t sizes[] = {0, 1, 3, 4, 7, 8, 16, 300};
+    for (const size_t &size : sizes) {
         unsigned char item[301];
-        weft_generator *g = weft_generator_create(fill, &s, s.size, NULL);
+        weft_generator *g = make(
+            [](weft_generator *self, void *arg) {
+                unsigned char each[300];
+                size_t n = *(const size_t *)arg;
+                for (int round = 0; round < 2; round++) {
+                    memset(each, 'a' + round, n);
+                    if (weft_generator_yield(self, n != 0 ? each : NULL) != 0)
+                        return errno;
+                }
+                return 0;
+            },
+            (void *)(uintptr_t)&size, size);
         for (int round = 0; round < 2; round++) {
             memset(item, 'z', sizeof item);
             assert_int_equal(weft_generator_next(g, item), 1);
-            for (size_t k = 0; k < s.size; k++)
+            for (size_t k = 0; k < size; k++)
                 assert_int_equal(item[k], 'a' + round);
-            assert_int_equal(item[s.size], 'z');
+            assert_int_equal(item[size], 'z');
         }
-        assert_int_equal(weft_generator_next(g, item), 0);
-        weft_generator_destroy(g);
+        assert_exhausted(g);
+        destroy(g);
     }
 }
 
 CASE(test_next_without_a_place_drops_the_item)
 {
-    int item = 0;
-    weft_generator *g = weft_generator_create(upto, V(2), sizeof(int), NULL);
+    weft_generator *g = make(upto, V(2));
     assert_int_equal(weft_generator_next(g, NULL), 1);
-    assert_int_equal(weft_generator_next(g, &item), 1);
-    assert_int_equal(item, 1);
-    weft_generator_destroy(g);
+    assert_items(g, 1, 1);
+    destroy(g);
 }
 
-static int fails(weft_generator *g, void *arg)
+// Yields 1, then fails with `error`, or with -1 and ENOSPC.
+static int fails(weft_generator *g, void *error)
 {
     int i = 1;
     weft_generator_yield(g, &i);
-    if (arg != NULL)
-        return (int)(intptr_t)arg;
     errno = ENOSPC;
-    return -1;
+    return error != NULL ? (int)(intptr_t)error : -1;
 }
 
 CASE(test_next_reports_the_failure_once)
 {
-    int item = 0;
-    weft_generator *g = weft_generator_create(fails, V(EIO), sizeof(int), NULL);
-    assert_int_equal(weft_generator_next(g, &item), 1);
-    assert_int_equal(weft_generator_next(g, &item), -1);
-    assert_int_equal(errno, EIO);
-    assert_int_equal(weft_generator_next(g, &item), 0);
-    weft_generator_destroy(g);
-    g = weft_generator_create(fails, NULL, sizeof(int), NULL);
-    assert_int_equal(weft_generator_next(g, &item), 1);
-    assert_int_equal(weft_generator_next(g, &item), -1);
-    assert_int_equal(errno, ENOSPC);
-    weft_generator_destroy(g);
+    const int errors[] = {EIO, 0};
+    for (int error : errors) {
+        weft_generator *g = make(fails, V(error));
+        assert_items(g, 1, 1);
+        assert_errno(weft_generator_next(g, NULL), error != 0 ? error : ENOSPC);
+        assert_exhausted(g);
+        destroy(g);
+    }
 }
 
 // ---- send ----
 
-static int averages(weft_generator *g, void *arg)
+static int averages(weft_generator *g, void *)
 {
     double sum = 0, average = 0;
-    (void)arg;
     for (int n = 1;; n++) {
         if (weft_generator_yield(g, &average) != 0)
             return 0;
@@ -126,10 +131,8 @@ static int averages(weft_generator *g, void *arg)
 CASE(test_send_reaches_the_yield)
 {
     double x = 10, average = 0;
-    weft_generator *g = weft_generator_create(averages, NULL, sizeof(double), NULL);
-    errno = 0;
-    assert_int_equal(weft_generator_send(g, &x, &average), -1); // not started
-    assert_int_equal(errno, EINVAL);
+    weft_generator *g = make(averages, NULL, sizeof(double));
+    assert_errno(weft_generator_send(g, &x, &average), EINVAL); // not started
     assert_int_equal(weft_generator_send(g, NULL, &average), 1);
     assert_int_equal(weft_generator_send(g, &x, &average), 1);
     assert_true(average == 10);
@@ -138,17 +141,17 @@ CASE(test_send_reaches_the_yield)
     assert_true(average == 15);
     assert_int_equal(weft_generator_next(g, &average), 0); // sent NULL
     assert_int_equal(weft_generator_send(g, &x, &average), 0);
-    weft_generator_destroy(g);
+    destroy(g);
 }
 
 // ---- throw ----
 
-static int catches(weft_generator *g, void *arg)
+// Yields 0 .. 9; 100 when its yield fails, once.
+static int catches(weft_generator *g, void *caught)
 {
-    int *caught = (int *)arg;
     for (int i = 0; i < 10; i++)
         if (weft_generator_yield(g, &i) != 0) {
-            *caught = errno;
+            *(int *)caught = errno;
             i = 100;
             if (weft_generator_yield(g, &i) != 0)
                 return errno;
@@ -159,105 +162,94 @@ static int catches(weft_generator *g, void *arg)
 CASE(test_throw_may_be_caught)
 {
     int item = 0, caught = 0;
-    weft_generator *g = weft_generator_create(catches, &caught, sizeof(int), NULL);
-    assert_int_equal(weft_generator_next(g, &item), 1);
+    weft_generator *g = make(catches, &caught);
+    assert_items(g, 0, 0);
     assert_int_equal(weft_generator_throw(g, EIO, &item), 1);
     assert_int_equal(caught, EIO);
     assert_int_equal(item, 100);
-    assert_int_equal(weft_generator_throw(g, EINTR, &item), -1);
-    assert_int_equal(errno, EINTR);
+    assert_errno(weft_generator_throw(g, EINTR, &item), EINTR);
     assert_int_equal(weft_generator_done(g), 1);
     assert_errno(weft_generator_throw(g, ENXIO, &item), ENXIO); // ended
-    weft_generator_destroy(g);
+    destroy(g);
 }
 
 CASE(test_throw_into_new_ends_it)
 {
     int item = 0, caught = 0;
-    weft_generator *g = weft_generator_create(catches, &caught, sizeof(int), NULL);
+    weft_generator *g = make(catches, &caught);
     assert_errno(weft_generator_throw(g, 0, &item), EINVAL);
     assert_errno(weft_generator_throw(g, -1, &item), EINVAL);
-    assert_int_equal(weft_generator_throw(g, EIO, &item), -1);
-    assert_int_equal(errno, EIO);
+    assert_errno(weft_generator_throw(g, EIO, &item), EIO);
     assert_int_equal(caught, 0);
-    assert_int_equal(weft_generator_next(g, &item), 0);
-    weft_generator_destroy(g);
+    assert_exhausted(g);
+    destroy(g);
 }
 
 // ---- close ----
 
-static int ignores_close(weft_generator *g, void *arg)
-{
-    int *failures = (int *)arg, i = 0;
-    while (weft_generator_yield(g, &i) == 0)
-        ;
-    for (; *failures < 3 && weft_generator_yield(g, &i) == -1 && errno == ECANCELED; ++*failures)
-        ;
-    return 0;
-}
-
 CASE(test_close_ends_it)
 {
-    int item = 0, failures = 0;
-    weft_generator *g = weft_generator_create(ignores_close, &failures, sizeof(int), NULL);
-    assert_int_equal(weft_generator_next(g, &item), 1);
+    int failures = 0;
+    weft_generator *g = make(
+        [](weft_generator *self, void *arg) {
+            int *n = (int *)arg, i = 0;
+            while (weft_generator_yield(self, &i) == 0)
+                ;
+            while (*n < 3 && weft_generator_yield(self, &i) == -1 && errno == ECANCELED)
+                ++*n;
+            return 0;
+        },
+        &failures);
+    assert_items(g, 0, 0);
     errno = 2;
     assert_int_equal(weft_generator_close(g), 0);
     assert_int_equal(errno, 2);
     assert_int_equal(failures, 3);
-    assert_int_equal(weft_generator_next(g, &item), 0);
+    assert_exhausted(g);
     assert_int_equal(weft_generator_close(g), 0);
-    weft_generator_destroy(g);
+    destroy(g);
 }
 
 CASE(test_close_new_or_failing)
 {
-    int item = 0;
-    weft_generator *g = weft_generator_create(upto, V(3), sizeof(int), NULL);
+    weft_generator *g = make(upto, V(3));
     assert_int_equal(weft_generator_close(g), 0);
-    assert_int_equal(weft_generator_next(g, &item), 0);
-    weft_generator_destroy(g);
-    g = weft_generator_create(upto, V(3), sizeof(int), NULL);
-    weft_generator_next(g, &item);
+    assert_exhausted(g);
+    destroy(g);
+    g = make(upto, V(3));
+    assert_items(g, 0, 0);
     assert_int_equal(weft_generator_close(g), 0); // it returned ECANCELED
-    weft_generator_destroy(g);
-    g = weft_generator_create(fails, V(EIO), sizeof(int), NULL);
-    weft_generator_next(g, &item);
+    destroy(g);
+    g = make(fails, V(EIO));
+    assert_items(g, 1, 1);
     assert_errno(weft_generator_close(g), EIO);
     assert_int_equal(weft_generator_done(g), 1);
-    weft_generator_destroy(g);
-}
-
-static void count_up(void *p)
-{
-    ++*(int *)p;
-}
-
-static int defers(weft_generator *g, void *arg)
-{
-    int i = 0;
-    weft_defer(count_up, arg);
-    while (weft_generator_yield(g, &i) == 0)
-        ;
-    count_up(arg); // its body runs to the end, too
-    return 0;
+    destroy(g);
 }
 
 CASE(test_destroy_closes)
 {
-    int item = 0, ended = 0;
-    weft_generator *g = weft_generator_create(defers, &ended, sizeof(int), NULL);
-    weft_generator_next(g, &item);
-    assert_int_equal(weft_generator_destroy(g), 0);
-    assert_int_equal(ended, 2);
+    weft_generator *g = make([](weft_generator *self, void *) {
+        int i = 0;
+        weft_defer([](void *) { note("deferred"); }, NULL);
+        while (weft_generator_yield(self, &i) == 0)
+            ;
+        note("ended "); // its body runs to the end, too
+        return 0;
+    });
+    assert_items(g, 0, 0);
+    destroy(g);
+    assert_noted("ended deferred");
     assert_int_equal(weft_generator_destroy(NULL), 0);
 }
 
 // ---- delegate: yield from ----
 
-typedef struct {
+namespace {
+struct range {
     int low, high;
-} range;
+};
+} // namespace
 
 // In-order walk of an implicit balanced tree: recursion as deep as the tree.
 static int walk(weft_generator *g, void *arg)
@@ -265,58 +257,52 @@ static int walk(weft_generator *g, void *arg)
     const range *r = (const range *)arg;
     if (r->low > r->high)
         return 0;
-    int middle = (r->low + r->high) / 2;
+    int middle = (r->low + r->high) / 2, error = 0;
     range left = {r->low, middle - 1}, right = {middle + 1, r->high};
-    weft_generator *a = weft_generator_create(walk, &left, sizeof(int), NULL);
-    weft_generator *b = weft_generator_create(walk, &right, sizeof(int), NULL);
-    int error = 0;
-    if (weft_generator_delegate(g, a) != 0 || weft_generator_yield(g, &middle) != 0 ||
-        weft_generator_delegate(g, b) != 0)
+    weft_generator *lower = make(walk, &left), *upper = make(walk, &right);
+    if (weft_generator_delegate(g, lower) != 0 || weft_generator_yield(g, &middle) != 0 ||
+        weft_generator_delegate(g, upper) != 0)
         error = errno;
-    weft_generator_destroy(a);
-    weft_generator_destroy(b);
+    destroy(lower);
+    destroy(upper);
     return error;
 }
 
 CASE(test_delegate_recursively)
 {
     range all = {1, 200};
-    int item = 0;
-    weft_generator *g = weft_generator_create(walk, &all, sizeof(int), NULL);
-    for (int i = 1; i <= 200; i++) {
-        assert_int_equal(weft_generator_next(g, &item), 1);
-        assert_int_equal(item, i);
-    }
-    assert_int_equal(weft_generator_next(g, &item), 0);
-    weft_generator_destroy(g);
+    weft_generator *g = make(walk, &all);
+    assert_items(g, 1, 200);
+    assert_exhausted(g);
+    destroy(g);
     // Closed half-way: every level ends and destroys its own.
-    g = weft_generator_create(walk, &all, sizeof(int), NULL);
-    for (int i = 0; i < 77; i++)
-        assert_int_equal(weft_generator_next(g, &item), 1);
-    assert_int_equal(weft_generator_destroy(g), 0);
+    g = make(walk, &all);
+    assert_items(g, 1, 77);
+    destroy(g);
 }
 
 static weft_generator *inner;
-static int delegated; // what delegate returned
-static int delegate_errno;
+static int delegated; // the error of delegate
 
-static int outer_of(weft_generator *g, void *arg)
+// The items of `inner`, then 99.
+static int outer_of(weft_generator *g, void *)
 {
     int last = 99;
-    (void)arg;
-    delegated = weft_generator_delegate(g, inner);
-    delegate_errno = errno;
-    if (weft_generator_yield(g, &last) != 0)
-        return errno;
-    return 0;
+    delegated = weft_generator_delegate(g, inner) != 0 ? errno : 0;
+    return weft_generator_yield(g, &last) != 0 ? errno : 0;
+}
+
+static int delegates_to(weft_generator *g, void *to)
+{
+    return weft_generator_delegate(g, (weft_generator *)to) != 0 ? errno : 0;
 }
 
 CASE(test_delegate_passes_throw_and_send_inward)
 {
     int item = 0, caught = 0;
-    inner = weft_generator_create(catches, &caught, sizeof(int), NULL);
-    weft_generator *g = weft_generator_create(outer_of, NULL, sizeof(int), NULL);
-    assert_int_equal(weft_generator_next(g, &item), 1);
+    inner = make(catches, &caught);
+    weft_generator *g = make(outer_of);
+    assert_items(g, 0, 0);
     assert_int_equal(weft_generator_throw(g, EIO, &item), 1);
     assert_int_equal(caught, EIO);
     assert_int_equal(item, 100);
@@ -326,78 +312,85 @@ CASE(test_delegate_passes_throw_and_send_inward)
     // Not caught this time: inner ends, its error is delegate's.
     assert_int_equal(weft_generator_throw(g, EINTR, &item), 1);
     assert_int_equal(item, 99);
-    assert_int_equal(delegated, -1);
-    assert_int_equal(delegate_errno, EINTR);
-    weft_generator_destroy(g);
-    weft_generator_destroy(inner);
-    inner = weft_generator_create(averages, NULL, sizeof(double), NULL);
-    g = weft_generator_create(outer_of, NULL, sizeof(double), NULL);
+    assert_int_equal(delegated, EINTR);
+    destroy(g);
+    destroy(inner);
+    inner = make(averages, NULL, sizeof(double));
+    g = make(outer_of, NULL, sizeof(double));
     double x = 8, average = 0;
     assert_int_equal(weft_generator_next(g, &average), 1);
     assert_int_equal(weft_generator_send(g, &x, &average), 1);
     assert_true(average == 8);
-    weft_generator_destroy(g);
-    weft_generator_destroy(inner);
+    destroy(g);
+    destroy(inner);
 }
 
 CASE(test_delegate_to_one_in_the_middle)
 {
     range some = {1, 7};
-    int item = 0;
-    inner = weft_generator_create(walk, &some, sizeof(int), NULL);
-    for (int i = 1; i <= 3; i++) // inside its own chain now
-        assert_int_equal(weft_generator_next(inner, &item), 1);
-    weft_generator *g = weft_generator_create(outer_of, NULL, sizeof(int), NULL);
-    for (int i = 4; i <= 7; i++) {
-        assert_int_equal(weft_generator_next(g, &item), 1);
-        assert_int_equal(item, i);
-    }
-    assert_int_equal(weft_generator_next(g, &item), 1);
-    assert_int_equal(item, 99);
+    inner = make(walk, &some);
+    assert_items(inner, 1, 3); // inside its own chain now
+    weft_generator *g = make(outer_of);
+    assert_items(g, 4, 7);
+    assert_items(g, 99, 99);
     assert_int_equal(delegated, 0);
-    assert_int_equal(weft_generator_next(g, &item), 0);
-    assert_int_equal(weft_generator_next(inner, &item), 0);
-    weft_generator_destroy(g);
-    weft_generator_destroy(inner);
+    assert_exhausted(g);
+    assert_exhausted(inner);
+    destroy(g);
+    destroy(inner);
 }
 
-static int errors_seen[8];
-
-static int delegates_wrongly(weft_generator *g, void *arg)
+// Chains are joined, and closed, at every place of them.
+CASE(test_delegate_to_a_chain_by_a_chain)
 {
-    char wrong_size;
-    (void)arg;
-    weft_generator *bytes = weft_generator_create(upto, NULL, sizeof wrong_size, NULL);
-    weft_generator *empty = weft_generator_create(upto, V(0), sizeof(int), NULL);
-    int item;
-    errors_seen[0] = weft_generator_delegate(g, NULL) == -1 && errno == EINVAL;
-    errors_seen[1] = weft_generator_delegate(g, bytes) == -1 && errno == EINVAL;
-    errors_seen[2] = weft_generator_delegate(g, g) == -1 && errno == EBUSY;
-    errors_seen[3] = weft_generator_delegate(empty, empty) == -1 && errno == EPERM;
-    errors_seen[4] = weft_generator_delegate(g, empty) == 0;
-    errors_seen[5] = weft_generator_delegate(g, empty) == 0; // exhausted before
-    errors_seen[6] = weft_generator_next(g, &item) == -1 && errno == EBUSY;
-    errors_seen[7] = weft_generator_destroy(g) == -1 && errno == EBUSY;
-    weft_generator_destroy(bytes);
-    weft_generator_destroy(empty);
+    range some = {1, 50};
+    for (int before = 0; before < 49; before++) {
+        inner = make(walk, &some);
+        assert_items(inner, 1, before);
+        weft_generator *middle = make(outer_of), *g = make(delegates_to, middle);
+        assert_items(middle, before + 1, before + 1);
+        assert_items(g, before + 2, before % 2 ? 50 : before + 2);
+        destroy(g);
+        assert_exhausted(middle);
+        assert_exhausted(inner);
+        destroy(middle);
+        destroy(inner);
+    }
+}
+
+static int delegates_wrongly(weft_generator *g, void *)
+{
+    weft_generator *bytes = make(upto, NULL, 1), *empty = make(upto, V(0));
+    int refused = 0;
+    refused += weft_generator_delegate(g, NULL) == -1 && errno == EINVAL;
+    refused += weft_generator_delegate(g, bytes) == -1 && errno == EINVAL;
+    refused += weft_generator_delegate(g, g) == -1 && errno == EBUSY;
+    refused += weft_generator_delegate(empty, empty) == -1 && errno == EPERM;
+    refused += weft_generator_delegate(g, empty) == 0;
+    refused += weft_generator_delegate(g, empty) == 0; // exhausted before
+    refused += weft_generator_next(g, NULL) == -1 && errno == EBUSY;
+    refused += weft_generator_destroy(g) == -1 && errno == EBUSY;
+    destroy(bytes);
+    destroy(empty);
+    weft_generator_yield(g, &refused);
     return 0;
 }
 
 CASE(test_delegate_misuse)
 {
-    weft_generator *g = weft_generator_create(delegates_wrongly, NULL, sizeof(int), NULL);
-    assert_int_equal(weft_generator_next(g, NULL), 0);
-    for (int i = 0; i < 8; i++)
-        assert_int_equal(errors_seen[i], 1);
-    weft_generator_destroy(g);
+    weft_generator *g = make(delegates_wrongly);
+    assert_items(g, 8, 8);
+    destroy(g);
 }
 
 // ---- Generators of generators ----
 
-typedef struct {
+namespace {
+struct filter {
     weft_generator *source;
     int prime;
-} filter;
+};
+} // namespace
 
 static int not_divisible(weft_generator *g, void *arg)
 {
@@ -409,34 +402,32 @@ static int not_divisible(weft_generator *g, void *arg)
     return 0;
 }
 
-static int from_two(weft_generator *g, void *arg)
-{
-    (void)arg;
-    for (int i = 2;; i++)
-        if (weft_generator_yield(g, &i) != 0)
-            return errno;
-}
-
 CASE(test_layers_of_generators)
 {
     static const int primes[] = {2, 3, 5, 7, 11, 13, 17, 19, 23, 29};
-    weft_generator *layer[11] = {weft_generator_create(from_two, NULL, sizeof(int), NULL)};
+    weft_generator *layer[11] = {make([](weft_generator *g, void *) {
+        for (int i = 2;; i++)
+            if (weft_generator_yield(g, &i) != 0)
+                return errno;
+    })};
     filter filters[10];
     for (int i = 0; i < 10; i++) {
         assert_int_equal(weft_generator_next(layer[i], &filters[i].prime), 1);
         assert_int_equal(filters[i].prime, primes[i]);
         filters[i].source = layer[i];
-        layer[i + 1] = weft_generator_create(not_divisible, &filters[i], sizeof(int), NULL);
+        layer[i + 1] = make(not_divisible, &filters[i]);
     }
     for (int i = 10; i >= 0; i--)
-        assert_int_equal(weft_generator_destroy(layer[i]), 0);
+        destroy(layer[i]);
 }
 
 // Permutations, as greenlet's suite has them: recursion through next.
-typedef struct {
+namespace {
+struct permutation {
     int n;
     int *place;
-} permutation;
+};
+} // namespace
 
 static int permute(weft_generator *g, void *arg)
 {
@@ -449,9 +440,9 @@ static int permute(weft_generator *g, void *arg)
         int t = p->place[i];
         p->place[i] = p->place[p->n - 1];
         p->place[p->n - 1] = t;
-        weft_generator *sub = weft_generator_create(permute, &rest, 1, NULL);
+        weft_generator *sub = make(permute, &rest, 1);
         int error = weft_generator_delegate(g, sub) != 0 ? errno : 0;
-        weft_generator_destroy(sub);
+        destroy(sub);
         if (error != 0)
             return error;
         p->place[p->n - 1] = p->place[i];
@@ -465,46 +456,47 @@ CASE(test_permutations)
     int place[5] = {0, 1, 2, 3, 4}, count = 0;
     char seen[3125] = {0}, none;
     permutation p = {5, place};
-    weft_generator *g = weft_generator_create(permute, &p, 1, NULL);
+    weft_generator *g = make(permute, &p, 1);
     while (weft_generator_next(g, &none) == 1) {
         int code = 0;
-        for (int i = 0; i < 5; i++)
-            code = code * 5 + place[i];
+        for (int each : place)
+            code = code * 5 + each;
         assert_int_equal(seen[code], 0);
         seen[code] = 1;
         count++;
     }
     assert_int_equal(count, 120);
-    weft_generator_destroy(g);
+    destroy(g);
 }
 
 // ---- Misuse ----
 
-static int yields_for_another(weft_generator *g, void *arg)
+static int yields_for_another(weft_generator *g, void *other)
 {
-    int i = 1;
-    errors_seen[0] = weft_generator_yield((weft_generator *)arg, &i) == -1 && errno == EPERM;
-    errors_seen[1] = weft_coro_yield(NULL) == WEFT_FAILED && errno == EPERM;
-    errors_seen[2] = weft_coro_switch(weft_coro_main(), NULL) == WEFT_FAILED && errno == EPERM;
-    errors_seen[3] = weft_generator_yield(g, NULL) == -1 && errno == EINVAL;
+    int refused = 0;
+    refused += weft_generator_yield((weft_generator *)other, &refused) == -1 && errno == EPERM;
+    refused += weft_coro_yield(NULL) == WEFT_FAILED && errno == EPERM;
+    refused += weft_coro_switch(weft_coro_main(), NULL) == WEFT_FAILED && errno == EPERM;
+    refused += weft_generator_yield(g, NULL) == -1 && errno == EINVAL;
+    weft_generator_yield(g, &refused);
     return 0;
 }
 
-static void *resume_a_generators(void *arg)
+static void *resume_a_generators(void *generator)
 {
-    errors_seen[0] = weft_generator_next((weft_generator *)arg, NULL) == -1 && errno == EPERM;
-    errors_seen[1] = weft_generator_close((weft_generator *)arg) == -1 && errno == EPERM;
-    errors_seen[2] = weft_generator_destroy((weft_generator *)arg) == -1 && errno == EPERM;
-    errors_seen[3] = weft_generator_done((weft_generator *)arg) == -1 && errno == EPERM;
-    return NULL;
+    weft_generator *g = (weft_generator *)generator;
+    intptr_t refused = 0;
+    refused += weft_generator_next(g, NULL) == -1 && errno == EPERM;
+    refused += weft_generator_close(g) == -1 && errno == EPERM;
+    refused += weft_generator_destroy(g) == -1 && errno == EPERM;
+    refused += weft_generator_done(g) == -1 && errno == EPERM;
+    return V(refused);
 }
 
 CASE(test_misuse_is_an_error)
 {
     int i = 0;
-    pthread_t t;
-    weft_generator *other = weft_generator_create(upto, V(3), sizeof(int), NULL);
-    weft_generator *g = weft_generator_create(yields_for_another, other, sizeof(int), NULL);
+    weft_generator *other = make(upto, V(3)), *g = make(yields_for_another, other);
     assert_errno(weft_generator_create(NULL, NULL, 1, NULL), EINVAL);
     assert_errno(weft_generator_next(NULL, &i), EINVAL);
     assert_errno(weft_generator_send(NULL, NULL, &i), EINVAL);
@@ -514,38 +506,31 @@ CASE(test_misuse_is_an_error)
     assert_errno(weft_generator_yield(NULL, &i), EINVAL);
     assert_errno(weft_generator_yield(other, &i), EPERM);
     assert_null(weft_generator_sent(NULL));
-    assert_int_equal(weft_generator_next(g, &i), 0);
-    for (int k = 0; k < 4; k++)
-        assert_int_equal(errors_seen[k], 1);
-    assert_int_equal(pthread_create(&t, NULL, resume_a_generators, other), 0);
-    pthread_join(t, NULL);
-    for (int k = 0; k < 4; k++)
-        assert_int_equal(errors_seen[k], 1);
-    weft_generator_destroy(g);
-    weft_generator_destroy(other);
+    assert_items(g, 4, 4);
+    assert_ptr_equal(run_in_thread(resume_a_generators, other), V(4));
+    destroy(g);
+    destroy(other);
 }
 
 // Two coroutines take turns with one generator.
-static void *takes_one(void *arg, void *v)
-{
-    int item = -1;
-    (void)v;
-    while (weft_generator_next((weft_generator *)arg, &item) == 1)
-        weft_coro_yield(V(item));
-    return V(-2);
-}
-
 CASE(test_consumers_take_turns)
 {
-    weft_generator *g = weft_generator_create(upto, V(6), sizeof(int), NULL);
-    weft_coro *a = weft_coro_create(takes_one, g, NULL), *b = weft_coro_create(takes_one, g, NULL);
+    const auto take = [](void *g, void *) {
+        int item = -1;
+        while (weft_generator_next((weft_generator *)g, &item) == 1)
+            weft_coro_yield(V(item));
+        return V(-2);
+    };
+    weft_generator *g = make(upto, V(6));
+    a = create(take, g);
+    b = create(take, g);
     for (int i = 0; i < 6; i++)
         assert_ptr_equal(weft_coro_resume(i % 2 ? b : a, NULL), V(i));
     assert_ptr_equal(weft_coro_resume(a, NULL), V(-2));
     assert_ptr_equal(weft_coro_resume(b, NULL), V(-2));
-    weft_generator_destroy(g);
-    weft_coro_destroy(a);
-    weft_coro_destroy(b);
+    destroy(g);
+    destroy(a);
+    destroy(b);
 }
 
 RUN_CASES()

@@ -12,13 +12,10 @@
 #include <weft/generator.h>
 #include <weft/tasklet.h>
 
-#include "../runner.h"
+#include "trace.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
-
-#define V(n) ((void *)(intptr_t)(n))
 
 enum { MOST = 40, STEPS = 1500 };
 static const int64_t RETIRED = 0x5e5e5e5e;

@@ -1,62 +1,7 @@
-// Stacks: guards by each method, limits, reuse, memory at scale, the overflow report.
-#include <coro/coroutine.h>
-#include <weft/coro.h>
-
-#include "../runner.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
+// Stacks: options, reuse, guards by each method, the overflow report.
+#include "stacks.h"
 
 using namespace weft;
-
-#define V(n) ((void *)(intptr_t)(n))
-
-static void *echo(void *arg, void *v)
-{
-    (void)arg;
-    while (v != WEFT_FAILED)
-        v = weft_coro_yield(v);
-    return v;
-}
-
-static void *run_in_thread(void *(*fn)(void *), void *arg)
-{
-    pthread_t t;
-    void *result = NULL;
-    assert_int_equal(pthread_create(&t, NULL, fn, arg), 0);
-    assert_int_equal(pthread_join(t, &result), 0);
-    return result;
-}
-
-static size_t read_number(const char *path, const char *line)
-{
-    char text[512] = "";
-    size_t n = 0;
-    FILE *f = fopen(path, "re");
-    while (f != NULL && fgets(text, sizeof text, f) != NULL)
-        if (line == NULL)
-            n++;
-        else if (strncmp(text, line, strlen(line)) == 0)
-            n = strtoul(text + strlen(line), NULL, 10);
-    if (f != NULL)
-        fclose(f);
-    return n;
-}
-
-static size_t mappings(void)
-{
-    return read_number("/proc/self/maps", NULL);
-}
-
-static size_t resident_kib(void)
-{
-    return read_number("/proc/self/status", "VmRSS:");
-}
 
 // ---- Options ----
 
@@ -82,18 +27,6 @@ CASE(test_callers_stack_is_used)
     free(memory);
 }
 
-// Uses some 1,100 bytes of stack a step.
-static void *use(void *arg, void *v)
-{
-    volatile char room[1024];
-    intptr_t depth = (intptr_t)v;
-    for (size_t i = 0; i < sizeof room; i += 64)
-        room[i] = 0;
-    if (depth == 0)
-        return arg;
-    return V((intptr_t)use(arg, V(depth - 1)) + room[64]);
-}
-
 CASE(test_stack_size_is_what_was_asked)
 {
     const size_t sizes[] = {16384, 16385, 100000, 1 << 20, 16 << 20};
@@ -112,58 +45,18 @@ CASE(test_stack_size_is_what_was_asked)
 
 CASE(test_a_stack_is_reused_last_in_first_out)
 {
-    weft_coro *a = weft_coro_create(echo, NULL, NULL), *b = weft_coro_create(echo, NULL, NULL);
-    weft_coro_destroy(a);
-    weft_coro_destroy(b);
-    weft_coro *first = weft_coro_create(echo, NULL, NULL);
-    weft_coro *second = weft_coro_create(echo, NULL, NULL);
+    a = create(echo);
+    b = create(echo);
+    destroy(a);
+    destroy(b);
+    weft_coro *first = create(echo), *second = create(echo);
     assert_ptr_equal(first, b);
     assert_ptr_equal(second, a);
-    weft_coro_destroy(first);
-    weft_coro_destroy(second);
+    destroy(first);
+    destroy(second);
 }
 
-// ---- Guards: the kernel says whether one is there ----
-
-// A read(2) into the guard fails with EFAULT, without a signal; just above it, it does not.
-static int guarded(const weft_coro *co)
-{
-    const stack *s = &co->stack;
-    int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-    int above = read(fd, s->low + s->guard, 1) == 1;
-    int low = read(fd, s->low, 1) == -1 && errno == EFAULT;
-    int high = read(fd, s->low + s->guard - 1, 1) == -1 && errno == EFAULT;
-    close(fd);
-    return above && low && high;
-}
-
-// The default, as the overflow report has it.
-#define SIZE STACK_DEFAULT
-#ifdef __aarch64__
-#define KIB "128"
-#else
-#define KIB "64"
-#endif
-
-static void *create_some(void *arg)
-{
-    weft_coro_options opts = {};
-    intptr_t good = 0;
-    weft_coro *some[100];
-    opts.stack_size = SIZE;
-    for (int i = 0; i < 100; i++) {
-        some[i] = weft_coro_create(echo, NULL, &opts);
-        if (some[i] == NULL)
-            return V(-1);
-    }
-    size_t before = mappings();
-    for (int i = 0; i < 100; i++)
-        good += guarded(some[i]) && weft_coro_resume(some[i], V(i)) == V(i);
-    *(size_t *)arg = before;
-    for (int i = 0; i < 100; i++)
-        weft_coro_destroy(some[i]);
-    return V(good);
-}
+// ---- Guards ----
 
 CASE(test_each_stack_is_guarded)
 {
@@ -200,256 +93,6 @@ CASE(test_locked_memory_falls_back_to_mprotect)
     void *good = run_in_thread(create_some, &maps);
     assert_int_equal(munlockall(), 0);
     assert_ptr_equal(good, V(100));
-}
-
-// ---- The limit of mappings ----
-
-typedef struct {
-    int created, error;
-    char *dump;
-    int can_map;
-} limit;
-
-static void *create_to_the_limit(void *arg)
-{
-    limit *l = (limit *)arg;
-    size_t size = 0;
-    weft_coro_options opts = {};
-    opts.stack_size = 16384;
-    while (l->created < 100000 && weft_coro_create(echo, NULL, &opts) != NULL)
-        l->created++;
-    l->error = errno;
-    FILE *out = open_memstream(&l->dump, &size);
-    weft_coro_dump(out);
-    fclose(out);
-    // The rest of the process goes on.
-    void *p = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    l->can_map = p != MAP_FAILED;
-    munmap(p, 4096);
-    return NULL;
-}
-
-CASE(test_limit_of_mappings_is_enomem)
-{
-    limit l = {0, 0, NULL, 0};
-    size_t allowed = 0;
-    FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
-    assert_int_equal(fscanf(f, "%zu", &allowed), 1);
-    fclose(f);
-    if (RUNNER_SANITIZED || allowed > 150000) // TSan has 8,128 fibers
-        allowed = 12000;
-    stacks_force(GUARD_MPROTECT, allowed);
-    run_in_thread(create_to_the_limit, &l);
-    stacks_force(GUARD_BEST, 0);
-    assert_int_equal(l.error, ENOMEM);
-    assert_true((size_t)l.created < allowed / 2);
-    assert_true((size_t)l.created >= (allowed - 4096) / 2 - 100);
-    assert_non_null(strstr(l.dump, "vm.max_map_count"));
-    assert_int_equal(l.can_map, 1);
-    free(l.dump);
-    // The thread's end gave them all back.
-    size_t maps = 0;
-    stacks_force(GUARD_MPROTECT, 0);
-    void *good = run_in_thread(create_some, &maps);
-    stacks_force(GUARD_BEST, 0);
-    assert_ptr_equal(good, V(100));
-}
-
-// ---- Scale ----
-
-// MADV_GUARD_INSTALL, Linux 6.13: many stacks in few mappings.  (qemu takes all advice.)
-static int kernel_marks_guards(void)
-{
-    void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-    int marks = madvise(p, 4096, 102) == 0 && read(fd, p, 1) == -1;
-    close(fd);
-    munmap(p, 4096);
-    return marks;
-}
-
-CASE(test_many_again_and_again_without_growth)
-{
-    const int n = RUNNER_SANITIZED ? 500 : 20000, rounds = RUNNER_SANITIZED ? 10 : 20;
-    size_t first = 0, last = 0;
-    weft_coro **some = (weft_coro **)calloc((size_t)n, sizeof *some);
-    for (int round = 0; round < rounds; round++) {
-        for (int i = 0; i < n; i++) {
-            some[i] = weft_coro_create(echo, NULL, NULL);
-            assert_non_null(some[i]);
-        }
-        for (int i = 0; i < n; i += 7)
-            assert_ptr_equal(weft_coro_resume(some[i], V(i)), V(i));
-        for (int i = 0; i < n; i++)
-            weft_coro_destroy(some[i]);
-        last = resident_kib();
-        if (round == 1)
-            first = last;
-    }
-    free(some);
-    // ASan keeps what was freed aside.
-    assert_true(last < first + first / 10 + (RUNNER_SANITIZED ? 65536 : 1024));
-    if (kernel_marks_guards() && !RUNNER_SANITIZED)
-        assert_true(mappings() < 150);
-}
-
-CASE(test_a_million_in_turn)
-{
-    const int n = RUNNER_SANITIZED ? 5000 : 1000000, rounds = RUNNER_SANITIZED ? 2 : 10;
-    size_t first = 0;
-    for (int round = 0; round < rounds; round++) {
-        for (int i = 0; i < n / 10; i++) {
-            weft_coro *some[10];
-            for (int k = 0; k < 10; k++)
-                some[k] = weft_coro_create(echo, NULL, NULL);
-            for (int k = 0; k < 10; k++)
-                weft_coro_destroy(some[k]);
-        }
-        if (round == 0)
-            first = resident_kib();
-    }
-    assert_true(resident_kib() <
-                first + (RUNNER_SANITIZED ? 400 << 10 : 1024)); // ASan's quarantine
-}
-
-typedef struct {
-    size_t before, alive, warm, trimmed, kept; // resident KiB
-    size_t addresses[3], tables;               // before, alive, trimmed; KiB
-    size_t largest;                            // the size of every other one's stack
-    int n;
-} usage;
-
-// Creates n that use some 25 KiB each, destroys them, trims.
-static void *use_and_destroy(void *arg)
-{
-    usage *u = (usage *)arg;
-    weft_coro **some = (weft_coro **)calloc((size_t)u->n, sizeof *some);
-    u->before = resident_kib();
-    u->addresses[0] = read_number("/proc/self/status", "VmSize:");
-    for (int i = 0; i < u->n; i++) {
-        weft_coro_options opts = {};
-        opts.stack_size = i % 2 ? u->largest : 0;
-        some[i] = weft_coro_create(use, NULL, &opts);
-        weft_coro_resume(some[i], V(24));
-    }
-    u->alive = resident_kib();
-    u->addresses[1] = read_number("/proc/self/status", "VmSize:");
-    for (int i = 0; i < u->n; i++)
-        weft_coro_destroy(some[i]);
-    free(some);
-    u->warm = resident_kib();
-    errno = 6;
-    weft_coro_trim();
-    u->trimmed = errno == 6 ? resident_kib() : SIZE_MAX;
-    u->addresses[2] = read_number("/proc/self/status", "VmSize:");
-    u->tables = read_number("/proc/self/status", "VmPTE:");
-    // There are stacks again, with their guards.
-    weft_coro *co = weft_coro_create(echo, NULL, NULL);
-    void *good = V(guarded(co) && weft_coro_resume(co, V(3)) == V(3));
-    weft_coro_destroy(co);
-    return good;
-}
-
-CASE(test_warm_stacks_are_limited_and_trim_gives_all_back)
-{
-    const size_t each = 24;
-    if (RUNNER_SANITIZED) // whose own memory is in the way
-        return;
-    for (int sizes = 1; sizes <= 2; sizes++)
-        for (int how = GUARD_BEST; how <= GUARD_MPROTECT; how += GUARD_MPROTECT) {
-            usage u = {};
-            u.n = 3000;
-            u.largest = SIZE * (size_t)sizes;
-            stacks_force(how, 0);
-            void *good = run_in_thread(use_and_destroy, &u);
-            stacks_force(GUARD_BEST, 0);
-            assert_ptr_equal(good, V(1));
-            assert_true(u.alive > u.before + 3000 * each);
-            size_t stack = (u.alive - u.before) / 3000 + 1;
-            assert_true(u.warm < u.before + 1024 * stack + 1024);
-            assert_true(u.trimmed < u.before + 8192); // ucontext: what malloc keeps
-            assert_true(u.addresses[1] > u.addresses[0] + 3000 * 64);
-            assert_true(u.addresses[2] < u.addresses[0] + 8192);
-        }
-}
-
-// One that is alive keeps its own mapping, and only that.
-CASE(test_trim_spares_what_is_in_use)
-{
-    weft_coro *some[2000];
-    for (int i = 0; i < 2000; i++)
-        assert_non_null(some[i] = weft_coro_create(echo, NULL, NULL));
-    assert_ptr_equal(weft_coro_resume(some[3], V(5)), V(5));
-    for (int i = 0; i < 2000; i++)
-        if (i != 3)
-            weft_coro_destroy(some[i]);
-    size_t before = read_number("/proc/self/status", "VmSize:");
-    weft_coro_trim();
-    if (!RUNNER_SANITIZED)
-        assert_true(read_number("/proc/self/status", "VmSize:") + 1000 * (SIZE >> 10) < before);
-    assert_ptr_equal(weft_coro_resume(some[3], V(6)), V(6));
-    assert_int_equal(weft_coro_destroy(some[3]), 0);
-    for (int i = 0; i < 2000; i++) {
-        assert_non_null(some[i] = weft_coro_create(echo, NULL, NULL));
-        if (i % 100 == 0)
-            assert_int_equal(guarded(some[i]), 1);
-    }
-    for (int i = 0; i < 2000; i++)
-        weft_coro_destroy(some[i]);
-}
-
-// What ended last of one kind is no obstacle to the others.
-static void *take_turns(void *arg)
-{
-    const size_t extras[] = {0, 48, 96};
-    const coro_thread *t = weft_coro_self()->thread;
-    (void)arg;
-    for (size_t extra : extras) {
-        weft_coro *some[SPARES + 16];
-        for (weft_coro *&co : some)
-            co = coro_create(echo, NULL, NULL, extra);
-        for (weft_coro *co : some)
-            coro_release(co);
-    }
-    for (size_t extra : extras) {
-        size_t before = 0, after = 0;
-        for (const spare_list &each : t->spares)
-            before += each.count;
-        weft_coro *co = coro_create(echo, NULL, NULL, extra);
-        for (const spare_list &each : t->spares)
-            after += each.count;
-        if (!(t->watched | t->valgrind) && (before != 3 * SPARES || after != before - 1))
-            return V(1);
-        coro_release(co);
-    }
-    return NULL;
-}
-
-CASE(test_each_kind_has_its_spares)
-{
-    assert_null(run_in_thread(take_turns, NULL));
-}
-
-// mmap says EAGAIN when it would lock more than allowed.
-CASE(test_locked_memory_that_is_refused_is_enomem)
-{
-    if (RUNNER_SANITIZED)
-        return;
-    pid_t child = fork();
-    if (child == 0) {
-        const struct rlimit few = {4 << 20, 4 << 20};
-        limit l = {0, 0, NULL, 0};
-        if (setrlimit(RLIMIT_MEMLOCK, &few) != 0 || (geteuid() == 0 && setuid(65534) != 0) ||
-            mlockall(MCL_FUTURE) != 0)
-            _exit(77);
-        create_to_the_limit(&l);
-        _exit(l.error == ENOMEM && strstr(l.dump, "mmap") != NULL ? 0 : l.error);
-    }
-    int status = 0;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    if (WEXITSTATUS(status) != 77)
-        assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 // ---- Overflow, in a child process ----
@@ -524,58 +167,40 @@ static int child(body fn, void *arg, const char *name, int own, char text[512])
     return status;
 }
 
-CASE(test_overflow_is_reported)
+static void *send_oneself(void *, void *v)
 {
-    char text[512];
-    int status = child(overflow, V(-1), "deep", 0, text);
-    assert_string_equal(text, "weft: stack overflow in coroutine \"deep\" (" KIB " KiB stack)\n");
-    assert_true(WIFSIGNALED(status));
-    assert_int_equal(WTERMSIG(status), SIGSEGV);
-    status = child(overflow, V(-1), NULL, 0, text);
-    assert_string_equal(text,
-                        "weft: stack overflow in coroutine \"(unnamed)\" (" KIB " KiB stack)\n");
-    assert_true(WIFSIGNALED(status));
-}
-
-// Built with -fstack-clash-protection a large frame can't jump the guard.
-CASE(test_overflow_by_a_large_frame)
-{
-    char text[512];
-    int status = child(overflow_in_one_leap, NULL, "leap", 0, text);
-    assert_string_equal(text, "weft: stack overflow in coroutine \"leap\" (" KIB " KiB stack)\n");
-    assert_int_equal(WTERMSIG(status), SIGSEGV);
-}
-
-CASE(test_other_faults_go_to_the_programs_own_handler)
-{
-    char text[512];
-    int status = child(poke, V(4096), "wild", 1, text);
-    assert_string_equal(text, "own handler\n");
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 42);
-    status = child(poke, V(4096), "wild", 0, text);
-    assert_string_equal(text, "");
-    assert_true(WIFSIGNALED(status));
-    assert_int_equal(WTERMSIG(status), SIGSEGV);
-    // An overflow is ours, whoever else has a handler.
-    status = child(overflow, V(-1), "deep", 1, text);
-    assert_string_equal(text, "weft: stack overflow in coroutine \"deep\" (" KIB " KiB stack)\n");
-    assert_int_equal(WTERMSIG(status), SIGSEGV);
-}
-
-static void *send_oneself(void *arg, void *v)
-{
-    (void)arg;
     raise(SIGSEGV); // sent, not caused
     return v;
 }
 
-CASE(test_a_sent_sigsegv_still_kills)
+#define REPORT(name) "weft: stack overflow in coroutine \"" name "\" (" KIB " KiB stack)\n"
+
+// Who reports what; the process ends by SIGSEGV but where the program's own handler ends it.
+CASE(test_overflow_is_reported_and_other_faults_are_not)
 {
-    char text[512];
-    int status = child(send_oneself, NULL, NULL, 0, text);
-    assert_true(WIFSIGNALED(status));
-    assert_int_equal(WTERMSIG(status), SIGSEGV);
+    static const struct {
+        body fn;
+        intptr_t arg;
+        const char *name;
+        int own; // handler
+        const char *said;
+    } cases[] = {{overflow, -1, "deep", 0, REPORT("deep")},
+                 {overflow, -1, NULL, 0, REPORT("(unnamed)")},
+                 {overflow, -1, "deep", 1, REPORT("deep")}, // ours, whoever has a handler
+                 // Built with -fstack-clash-protection a large frame can't jump the guard.
+                 {overflow_in_one_leap, 0, "leap", 0, REPORT("leap")},
+                 {poke, 4096, "wild", 0, ""},
+                 {poke, 4096, "wild", 1, "own handler\n"},
+                 {send_oneself, 0, NULL, 0, ""}};
+    for (const auto &each : cases) {
+        char text[512];
+        int status = child(each.fn, V(each.arg), each.name, each.own, text);
+        assert_string_equal(text, each.said);
+        if (strcmp(each.said, "own handler\n") == 0)
+            assert_int_equal(status, 42 << 8);
+        else
+            assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    }
 }
 
 static void *report_in_thread(void *arg)

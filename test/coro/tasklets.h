@@ -1,37 +1,13 @@
-// tasklets.h: what the tests of tasklets and channels share: a trace, and tasklets that add to it.
+// tasklets.h: what the tests of tasklets and channels share.
 #ifndef WEFT_TEST_CORO_TASKLETS_H
 #define WEFT_TEST_CORO_TASKLETS_H
 
 #include <weft/channel.h>
 #include <weft/tasklet.h>
 
-#include "../runner.h"
+#include "trace.h"
 
-#include <errno.h>
 #include <stdio.h>
-
-#define V(n) ((void *)(intptr_t)(n))
-
-static char trace[256];
-
-static inline void note(const char *what)
-{
-    strncat(trace, what, sizeof trace - strlen(trace) - 1);
-}
-
-// `what`, or the name of the error with which a call failed.
-static inline void note_result(int r, const char *what)
-{
-    note(r < 0 ? strerrorname_np(errno) : what);
-    note(" ");
-}
-
-// What was noted since the last time.
-static inline void assert_noted(const char *expected)
-{
-    assert_string_equal(trace, expected);
-    trace[0] = 0;
-}
 
 static const weft_tasklet_options detached = {NULL, 0, NULL, true, false, false};
 

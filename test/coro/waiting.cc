@@ -1,35 +1,26 @@
 // Who waits for an answer is left alone: in a chain of calls whose last one waits in a tasklet, and
 // in a generator's next.  (mixed.cc looks for what was not thought of here.)
-#include <weft/channel.h>
-#include <weft/coro.h>
 #include <weft/generator.h>
-#include <weft/tasklet.h>
 
-#include "../runner.h"
-
-#include <errno.h>
-
-#define V(n) ((void *)(intptr_t)(n))
+#include "coroutines.h"
+#include "tasklets.h"
 
 // ---- A chain: a tasklet resumes `first`, that one `second`, which asks `outer` for items, which
 // delegates to `inner`, which resumes `last`, which receives from a channel ----
 
 static weft_coro *first, *second, *last, *stray;
 static weft_generator *outer, *inner;
-static weft_channel *channel;
 
-static void *receives(void *arg, void *v)
+static void *receives(void *, void *v)
 {
-    intptr_t got = 0;
-    (void)arg;
-    return weft_channel_receive(channel, &got, WEFT_FOREVER) == 0 ? V(got) : v;
+    int64_t got = 0;
+    return receive(&got) == 0 ? V(got) : v;
 }
 
-static int asks_last(weft_generator *g, void *arg)
+static int asks_last(weft_generator *g, void *)
 {
-    (void)arg;
     for (int i = 0; i < 2; i++) {
-        last = weft_coro_create(receives, NULL, NULL);
+        last = create(receives);
         void *item = weft_coro_resume(last, V(-2));
         weft_coro_destroy(last);
         if (weft_generator_yield(g, &item) != 0)
@@ -62,10 +53,9 @@ static void *tasklet_resumes(void *arg)
 }
 
 // All that others could do to one of the chain.  In a coroutine, since a tasklet may not switch.
-static void *meddles(void *arg, void *v)
+static void *meddles(void *, void *v)
 {
     weft_coro *chain[] = {first, second, last};
-    (void)arg;
     for (weft_coro *co : chain) {
         assert_errno(weft_coro_resume(co, V(1)), EBUSY);
         assert_errno(weft_coro_switch(co, V(1)), EBUSY);
@@ -85,33 +75,31 @@ static void *meddles(void *arg, void *v)
 
 static void meddle(void)
 {
-    weft_coro *co = weft_coro_create(meddles, NULL, NULL);
+    weft_coro *co = create(meddles);
     assert_ptr_equal(weft_coro_resume(co, V(9)), V(9));
-    assert_int_equal(weft_coro_destroy(co), 0);
+    destroy(co);
 }
 
 static weft_tasklet *start_chain(void)
 {
-    channel = weft_channel_create(sizeof(intptr_t), 0);
+    open_channel(0);
     inner = weft_generator_create(asks_last, NULL, sizeof(void *), NULL);
     outer = weft_generator_create(delegates, inner, sizeof(void *), NULL);
-    second = weft_coro_create(sums, outer, NULL);
-    first = weft_coro_create(resumes, second, NULL);
-    weft_tasklet *t = weft_tasklet_spawn(tasklet_resumes, first, NULL);
+    second = create(sums, outer);
+    first = create(resumes, second);
+    weft_tasklet *t = spawn(tasklet_resumes, first);
     assert_int_equal(weft_tasklet_yield(), 0);
     return t;
 }
 
 static void end_chain(weft_tasklet *t, intptr_t expected)
 {
-    void *result = NULL;
-    assert_int_equal(weft_tasklet_join(t, &result, WEFT_FOREVER), 0);
-    assert_ptr_equal(result, V(expected));
-    assert_int_equal(weft_coro_destroy(first), 0);
-    assert_int_equal(weft_coro_destroy(second), 0);
+    assert_ptr_equal(join(t), V(expected));
+    destroy(first);
+    destroy(second);
     assert_int_equal(weft_generator_destroy(outer), 0);
     assert_int_equal(weft_generator_destroy(inner), 0);
-    assert_int_equal(weft_channel_destroy(channel), 0);
+    close_channel();
 }
 
 CASE(test_whole_chain_is_left_alone)
@@ -119,7 +107,7 @@ CASE(test_whole_chain_is_left_alone)
     weft_tasklet *t = start_chain();
     for (intptr_t item = 10; item <= 20; item += 10) {
         meddle();
-        assert_int_equal(weft_channel_send(channel, &item, WEFT_FOREVER), 0);
+        assert_int_equal(send(item), 0);
         meddle(); // it is ready, but has not gone on
         assert_int_equal(weft_tasklet_yield(), 0);
     }
@@ -154,7 +142,7 @@ static void *switches_to(void *arg, void *v)
 // Its yield fails and its end comes back to the tasklet in which it ran.
 static void *runs_stray(void *arg)
 {
-    weft_coro *way = weft_coro_create(switches_to, stray, NULL);
+    weft_coro *way = create(switches_to, stray);
     void *came = weft_coro_resume(way, arg);
     weft_coro_destroy(way);
     return came;
@@ -162,22 +150,19 @@ static void *runs_stray(void *arg)
 
 static void run_stray(void)
 {
-    void *came = NULL;
-    weft_tasklet *t = weft_tasklet_spawn(runs_stray, NULL, NULL);
-    assert_int_equal(weft_tasklet_join(t, &came, WEFT_FOREVER), 0);
-    assert_ptr_equal(came, V(7));
+    assert_ptr_equal(join(spawn(runs_stray)), V(7));
     assert_int_equal(stray_errno, EBUSY);
-    assert_int_equal(weft_coro_destroy(stray), 0);
+    destroy(stray);
 }
 
 CASE(test_stranger_goes_past_a_parent_that_waits)
 {
     weft_tasklet *t = start_chain();
-    stray = weft_coro_create(yields_then_ends, V(7), NULL);
+    stray = create(yields_then_ends, V(7));
     run_stray(); // its parent: main, which waits in the join
     weft_coro *parents[] = {first, second, last};
     for (weft_coro *parent : parents) {
-        stray = weft_coro_create(yields_then_ends, V(7), NULL);
+        stray = create(yields_then_ends, V(7));
         assert_int_equal(weft_coro_set_parent(stray, parent), 0);
         run_stray();
     }
@@ -190,12 +175,6 @@ CASE(test_stranger_goes_past_a_parent_that_waits)
 static weft_generator *g;
 static weft_coro *consumer;
 static int yielded;
-
-static void *stray_to_main(void *arg, void *v)
-{
-    (void)arg;
-    return weft_coro_switch(weft_coro_main(), v);
-}
 
 // Loses control in a resume of its own before it yields.
 static int strays(weft_generator *self, void *arg)
@@ -216,9 +195,9 @@ static void *consumes(void *arg, void *v)
 static void lose_control(void)
 {
     yielded = 1;
-    stray = weft_coro_create(stray_to_main, NULL, NULL);
+    stray = create(switch_to_main);
     g = weft_generator_create(strays, NULL, sizeof(int), NULL);
-    consumer = weft_coro_create(consumes, g, NULL);
+    consumer = create(consumes, g);
     assert_null(weft_coro_resume(consumer, NULL));
 }
 
@@ -226,8 +205,8 @@ static void destroy_all(int of_yield)
 {
     assert_int_equal(yielded, of_yield);
     assert_int_equal(weft_generator_destroy(g), 0);
-    assert_int_equal(weft_coro_destroy(stray), 0);
-    assert_int_equal(weft_coro_destroy(consumer), 0);
+    destroy(stray);
+    destroy(consumer);
 }
 
 CASE(test_consumer_goes_on_with_its_item_only)
@@ -245,7 +224,7 @@ CASE(test_consumer_goes_on_with_its_item_only)
 CASE(test_destroyed_consumer_gets_nothing)
 {
     lose_control();
-    assert_int_equal(weft_coro_destroy(consumer), 0);
+    destroy(consumer);
     weft_coro_switch(stray, NULL); // ends into g, which ends into main
     assert_int_equal(weft_generator_done(g), 1);
     consumer = NULL;
@@ -255,13 +234,13 @@ CASE(test_destroyed_consumer_gets_nothing)
 CASE(test_consumer_whose_other_child_ends_is_told)
 {
     lose_control();
-    weft_coro *other = weft_coro_create(yields_then_ends, V(7), NULL);
+    weft_coro *other = create(yields_then_ends, V(7));
     assert_int_equal(weft_coro_set_parent(other, consumer), 0);
     // Its yield is refused; its end has nowhere else to go: the consumer's next fails.
     assert_ptr_equal(weft_coro_switch(other, NULL), V(-EBUSY));
     assert_int_equal(stray_errno, EBUSY);
     assert_ptr_equal(weft_coro_result(other), V(7));
-    assert_int_equal(weft_coro_destroy(other), 0);
+    destroy(other);
     weft_coro_switch(stray, NULL);
     destroy_all(ECANCELED);
 }
@@ -271,7 +250,7 @@ CASE(test_consumer_whose_other_child_ends_is_told)
 static int creates_a_child(weft_generator *self, void *arg)
 {
     int item = 3;
-    stray = weft_coro_create(yields_then_ends, V(7), NULL);
+    stray = create(yields_then_ends, V(7));
     (void)arg;
     yielded = weft_generator_yield(self, &item) == -1 ? errno : 0;
     return 0;
