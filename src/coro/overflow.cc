@@ -5,13 +5,13 @@
 // overflowed.  After the report the default action is restored and the instruction
 // runs into the guard once more, so the core shows the place.
 #include "coroutine.h"
+#include "say.h"
 
 #include <base/errno.h>
 
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 
 using namespace weft;
 
@@ -25,22 +25,10 @@ static int in_guard(const weft_coro *co, const void *address)
     return co->stack.guard != 0 && a >= co->stack.low && a < co->stack.low + co->stack.guard;
 }
 
-// Only what a signal handler may call.
 static void report(const weft_coro *co)
 {
-    char number[24], *digit = number + sizeof number;
-    const char *name = co->name[0] != 0 ? co->name : "(unnamed)";
-    for (size_t kib = co->stack.size >> 10; digit == number + sizeof number || kib > 0; kib /= 10)
-        *--digit = (char)('0' + kib % 10);
-    const char *parts[] = {"weft: stack overflow in coroutine \"", name, "\" (", digit,
-                           " KiB stack)\n"};
-    struct iovec out[5];
-    for (int i = 0; i < 5; i++) {
-        out[i].iov_base = (void *)(uintptr_t)parts[i];
-        out[i].iov_len = i == 3 ? (size_t)(number + sizeof number - digit) : strlen(parts[i]);
-    }
-    ssize_t n = writev(STDERR_FILENO, out, 5);
-    (void)n;
+    say_in_handler("weft: stack overflow in coroutine \"", co->name, "\" (", co->stack.size >> 10,
+                   " KiB stack)\n");
 }
 
 static void die_by(int sig, const siginfo_t *info)

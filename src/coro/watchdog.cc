@@ -5,6 +5,7 @@
 // budget or the round.  While the scheduler waits for events the timer is disarmed, so an idle
 // thread stays asleep.  A thread of its own would need no signal, but could not read
 // a tasklet's name without racing its end.
+#include "say.h"
 #include "scheduler.h"
 
 #include <base/errno.h>
@@ -13,7 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <time.h>
 
 using namespace weft;
@@ -37,25 +37,10 @@ struct watchdog {
 
 static __thread watchdog dog;
 
-// Only what a signal handler may call.
 static void tell(const weft_tasklet *hog, int64_t ns)
 {
-    char number[24], *digit = number + sizeof number;
-    const char *name = weft_tasklet_name(hog);
-    int64_t ms = ns / 1000000;
-    do {
-        *--digit = (char)('0' + ms % 10);
-        ms /= 10;
-    } while (ms > 0);
-    const char *parts[] = {"weft: tasklet \"", name[0] != 0 ? name : "(unnamed)",
-                           "\" has held its thread for ", digit, " ms\n"};
-    struct iovec out[5];
-    for (int i = 0; i < 5; i++) {
-        out[i].iov_base = (void *)(uintptr_t)parts[i];
-        out[i].iov_len = i == 3 ? (size_t)(number + sizeof number - digit) : strlen(parts[i]);
-    }
-    ssize_t n = writev(STDERR_FILENO, out, 5);
-    (void)n;
+    say_in_handler("weft: tasklet \"", weft_tasklet_name(hog), "\" has held its thread for ",
+                   (uint64_t)ns / 1000000, " ms\n");
 }
 
 static void look(int sig)

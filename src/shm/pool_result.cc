@@ -354,13 +354,18 @@ int weft::result_cancel(weft_result *r)
     return phase_of(state) == SLOT_DONE ? EALREADY : EBUSY;
 }
 
-int weft_result_get(weft_result *r, void *result, weft_deadline d)
+static int await_checked(weft_result *r, weft_deadline d)
 {
     int error = result_check(r);
     if (error == 0)
         error = result_await(r, d);
-    if (error != 0)
-        return fail_with(error);
+    return error != 0 ? fail_with(error) : 0;
+}
+
+int weft_result_get(weft_result *r, void *result, weft_deadline d)
+{
+    if (await_checked(r, d) != 0)
+        return -1;
     const pool_slot *s = slot_of(r);
     weft_outcome o = result_outcome(r, 0);
     if (o.error == 0 && result != nullptr && s->result_size != 0)
@@ -371,11 +376,8 @@ int weft_result_get(weft_result *r, void *result, weft_deadline d)
 
 int weft_result_wait(weft_result *r, weft_outcome *outcome, weft_deadline d)
 {
-    int error = result_check(r);
-    if (error == 0)
-        error = result_await(r, d);
-    if (error != 0)
-        return fail_with(error);
+    if (await_checked(r, d) != 0)
+        return -1;
     if (outcome != nullptr)
         *outcome = result_outcome(r, 0);
     return 0;

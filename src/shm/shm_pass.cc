@@ -11,11 +11,25 @@
 using namespace weft;
 
 namespace {
-union control {
-    struct cmsghdr align;
-    char bytes[CMSG_SPACE(sizeof(int))];
+// One byte, with room for a descriptor.
+struct passing {
+    char byte;
+    struct iovec data;
+    struct msghdr message;
+    alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
 };
 } // namespace
+
+static void prepare(passing *p)
+{
+    *p = {};
+    p->byte = 'w';
+    p->data = {&p->byte, 1};
+    p->message.msg_iov = &p->data;
+    p->message.msg_iovlen = 1;
+    p->message.msg_control = p->control;
+    p->message.msg_controllen = sizeof p->control;
+}
 
 // Waits until `socket` is ready.
 static int wait_for(int socket, short events, weft_deadline d)
@@ -35,19 +49,14 @@ static int wait_for(int socket, short events, weft_deadline d)
 int weft_shm_send(const weft_shm *s, int socket, weft_deadline d)
 {
     int saved = errno;
-    char byte = 'w';
-    union control c = {};
-    struct iovec v = {&byte, 1};
-    struct msghdr m = {};
-    m.msg_iov = &v;
-    m.msg_iovlen = 1;
-    m.msg_control = c.bytes;
-    m.msg_controllen = sizeof c.bytes;
-    c.align.cmsg_level = SOL_SOCKET;
-    c.align.cmsg_type = SCM_RIGHTS;
-    c.align.cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(&c.align), &s->fd, sizeof(int));
-    while (sendmsg(socket, &m, MSG_NOSIGNAL | MSG_DONTWAIT) != 1) {
+    passing p;
+    prepare(&p);
+    struct cmsghdr *c = CMSG_FIRSTHDR(&p.message);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(c), &s->fd, sizeof(int));
+    while (sendmsg(socket, &p.message, MSG_NOSIGNAL | MSG_DONTWAIT) != 1) {
         if (errno == EAGAIN && wait_for(socket, POLLOUT, d) != 0)
             return -1;
         if (errno != EAGAIN && errno != EINTR)
@@ -60,22 +69,16 @@ int weft_shm_send(const weft_shm *s, int socket, weft_deadline d)
 weft_shm *weft_shm_receive(int socket, weft_deadline d)
 {
     int saved = errno, fd = -1;
-    char byte;
-    union control c = {};
-    struct iovec v = {&byte, 1};
-    struct msghdr m = {};
-    m.msg_iov = &v;
-    m.msg_iovlen = 1;
-    m.msg_control = c.bytes;
-    m.msg_controllen = sizeof c.bytes;
+    passing p;
+    prepare(&p);
     ssize_t n;
-    while ((n = recvmsg(socket, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT)) < 0) {
+    while ((n = recvmsg(socket, &p.message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT)) < 0) {
         if (errno == EAGAIN && wait_for(socket, POLLIN, d) != 0)
             return nullptr;
         if (errno != EAGAIN && errno != EINTR)
             return nullptr;
     }
-    struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+    struct cmsghdr *h = CMSG_FIRSTHDR(&p.message);
     if (h != nullptr && h->cmsg_type == SCM_RIGHTS)
         memcpy(&fd, CMSG_DATA(h), sizeof fd);
     if (fd < 0) {

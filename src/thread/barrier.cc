@@ -113,24 +113,25 @@ int weft_barrier_wait(weft_barrier *b, weft_deadline d)
     return error != 0 ? fail_with(error) : last;
 }
 
-int weft_barrier_abort(weft_barrier *b)
+// Ends a round that has begun.
+static int end_early(weft_barrier *b, bool broken)
 {
     lock(b);
-    b->broken = 1;
+    b->broken = broken;
     if (b->arrived != 0)
         end_round(b, true);
     unlock(b);
     return 0;
 }
 
+int weft_barrier_abort(weft_barrier *b)
+{
+    return end_early(b, true);
+}
+
 int weft_barrier_reset(weft_barrier *b)
 {
-    lock(b);
-    b->broken = 0;
-    if (b->arrived != 0)
-        end_round(b, true);
-    unlock(b);
-    return 0;
+    return end_early(b, false);
 }
 
 bool weft_barrier_is_broken(weft_barrier *b)

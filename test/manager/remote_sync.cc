@@ -119,13 +119,18 @@ CASE(test_lock_counts)
 
 // ---- Semaphores ----
 
+static void is_value(weft_remote_semaphore *s, ssize_t n)
+{
+    assert_int_equal(weft_remote_semaphore_value(s, soon()), n);
+}
+
 // Two proxies of one, on clients of their own.
 static void two_semaphores(const char *name, uint32_t units, weft_remote_semaphore **a,
                            weft_remote_semaphore **b)
 {
     *a = weft_remote_semaphore_open(client_of(&here), name, units, soon());
     *b = weft_remote_semaphore_open(client_of(&here), name, 7, soon()); // who is first, makes it
-    assert_int_equal(weft_remote_semaphore_value(*b, soon()), units);
+    is_value(*b, units);
     assert_int_equal(weft_remote_semaphore_wait(*a, soon()), 0);
 }
 
@@ -140,7 +145,7 @@ CASE(test_semaphore_units)
     weft_remote_semaphore *a, *b;
     two_semaphores("units", 2, &a, &b);
     assert_int_equal(weft_remote_semaphore_wait(a, WEFT_NOW), 0);
-    assert_int_equal(weft_remote_semaphore_value(b, soon()), 0);
+    is_value(b, 0);
     assert_errno(weft_remote_semaphore_wait(b, WEFT_NOW), ETIMEDOUT);
     assert_int_equal(weft_remote_semaphore_renew(a, soon()), 0);
     assert_errno(weft_remote_semaphore_renew(b, soon()), EPERM);
@@ -148,9 +153,9 @@ CASE(test_semaphore_units)
     assert_int_equal(weft_remote_semaphore_wait(b, soon()), 0);
     assert_int_equal(weft_remote_semaphore_post(b, soon()), 0);
     assert_int_equal(weft_remote_semaphore_post(a, soon()), 0);
-    assert_int_equal(weft_remote_semaphore_value(a, soon()), 2);
+    is_value(a, 2);
     assert_int_equal(weft_remote_semaphore_post(b, soon()), 0); // it holds none: a new one
-    assert_int_equal(weft_remote_semaphore_value(a, soon()), 3);
+    is_value(a, 3);
     done_with(a);
     done_with(b);
 }
@@ -161,7 +166,7 @@ CASE(test_semaphore_of_the_dead)
     weft_remote_semaphore *s, *k;
     two_semaphores("dead", 3, &s, &k);
     assert_int_equal(weft_remote_semaphore_wait(s, soon()), 0);
-    assert_int_equal(weft_remote_semaphore_value(k, soon()), 1);
+    is_value(k, 1);
     if (on_redis())
         make_past(weft_remote_client(k), "weft:{dead}:leases");
     else
@@ -169,15 +174,15 @@ CASE(test_semaphore_of_the_dead)
     await_value(k, 3);
     if (!on_redis()) {
         assert_errno(weft_remote_semaphore_value(s, soon()), EPIPE);
-        assert_int_equal(weft_remote_semaphore_value(s, soon()), 3);
+        is_value(s, 3);
     }
     assert_errno(weft_remote_semaphore_renew(s, soon()), EPERM);
     for (int i = 0; i < 2; i++)
         assert_errno(weft_remote_semaphore_post(s, soon()), EPERM);
-    assert_int_equal(weft_remote_semaphore_value(k, soon()), 3);
+    is_value(k, 3);
     assert_int_equal(weft_remote_semaphore_wait(s, soon()), 0);
     assert_int_equal(weft_remote_semaphore_post(s, soon()), 0);
-    assert_int_equal(weft_remote_semaphore_value(k, soon()), 3);
+    is_value(k, 3);
     done_with(s);
     done_with(k);
 }
@@ -210,9 +215,9 @@ CASE(test_semaphore_after_fork)
     weft_remote_semaphore *s, *k;
     two_semaphores("forked", 2, &s, &k);
     assert_int_equal(end_of(child_of(post_in_child, s)), 0);
-    assert_int_equal(weft_remote_semaphore_value(k, soon()), 1);
+    is_value(k, 1);
     assert_int_equal(weft_remote_semaphore_post(s, soon()), 0);
-    assert_int_equal(weft_remote_semaphore_value(k, soon()), 2);
+    is_value(k, 2);
     done_with(s);
     done_with(k);
 }

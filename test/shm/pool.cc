@@ -423,12 +423,6 @@ CASE(test_tasks_per_child)
     end(p);
 }
 
-static void *open_gate_when_release(void *r)
-{
-    get((weft_result *)r);
-    return nullptr;
-}
-
 CASE(test_slots)
 {
     weft_pool *p = pool_of_slots(2);
@@ -440,7 +434,8 @@ CASE(test_slots)
     assert_errno(weft_pool_apply_async_until(p, square, &x, sizeof x, sizeof x, weft_in_ms(5)),
                  ETIMEDOUT);
     // Another thread gets a result, and so makes room.
-    weft_thread *t = weft_thread_start(open_gate_when_release, a, nullptr);
+    weft_thread *t = weft_thread_start(
+        [](void *r) -> void * { return (void *)(intptr_t)get((weft_result *)r); }, a, nullptr);
     add(&shared->gate, 1);
     weft_result *c = weft_pool_apply_async_until(p, square, &x, sizeof x, sizeof x, WEFT_FOREVER);
     assert_non_null(c);
