@@ -164,8 +164,7 @@ static int attend(weft_thread *t, int *error)
         }
         bar_redraw();
     }
-    bar_hide();
-    funlockfile(stderr);
+    bar_end();
     *error = (int)(intptr_t)result;
     return got;
 }

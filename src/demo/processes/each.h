@@ -40,6 +40,9 @@ void bar_begin(size_t (*total)(void));
 void bar_hide(void);
 void bar_show(void);
 
+// It is not seen any more.
+void bar_end(void);
+
 // They count, and draw.
 void bar_starts(void);
 void bar_ends(bool again, bool failed);

@@ -1,13 +1,14 @@
 // each_bar.cc: how far `each` is, in one line on a terminal.
-//
-// stderr's lock guards the counts.
 #include "each.h"
+
+#include <weft/sync.h>
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+static weft_mutex lock = WEFT_MUTEX_INIT; // guards standard error and these
 static bool seen;
 static size_t (*total)(void);
 static size_t running, ended, failed;
@@ -52,7 +53,7 @@ static void draw(void)
 
 void bar_hide(void)
 {
-    flockfile(stderr);
+    weft_mutex_lock(&lock, WEFT_FOREVER);
     if (seen)
         fputs("\r\033[K", stderr);
 }
@@ -60,30 +61,37 @@ void bar_hide(void)
 void bar_show(void)
 {
     draw();
-    funlockfile(stderr);
+    weft_mutex_unlock(&lock);
+}
+
+void bar_end(void)
+{
+    bar_hide();
+    seen = false;
+    bar_show();
 }
 
 void bar_redraw(void)
 {
-    flockfile(stderr);
+    weft_mutex_lock(&lock, WEFT_FOREVER);
     draw();
-    funlockfile(stderr);
+    weft_mutex_unlock(&lock);
 }
 
 void bar_starts(void)
 {
-    flockfile(stderr);
+    weft_mutex_lock(&lock, WEFT_FOREVER);
     running++;
     draw();
-    funlockfile(stderr);
+    weft_mutex_unlock(&lock);
 }
 
 void bar_ends(bool again, bool fault)
 {
-    flockfile(stderr);
+    weft_mutex_lock(&lock, WEFT_FOREVER);
     running -= !again;
     ended += !again;
     failed += fault && !again;
     draw();
-    funlockfile(stderr);
+    weft_mutex_unlock(&lock);
 }

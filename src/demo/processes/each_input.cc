@@ -163,8 +163,11 @@ static const char *const *split(const char *line)
 {
     size_t at;
     char **argv = weft_shlex_split(line, WEFT_SHLEX_COMMENTS, &at);
-    if (argv == nullptr)
+    if (argv == nullptr) {
+        bar_hide();
         warnx("%s at byte %zu: %s", weft_shlex_reason(line, at), at, line);
+        bar_show();
+    }
     return argv;
 }
 
