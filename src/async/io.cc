@@ -102,33 +102,16 @@ static ssize_t write_plain(int fd, const descriptor *r, const struct iovec *piec
     return put;
 }
 
-static ssize_t write_some(int fd, descriptor *r, io_call *c)
-{
-    struct iovec piece = {c->data, c->n};
-    return is_socket(r) ? send(fd, c->data, c->n, MSG_DONTWAIT | MSG_NOSIGNAL)
-                        : write_plain(fd, r, &piece, 1);
-}
-
-ssize_t weft_io_write(int fd, const void *buf, size_t n, weft_deadline d)
-{
-    size_t all = 0;
-    do {
-        io_call c = {write_some, (char *)buf + all, n - all, 0, nullptr, nullptr};
-        ssize_t put = io_do(fd, WEFT_WRITE, &c, d);
-        if (put < 0)
-            return all > 0 ? (ssize_t)all : -1;
-        all += (size_t)put;
-    } while (all < n);
-    return (ssize_t)all;
-}
-
 static ssize_t write_pieces(int fd, descriptor *r, io_call *c)
 {
     struct msghdr m;
+    struct iovec *pieces = (struct iovec *)c->data;
     if (!is_socket(r))
-        return write_plain(fd, r, (const struct iovec *)c->data, (int)c->n);
+        return write_plain(fd, r, pieces, (int)c->n);
+    if (c->n == 1)
+        return send(fd, pieces->iov_base, pieces->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
     memset(&m, 0, sizeof m);
-    m.msg_iov = (struct iovec *)c->data;
+    m.msg_iov = pieces;
     m.msg_iovlen = c->n;
     return sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
@@ -167,6 +150,12 @@ ssize_t weft_io_writev(int fd, const struct iovec *pieces, int count, weft_deadl
         all += (size_t)put;
     } while (all < n);
     return (ssize_t)all;
+}
+
+ssize_t weft_io_write(int fd, const void *buf, size_t n, weft_deadline d)
+{
+    struct iovec piece = {(void *)buf, n};
+    return weft_io_writev(fd, &piece, 1, d);
 }
 
 // ---- From a file ----

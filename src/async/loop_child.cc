@@ -49,12 +49,8 @@ static int start(weft_loop *l, weft_child *c, int pidfd, void (*fn)(weft_child *
 int weft_loop_child(weft_loop *l, weft_child *c, pid_t pid, void (*fn)(weft_child *c, int status),
                     void *arg)
 {
-    if (loop_enter(l) != 0)
+    if (loop_enter_with(l, fn != nullptr && pid >= 1, c->watch.loop) != 0)
         return -1;
-    if (fn == nullptr || pid < 1)
-        return fail_with(EINVAL);
-    if (c->watch.loop != nullptr)
-        return fail_with(EBUSY);
     int fd = (int)syscall(SYS_pidfd_open, pid, 0); // close-on-exec always
     if (fd < 0)
         return -1;
@@ -70,12 +66,8 @@ int weft_loop_child(weft_loop *l, weft_child *c, pid_t pid, void (*fn)(weft_chil
 int weft_loop_child_fd(weft_loop *l, weft_child *c, int pidfd,
                        void (*fn)(weft_child *c, int status), void *arg)
 {
-    if (loop_enter(l) != 0)
+    if (loop_enter_with(l, fn != nullptr, c->watch.loop) != 0)
         return -1;
-    if (fn == nullptr)
-        return fail_with(EINVAL);
-    if (c->watch.loop != nullptr)
-        return fail_with(EBUSY);
     siginfo_t info;
     child asked = {};
     int saved = errno;
@@ -93,9 +85,7 @@ int weft_loop_child_fd(weft_loop *l, weft_child *c, int pidfd,
 
 int weft_child_stop(weft_child *c)
 {
-    if (c->watch.loop == nullptr)
-        return fail_with(EALREADY);
-    if (loop_enter(c->watch.loop) != 0)
+    if (loop_enter_of(c->watch.loop) != 0)
         return -1;
     release(c);
     return 0;

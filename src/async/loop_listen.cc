@@ -114,9 +114,7 @@ int weft_loop_listen(weft_loop *l, weft_listener *s, int listener,
 int weft_listener_stop(weft_listener *s)
 {
     weft_loop *l = s->watch.loop;
-    if (l == nullptr)
-        return fail_with(EALREADY);
-    if (loop_enter(l) != 0)
+    if (loop_enter_of(l) != 0)
         return -1;
     weft_watch_stop(&s->watch);
     if (s->retry.loop != nullptr)

@@ -116,6 +116,22 @@ static inline int loop_enter(weft_loop *l)
     return __builtin_expect(loop_forked(l), 0) ? loop_reborn(l) : 0;
 }
 
+// The same for a call about something that the loop has.  Fails with EALREADY where none has it.
+static inline int loop_enter_of(weft_loop *l)
+{
+    return l == nullptr ? fail_with(EALREADY) : loop_enter(l);
+}
+
+// The same for a call that gives the loop something, which calls `fn` and may be another's already.
+static inline int loop_enter_with(weft_loop *l, bool valid, const weft_loop *has_it)
+{
+    if (loop_enter(l) != 0)
+        return -1;
+    if (!valid)
+        return fail_with(EINVAL);
+    return has_it != nullptr ? fail_with(EBUSY) : 0;
+}
+
 // At the end of each call that changes something: a nested loop shows it to the outer one now.
 void loop_show(weft_loop *l);
 
@@ -157,6 +173,19 @@ void loop_drop_signals(weft_loop *l);
 // loop_blocked.cc: around each callback, if the detector is on.
 void loop_callback_begins(weft_loop *l, const char *kind, void (*fn)(void), int fd);
 void loop_callback_ends(weft_loop *l);
+
+// Calls what a watch, an alarm or a task has to be called.
+template <class Handle, class... More>
+static inline void loop_call(weft_loop *l, const char *kind, int fd, Handle *h, More... more)
+{
+    if (__builtin_expect(l->blocked_ns == 0, 1)) {
+        h->fn(h, more...);
+        return;
+    }
+    loop_callback_begins(l, kind, (void (*)(void))h->fn, fd);
+    h->fn(h, more...);
+    loop_callback_ends(l);
+}
 
 // What the running callback is in the user's eyes, who did not write the watch's own function.
 static inline void loop_callback_is(weft_loop *l, const char *kind, void (*fn)(void))

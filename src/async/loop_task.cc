@@ -57,13 +57,7 @@ int weft_loop_post(weft_loop *l, weft_task *t)
 static void call(weft_loop *l, weft_task *t)
 {
     l->stats.tasks++;
-    if (__builtin_expect(l->blocked_ns == 0, 1)) {
-        t->fn(t);
-        return;
-    }
-    loop_callback_begins(l, "task", (void (*)(void))t->fn, -1);
-    t->fn(t);
-    loop_callback_ends(l);
+    loop_call(l, "task", -1, t);
 }
 
 size_t weft::loop_run_posted(weft_loop *l)

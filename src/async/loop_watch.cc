@@ -93,12 +93,8 @@ static int attach(weft_loop *l, weft_watch *w, int fd, int events)
 int weft_loop_watch(weft_loop *l, weft_watch *w, int fd, int events,
                     void (*fn)(weft_watch *w, int events), void *arg)
 {
-    if (loop_enter(l) != 0)
+    if (loop_enter_with(l, fn != nullptr && events_valid(events), w->loop) != 0)
         return -1;
-    if (fn == nullptr || !events_valid(events))
-        return fail_with(EINVAL);
-    if (w->loop != nullptr)
-        return fail_with(EBUSY);
     if (fd < 0)
         return fail_with(EBADF);
     if (attach(l, w, fd, events) != 0)
@@ -129,9 +125,7 @@ static void note(weft_loop *l, int fd)
 int weft_watch_change(weft_watch *w, int events)
 {
     weft_loop *l = w->loop;
-    if (l == nullptr)
-        return fail_with(EALREADY);
-    if (loop_enter(l) != 0)
+    if (loop_enter_of(l) != 0)
         return -1;
     if (!events_valid(events))
         return fail_with(EINVAL);
@@ -147,9 +141,7 @@ int weft_watch_change(weft_watch *w, int events)
 int weft_watch_stop(weft_watch *w)
 {
     weft_loop *l = w->loop;
-    if (l == nullptr)
-        return fail_with(EALREADY);
-    if (loop_enter(l) != 0)
+    if (loop_enter_of(l) != 0)
         return -1;
     watch_slot *s = &l->slots[w->fd];
     int saved = errno;
@@ -189,13 +181,7 @@ static int apply(weft_loop *l, weft_watch *w)
 static void call(weft_loop *l, weft_watch *w, int events)
 {
     l->stats.events++;
-    if (__builtin_expect(l->blocked_ns == 0, 1)) {
-        w->fn(w, events);
-        return;
-    }
-    loop_callback_begins(l, "watch", (void (*)(void))w->fn, w->fd);
-    w->fn(w, events);
-    loop_callback_ends(l);
+    loop_call(l, "watch", w->fd, w, events);
 }
 
 size_t weft::loop_flush(weft_loop *l, bool tell)

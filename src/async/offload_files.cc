@@ -47,12 +47,12 @@ static ssize_t do_fsync(request *r)
     return fsync(r->fd);
 }
 
-// Errors after some bytes: those count.
-static ssize_t do_pread(request *r)
+// All bytes, by calls that may do a part.  Errors after some bytes: those count.
+template <class Call> static ssize_t do_all(request *r, Call call)
 {
     size_t all = 0;
     while (all < r->n) {
-        ssize_t n = pread(r->fd, r->data + all, r->n - all, r->offset + (off_t)all);
+        ssize_t n = call(r->fd, r->data + all, r->n - all, r->offset + (off_t)all);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -62,18 +62,14 @@ static ssize_t do_pread(request *r)
     return (ssize_t)all;
 }
 
+static ssize_t do_pread(request *r)
+{
+    return do_all(r, pread);
+}
+
 static ssize_t do_pwrite(request *r)
 {
-    size_t all = 0;
-    while (all < r->n) {
-        ssize_t n = pwrite(r->fd, r->data + all, r->n - all, r->offset + (off_t)all);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return all == 0 ? -1 : (ssize_t)all;
-        all += (size_t)n;
-    }
-    return (ssize_t)all;
+    return do_all(r, pwrite);
 }
 
 static void *serve(void *arg)

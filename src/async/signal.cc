@@ -93,12 +93,8 @@ static int listen_to(weft_loop *l, uint64_t bits)
 
 int weft_loop_signal(weft_loop *l, weft_signal *s, int signo, void (*fn)(weft_signal *s), void *arg)
 {
-    if (loop_enter(l) != 0)
+    if (loop_enter_with(l, fn != nullptr && waitable(signo), s->loop) != 0)
         return -1;
-    if (fn == nullptr || !waitable(signo))
-        return fail_with(EINVAL);
-    if (s->loop != nullptr)
-        return fail_with(EBUSY);
     if (l->watchers[signo] == 0) {
         if (listen_to(l, l->watched | bit_of(signo)) != 0)
             return -1;
@@ -128,9 +124,7 @@ static void unblock(weft_loop *l, uint64_t bits)
 int weft_signal_stop(weft_signal *s)
 {
     weft_loop *l = s->loop;
-    if (l == nullptr)
-        return fail_with(EALREADY);
-    if (loop_enter(l) != 0)
+    if (loop_enter_of(l) != 0)
         return -1;
     list_remove(&s->link);
     s->loop = nullptr;

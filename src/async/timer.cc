@@ -144,9 +144,7 @@ int weft_alarm_set(weft_alarm *a, weft_deadline at)
 int weft_alarm_stop(weft_alarm *a)
 {
     weft_loop *l = a->loop;
-    if (l == nullptr)
-        return fail_with(EALREADY);
-    if (loop_enter(l) != 0)
+    if (loop_enter_of(l) != 0)
         return -1;
     disarm(l, a);
     return 0;
@@ -192,13 +190,7 @@ static void call(weft_loop *l, weft_alarm *a)
         file_again(l, a);
     }
     l->stats.alarms++;
-    if (__builtin_expect(l->blocked_ns == 0, 1)) {
-        a->fn(a);
-        return;
-    }
-    loop_callback_begins(l, "alarm", (void (*)(void))a->fn, -1);
-    a->fn(a);
-    loop_callback_ends(l);
+    loop_call(l, "alarm", -1, a);
 }
 
 // Precise alarms are called in the order of their times, also when several are late.
