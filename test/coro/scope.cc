@@ -95,8 +95,7 @@ CASE(test_scope_owner_cancelled)
     });
     weft_tasklet_yield();
     weft_tasklet_yield();
-    assert_int_equal(weft_tasklet_cancel(t), 0);
-    join(t);
+    cancel_and_join(t);
     assert_noted("ECANCELED ECANCELED ");
 }
 

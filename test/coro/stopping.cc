@@ -120,8 +120,7 @@ CASE(test_cancel_lasts_and_spares_what_does_not_wait)
 CASE(test_cancel_of_a_new_one_never_runs_it)
 {
     weft_tasklet *t = spawn(note_thrice, "ran");
-    assert_int_equal(weft_tasklet_cancel(t), 0);
-    assert_ptr_equal(join(t), WEFT_FAILED);
+    assert_ptr_equal(cancel_and_join(t), WEFT_FAILED);
     assert_int_equal(errno, ECANCELED);
     assert_noted("");
 }
@@ -130,8 +129,7 @@ CASE(test_cancel_of_an_ended_one_changes_nothing)
 {
     weft_tasklet *t = spawn(identity, V(9));
     run_all();
-    assert_int_equal(weft_tasklet_cancel(t), 0);
-    assert_ptr_equal(join(t), V(9));
+    assert_ptr_equal(cancel_and_join(t), V(9));
     assert_errno(weft_tasklet_cancel(NULL), EINVAL);
     assert_errno(weft_tasklet_cancel(weft_tasklet_self()), EINVAL);
 }
@@ -146,8 +144,7 @@ CASE(test_cancel_after_delivery_loses_nothing)
     });
     weft_tasklet_yield();
     assert_int_equal(send(17, WEFT_NOW), 0);
-    assert_int_equal(weft_tasklet_cancel(t), 0);
-    join(t);
+    cancel_and_join(t);
     assert_noted("got ECANCELED ");
     assert_int_equal(item, 17);
     close_channel();
@@ -167,8 +164,7 @@ CASE(test_cancel_runs_deferred_functions)
     };
     weft_tasklet *t = spawn(wait);
     weft_tasklet_yield();
-    weft_tasklet_cancel(t);
-    join(t);
+    cancel_and_join(t);
     assert_noted("2ECANCELED 1ECANCELED ");
 }
 
@@ -222,8 +218,7 @@ CASE(test_remove_refuses_who_waits_or_runs)
     });
     weft_tasklet_yield();
     assert_errno(weft_tasklet_remove(t), EBUSY);
-    weft_tasklet_cancel(t);
-    join(t);
+    cancel_and_join(t);
     assert_noted("EBUSY ECANCELED ");
 }
 
@@ -232,8 +227,7 @@ CASE(test_remove_then_cancel)
     weft_tasklet *t = spawn(note_thrice, "a");
     weft_tasklet_yield();
     weft_tasklet_remove(t);
-    assert_int_equal(weft_tasklet_cancel(t), 0);
-    join(t);
+    cancel_and_join(t);
     assert_noted("a!a!a!");
 }
 

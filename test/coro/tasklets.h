@@ -37,6 +37,12 @@ static inline void *join(weft_tasklet *t)
     return result;
 }
 
+static inline void *cancel_and_join(weft_tasklet *t)
+{
+    assert_int_equal(weft_tasklet_cancel(t), 0);
+    return join(t);
+}
+
 static inline void *identity(void *arg)
 {
     return arg;

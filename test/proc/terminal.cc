@@ -212,18 +212,22 @@ static void type(weft_subprocess *p, const char *text)
                      (ssize_t)strlen(text));
 }
 
+// To what is typed, with this line.
+static void answers(weft_subprocess *p, const char *text, const char *line)
+{
+    type(p, text);
+    expect_line(p, 1, line);
+}
+
 CASE(test_foreground_reads_and_stops)
 {
     weft_subprocess *p =
         shell_with("stty -echo; echo ready; read x; echo got $x; read x; echo got $x; exit 3",
                    WEFT_SUBPROCESS_FOREGROUND);
     expect_line(p, 1, "ready\r");
-    type(p, "one\n");
-    expect_line(p, 1, "got one\r");
-    type(p, "\032");
-    expect_line(p, 1, "stopped by 20, the job's again 1\r");
-    type(p, "two\n");
-    expect_line(p, 1, "got two\r");
+    answers(p, "one\n", "got one\r");
+    answers(p, "\032", "stopped by 20, the job's again 1\r");
+    answers(p, "two\n", "got two\r");
     expect_line(p, 1, "status 3, heard 0, ours 1\r");
     assert_int_equal(finished(p), 0);
 }
@@ -233,8 +237,7 @@ CASE(test_foreground_is_interrupted)
     weft_subprocess *p =
         shell_with("stty -echo; echo ready; exec sleep 1000", WEFT_SUBPROCESS_FOREGROUND);
     expect_line(p, 1, "ready\r");
-    type(p, "\003");
-    expect_line(p, 1, "status 130, heard 1, ours 1\r");
+    answers(p, "\003", "status 130, heard 1, ours 1\r");
     assert_int_equal(finished(p), 0);
 }
 
@@ -244,12 +247,9 @@ CASE(test_deadline_at_a_terminal)
     weft_subprocess *p =
         shell_with("stty -echo; echo ready; read x; echo got $x; exec sleep 1000", 0);
     expect_line(p, 1, "ready\r");
-    type(p, "one\n");
-    expect_line(p, 1, "got one\r");
-    type(p, "\032");
-    expect_line(p, 1, "stopped by 20, the job's again 1\r");
-    type(p, "\003");
-    expect_line(p, 1, "status 130, heard 1, ours 1\r");
+    answers(p, "one\n", "got one\r");
+    answers(p, "\032", "stopped by 20, the job's again 1\r");
+    answers(p, "\003", "status 130, heard 1, ours 1\r");
     assert_int_equal(finished(p), 0);
 }
 
