@@ -116,6 +116,13 @@ int weft_executor_submit_at(weft_executor *ex, weft_future *f, void *(*fn)(void 
 int weft_executor_submit_many(weft_executor *ex, weft_future futures[], size_t n,
                               void *(*fn)(void *), void *const args[]);
 
+/* As submit, for a task that is queued when f has ended, be it by cancellation; until then it is
+ * pending, and may be cancelled.  f may be of any executor, or a promise, and may have any
+ * number of these.  Shutting ex down with WEFT_DRAIN waits for f, too.  The backlog's limit does
+ * not apply. */
+weft_future *weft_executor_submit_after(weft_executor *ex, weft_future *f, void *(*fn)(void *),
+                                        void *arg);
+
 /* Calls fn(i, arg) once for each i from 0 to n - 1, on the pool's threads and the
  * caller's, and waits for all.  Indices are given out in chunks; the order is not
  * defined.  The backlog's limit does not apply.
@@ -198,6 +205,25 @@ weft_future *weft_future_create(void);
  * so it is not to be used afterwards but by its owner; if its owner has released it before, it
  * goes. EALREADY: it was cancelled or set before, and is there still; EINVAL: a task's future. */
 int weft_future_set(weft_future *f, void *result);
+
+/* ---- As they complete ---- */
+
+/* Gives futures back in the order in which they end, however many there are. */
+typedef struct weft_completions weft_completions;
+
+/* NULL and ENOMEM. */
+weft_completions *weft_completions_create(void);
+
+/* Has c give f back when it has ended; until then f must not be released.  EINVAL; ENOMEM. */
+int weft_completions_add(weft_completions *c, weft_future *f);
+
+/* The next that has ended, waiting for one.  NULL and EDEADLK: all have been given back;
+ * ETIMEDOUT; ECANCELED; EINVAL. */
+weft_future *weft_completions_next(weft_completions *c, weft_deadline d);
+
+/* EBUSY: some have not ended, or a thread waits.  Those not given back are left to their owner.
+ * NULL is ignored. */
+int weft_completions_destroy(weft_completions *c);
 
 #ifdef __cplusplus
 }

@@ -257,7 +257,12 @@ static weft_future *take_first(weft_executor *ex)
 weft_future *weft::take_any(weft_executor *ex)
 {
     weft_future *f = take_first(ex);
-    return f != nullptr ? f : steal(ex, nullptr);
+    if (f == nullptr)
+        f = steal(ex, nullptr);
+    for (weft_future *g = ex->deferred.next; f == nullptr && g != &ex->deferred; g = g->next)
+        if (claim_deferred(g))
+            return g;
+    return f;
 }
 
 weft_future *weft::next_task(weft_executor *ex, crew_worker *me)
@@ -287,18 +292,24 @@ static size_t count_shares(weft_executor *ex)
 
 bool weft::has_pending(weft_executor *ex)
 {
-    return ex->pending != 0 || inbox_has(ex) || count_shares(ex) != 0;
+    return ex->pending != 0 || !list_is_empty(&ex->deferred) || inbox_has(ex) ||
+           count_shares(ex) != 0;
 }
 
 bool weft::has_work(weft_executor *ex)
 {
-    return !list_is_empty(&ex->urgent) || (!is_short(ex) && has_pending(ex));
+    if (!list_is_empty(&ex->urgent))
+        return true;
+    return !is_short(ex) && (ex->pending != 0 || inbox_has(ex) || count_shares(ex) != 0);
 }
 
 size_t weft::count_pending(weft_executor *ex)
 {
     collect(ex);
-    return ex->pending + count_shares(ex);
+    size_t n = ex->pending + count_shares(ex);
+    for (weft_future *f = ex->deferred.next; f != &ex->deferred; f = f->next)
+        n++;
+    return n;
 }
 
 static bool claim_slot(weft_future *f)
@@ -321,9 +332,19 @@ bool weft::claim_locked(weft_executor *ex, weft_future *f)
     return where == IN_BACKLOG || (where == IN_SHARE && claim_slot(f));
 }
 
+bool weft::claim_deferred(weft_future *f)
+{
+    if (future_pending(f) != DEFERRED || !claim_slot(f)) // or it is being delivered
+        return false;
+    list_remove(f);
+    return true;
+}
+
 bool weft::claim(weft_executor *ex, weft_future *f)
 {
     unsigned where = future_pending(f);
+    if (where == DEFERRED)
+        return false;
     if (where == 0 || (where == IN_SHARE && claim_slot(f)))
         return where != 0;
     // In the backlog, or on its way: nothing moves under the lock but out of slots.

@@ -74,7 +74,7 @@ void weft::poke(weft_executor *ex)
 bool weft::executor_is_quiet(const weft_executor *ex)
 {
     // What is in a share counts as its worker's.
-    return ex->pending == 0 && ex->running == 0 && !inbox_has(ex);
+    return ex->pending == 0 && ex->running == 0 && list_is_empty(&ex->deferred) && !inbox_has(ex);
 }
 
 void weft::tell_quiet(weft_executor *ex)
@@ -124,7 +124,7 @@ static bool needs_hand(weft_executor *ex)
 }
 
 // Locked on entry, not on return.
-static void find_hand(weft_executor *ex)
+void weft::find_hand(weft_executor *ex)
 {
     bool needs = needs_hand(ex);
     drop_lock(&ex->lock);

@@ -7,9 +7,11 @@
 //  submit.cc         giving it tasks
 //  executor.cc       the whole: create, resize, shut down
 //  map.cc            one function over a range
-//  future.cc         a task's end, and the calls for one
+//  future.cc         the calls for one future
+//  future_end.cc     a task's end
 //  future_wait.cc    waiting for tasks
 //  future_cycle.cc   telling those that wait in a circle
+//  future_after.cc   what else happens at a future's end: tasks after it, completions
 //  future_memory.cc  where futures come from
 #ifndef WEFT_THREAD_CREW_H
 #define WEFT_THREAD_CREW_H
@@ -91,7 +93,8 @@ struct weft_executor {
     bool closed, discarding;
     weft_future backlog;  // the head of a ring, oldest first
     weft_future urgent;   // the same: tasks that blocked workers wait for, the latest first
-    size_t pending;       // the length of both; atomic for readers without the lock
+    weft_future deferred; // the same: tasks to be queued when another future ends
+    size_t pending;       // the length of the first two; atomic for readers without the lock
     size_t running;       // workers with a task, and cancels under way
     int wanted;           // threads; atomic for such readers
     int alive;            // threads there are: active + parked + blocked
@@ -111,10 +114,12 @@ struct weft_executor {
     crew_worker *spent;   // joined: records to be used again
 };
 
-// A thread's interest in one future's end; guarded by that future's lock.
+// An interest in one future's end; guarded by that future's lock.  Either `word` is a thread's, and
+// the watch its own, or `ended` is called without the lock, once, and then has the watch.
 struct weft_private_watch {
     weft_private_watch *next;
     uint32_t *word;
+    void (*ended)(weft_private_watch *w);
 };
 
 namespace weft {
@@ -166,6 +171,9 @@ namespace weft {
 //                                                                          share_return, the lock
 //  IN_SHARE    in a worker's share                its slot                 that worker, the lock
 //                                                                          (a push: -)
+//  DEFERRED    in `deferred` until another ends   the slot that holds it   submit_after, its
+//  delivery
+//                                                 until then               and cancel: the lock
 //  PROMISED    a promise, not yet kept            nothing                  set and cancel: atomic
 //  0           taken: running, ended, cancelled   who runs it: a worker    who took it, the lock or
 //                                                 or null                  by the slot
@@ -175,6 +183,7 @@ namespace weft {
 #define IN_BACKLOG 1
 #define IN_SHARE 2
 #define PROMISED 3
+#define DEFERRED 4
 
 // `kind`, constant:
 #define FUTURE_OWNED 1  // in the caller's memory
@@ -217,8 +226,9 @@ void make_urgent(weft_executor *ex, weft_future *f); // if it is pending
 bool has_pending(weft_executor *ex);                 // tasks, wherever
 bool has_work(weft_executor *ex);                    // the same, to be begun now
 size_t count_pending(weft_executor *ex);
-void inbox_close(weft_executor *ex);                           // nothing comes in any more
-bool claim_locked(weft_executor *ex, weft_future *f);          // takes f, if it is pending
+void inbox_close(weft_executor *ex);                  // nothing comes in any more
+bool claim_locked(weft_executor *ex, weft_future *f); // takes f, if it is pending and not deferred
+bool claim_deferred(weft_future *f);                  // takes f, if it is
 weft_future *steal(weft_executor *ex, const crew_worker *but); // takes one out of a share
 weft_future *next_task(weft_executor *ex, crew_worker *me);    // takes one, and fills the share
 weft_future *take_any(weft_executor *ex);                      // takes one, whatever it is
@@ -263,6 +273,7 @@ void worker_blocks(crew_worker *me, weft_future *const futures[], size_t n, bool
 void worker_goes_on(crew_worker *me, bool for_room);
 // Has a thread hired if nobody else can run a task of ex that is awaited.
 void call_hand(weft_executor *ex);
+void find_hand(weft_executor *ex); // the same, with the lock held, but not on return
 
 // ---- worker.cc ----
 
@@ -293,9 +304,14 @@ void task_left(void *frame);
 
 // ---- submit.cc ----
 
+// A future for fn(arg), not yet queued, or null and errno.
+weft_future *task_make(weft_executor *ex, void *(*fn)(void *), void *arg);
+
 void future_make(weft_future *f, weft_executor *ex, void *(*fn)(void *), void *arg, uint16_t kind);
 
-// ---- future.cc ----
+// ---- future_end.cc ----
+
+void future_signal(int fd); // an eventfd, or -1
 
 // Ends f as done or cancelled; f may be gone afterwards.
 void future_end(weft_future *f, uint32_t outcome);
@@ -305,7 +321,15 @@ void future_dispose(weft_future *f);
 // `woken`, beside TAKEN_OFF: a watched future has ended; nobody can end it.
 enum { WATCHED_ENDED = 2, DEADLOCKED = 4 };
 
+// Whether f has not ended: then w is on its list.
+bool future_watch(weft_future *f, weft_private_watch *w);
+void future_unwatch(weft_future *f, weft_private_watch *w);
+
 // ---- future_wait.cc ----
+
+// Says that somebody waits for f, and looks whether anybody can run it.  For a worker's own
+// executor worker_blocks does.
+void future_is_awaited(weft_future *f, const crew_worker *me);
 
 // Waits until one of n futures has ended: 0 and *which, or the errno.
 int future_await(weft_future *const futures[], size_t n, weft_deadline d, bool stoppable,

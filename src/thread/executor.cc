@@ -19,6 +19,7 @@ static void set_up(weft_executor *ex, int threads, const weft_executor_options *
 {
     list_init(&ex->backlog);
     list_init(&ex->urgent);
+    list_init(&ex->deferred);
     list_init(&ex->idle);
     list_init(&ex->room);
     list_init(&ex->quiet);
@@ -181,12 +182,18 @@ static void close_down(weft_executor *ex, int how)
     pthread_cleanup_pop(1);
 }
 
+// Also what is being cancelled, or delivered after the end of another.
+static bool has_ended(const weft_executor *ex)
+{
+    return ex->alive == 0 && ex->running == 0 && list_is_empty(&ex->deferred);
+}
+
 // Waits until the threads have ended: 0 or the errno.
 static int await_end(weft_executor *ex, weft_deadline d, bool stoppable)
 {
     int error = 0;
     take_lock(&ex->lock);
-    while (ex->alive > 0 && error == 0) {
+    while (!has_ended(ex) && error == 0) {
         if (d <= WEFT_NOW)
             error = ETIMEDOUT;
         else if (stoppable)
@@ -194,7 +201,7 @@ static int await_end(weft_executor *ex, weft_deadline d, bool stoppable)
         else
             error = waiters_wait_regardless(&ex->gone, &ex->lock, d);
     }
-    bool ended = ex->alive == 0;
+    bool ended = has_ended(ex);
     drop_lock(&ex->lock);
     return ended ? 0 : error;
 }

@@ -1,4 +1,4 @@
-// future.cc: a task's end, and the calls for one; see crew.h for the state word.
+// future.cc: the calls for one future.
 #include "crew.h"
 
 #include <base/errno.h>
@@ -6,102 +6,6 @@
 #include <sys/eventfd.h>
 
 using namespace weft;
-
-// ---- The end ----
-
-// Not write(2), which is a cancellation point.
-static void signal_fd(int fd)
-{
-    int saved = errno;
-    uint64_t one = 1;
-    if (fd >= 0 && syscall(SYS_write, fd, &one, sizeof one) < 0) {
-        // The counter is at its limit, so it is readable as it should be.
-    }
-    errno = saved;
-}
-
-void weft::future_dispose(weft_future *f)
-{
-    if (future_state(f) & FUTURE_EXTRAS) {
-        take_lock(&f->lock); // lets the thread that ended it go
-        drop_lock(&f->lock);
-        close_keep_errno(&f->fd);
-    }
-    if (!(f->kind & FUTURE_OWNED))
-        future_free(f);
-}
-
-// Rings the executor.  It is there: its worker is, or who cancels is counted.
-static void ring(const weft_executor *ex)
-{
-    if (ex != nullptr && ex->owner != 0)
-        signal_fd(__atomic_load_n(&ex->fd, __ATOMIC_RELAXED));
-}
-
-static const weft_executor *to_ring(const weft_future *f)
-{
-    return f->kind & FUTURE_SILENT ? nullptr : f->executor;
-}
-
-static void finished(weft_future *f, uint32_t before)
-{
-    if (before & FUTURE_SLEPT_ON)
-        futex_wake(&f->state, INT_MAX, 0); // f may be gone: only its address is used
-    if (before & FUTURE_RELEASED)
-        future_dispose(f);
-}
-
-// The end after the callback, or without one.
-static void finish_with_extras(void *arg)
-{
-    weft_future *f = (weft_future *)arg;
-    const weft_executor *ex = to_ring(f);
-    take_lock(&f->lock);
-    uint32_t before = __atomic_fetch_or(&f->state, FUTURE_FINAL, __ATOMIC_ACQ_REL);
-    signal_fd(f->fd);
-    for (weft_private_watch *w = f->watches; w != nullptr; w = w->next) {
-        __atomic_fetch_or(w->word, (uint32_t)WATCHED_ENDED, __ATOMIC_RELEASE);
-        futex_wake(w->word, 1, 0);
-    }
-    drop_lock(&f->lock);
-    finished(f, before);
-    ring(ex);
-}
-
-static void end_with_extras(weft_future *f, uint32_t outcome)
-{
-    __atomic_fetch_or(&f->state, outcome, __ATOMIC_ACQ_REL);
-    take_lock(&f->lock);
-    void (*then)(weft_future *, void *) = f->then; // set once
-    drop_lock(&f->lock);
-    if (then == nullptr) {
-        finish_with_extras(f);
-        return;
-    }
-    int saved = errno;
-    pthread_cleanup_push(finish_with_extras, f); // it may leave its thread
-    then(f, f->then_arg);
-    errno = saved;
-    pthread_cleanup_pop(1);
-}
-
-void weft::future_end(weft_future *f, uint32_t outcome)
-{
-    const weft_executor *ex = to_ring(f); // f may be gone when we need it
-    uint32_t s = __atomic_load_n(&f->state, __ATOMIC_RELAXED);
-    do {
-        if (s & FUTURE_EXTRAS) {
-            end_with_extras(f, outcome);
-            return;
-        }
-        // Release: the result goes before; acquire: the requests' data is seen.
-    } while (!__atomic_compare_exchange_n(&f->state, &s, s | outcome | FUTURE_FINAL, false,
-                                          __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
-    finished(f, s);
-    ring(ex);
-}
-
-// ---- The calls ----
 
 int weft_future_wait(weft_future *f, weft_deadline d)
 {
@@ -158,22 +62,28 @@ void *weft_future_result(const weft_future *f)
     return future_state(f) & FUTURE_OUTCOME ? f->result : nullptr;
 }
 
-// Takes a pending f, counted as end_by_hand wants it.
-static bool take_to_cancel(weft_executor *ex, weft_future *f)
-{
-    take_lock(&ex->lock);
-    bool taken = claim_locked(ex, f);
-    ex->running += taken;
-    ex->inside += taken;
-    drop_lock(&ex->lock);
-    return taken;
-}
-
 static bool take_promise(weft_future *f)
 {
     uint16_t promised = PROMISED;
     return __atomic_compare_exchange_n(&f->pending, &promised, (uint16_t)0, false, __ATOMIC_ACQ_REL,
                                        __ATOMIC_RELAXED);
+}
+
+// Takes a pending f, counted as end_by_hand wants it.
+static bool take_to_cancel(weft_executor *ex, weft_future *f)
+{
+    if (ex == nullptr)
+        return take_promise(f);
+    for (;;) {
+        take_lock(&ex->lock);
+        bool taken = claim_locked(ex, f) || claim_deferred(f);
+        ex->running += taken;
+        ex->inside += taken;
+        drop_lock(&ex->lock);
+        if (taken || future_pending(f) != DEFERRED)
+            return taken;
+        sched_yield(); // it is on its way into the backlog
+    }
 }
 
 int weft_future_cancel(weft_future *f)
@@ -185,7 +95,7 @@ int weft_future_cancel(weft_future *f)
         weft_executor *ex = f->executor;
         if (ex != nullptr && executor_refusal(ex) != 0)
             return fail_with(EPERM);
-        if (ex != nullptr ? take_to_cancel(ex, f) : take_promise(f)) {
+        if (take_to_cancel(ex, f)) {
             end_by_hand(ex, f, WEFT_FUTURE_CANCELLED);
             return 0;
         }
@@ -243,7 +153,7 @@ int weft_future_fd(weft_future *f)
         f->fd = fd;
         uint32_t s = fd < 0 ? 0 : __atomic_fetch_or(&f->state, FUTURE_EXTRAS, __ATOMIC_ACQ_REL);
         if (s & FUTURE_FINAL)
-            signal_fd(fd);
+            future_signal(fd);
     }
     drop_lock(&f->lock);
     return fd;

@@ -28,32 +28,7 @@ static bool is_lost(const weft_future *f)
     return f->executor != nullptr && f->executor->owner == 0;
 }
 
-// ---- Watching ----
-
-// False: f has ended, nothing is watched.
-static bool watch(weft_future *f, weft_private_watch *w, uint32_t *word)
-{
-    w->word = word;
-    take_lock(&f->lock);
-    w->next = f->watches;
-    f->watches = w;
-    // The ending thread either sees EXTRAS and comes by way of the lock, or has set FINAL.
-    bool ended = __atomic_fetch_or(&f->state, FUTURE_EXTRAS, __ATOMIC_ACQ_REL) & FUTURE_FINAL;
-    if (ended)
-        f->watches = w->next;
-    drop_lock(&f->lock);
-    return !ended;
-}
-
-static void unwatch(weft_future *f, weft_private_watch *w)
-{
-    take_lock(&f->lock);
-    weft_private_watch **at = &f->watches;
-    while (*at != w)
-        at = &(*at)->next;
-    *at = w->next;
-    drop_lock(&f->lock);
-}
+// ---- Sleeping ----
 
 // Watches n futures and sleeps until one has ended or the word says something else.
 static int sleep_watching(weft_future *const futures[], size_t n, weft_private_watch watches[],
@@ -61,29 +36,26 @@ static int sleep_watching(weft_future *const futures[], size_t n, weft_private_w
 {
     int error = 0;
     size_t watched = 0;
-    while (watched < n && watch(futures[watched], &watches[watched], word))
-        watched++;
+    for (; watched < n; watched++) {
+        watches[watched] = {nullptr, word, nullptr};
+        if (!future_watch(futures[watched], &watches[watched]))
+            break;
+    }
     while (watched == n && error == 0 && __atomic_load_n(word, __ATOMIC_ACQUIRE) == 0)
         error = stoppable ? sleep_on(word, 0, d, 0) : futex_wait(word, 0, d, 0);
     while (watched-- > 0)
-        unwatch(futures[watched], &watches[watched]);
+        future_unwatch(futures[watched], &watches[watched]);
     return error;
 }
 
-// ---- Sleeping ----
-
-// Says that somebody waits for what is pending, and looks whether anybody can run it.
-static void await_pending(weft_future *const futures[], size_t n, const crew_worker *me)
+void weft::future_is_awaited(weft_future *f, const crew_worker *me)
 {
-    for (size_t i = 0; i < n; i++) {
-        weft_future *f = futures[i];
-        if (future_pending(f) == 0 || f->executor == nullptr)
-            continue;
-        // Sequentially consistent, as crew.cc's `stalled`: one of the two sees the other.
-        __atomic_fetch_or(&f->state, FUTURE_AWAITED, __ATOMIC_SEQ_CST);
-        if (me == nullptr || f->executor != me->executor)
-            call_hand(f->executor);
-    }
+    if (future_pending(f) == 0 || f->executor == nullptr)
+        return;
+    // Sequentially consistent, as crew.cc's `stalled`: one of the two sees the other.
+    __atomic_fetch_or(&f->state, FUTURE_AWAITED, __ATOMIC_SEQ_CST);
+    if (me == nullptr || f->executor != me->executor)
+        call_hand(f->executor);
 }
 
 // A task's turn.
@@ -95,7 +67,8 @@ static int sleep_inside(crew_worker *me, weft_future *const futures[], size_t n,
     int error = forever ? cycle_enter(me, futures, n, stoppable ? &word : nullptr) : 0;
     if (error != 0)
         return error;
-    await_pending(futures, n, me);
+    for (size_t i = 0; i < n; i++)
+        future_is_awaited(futures[i], me);
     worker_blocks(me, futures, n, false);
     error = sleep_watching(futures, n, watches, &word, d, stoppable);
     worker_goes_on(me, false);
@@ -108,7 +81,8 @@ static int sleep_inside(crew_worker *me, weft_future *const futures[], size_t n,
 static int sleep_outside(weft_future *const futures[], size_t n, weft_private_watch watches[],
                          weft_deadline d, bool stoppable)
 {
-    await_pending(futures, n, nullptr);
+    for (size_t i = 0; i < n; i++)
+        future_is_awaited(futures[i], nullptr);
     if (n > 1) {
         uint32_t word = 0;
         return sleep_watching(futures, n, watches, &word, d, stoppable);

@@ -61,7 +61,7 @@ static int refusal(const weft_executor *ex, void *(*fn)(void *))
     return fn == nullptr ? EINVAL : executor_refusal(ex);
 }
 
-static weft_future *make(weft_executor *ex, void *(*fn)(void *), void *arg)
+weft_future *weft::task_make(weft_executor *ex, void *(*fn)(void *), void *arg)
 {
     int error = refusal(ex, fn);
     if (error != 0) {
@@ -86,7 +86,7 @@ static weft_future *made(weft_future *f, int error)
 
 weft_future *weft_executor_submit(weft_executor *ex, void *(*fn)(void *), void *arg)
 {
-    weft_future *f = make(ex, fn, arg);
+    weft_future *f = task_make(ex, fn, arg);
     return f != nullptr ? made(f, enqueue(ex, f)) : nullptr;
 }
 
@@ -121,7 +121,7 @@ static int enqueue_waiting(weft_executor *ex, weft_future *f, weft_deadline d)
 weft_future *weft_executor_submit_wait(weft_executor *ex, void *(*fn)(void *), void *arg,
                                        weft_deadline d)
 {
-    weft_future *f = make(ex, fn, arg);
+    weft_future *f = task_make(ex, fn, arg);
     if (f == nullptr)
         return nullptr;
     crew_worker *me = worker_here();

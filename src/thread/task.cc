@@ -89,6 +89,7 @@ static void ended_by_hand(void *arg)
     take_lock(&e->ex->lock);
     task_ended(e->ex);
     e->ex->inside--;
+    waiters_wake(&e->ex->gone, SIZE_MAX); // who shuts it down waits for this, too
     drop_lock(&e->ex->lock);
 }
 

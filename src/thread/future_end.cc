@@ -1,0 +1,145 @@
+// future_end.cc: a task's end, and all that is told of it; see crew.h for the state word.
+#include "crew.h"
+
+#include <base/errno.h>
+
+using namespace weft;
+
+// Not write(2), which is a cancellation point.
+void weft::future_signal(int fd)
+{
+    int saved = errno;
+    uint64_t one = 1;
+    if (fd >= 0 && syscall(SYS_write, fd, &one, sizeof one) < 0) {
+        // The counter is at its limit, so it is readable as it should be.
+    }
+    errno = saved;
+}
+
+void weft::future_dispose(weft_future *f)
+{
+    if (future_state(f) & FUTURE_EXTRAS) {
+        take_lock(&f->lock); // lets the thread that ended it go
+        drop_lock(&f->lock);
+        close_keep_errno(&f->fd);
+    }
+    if (!(f->kind & FUTURE_OWNED))
+        future_free(f);
+}
+
+// Rings the executor.  It is there: its worker is, or who cancels is counted.
+static void ring(const weft_executor *ex)
+{
+    if (ex != nullptr && ex->owner != 0)
+        future_signal(__atomic_load_n(&ex->fd, __ATOMIC_RELAXED));
+}
+
+static const weft_executor *to_ring(const weft_future *f)
+{
+    return f->kind & FUTURE_SILENT ? nullptr : f->executor;
+}
+
+static void finished(weft_future *f, uint32_t before)
+{
+    if (before & FUTURE_SLEPT_ON)
+        futex_wake(&f->state, INT_MAX, 0); // f may be gone: only its address is used
+    if (before & FUTURE_RELEASED)
+        future_dispose(f);
+}
+
+// ---- Watching ----
+
+bool weft::future_watch(weft_future *f, weft_private_watch *w)
+{
+    take_lock(&f->lock);
+    w->next = f->watches;
+    f->watches = w;
+    // The ending thread either sees EXTRAS and comes by way of the lock, or has set FINAL.
+    bool ended = __atomic_fetch_or(&f->state, FUTURE_EXTRAS, __ATOMIC_ACQ_REL) & FUTURE_FINAL;
+    if (ended)
+        f->watches = w->next;
+    drop_lock(&f->lock);
+    return !ended;
+}
+
+void weft::future_unwatch(weft_future *f, weft_private_watch *w)
+{
+    take_lock(&f->lock);
+    weft_private_watch **at = &f->watches;
+    while (*at != w)
+        at = &(*at)->next;
+    *at = w->next;
+    drop_lock(&f->lock);
+}
+
+// Locked: wakes the threads, and takes off the others, first come first.
+static weft_private_watch *tell_watches(weft_future *f)
+{
+    weft_private_watch *others = nullptr, **at = &f->watches, *w;
+    while ((w = *at) != nullptr) {
+        if (w->word != nullptr) {
+            __atomic_fetch_or(w->word, (uint32_t)WATCHED_ENDED, __ATOMIC_RELEASE);
+            futex_wake(w->word, 1, 0);
+            at = &w->next;
+        } else {
+            *at = w->next;
+            w->next = others;
+            others = w;
+        }
+    }
+    return others;
+}
+
+// ---- The end with extras ----
+
+// The end after the callback, or without one.
+static void finish_with_extras(void *arg)
+{
+    weft_future *f = (weft_future *)arg;
+    const weft_executor *ex = to_ring(f);
+    take_lock(&f->lock);
+    uint32_t before = __atomic_fetch_or(&f->state, FUTURE_FINAL, __ATOMIC_ACQ_REL);
+    future_signal(f->fd);
+    weft_private_watch *ended = tell_watches(f);
+    drop_lock(&f->lock);
+    finished(f, before);
+    while (ended != nullptr) {
+        weft_private_watch *w = ended;
+        ended = w->next;
+        w->ended(w);
+    }
+    ring(ex);
+}
+
+static void end_with_extras(weft_future *f, uint32_t outcome)
+{
+    __atomic_fetch_or(&f->state, outcome, __ATOMIC_ACQ_REL);
+    take_lock(&f->lock);
+    void (*then)(weft_future *, void *) = f->then; // set once
+    drop_lock(&f->lock);
+    if (then == nullptr) {
+        finish_with_extras(f);
+        return;
+    }
+    int saved = errno;
+    pthread_cleanup_push(finish_with_extras, f); // it may leave its thread
+    then(f, f->then_arg);
+    errno = saved;
+    pthread_cleanup_pop(1);
+}
+
+void weft::future_end(weft_future *f, uint32_t outcome)
+{
+    const weft_executor *ex = to_ring(f); // f may be gone when we need it
+    uint32_t s = __atomic_load_n(&f->state, __ATOMIC_RELAXED);
+    do {
+        if (s & FUTURE_EXTRAS) {
+            end_with_extras(f, outcome);
+            return;
+        }
+        // Release: the result goes before; acquire: the requests' data is seen.
+    } while (!__atomic_compare_exchange_n(&f->state, &s, s | outcome | FUTURE_FINAL, false,
+                                          __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    finished(f, s);
+    ring(ex);
+}

@@ -1,0 +1,258 @@
+// Tasks after other tasks, and futures as they complete.
+#include "asleep.h"
+
+#include <weft/executor.h>
+#include <weft/sync.h>
+#include <weft/thread.h>
+
+#include <errno.h>
+
+static void *same(void *arg)
+{
+    return arg;
+}
+
+static void *pass(void *arg)
+{
+    return weft_event_wait((weft_event *)arg, WEFT_FOREVER) == 0 ? arg : NULL;
+}
+
+static void *count(void *arg)
+{
+    add_word((int *)arg);
+    return arg;
+}
+
+static void drain(weft_executor *ex)
+{
+    assert_int_equal(weft_executor_destroy(ex, WEFT_DRAIN), 0);
+}
+
+// ---- After another ----
+
+static void *plus_one(void *arg)
+{
+    void *before = NULL;
+    weft_future_get((weft_future *)arg, &before, WEFT_NOW);
+    return (void *)((intptr_t)before + 1);
+}
+
+// Each takes over what the one before returned.
+CASE(test_after_makes_chains)
+{
+    for (int threads = 1; threads <= 3; threads++) {
+        weft_executor *ex = weft_executor_create(threads, NULL);
+        void *result = NULL;
+        weft_future *f = weft_executor_submit(ex, same, NULL);
+        for (int i = 0; i < 1000; i++) {
+            f = weft_executor_submit_after(ex, f, plus_one, f);
+            assert_non_null(f);
+        }
+        assert_int_equal(weft_future_get(f, &result, WEFT_FOREVER), 0);
+        assert_int_equal((intptr_t)result, 1000);
+        drain(ex);
+    }
+}
+
+CASE(test_after_waits_for_its_time)
+{
+    weft_executor *ex = weft_executor_create(1, NULL), *other = weft_executor_create(1, NULL);
+    weft_future *p = weft_future_create(), *f[10];
+    int n = 0;
+    assert_errno(weft_executor_submit_after(ex, NULL, count, &n), EINVAL);
+    assert_errno(weft_executor_submit_after(ex, p, NULL, &n), EINVAL);
+    for (int i = 0; i < 10; i++) // any number, of any executor
+        f[i] = weft_executor_submit_after(i % 2 ? ex : other, p, count, &n);
+    assert_int_equal(weft_executor_pending(ex), 5);
+    assert_int_equal(weft_future_state(f[3]), WEFT_FUTURE_PENDING);
+    assert_errno(weft_future_wait(f[3], weft_in_ms(2)), ETIMEDOUT);
+    assert_errno(weft_executor_wait(ex, weft_in_ms(2)), ETIMEDOUT);
+    assert_int_equal(weft_future_cancel(f[4]), 0);
+    assert_int_equal(n, 0);
+    assert_int_equal(weft_future_set(p, NULL), 0);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(weft_future_wait(f[i], WEFT_FOREVER), 0);
+        assert_int_equal(weft_future_release(f[i]), 0);
+    }
+    assert_int_equal(n, 9);
+    weft_future *late = weft_executor_submit_after(ex, p, count, &n); // p has ended
+    assert_int_equal(weft_future_get(late, NULL, WEFT_FOREVER), 0);
+    assert_int_equal(n, 10);
+    assert_int_equal(weft_future_release(p), 0);
+    drain(ex);
+    drain(other);
+}
+
+CASE(test_after_a_cancelled_one)
+{
+    weft_executor *ex = weft_executor_create(1, NULL);
+    weft_event open = WEFT_EVENT_INIT;
+    int n = 0;
+    weft_future *held = weft_executor_submit(ex, pass, &open);
+    weft_future *f = weft_executor_submit(ex, same, NULL);
+    weft_future *g = weft_executor_submit_after(ex, f, count, &n);
+    assert_int_equal(weft_future_cancel(f), 0);
+    weft_event_set(&open);
+    assert_int_equal(weft_future_get(g, NULL, WEFT_FOREVER), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(weft_future_release(f), 0);
+    assert_int_equal(weft_future_release(held), 0);
+    drain(ex);
+}
+
+static void *set_soon(void *arg)
+{
+    weft_thread_sleep(weft_in_ms(5));
+    weft_future_set((weft_future *)arg, NULL);
+    return arg;
+}
+
+CASE(test_after_and_shutdown)
+{
+    for (int i = 0; i < 40; i++) {
+        weft_executor *ex = weft_executor_create(1 + i % 2, NULL);
+        weft_future *p = weft_future_create();
+        int n = 0;
+        weft_future *f = weft_executor_submit_after(ex, p, count, &n);
+        weft_thread *t = weft_thread_start(i % 4 < 2 ? set_soon : same, p, NULL);
+        int how = i % 4 < 2 ? WEFT_DRAIN : WEFT_DISCARD;
+        assert_errno(weft_executor_shutdown(ex, WEFT_DRAIN, WEFT_NOW), ETIMEDOUT);
+        assert_errno(weft_executor_submit_after(ex, p, count, &n), EPIPE);
+        assert_int_equal(weft_executor_destroy(ex, how), 0);
+        assert_int_equal(n, how == WEFT_DRAIN);
+        assert_int_equal(weft_future_state(f),
+                         how == WEFT_DRAIN ? WEFT_FUTURE_DONE : WEFT_FUTURE_CANCELLED);
+        assert_int_equal(weft_future_release(f), 0);
+        assert_int_equal(weft_thread_join(t, NULL, WEFT_FOREVER), 0);
+        if (how == WEFT_DISCARD)
+            assert_int_equal(weft_future_set(p, NULL), 0); // nobody is there any more
+        assert_int_equal(weft_future_release(p), 0);
+    }
+}
+
+// The end, a cancel and a shutdown meet: each task ends once.
+CASE(test_after_raced_for)
+{
+    int n = 0, cancelled = 0;
+    enum { ROUNDS = 300, EACH = 4 };
+    weft_executor *source = weft_executor_create(2, NULL);
+    for (int i = 0; i < ROUNDS; i++) {
+        weft_executor *ex = weft_executor_create(1, NULL);
+        weft_future *f = weft_executor_submit(source, same, NULL), *g[EACH];
+        for (int k = 0; k < EACH; k++)
+            g[k] = weft_executor_submit_after(ex, f, count, &n);
+        weft_future_cancel(g[i % EACH]);
+        assert_int_equal(weft_executor_destroy(ex, i % 2 ? WEFT_DISCARD : WEFT_DRAIN), 0);
+        for (int k = 0; k < EACH; k++) {
+            cancelled += weft_future_state(g[k]) == WEFT_FUTURE_CANCELLED;
+            assert_int_equal(weft_future_release(g[k]), 0);
+        }
+        assert_int_equal(weft_future_get(f, NULL, WEFT_FOREVER), 0);
+    }
+    assert_int_equal(n + cancelled, ROUNDS * EACH);
+    drain(source);
+}
+
+// On one thread: what it waits for comes after something that another thread ends.
+static void *wait_after(void *arg)
+{
+    weft_future **f = (weft_future **)arg;
+    return weft_future_wait(f[1], WEFT_FOREVER) == 0 ? arg : NULL;
+}
+
+CASE(test_after_is_run_while_its_worker_waits)
+{
+    for (int i = 0; i < 50; i++) {
+        weft_executor *ex = weft_executor_create(1, NULL);
+        void *good = NULL;
+        int n = 0;
+        weft_future *f[2] = {weft_future_create(), NULL};
+        f[1] = weft_executor_submit_after(ex, f[0], count, &n);
+        weft_future *waits = weft_executor_submit(ex, wait_after, f);
+        if (i % 2)
+            assert_errno(weft_future_wait(waits, weft_in_ms(2)), ETIMEDOUT);
+        assert_int_equal(weft_future_set(f[0], NULL), 0);
+        assert_int_equal(weft_future_get(waits, &good, WEFT_FOREVER), 0);
+        assert_ptr_equal(good, f);
+        assert_int_equal(n, 1);
+        assert_int_equal(weft_future_release(f[0]), 0);
+        assert_int_equal(weft_future_release(f[1]), 0);
+        drain(ex);
+    }
+}
+
+// ---- As they complete ----
+
+CASE(test_completions_come_in_the_order_of_the_ends)
+{
+    enum { N = 200 };
+    weft_completions *c = weft_completions_create();
+    weft_future *p[N];
+    assert_errno(weft_completions_next(c, WEFT_FOREVER), EDEADLK);
+    assert_errno(weft_completions_next(NULL, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_completions_add(c, NULL), EINVAL);
+    for (int i = 0; i < N; i++) {
+        p[i] = weft_future_create();
+        assert_int_equal(weft_completions_add(c, p[i]), 0);
+    }
+    assert_errno(weft_completions_next(c, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_completions_next(c, weft_in_ms(2)), ETIMEDOUT);
+    assert_errno(weft_completions_destroy(c), EBUSY);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(weft_future_set(p[i * 7 % N], NULL), 0);
+    for (int i = 0; i < N; i++)
+        assert_ptr_equal(weft_completions_next(c, WEFT_NOW), p[i * 7 % N]);
+    assert_errno(weft_completions_next(c, WEFT_FOREVER), EDEADLK);
+    assert_int_equal(weft_completions_add(c, p[0]), 0); // it has ended, and is not fetched
+    assert_int_equal(weft_completions_destroy(c), 0);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(weft_future_release(p[i]), 0);
+}
+
+typedef struct collector {
+    weft_completions *c;
+    int got, errors; // atomic
+} collector;
+
+static void *collect_all(void *arg)
+{
+    collector *all = (collector *)arg;
+    weft_future *f;
+    while ((f = weft_completions_next(all->c, WEFT_FOREVER)) != NULL) {
+        if (weft_future_get(f, NULL, WEFT_FOREVER) != 0)
+            add_word(&all->errors);
+        add_word(&all->got);
+    }
+    return errno == EDEADLK ? arg : NULL;
+}
+
+// Several threads and a task share them; the task's one worker runs what it collects, too.
+CASE(test_completions_shared)
+{
+    enum { N = 2000, THREADS = 3 };
+    weft_executor *ex = weft_executor_create(2, NULL);
+    collector all = {weft_completions_create(), 0, 0};
+    weft_thread *t[THREADS];
+    void *good = NULL;
+    weft_event open = WEFT_EVENT_INIT;
+    assert_int_equal(weft_completions_add(all.c, weft_executor_submit(ex, pass, &open)), 0);
+    for (int i = 0; i < THREADS; i++)
+        t[i] = weft_thread_start(collect_all, &all, NULL);
+    weft_future *f = weft_executor_submit(ex, collect_all, &all);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(weft_completions_add(all.c, weft_executor_submit(ex, same, NULL)), 0);
+    await_word(&all.got, N);
+    weft_event_set(&open);
+    assert_int_equal(weft_future_get(f, &good, WEFT_FOREVER), 0);
+    assert_ptr_equal(good, &all);
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(weft_thread_join(t[i], &good, WEFT_FOREVER), 0);
+        assert_ptr_equal(good, &all);
+    }
+    assert_int_equal(all.got, N + 1);
+    assert_int_equal(all.errors, 0);
+    assert_int_equal(weft_completions_destroy(all.c), 0);
+    drain(ex);
+}
+
+RUN_CASES()
