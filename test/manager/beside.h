@@ -21,6 +21,18 @@ static const char *address_of[SIDES];
         }                                                                                          \
     } while (0)
 
+// A case that is left out without Redis, between open() and close_all() of its file.
+#define BESIDE_CASE(fn, open)                                                                      \
+    static void fn##_beside(void);                                                                 \
+    CASE(fn)                                                                                       \
+    {                                                                                              \
+        needs_redis();                                                                             \
+        open;                                                                                      \
+        fn##_beside();                                                                             \
+        close_all();                                                                               \
+    }                                                                                              \
+    static void fn##_beside(void)
+
 // The same line to both: the same reply, which it returns.
 static inline const char *both_say(raw *ours, raw *theirs, const char *line)
 {

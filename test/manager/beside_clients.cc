@@ -49,10 +49,8 @@ static void same_field(const char *a, const char *b, const char *field, bool sam
         fail_msg("%s: weft %s, redis %s; in %s", field, x, y, a);
 }
 
-CASE(test_client_info)
+BESIDE_CASE(test_client_info, open_all())
 {
-    needs_redis();
-    open_all();
     same("CLIENT SETNAME somebody");
     same("SELECT 5");
     for (const char *protocol : {"HELLO 2", "HELLO 3"}) {
@@ -66,7 +64,6 @@ CASE(test_client_info)
         for (const char *field : {"name", "db", "flags", "sub", "multi", "cmd", "user", "resp"})
             same_field(a, b, field, true);
     }
-    close_all();
 }
 
 static int lines_of(const char *text)
@@ -77,10 +74,8 @@ static int lines_of(const char *text)
     return n;
 }
 
-CASE(test_client_list)
+BESIDE_CASE(test_client_list, open_all())
 {
-    needs_redis();
-    open_all();
     char line[100];
     for (int k = 0; k < SIDES; k++) {
         long long a = ask_number(&one[k], "CLIENT ID"), b = ask_number(&two[k], "CLIENT ID");
@@ -96,13 +91,10 @@ CASE(test_client_list)
         snprintf(line, sizeof line, "CLIENT LIST ID %lld 99999999 %lld", b, a);
         assert_int_equal(lines_of(ask(&one[k], line)), 2);
     }
-    close_all();
 }
 
-CASE(test_client_setname)
+BESIDE_CASE(test_client_setname, open_all())
 {
-    needs_redis();
-    open_all();
     same("CLIENT GETNAME");
     same("CLIENT SETNAME a-name");
     same("CLIENT GETNAME");
@@ -114,7 +106,6 @@ CASE(test_client_setname)
         assert_string_equal(reply(&one[k]), "+OK\r\n");
         assert_string_equal(reply(&one[k]), "$-1\r\n");
     }
-    close_all();
 }
 
 // ---- Ends ----
@@ -156,11 +147,9 @@ CASE(test_client_kill)
 }
 
 // One that is blocked can be ended as well, and is not served any more.
-CASE(test_client_kill_blocked)
+BESIDE_CASE(test_client_kill_blocked, open_all())
 {
-    needs_redis();
     char line[100];
-    open_all();
     for (int k = 0; k < SIDES; k++) {
         says(&one[k], "FLUSHALL", "+OK\r\n");
         snprintf(line, sizeof line, "CLIENT KILL ID %lld", ask_number(&two[k], "CLIENT ID"));
@@ -172,13 +161,10 @@ CASE(test_client_kill_blocked)
         says(&one[k], "RPUSH a x", ":1\r\n");
         says(&one[k], "LLEN a", ":1\r\n");
     }
-    close_all();
 }
 
-CASE(test_client_reply)
+BESIDE_CASE(test_client_reply, open_all())
 {
-    needs_redis();
-    open_all();
     for (int k = 0; k < SIDES; k++) {
         raw *c = &one[k];
         raw_text(c, "CLIENT REPLY OFF\r\nPING\r\nNOSUCH\r\nCLIENT REPLY SKIP\r\n"
@@ -190,7 +176,6 @@ CASE(test_client_reply)
         raw_text(c, "CLIENT REPLY SKIP\r\nCLIENT REPLY SKIP\r\nECHO skipped\r\nECHO seen\r\n");
         assert_string_equal(reply(c), "$4\r\nseen\r\n");
     }
-    close_all();
 }
 
 CASE(test_quit)
@@ -211,24 +196,19 @@ CASE(test_quit)
     }
 }
 
-CASE(test_reset)
+BESIDE_CASE(test_reset, open_all())
 {
-    needs_redis();
-    open_all();
     for (int k = 0; k < SIDES; k++)
         ask(&one[k], "HELLO 3 SETNAME me");
     for (const char *line : {"FLUSHALL", "SELECT 3", "SET here 1", "GET nothing", "CLIENT GETNAME",
                              "RESET", "GET nothing", "CLIENT GETNAME", "EXISTS here", "RESET x"})
         same(line);
-    close_all();
 }
 
 // ---- What clients ask when they connect ----
 
-CASE(test_info)
+BESIDE_CASE(test_info, open_all())
 {
-    needs_redis();
-    open_all();
     same("FLUSHALL");
     same("SET k v");
     same("SET k2 v EX 1000");
@@ -236,33 +216,18 @@ CASE(test_info)
     for (const char *line : {"INFO", "INFO all", "INFO default", "INFO everything"}) {
         const char *a = ask(&one[OURS], line), *b = ask(&one[REDIS], line);
         assert_true(a[0] == '$');
-        for (const char *field : {"\r\n# Server\r\n",
-                                  "\r\nredis_version:7.",
-                                  "\r\nredis_mode:standalone\r\n",
-                                  "\r\nos:Linux",
-                                  "\r\nprocess_id:",
-                                  "\r\ntcp_port:",
-                                  "\r\nuptime_in_seconds:",
-                                  "# Clients\r\n",
-                                  "\r\nconnected_clients:2\r\n",
-                                  "\r\nblocked_clients:0\r\n",
-                                  "\r\nmaxclients:",
-                                  "# Memory\r\n",
-                                  "\r\nused_memory:",
-                                  "\r\nused_memory_human:",
-                                  "\r\nused_memory_rss:",
-                                  "\r\nmaxmemory:0\r\n",
-                                  "# Stats\r\n",
-                                  "\r\ntotal_connections_received:",
-                                  "\r\ntotal_commands_processed:",
-                                  "\r\nexpired_keys:",
-                                  "\r\nkeyspace_hits:",
-                                  "\r\nkeyspace_misses:",
-                                  "# Replication\r\n",
-                                  "\r\nrole:master\r\n",
-                                  "\r\nconnected_slaves:0\r\n",
-                                  "# Keyspace\r\n",
-                                  "\r\ndb0:keys=2,expires=1,avg_ttl="})
+        // clang-format off
+        for (const char *field : {
+              "\r\n# Server\r\n", "\r\nredis_version:7.", "\r\nredis_mode:standalone\r\n",
+              "\r\nos:Linux", "\r\nprocess_id:", "\r\ntcp_port:", "\r\nuptime_in_seconds:",
+              "# Clients\r\n", "\r\nconnected_clients:2\r\n", "\r\nblocked_clients:0\r\n",
+              "\r\nmaxclients:", "# Memory\r\n", "\r\nused_memory:", "\r\nused_memory_human:",
+              "\r\nused_memory_rss:", "\r\nmaxmemory:0\r\n", "# Stats\r\n",
+              "\r\ntotal_connections_received:", "\r\ntotal_commands_processed:",
+              "\r\nexpired_keys:", "\r\nkeyspace_hits:", "\r\nkeyspace_misses:",
+              "# Replication\r\n", "\r\nrole:master\r\n", "\r\nconnected_slaves:0\r\n",
+              "# Keyspace\r\n", "\r\ndb0:keys=2,expires=1,avg_ttl="})
+            // clang-format on
             if ((strstr(a, field) == nullptr) != (strstr(b, field) == nullptr))
                 fail_msg("%s: %s is in one alone: %s", line, field, a);
     }
@@ -271,13 +236,10 @@ CASE(test_info)
         assert_null(strstr(a, "# Server"));
         assert_true(strstr(a, "# Clients") != nullptr || strstr(a, "# Keyspace") != nullptr);
     }
-    close_all();
 }
 
-CASE(test_config_get)
+BESIDE_CASE(test_config_get, open_all())
 {
-    needs_redis();
-    open_all();
     for (const char *line : {"CONFIG GET save", "CONFIG GET appendonly", "CONFIG GET databases",
                              "CONFIG GET nosuch", "CONFIG GET maxmemory", "CONFIG GET nosuch*",
                              "CONFIG GET appendonl[y]", "CONFIG NOSUCH", "CONFIG GET", "CONFIG"})
@@ -286,11 +248,10 @@ CASE(test_config_get)
         ask(&one[k], "HELLO 3");
     same("CONFIG GET save");
     same("CONFIG GET nosuch");
-    close_all();
 }
 
 // Name, arity, and where the keys are: what a client that shards or retries looks at.
-CASE(test_command_info)
+BESIDE_CASE(test_command_info, open_all())
 {
     static const char *const names[] = {
         "ping",    "echo",   "auth",   "hello",   "select", "quit",     "reset",    "del",
@@ -301,8 +262,6 @@ CASE(test_command_info)
         "brpop",   "blmove", "hset",   "hget",    "hmget",  "hdel",     "hlen",     "hexists",
         "hgetall", "hkeys",  "hvals",  "hincrby", "info",   "shutdown", "flushall", "command",
         "client",  "config"};
-    needs_redis();
-    open_all();
     same("COMMAND INFO nosuch");
     same("COMMAND NOSUCH");
     assert_true(ask_number(&one[OURS], "COMMAND COUNT") > (int)(sizeof names / sizeof *names));
@@ -328,7 +287,6 @@ CASE(test_command_info)
         }
         assert_string_equal(text[OURS], text[REDIS]);
     }
-    close_all();
 }
 
 // ---- Passwords: servers of their own ----

@@ -320,12 +320,10 @@ static void inline_line(char *to, words *w)
     sprintf(p, "%s", chance(2) > 0 ? "\r\n" : "\n");
 }
 
-CASE(test_inline)
+BESIDE_CASE(test_inline, run_begin("HELLO 2"))
 {
     static words w;
     char line[2000];
-    needs_redis();
-    run_begin("HELLO 2");
     for (int round = 0; round < 200; round++) {
         batch_begin();
         for (uint32_t n = 1 + chance(50); n > 0; n--) {
@@ -338,7 +336,6 @@ CASE(test_inline)
         }
         batch_exchange(0);
     }
-    close_all();
 }
 
 // ---- What is no request ----
@@ -381,11 +378,9 @@ static void break_request(void)
     }
 }
 
-CASE(test_broken_requests)
+BESIDE_CASE(test_broken_requests, run_begin("HELLO 2"))
 {
     static const char *const lines[] = {"GET k", "SET k v", "PING", "ECHO word", "MGET a b c"};
-    needs_redis();
-    run_begin("HELLO 2");
     for (int round = 0; round < (RUNNER_SANITIZED ? 1000 : 5000); round++) {
         char text[256];
         batch_begin();
@@ -403,7 +398,6 @@ CASE(test_broken_requests)
         free((void *)a.p);
         free((void *)b.p);
     }
-    close_all();
 }
 
 // ---- SCAN in steps ----
@@ -443,13 +437,11 @@ static size_t scan_all(raw *c, const char *options, char *keys[], size_t room)
     return unique;
 }
 
-CASE(test_scan_in_steps)
+BESIDE_CASE(test_scan_in_steps, run_begin("HELLO 2"))
 {
     enum { KEYS = 3000 };
     static char *found[SIDES][KEYS * 2];
     static const char *const options[] = {"COUNT 7", "COUNT 100 MATCH k1*", "TYPE list COUNT 50"};
-    needs_redis();
-    run_begin("HELLO 2");
     for (int i = 0; i < KEYS; i++) {
         char line[64];
         snprintf(line, sizeof line, i % 3 == 0 ? "RPUSH k%d x" : "SET k%d x", i);
@@ -465,7 +457,6 @@ CASE(test_scan_in_steps)
             free(found[REDIS][i]);
         }
     }
-    close_all();
 }
 
 // ---- Keys that expire while one looks ----
@@ -512,12 +503,10 @@ static void set_mortal(raw *c, mortal *m, int i)
     m->kept = weft_now();
 }
 
-CASE(test_expiry)
+BESIDE_CASE(test_expiry, run_begin("HELLO 2"))
 {
     enum { MORTALS = 200 };
     static mortal m[SIDES][MORTALS];
-    needs_redis();
-    run_begin("HELLO 2");
     for (int i = 0; i < MORTALS; i++)
         for (int s = 0; s < SIDES; s++)
             set_mortal(&sides[s][0], &m[s][i], i);
@@ -530,14 +519,11 @@ CASE(test_expiry)
                     left += !m[s][i].gone;
                 }
     }
-    close_all();
 }
 
 // Keys that nobody looks at go as well, and DBSIZE with them.
-CASE(test_expiry_unseen)
+BESIDE_CASE(test_expiry_unseen, run_begin("HELLO 2"))
 {
-    needs_redis();
-    run_begin("HELLO 2");
     for (int s = 0; s < SIDES; s++) {
         raw *c = &sides[s][0];
         for (int i = 0; i < 1000; i++) {
@@ -550,18 +536,15 @@ CASE(test_expiry_unseen)
             usleep(1000);
         says(c, "DBSIZE", ":0\r\n");
     }
-    close_all();
 }
 
 // ---- Large values ----
 
-CASE(test_large_values)
+BESIDE_CASE(test_large_values, run_begin("HELLO 3"))
 {
     static const size_t sizes[] = {1,     15,    16,    127,     128,    16383,
                                    16384, 65535, 65536, 1 << 20, 5 << 20};
     static words w;
-    needs_redis();
-    run_begin("HELLO 3");
     char *value = (char *)malloc(5 << 20);
     for (size_t i = 0; i < 5 << 20; i++)
         value[i] = (char)chance(256);
@@ -594,7 +577,6 @@ CASE(test_large_values)
         batch_exchange(0);
     }
     free(value);
-    close_all();
 }
 
 static int end(void **state)

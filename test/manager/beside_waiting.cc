@@ -264,10 +264,8 @@ static void step_unblock(int i)
     step_served();
 }
 
-CASE(test_who_gets_what)
+BESIDE_CASE(test_who_gets_what, open_all())
 {
-    needs_redis();
-    open_all();
     for (int step = 0; step < (RUNNER_SANITIZED ? 1000 : 4000); step++) {
         int i = (int)chance(WAITERS);
         uint32_t what = chance(100);
@@ -281,18 +279,15 @@ CASE(test_who_gets_what)
             step_unblock(i);
     }
     assert_true(served_in_all > 100);
-    close_all();
 }
 
 // ---- Timeouts ----
 
-CASE(test_timeouts)
+BESIDE_CASE(test_timeouts, open_all())
 {
     static const char *const lines[] = {"BLPOP a b 0.03", "BRPOP a 0.01",
                                         "BLMOVE a b LEFT LEFT 0.02", "BLPOP a 0.001",
                                         "BRPOP b 0.05"};
-    needs_redis();
-    open_all();
     for (int round = 0; round < 10; round++) {
         weft_deadline began = weft_now();
         for (int i = 0; i < WAITERS; i++)
@@ -309,14 +304,11 @@ CASE(test_timeouts)
                 assert_string_equal(reply(&sides[k].waiters[i]), "$5\r\nafter\r\n");
             }
     }
-    close_all();
 }
 
 // What a blocked connection has sent meanwhile is done once it is served, and not before.
-CASE(test_sent_while_blocked)
+BESIDE_CASE(test_sent_while_blocked, open_all())
 {
-    needs_redis();
-    open_all();
     for (int k = 0; k < SIDES; k++) {
         raw *c = &sides[k].waiters[0];
         raw_ask(c, "BLPOP a 0");
@@ -334,7 +326,6 @@ CASE(test_sent_while_blocked)
         assert_string_equal(reply(c), "*2\r\n$1\r\nb\r\n$1\r\ny\r\n");
         assert_string_equal(reply(c), ":2\r\n");
     }
-    close_all();
 }
 
 RUN_CASES(beside_begin, beside_end)
