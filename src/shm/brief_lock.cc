@@ -56,6 +56,11 @@ brief_self *weft::brief_enlist(void)
     return self;
 }
 
+void weft::brief_wake(uint32_t *lock)
+{
+    futex_wake(lock, 1, 1);
+}
+
 // Takes the lock if it has no owner; 0, EOWNERDEAD, or EBUSY with *seen as it is.
 static int attempt(uint32_t *lock, uint32_t mine, uint32_t keep, uint32_t *seen)
 {

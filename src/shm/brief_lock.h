@@ -17,7 +17,8 @@
 // glibc's, but at its end hangs an anchor of each thread, a mutex that nobody locks, and
 // what follows the anchor is weft's alone: glibc adds at the front, and when it takes out
 // the anchor's neighbour it writes the anchor's `prev`, which lies where a
-// pthread_mutex_t has it.  The kernel follows `next` to the list's head.
+// pthread_mutex_t has it.  The kernel follows `next` to the list's head, and so do we: what was
+// locked last is first, and what is unlocked out of turn is looked for.
 #ifndef WEFT_SHM_BRIEF_LOCK_H
 #define WEFT_SHM_BRIEF_LOCK_H
 
@@ -48,19 +49,23 @@ static const long BRIEF_OFFSET =
 extern __thread brief_self brief_mine __attribute__((visibility("hidden")));
 extern int brief_spin; // looks before sleeping; the torture steps through a few only
 brief_self *brief_enlist(void);
+void brief_wake(uint32_t *lock);
 int brief_lock_slowly(uint32_t *lock, brief_self *self, weft_deadline d);
 
 // Takes the lock, which is noted, until `d`; the note stays unless it is ETIMEDOUT.  `look` as in
 // doorbell.h.
 int brief_wait(uint32_t *lock, brief_self *self, weft_deadline d, uint32_t *look);
 
+// Whether this thread has been enlisted: brief_mine is itself.
+static inline bool brief_known(void)
+{
+    uint64_t process = holder_known();
+    return __builtin_expect(process != 0 && brief_mine.process == process, 1);
+}
+
 static inline brief_self *brief_this_thread(void)
 {
-    brief_self *self = &brief_mine;
-    uint64_t process = holder_known();
-    if (__builtin_expect(process != 0 && self->process == process, 1))
-        return self;
-    return brief_enlist();
+    return brief_known() ? &brief_mine : brief_enlist();
 }
 
 // The kernel reads the note when the thread is dead; nobody else does.
@@ -99,25 +104,16 @@ static inline void brief_unlock(uint32_t *lock)
 {
     uint32_t was = __atomic_exchange_n(lock, 0, __ATOMIC_SEQ_CST);
     if (__builtin_expect((was & FUTEX_WAITERS) != 0, 0))
-        futex_wake(lock, 1, 1);
+        brief_wake(lock);
     // Not by a pointer to what is there for sure: gcc 12 gets UBSan's look for null wrong here.
     brief_forget(brief_mine.head);
 }
 
 // Puts a noted mutex behind the anchor, or takes it out; at each instruction the list is whole,
-// or the note says what it lacks.  `next` and `prev` point to other mutexes' `next`.
-static inline void **brief_prev_of(void *next)
-{
-    return (void **)next - 1;
-}
-
+// or the note says what it lacks.  `next` points to another mutex's `next`.
 static inline void brief_link(brief_self *self, weft_shared_mutex *m)
 {
-    void *first = self->anchor.next;
-    m->next = first;
-    m->prev = &self->anchor.next;
-    if (first != (void *)self->head)
-        *brief_prev_of(first) = &m->next;
+    m->next = self->anchor.next;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     self->anchor.next = &m->next;
     brief_forget(self->head);
@@ -125,10 +121,10 @@ static inline void brief_link(brief_self *self, weft_shared_mutex *m)
 
 static inline void brief_unlink(brief_self *self, weft_shared_mutex *m)
 {
-    void *next = m->next;
-    *(void **)m->prev = next;
-    if (next != (void *)self->head)
-        *brief_prev_of(next) = m->prev;
+    void **at = &self->anchor.next;
+    while (*at != (void *)&m->next)
+        at = (void **)*at;
+    *at = m->next;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 

@@ -195,11 +195,11 @@ static inline uint64_t behind(const weft_shared_queue *q, uint64_t place)
                       : past(place, units);
 }
 
-// Copies a message's bytes out.
-void queue_copy_out(const weft_shared_queue *q, uint64_t place, void *to, size_t n);
+// Copies the bytes from `unit` on out.
+void queue_copy_out(const weft_shared_queue *q, uint32_t unit, void *to, size_t n);
 
-// put_lock, and what its last holder left is mended: 0 or ETIMEDOUT.
-int queue_put_lock(weft_shared_queue *q, weft_deadline d);
+// Brings to its end what a dead holder of put_lock has begun.
+void queue_finish_undo(weft_shared_queue *q);
 
 // What getters do on the way, for those who wait while there is none: undoes the reservation at
 // `head`, if who made it is dead, and moves `head` over pads.  Not in lease mode.
@@ -247,6 +247,20 @@ static inline void count_to(uint32_t *count, uint32_t n)
 // Takes the lock, mends what its last holder left, and lets the leases come back that have ended.
 // 0 or ETIMEDOUT.
 int lease_lock(weft_shared_queue *q, weft_deadline d);
+
+// put_lock, and what its last holder left is mended: 0 or ETIMEDOUT.
+static inline int queue_put_lock(weft_shared_queue *q, weft_deadline d)
+{
+    if (q->r->leases)
+        return lease_lock(q, d);
+    int code = brief_lock(&q->r->put_lock, d);
+    if (__builtin_expect(code == EOWNERDEAD, 0)) {
+        queue_finish_undo(q);
+        return 0;
+    }
+    return code;
+}
+
 void lease_come_back(weft_shared_queue *q, uint64_t place);
 void lease_end(weft_shared_queue *q, uint64_t place); // it is acknowledged
 

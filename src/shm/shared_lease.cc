@@ -34,7 +34,7 @@ static ssize_t deliver(weft_shared_queue *q, uint64_t place, void *message, weft
 {
     ring *r = q->r;
     record *m = record_at(q, place);
-    queue_copy_out(q, place, message, m->length);
+    queue_copy_out(q, unit_of(place) + (uint32_t)(sizeof(record) / 8), message, m->length);
     m->deliveries++;
     l->place = *field_at(q, place, ORIGIN);
     l->deliveries = m->deliveries;

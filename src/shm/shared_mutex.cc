@@ -38,8 +38,15 @@ static int lock_again(weft_shared_mutex *m)
     return 0;
 }
 
-static int lock_slowly(weft_shared_mutex *m, brief_self *self, weft_deadline d)
+// The note is set already, or not yet.
+[[gnu::noinline, gnu::cold]] static int lock_slowly(weft_shared_mutex *m, weft_deadline d)
 {
+    brief_self *self = brief_this_thread();
+    if (m->flags != 0 && has(m, self)) {
+        brief_forget(self->head);
+        return lock_again(m);
+    }
+    brief_note(self, &m->word);
     int code = brief_wait(&m->word, self, d, &m->look);
     if (code == ETIMEDOUT)
         return fail_with(ETIMEDOUT);
@@ -48,22 +55,7 @@ static int lock_slowly(weft_shared_mutex *m, brief_self *self, weft_deadline d)
     return code != 0 ? fail_with(code) : 0;
 }
 
-int weft_shared_mutex_lock(weft_shared_mutex *m, weft_deadline d)
-{
-    brief_self *self = brief_this_thread();
-    if (m->flags != 0 && has(m, self))
-        return lock_again(m);
-    uint32_t free = 0;
-    brief_note(self, &m->word);
-    if (__builtin_expect(!__atomic_compare_exchange_n(&m->word, &free, self->id, false,
-                                                      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED),
-                         0))
-        return lock_slowly(m, self, d);
-    brief_link(self, m);
-    return 0;
-}
-
-int weft_shared_mutex_unlock(weft_shared_mutex *m)
+[[gnu::noinline, gnu::cold]] static int unlock_slowly(weft_shared_mutex *m)
 {
     brief_self *self = brief_this_thread();
     if (!has(m, self))
@@ -75,5 +67,44 @@ int weft_shared_mutex_unlock(weft_shared_mutex *m)
     brief_note(self, &m->word);
     brief_unlink(self, m);
     brief_unlock(&m->word);
+    return 0;
+}
+
+// The quick ways call nothing, so that they need no frame: that is a tenth of their time.
+
+int weft_shared_mutex_lock(weft_shared_mutex *m, weft_deadline d)
+{
+    uint32_t free = 0;
+    if (brief_known()) {
+        brief_note(&brief_mine, &m->word);
+        if (__builtin_expect(__atomic_compare_exchange_n(&m->word, &free, brief_mine.id, false,
+                                                         __ATOMIC_ACQUIRE, __ATOMIC_RELAXED),
+                             1)) {
+            brief_link(&brief_mine, m);
+            return 0;
+        }
+    }
+    return lock_slowly(m, d);
+}
+
+[[gnu::noinline, gnu::cold]] static int wake_next(weft_shared_mutex *m)
+{
+    brief_wake(&m->word);
+    brief_forget(brief_mine.head);
+    return 0;
+}
+
+int weft_shared_mutex_unlock(weft_shared_mutex *m)
+{
+    if (!brief_known() || !has(m, &brief_mine) || m->count != 0 ||
+        brief_mine.anchor.next != (void *)&m->next)
+        return unlock_slowly(m);
+    brief_note(&brief_mine, &m->word);
+    brief_mine.anchor.next = m->next;
+    // A full barrier: see brief_unlock.
+    if (__builtin_expect((__atomic_exchange_n(&m->word, 0, __ATOMIC_SEQ_CST) & FUTEX_WAITERS) != 0,
+                         0))
+        return wake_next(m);
+    brief_forget(brief_mine.head);
     return 0;
 }

@@ -29,11 +29,8 @@ static void copy_in(weft_shared_queue *q, uint32_t unit, const void *from, size_
     memcpy(bytes, (const char *)from + room, n - room);
 }
 
-void weft::queue_copy_out(const weft_shared_queue *q, uint64_t place, void *to, size_t n)
+void weft::queue_copy_out(const weft_shared_queue *q, uint32_t unit, void *to, size_t n)
 {
-    uint32_t unit = unit_of(place) + (uint32_t)(record_size(q->r->leases) / 8);
-    if (!q->r->leases && form_at(q, place) & WIDE)
-        unit++;
     size_t at = (size_t)(unit & q->mask) * 8, room = ((size_t)q->mask + 1) * 8 - at;
     const char *bytes = (const char *)units_of(q->r);
     if (__builtin_expect(n <= room, 1)) {
@@ -213,8 +210,9 @@ ssize_t weft_shared_queue_put_batch(weft_shared_queue *q, const struct iovec *me
         if (error != 0)
             return fail_with(error);
         queue_look_after_leases(q);
-        queue_skip_dead(q);
         error = queue_wait(q, &q->r->putters, queue_has_room, units, d);
+        if (!queue_has_room(q, units))
+            queue_skip_dead(q);
     }
 }
 
@@ -242,7 +240,7 @@ bool weft::queue_gettable(const weft_shared_queue *q, size_t)
 }
 
 // Whether the first message is there; moves *head over what is none.
-static bool first(weft_shared_queue *q, uint64_t *head)
+static inline bool first(weft_shared_queue *q, uint64_t *head, uint32_t *form)
 {
     ring *r = q->r;
     for (;; *head = behind(q, *head)) {
@@ -251,9 +249,9 @@ static bool first(weft_shared_queue *q, uint64_t *head)
             r->seen_tail = load_place(&r->tail);
         if (unit_of(r->seen_tail) == unit_of(*head))
             return false;
-        uint32_t form = form_at(q, *head);
-        if (!(form & PAD))
-            return !(form & RESERVED);
+        *form = form_at(q, *head);
+        if (__builtin_expect(!(*form & PAD), 1))
+            return !(*form & RESERVED);
     }
 }
 
@@ -266,16 +264,17 @@ static ssize_t try_get(weft_shared_queue *q, struct iovec *v, size_t n, weft_dea
     uint32_t end = closed(q); // before looking for the last message
     uint64_t head = __atomic_load_n(&r->head, __ATOMIC_RELAXED), from = head; // only stored here
     size_t i;
+    uint32_t form;
     int error = end == DISCARDED ? EPIPE : 0;
-    for (i = 0; error == 0 && i < n && first(q, &head); i++) {
+    for (i = 0; error == 0 && i < n && first(q, &head, &form); i++) {
         size_t length = record_at(q, head)->length;
         if (length > v[i].iov_len) {
             error = EMSGSIZE;
             break;
         }
-        queue_copy_out(q, head, v[i].iov_base, length);
+        queue_copy_out(q, unit_of(head) + (form & WIDE ? 2 : 1), v[i].iov_base, length);
         v[i].iov_len = length;
-        head = behind(q, head);
+        head = form == PLAIN ? past(head, (uint32_t)units_for(length, false)) : behind(q, head);
     }
     if (head != from)
         store_place(&r->head, head);
@@ -296,7 +295,8 @@ void weft::queue_skip_pads(weft_shared_queue *q)
     if (brief_lock(&r->get_lock, WEFT_NOW) == ETIMEDOUT)
         return;
     uint64_t head = r->head;
-    first(q, &head);
+    uint32_t form;
+    first(q, &head, &form);
     store_place(&r->head, head);
     brief_unlock(&r->get_lock);
 }
@@ -309,6 +309,8 @@ ssize_t weft_shared_queue_get_batch(weft_shared_queue *q, struct iovec *messages
     if (n == 0)
         return 0;
     for (int error = 0, slept = 0;; slept = 1) {
+        if (slept && !queue_gettable(q, 0))
+            queue_skip_dead(q);
         ssize_t got = queue_gettable(q, 0) ? try_get(q, messages, n, d) : 0;
         if (slept)
             queue_pass_on(q);
@@ -318,7 +320,6 @@ ssize_t weft_shared_queue_get_batch(weft_shared_queue *q, struct iovec *messages
             queue_found_empty(q);
         if (error != 0)
             return fail_with(error);
-        queue_skip_dead(q);
         error = queue_wait(q, &q->r->getters, queue_gettable, 0, d);
     }
 }
@@ -411,7 +412,9 @@ ssize_t weft_shared_queue_next_size(weft_shared_queue *q)
     if ((r->leases ? lease_lock(q, WEFT_NOW) : brief_lock(lock, WEFT_NOW)) == ETIMEDOUT)
         return fail_with(ETIMEDOUT);
     uint64_t place = r->head;
-    bool there = closed(q) != DISCARDED && (r->leases ? lease_choose(q, &place) : first(q, &place));
+    uint32_t form;
+    bool there =
+        closed(q) != DISCARDED && (r->leases ? lease_choose(q, &place) : first(q, &place, &form));
     ssize_t size = there ? (ssize_t)record_at(q, place)->length : 0;
     brief_unlock(lock);
     return there ? size : fail_with(ETIMEDOUT);

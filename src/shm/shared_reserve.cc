@@ -16,23 +16,15 @@ using namespace weft;
 
 static const uint32_t HEADER = 2; // units: a record's, and its maker
 
-static void finish_undo(weft_shared_queue *q)
+void weft::queue_finish_undo(weft_shared_queue *q)
 {
     ring *r = q->r;
+    if (!r->undoing)
+        return;
     // First the count: a getter must not look for a message behind the last.
     store_place(&r->tail, r->undo_tail);
     set_form(q, r->undo_place, (form_at(q, r->undo_place) & ~(uint32_t)(RESERVED | WIDE)) | PAD);
     __atomic_store_n(&r->undoing, 0, __ATOMIC_RELEASE);
-}
-
-int weft::queue_put_lock(weft_shared_queue *q, weft_deadline d)
-{
-    if (q->r->leases)
-        return lease_lock(q, d);
-    int code = brief_lock(&q->r->put_lock, d);
-    if (__builtin_expect(code == EOWNERDEAD, 0) && q->r->undoing)
-        finish_undo(q);
-    return code == ETIMEDOUT ? ETIMEDOUT : 0;
 }
 
 // Under put_lock.
@@ -43,7 +35,7 @@ static void undo(weft_shared_queue *q, uint64_t place)
     r->undo_tail = r->tail - past(0, 0);
     __atomic_store_n(&r->undoing, 1, __ATOMIC_RELEASE);
     __atomic_signal_fence(__ATOMIC_SEQ_CST); // it is written down before it is done
-    finish_undo(q);
+    queue_finish_undo(q);
 }
 
 static uint64_t maker_of(const weft_shared_queue *q, uint64_t place)
@@ -142,8 +134,9 @@ void *weft_shared_queue_reserve(weft_shared_queue *q, size_t n, weft_deadline d)
         }
         if (error != 0)
             return fail_with(error), nullptr;
-        queue_skip_dead(q);
         error = queue_wait(q, &q->r->putters, queue_has_room, need, d);
+        if (!queue_has_room(q, need))
+            queue_skip_dead(q);
     }
 }
 

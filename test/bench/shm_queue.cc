@@ -1,14 +1,11 @@
 // A shared queue beside boost::interprocess::message_queue and Python's
-// multiprocessing.Queue; a robust lock beside a plain one.  Producers and consumers are
+// multiprocessing.Queue.  Producers and consumers are
 // processes; all messages are copied in and out, all sleep when there is nothing to do.
 #include "bench.h"
 
-#include <shm/brief_lock.h>
 #include <weft/shared_queue.h>
-#include <weft/shared_sync.h>
 
 #include <cstring>
-#include <new>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,9 +17,7 @@
 #define HAVE_BOOST 0
 #endif
 
-using namespace weft;
-
-static const int MESSAGES = 1000000, SIZE = 64, DEPTH = 1024;
+static const int MESSAGES = 200000, SIZE = 64, DEPTH = 1024;
 
 // Runs fn(i) in n processes; all must end well.
 template <class F> static void in_processes(int n, F fn)
@@ -188,63 +183,8 @@ static double python_flow()
                           "p.join()' 2>/dev/null");
 }
 
-// ---- locks ----
-
-static const int LOCKS = 2000000;
-struct locks {
-    pthread_mutex_t plain;
-    alignas(64) weft_shared_mutex robust;
-    alignas(64) uint32_t brief;
-    alignas(64) volatile long guarded;
-};
-static locks *l;
-
-template <class Lock, class Unlock> static double locked(Lock lock, Unlock unlock)
-{
-    return 1e9 / LOCKS * bench::seconds([=] {
-               for (int i = 0; i < LOCKS; i++) {
-                   lock();
-                   l->guarded = l->guarded + 1;
-                   unlock();
-               }
-           });
-}
-
-static double plain_lock()
-{
-    return locked([] { pthread_mutex_lock(&l->plain); }, [] { pthread_mutex_unlock(&l->plain); });
-}
-
-static double robust_lock()
-{
-    return locked([] { weft_shared_mutex_lock(&l->robust, WEFT_FOREVER); },
-                  [] { weft_shared_mutex_unlock(&l->robust); });
-}
-
-// What queues, semaphores and barriers lock with inside.
-static double brief_locks()
-{
-    return locked([] { brief_lock(&l->brief, WEFT_FOREVER); }, [] { brief_unlock(&l->brief); });
-}
-
 int main()
 {
-    weft_shm *s = weft_shm_create(nullptr, sizeof(locks), nullptr);
-    l = new (weft_shm_address(s)) locks;
-    pthread_mutexattr_t a;
-    pthread_mutexattr_init(&a);
-    pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
-    pthread_mutex_init(&l->plain, &a);
-    weft_shared_mutex_init(&l->robust, 0);
-
-    bench::Table locks("uncontended lock and unlock, shared memory", "ns");
-    locks.add("weft_shared_mutex (robust)", robust_lock);
-    locks.add("the queue's own lock (robust)", brief_locks);
-    locks.add("pthread_mutex (plain)", plain_lock);
-    locks.run(7);
-    locks.at_most("weft_shared_mutex (robust)", "pthread_mutex (plain)", 1.3);
-    locks.at_most("the queue's own lock (robust)", "pthread_mutex (plain)", 1.3);
-
     bench::Table one("queue, 64 bytes, 1 producer 1 consumer", "M messages/s");
     one.add("weft_shared_queue", [] { return weft_flow(1); });
     one.add("weft_shared_queue, batches of 16", weft_batch_flow);
@@ -252,7 +192,7 @@ int main()
     PEER(HAVE_BOOST, one, "boost::interprocess::message_queue", "libboost-dev",
          [] { return boost_flow(1); });
     one.add_if(python_flow() > 0, "multiprocessing.Queue", "python3", python_flow);
-    one.run(7);
+    one.run(15);
     one.at_least("weft_shared_queue",
                  {{"boost::interprocess::message_queue", 1.0}, {"multiprocessing.Queue", 40}});
 
@@ -260,12 +200,11 @@ int main()
     four.add("weft_shared_queue", [] { return weft_flow(4); });
     PEER(HAVE_BOOST, four, "boost::interprocess::message_queue", "libboost-dev",
          [] { return boost_flow(4); });
-    four.run(5);
+    four.run(21);
     four.at_least("weft_shared_queue", "boost::interprocess::message_queue", 1.5);
 
     bench::Table trip("queue, 64 bytes, there and back", "us");
     trip.add("weft_shared_queue", weft_round_trip);
     PEER(HAVE_BOOST, trip, "boost::interprocess::message_queue", "libboost-dev", boost_round_trip);
-    trip.run(5);
-    weft_shm_detach(s);
+    trip.run(9);
 }
