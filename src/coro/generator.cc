@@ -90,7 +90,9 @@ static weft_coro *ended(weft_coro *co, void **value)
         g->outer = nullptr;
         g->root = g;
     }
-    if (!(to->special & SPECIAL_BLOCKED)) // else its call fails, later
+    if (to->special & SPECIAL_BLOCKED)
+        to->callee = nullptr; // it can't get the answer: its call fails, later
+    else
         to->special &= ~(uint32_t)SPECIAL_ASKS;
     return to;
 }
@@ -224,35 +226,49 @@ int weft_generator_throw(weft_generator *g, int error, void *item)
     return consume(g, item, nullptr, WEFT_FAILED);
 }
 
-int weft_generator_close(weft_generator *g)
+// Whether it has ended now, with what fn returned in *error; else errno.
+static bool end(weft_generator *g, int *error)
 {
-    int saved = errno, wrong = check(g);
+    int wrong = check(g);
     if (wrong != 0)
-        return wrong < 0 ? -1 : 0;
+        return wrong > 0;
     if (!coro_of(g)->started) {
         end_unborn(g);
-        return 0;
+        return true;
     }
     // The innermost fails first; as each ends, the call of the next one out fails.
     for (weft_generator *each = g->leaf; each != nullptr; each = each->outer) {
         coro_of(each)->error = ECANCELED;
         coro_of(each)->special |= SPECIAL_CANCELLED | SPECIAL_PENDING;
     }
+    const weft_coro *self = coro_here.current;
     int result = consume(g, nullptr, nullptr, nullptr);
-    if (g->state != ENDED)
-        return fail_with(EBUSY);
-    if (result == -1 && errno != ECANCELED)
+    // Without an answer it may even have ended and be gone: somebody else has seen that.
+    if (self->callee != coro_of(g) || g->state != ENDED) {
+        errno = EBUSY;
+        return false;
+    }
+    *error = result == -1 && errno != ECANCELED ? errno : 0;
+    return true;
+}
+
+int weft_generator_close(weft_generator *g)
+{
+    int saved = errno, error = 0;
+    if (!end(g, &error))
         return -1;
+    if (error != 0)
+        return fail_with(error);
     errno = saved;
     return 0;
 }
 
 int weft_generator_destroy(weft_generator *g)
 {
-    int saved = errno;
+    int saved = errno, error = 0;
     if (g == nullptr)
         return 0;
-    if (weft_generator_close(g) != 0 && g->state != ENDED)
+    if (!end(g, &error))
         return -1;
     coro_release(coro_of(g));
     errno = saved;

@@ -93,6 +93,7 @@ void weft::coro_forget_callee(weft_coro *co)
 {
     weft_coro *callee = coro_callee(co);
     co->special &= ~(uint32_t)SPECIAL_ASKS;
+    co->callee = nullptr;
     if (callee != nullptr && callee->on_orphan != nullptr)
         callee->on_orphan(callee);
 }

@@ -5,7 +5,8 @@
 //   - that no call goes on while what it called, or what that called, waits in a tasklet,
 //   - that an item is written only while its consumer waits for it, and comes from that generator,
 //   - without switches (every second program) that a resume returns what the resumed one said,
-//   - that a tasklet is joined once, with its own result.
+//   - that a tasklet is joined once, with its own result,
+//   - that an item that was sent through the channel comes once, and is sent once.
 // MIXED_PROGRAMS (environment) sets how many programs there are.
 #include <weft/channel.h>
 #include <weft/coro.h>
@@ -42,6 +43,8 @@ static __thread actor actors[MOST];
 static __thread uint64_t seed;
 static __thread int budget, switching;
 static __thread int64_t steps;
+static __thread weft_channel *channel;
+static __thread int sends, sent[STEPS + 1]; // 1: on its way, 2: received
 
 static unsigned draw(unsigned below)
 {
@@ -265,12 +268,40 @@ static void meddle(actor *)
         weft_tasklet_wake(a->tasklet);
 }
 
+static void talk(actor *self)
+{
+    int64_t item = sends + 1;
+    weft_deadline d = weft_now() + draw(2000);
+    self->asleep = true;
+    if (draw(2)) {
+        sent[++sends] = 1;
+        if (weft_channel_send(channel, &item, d) != 0)
+            require(sent[item]-- == 1, "an item was received that was not sent");
+    } else if (weft_channel_receive(channel, &item, d) == 0) {
+        require(item <= sends && sent[item]++ == 1, "an item came twice");
+    }
+    self->asleep = false;
+}
+
+// What is deferred may resume others.  It runs for nobody who could be kept waiting.
+static void defer(actor *self)
+{
+    const auto resume_one = [](void *) {
+        actor janitor = {};
+        janitor.what = LOOSE;
+        if (channel != nullptr) // else the thread ends, and the others may be gone
+            resume(&janitor);
+    };
+    if (self != &actors[0])
+        weft_defer(resume_one, nullptr);
+}
+
 static void act(actor *self)
 {
-    static void (*const what[])(actor *) = {create,      create,   resume, resume, resume,  next,
-                                            next,        next,     sleep,  sleep,  yield,   yield,
-                                            switch_away, join,     join,   detach, destroy, destroy,
-                                            cancel,      reparent, meddle};
+    static void (*const what[])(actor *) = {
+        create,  create, resume,   resume, resume, next, next,   next,
+        sleep,   sleep,  yield,    yield,  join,   join, detach, destroy,
+        destroy, cancel, reparent, meddle, talk,   talk, defer,  switch_away};
     steps++;
     budget--;
     require(self->item == RETIRED, "an item was written after its call");
@@ -324,8 +355,15 @@ static void *program(void *arg)
     memset(actors, 0, sizeof actors);
     for (actor &a : actors)
         a.item = RETIRED;
+    channel = weft_channel_create(sizeof(int64_t), 1);
+    sends = 0;
+    memset(sent, 0, sizeof sent);
     while (budget > 0)
         act(&actors[0]);
+    weft_channel_close(channel);
+    weft_tasklet_run();
+    weft_channel_destroy(channel);
+    channel = nullptr;
     actors[0].asleep = false;
     return V(steps);
 }

@@ -245,6 +245,40 @@ CASE(test_consumer_whose_other_child_ends_is_told)
     destroy_all(ECANCELED);
 }
 
+// ---- A generator that ends while its consumer's tasklet waits for somebody else ----
+
+static int resumes_stray_when_closed(weft_generator *self, void *)
+{
+    if (weft_generator_yield(self, &yielded) != 0)
+        weft_coro_resume(stray, NULL);
+    return 0;
+}
+
+static void *destroys_g(void *)
+{
+    weft_generator_next(g, &yielded);
+    return V(weft_generator_destroy(g) == -1 ? errno : 0);
+}
+
+CASE(test_destroyer_that_gets_no_answer_leaves_it_alone)
+{
+    last =
+        create([](void *, void *v) { return weft_tasklet_suspend(WEFT_FOREVER) == 0 ? v : NULL; });
+    stray = create(switches_to, last);
+    g = weft_generator_create(resumes_stray_when_closed, NULL, sizeof(int), NULL);
+    weft_tasklet *t = spawn(destroys_g);
+    assert_int_equal(weft_tasklet_yield(), 0); // g is closed and has lost control to `last`
+    weft_coro *way = create(switches_to, stray);
+    weft_coro_resume(way, NULL); // the stray ends into g, which ends, and main goes on
+    assert_int_equal(weft_generator_done(g), 1);
+    assert_int_equal(weft_generator_destroy(g), 0);
+    assert_int_equal(weft_tasklet_wake(t), 0);
+    assert_ptr_equal(join(t), V(EBUSY));
+    destroy(way);
+    destroy(stray);
+    destroy(last);
+}
+
 // ---- A generator in its yield takes control from its consumers alone ----
 
 static int creates_a_child(weft_generator *self, void *arg)
