@@ -160,6 +160,15 @@ CASE(test_each_log)
     assert_non_null(strstr(said, "log: in use"));
     assert_int_equal(run("echo 'sh -c true' | weft-processes each --joblog /dev/full 2>&-"), 1);
     assert_int_equal(run("weft-processes each --resume </dev/null 2>&-"), 2);
+    // One that can't grow has whole lines, and is gone on from.
+    assert_int_equal(run("(ulimit -f 1; seq 50 | weft-processes each -q --joblog log true) 2>&1"),
+                     1);
+    assert_non_null(strstr(said, "joblog: File too large\n"));
+    assert_int_equal(run("seq 50 | weft-processes each -q --joblog log --resume true 2>&1 &&"
+                         "cut -f 1 log | sort -n | uniq | wc -l"),
+                     0);
+    assert_non_null(strstr(said, ", failed 0, skipped "));
+    assert_non_null(strstr(said, "\n51\n"));
 }
 
 // Where GNU parallel is installed: the same options print the same, and log the same ends.

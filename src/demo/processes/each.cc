@@ -77,16 +77,24 @@ static void print_output(const char *tag, const weft_buffer *out)
     output_lost = fflush(stdout) != 0 || ferror(stdout);
 }
 
+static const char *why(const job *j, const weft_subprocess_result *r, int error, char text[64])
+{
+    if (error == ETIMEDOUT)
+        return "out of time";
+    if (error == ECANCELED)
+        return "killed";
+    if (j->argv == nullptr)
+        return "malformed";
+    if (error == 0)
+        return weft_status_text(r->status, text, 64);
+    snprintf(text, 64, "%s%s", r->out.size > 0 ? "output: " : "", strerror(error));
+    return text;
+}
+
 static void print_end(const job *j, const weft_subprocess_result *r, int error)
 {
     char text[64];
-    weft_status_text(r->status, text, sizeof text);
-    fprintf(stderr, "%s: %s, %.2f s\n", j->name,
-            error == ETIMEDOUT      ? "out of time"
-            : error == ECANCELED    ? "killed"
-            : error != 0 && j->argv ? strerror(error)
-            : error != 0            ? "malformed"
-                                    : text,
+    fprintf(stderr, "%s: %s, %.2f s\n", j->name, why(j, r, error, text),
             r->tries > 0 ? (double)r->ns / 1e9 : 0.0);
 }
 
@@ -181,6 +189,7 @@ static void block_signals(void)
     }
     sigprocmask(SIG_BLOCK, &ours, nullptr);
     signal(SIGPIPE, SIG_IGN); // who reads no more ends the commands, too
+    signal(SIGXFSZ, SIG_IGN); // a log that is too long is an error
 }
 
 static int sum_up(int error)

@@ -90,12 +90,15 @@ static void read_log(const char *path)
 static int append(const char *line, size_t n)
 {
     struct stat before;
+    size_t done = 0;
     if (fstat(fd, &before) != 0)
         return -1;
-    ssize_t put = write(fd, line, n);
-    if (put == (ssize_t)n)
+    for (ssize_t put; done < n; done += (size_t)put)
+        if ((put = write(fd, line + done, n - done)) <= 0)
+            break;
+    if (done == n)
         return 0;
-    int error = put < 0 ? errno : ENOSPC;
+    int error = errno;
     if (ftruncate(fd, before.st_size) != 0)
         error = errno;
     errno = error;
