@@ -170,6 +170,7 @@ CASE(test_each_beside_parallel)
     static const struct row words[] = {
         {"-q -k printf '<%s>\\n'", "-q -k printf '<%s>\\n'"},
         {"-q -k printf '<%s>\\n' {} -{}-", "-q -k printf '<%s>\\n' {} -{}-"}};
+    setenv("PARALLEL_HOME", scratch, 1); // what it keeps
     if (!installed("parallel"))
         return;
     compare_all("seq 7", "parallel", "weft-processes each", rows, false, SAME_SUCCESS);
