@@ -51,7 +51,7 @@ extern "C" {
 #define WEFT_SEMAPHORE_INIT(count) {(count), WEFT_SEMAPHORE_MAX}
 #define WEFT_BOUNDED_SEMAPHORE_INIT(count, limit) {(count), (limit)}
 #define WEFT_EVENT_INIT {0}
-#define WEFT_BARRIER_INIT(parties) {WEFT_MUTEX_INIT, (parties), 0, 0, 0, {0, 0}, {0, 0}}
+#define WEFT_BARRIER_INIT(parties) {WEFT_MUTEX_INIT, (parties), 0, 0, 0, {0, 0}, {0, 0}, 1}
 #define WEFT_LATCH_INIT(count) {(count)}
 #define WEFT_ONCE_INIT {0}
 /* clang-format on */
@@ -192,6 +192,7 @@ typedef struct weft_barrier {
     uint32_t generation; /* the round's number; sleepers watch it */
     uint32_t failed[2];  /* how the last even and the last odd round ended */
     uint32_t inside[2];  /* threads of those rounds that have not left yet */
+    uint32_t forks;      /* the process whose threads those are */
 } weft_barrier;
 
 int weft_barrier_init(weft_barrier *b, uint32_t parties); /* EINVAL: 0 parties */

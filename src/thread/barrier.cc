@@ -6,6 +6,7 @@
 // sleeper still finds its own round's word there, because the first to arrive for the
 // round after the next waits until all threads of that parity have left (`inside`).
 // destroy waits for the same: then nobody will touch the barrier again.
+#include "forked.h"
 #include "sleep.h"
 
 #include <base/errno.h>
@@ -21,8 +22,19 @@ static void end_round(weft_barrier *b, bool failed)
     futex_wake(&b->generation, INT_MAX, 0);
 }
 
+// In a forked child nobody else is there, and a round has not begun.
+static bool tidy(void *arg)
+{
+    weft_barrier *b = (weft_barrier *)arg;
+    b->arrived = b->inside[0] = b->inside[1] = 0;
+    weft_mutex_init(&b->lock, 0);
+    return true;
+}
+
 static void lock(weft_barrier *b)
 {
+    watch_forks();
+    is_ours(&b->forks, tidy, b);
     weft_mutex_lock(&b->lock, WEFT_FOREVER);
 }
 
@@ -45,6 +57,7 @@ int weft_barrier_init(weft_barrier *b, uint32_t parties)
         return fail_with(EINVAL);
     *b = {};
     b->parties = parties;
+    b->forks = fork_generation;
     return weft_mutex_init(&b->lock, 0);
 }
 

@@ -240,4 +240,38 @@ CASE(test_ring_in_child)
     check_queue(weft_ring_create(sizeof(int), 4));
 }
 
+// ---- Barriers ----
+
+static void *meet(void *b)
+{
+    while (go_on())
+        weft_barrier_wait((weft_barrier *)b, weft_in_ms(1)), weft_barrier_reset((weft_barrier *)b);
+    return nullptr;
+}
+
+// Nobody of the parent's comes.  0: it timed out.
+static int meets_nobody(void *b)
+{
+    weft_barrier_reset((weft_barrier *)b);
+    return weft_barrier_wait((weft_barrier *)b, weft_in_ms(1)) == -1 && errno == ETIMEDOUT ? 0 : 2;
+}
+
+static void *wait_at(void *b)
+{
+    return weft_barrier_wait((weft_barrier *)b, WEFT_FOREVER) < 0 ? b : nullptr;
+}
+
+CASE(test_barrier_in_child)
+{
+    weft_barrier b = WEFT_BARRIER_INIT(2);
+    beside(meet, meets_nobody, &b);
+    weft_barrier_reset(&b);
+    weft_thread *t = weft_thread_start(wait_at, &b, nullptr);
+    await_asleep(weft_thread_id(t));
+    assert_int_equal(in_child(meets_nobody, &b), 0); // who waits here is not there
+    assert_int_equal(weft_barrier_wait(&b, WEFT_FOREVER), 1);
+    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+    assert_int_equal(weft_barrier_destroy(&b), 0);
+}
+
 RUN_CASES()
