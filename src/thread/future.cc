@@ -79,10 +79,11 @@ static bool take_to_cancel(weft_executor *ex, weft_future *f)
         bool taken = claim_locked(ex, f) || claim_deferred(f);
         ex->running += taken;
         ex->inside += taken;
+        bool on_its_way = !taken && future_pending(f) == DEFERRED;
         drop_lock(&ex->lock);
-        if (taken || future_pending(f) != DEFERRED)
+        if (!on_its_way)
             return taken;
-        sched_yield(); // it is on its way into the backlog
+        sched_yield();
     }
 }
 

@@ -32,11 +32,9 @@ static void count_end(weft_future *f, void *)
     add_word(weft_future_state(f) == WEFT_FUTURE_DONE ? &s.done : &s.cancelled);
 }
 
-static weft_future *give(intptr_t depth)
+// f, just submitted, or null and errno.
+static weft_future *given(weft_future *f)
 {
-    weft_deadline d = below(2) ? WEFT_NOW : weft_in_us(below(300));
-    weft_future *f = below(3) ? weft_executor_submit(s.ex, task, (void *)depth)
-                              : weft_executor_submit_wait(s.ex, task, (void *)depth, d);
     add_word(f != NULL ? &s.accepted : &s.refused);
     if (f == NULL && errno != EAGAIN && errno != ETIMEDOUT && errno != EPIPE && errno != ECANCELED)
         add_word(&s.failed);
@@ -45,12 +43,23 @@ static weft_future *give(intptr_t depth)
     return f;
 }
 
+static weft_future *give(intptr_t depth)
+{
+    weft_deadline d = below(2) ? WEFT_NOW : weft_in_us(below(300));
+    return given(below(3) ? weft_executor_submit(s.ex, task, (void *)depth)
+                          : weft_executor_submit_wait(s.ex, task, (void *)depth, d));
+}
+
 // Waits for it or not, and gives it up.
 static void finish(weft_future *f)
 {
     weft_deadline deadlines[] = {WEFT_NOW, weft_in_us(below(500)), WEFT_FOREVER, WEFT_FOREVER};
+    weft_future *after = below(6) ? NULL : given(weft_executor_submit_after(s.ex, f, task, NULL));
     if (below(5) == 0)
         weft_future_cancel(f);
+    if (after != NULL && below(3) == 0)
+        weft_future_cancel(after);
+    weft_future_release(after);
     if (below(9) == 0)
         weft_future_fd(f);
     int code = weft_future_get(f, NULL, deadlines[below(4)]);
