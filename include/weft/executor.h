@@ -25,6 +25,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #ifdef __cplusplus
@@ -145,6 +146,10 @@ int weft_executor_wait(weft_executor *ex, weft_deadline d);
  * counter grows by one for each task that ends from now on.  Poll it; read its eight
  * bytes, then look at the futures with WEFT_NOW.  EMFILE, ENFILE, ENOMEM. */
 int weft_executor_fd(weft_executor *ex);
+
+/* Prints how many threads there are and what each does: the task it runs, and what that waits for.
+ * For people; ex must not be destroyed meanwhile.  Leaves errno alone. */
+void weft_executor_dump(weft_executor *ex, FILE *out);
 
 /* ---- Futures ---- */
 

@@ -1,7 +1,8 @@
 // dump.cc: this thread's coroutines as text (coro.h).
 #include "coroutine.h"
 
-#include <dlfcn.h>
+#include <base/symbol.h>
+
 #include <errno.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -30,17 +31,10 @@ static const void *stands_at(const weft_coro *co)
 
 static void print_place(FILE *out, const weft_coro *co)
 {
-    Dl_info info;
     if (co->special & SPECIAL_UCONTEXT)
         return;
-    const void *at = co->started ? stands_at(co) : (const void *)co->fn;
-    if (dladdr(at, &info) == 0)
-        fprintf(out, ", at %p", at);
-    else if (info.dli_sname != nullptr)
-        fprintf(out, ", in %s", info.dli_sname);
-    else // what addr2line -e FILE takes
-        fprintf(out, ", at %s+0x%zx", info.dli_fname,
-                (size_t)((const char *)at - (const char *)info.dli_fbase));
+    fputs(", ", out);
+    print_symbol(out, co->started ? stands_at(co) : (const void *)co->fn);
 }
 
 static void print_stack(FILE *out, const weft_coro *co, int running)

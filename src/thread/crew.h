@@ -12,6 +12,7 @@
 //  future_wait.cc    waiting for tasks
 //  future_cycle.cc   telling those that wait in a circle
 //  future_after.cc   what else happens at a future's end: tasks after it, completions
+//  dump.cc           an executor as text
 //  future_memory.cc  where futures come from
 #ifndef WEFT_THREAD_CREW_H
 #define WEFT_THREAD_CREW_H
@@ -45,13 +46,18 @@ struct crew_worker {
     weft_thread *thread; // set by itself
     const char *stack_half, *stack_top;
     task_frame bottom; // of the task that no wait has begun
+    // What it runs, and how many tasks of it wait for one another; atomic, for the dump.
+    void *(*runs)(void *);
+    void *with;
+    unsigned depth;
 
-    // While it sleeps in a wait without deadline; guarded by the cycles' lock (future_cycle.cc).
+    // While it sleeps in a wait; guarded by the cycles' lock (future_cycle.cc).
     weft_future *const *waits_for;
     size_t waits;
     uint32_t *word; // to wake it with DEADLOCKED; null: it can't give up
     crew_worker *walk_next;
     uint32_t walk;
+    bool ends; // the wait has a deadline
 
     // Its share: futures for which it need not take the lock.  Atomic: who exchanges the future in
     // a slot for null has it.  Only the worker fills slots, and moves head and tail.
@@ -338,10 +344,12 @@ int future_await(weft_future *const futures[], size_t n, weft_deadline d, bool s
 // ---- future_cycle.cc ----
 
 int cycles_prepare(void); // once, before all else: 0, or the errno
-// The worker is about to sleep until one of n futures has ended, without a deadline.  EDEADLK:
-// never.  `word` null: it must wait, so another of the circle is woken with DEADLOCKED.
-int cycle_enter(crew_worker *me, weft_future *const futures[], size_t n, uint32_t *word);
+// The worker is about to sleep until one of n futures has ended.  EDEADLK: that is never.  `word`
+// null: it must wait, so another of the circle is woken with DEADLOCKED.  `ends`: by a deadline.
+int cycle_enter(crew_worker *me, weft_future *const futures[], size_t n, uint32_t *word, bool ends);
 void cycle_leave(crew_worker *me);
+// What one waits for, the first of several: its fn, arg and how many.  False: it doesn't sleep.
+bool cycle_look(const crew_worker *w, void *(**fn)(void *), void **arg, size_t *n);
 void cycles_pass(void); // nobody looks at what was freed afterwards
 
 // ---- future_memory.cc ----

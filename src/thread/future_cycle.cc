@@ -1,6 +1,6 @@
 // future_cycle.cc: tasks that wait in a circle.
 //
-// Before a worker sleeps without a deadline until one of some futures has ended, it says which, and
+// Before a worker sleeps until one of some futures has ended, it says which, and without a deadline
 // goes from there: a future that has not ended is run by some worker, all of whose stack waits
 // until the task on top goes on; and if that sleeps here, too, its futures are next.  Who finds
 // nobody but such sleepers will never be woken, for one future would have to end first: EDEADLK.  A
@@ -47,7 +47,7 @@ static crew_worker *sleeper_of(const weft_future *f)
     if (future_pending(f) != 0 || f->executor == nullptr)
         return nullptr;
     crew_worker *w = (crew_worker *)__atomic_load_n(&f->at, __ATOMIC_RELAXED);
-    if (future_is_final(f) || w == nullptr || w->waits_for == nullptr)
+    if (future_is_final(f) || w == nullptr || w->waits_for == nullptr || w->ends)
         return nullptr;
     return w;
 }
@@ -74,14 +74,16 @@ static bool is_stuck(crew_worker *me, crew_worker **other)
     return true;
 }
 
-int weft::cycle_enter(crew_worker *me, weft_future *const futures[], size_t n, uint32_t *word)
+int weft::cycle_enter(crew_worker *me, weft_future *const futures[], size_t n, uint32_t *word,
+                      bool ends)
 {
     crew_worker *other = nullptr;
     take_lock(lock);
     me->waits_for = futures;
     me->waits = n;
     me->word = word;
-    bool stuck = is_stuck(me, &other);
+    me->ends = ends;
+    bool stuck = !ends && is_stuck(me, &other);
     if (stuck && word != nullptr) {
         me->waits_for = nullptr;
     } else if (stuck && other != nullptr) {
@@ -98,4 +100,17 @@ void weft::cycle_leave(crew_worker *me)
     take_lock(lock);
     me->waits_for = nullptr;
     drop_lock(lock);
+}
+
+bool weft::cycle_look(const crew_worker *w, void *(**fn)(void *), void **arg, size_t *n)
+{
+    take_lock(lock);
+    bool sleeps = w->waits_for != nullptr;
+    if (sleeps) {
+        *fn = w->waits_for[0]->fn;
+        *arg = w->waits_for[0]->arg;
+        *n = w->waits;
+    }
+    drop_lock(lock);
+    return sleeps;
 }

@@ -63,8 +63,7 @@ static int sleep_inside(crew_worker *me, weft_future *const futures[], size_t n,
                         weft_private_watch watches[], weft_deadline d, bool stoppable)
 {
     uint32_t word = 0;
-    bool forever = d == WEFT_FOREVER;
-    int error = forever ? cycle_enter(me, futures, n, stoppable ? &word : nullptr) : 0;
+    int error = cycle_enter(me, futures, n, stoppable ? &word : nullptr, d != WEFT_FOREVER);
     if (error != 0)
         return error;
     for (size_t i = 0; i < n; i++)
@@ -72,8 +71,7 @@ static int sleep_inside(crew_worker *me, weft_future *const futures[], size_t n,
     worker_blocks(me, futures, n, false);
     error = sleep_watching(futures, n, watches, &word, d, stoppable);
     worker_goes_on(me, false);
-    if (forever)
-        cycle_leave(me);
+    cycle_leave(me);
     return word & DEADLOCKED ? EDEADLK : error;
 }
 

@@ -19,9 +19,20 @@ bool weft::in_task_of(const weft_executor *ex)
     return this_worker != nullptr && this_worker->executor == ex;
 }
 
+// For the dump, which wants no more than a look.
+static void say(crew_worker *me, void *(*fn)(void *), void *arg, unsigned depth)
+{
+    __atomic_store_n(&me->runs, fn, __ATOMIC_RELAXED);
+    __atomic_store_n(&me->with, arg, __ATOMIC_RELAXED);
+    __atomic_store_n(&me->depth, depth, __ATOMIC_RELAXED);
+}
+
 void weft::task_run(crew_worker *me, task_frame *frame, weft_future *f)
 {
     int saved = errno; // it may be run from within a call that is to succeed
+    void *(*below)(void *) = me->runs;
+    void *with = me->with;
+    say(me, f->fn, f->arg, me->depth + 1);
     frame->executor = me->executor;
     frame->future = f;
     frame->outer = task_frames;
@@ -31,6 +42,7 @@ void weft::task_run(crew_worker *me, task_frame *frame, weft_future *f)
     frame->ended = true;
     future_end(f, WEFT_FUTURE_DONE);
     task_frames = frame->outer;
+    say(me, below, with, me->depth - 1);
     errno = saved;
 }
 

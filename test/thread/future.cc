@@ -939,6 +939,51 @@ CASE(test_promise_raced_for)
     drain(ex);
 }
 
+// ---- The dump ----
+
+static void *dump_within(void *arg)
+{
+    char **text = (char **)arg;
+    size_t size;
+    FILE *out = open_memstream(text, &size);
+    errno = 4711;
+    weft_executor_dump((weft_executor *)text[1], out);
+    int code = errno;
+    fclose(out);
+    return code == 4711 ? arg : NULL;
+}
+
+static void *wait_by_deadline(void *arg)
+{
+    return weft_future_wait((weft_future *)arg, weft_in_s(600)) == 0 ? arg : NULL;
+}
+
+CASE(test_dump_tells_what_each_does)
+{
+    held h;
+    weft_executor *ex = create(3);
+    void *good = NULL, *text[2] = {NULL, ex};
+    hold(&h);
+    weft_future *waits = weft_executor_submit(ex, wait_by_deadline, h.running);
+    for (bool seen = false; !seen;) { // until it sleeps
+        assert_int_equal(
+            weft_future_get(weft_executor_submit(ex, dump_within, text), &good, WEFT_FOREVER), 0);
+        assert_ptr_equal(good, text);
+        char line[80];
+        seen = strstr((char *)text[0], "waits for ") != NULL;
+        snprintf(line, sizeof line, "(%p), waits for ", (void *)h.running);
+        assert_true(!seen || strstr((char *)text[0], line) != NULL);
+        snprintf(line, sizeof line, "(%p)", (void *)&h.g);
+        assert_true(!seen || strstr((char *)text[0], line) != NULL);
+        assert_non_null(strstr((char *)text[0], "\"weft-worker\": 3 threads wanted"));
+        free(text[0]);
+    }
+    weft_event_set(&h.g.open);
+    assert_int_equal(weft_future_get(waits, NULL, WEFT_FOREVER), 0);
+    drain(ex);
+    let_go(&h);
+}
+
 // ---- Load: ends, waits, watches, callbacks and releases against each other ----
 
 CASE(test_load_of_extras)
