@@ -40,20 +40,6 @@ static inline void copy(void *to, const void *from, size_t size)
         memcpy(to, from, size);
 }
 
-static inline int empty(const weft_private_waiter *queue)
-{
-    return queue->next == queue;
-}
-
-static inline void append(weft_private_waiter *queue, weft_private_waiter *w)
-{
-    weft_private_waiter *last = guess(queue->previous, queue);
-    w->next = queue; // the order as in ring_insert
-    last->next = w;
-    w->previous = last;
-    queue->previous = w;
-}
-
 weft_channel *weft_channel_create(size_t item_size, size_t capacity)
 {
     size_t items, errors, size;
@@ -75,8 +61,8 @@ weft_channel *weft_channel_create(size_t item_size, size_t capacity)
     c->plain = item_size == sizeof(uint64_t) ? s : (void *)c;
     c->item_size = item_size;
     c->capacity = capacity;
-    c->receivers.next = c->receivers.previous = &c->receivers;
-    c->senders.next = c->senders.previous = &c->senders;
+    list_init(&c->receivers);
+    list_init(&c->senders);
     c->slots = (char *)(c + 1);
     c->error = (int *)(void *)(c->slots + (items + alignof(int) - 1) / alignof(int) * alignof(int));
     return c;
@@ -88,7 +74,7 @@ int weft_channel_destroy(weft_channel *c)
         return 0;
     if (c->home != &scheduler_here)
         return fail_with(EPERM);
-    if (!empty(&c->receivers) || !empty(&c->senders))
+    if (!list_is_empty(&c->receivers) || !list_is_empty(&c->senders))
         return fail_with(EBUSY);
     free_keep_errno(c);
     return 0;
@@ -211,23 +197,15 @@ static int check(const weft_channel *c, const void *item, weft_deadline d)
     return error != 0 ? fail_with(error) : 0;
 }
 
-// These two end in the jump into the next tasklet.
-static inline int wait_to_send(scheduler *s, weft_tasklet *me, weft_channel *c, const void *item,
-                               int state)
+// Waits in a queue.  It ends in the jump into the next tasklet.
+static inline int wait_in(scheduler *s, weft_private_waiter *queue, const void *item, int state,
+                          intptr_t value)
 {
-    me->own.item = (void *)(uintptr_t)item;
-    me->own.index = state == IS_SENDING ? PLAIN_WAITER : 0;
-    append(&c->senders, &me->own);
-    return coro_block(s, me, state, 0);
-}
-
-static inline int wait_to_receive(scheduler *s, weft_tasklet *me, weft_channel *c, void *item,
-                                  int state, int result)
-{
-    me->own.item = item;
-    me->own.index = state == IS_RECEIVING ? PLAIN_WAITER : 0;
-    append(&c->receivers, &me->own);
-    return coro_block(s, me, state, result);
+    weft_private_waiter *own = &s->running->own;
+    own->item = (void *)(uintptr_t)item;
+    own->index = state == IS_SENDING || state == IS_RECEIVING ? PLAIN_WAITER : 0;
+    ring_insert(queue, own);
+    return coro_block(s, s->running, state, value);
 }
 
 static __attribute__((noinline)) int send_checked(weft_channel *c, const void *item, int error,
@@ -243,7 +221,7 @@ static __attribute__((noinline)) int send_checked(weft_channel *c, const void *i
         return fail_with(outcome == WAIT ? ETIMEDOUT : outcome);
     s->running->own.error = error;
     int state = error != 0 ? IS_SENDING_ERROR : IS_SENDING;
-    return wait_to_send(s, s->running, c, item, state | deadline(s, d));
+    return wait_in(s, &c->senders, item, state | deadline(s, d), 0);
 }
 
 static __attribute__((noinline)) int receive_checked(weft_channel *c, void *item, weft_deadline d,
@@ -259,7 +237,7 @@ static __attribute__((noinline)) int receive_checked(weft_channel *c, void *item
         return result == 1 ? 0 : fail_with(EPIPE); // a loop's end is no error
     if (outcome != WAIT || d <= WEFT_NOW)
         return fail_with(outcome == WAIT ? ETIMEDOUT : outcome);
-    return wait_to_receive(s, s->running, c, item, IS_RECEIVING | deadline(s, d), result);
+    return wait_in(s, &c->receivers, item, IS_RECEIVING | deadline(s, d), result);
 }
 
 // ---- The quick way ----
@@ -291,12 +269,12 @@ static inline void end_plain(weft_tasklet *me, weft_private_waiter *w, weft_priv
 }
 
 // Waits at the end of a queue, when the switch to the next one is quick.
-static inline int wait_plain(scheduler *s, weft_tasklet *me, weft_tasklet *to,
-                             weft_private_waiter *queue, void *item, int state, intptr_t value)
+static inline int wait_plain(scheduler *s, weft_tasklet *me, weft_private_waiter *queue,
+                             const void *item, int state, intptr_t value)
 {
-    weft_tasklet *before = guess(me->previous, to);
-    me->own.item = item;
-    append(queue, &me->own);
+    weft_tasklet *to = me->next, *before = guess(me->previous, to);
+    me->own.item = (void *)(uintptr_t)item;
+    ring_insert(queue, &me->own);
     me->state = (uint8_t)state;
     me->value = WOKEN | value;
     before->next = to;
@@ -304,65 +282,51 @@ static inline int wait_plain(scheduler *s, weft_tasklet *me, weft_tasklet *to,
     return jump(s, me, to);
 }
 
-static inline __attribute__((always_inline)) int send_waits(weft_channel *c, const void *item,
-                                                            weft_tasklet *me)
-{
-    scheduler *s = &scheduler_here;
-    weft_tasklet *to = me->next;
-    if (likely(quick(s, me, to, 0)))
-        return wait_plain(s, me, to, &c->senders, (void *)(uintptr_t)item, IS_SENDING, 0);
-    return send_checked(c, item, 0, WEFT_FOREVER);
-}
-
 int weft_channel_send(weft_channel *c, const void *item, weft_deadline d)
 {
-    weft_tasklet *me = scheduler_here.running;
+    scheduler *s = &scheduler_here;
+    weft_tasklet *me = s->running;
     if (!likely(plain(c, item, me, d)))
         return send_checked(c, item, 0, d);
     weft_private_waiter *w = c->receivers.next;
-    if (w == &c->receivers) {
-        if (c->count == c->capacity)
-            return send_waits(c, item, me);
+    if (w != &c->receivers) {
+        if (!likely(w->index == PLAIN_WAITER))
+            return send_checked(c, item, 0, d);
+        memcpy(w->item, item, sizeof(uint64_t));
+        end_plain(me, w, &c->receivers);
+        return 0;
+    }
+    if (c->count != c->capacity) {
         push_sized(c, item, 0, sizeof(uint64_t));
         return 0;
     }
-    if (!likely(w->index == PLAIN_WAITER))
-        return send_checked(c, item, 0, d);
-    memcpy(w->item, item, sizeof(uint64_t));
-    end_plain(me, w, &c->receivers);
-    return 0;
-}
-
-static inline __attribute__((always_inline)) int receive_waits(weft_channel *c, void *item,
-                                                               weft_tasklet *me, int result)
-{
-    scheduler *s = &scheduler_here;
-    weft_tasklet *to = me->next;
-    if (likely(quick(s, me, to, 0)))
-        return wait_plain(s, me, to, &c->receivers, item, IS_RECEIVING, result);
-    return receive_checked(c, item, WEFT_FOREVER, result);
+    if (likely(quick(s, me, me->next, 0)))
+        return wait_plain(s, me, &c->senders, item, IS_SENDING, 0);
+    return send_checked(c, item, 0, d);
 }
 
 static inline __attribute__((always_inline)) int receive(weft_channel *c, void *item,
                                                          weft_deadline d, int result)
 {
-    weft_tasklet *me = scheduler_here.running;
+    scheduler *s = &scheduler_here;
+    weft_tasklet *me = s->running;
     if (!likely(plain(c, item, me, d)))
         return receive_checked(c, item, d, result);
     weft_private_waiter *w = c->senders.next;
-    if (c->count != 0) {
-        if (w != &c->senders || c->errors != 0)
+    if (w != &c->senders) {
+        if (c->count != 0 || !likely(w->index == PLAIN_WAITER))
             return receive_checked(c, item, d, result);
+        memcpy(item, w->item, sizeof(uint64_t));
+        end_plain(me, w, &c->senders);
+        return result;
+    }
+    if (c->count != 0 && c->errors == 0) {
         pop_sized(c, item, sizeof(uint64_t));
         return result;
     }
-    if (w == &c->senders)
-        return receive_waits(c, item, me, result);
-    if (!likely(w->index == PLAIN_WAITER))
-        return receive_checked(c, item, d, result);
-    memcpy(item, w->item, sizeof(uint64_t));
-    end_plain(me, w, &c->senders);
-    return result;
+    if (c->count == 0 && likely(quick(s, me, me->next, 0)))
+        return wait_plain(s, me, &c->receivers, item, IS_RECEIVING, result);
+    return receive_checked(c, item, d, result);
 }
 
 int weft_channel_receive(weft_channel *c, void *item, weft_deadline d)
@@ -400,9 +364,9 @@ int weft_channel_close(weft_channel *c)
         return fail_with(EPERM);
     c->closed = 1;
     c->plain = c;
-    while (!empty(&c->receivers))
+    while (!list_is_empty(&c->receivers))
         end_receiver(c->receivers.next);
-    while (!empty(&c->senders))
+    while (!list_is_empty(&c->senders))
         complete(c->senders.next, EPIPE);
     return 0;
 }
@@ -441,8 +405,8 @@ int weft::case_ready(const weft_select_case *k)
     if (c == nullptr)
         return 0;
     if (k->op == WEFT_SEND)
-        return c->closed || c->count < c->capacity || !empty(&c->receivers);
-    return c->closed || c->count != 0 || !empty(&c->senders);
+        return c->closed || c->count < c->capacity || !list_is_empty(&c->receivers);
+    return c->closed || c->count != 0 || !list_is_empty(&c->senders);
 }
 
 void weft::case_happen(weft_select_case *k)
@@ -459,7 +423,7 @@ void weft::case_queue(weft_select_case *k, weft_tasklet *t, int index)
     k->waiter.item = k->item;
     k->waiter.error = 0;
     k->waiter.index = index;
-    append(k->op == WEFT_SEND ? &c->senders : &c->receivers, &k->waiter);
+    ring_insert(k->op == WEFT_SEND ? &c->senders : &c->receivers, &k->waiter);
 }
 
 // ---- For the dump ----

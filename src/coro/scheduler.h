@@ -193,14 +193,15 @@ void watchdog_end(void);
 
 // ---- The ring ----
 
-static inline void ring_insert(weft_tasklet *before, weft_tasklet *t)
+// list_insert for rings that mostly are empty, or of one: tasklets', and a channel's queues.
+template <class Link> static inline void ring_insert(Link *before, Link *link)
 {
-    weft_tasklet *last = guess(before->previous, before);
+    Link *last = guess(before->previous, before);
     // In this order: two adjacent stores made one would keep the next load waiting.
-    t->next = before;
-    last->next = t;
-    t->previous = last;
-    before->previous = t;
+    link->next = before;
+    last->next = link;
+    link->previous = last;
+    before->previous = link;
 }
 
 // ---- The wait's end ----
