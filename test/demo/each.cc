@@ -62,6 +62,18 @@ CASE(test_each_tag)
     expect("echo true", "-q --tag", 0, "ran 1, failed 0\n");
 }
 
+// The command ends when its line has been seen.
+CASE(test_each_line_buffer)
+{
+    assert_int_equal(run("echo x | weft-processes each -q --tag --line-buffer sh -c "
+                         "'echo 1; until test -e seen; do sleep 0.01; done; printf 2' 2>&1 |"
+                         "while read -r line; do : >seen; echo \"$line\"; done"),
+                     0);
+    assert_string_equal(said, "x\t1\nx\t2\nran 1, failed 0\n");
+    expect("seq 50", "-qk --line-buffer seq | sort -n | uniq -c | tail -n 1", 0,
+           "ran 50, failed 0\n      1 50\n");
+}
+
 CASE(test_each_jobs)
 {
     // As many as are wanted run at the same time: each waits for all.

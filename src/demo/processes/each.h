@@ -1,4 +1,4 @@
-// each.h: the parts of `weft-processes each`: its input, its bar, its log.
+// each.h: the parts of `weft-processes each`: its options, its input, its bar, its log.
 #ifndef WEFT_DEMO_EACH_H
 #define WEFT_DEMO_EACH_H
 
@@ -7,14 +7,38 @@
 
 #include <weft/subprocess.h>
 
+// After so many ends of a kind no more are started, or what runs is ended, too.
+struct halt_rule {
+    enum { NEVER, FAIL, SUCCESS, DONE } after;
+    size_t count;
+    int verdict;
+};
+
+// What the command line says.
+struct each_options {
+    int jobs, tries;
+    int64_t limit_ns;
+    bool in_order, tag, by_lines, quiet;
+    halt_rule halt;
+};
+
+extern each_options how;
+
+// ---- each.cc ----
+
+// Runs them; the exit status.
+int each_run(void);
+
 // ---- each_input.cc: commands from standard input ----
 
 // A command that was read.
 struct job {
-    size_t number;           // from 1, among all that were read
-    const char *const *argv; // null: it could not be split, which was said
-    char *line;              // as it was read
-    char *name;              // the command, as reports show it
+    size_t number;                   // from 1, among all that were read
+    const char *const *argv;         // null: it could not be split, which was said
+    char *line;                      // as it was read
+    char *name;                      // the command, as reports show it
+    weft_subprocess_options options; // its own, where its lines are printed as they come
+    weft_sink sink;
 };
 
 // Lines end with `end`.  Each is a command or, with `words`, an argument of that one.
