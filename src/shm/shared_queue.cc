@@ -233,7 +233,7 @@ bool weft::queue_gettable(const weft_shared_queue *q, size_t)
         uint64_t head = load_place(&r->head);
         if (end == DISCARDED || unit_of(tail) == unit_of(head))
             return end != OPEN;
-        return !(form_at(q, head) & RESERVED);
+        return !(form_seen(q, head) & RESERVED);
     }
     return tail != load_place(&r->next) || __atomic_load_n(&r->returned, __ATOMIC_SEQ_CST) ||
            end == DISCARDED || (end == DRAINING && tail == load_place(&r->head));

@@ -47,7 +47,7 @@ static uint64_t maker_of(const weft_shared_queue *q, uint64_t place)
 static bool dead_at_head(const weft_shared_queue *q, uint64_t *place)
 {
     *place = load_place(&q->r->head);
-    return unit_of(*place) != unit_of(load_place(&q->r->tail)) && form_at(q, *place) & RESERVED &&
+    return unit_of(*place) != unit_of(load_place(&q->r->tail)) && form_seen(q, *place) & RESERVED &&
            !holder_lives(maker_of(q, *place));
 }
 
@@ -65,7 +65,7 @@ void weft::queue_skip_dead(weft_shared_queue *q)
         if (dead)
             queue_ring_getters(q, 1);
     }
-    if (unit_of(place) != unit_of(load_place(&q->r->tail)) && form_at(q, place) & PAD)
+    if (unit_of(place) != unit_of(load_place(&q->r->tail)) && form_seen(q, place) & PAD)
         queue_skip_pads(q);
 }
 

@@ -21,6 +21,7 @@ typedef struct peer {
     ssize_t code;
     int error;
     pid_t id, child; // id: atomic; set before fn is called
+    int socket;      // of its connection
     weft_thread *thread;
 } peer;
 
@@ -89,6 +90,8 @@ static inline peer *begin(ssize_t (*fn)(peer *p), void *thing, int call = 0)
     p->fn = fn;
     p->thing = again(thing);
     p->call = call;
+    p->socket =
+        way == CONNECTIONS ? weft_client_fd(weft_remote_client((weft_remote *)p->thing)) : -1;
     for (int i = 0; i < 4; i++)
         p->items[i] = 100 + i;
     if (way == PROCESSES)
