@@ -11,7 +11,8 @@
  * the same address, and with whoever is passed its descriptor.  A named one lives in
  * /dev/shm **as long as some process has it**: the last to detach removes the name; what
  * processes left behind that were all killed is removed by the next call that opens that
- * name, or by weft_shm_reap.  Names are one user's own: mode 0600.
+ * name, or by weft_shm_reap.  Options make one outlive its users, and open it to other users;
+ * without them it is one user's own, mode 0600.
  *
  * Processes that attach see a segment at different addresses: keep offsets in it, not
  * pointers.  All that weft keeps there survives a SIGKILL of any process at any instruction.
@@ -25,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -37,7 +39,16 @@ typedef struct weft_shm_options {
     bool lazy;        /* don't reserve the memory: when it runs out, a write is SIGBUS */
     size_t room;      /* how far it may grow; default: not at all */
     size_t fixed;     /* bytes at weft_shm_address that the allocator leaves alone */
+    bool keep;        /* once ready, a name stays, with all that is in it, until weft_shm_unlink */
+    mode_t mode;      /* who may attach to a name, as in chmod(2); 0: 0600 */
+    gid_t group;      /* the name's group; 0: the process's own */
 } weft_shm_options;
+
+typedef struct weft_shm_attach_options {
+    uint32_t version;
+    bool read_only; /* map it for reading: what would write fails with EACCES */
+    bool others;    /* also another user's, who may change it at any time; else EACCES */
+} weft_shm_attach_options;
 
 /* ---- segments ---- */
 
@@ -47,7 +58,8 @@ typedef struct weft_shm_options {
  * space, not memory, for `room`.  The handle is the caller's until weft_shm_detach; after
  * a fork the child has one too.
  * NULL: EEXIST (a living process has that name, or it is no segment of weft's), EINVAL,
- * ENAMETOOLONG, ENOSPC (no memory to reserve), EFBIG (RLIMIT_FSIZE), ENOMEM, EMFILE. */
+ * ENAMETOOLONG, ENOSPC (no memory to reserve), EFBIG (RLIMIT_FSIZE), EPERM (not in that group),
+ * ENOMEM, EMFILE. */
 weft_shm *weft_shm_create(const char *name, size_t size, const weft_shm_options *opts);
 
 /* What the creator keeps in it is in place: attach may go on.  Anonymous ones are born ready. */
@@ -59,19 +71,24 @@ int weft_shm_ready(weft_shm *s);
  * or cut short), EACCES (not this user's), EINVAL, ENAMETOOLONG, ENOMEM, EMFILE. */
 weft_shm *weft_shm_attach(const char *name, weft_deadline d);
 weft_shm *weft_shm_attach_version(const char *name, uint32_t version, weft_deadline d);
+weft_shm *weft_shm_attach_with(const char *name, const weft_shm_attach_options *opts,
+                               weft_deadline d);
 
-/* The same from a descriptor, inherited over exec or received; it is duplicated.  Any
- * version (see weft_shm_version).  NULL: EBADF, EBADMSG, EPROTO, ENOMEM, EMFILE. */
+/* The same from a descriptor, inherited over exec or received; it is duplicated.  One that can only
+ * be read makes a segment that can only be read.  Any version (see weft_shm_version).  NULL: EBADF,
+ * EBADMSG, EPROTO, ENOMEM, EMFILE. */
 weft_shm *weft_shm_attach_fd(int fd);
 
-/* Unmaps the segment and releases the handle; the last process to do so removes the name. */
+/* Unmaps the segment and releases the handle; the last process to do so removes the name, unless
+ * it is to be kept. */
 int weft_shm_detach(weft_shm *s);
 
 /* Removes the name now, also of what was cut short; who has the segment keeps it.  -1: ENOENT,
  * EBADMSG, EACCES, EINVAL. */
 int weft_shm_unlink(const char *name);
 
-/* Removes all of this user's segments in /dev/shm that no living process has; how many. */
+/* Removes all of this user's segments in /dev/shm that no living process has, and that are not to
+ * be kept; how many. */
 int weft_shm_reap(void);
 
 /* The first of its bytes (page-aligned); how many there are now; their version; the descriptor,
@@ -115,6 +132,21 @@ void *weft_shm_at(const weft_shm *s, uint64_t offset);
  * -1: EINVAL (outside the segment). */
 int weft_shm_set_root(weft_shm *s, const void *p);
 void *weft_shm_root(const weft_shm *s);
+
+/* ---- named objects ---- */
+
+/* The object of that name in the segment, on a cache line of its own.  If there is none it is
+ * made, once, whoever else asks: `size` zero bytes, then make(s, p, arg) if that is not NULL, which
+ * may use the segment; others wait for it.  If its process dies in make, another begins anew.  With
+ * size 0 it is only looked for.  For some dozens of names.
+ * NULL: ENOENT (size 0), EINVAL (another size; a name of 0 or more than 255 bytes), ENOMEM, ENOSPC,
+ * EACCES (read-only), ETIMEDOUT, ECANCELED; make's errno, if that is not 0. */
+void *weft_shm_object(weft_shm *s, const char *name, size_t size,
+                      int (*make)(weft_shm *s, void *p, void *arg), void *arg, weft_deadline d);
+
+/* Takes the name away and gives the memory back, which nobody may use any more.  -1: ENOENT, EBUSY
+ * (it is being made), EACCES. */
+int weft_shm_object_remove(weft_shm *s, const char *name);
 
 /* ---- POSIX semaphores (sem_init(3), sem_open(3)) ---- */
 

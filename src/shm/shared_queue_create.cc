@@ -1,5 +1,6 @@
 // shared_queue_create.cc: making, finding and ending a shared queue.
 #include "queue_ring.h"
+#include "shm_segment.h"
 
 #include <base/errno.h>
 
@@ -91,8 +92,8 @@ static ring *ring_at(const weft_shm *s, uint64_t offset)
 weft_shared_queue *weft_shared_queue_attach(weft_shm *s, uint64_t offset)
 {
     ring *r = ring_at(s, offset);
-    if (r == nullptr) {
-        errno = EINVAL;
+    if (r == nullptr || s->read_only) {
+        errno = r == nullptr ? EINVAL : EACCES;
         return nullptr;
     }
     return handle_new(s, r);

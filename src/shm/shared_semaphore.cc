@@ -4,6 +4,8 @@
 // these has its own count.  So taking and giving back is one store to that count, and a
 // dead process's units come back by setting its count to 0.  A holder whose count is 0
 // holds nothing, whatever else stands there: its place is free.
+//
+// Anonymous units have no holders: all there are are free.
 #include "brief_lock.h"
 #include "doorbell.h"
 
@@ -21,6 +23,14 @@ int weft_shared_semaphore_init(weft_shared_semaphore *s, uint32_t units, uint32_
     memset(s, 0, sizeof *s);
     s->units = units;
     s->limit = limit;
+    return 0;
+}
+
+int weft_shared_semaphore_init_anonymous(weft_shared_semaphore *s, uint32_t units, uint32_t limit)
+{
+    if (weft_shared_semaphore_init(s, units, limit) != 0)
+        return -1;
+    s->anonymous = 1;
     return 0;
 }
 
@@ -77,6 +87,10 @@ static int take(weft_shared_semaphore *s, uint64_t self)
 {
     if (free_units(s) == 0)
         return EAGAIN;
+    if (s->anonymous) {
+        s->units--;
+        return 0;
+    }
     weft_shared_holder *h = place_of(s, self);
     if (h == nullptr) {
         h = new_place(s);

@@ -31,6 +31,7 @@ static weft_shm *handle_new(const char *path)
     s->head = (shm_head *)MAP_FAILED;
     s->fd = -1;
     s->room = 0;
+    s->read_only = false;
     strcpy(s->path, path);
     return s;
 }
@@ -48,8 +49,8 @@ static weft_shm *handle_fail(weft_shm *s, int error)
 static int map(weft_shm *s, size_t room)
 {
     s->room = room;
-    s->head = (shm_head *)mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                               s->fd, 0);
+    s->head = (shm_head *)mmap(nullptr, room, s->read_only ? PROT_READ : PROT_READ | PROT_WRITE,
+                               MAP_SHARED | MAP_NORESERVE, s->fd, 0);
     return s->head == MAP_FAILED ? -1 : 0;
 }
 
@@ -88,6 +89,7 @@ static int fill_in(weft_shm *s, size_t size, const weft_shm_options *o, bool rea
     h->room = s->room;
     h->size = size;
     h->lazy = o->lazy;
+    h->keep = o->keep;
     h->fixed = h->top = SHM_HEAD + (o->fixed + 63) / 64 * 64;
     h->ready = ready;
     h->magic = SHM_MAGIC;
@@ -102,10 +104,10 @@ static int give_name(weft_shm *s)
     while (linkat(AT_FDCWD, self, AT_FDCWD, s->path, AT_SYMLINK_FOLLOW) != 0) {
         if (errno != EEXIST)
             return -1;
-        int old = shm_open_path(s->path);
+        int old = shm_open_path(s->path, false);
         if (old < 0 && errno == ENOENT)
             continue;
-        bool gone = old >= 0 && shm_is_weft(old) && shm_nobody_has(old);
+        bool gone = old >= 0 && shm_may_go(old);
         if (gone && shm_remove(old, s->path) != 0 && errno != ENOENT)
             gone = false;
         close_keep_errno(&old);
@@ -113,6 +115,14 @@ static int give_name(weft_shm *s)
             return fail_with(EEXIST);
     }
     return 0;
+}
+
+// Who may attach to the name it will have.
+static int admit(weft_shm *s, const weft_shm_options *o)
+{
+    if (o->group != 0 && fchown(s->fd, (uid_t)-1, o->group) != 0)
+        return -1;
+    return o->mode != 0 ? fchmod(s->fd, o->mode & 0777) : 0;
 }
 
 weft_shm *weft_shm_create(const char *name, size_t size, const weft_shm_options *opts)
@@ -133,7 +143,7 @@ weft_shm *weft_shm_create(const char *name, size_t size, const weft_shm_options 
     size = SHM_HEAD + whole_pages(size);
     s->fd = name != nullptr ? open(SHM_FOLDER, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)
                             : memfd_create("weft", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (s->fd < 0 || reserve(s->fd, o->lazy, size) != 0 ||
+    if (s->fd < 0 || (name != nullptr && admit(s, o) != 0) || reserve(s->fd, o->lazy, size) != 0 ||
         map(s, SHM_HEAD + whole_pages(most)) != 0 || fill_in(s, size, o, name == nullptr) != 0)
         return handle_fail(s, errno);
     if (shm_lock_byte(s->fd, F_RDLCK, LIFE, F_OFD_SETLK) < 0 ||
@@ -144,6 +154,8 @@ weft_shm *weft_shm_create(const char *name, size_t size, const weft_shm_options 
 
 int weft_shm_ready(weft_shm *s)
 {
+    if (shm_check_writable(s) != 0)
+        return -1;
     // Release: what the creator has written is seen by who sees this.
     __atomic_store_n(&s->head->ready, 1, __ATOMIC_RELEASE);
     futex_wake(&s->head->ready, INT_MAX, 1);
@@ -153,28 +165,40 @@ int weft_shm_ready(weft_shm *s)
 // ---- attach ----
 
 // Maps what `s->fd` is; 0 or an errno.
-static int open_segment(weft_shm *s, const uint32_t *version)
+static int open_segment(weft_shm *s, const weft_shm_attach_options *o, bool *kept)
 {
     shm_head h;
-    int error = shm_examine(s->fd, &h);
+    int error = shm_examine(s->fd, &h, o != nullptr && o->others);
     if (error != 0)
         return error;
-    if (version != nullptr && h.version != *version)
+    *kept = h.keep && h.ready;
+    if (o != nullptr && h.version != o->version)
         return EPROTO;
     return map(s, h.room) != 0 ? errno : 0;
 }
 
-// One look at the name.  0: `s` is attached and ready; EAGAIN: look again soon.
-static int try_attach(weft_shm *s, uint32_t version)
+// Removes what the dead have left, if we may: ENOENT, or EAGAIN when somebody has it after all.
+static int remove_left(weft_shm *s)
 {
-    s->fd = shm_open_path(s->path);
+    int fd = s->read_only ? shm_open_path(s->path, false) : s->fd;
+    bool gone = fd < 0 || shm_remove(fd, s->path) == 0 || errno == ENOENT || errno == EPERM;
+    if (fd != s->fd)
+        close_keep_errno(&fd);
+    return gone ? ENOENT : EAGAIN;
+}
+
+// One look at the name.  0: `s` is attached and ready; EAGAIN: look again soon.
+static int try_attach(weft_shm *s, const weft_shm_attach_options *o)
+{
+    bool kept = false;
+    s->fd = shm_open_path(s->path, o->read_only);
     if (s->fd < 0)
         return errno;
-    int error = open_segment(s, &version);
+    int error = open_segment(s, o, &kept);
     if (error != 0 && error != EPROTO)
         return error;
-    if (shm_nobody_has(s->fd))
-        return shm_remove(s->fd, s->path) == 0 || errno == ENOENT ? ENOENT : EAGAIN;
+    if (!kept && shm_nobody_has(s->fd))
+        return remove_left(s);
     if (error != 0)
         return error;
     // While it waits, it holds no lock: its own would hide the creator's death.
@@ -186,8 +210,11 @@ static int try_attach(weft_shm *s, uint32_t version)
     return 0;
 }
 
-weft_shm *weft_shm_attach_version(const char *name, uint32_t version, weft_deadline d)
+weft_shm *weft_shm_attach_with(const char *name, const weft_shm_attach_options *opts,
+                               weft_deadline d)
 {
+    static const weft_shm_attach_options defaults = {};
+    const weft_shm_attach_options *o = opts != nullptr ? opts : &defaults;
     char path[PATH_ROOM];
     int error = shm_path_of(name, path);
     if (error != 0) {
@@ -197,8 +224,9 @@ weft_shm *weft_shm_attach_version(const char *name, uint32_t version, weft_deadl
     weft_shm *s = handle_new(path);
     if (s == nullptr)
         return nullptr;
+    s->read_only = o->read_only;
     for (int ms = 5;; ms = ms < 80 ? ms * 2 : ms) {
-        error = try_attach(s, version);
+        error = try_attach(s, o);
         if (error == 0)
             return s;
         if (error != EAGAIN || weft_left(d) == 0)
@@ -213,9 +241,16 @@ weft_shm *weft_shm_attach_version(const char *name, uint32_t version, weft_deadl
     }
 }
 
+weft_shm *weft_shm_attach_version(const char *name, uint32_t version, weft_deadline d)
+{
+    weft_shm_attach_options o = {};
+    o.version = version;
+    return weft_shm_attach_with(name, &o, d);
+}
+
 weft_shm *weft_shm_attach(const char *name, weft_deadline d)
 {
-    return weft_shm_attach_version(name, 0, d);
+    return weft_shm_attach_with(name, nullptr, d);
 }
 
 weft_shm *weft_shm_attach_fd(int fd)
@@ -223,8 +258,10 @@ weft_shm *weft_shm_attach_fd(int fd)
     weft_shm *s = handle_new("");
     if (s == nullptr)
         return nullptr;
+    bool kept;
     s->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    int error = s->fd < 0 ? errno : open_segment(s, nullptr);
+    s->read_only = s->fd >= 0 && (fcntl(s->fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
+    int error = s->fd < 0 ? errno : open_segment(s, nullptr, &kept);
     return error != 0 ? handle_fail(s, error) : s;
 }
 
@@ -233,10 +270,10 @@ weft_shm *weft_shm_attach_fd(int fd)
 // Removes the name of a segment that nobody has any more; the caller has given up its own share.
 static int remove_last(void *arg)
 {
-    int fd = shm_open_path((const char *)arg);
+    int fd = shm_open_path((const char *)arg, false);
     if (fd < 0)
         return -1;
-    if (shm_is_weft(fd))
+    if (shm_may_go(fd))
         shm_remove(fd, (const char *)arg);
     close_keep_errno(&fd);
     return 0;
@@ -309,6 +346,8 @@ int weft::shm_grow_locked(weft_shm *s, uint64_t end)
 
 int weft_shm_grow(weft_shm *s, size_t size)
 {
+    if (shm_check_writable(s) != 0)
+        return -1;
     if (size > s->room - SHM_HEAD)
         return fail_with(ENOMEM);
     shm_lock(s->head);
@@ -319,6 +358,8 @@ int weft_shm_grow(weft_shm *s, size_t size)
 
 int weft_shm_seal(weft_shm *s)
 {
+    if (shm_check_writable(s) != 0)
+        return -1;
     shm_lock(s->head);
     __atomic_store_n(&s->head->sealed, 1, __ATOMIC_RELAXED);
     weft_mutex_unlock(&s->head->lock);

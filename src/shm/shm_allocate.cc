@@ -95,7 +95,7 @@ static uint64_t extend(weft_shm *s, uint64_t need)
     return at;
 }
 
-void *weft_shm_allocate(weft_shm *s, size_t size)
+void *weft::shm_allocate_locked(weft_shm *s, size_t size)
 {
     shm_head *h = s->head;
     if (size > s->room) {
@@ -103,7 +103,6 @@ void *weft_shm_allocate(weft_shm *s, size_t size)
         return nullptr;
     }
     uint64_t need = LINE + (size + (size == 0) + LINE - 1) / LINE * LINE;
-    shm_lock(h);
     uint64_t start = h->hint != 0 ? h->hint : h->fixed;
     uint64_t at = find(s, start, h->top, need);
     if (at == 0)
@@ -114,28 +113,44 @@ void *weft_shm_allocate(weft_shm *s, size_t size)
     } else {
         at = extend(s, need);
     }
-    weft_mutex_unlock(&h->lock);
     return at != 0 ? (char *)h + at + LINE : nullptr;
+}
+
+int weft::shm_release_locked(weft_shm *s, void *p)
+{
+    shm_head *h = s->head;
+    uint64_t at = (uint64_t)((char *)p - (char *)h) - LINE;
+    if (at < h->fixed || at >= h->top || at % LINE != 0)
+        return fail_with(EINVAL);
+    block *b = block_at(s, at);
+    if (b->tag != (TAG ^ at) || !(b->length & USED))
+        return fail_with(EINVAL);
+    publish(&b->length, b->length & ~USED);
+    if (at < h->hint)
+        publish(&h->hint, at);
+    return 0;
+}
+
+void *weft_shm_allocate(weft_shm *s, size_t size)
+{
+    if (shm_check_writable(s) != 0)
+        return nullptr;
+    shm_lock(s->head);
+    void *p = shm_allocate_locked(s, size);
+    weft_mutex_unlock(&s->head->lock);
+    return p;
 }
 
 int weft_shm_release(weft_shm *s, void *p)
 {
     if (p == nullptr)
         return 0;
-    shm_head *h = s->head;
-    uint64_t at = (uint64_t)((char *)p - (char *)h) - LINE;
-    shm_lock(h);
-    bool valid = at >= h->fixed && at < h->top && at % LINE == 0;
-    if (valid) {
-        block *b = block_at(s, at);
-        valid = b->tag == (TAG ^ at) && (b->length & USED);
-        if (valid)
-            publish(&b->length, b->length & ~USED);
-        if (valid && at < h->hint)
-            publish(&h->hint, at);
-    }
-    weft_mutex_unlock(&h->lock);
-    return valid ? 0 : fail_with(EINVAL);
+    if (shm_check_writable(s) != 0)
+        return -1;
+    shm_lock(s->head);
+    int n = shm_release_locked(s, p);
+    weft_mutex_unlock(&s->head->lock);
+    return n;
 }
 
 uint64_t weft_shm_offset(const weft_shm *s, const void *p)
@@ -152,6 +167,8 @@ void *weft_shm_at(const weft_shm *s, uint64_t offset)
 int weft_shm_set_root(weft_shm *s, const void *p)
 {
     uint64_t offset = weft_shm_offset(s, p);
+    if (shm_check_writable(s) != 0)
+        return -1;
     if (offset == 0)
         return fail_with(EINVAL);
     __atomic_store_n(&s->head->root, offset, __ATOMIC_RELEASE);

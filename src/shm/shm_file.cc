@@ -70,15 +70,22 @@ bool weft::shm_is_weft(int fd)
            pread(fd, &magic, sizeof magic, 0) == (ssize_t)sizeof magic && magic == SHM_MAGIC;
 }
 
+bool weft::shm_may_go(int fd)
+{
+    shm_head h = {};
+    bool kept = shm_examine(fd, &h, false) == 0 && h.keep && h.ready;
+    return shm_is_weft(fd) && !kept && shm_nobody_has(fd);
+}
+
 // Reads, so that a file cut short can't hurt.
-int weft::shm_examine(int fd, shm_head *h)
+int weft::shm_examine(int fd, shm_head *h, bool others)
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
         return errno;
     if (!S_ISREG(st.st_mode))
         return EBADMSG;
-    if (st.st_uid != geteuid() && st.st_uid != 0)
+    if (!others && st.st_uid != geteuid() && st.st_uid != 0)
         return EACCES;
     if (pread(fd, (void *)h, sizeof *h, 0) != (ssize_t)sizeof *h || h->magic != SHM_MAGIC)
         return EBADMSG;
@@ -106,9 +113,9 @@ int weft::shm_path_of(const char *name, char path[PATH_ROOM])
     return 0;
 }
 
-int weft::shm_open_path(const char *path)
+int weft::shm_open_path(const char *path, bool read_only)
 {
-    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     // A symbolic link, a folder, a socket.
     if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO))
         errno = EBADMSG;
@@ -121,12 +128,12 @@ int weft_shm_unlink(const char *name)
     int error = shm_path_of(name, path);
     if (error != 0)
         return fail_with(error);
-    int fd = shm_open_path(path);
+    int fd = shm_open_path(path, false);
     if (fd < 0)
         return -1;
     // Also what was cut short, or is of another layout: nothing else would ever remove it.
     shm_head h;
-    error = shm_is_weft(fd) ? 0 : shm_examine(fd, &h);
+    error = shm_is_weft(fd) ? 0 : shm_examine(fd, &h, false);
     int n = error != 0 ? fail_with(error) : unlink_same(fd, path);
     close_keep_errno(&fd);
     return n;
@@ -141,8 +148,8 @@ int weft_shm_reap(void)
     for (struct dirent *e; (e = readdir(folder)) != nullptr;) {
         char path[PATH_ROOM];
         snprintf(path, sizeof path, "%s%s", SHM_FOLDER, e->d_name);
-        int fd = e->d_type == DT_REG ? shm_open_path(path) : -1;
-        if (fd >= 0 && shm_is_weft(fd) && shm_nobody_has(fd) && shm_remove(fd, path) == 0)
+        int fd = e->d_type == DT_REG ? shm_open_path(path, false) : -1;
+        if (fd >= 0 && shm_may_go(fd) && shm_remove(fd, path) == 0)
             count++;
         close_keep_errno(&fd);
     }

@@ -9,6 +9,7 @@
 //
 // The two rings of broken_rings.h go through the same and must fail.
 #include "step_map.h"
+#include "step_object.h"
 #include "step_queue.h"
 #include "step_rwlock.h"
 #include "step_sync.h"
@@ -81,6 +82,8 @@ static const struct operation OPERATIONS[] = {
     {"array unlock",       array_begin, nullptr, hold_array, act_array_unlock, peer_sets, die_in_array, nullptr, check_array, false},
     {"allocate",           heap_begin, heap_end, warm, act_allocate, nullptr, die_in_heap, nullptr, check_heap, false},
     {"allocate, release",  heap_begin, heap_end, warm, act_allocate_release, nullptr, die_in_heap, nullptr, check_heap, false},
+    {"object, made",       object_begin, heap_end, warm, act_object, nullptr, die_in_object, nullptr, check_object, false},
+    {"object, removed",    object_begin, heap_end, warm, act_object_remove, nullptr, die_in_heap, nullptr, check_object, false},
     {"control: sem_t ring", sems_begin, nullptr, nullptr, act_sems, nullptr, nullptr, nullptr, check_sems, true},
     {"control: pthread_cond ring", conds_begin, nullptr, nullptr, act_conds, peer_conds, nullptr, nullptr, check_conds, true},
 };

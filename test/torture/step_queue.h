@@ -79,11 +79,6 @@ static int die_in_get(void *)
     return kill(getpid(), SIGKILL);
 }
 
-static weft_deadline patience(void)
-{
-    return weft_in_us(1500);
-}
-
 static int act_put(void *)
 {
     return put(MINE, patience());

@@ -56,6 +56,12 @@ static weft_deadline soon(void)
     return weft_in_ms(200);
 }
 
+// Of a victim.
+static weft_deadline patience(void)
+{
+    return weft_in_us(1500);
+}
+
 // In a child: so that what a process does for its first time is not stepped through.
 static void warm_up(void)
 {
