@@ -1,31 +1,14 @@
 // Tasks after other tasks, and futures as they complete.
-#include "asleep.h"
+#include "executing.h"
 
-#include <weft/executor.h>
-#include <weft/sync.h>
 #include <weft/thread.h>
 
 #include <errno.h>
-
-static void *same(void *arg)
-{
-    return arg;
-}
-
-static void *pass(void *arg)
-{
-    return weft_event_wait((weft_event *)arg, WEFT_FOREVER) == 0 ? arg : NULL;
-}
 
 static void *count(void *arg)
 {
     add_word((int *)arg);
     return arg;
-}
-
-static void drain(weft_executor *ex)
-{
-    assert_int_equal(weft_executor_destroy(ex, WEFT_DRAIN), 0);
 }
 
 // ---- After another ----
@@ -41,7 +24,7 @@ static void *plus_one(void *arg)
 CASE(test_after_makes_chains)
 {
     for (int threads = 1; threads <= 3; threads++) {
-        weft_executor *ex = weft_executor_create(threads, NULL);
+        begin(threads);
         void *result = NULL;
         weft_future *f = weft_executor_submit(ex, same, NULL);
         for (int i = 0; i < 1000; i++) {
@@ -50,13 +33,14 @@ CASE(test_after_makes_chains)
         }
         assert_int_equal(weft_future_get(f, &result, WEFT_FOREVER), 0);
         assert_int_equal((intptr_t)result, 1000);
-        drain(ex);
+        end();
     }
 }
 
 CASE(test_after_waits_for_its_time)
 {
-    weft_executor *ex = weft_executor_create(1, NULL), *other = weft_executor_create(1, NULL);
+    weft_executor *other = weft_executor_create(1, NULL);
+    begin(1);
     weft_future *p = weft_future_create(), *f[10];
     int n = 0;
     assert_errno(weft_executor_submit_after(ex, NULL, count, &n), EINVAL);
@@ -79,13 +63,13 @@ CASE(test_after_waits_for_its_time)
     assert_int_equal(weft_future_get(late, NULL, WEFT_FOREVER), 0);
     assert_int_equal(n, 10);
     assert_int_equal(weft_future_release(p), 0);
-    drain(ex);
-    drain(other);
+    end();
+    assert_int_equal(weft_executor_destroy(other, WEFT_DRAIN), 0);
 }
 
 CASE(test_after_a_cancelled_one)
 {
-    weft_executor *ex = weft_executor_create(1, NULL);
+    begin(1);
     weft_event open = WEFT_EVENT_INIT;
     int n = 0;
     weft_future *held = weft_executor_submit(ex, pass, &open);
@@ -97,7 +81,7 @@ CASE(test_after_a_cancelled_one)
     assert_int_equal(n, 1);
     assert_int_equal(weft_future_release(f), 0);
     assert_int_equal(weft_future_release(held), 0);
-    drain(ex);
+    end();
 }
 
 static void *set_soon(void *arg)
@@ -110,7 +94,7 @@ static void *set_soon(void *arg)
 CASE(test_after_and_shutdown)
 {
     for (int i = 0; i < 40; i++) {
-        weft_executor *ex = weft_executor_create(1 + i % 2, NULL);
+        begin(1 + i % 2);
         weft_future *p = weft_future_create();
         int n = 0;
         weft_future *f = weft_executor_submit_after(ex, p, count, &n);
@@ -137,7 +121,7 @@ CASE(test_after_raced_for)
     enum { ROUNDS = 300, EACH = 4 };
     weft_executor *source = weft_executor_create(2, NULL);
     for (int i = 0; i < ROUNDS; i++) {
-        weft_executor *ex = weft_executor_create(1, NULL);
+        begin(1);
         weft_future *f = weft_executor_submit(source, same, NULL), *g[EACH];
         for (int k = 0; k < EACH; k++)
             g[k] = weft_executor_submit_after(ex, f, count, &n);
@@ -150,7 +134,7 @@ CASE(test_after_raced_for)
         assert_int_equal(weft_future_get(f, NULL, WEFT_FOREVER), 0);
     }
     assert_int_equal(n + cancelled, ROUNDS * EACH);
-    drain(source);
+    assert_int_equal(weft_executor_destroy(source, WEFT_DRAIN), 0);
 }
 
 // On one thread: what it waits for comes after something that another thread ends.
@@ -163,7 +147,7 @@ static void *wait_after(void *arg)
 CASE(test_after_is_run_while_its_worker_waits)
 {
     for (int i = 0; i < 50; i++) {
-        weft_executor *ex = weft_executor_create(1, NULL);
+        begin(1);
         void *good = NULL;
         int n = 0;
         weft_future *f[2] = {weft_future_create(), NULL};
@@ -177,7 +161,7 @@ CASE(test_after_is_run_while_its_worker_waits)
         assert_int_equal(n, 1);
         assert_int_equal(weft_future_release(f[0]), 0);
         assert_int_equal(weft_future_release(f[1]), 0);
-        drain(ex);
+        end();
     }
 }
 
@@ -230,7 +214,7 @@ static void *collect_all(void *arg)
 CASE(test_completions_shared)
 {
     enum { N = 2000, THREADS = 3 };
-    weft_executor *ex = weft_executor_create(2, NULL);
+    begin(2);
     collector all = {weft_completions_create(), 0, 0};
     weft_thread *t[THREADS];
     void *good = NULL;
@@ -252,7 +236,7 @@ CASE(test_completions_shared)
     assert_int_equal(all.got, N + 1);
     assert_int_equal(all.errors, 0);
     assert_int_equal(weft_completions_destroy(all.c), 0);
-    drain(ex);
+    end();
 }
 
 RUN_CASES()
