@@ -1,22 +1,21 @@
 // crew.h: what the files of the executor share.
 //
-//  backlog.cc        where pending tasks are: the inbox, the backlog, the workers' shares
+//  backlog.cc        pending tasks: the inbox, the backlog
+//  share.cc          those that a worker has to itself
 //  crew.cc           which threads are awake, and who stands in for those that wait
 //  worker.cc         a worker's life
 //  task.cc           running a task
 //  submit.cc         giving it tasks
-//  executor.cc       the whole: create, resize, shut down
+//  executor.cc       the whole: create, resize, wait
+//  shutdown.cc       its end
 //  map.cc            one function over a range
-//  future.cc         the calls for one future
-//  future_end.cc     a task's end
-//  future_wait.cc    waiting for tasks
-//  future_cycle.cc   telling those that wait in a circle
-//  future_after.cc   what else happens at a future's end: tasks after it, completions
 //  dump.cc           an executor as text
-//  future_memory.cc  where futures come from
+//
+// future.h is the same for futures.
 #ifndef WEFT_THREAD_CREW_H
 #define WEFT_THREAD_CREW_H
 
+#include "future.h"
 #include "waiters.h"
 
 #include <weft/executor.h>
@@ -39,7 +38,7 @@ struct task_frame {
 
 // One thread of the pool.  Its memory stays until the executor's end.
 struct crew_worker {
-    weft_future *no_slot; // null, and the first member: see `at` below
+    weft_future *no_slot; // null, and the first member: see `at` in future.h
     weft_executor *executor;
     crew_worker *next,
         *previous;       // in the executor's `workers`, or `next` alone in `ended`, `spent`
@@ -120,14 +119,6 @@ struct weft_executor {
     crew_worker *spent;   // joined: records to be used again
 };
 
-// An interest in one future's end; guarded by that future's lock.  Either `word` is a thread's, and
-// the watch its own, or `ended` is called without the lock, once, and then has the watch.
-struct weft_private_watch {
-    weft_private_watch *next;
-    uint32_t *word;
-    void (*ended)(weft_private_watch *w);
-};
-
 namespace weft {
 #define INBOX_CLOSED ((weft_future *)1)
 
@@ -142,74 +133,6 @@ namespace weft {
 //            in a forked child
 //  stalled   all threads are blocked                         who goes to sleep for a pending task
 
-// ---- A future's `state` ----
-//
-// 0 until the task has ended.  The usual end is one compare-and-swap from 0 to FINAL | its outcome;
-// after it the future belongs to whoever gets it.  The other bits are requests to the thread that
-// ends it.
-//
-//  bit        means                           set by                            holding
-//  OUTCOME    how it ended: 0, DONE or        the thread that ends it           with EXTRAS: its
-//             CANCELLED (executor.h)                                            lock
-//  FINAL      waits may return                the same; last                    -
-//  SLEPT_ON   a thread sleeps on `state`      that thread                       -
-//  EXTRAS     see below; never taken back     then, fd, watches                 its lock
-//  RELEASED   free it at its end              weft_future_release               -
-//  CALLED     then came late and has called   weft_future_then                  its lock
-//  AWAITED    a thread sleeps, or slept,      that thread                       -
-//             until it ends
-//
-// With EXTRAS there is a callback, a descriptor or a watch: those are guarded by the future's lock,
-// the end goes by way of that lock, and whoever frees the future passes through it first, so that
-// the ending thread is out of it.
-#define FUTURE_OUTCOME 3u
-#define FUTURE_FINAL 4u
-#define FUTURE_SLEPT_ON 8u
-#define FUTURE_EXTRAS 16u
-#define FUTURE_RELEASED 32u
-#define FUTURE_CALLED 64u
-#define FUTURE_AWAITED 128u
-
-// ---- A future's `pending`, and what `at` is then ----
-//
-//  value       the future is                      `at`                     changed by, holding
-//  IN_BACKLOG  in the inbox or the backlog        nothing                  submit, -;
-//                                                                          share_return, the lock
-//  IN_SHARE    in a worker's share                its slot                 that worker, the lock
-//                                                                          (a push: -)
-//  DEFERRED    in `deferred` until another ends   the slot that holds it   submit_after, its
-//  delivery
-//                                                 until then               and cancel: the lock
-//  PROMISED    a promise, not yet kept            nothing                  set and cancel: atomic
-//  0           taken: running, ended, cancelled   who runs it: a worker    who took it, the lock or
-//                                                 or null                  by the slot
-//
-// Who looks for the slot may find the worker already: its first member is never that future, so the
-// exchange fails as it should.
-#define IN_BACKLOG 1
-#define IN_SHARE 2
-#define PROMISED 3
-#define DEFERRED 4
-
-// `kind`, constant:
-#define FUTURE_OWNED 1  // in the caller's memory
-#define FUTURE_SILENT 2 // a part of a map: not counted by weft_executor_fd
-
-static inline uint32_t future_state(const weft_future *f)
-{
-    // Acquire: who sees the end sees the result.
-    return __atomic_load_n(&f->state, __ATOMIC_ACQUIRE);
-}
-static inline bool future_is_final(const weft_future *f)
-{
-    return (future_state(f) & FUTURE_FINAL) != 0;
-}
-static inline unsigned future_pending(const weft_future *f)
-{
-    // Acquire: with it comes `at`.
-    return __atomic_load_n(&f->pending, __ATOMIC_ACQUIRE);
-}
-
 // 0, EINVAL for null, or EPERM in a child of fork.
 static inline int executor_refusal(const weft_executor *ex)
 {
@@ -223,28 +146,6 @@ static inline int spares_of(const weft_executor *ex)
     return ex->wanted > 1 ? ex->wanted : 0;
 }
 
-// ---- backlog.cc ----
-
-// With the executor's lock held.
-void collect(weft_executor *ex); // the inbox into the backlog
-void backlog_add(weft_executor *ex, weft_future *f);
-void make_urgent(weft_executor *ex, weft_future *f); // if it is pending
-bool has_pending(weft_executor *ex);                 // tasks, wherever
-bool has_work(weft_executor *ex);                    // the same, to be begun now
-size_t count_pending(weft_executor *ex);
-void inbox_close(weft_executor *ex);                  // nothing comes in any more
-bool claim_locked(weft_executor *ex, weft_future *f); // takes f, if it is pending and not deferred
-bool claim_deferred(weft_future *f);                  // takes f, if it is
-weft_future *steal(weft_executor *ex, const crew_worker *but); // takes one out of a share
-weft_future *next_task(weft_executor *ex, crew_worker *me);    // takes one, and fills the share
-weft_future *take_any(weft_executor *ex);                      // takes one, whatever it is
-void share_return(weft_executor *ex, crew_worker *me);         // into the backlog's front
-static inline bool inbox_has(const weft_executor *ex)
-{
-    // Sequentially consistent: see backlog.cc.
-    weft_future *newest = __atomic_load_n(&ex->inbox, __ATOMIC_SEQ_CST);
-    return newest != nullptr && newest != INBOX_CLOSED;
-}
 // With more workers asleep than spares may stand in for, only what they wait for is begun: else
 // each would start another tree of waiting tasks.
 static inline bool is_short(const weft_executor *ex)
@@ -252,11 +153,50 @@ static inline bool is_short(const weft_executor *ex)
     return ex->blocked > spares_of(ex) && ex->short_of_room == 0;
 }
 
+// ---- backlog.cc ----
+
+// With the executor's lock held.
+void collect(weft_executor *ex); // the inbox into the backlog
+void backlog_add(weft_executor *ex, weft_future *f);
+void backlog_add_first(weft_executor *ex, weft_future *f);
+void backlog_remove(weft_executor *ex, weft_future *f);
+void make_urgent(weft_executor *ex, weft_future *f); // if it is pending
+void inbox_close(weft_executor *ex);                 // nothing comes in any more
+bool has_pending(weft_executor *ex);                 // tasks, wherever
+bool has_work(weft_executor *ex);                    // the same, to be begun now
+size_t count_pending(weft_executor *ex);
+bool claim_locked(weft_executor *ex, weft_future *f); // takes f, if it is pending and not deferred
+bool claim_deferred(weft_future *f);                  // takes f, if it is
+weft_future *next_task(weft_executor *ex, crew_worker *me); // takes one, and fills the share
+weft_future *take_any(weft_executor *ex);                   // takes one, whatever it is
+static inline bool inbox_has(const weft_executor *ex)
+{
+    // Sequentially consistent: see backlog.cc.
+    weft_future *newest = __atomic_load_n(&ex->inbox, __ATOMIC_SEQ_CST);
+    return newest != nullptr && newest != INBOX_CLOSED;
+}
+
 // Without it.
 bool claim(weft_executor *ex, weft_future *f); // as claim_locked
 // 0 or EPIPE; several are linked from the newest to the oldest.
 int inbox_push(weft_executor *ex, weft_future *oldest, weft_future *newest);
 int inbox_push_one(weft_executor *ex, weft_future *f);
+
+weft_future *taken(weft_future *f); // f, which the caller has just taken out of its place
+
+// ---- share.cc ----
+
+// With the executor's lock held.
+void fill_share(weft_executor *ex, crew_worker *me);           // from the backlog; it was empty
+void share_return(weft_executor *ex, crew_worker *me);         // into the backlog's front
+weft_future *steal(weft_executor *ex, const crew_worker *but); // takes one out of a share
+// Looks at one other worker, and takes one out of its share if that has not moved since the last
+// look.
+weft_future *take_over(weft_executor *ex, const crew_worker *me);
+size_t count_shares(weft_executor *ex);
+
+// Without it.
+bool take_slot(weft_future **slot, weft_future *f);
 bool share_push(weft_executor *ex, crew_worker *me, weft_future *f); // false: no place for it
 weft_future *share_pop(crew_worker *me);
 
@@ -314,48 +254,6 @@ void task_left(void *frame);
 weft_future *task_make(weft_executor *ex, void *(*fn)(void *), void *arg);
 
 void future_make(weft_future *f, weft_executor *ex, void *(*fn)(void *), void *arg, uint16_t kind);
-
-// ---- future_end.cc ----
-
-void future_signal(int fd); // an eventfd, or -1
-
-// Ends f as done or cancelled; f may be gone afterwards.
-void future_end(weft_future *f, uint32_t outcome);
-// Gives back f, which has ended.
-void future_dispose(weft_future *f);
-
-// `woken`, beside TAKEN_OFF: a watched future has ended; nobody can end it.
-enum { WATCHED_ENDED = 2, DEADLOCKED = 4 };
-
-// Whether f has not ended: then w is on its list.
-bool future_watch(weft_future *f, weft_private_watch *w);
-void future_unwatch(weft_future *f, weft_private_watch *w);
-
-// ---- future_wait.cc ----
-
-// Says that somebody waits for f, and looks whether anybody can run it.  For a worker's own
-// executor worker_blocks does.
-void future_is_awaited(weft_future *f, const crew_worker *me);
-
-// Waits until one of n futures has ended: 0 and *which, or the errno.
-int future_await(weft_future *const futures[], size_t n, weft_deadline d, bool stoppable,
-                 size_t *which);
-
-// ---- future_cycle.cc ----
-
-int cycles_prepare(void); // once, before all else: 0, or the errno
-// The worker is about to sleep until one of n futures has ended.  EDEADLK: that is never.  `word`
-// null: it must wait, so another of the circle is woken with DEADLOCKED.  `ends`: by a deadline.
-int cycle_enter(crew_worker *me, weft_future *const futures[], size_t n, uint32_t *word, bool ends);
-void cycle_leave(crew_worker *me);
-// What one waits for, the first of several: its fn, arg and how many.  False: it doesn't sleep.
-bool cycle_look(const crew_worker *w, void *(**fn)(void *), void **arg, size_t *n);
-void cycles_pass(void); // nobody looks at what was freed afterwards
-
-// ---- future_memory.cc ----
-
-weft_future *future_allocate(void); // null: ENOMEM
-void future_free(weft_future *f);   // leaves errno alone
 
 } // namespace weft
 

@@ -1,0 +1,170 @@
+// shutdown.cc: the end of an executor.
+//
+// Closed it takes no more.  A drain leaves the rest to the workers; a discard ends what is pending
+// in the thread that asks for it, callbacks and all, while no worker begins anything.  Then there
+// is no worker left, no cancel and no delivery under way, and nobody else knows it.
+#include "crew.h"
+
+#include <base/errno.h>
+#include <base/wiped.h>
+
+using namespace weft;
+
+static void stop_workers(weft_executor *ex)
+{
+    crew_worker *w = ex->workers;
+    if (w != nullptr)
+        do {
+            weft_thread_stop(w->thread);
+            w = w->next;
+        } while (w != ex->workers);
+}
+
+// Locked on entry and return; callbacks go without the lock.  Meanwhile no worker begins a task.
+static void discard(weft_executor *ex)
+{
+    weft_future *f;
+    ex->discarding = true;
+    stop_workers(ex);
+    while ((f = take_any(ex)) != nullptr) {
+        ex->running++;
+        ex->inside++;
+        drop_lock(&ex->lock);
+        end_by_hand(ex, f, WEFT_FUTURE_CANCELLED);
+        take_lock(&ex->lock);
+    }
+}
+
+namespace {
+struct shutting_down {
+    weft_executor *ex;
+    int how;
+    bool stays; // in the shutdown, to wait
+};
+} // namespace
+
+// Also when a callback leaves the thread: then the rest is discarded here.
+static void closed_down(void *arg)
+{
+    shutting_down *s = (shutting_down *)arg;
+    weft_executor *ex = s->ex;
+    take_lock(&ex->lock);
+    if (s->how == WEFT_DISCARD)
+        discard(ex);
+    ex->inside -= !s->stays;
+    wake_all_idle(ex);
+    drop_lock(&ex->lock);
+}
+
+// Leaves the caller counted in `inside`.
+static void close_down(weft_executor *ex, int how)
+{
+    shutting_down s = {ex, how, false};
+    pthread_cleanup_push(closed_down, &s);
+    take_lock(&ex->lock);
+    ex->inside++;
+    inbox_close(ex);
+    waiters_wake(&ex->room, SIZE_MAX);
+    if (how == WEFT_DISCARD)
+        discard(ex);
+    drop_lock(&ex->lock);
+    s.stays = true;
+    pthread_cleanup_pop(1);
+}
+
+// Also what is being cancelled, or delivered after the end of another.
+static bool has_ended(const weft_executor *ex)
+{
+    return ex->alive == 0 && ex->running == 0 && list_is_empty(&ex->deferred);
+}
+
+// Waits until the threads have ended: 0 or the errno.
+static int await_end(weft_executor *ex, weft_deadline d, bool stoppable)
+{
+    int error = 0;
+    take_lock(&ex->lock);
+    while (!has_ended(ex) && error == 0) {
+        if (d <= WEFT_NOW)
+            error = ETIMEDOUT;
+        else if (stoppable)
+            error = waiters_wait(&ex->gone, &ex->lock, d);
+        else
+            error = waiters_wait_regardless(&ex->gone, &ex->lock, d);
+    }
+    bool ended = has_ended(ex);
+    drop_lock(&ex->lock);
+    return ended ? 0 : error;
+}
+
+// Joins them: their thread-local data may have destructors that take their time.
+static int join_all(weft_executor *ex, weft_deadline d, bool stoppable)
+{
+    static const uint32_t nothing = 0;
+    while (!reap(ex, d)) {
+        if (weft_left(d) == 0)
+            return ETIMEDOUT;
+        if (stoppable)
+            return ECANCELED;
+        futex_wait(&nothing, 0, weft_in_us(200), 0); // told to stop, so no join waits
+    }
+    return 0;
+}
+
+static int shut_down(weft_executor *ex, int how, weft_deadline d, bool stoppable)
+{
+    close_down(ex, how);
+    int error = await_end(ex, d, stoppable);
+    if (error == 0)
+        error = join_all(ex, d, stoppable);
+    take_lock(&ex->lock);
+    ex->inside--;
+    drop_lock(&ex->lock);
+    return error;
+}
+
+static int check_end(const weft_executor *ex, int how)
+{
+    int error = executor_refusal(ex);
+    if (error != 0)
+        return error;
+    if (how != WEFT_DRAIN && how != WEFT_DISCARD)
+        return EINVAL;
+    return in_task_of(ex) ? EDEADLK : 0;
+}
+
+int weft_executor_shutdown(weft_executor *ex, int how, weft_deadline d)
+{
+    int error = check_end(ex, how);
+    if (error == 0)
+        error = shut_down(ex, how, d, true);
+    return error == 0 ? 0 : fail_with(error);
+}
+
+static void release(weft_executor *ex)
+{
+    crew_worker *w = ex->spent, *next;
+    cycles_pass();
+    for (; w != nullptr; w = next) {
+        next = w->next;
+        free_keep_errno(w);
+    }
+    close_keep_errno(&ex->fd);
+    wiped_free(ex);
+}
+
+int weft_executor_destroy(weft_executor *ex, int how)
+{
+    if (ex == nullptr)
+        return 0;
+    int error = check_end(ex, how);
+    if (error != 0)
+        return fail_with(error);
+    take_lock(&ex->lock);
+    bool busy = ex->inside != 0;
+    drop_lock(&ex->lock);
+    if (busy)
+        return fail_with(EBUSY);
+    shut_down(ex, how, WEFT_FOREVER, false);
+    release(ex);
+    return 0;
+}
