@@ -41,6 +41,13 @@ static void reply_item(peer *p, const list_item *item)
     reply_string(p, item->text, item->size);
 }
 
+static void pop_and_reply(peer *p, entry **link, bool front)
+{
+    list_item *item = item_pop(p->server, p->db, link, front);
+    reply_item(p, item);
+    memory_give(item);
+}
+
 // ---- Push, pop ----
 
 static void push(peer *p, const word *words, int n, bool front)
@@ -81,11 +88,8 @@ static void pop_many(peer *p, entry **link, const word *key, int64_t count, bool
     size_t there = entry_list(*link)->count;
     size_t many = (uint64_t)count < there ? (size_t)count : there;
     reply_array(p, many);
-    for (size_t i = 0; i < many; i++) {
-        list_item *item = item_pop(p->server, p->db, key_find(p->server, p->db, key), front);
-        reply_item(p, item);
-        memory_give(item);
-    }
+    for (size_t i = 0; i < many; i++)
+        pop_and_reply(p, key_find(p->server, p->db, key), front);
 }
 
 static void pop(peer *p, const word *words, int n, bool front)
@@ -102,13 +106,10 @@ static void pop(peer *p, const word *words, int n, bool front)
     entry **link = list_at(p, &words[1], n == 3 ? reply_null_array : reply_null);
     if (link == nullptr)
         return;
-    if (n == 3) {
+    if (n == 3)
         pop_many(p, link, &words[1], count, front);
-        return;
-    }
-    list_item *item = item_pop(p->server, p->db, link, front);
-    reply_item(p, item);
-    memory_give(item);
+    else
+        pop_and_reply(p, link, front);
 }
 
 void weft::command_lpop(peer *p, const word *words, int n)
@@ -318,11 +319,9 @@ static void pop_waiting(peer *p, const word *words, int n, bool front)
             return;
         if (link == nullptr)
             continue;
-        list_item *item = item_pop(p->server, p->db, link, front);
         reply_array(p, 2);
         reply_string(p, words[i].text, words[i].size);
-        reply_item(p, item);
-        memory_give(item);
+        pop_and_reply(p, link, front);
         return;
     }
     peer_wait *w = wait_at(p, words + 1, n - 2, nullptr, d);
