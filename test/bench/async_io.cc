@@ -6,19 +6,13 @@
 // could write faster: level-triggered, one recv and one send for each event, no state.
 #include <weft/io.h>
 
-#include "bench.h"
+#include "sockets.h"
 
-#include <arpa/inet.h>
 #include <climits>
 #include <cstring>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 namespace {
 
@@ -30,20 +24,13 @@ constexpr long WARM_UP = 4000, TRIPS = 36000;
 
 // Connects `n` times and keeps a message under way on each.  Stops, and waits to be told to go on,
 // when it is warm and at the end: there is a byte for that each way.
-void client(int port, int n, int tell, int go)
+void client(const bench::Listener &listener, int n, int tell, int go)
 {
-    sockaddr_in a{};
-    a.sin_family = AF_INET;
-    a.sin_port = htons(uint16_t(port));
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int ep = epoll_create1(0), one = 1;
+    int ep = epoll_create1(0);
     char text[SIZE] = {};
     std::vector<int> fds;
     for (int i = 0; i < n; i++) {
-        int fd = socket(AF_INET, SOCK_STREAM, 0);
-        if (connect(fd, reinterpret_cast<sockaddr *>(&a), sizeof a) != 0)
-            _exit(1);
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        int fd = listener.dial();
         epoll_event e{EPOLLIN, {}};
         e.data.fd = fd;
         epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
@@ -68,21 +55,6 @@ void client(int port, int n, int tell, int go)
         next = next == WARM_UP ? WARM_UP + TRIPS : 0;
     }
     _exit(0);
-}
-
-int listener_of(int *port)
-{
-    sockaddr_in a{};
-    socklen_t size = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
-    a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (bind(fd, reinterpret_cast<sockaddr *>(&a), sizeof a) != 0 || listen(fd, 4096) != 0)
-        std::perror("listen"), std::exit(1);
-    getsockname(fd, reinterpret_cast<sockaddr *>(&a), &size);
-    *port = ntohs(a.sin_port);
-    return fd;
 }
 
 // ---- The servers: each ends when all connections have ended ----
@@ -175,20 +147,20 @@ double cpu_us(pid_t p)
 // Server processor time per round trip, on `n` connections.
 double per_trip(void (*server)(int, int), int n)
 {
-    int port, listener = listener_of(&port), tell[2], go[2];
+    bench::Listener listener;
+    int tell[2], go[2];
     double at[2] = {};
     char byte = 0;
     if (pipe2(tell, O_CLOEXEC) != 0 || pipe2(go, O_CLOEXEC) != 0)
         return 0;
     pid_t s = fork();
     if (s == 0) {
-        server(listener, n);
+        server(listener.fd, n);
         _exit(0);
     }
-    close(listener);
     pid_t c = fork();
     if (c == 0)
-        client(port, n, tell[1], go[0]);
+        client(listener, n, tell[1], go[0]);
     for (double &each : at) {
         if (read(tell[0], &byte, 1) != 1)
             return 0;
@@ -239,9 +211,10 @@ void idle_echo(int fd, void *)
 // KiB of user memory for each of `n` connections that have sent something and wait.
 double idle_memory(int n)
 {
-    int port, report[2];
+    bench::Listener listener;
+    int report[2];
     long kb = 0;
-    idle_state = {listener_of(&port), n, 0, -1, 0};
+    idle_state = {listener.fd, n, 0, -1, 0};
     if (pipe(report) != 0)
         return 0;
     idle_state.report = report[1];
@@ -253,19 +226,11 @@ double idle_memory(int n)
             nullptr);
         _exit(0);
     }
-    close(idle_state.listener);
     pid_t c = fork();
     if (c == 0) {
-        sockaddr_in a{};
-        a.sin_family = AF_INET;
-        a.sin_port = htons(uint16_t(port));
-        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        for (int i = 0; i < n; i++) {
-            int fd = socket(AF_INET, SOCK_STREAM, 0);
-            if (connect(fd, reinterpret_cast<sockaddr *>(&a), sizeof a) != 0 ||
-                send(fd, "x", 1, 0) != 1)
+        for (int i = 0; i < n; i++)
+            if (send(listener.dial(), "x", 1, 0) != 1)
                 _exit(1);
-        }
         pause();
     }
     if (read(report[0], &kb, sizeof kb) != ssize_t(sizeof kb))
@@ -282,37 +247,19 @@ double idle_memory(int n)
 
 constexpr int WAITING = 50;
 
-struct starved {
-    double percent, ms, lost;
-};
-starved starved_found;
-
-int no_more_descriptors(rlimit *before)
-{
-    rlimit none{};
-    getrlimit(RLIMIT_NOFILE, before);
-    none = *before;
-    none.rlim_cur = 3;
-    return setrlimit(RLIMIT_NOFILE, &none);
-}
+bench::Starved starved;
 
 double thread_cpu()
 {
-    timespec t{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return double(t.tv_sec) + double(t.tv_nsec) / 1e9;
+    return bench::cpu_seconds(CLOCK_THREAD_CPUTIME_ID);
 }
 
 // What connects while nothing can be accepted is served once it can.
 int starve(void *)
 {
-    int port, listener = listener_of(&port), clients[WAITING];
-    sockaddr_in a{};
-    rlimit before{};
-    a.sin_family = AF_INET;
-    a.sin_port = htons(uint16_t(port));
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    tasklet_listener = listener;
+    bench::Listener listener;
+    int clients[WAITING];
+    tasklet_listener = listener.fd;
     tasklets_left = INT_MAX;
     for (int &fd : clients)
         fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -322,34 +269,28 @@ int starve(void *)
             return nullptr;
         },
         nullptr, nullptr);
-    no_more_descriptors(&before);
-    for (int fd : clients)
-        if (connect(fd, reinterpret_cast<sockaddr *>(&a), sizeof a) != 0)
-            std::perror("connect"), std::exit(1);
-    double cpu = thread_cpu();
-    weft_tasklet_sleep(weft_in_ms(500));
-    starved_found.percent = (thread_cpu() - cpu) / 0.5 * 100;
-    setrlimit(RLIMIT_NOFILE, &before);
+    {
+        bench::NoDescriptors none;
+        for (int fd : clients)
+            listener.connect_it(fd);
+        double cpu = thread_cpu();
+        weft_tasklet_sleep(weft_in_ms(500));
+        starved.percent = (thread_cpu() - cpu) / 0.5 * 100;
+    }
     int64_t relief = weft_now();
-    starved_found.lost = WAITING;
+    starved.lost = WAITING;
     for (int fd : clients) {
         char x = 'x';
         if (weft_io_write(fd, &x, 1, weft_in_s(5)) == 1 &&
             weft_io_read(fd, &x, 1, weft_in_s(5)) == 1)
-            starved_found.lost--;
+            starved.lost--;
         weft_io_close(fd);
     }
-    starved_found.ms = double(weft_now() - relief) / 1e6;
-    weft_io_stop(listener);
+    starved.ms = double(weft_now() - relief) / 1e6;
+    weft_io_stop(listener.fd);
     weft_tasklet_join(server, nullptr, WEFT_FOREVER);
-    weft_io_close(listener);
+    weft_io_forget(listener.fd);
     return 0;
-}
-
-double starved_by(double starved::*what)
-{
-    weft_io_run(starve, nullptr);
-    return starved_found.*what;
 }
 
 } // namespace
@@ -377,12 +318,8 @@ int main()
     t.add("weft tasklets", [most] { return idle_memory(most); });
     t.run(3);
     t.figure_at_most("weft tasklets", 9);
-    bench::Table e("out of descriptors with 50 connections waiting", "% CPU, ms, connections");
-    e.add("% CPU meanwhile", [] { return starved_by(&starved::percent); });
-    e.add("ms until all are served, after relief", [] { return starved_by(&starved::ms); });
-    e.add("connections lost", [] { return starved_by(&starved::lost); });
-    e.run(3);
-    e.figure_at_most("% CPU meanwhile", 2);
-    e.figure_at_most("ms until all are served, after relief", 1000);
-    e.figure_at_most("connections lost", 0);
+    bench::Starved::table([] {
+        weft_io_run(starve, nullptr);
+        return starved;
+    });
 }

@@ -4,19 +4,14 @@
 // the figure is the server's own CPU time, user and system, per round trip.  Wall-clock figures
 // would measure the client as well.  Each server reads once and writes once per message, as its
 // library's documentation does it.
-#include "bench.h"
+#include "sockets.h"
 
 #include <weft/loop.h>
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <malloc.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <memory>
@@ -40,17 +35,11 @@
 static const int message = 64;
 static const long warm_up = 4000, round_trips = 16000;
 
-static void die(const char *what)
-{
-    perror(what);
-    exit(1);
-}
+using bench::die;
 
 static double cpu_seconds()
 {
-    timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return double(t.tv_sec) + double(t.tv_nsec) / 1e9;
+    return bench::cpu_seconds(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 // ---- The client, and the connections to it ----
@@ -80,27 +69,13 @@ static void run_client(const std::vector<int> &fds)
 
 static void connect_pairs(int count, std::vector<int> &server, std::vector<int> &client)
 {
-    sockaddr_in a = {};
-    socklen_t length = sizeof a;
-    a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
-    if (bind(listener, (sockaddr *)&a, sizeof a) != 0 || listen(listener, 1024) != 0)
-        die("listen");
-    getsockname(listener, (sockaddr *)&a, &length);
+    bench::Listener listener;
     for (int i = 0; i < count; i++) {
-        int c = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (c < 0 || connect(c, (sockaddr *)&a, sizeof a) != 0)
-            die("connect");
-        int s = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (s < 0)
+        client.push_back(listener.dial());
+        server.push_back(accept4(listener.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+        if (server.back() < 0)
             die("accept");
-        setsockopt(c, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        client.push_back(c);
-        server.push_back(s);
     }
-    close(listener);
 }
 
 // Each server counts its round trips by this.  Whether that was the last; the time between the
@@ -604,55 +579,37 @@ static void answer(weft_listener *, int fd)
     close(fd);
 }
 
-// A loop with `count` connections to accept and no descriptor to do it with, then with.
-struct Starved {
-    double percent; // CPU while there is none
-    double ms;      // until the last is served, after there are
-    double lost;    // connections that were not served
-
-    explicit Starved(int count = 50)
+static bench::Starved starve()
+{
+    enum { WAITING = 50 };
+    bench::Starved found;
+    bench::Listener listener;
+    std::vector<int> clients;
+    for (int i = 0; i < WAITING; i++)
+        clients.push_back(listener.dial());
+    weft_loop *l = weft_loop_create(nullptr);
+    weft_listener s = {};
+    weft_loop_listen(l, &s, listener.fd, answer, nullptr);
+    served = 0;
     {
-        sockaddr_in a = {};
-        socklen_t length = sizeof a;
-        std::vector<int> clients;
-        a.sin_family = AF_INET;
-        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (bind(listener, (sockaddr *)&a, sizeof a) != 0 || listen(listener, 64) != 0)
-            die("listen");
-        getsockname(listener, (sockaddr *)&a, &length);
-        for (int i = 0; i < count; i++) {
-            clients.push_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-            if (connect(clients.back(), (sockaddr *)&a, sizeof a) != 0)
-                die("connect");
-        }
-        weft_loop *l = weft_loop_create(nullptr);
-        weft_listener s = {};
-        weft_loop_listen(l, &s, listener, answer, nullptr);
-        rlimit before, none;
-        getrlimit(RLIMIT_NOFILE, &before);
-        none = before;
-        none.rlim_cur = 3;
-        setrlimit(RLIMIT_NOFILE, &none);
-        served = 0;
+        bench::NoDescriptors none;
         double cpu = cpu_seconds();
         weft_loop_run(l, WEFT_LOOP_ALL, weft_in_ms(500));
-        percent = (cpu_seconds() - cpu) / 0.5 * 100;
-        setrlimit(RLIMIT_NOFILE, &before);
-        ms = 1e3 * bench::seconds([&] {
-                 for (weft_deadline d = weft_in_s(5); served < count && weft_left(d) > 0;)
-                     weft_loop_run(l, WEFT_LOOP_ONCE, d);
-             });
-        lost = count;
-        for (int fd : clients) {
-            char x;
-            lost -= read(fd, &x, 1) == 1;
-            close(fd);
-        }
-        weft_loop_destroy(l);
-        close(listener);
+        found.percent = (cpu_seconds() - cpu) / 0.5 * 100;
     }
-};
+    found.ms = 1e3 * bench::seconds([&] {
+                   for (weft_deadline d = weft_in_s(5); served < WAITING && weft_left(d) > 0;)
+                       weft_loop_run(l, WEFT_LOOP_ONCE, d);
+               });
+    found.lost = WAITING;
+    for (int fd : clients) {
+        char x;
+        found.lost -= read(fd, &x, 1) == 1;
+        close(fd);
+    }
+    weft_loop_destroy(l);
+    return found;
+}
 
 static void limits()
 {
@@ -660,14 +617,7 @@ static void limits()
     m.add("weft_loop", idle_bytes);
     m.run(1);
     m.figure_at_most("weft_loop", 512);
-    bench::Table e("out of descriptors with 50 connections waiting", "% CPU, ms, connections");
-    e.add("% CPU meanwhile", [] { return Starved().percent; });
-    e.add("ms until all are served, after relief", [] { return Starved().ms; });
-    e.add("connections lost", [] { return Starved().lost; });
-    e.run(3);
-    e.figure_at_most("% CPU meanwhile", 2);
-    e.figure_at_most("ms until all are served, after relief", 1000);
-    e.figure_at_most("connections lost", 0);
+    bench::Starved::table(starve);
 }
 
 int main()
