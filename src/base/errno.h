@@ -15,7 +15,14 @@ static inline int fail_with(int error)
     return -1;
 }
 
-// The same for a pthread return code: 0 stays 0 and leaves errno alone.
+// The same where a pointer is returned.
+static inline decltype(nullptr) fail_null(int error)
+{
+    errno = error;
+    return nullptr;
+}
+
+// fail_with for a pthread return code: 0 stays 0 and leaves errno alone.
 static inline int from_pthread(int code)
 {
     return code == 0 ? 0 : fail_with(code);

@@ -49,10 +49,8 @@ weft_channel *weft_channel_create(size_t item_size, size_t capacity)
     if (__builtin_mul_overflow(item_size, capacity, &items) ||
         __builtin_mul_overflow(capacity, sizeof(int), &errors) ||
         __builtin_add_overflow(items, sizeof(weft_channel) + alignof(int), &size) ||
-        __builtin_add_overflow(errors, size, &size)) {
-        errno = EINVAL;
-        return nullptr;
-    }
+        __builtin_add_overflow(errors, size, &size))
+        return fail_null(EINVAL);
     weft_channel *c = (weft_channel *)malloc(size);
     if (c == nullptr)
         return nullptr;
@@ -185,15 +183,9 @@ static int receive_now(weft_channel *c, void *item)
 static int check(const weft_channel *c, const void *item, weft_deadline d)
 {
     scheduler *s = scheduler_enter();
-    if (s == nullptr)
-        return -1;
-    if (c == nullptr)
+    if (s != nullptr && (c == nullptr || (item == nullptr && c->item_size != 0)))
         return fail_with(EINVAL);
-    if (c->home != s)
-        return fail_with(EPERM);
-    if (item == nullptr && c->item_size != 0)
-        return fail_with(EINVAL);
-    int error = refusal(s, d);
+    int error = s != nullptr && c->home != s ? EPERM : refusal(s, d);
     return error != 0 ? fail_with(error) : 0;
 }
 

@@ -195,8 +195,7 @@ static weft_coro *create_on_a_stack(coro_thread *t, const weft_coro_options *opt
         slow_machine_destroy(co);
         if (stack.guard != 0)
             stack_give(t->stacks, &stack);
-        errno = ENOMEM;
-        return nullptr;
+        return fail_null(ENOMEM);
     }
     return co;
 }
@@ -248,10 +247,8 @@ weft_coro *weft_coro_create(void *(*fn)(void *arg, void *first), void *arg,
                             const weft_coro_options *opts)
 {
     coro_thread *t = &coro_here;
-    if (fn == nullptr) {
-        errno = EINVAL;
-        return nullptr;
-    }
+    if (fn == nullptr)
+        return fail_null(EINVAL);
     weft_coro *co = opts == nullptr ? take_spare(t->spares) : nullptr;
     if (!likely(co != nullptr))
         return coro_create(fn, arg, opts, 0);
@@ -375,8 +372,7 @@ weft_coro *weft_coro_parent(weft_coro *co)
 {
     if (co != nullptr && co->thread == &coro_here)
         return co->parent;
-    errno = co == nullptr ? EINVAL : EPERM;
-    return nullptr;
+    return fail_null(co == nullptr ? EINVAL : EPERM);
 }
 
 int weft_coro_set_parent(weft_coro *co, weft_coro *parent)

@@ -108,10 +108,8 @@ static void orphaned(weft_coro *co)
 weft_generator *weft_generator_create(int (*fn)(weft_generator *g, void *arg), void *arg,
                                       size_t item_size, const weft_coro_options *opts)
 {
-    if (fn == nullptr) {
-        errno = EINVAL;
-        return nullptr;
-    }
+    if (fn == nullptr)
+        return fail_null(EINVAL);
     weft_coro *co = coro_create(body, nullptr, opts, sizeof(weft_generator));
     if (co == nullptr)
         return nullptr;

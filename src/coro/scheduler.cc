@@ -61,7 +61,7 @@ static int start(scheduler *s)
     coro_own(co);
     coro_adopt(&t->main, co);
     co->special |= SPECIAL_BLOCKED;
-    weft_tasklet *keeper = (weft_tasklet *)coro_extra(co, sizeof(weft_tasklet));
+    weft_tasklet *keeper = tasklet_of(co);
     keeper->coro = keeper->leaf = co;
     keeper->home = s;
     keeper->cancelled = EPERM;
@@ -96,22 +96,36 @@ static weft_coro *shelter(void)
     return scheduler_here.running->coro;
 }
 
-// Says in the coroutines what their tasklets wait for.
-static void describe(void)
+static void each_tasklet(void (*fn)(weft_tasklet *t))
+{
+    weft_coro *eldest = coro_here.main.children, *co = eldest;
+    do {
+        if (co->on_end == tasklet_ended)
+            fn(tasklet_of(co));
+        co = co->younger;
+    } while (co != eldest); // the keeper is one of them
+}
+
+static void describe_one(weft_tasklet *t)
 {
     static const char *const what[] = {
         nullptr,    "receive from", "send to",    "send to",   "one of several channels",
         "sleep",    "a wake",       "the end of", "its scope", "all to end",
         "an event", "a wake",       nullptr};
-    scheduler *s = &scheduler_here;
-    weft_coro *eldest = coro_here.main.children, *co = eldest;
-    describe(&s->main, what[s->main.state & ~IS_TIMED]);
-    do {
-        weft_tasklet *t = (weft_tasklet *)coro_extra(co, sizeof(weft_tasklet));
-        if (co->on_end == tasklet_ended)
-            describe(t, what[t->state & ~IS_TIMED]);
-        co = co->younger;
-    } while (co != eldest);
+    describe(t, what[t->state & ~IS_TIMED]);
+}
+
+// Says in the coroutines what their tasklets wait for.
+static void describe(void)
+{
+    describe_one(&scheduler_here.main);
+    each_tasklet(describe_one);
+}
+
+static void forget_wait(weft_tasklet *t)
+{
+    untie(t);
+    t->state = IS_ENDED;
 }
 
 // Before: nobody waits any more, nor can; the deferred functions that run now meet this.  After:
@@ -129,15 +143,7 @@ static void thread_end(int last)
     }
     s->ending = 1;
     s->ended = nullptr;
-    weft_coro *eldest = coro_here.main.children, *co = eldest;
-    do {
-        if (co->on_end == tasklet_ended) {
-            weft_tasklet *t = (weft_tasklet *)coro_extra(co, sizeof(weft_tasklet));
-            untie(t);
-            t->state = IS_ENDED;
-        }
-        co = co->younger;
-    } while (co != eldest); // the keeper is one of them
+    each_tasklet(forget_wait);
     s->main.next = s->main.previous = &s->main;
     s->main.cancelled = ECANCELED;
     s->main.free_at = nullptr;
@@ -157,6 +163,8 @@ void weft::release_ended(scheduler *s)
 int weft::refusal(scheduler *s, weft_deadline d)
 {
     const weft_coro *self = coro_here.current;
+    if (s == nullptr)
+        return ENOMEM;
     if (d <= WEFT_NOW)
         return 0;
     if (s->running->cancelled != 0)

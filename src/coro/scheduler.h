@@ -135,6 +135,12 @@ struct scheduler {
 extern __thread scheduler scheduler_here;
 extern weft_tasklet no_tasklet;
 
+// Whose own `co` is.
+static inline weft_tasklet *tasklet_of(weft_coro *co)
+{
+    return (weft_tasklet *)coro_extra(co, sizeof(weft_tasklet));
+}
+
 // The thread's scheduler, made ready.  NULL: ENOMEM.
 scheduler *scheduler_enter(void);
 
@@ -154,7 +160,8 @@ void tasklet_fail_wait(weft_tasklet *t, int error);
 // Takes `t` out of the queues, the timers and the hands of who would end its wait.
 void untie(weft_tasklet *t);
 
-// 0 when the running tasklet may begin a wait until `d`, else the errno it fails with.
+// 0 when the running tasklet may begin a wait until `d`, else the errno it fails with; `s` may be
+// what scheduler_enter returned.
 int refusal(scheduler *s, weft_deadline d);
 
 // The suspended call of `t` will fail with `error`.

@@ -44,8 +44,6 @@ static int refusal(scheduler *s, const weft_select_case cases[], int n, weft_dea
 int weft_select(weft_select_case cases[], int n, weft_deadline d)
 {
     scheduler *s = scheduler_enter();
-    if (s == nullptr)
-        return -1;
     int error = refusal(s, cases, n, d);
     if (error != 0)
         return fail_with(error);

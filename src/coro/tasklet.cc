@@ -12,11 +12,6 @@
 
 using namespace weft;
 
-static weft_tasklet *of_coro(weft_coro *co)
-{
-    return (weft_tasklet *)coro_extra(co, sizeof(weft_tasklet));
-}
-
 // 0 when `t` is one of this thread's that user calls may name.  Else an errno.
 static int check(const weft_tasklet *t)
 {
@@ -48,7 +43,7 @@ static void *body(void *arg, void *first)
 
 weft_coro *weft::tasklet_ended(weft_coro *co, void **value)
 {
-    weft_tasklet *t = of_coro(co);
+    weft_tasklet *t = tasklet_of(co);
     scheduler *s = t->home;
     release_ended(s);
     t->state = IS_ENDED;
@@ -98,15 +93,13 @@ weft_tasklet *weft_tasklet_spawn(void *(*fn)(void *arg), void *arg,
     int error = fn == nullptr ? EINVAL : scope_refusal(s, opts != nullptr ? opts->scope : nullptr);
     if (error == 0 && s->ending)
         error = ECANCELED;
-    if (error != 0) {
-        errno = error;
-        return nullptr;
-    }
+    if (error != 0)
+        return fail_null(error);
     release_ended(s);
     weft_coro *co = create_coro(opts);
     if (co == nullptr)
         return nullptr;
-    weft_tasklet *t = of_coro(co);
+    weft_tasklet *t = tasklet_of(co);
     coro_own(co);
     coro_adopt(&coro_here.main, co);
     co->arg = t;
@@ -133,12 +126,9 @@ int weft_tasklet_run(void)
     scheduler *s = scheduler_enter();
     if (s == nullptr)
         return -1;
-    if (s->running != &s->main)
-        return fail_with(EPERM);
-    int error = refusal(s, WEFT_FOREVER);
+    int result = 0, error = s->running == &s->main ? refusal(s, WEFT_FOREVER) : EPERM;
     if (error != 0)
         return fail_with(error);
-    int result = 0;
     if (s->alive != 0) {
         s->main_runs = 1;
         result = tasklet_suspend(s, IS_RUNNING_ALL, 0, WEFT_FOREVER);
@@ -151,12 +141,10 @@ int weft_tasklet_run(void)
 static __attribute__((noinline)) int yield_checked(void)
 {
     scheduler *s = scheduler_enter();
-    if (s == nullptr)
-        return -1;
-    weft_tasklet *me = s->running;
     int error = refusal(s, WEFT_FOREVER);
     if (error != 0)
         return fail_with(error);
+    weft_tasklet *me = s->running;
     me->value = 0;
     return me->next != me ? go_slowly(s, me, me->next) : look_around(s);
 }
@@ -178,12 +166,8 @@ int weft_tasklet_sleep(weft_deadline d)
     if (d <= WEFT_NOW)
         return weft_tasklet_yield();
     scheduler *s = scheduler_enter();
-    if (s == nullptr)
-        return -1;
     int error = refusal(s, d);
-    if (error != 0)
-        return fail_with(error);
-    return tasklet_suspend(s, IS_SLEEPING, 0, d);
+    return error != 0 ? fail_with(error) : tasklet_suspend(s, IS_SLEEPING, 0, d);
 }
 
 static int join_refusal(const scheduler *s, weft_tasklet *t, weft_deadline d)
@@ -275,12 +259,9 @@ int weft_tasklet_cancel(weft_tasklet *t)
 int weft_tasklet_suspend(weft_deadline d)
 {
     scheduler *s = scheduler_enter();
-    if (s == nullptr)
-        return -1;
-    weft_tasklet *me = s->running;
     int error = refusal(s, d);
-    if (error == 0 && me->permit) {
-        me->permit = 0;
+    if (error == 0 && s->running->permit) {
+        s->running->permit = 0;
         return 0;
     }
     if (error == 0 && d <= WEFT_NOW)
@@ -329,8 +310,7 @@ weft_tasklet *weft_tasklet_self(void)
         return nullptr;
     if (s->running != s->keeper)
         return s->running;
-    errno = EPERM;
-    return nullptr;
+    return fail_null(EPERM);
 }
 
 const char *weft_tasklet_name(const weft_tasklet *t)
