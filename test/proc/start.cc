@@ -351,19 +351,16 @@ CASE(test_start_callback)
 CASE(test_start_die_with_parent)
 {
     int pipes[2];
+    weft_subprocess_options o = no_options();
     assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
-    pid_t middle = fork();
-    if (middle == 0) {
-        weft_subprocess_options o = no_options();
-        o.flags = WEFT_SUBPROCESS_DIE_WITH_PARENT;
-        o.out.kind = WEFT_STREAM_FD;
-        o.out.fd = pipes[1];
+    o.flags = WEFT_SUBPROCESS_DIE_WITH_PARENT;
+    o.out.kind = WEFT_STREAM_FD;
+    o.out.fd = pipes[1];
+    pid_t middle = runner_fork();
+    if (middle == 0)
         _exit(weft_subprocess_start(sh("echo ready; exec sleep 1000").argv, &o) == NULL);
-    }
     close(pipes[1]);
-    int status;
-    assert_int_equal(waitpid(middle, &status, 0), middle);
-    assert_int_equal(status, 0);
+    assert_int_equal(end_of(middle), 0);
     // Only the child holds the pipe now: its end is the child's death.
     char bytes[16];
     ssize_t n;

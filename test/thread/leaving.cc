@@ -111,19 +111,21 @@ static void wait_in_callback(weft_future *f, void *arg)
     __atomic_store_n(&seen_error, ok ? EDEADLK : -1, __ATOMIC_RELEASE);
 }
 
-// A task with a callback behind one that holds the only worker.
-static weft_future *behind(weft_event *open, weft_future **held,
-                           void (*callback)(weft_future *, void *), int *calls)
+static weft_event may_pass;
+
+// A task with a callback behind one that holds the only worker until it may pass.
+static weft_future *behind(weft_future **held, void (*callback)(weft_future *, void *), int *calls)
 {
-    *held = weft_executor_submit(ex, pass, open);
+    weft_event_clear(&may_pass);
+    *held = weft_executor_submit(ex, pass, &may_pass);
     weft_future *f = weft_executor_submit(ex, same, NULL);
     assert_int_equal(weft_future_then(f, callback, calls), 0);
     return f;
 }
 
-static void let_pass(weft_event *open, weft_future *held, weft_future *f, bool cancelled)
+static void let_pass(weft_future *held, weft_future *f, bool cancelled)
 {
-    weft_event_set(open);
+    weft_event_set(&may_pass);
     assert_int_equal(weft_future_wait(f, WEFT_FOREVER), 0);
     assert_int_equal(weft_future_state(f), cancelled ? WEFT_FUTURE_CANCELLED : WEFT_FUTURE_DONE);
     assert_int_equal(weft_future_release(f), 0);
@@ -136,11 +138,10 @@ CASE(test_a_callback_that_waits_for_its_executor)
     begin(1);
     int calls = 0;
     for (int cancel = 0; cancel < 2; cancel++) {
-        weft_event open = WEFT_EVENT_INIT;
-        weft_future *held, *f = behind(&open, &held, wait_in_callback, &calls);
+        weft_future *held, *f = behind(&held, wait_in_callback, &calls);
         if (cancel)
             assert_int_equal(weft_future_cancel(f), 0);
-        let_pass(&open, held, f, cancel);
+        let_pass(held, f, cancel);
         assert_int_equal(calls, cancel + 1);
         assert_int_equal(seen_error, EDEADLK);
     }
@@ -164,12 +165,11 @@ CASE(test_a_callback_that_leaves)
     begin(1);
     int calls = 0;
     for (int i = 0; i < 20; i++) {
-        weft_event open = WEFT_EVENT_INIT;
-        weft_future *held, *f = behind(&open, &held, leave_callback, &calls);
+        weft_future *held, *f = behind(&held, leave_callback, &calls);
         weft_thread *t = i % 2 ? weft_thread_start(cancel_it, f, NULL) : NULL;
         if (t != NULL)
             assert_int_equal(weft_thread_join(t, NULL, WEFT_FOREVER), 0);
-        let_pass(&open, held, f, i % 2);
+        let_pass(held, f, i % 2);
         assert_int_equal(calls, i + 1);
     }
     end();
