@@ -18,13 +18,6 @@ static void set_pending(weft_executor *ex, size_t n)
     __atomic_store_n(&ex->pending, n, __ATOMIC_RELAXED);
 }
 
-weft_future *weft::taken(weft_future *f)
-{
-    __atomic_store_n(&f->at, (void *)this_worker, __ATOMIC_RELAXED);
-    mark_pending(f, 0);
-    return f;
-}
-
 static void add_before(weft_executor *ex, weft_future *at, weft_future *f)
 {
     list_insert(at, f);
@@ -55,15 +48,18 @@ static void collect_leaving(weft_executor *ex, weft_future *rest)
 {
     // Acquire: the futures' contents.
     weft_future *f = __atomic_exchange_n(&ex->inbox, rest, __ATOMIC_SEQ_CST);
-    weft_future *newer = &ex->backlog, *older;
+    weft_future *last = ex->backlog.previous, *newer = &ex->backlog, *older;
     size_t n = 0;
     for (; f != nullptr; f = older) {
         older = f->next;
         __builtin_prefetch(f->previous, 1);
-        list_insert(newer, f);
+        f->next = newer;
+        newer->previous = f;
         newer = f;
         n++;
     }
+    newer->previous = last;
+    last->next = newer;
     set_pending(ex, ex->pending + n);
 }
 

@@ -153,6 +153,23 @@ static inline bool is_short(const weft_executor *ex)
     return ex->blocked > spares_of(ex) && ex->short_of_room == 0;
 }
 
+extern __thread crew_worker *this_worker; // the calling thread, if a worker
+
+// The same, but null in a forked child, in which it works no more.
+static inline crew_worker *worker_here(void)
+{
+    crew_worker *me = this_worker;
+    return me != nullptr && me->executor->owner != 0 ? me : nullptr;
+}
+
+// f, which the caller has just taken out of its place.
+static inline weft_future *taken(weft_future *f)
+{
+    __atomic_store_n(&f->at, (void *)this_worker, __ATOMIC_RELAXED);
+    mark_pending(f, 0);
+    return f;
+}
+
 // ---- backlog.cc ----
 
 // With the executor's lock held.
@@ -182,8 +199,6 @@ bool claim(weft_executor *ex, weft_future *f); // as claim_locked
 int inbox_push(weft_executor *ex, weft_future *oldest, weft_future *newest);
 int inbox_push_one(weft_executor *ex, weft_future *f);
 
-weft_future *taken(weft_future *f); // f, which the caller has just taken out of its place
-
 // ---- share.cc ----
 
 // With the executor's lock held.
@@ -196,7 +211,12 @@ weft_future *take_over(weft_executor *ex, const crew_worker *me);
 size_t count_shares(weft_executor *ex);
 
 // Without it.
-bool take_slot(weft_future **slot, weft_future *f);
+static inline bool take_slot(weft_future **slot, weft_future *f)
+{
+    // Acquire: f's contents; sequentially consistent: who finds it empty knows who was first.
+    return __atomic_compare_exchange_n(slot, &f, nullptr, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_RELAXED);
+}
 bool share_push(weft_executor *ex, crew_worker *me, weft_future *f); // false: no place for it
 weft_future *share_pop(crew_worker *me);
 
@@ -223,14 +243,6 @@ void find_hand(weft_executor *ex); // the same, with the lock held, but not on r
 
 // ---- worker.cc ----
 
-extern __thread crew_worker *this_worker; // the calling thread, if a worker
-
-// The same, but null in a forked child, in which it works no more.
-static inline crew_worker *worker_here(void)
-{
-    crew_worker *me = this_worker;
-    return me != nullptr && me->executor->owner != 0 ? me : nullptr;
-}
 int hire(weft_executor *ex); // one thread, counted as alive and active already; or the errno
 bool reap(weft_executor *ex, weft_deadline d); // joins those that have left; false: not all
 

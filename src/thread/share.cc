@@ -16,13 +16,6 @@ static weft_future **slot_at(crew_worker *w, unsigned i)
     return &w->share[i % SHARE];
 }
 
-bool weft::take_slot(weft_future **slot, weft_future *f)
-{
-    // Acquire: f's contents; sequentially consistent: who finds it empty knows who was first.
-    return __atomic_compare_exchange_n(slot, &f, nullptr, false, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_RELAXED);
-}
-
 // Into the slot `tail`; the caller moves that.
 static void put_slot(crew_worker *me, unsigned tail, weft_future *f)
 {
@@ -125,16 +118,17 @@ weft_future *weft::take_over(weft_executor *ex, const crew_worker *me)
 
 void weft::fill_share(weft_executor *ex, crew_worker *me)
 {
-    size_t n = ex->pending / (4 * (size_t)ex->active);
-    unsigned tail = me->tail;
-    if (ex->limit != SIZE_MAX)
-        return;
-    for (n = n < BATCH ? n : BATCH - 1; n > 0 && !list_is_empty(&ex->backlog); n--) {
-        weft_future *f = ex->backlog.next;
-        backlog_remove(ex, f);
-        put_slot(me, tail++, f);
+    size_t n = ex->limit != SIZE_MAX ? 0 : ex->pending / (4 * (size_t)ex->active), moved = 0;
+    weft_future *f = ex->backlog.next, *next;
+    for (; moved < n && moved < BATCH - 1 && f != &ex->backlog; f = next) {
+        next = f->next;
+        put_slot(me, me->tail + (unsigned)moved, f);
+        moved++;
     }
-    __atomic_store_n(&me->tail, tail, __ATOMIC_RELEASE);
+    ex->backlog.next = f;
+    f->previous = &ex->backlog;
+    __atomic_store_n(&ex->pending, ex->pending - moved, __ATOMIC_RELAXED);
+    __atomic_store_n(&me->tail, me->tail + (unsigned)moved, __ATOMIC_RELEASE);
 }
 
 size_t weft::count_shares(weft_executor *ex)
