@@ -245,6 +245,7 @@ int each_run(void)
     if (t == nullptr)
         options_fail("thread");
     int got = attend(t, &error);
+    input_end();
     if (got == 0 && is_unread()) { // now as who does not ignore it
         signal(SIGPIPE, SIG_DFL);
         raise(SIGPIPE);

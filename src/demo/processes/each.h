@@ -33,6 +33,7 @@ int each_run(void);
 
 // A command that was read.
 struct job {
+    job *before, *after;             // among those not freed
     size_t number;                   // from 1, among all that were read
     const char *const *argv;         // null: it could not be split, which was said
     char *line;                      // as it was read
@@ -49,6 +50,9 @@ void input_begin(int end, char *const words[]);
 int input_next(job **j);
 
 void job_free(job *j);
+
+// Frees those that were not told of, since a signal came before.
+void input_end(void);
 
 // What kept the rest from being read, for a message, or null.
 const char *input_fault(void);

@@ -22,6 +22,7 @@ static char *bytes;                   // those from `begin` on are not given yet
 static size_t room, begin, end, seen; // up to `seen` is no line_end
 static bool over;
 static size_t lines, given;
+static job *jobs;    // not freed
 static size_t total; // atomic: the bar's thread looks
 static char fault[128];
 
@@ -177,6 +178,11 @@ static job *make_job(const char *line)
     if (j == nullptr || (j->line = strdup(line)) == nullptr)
         err(1, "memory");
     j->number = ++given;
+    j->before = nullptr;
+    j->after = jobs;
+    if (jobs != nullptr)
+        jobs->before = j;
+    jobs = j;
     j->argv = words != nullptr ? apply(line) : split(line);
     j->name = words != nullptr ? weft_shlex_join(j->argv) : j->line;
     if (j->name == nullptr)
@@ -199,9 +205,19 @@ int input_next(job **j)
 
 void job_free(job *j)
 {
+    (j->before != nullptr ? j->before->after : jobs) = j->after;
+    if (j->after != nullptr)
+        j->after->before = j->before;
     free((void *)j->argv);
     if (j->name != j->line)
         free(j->name);
     free(j->line);
     free(j);
+}
+
+void input_end(void)
+{
+    while (jobs != nullptr)
+        job_free(jobs);
+    free(bytes);
 }
