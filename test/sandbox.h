@@ -71,6 +71,7 @@ static const struct sandbox SANDBOXES[] = {
     {"epoll_pwait2",      {{SYS_epoll_pwait2, 0, 0, 0}}},
     {"prctl(NAME)",       {{SYS_prctl, 0, ~0U, PR_SET_NAME}}},
     {"prctl(PDEATHSIG)",  {{SYS_prctl, 0, ~0U, PR_SET_PDEATHSIG}}},
+    {"prctl(SUBREAPER)",  {{SYS_prctl, 0, ~0U, PR_SET_CHILD_SUBREAPER}}},
     {"sched_getaffinity", {{SYS_sched_getaffinity, 0, 0, 0}}},
     {"membarrier",        {{SYS_membarrier, 0, 0, 0}}},
     {"getrandom",         {{SYS_getrandom, 0, 0, 0}}},

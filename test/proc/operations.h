@@ -118,6 +118,23 @@ static inline int run_group_until(void)
     return lateness(weft_subprocess_run(argv, &o, NULL, soon()));
 }
 
+// What has left for a session of its own, too.
+static inline int run_tree_until(void)
+{
+    const char *const argv[] = {"sh", "-c", "setsid sleep 100 & sleep 100; true", NULL};
+    weft_subprocess_options o = {};
+    o.flags = WEFT_SUBPROCESS_TREE;
+    return lateness(weft_subprocess_run(argv, &o, NULL, soon()));
+}
+
+static inline int run_tree(void)
+{
+    const char *const argv[] = {"sh", "-c", "setsid sleep 100 & exit 3", NULL};
+    weft_subprocess_options o = {};
+    o.flags = WEFT_SUBPROCESS_TREE;
+    return ended(weft_subprocess_start(argv, &o), 3);
+}
+
 static char text[100000];
 
 static inline int communicate(void)
@@ -281,6 +298,8 @@ static const struct operation PROC_OPERATIONS[] = {
     {"give up waiting", give_up_waiting, NULL},
     {"run until", run_until, "fcntl(SETSIG)"},
     {"run group until", run_group_until, NULL},
+    {"tree until", run_tree_until, "fcntl(SETSIG);prctl(SUBREAPER);signalfd4"},
+    {"tree", run_tree, "fcntl(SETSIG);prctl(SUBREAPER);signalfd4"},
     {"communicate", communicate, NULL},
     {"pipeline", pipeline, "fcntl(SETSIG)"},
     {"stop pipeline", stop_pipeline, NULL},

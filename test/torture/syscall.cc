@@ -83,11 +83,15 @@ static int errors_of(const struct call *c, const int **errors)
 
 // ---- What must hold ----
 
-// Whether all that it starts ends with it.
-static bool is_held(const struct operation *o)
+// Whether all that it has started must end, though somebody is killed: not what a shell has in the
+// background, nor a tree whose keeper is killed.
+static bool is_held(const struct plan *p)
 {
-    return starts_with(o->name, "pool") || starts_with(o->name, "start held") ||
-           starts_with(o->name, "run until") || starts_with(o->name, "pipeline");
+    const char *name = p->o->name;
+    bool keeper = p->strike == KILL ? p->target == 1 : p->kin == 0;
+    return starts_with(name, "pool") || starts_with(name, "start held") ||
+           starts_with(name, "run until") || starts_with(name, "pipeline") ||
+           (starts_with(name, "tree") && !keeper);
 }
 
 // Of those of shared memory: what is about processes.
@@ -100,7 +104,7 @@ static bool is_ours(const struct operation *o)
 // The processes of an operation that are to be struck, besides itself.
 static int targets_of(const struct operation *o)
 {
-    return starts_with(o->name, "pool") ? 3 : 2;
+    return starts_with(o->name, "pool") || starts_with(o->name, "tree") ? 3 : 2;
 }
 
 static void end_all(void)
@@ -141,12 +145,12 @@ static bool result_is_good(const struct plan *p)
 static const char *verdict(const struct plan *p)
 {
     bool program_dies = p->strike == KILL && p->target == 0;
-    bool gone = (program_dies && !is_held(p->o) ? end_all() : (void)0, all_gone());
-    if (!gone)
+    if ((p->strike == KILL || p->strike == KILL_KIN) && !is_held(p))
         end_all();
-    // What is in the background of a shell that was killed lives on.
-    if (!gone && (p->strike != KILL_KIN || is_held(p->o)))
+    if (!all_gone()) {
+        end_all();
         return "a process lives on";
+    }
     if (program_dies && report->struck)
         return report->told ? "it was not killed" : NULL;
     if (!report->told)
