@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <string.h>
+#include <unistd.h>
 
 // How many entries a folder has with `part` in their names.
 static inline int entries(const char *folder, const char *part)
@@ -20,6 +21,14 @@ static inline int entries(const char *folder, const char *part)
 static inline int open_descriptors(void)
 {
     return entries("/proc/self/fd", "");
+}
+
+// The lowest number that is free.
+static inline int next_descriptor(void)
+{
+    int fd = dup(0);
+    close(fd);
+    return fd;
 }
 
 #endif

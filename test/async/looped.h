@@ -5,6 +5,7 @@
 
 #include <weft/loop.h>
 
+#include "../descriptors.h"
 #include "../runner.h"
 
 #include <async/loop_state.h>
@@ -43,13 +44,6 @@ static inline void close_pair(int s[2])
 }
 
 static int next_before;
-
-static inline int next_descriptor(void)
-{
-    int fd = dup(0);
-    close(fd);
-    return fd;
-}
 
 static inline void loop_destroy(void)
 {

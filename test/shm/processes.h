@@ -21,13 +21,6 @@ static inline void children_end_well(int n, int (*fn)(void *arg), void *arg)
         assert_int_equal(end_of(p[i]), 0);
 }
 
-static inline int next_descriptor(void)
-{
-    int fd = dup(0);
-    close(fd);
-    return fd;
-}
-
 // Makes something with one more free descriptor each time, until it can: *times EMFILE before, and
 // then nothing was left.
 template <class T> static inline T *made_without_descriptors(T *(*make)(void), int *times)
