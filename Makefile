@@ -156,6 +156,9 @@ run/%: $B/test/%
 	@echo "== $*"
 	$Q MALLOC_PERTURB_=137 WEFT_BIN=$(abspath $B)/bin $(RUN) $<
 
+check-newest: ## run every test on Debian sid, in a chroot (root and network; else it is skipped)
+	$Q test/newest $B
+
 check-installed: all
 	$Q CC='$(CC)' CXX='$(CXX)' RUN='$(RUN)' MAKE='$(MAKE)' test/link/installed $B $(SANITIZE)
 

@@ -144,7 +144,7 @@ CASE(test_each_retries)
 
 CASE(test_each_log)
 {
-    assert_int_equal(run("printf 'true\\nsh -c \"exit 3\"\\nsleep 1000\\nkill\\nno-such-program\\n"
+    assert_int_equal(run("printf 'true\\nsh -c \"exit 3\"\\nsleep 1000\\nfalse\\nno-such-program\\n"
                          "\"\\n' | weft-processes each -t 0.2 -j 1 --joblog log 2>&-"),
                      1);
     assert_int_equal(run("awk -F'\\t' 'NR == 1 || ($2 > 1e9 && $3 + $4 >= 0) "
@@ -152,7 +152,7 @@ CASE(test_each_log)
                      0);
     assert_string_equal(said,
                         "Seq Tries Exit Signal Command\n1 1 0 0 true\n2 1 3 0 sh -c \"exit 3\"\n"
-                        "3 1 124 15 sleep 1000\n4 1 1 0 kill\n5 1 127 0 no-such-program\n"
+                        "3 1 124 15 sleep 1000\n4 1 1 0 false\n5 1 127 0 no-such-program\n"
                         "6 1 126 0 \"\n");
     // Resumed, what has a line is not run again, but what was torn is; other input is run.
     assert_int_equal(run("head -n 3 log >l && printf '3\\t1' >>l && mv l log; printf 'true\\n"
@@ -345,7 +345,7 @@ static int check(int runs_when_logged[COMMANDS + 1])
 CASE(test_each_resumes_whenever_killed)
 {
     assert_int_equal(run("seq 200 >numbers"), 0);
-    for (int kills = 0, rounds = 0; kills < KILLS; rounds++) {
+    for (int kills = 0; kills < KILLS;) {
         int runs[COMMANDS + 1] = {};
         run("rm -f log done out");
         for (bool over = false; !over && kills < KILLS;) {

@@ -35,7 +35,8 @@ CASE(test_pty_is_a_terminal)
     weft_subprocess_result_free(&r);
     o.rows = 7;
     o.columns = 100;
-    r = result_on_pty("stty size; ps -o tpgid= -o pid= -o sid= -p $$", NULL, o);
+    r = result_on_pty("stty size; read -r pid name state parent group sid tty tpgid rest "
+                      "</proc/$$/stat; echo $tpgid $pid $sid", NULL, o);
     int foreground, pid, session;
     assert_int_equal(sscanf(r.out.data, "7 100 %d %d %d", &foreground, &pid, &session), 3);
     assert_int_equal(foreground, pid);
