@@ -197,4 +197,94 @@ static int run_without_membarrier(void)
     return end_of(p);
 }
 
+static inline int run_all_queues(void)
+{
+    int failed = run_without_membarrier();
+    for (const queue_kind &each : kinds)
+        failed += run_queues(&each, each.kin.name);
+    return failed + with_both_servers([](const char *on) {
+               return run_queues(&remote, name_on("remote queue", on));
+           });
+}
+
+#define RUN_ON_ALL_QUEUES                                                                          \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        return run_all_queues();                                                                   \
+    }
+
+// ---- What the cases share ----
+
+static inline void *opened(size_t capacity)
+{
+    begin_case();
+    void *q = twin->open(capacity, kind->how);
+    assert_non_null(q);
+    return q;
+}
+
+static inline int put(void *q, int v)
+{
+    return twin->put(q, &v, WEFT_NOW);
+}
+
+static inline int get(void *q)
+{
+    int v = -1;
+    assert_int_equal(twin->get(q, &v, WEFT_NOW), 0);
+    return v;
+}
+
+// One that holds 1, 2, 3 to its capacity.
+static inline void *full(size_t capacity)
+{
+    void *q = opened(capacity);
+    for (size_t i = 1; i <= capacity; i++)
+        assert_int_equal(put(q, (int)i), 0);
+    return q;
+}
+
+// Item i of n, counted from 0, that leaves.
+static inline int leaves(int i, int n)
+{
+    return has(NEWEST_FIRST) ? n - 1 - i : i;
+}
+
+// It holds n items from this one on, as they were put.
+static inline void drains(void *q, int from, int n)
+{
+    assert_int_equal(twin->length(q), n);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(get(q), from + leaves(i, n));
+    assert_int_equal(twin->length(q), 0);
+}
+
+static inline void closes(void *q)
+{
+    assert_int_equal(twin->destroy(q), 0);
+}
+
+enum call { PUT, GET, PUT_MANY, GET_MANY, JOIN };
+
+static inline ssize_t make_call(peer *p)
+{
+    switch (p->call) {
+    case PUT:
+        return twin->put(p->thing, p->items, WEFT_FOREVER);
+    case GET:
+        return twin->get(p->thing, p->items, WEFT_FOREVER);
+    case PUT_MANY:
+        return twin->put_many(p->thing, p->items, 4, WEFT_FOREVER);
+    case GET_MANY:
+        return twin->get_many(p->thing, p->items, 4, WEFT_FOREVER);
+    default:
+        return twin->join(p->thing, WEFT_FOREVER);
+    }
+}
+
+static inline int many_or_one(int many, int one)
+{
+    return twin->put_many != nullptr ? many : one;
+}
+
 #endif

@@ -162,4 +162,125 @@ static const sync_kind kinds[] = {
 
 static const sync_kind remote_kind = {{"remote", CONNECTIONS, LOCKS_STOP}, &remote_twin, 5};
 
+static inline int run_all_sync(void)
+{
+    int failed = 0;
+    for (const sync_kind &each : kinds)
+        failed += run_sync(&each, each.kin.name);
+    return failed + with_both_servers([](const char *on) {
+               return run_sync(&remote_kind, name_on("remote", on));
+           });
+}
+
+#define RUN_ON_ALL_SYNC                                                                            \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        return run_all_sync();                                                                     \
+    }
+
+// ---- What the cases share ----
+
+// These tests unlock what they don't own, and lock in any order, on purpose.
+extern "C" const char *__tsan_default_options(void)
+{
+    return "report_mutex_bugs=0:report_destroy_locked=0:detect_deadlocks=0";
+}
+
+static inline void *opened(enum what what, int n = 0, int limit = 0)
+{
+    begin_case();
+    void *thing = twin->open(what, n, limit);
+    assert_non_null(thing);
+    return thing;
+}
+
+static inline void closes(enum what what, void *thing)
+{
+    assert_int_equal(twin->close(what, thing), 0);
+}
+
+// It cannot be closed now.
+static inline void is_busy(enum what what, void *thing)
+{
+    if (has(SAYS_BUSY))
+        assert_errno(twin->close(what, thing), EBUSY);
+}
+
+enum call { LOCK_LATE, LOCK_NOW, LOCK_SOON, LOCK_FOREVER, UNLOCK, UNIT, AWAIT, MEET, MEET_SOON };
+
+static inline int lock_until(void *l, weft_deadline d)
+{
+    return twin->lock(l, d) == 0 ? twin->unlock(l) : -1;
+}
+
+// Whose process ends is to be missed by nobody.
+static inline int meet_and_leave(void *b, weft_deadline d)
+{
+    int code = twin->meet(b, d), error = errno;
+    if (way == PROCESSES)
+        weft_shared_barrier_leave((weft_shared_barrier *)b);
+    errno = error;
+    return code;
+}
+
+static inline ssize_t make_call(peer *p)
+{
+    switch (p->call) {
+    case LOCK_LATE:
+        return lock_until(p->thing, -5);
+    case LOCK_NOW:
+        return lock_until(p->thing, WEFT_NOW);
+    case LOCK_SOON:
+        return lock_until(p->thing, weft_in_ms(5));
+    case LOCK_FOREVER:
+        return lock_until(p->thing, WEFT_FOREVER);
+    case UNLOCK:
+        return twin->unlock(p->thing);
+    case UNIT:
+        return twin->acquire(p->thing, WEFT_FOREVER) == 0 ? twin->post(p->thing) : -1;
+    case AWAIT:
+        return twin->await(p->thing, WEFT_FOREVER);
+    default:
+        return meet_and_leave(p->thing, p->call == MEET ? WEFT_FOREVER : weft_in_s(60));
+    }
+}
+
+// How a call ends that another makes: its errno.
+static inline int by_other(void *thing, enum call call)
+{
+    peer *p = begin(make_call, thing, call);
+    end(p);
+    return p->code == -1 ? p->error : 0;
+}
+
+// Both deadlines pass, and the later one is waited for.
+static inline void times_out(int (*call)(void *thing, weft_deadline d), void *thing)
+{
+    assert_errno(call(thing, WEFT_NOW), ETIMEDOUT);
+    weft_deadline d = weft_in_ms(5);
+    assert_errno(call(thing, d), ETIMEDOUT);
+    assert_true(weft_now() >= d);
+}
+
+static inline void keeps_errno(int code, int expected = 0)
+{
+    assert_int_equal(code, expected);
+    assert_int_equal(errno, 77);
+}
+
+// Goes in and out, in which time it looks at the word.
+static inline ssize_t go_in_and_out(peer *p, int n, int (*in)(void *thing, weft_deadline d),
+                                    int (*out)(void *thing), bool (*is_well)(int *word))
+{
+    for (int i = 0; i < n; i++) {
+        if (in(p->thing, i % 3 ? WEFT_FOREVER : weft_in_s(60)) != 0)
+            return 1;
+        if (!is_well(&board->words[0]))
+            return 2;
+        if (out(p->thing) != 0)
+            return 3;
+    }
+    return 0;
+}
+
 #endif
