@@ -162,7 +162,8 @@ void weft_executor_dump(weft_executor *ex, FILE *out);
  * NULL), and releases f.  On an error f is not released: ETIMEDOUT: not yet;
  * ECANCELED: f was cancelled, or the caller was told to stop (weft_future_state tells
  * which); EDEADLK: f is the caller's own task, or one below it, or waits for it; EPERM: f was
- * given to an executor of the process that this one was forked from. */
+ * given to an executor of the process that this one was forked from; EAGAIN, ENOMEM: only another
+ * thread could run f, and there is none to be had. */
 int weft_future_get(weft_future *f, void **result, weft_deadline d);
 
 /* Waits until f has ended, be it by cancellation, and leaves it at that. */

@@ -124,12 +124,11 @@ static bool needs_hand(weft_executor *ex)
 }
 
 // Locked on entry, not on return.
-void weft::find_hand(weft_executor *ex)
+int weft::find_hand(weft_executor *ex)
 {
     bool needs = needs_hand(ex);
     drop_lock(&ex->lock);
-    if (needs)
-        hire(ex); // or nobody: there are no threads
+    return needs ? hire(ex) : 0;
 }
 
 void weft::call_hand(weft_executor *ex)
@@ -140,7 +139,7 @@ void weft::call_hand(weft_executor *ex)
     find_hand(ex);
 }
 
-void weft::worker_blocks(crew_worker *me, weft_future *const futures[], size_t n, bool for_room)
+int weft::worker_blocks(crew_worker *me, weft_future *const futures[], size_t n, bool for_room)
 {
     weft_executor *ex = me->executor;
     take_lock(&ex->lock);
@@ -151,7 +150,9 @@ void weft::worker_blocks(crew_worker *me, weft_future *const futures[], size_t n
     ex->active--;
     ex->blocked++;
     ex->short_of_room += for_room;
-    find_hand(ex);
+    int error = find_hand(ex);
+    // Without a thread it matters only where nobody is left to run what this one waits for.
+    return __atomic_load_n(&ex->stalled, __ATOMIC_SEQ_CST) != 0 ? error : 0;
 }
 
 void weft::worker_goes_on(crew_worker *me, bool for_room)

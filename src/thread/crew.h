@@ -235,11 +235,11 @@ int surplus(const weft_executor *ex);
 // Without it.
 void poke(weft_executor *ex); // after a push
 // Around a sleep of a task, until one of these has ended; `for_room`: in the backlog.
-void worker_blocks(crew_worker *me, weft_future *const futures[], size_t n, bool for_room);
+int worker_blocks(crew_worker *me, weft_future *const futures[], size_t n, bool for_room);
 void worker_goes_on(crew_worker *me, bool for_room);
 // Has a thread hired if nobody else can run a task of ex that is awaited.
 void call_hand(weft_executor *ex);
-void find_hand(weft_executor *ex); // the same, with the lock held, but not on return
+int find_hand(weft_executor *ex); // the same, with the lock held, but not on return
 
 // ---- worker.cc ----
 

@@ -58,6 +58,14 @@ void weft::future_is_awaited(weft_future *f, const crew_worker *me)
         call_hand(f->executor);
 }
 
+static bool all_pending(weft_future *const futures[], size_t n, const weft_executor *ex)
+{
+    size_t i = 0;
+    while (i < n && futures[i]->executor == ex && future_pending(futures[i]) != 0)
+        i++;
+    return i == n;
+}
+
 // A task's turn.
 static int sleep_inside(crew_worker *me, weft_future *const futures[], size_t n,
                         weft_private_watch watches[], weft_deadline d, bool stoppable)
@@ -68,8 +76,9 @@ static int sleep_inside(crew_worker *me, weft_future *const futures[], size_t n,
         return error;
     for (size_t i = 0; i < n; i++)
         future_is_awaited(futures[i], me);
-    worker_blocks(me, futures, n, false);
-    error = sleep_watching(futures, n, watches, &word, d, stoppable);
+    error = worker_blocks(me, futures, n, false);
+    if (error == 0 || d != WEFT_FOREVER || !stoppable || !all_pending(futures, n, me->executor))
+        error = sleep_watching(futures, n, watches, &word, d, stoppable);
     worker_goes_on(me, false);
     cycle_leave(me);
     return word & DEADLOCKED ? EDEADLK : error;

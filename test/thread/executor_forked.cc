@@ -2,6 +2,8 @@
 #include "../shm/processes.h"
 #include "executing.h"
 
+#include <sys/resource.h>
+
 // The children exit with tasks and all.
 extern "C" const char *__asan_default_options(void)
 {
@@ -124,6 +126,41 @@ CASE(test_exit_while_tasks_run)
 {
     for (int i = 0; i < 10 && !RUNNER_TSAN; i++)
         assert_int_equal(end_of(child_of(exits, i % 2 ? &ex : NULL)), 7);
+}
+
+// ---- No threads ----
+
+static void *wait_for_either(void *arg)
+{
+    weft_future *f[] = {weft_executor_submit(ex, same, arg), weft_executor_submit(ex, same, arg)};
+    ssize_t code = weft_future_wait_any(f, 2, WEFT_FOREVER); // so it runs neither
+    return code == -1 && (errno == EAGAIN || errno == ENOMEM) ? arg : NULL;
+}
+
+static int limited_memory(void *)
+{
+    long pages = 0;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    weft_executor_options o = {};
+    o.stack_size = (size_t)256 << 20;
+    o.spares = -1;
+    ex = weft_executor_create(1, &o);
+    if (ex == NULL || statm == NULL || fscanf(statm, "%ld", &pages) != 1)
+        return 1;
+    rlim_t now = (rlim_t)pages * 4096 + (rlim_t)(100 << 20);
+    struct rlimit most = {now, now};
+    void *told = NULL;
+    if (setrlimit(RLIMIT_AS, &most) != 0)
+        return 2;
+    if (weft_future_get(weft_executor_submit(ex, wait_for_either, &ex), &told, WEFT_FOREVER) != 0)
+        return 3;
+    return told != &ex || weft_executor_destroy(ex, WEFT_DRAIN) != 0;
+}
+
+CASE(test_a_wait_for_a_thread_that_is_not_to_be_had)
+{
+    if (!RUNNER_SANITIZED)
+        assert_int_equal(end_of(child_of(limited_memory, NULL)), 0);
 }
 
 RUN_CASES()
