@@ -30,14 +30,20 @@ extern "C" {
  * many threads may read under one rwlock. */
 #define WEFT_SHARED_HOLDERS 128
 
+/* Who looks for the dead, of those who wait; see src/shm/doorbell.h. */
+typedef struct weft_shared_look {
+    uint32_t promised; /* when somebody will look */
+    uint32_t checks;   /* how often others have looked whether that holds */
+} weft_shared_look;
+
 /* ---- mutex ---- */
 
 typedef struct weft_shared_mutex {
     uint32_t word;  /* the owner's thread id; see src/shm/brief_lock.h */
     uint32_t flags; /* written by init */
     uint32_t count; /* of the owner's further locks */
-    uint32_t look;  /* when a waiter looks next; see src/shm/doorbell.h */
-    uint32_t unused[2];
+    weft_shared_look look;
+    uint32_t unused;
     void *prev, *next; /* the owner's list of what it has, for the kernel */
 } weft_shared_mutex;
 
@@ -63,12 +69,13 @@ typedef struct weft_shared_reader {
 
 typedef struct weft_shared_rwlock {
     weft_shared_mutex writer;
-    uint32_t writing;                              /* not 0: a writer has come */
-    uint32_t held;                                 /* not 0: it is at work */
-    uint32_t lock;                                 /* robust; guards who the readers are */
-    uint32_t left, left_armed, left_look;          /* readers wait for the writer to leave */
-    uint32_t drained, drained_armed, drained_look; /* the writer waits for the readers */
-    uint64_t taken[2];                             /* a bit for each place that somebody has had */
+    uint32_t writing;                /* not 0: a writer has come */
+    uint32_t held;                   /* not 0: it is at work */
+    uint32_t lock;                   /* robust; guards who the readers are */
+    uint32_t left, left_armed;       /* readers wait for the writer to leave */
+    uint32_t drained, drained_armed; /* the writer waits for the readers */
+    weft_shared_look left_look, drained_look;
+    uint64_t taken[2]; /* a bit for each place that somebody has had */
     weft_shared_reader readers[WEFT_SHARED_HOLDERS];
 } weft_shared_rwlock;
 
@@ -90,7 +97,7 @@ int weft_shared_rwlock_unlock(weft_shared_rwlock *l);
 typedef struct weft_shared_condition {
     uint32_t events; /* one more with each signal */
     uint32_t armed;  /* not 0: somebody may sleep */
-    uint32_t look;   /* when a waiter looks next */
+    weft_shared_look look;
 } weft_shared_condition;
 
 int weft_shared_condition_init(weft_shared_condition *c);
@@ -117,12 +124,12 @@ typedef struct weft_shared_holder {
 } weft_shared_holder;
 
 typedef struct weft_shared_semaphore {
-    uint32_t lock;      /* robust; guards units and holders */
-    uint32_t units;     /* all there are, held or not */
-    uint32_t limit;     /* 0: not bounded */
-    uint32_t posts;     /* one more when units become free; sleepers watch it */
-    uint32_t armed;     /* not 0: somebody may sleep */
-    uint32_t look;      /* when a waiter looks next */
+    uint32_t lock;  /* robust; guards units and holders */
+    uint32_t units; /* all there are, held or not */
+    uint32_t limit; /* 0: not bounded */
+    uint32_t posts; /* one more when units become free; sleepers watch it */
+    uint32_t armed; /* not 0: somebody may sleep */
+    weft_shared_look look;
     uint32_t used;      /* no holder lies behind this many */
     uint32_t anonymous; /* not 0: `units` are those that are free, and nobody holds any */
     weft_shared_holder holders[WEFT_SHARED_HOLDERS];
@@ -153,7 +160,7 @@ uint32_t weft_shared_semaphore_value(weft_shared_semaphore *s);
 typedef struct weft_shared_event {
     uint32_t state; /* odd while set, one more with each change */
     uint32_t armed;
-    uint32_t look; /* when a waiter looks next */
+    weft_shared_look look;
 } weft_shared_event;
 
 int weft_shared_event_init(weft_shared_event *e); /* starts out clear */
@@ -180,7 +187,7 @@ typedef struct weft_shared_barrier {
     uint32_t parties;
     uint32_t rings; /* one more with each change; sleepers watch it */
     uint32_t armed;
-    uint32_t look;  /* when a waiter looks next */
+    weft_shared_look look;
     uint32_t used;  /* no member lies behind this many */
     uint64_t state; /* round, arrivals, what broke it: one store */
     weft_shared_party members[WEFT_SHARED_HOLDERS];

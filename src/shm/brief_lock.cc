@@ -86,7 +86,7 @@ static bool say_waiting(uint32_t *lock, uint32_t *seen)
     return said;
 }
 
-int weft::brief_wait(uint32_t *lock, brief_self *self, weft_deadline d, uint32_t *look)
+int weft::brief_wait(uint32_t *lock, brief_self *self, weft_deadline d, weft_shared_look *look)
 {
     uint32_t seen;
     int code = attempt(lock, self->id, 0, &seen);

@@ -54,7 +54,7 @@ int brief_lock_slowly(uint32_t *lock, brief_self *self, weft_deadline d);
 
 // Takes the lock, which is noted, until `d`; the note stays unless it is ETIMEDOUT.  `look` as in
 // doorbell.h.
-int brief_wait(uint32_t *lock, brief_self *self, weft_deadline d, uint32_t *look);
+int brief_wait(uint32_t *lock, brief_self *self, weft_deadline d, weft_shared_look *look);
 
 // Whether this thread has been enlisted: brief_mine is itself.
 static inline bool brief_known(void)

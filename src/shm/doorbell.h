@@ -9,16 +9,18 @@
 // Whoever was killed between change and ring, or after it was woken in others' place,
 // took a wake-up with it.  So somebody looks again every HEAL: one of the sleepers, by a word that
 // says when a look is next promised.  Who finds that time over promises the next; the others
-// sleep on, and ask less and less often whether the promises are kept.  So a hundred idle
-// sleepers cost little more than one.
+// sleep on, and now and then check whether the promises are kept: each less often the more they are
+// that do, so that there are one or two checks every HEAL.  So a hundred idle sleepers cost little
+// more than two, and one that is killed is missed no later.
 #ifndef WEFT_SHM_DOORBELL_H
 #define WEFT_SHM_DOORBELL_H
 
 #include <thread/sleep.h>
+#include <weft/shared_sync.h>
 
 namespace weft {
 
-static const int64_t HEAL = 50000000, LONGEST_NAP = 64 * HEAL; // ns
+static const int64_t HEAL = 50000000, LONGEST_NAP = 256 * HEAL; // ns
 
 static inline void doorbell_relax(void)
 {
@@ -40,24 +42,37 @@ static inline void doorbell_arm(uint32_t *armed)
 }
 
 // Whether the look is now the caller's: nobody has promised one that is not due yet.
-static inline bool look_is_mine(uint32_t *look, int64_t now)
+static inline bool look_is_mine(weft_shared_look *look, int64_t now)
 {
     const int unit = 20; // about a millisecond
-    uint32_t promised = __atomic_load_n(look, __ATOMIC_RELAXED), at = (uint32_t)(now >> unit);
+    uint32_t promised = __atomic_load_n(&look->promised, __ATOMIC_RELAXED);
+    uint32_t at = (uint32_t)(now >> unit);
     int32_t left = (int32_t)(promised - at);
     return (left <= 0 || left > (int32_t)(HEAL >> unit)) &&
-           __atomic_compare_exchange_n(look, &promised, at + (uint32_t)(HEAL >> unit), false,
-                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+           __atomic_compare_exchange_n(&look->promised, &promised, at + (uint32_t)(HEAL >> unit),
+                                       false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+// After a nap and a check: how long the next nap is, by how many others have checked meanwhile.
+static inline int64_t next_nap(weft_shared_look *look, int64_t nap, uint32_t *seen)
+{
+    uint32_t checks = __atomic_fetch_add(&look->checks, 1, __ATOMIC_RELAXED);
+    int64_t others = (int64_t)(checks - *seen) * HEAL;
+    *seen = checks + 1;
+    if (others > nap)
+        return nap < LONGEST_NAP ? nap * 2 : nap;
+    return others < nap / 2 && nap > HEAL ? nap / 2 : nap;
 }
 
 // Sleeps by sleep(word, seen, d, 1).  0: look again; ETIMEDOUT: `d` has passed; ECANCELED.  `look`:
 // see above; null: each for itself.  Leaves errno alone.
 static inline int
 sleep_and_look(int (*sleep)(const uint32_t *word, uint32_t seen, weft_deadline d, int shared),
-               const uint32_t *word, uint32_t seen, weft_deadline d, uint32_t *look)
+               const uint32_t *word, uint32_t seen, weft_deadline d, weft_shared_look *look)
 {
     int64_t now = weft_now(), nap = HEAL;
     bool mine = look == nullptr || look_is_mine(look, now);
+    uint32_t checks = mine ? 0 : __atomic_load_n(&look->checks, __ATOMIC_RELAXED);
     for (;;) {
         // Not all at once, and not before who has promised could.
         weft_deadline wake = now + nap + (mine ? 0 : HEAL / 8 + (now >> 10) % HEAL / 2);
@@ -67,12 +82,12 @@ sleep_and_look(int (*sleep)(const uint32_t *word, uint32_t seen, weft_deadline d
         now = weft_now();
         if (mine || look_is_mine(look, now))
             return 0;
-        nap = nap < LONGEST_NAP ? nap * 2 : nap;
+        nap = next_nap(look, nap, &checks);
     }
 }
 
 static inline int doorbell_sleep(const uint32_t *count, uint32_t seen, weft_deadline d,
-                                 uint32_t *look)
+                                 weft_shared_look *look)
 {
     return sleep_and_look(sleep_on, count, seen, d, look);
 }

@@ -57,7 +57,7 @@ struct bell {
     uint32_t count;
     uint32_t armed;
     uint32_t sleepers; // a hint: the killed stay counted
-    uint32_t look;
+    weft_shared_look look;
 };
 
 struct ring { // NOLINT(clang-analyzer-optin.performance.Padding): a line for each side

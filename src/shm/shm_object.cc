@@ -17,8 +17,8 @@ struct node {
     uint64_t size;
     uint64_t maker; // 0: the object is made
     uint32_t made;  // futex
-    uint32_t look;
-    uint32_t unused[8];
+    weft_shared_look look;
+    uint32_t unused[7];
     char name[256];
     // then the object
 };
