@@ -35,8 +35,9 @@ enum {
     WEFT_PROCESS_NEW_SESSION = 1,     /* setsid(2): a session and group of its own, no terminal */
     WEFT_PROCESS_NEW_GROUP = 2,       /* a process group of its own; signals from the calls here
                                          then reach all of it */
-    WEFT_PROCESS_DIE_WITH_PARENT = 4, /* SIGKILL as soon as this process (not: this thread)
-                                         has ended, in whatever way, or executes a program */
+    WEFT_PROCESS_DIE_WITH_PARENT = 4, /* SIGKILL, for the group that it leads, as soon as this
+                                         process (not: this thread) has ended, in whatever way, or
+                                         executes a program */
     WEFT_PROCESS_CLOSE_OTHERS = 8     /* all descriptors but 0, 1, 2 and `keep` are closed */
 };
 
@@ -55,8 +56,8 @@ typedef struct weft_process weft_process;
  * end; functions registered with atexit do not run.  Doesn't wait.  The handle is the
  * caller's, to be ended by weft_process_destroy.
  * In the child, weft's thread calls take the caller for a main thread.
- * DIE_WITH_PARENT holds the end of a pipe here until the child is joined, and the other end in the
- * child, where programs that it executes have it open, too: they end in the same way.
+ * DIE_WITH_PARENT holds a pipe here until the child is joined; what the child executes ends in
+ * the same way.
  * A start waits until the child runs, so that its pidfd is surely its own.
  * NULL: EINVAL (no fn, unknown flags, keep without CLOSE_OTHERS), EBADF (a negative descriptor in
  * keep), EAGAIN, ENOMEM, EMFILE, ENFILE.  (POSIX fork) */

@@ -1,22 +1,22 @@
 // leash.h: what ends when its owner does.
 //
 // A leash is a pipe.  The owner alone has the write end, close-on-exec: it goes when the owner
-// exits, is killed or executes another program, and when it lets go.  Whoever is held has the read
-// end, and either has the kernel send it a signal when that happens (F_SETSIG, O_ASYNC: it needs
-// no thread and no handler, and SIGKILL can't be blocked), or polls it.
-//
-// A program that may have no descriptor of ours is held by one that its owner keeps: the owner has
-// the read end, too, and who gets the signal, a process or a whole group, is set there (F_SETOWN).
-// When the owner ends, the kernel closes the descriptors with the highest number first (its list of
-// works for a task is a stack), so the write end, which has the higher one, goes while the
-// signal can still be sent.
+// exits, is killed or executes another program, and when it lets go.  Who runs our code and has the
+// read end polls it.  For any other, a process that executes programs or a whole group, the owner
+// keeps the read end, too, and has the kernel send a signal to them when the write end goes
+// (F_SETOWN, F_SETSIG, O_ASYNC): it needs no thread and no handler, SIGKILL can't be blocked, and
+// none of them has a descriptor to close.  That the signal can still be sent when the owner ends
+// lies in the order in which the kernel closes: its list of works for a task is a stack, so those
+// with the highest number go first, and the write end has the higher one.
 //
 // PR_SET_PDEATHSIG would not do: it fires at the end of the *thread* that forked, and not when the
-// owner executes a program.
+// owner executes a program, and holds one process alone.
 //
-// A process that the owner forks must not have the write end, or the owner's end would not be seen
-// before that process's: handlers of pthread_atfork(3), set with the first leash, close it
-// there.  (What vfork(2) and clone(2) start, and posix_spawn, executes a program at once.)
+// A process that the owner forks must have neither.  With the write end the owner's end would not
+// be seen before that process's; and the read end is to be closed by the owner last, not by a
+// process that perhaps ends at the same time.  Handlers of pthread_atfork(3), set with the first
+// leash, close them there, but the read end of the one that the new process is to join
+// (leash_passed).  (What vfork(2) and clone(2) start, and posix_spawn, executes a program at once.)
 #ifndef WEFT_BASE_LEASH_H
 #define WEFT_BASE_LEASH_H
 
@@ -33,12 +33,14 @@ namespace weft {
 
 struct leash {
     leash *next, *previous;
-    int end; // the write end; -1: let go
+    int end;  // the write end; -1: let go
+    int kept; // the read end, if the owner keeps it; else -1
 };
 
 // All of this process's.  The lock is held across a fork, so that the child finds them whole.
-inline leash leashes = {&leashes, &leashes, -1};
+inline leash leashes = {&leashes, &leashes, -1, -1};
 inline pthread_mutex_t leash_lock = PTHREAD_MUTEX_INITIALIZER;
+inline __thread const leash *leash_passed; // of this thread's fork; null: none
 inline pthread_once_t leash_once = PTHREAD_ONCE_INIT;
 
 inline void leash_fork_begins(void)
@@ -53,8 +55,11 @@ inline void leash_fork_ended(void)
 
 inline void leash_forked(void)
 {
-    for (leash *l = leashes.next; l != &leashes; l = l->next)
+    for (leash *l = leashes.next; l != &leashes; l = l->next) {
         close_keep_errno(&l->end);
+        if (l != leash_passed)
+            close_keep_errno(&l->kept);
+    }
     list_init(&leashes);
     pthread_mutex_unlock(&leash_lock);
 }
@@ -84,7 +89,7 @@ static inline int leash_pipe(int ends[2])
 }
 
 // Makes one; *held, close-on-exec, is for whoever is to be held: the owner closes it after it has
-// forked.  -1: errno.
+// forked.  Null: the owner keeps it.  -1: errno.
 static inline int leash_make(leash *l, int *held)
 {
     int pipe[2];
@@ -92,41 +97,44 @@ static inline int leash_make(leash *l, int *held)
     pthread_mutex_lock(&leash_lock); // or a fork would come between its birth and the list
     int result = leash_pipe(pipe);
     if (result == 0) {
-        *held = pipe[0];
         l->end = pipe[1];
+        l->kept = held == nullptr ? pipe[0] : -1;
+        if (held != nullptr)
+            *held = pipe[0];
         list_insert(&leashes, l);
     }
     pthread_mutex_unlock(&leash_lock);
     return result;
 }
 
-// Lets go: what is held is told.  Nothing if it has, or in a process that has forked since.
+// Lets go: who polls it is told; the kernel sends no signal.  Nothing if it has, or in a process
+// that has forked since.
 static inline void leash_let_go(leash *l)
 {
     pthread_mutex_lock(&leash_lock);
     if (l->end >= 0) {
         list_remove(l);
+        if (l->kept >= 0) { // a process that was forked meanwhile has it, too
+            int saved = errno;
+            fcntl(l->kept, F_SETOWN, 0);
+            errno = saved;
+        }
+        close_keep_errno(&l->kept);
         close_keep_errno(&l->end);
     }
     pthread_mutex_unlock(&leash_lock);
 }
 
-// For an owner that keeps `held`: the signal for whom a child with a copy of it will name
-// by F_SETOWN: itself, or its group.  -1: errno.
-static inline int leash_keep(int held, int signal)
+// Makes one whose read end the owner keeps.  Who gets the signal each child says (leash_join).
+// -1: errno.
+static inline int leash_keep(leash *l, int signal)
 {
-    return fcntl(held, F_SETSIG, signal) == 0 && fcntl(held, F_SETFL, O_ASYNC) == 0 ? 0 : -1;
-}
-
-// ... and lets go without a signal: also a process that was forked meanwhile has a copy.
-static inline void leash_drop(leash *l, int *held)
-{
-    int saved = errno;
-    if (*held >= 0)
-        fcntl(*held, F_SETOWN, 0);
-    errno = saved;
-    close_keep_errno(held);
+    if (leash_make(l, nullptr) != 0)
+        return -1;
+    if (fcntl(l->kept, F_SETSIG, signal) == 0 && fcntl(l->kept, F_SETFL, O_ASYNC) == 0)
+        return 0;
     leash_let_go(l);
+    return -1;
 }
 
 // Whether the owner has ended or let go.
@@ -138,17 +146,13 @@ static inline bool leash_is_loose(int held)
     return n != 0;
 }
 
-// In the held process, for as long as it has `held` open: it gets the signal when the owner ends
-// or lets go.  A program that it executes is held, too, if `through_exec`, which leaves the
-// descriptor open there.  -1: errno.  Async-signal-safe.
-static inline int leash_hold(int held, int signal, bool through_exec)
+// In the child of a fork with leash_passed, which may close `kept` then: the signal goes to it, or
+// to the group that it leads.  -1: errno; ESRCH: the owner has ended already.  Async-signal-safe.
+static inline int leash_join(int kept, bool leads)
 {
-    if (fcntl(held, F_SETSIG, signal) != 0 || fcntl(held, F_SETOWN, getpid()) != 0 ||
-        fcntl(held, F_SETFL, O_ASYNC) != 0 || (through_exec && fcntl(held, F_SETFD, 0) != 0))
+    if (fcntl(kept, F_SETOWN, leads ? -getpid() : getpid()) != 0)
         return -1;
-    if (leash_is_loose(held)) // before the kernel was asked
-        kill(getpid(), signal);
-    return 0;
+    return leash_is_loose(kept) ? fail_with(ESRCH) : 0;
 }
 
 } // namespace weft

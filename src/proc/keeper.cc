@@ -150,7 +150,9 @@ static int begin(spawn_plan *plan, keeper *k)
     if (k->signals < 0 || access("/proc/self/stat", R_OK) != 0 ||
         prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
         return -1;
-    plan->kept = true;
+    // Who kills our whole group does not kill it.
+    plan->keeper_of = getpgrp();
+    setpgid(0, 0);
     return spawn_start(plan, &k->told->pid, &pidfd);
 }
 

@@ -181,9 +181,13 @@ PLAIN static bool set_group(const spawn_plan *plan)
     if (o->flags & WEFT_SUBPROCESS_NEW_SESSION)
         return syscall(SYS_setsid) >= 0 &&
                (plan->terminal < 0 || syscall(SYS_ioctl, plan->terminal, TIOCSCTTY, 0) == 0);
-    if (o->process_group == 0 || o->process_group == WEFT_GROUP_OURS)
-        return true;
-    if (syscall(SYS_setpgid, 0, o->process_group == WEFT_GROUP_NEW ? 0 : o->process_group) != 0)
+    pid_t group = o->process_group == WEFT_GROUP_NEW ? 0 : o->process_group;
+    if (o->process_group == 0 || o->process_group == WEFT_GROUP_OURS) {
+        if (plan->keeper_of == 0)
+            return true;
+        group = plan->keeper_of;
+    }
+    if (syscall(SYS_setpgid, 0, group) != 0)
         return false;
     int pid = (int)syscall(SYS_getpid);
     if (plan->foreground >= 0) // SIGTTOU, of who is not the foreground, is blocked
@@ -271,7 +275,7 @@ PLAIN void weft::spawn_child(void *arg)
     if (!set_limits(plan))
         quit(plan, WEFT_STAGE_LIMITS);
     set_identity(plan);
-    if (plan->kept)
+    if (plan->keeper_of != 0)
         syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     set_signals(plan);
     if (!call_back(plan))

@@ -35,9 +35,8 @@ using namespace weft;
 struct weft_subprocess {
     child c;
     streams s;
-    weft_subprocess *self; // what s.children points at
-    leash leash_end;       // with leash_held: it dies with us
-    int leash_held;
+    weft_subprocess *self;  // what s.children points at
+    leash held;             // it dies with us
     int terminal;           // of which its group is the foreground; -1: none
     weft_deadline flush_by; // for the stream of weft_popen
     weft_subprocess *next;  // in the list of those given up

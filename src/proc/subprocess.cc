@@ -14,10 +14,10 @@ using namespace weft;
 
 static int hold(weft_subprocess *p, struct spawn_plan *plan, int ends[2])
 {
-    if (leash_make(&p->leash_end, &p->leash_held) != 0 || leash_keep(p->leash_held, SIGKILL) != 0)
+    if (leash_keep(&p->held, SIGKILL) != 0)
         return -1;
-    ends[0] = p->leash_held;
-    ends[1] = p->leash_end.end;
+    ends[0] = p->held.kept;
+    ends[1] = p->held.end;
     plan->leash = ends;
     return 0;
 }
@@ -33,10 +33,12 @@ static int spawn(weft_subprocess *p, const char *const argv[], const weft_subpro
     plan.foreground = p->terminal;
     *stage = WEFT_STAGE_PARENT;
     if (o->flags & WEFT_SUBPROCESS_TREE) {
-        result = keeper_start(&plan, &p->c, &p->leash_end);
+        result = keeper_start(&plan, &p->c, &p->held);
         *stage = plan.stage;
     } else if (!(o->flags & WEFT_SUBPROCESS_DIE_WITH_PARENT) || hold(p, &plan, ends) == 0) {
+        leash_passed = &p->held;
         result = spawn_start(&plan, &p->c.pid, &p->c.pidfd);
+        leash_passed = nullptr;
         *stage = plan.stage;
     }
     plan_free(&plan);
@@ -51,7 +53,7 @@ static weft_subprocess *new_handle(const weft_subprocess_options *o)
     if (p == nullptr)
         return nullptr;
     p->c.pidfd = p->s.fds[0] = p->s.fds[1] = p->s.fds[2] = -1;
-    p->leash_held = p->leash_end.end = -1;
+    p->held.end = -1;
     p->terminal = o->flags & WEFT_SUBPROCESS_FOREGROUND ? terminal_open() : -1;
     p->self = p;
     outlet_init(&p->s.outlets[0], &o->out);
@@ -77,7 +79,7 @@ static void free_handle(weft_subprocess *p)
     terminal_close(p);
     child_close(&p->c);
     keeper_forget(&p->c);
-    leash_drop(&p->leash_end, &p->leash_held);
+    leash_let_go(&p->held);
     free_keep_errno(p);
 }
 

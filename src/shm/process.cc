@@ -1,7 +1,7 @@
 // process.cc: a function in a child process, held by base/child.h.
 //
 // A child is reaped under the handle's lock, so that of several threads that join it each gets the
-// status.  Dying with the parent is a leash (base/leash.h), through an exec of the child's, too.
+// status.  Dying with the parent is a leash (base/leash.h) that we keep.
 #include "fork.h"
 #include "handle_lock.h"
 
@@ -60,26 +60,30 @@ void weft::name_process(const char *name)
         prctl(PR_SET_NAME, name);
 }
 
+static const int leads = WEFT_PROCESS_NEW_GROUP | WEFT_PROCESS_NEW_SESSION;
+
 namespace {
 struct start_plan {
     int (*fn)(void *);
     void *arg;
     const weft_process_options *opts;
-    int leash; // its read end; -1: none
-    int *keep; // sorted, with the leash
+    int leash; // that is kept; -1: none
+    int *keep; // sorted
     size_t keep_count;
 };
 } // namespace
 
 [[noreturn]] static void child_main(const start_plan *plan)
 {
-    if (plan->leash >= 0 && leash_hold(plan->leash, SIGKILL, true) != 0)
-        _exit(127);
     int flags = plan->opts->flags;
     if (flags & WEFT_PROCESS_NEW_SESSION)
         setsid();
     else if (flags & WEFT_PROCESS_NEW_GROUP)
         setpgid(0, 0);
+    if (plan->leash >= 0 && leash_join(plan->leash, flags & leads) != 0)
+        _exit(127);
+    if (plan->leash >= 0)
+        close(plan->leash);
     if (flags & WEFT_PROCESS_CLOSE_OTHERS)
         close_others(plan->keep, plan->keep_count);
     name_process(plan->opts->name);
@@ -91,8 +95,9 @@ struct start_plan {
 
 static int start(weft_process *p, const start_plan *plan)
 {
-    const int leads = WEFT_PROCESS_NEW_GROUP | WEFT_PROCESS_NEW_SESSION;
+    leash_passed = plan->leash >= 0 ? &p->held : nullptr;
     pid_t pid = fork_child(&p->c);
+    leash_passed = nullptr;
     if (pid == 0)
         child_main(plan);
     if (pid < 0)
@@ -122,12 +127,15 @@ static int plan_make(start_plan *plan, weft_process *p)
     const weft_process_options *o = plan->opts;
     if (plan_check(plan) != 0)
         return -1;
-    if (o->flags & WEFT_PROCESS_DIE_WITH_PARENT && leash_make(&p->held, &plan->leash) != 0)
-        return -1;
+    if (o->flags & WEFT_PROCESS_DIE_WITH_PARENT) {
+        if (leash_keep(&p->held, SIGKILL) != 0)
+            return -1;
+        plan->leash = p->held.kept;
+    }
     if (!(o->flags & WEFT_PROCESS_CLOSE_OTHERS))
         return 0;
     plan->keep_count = o->keep_count;
-    plan->keep = sorted_descriptors(o->keep, &plan->keep_count, &plan->leash, plan->leash >= 0);
+    plan->keep = sorted_descriptors(o->keep, &plan->keep_count, nullptr, 0);
     return plan->keep != nullptr ? 0 : -1;
 }
 
@@ -140,7 +148,6 @@ weft_process *weft_process_start(int (*fn)(void *arg), void *arg, const weft_pro
         return nullptr;
     p->held.end = -1;
     bool started = plan_make(&plan, p) == 0 && start(p, &plan) == 0;
-    close_keep_errno(&plan.leash);
     free_keep_errno(plan.keep);
     if (started)
         return p;

@@ -8,9 +8,49 @@ using namespace weft;
 
 enum how { EXITS, IS_KILLED, EXECUTES, LETS_GO };
 
-// Starts an owner, which holds a child that sleeps; the owner's end comes as told.  Whether the
-// child ended by the signal then.
-static void hold_until(how owner_ends, bool through_exec)
+// Held by the end that it polls, or by a signal to its group, in which it executes a program.
+static void be_held(bool by_signal, int held, int ready)
+{
+    if (by_signal) {
+        setpgid(0, 0);
+        if (leash_join(held, true) != 0)
+            _exit(1);
+        fork(); // both
+        (void)!write(ready, "r", 1);
+        execlp("sleep", "sleep", "60", (char *)nullptr);
+    }
+    (void)!write(ready, "rr", 2);
+    struct pollfd f = {held, 0, 0};
+    poll(&f, 1, -1);
+    _exit(leash_is_loose(held) ? 7 : 1);
+}
+
+// What an owner does that holds a child, once that is ready.
+static void own(how ends, bool by_signal, leash *l, child *c)
+{
+    switch (ends) {
+    case EXITS:
+        _exit(0);
+    case IS_KILLED:
+        raise(SIGKILL);
+        break;
+    case EXECUTES:
+        execlp("sleep", "sleep", "60", (char *)nullptr);
+        break;
+    case LETS_GO:
+        leash_let_go(l);
+        c->leads = by_signal;
+        if (by_signal) // nothing has happened to it
+            child_signal_group(c, SIGTERM);
+        child_wait(c, WEFT_FOREVER);
+        _exit(c->status == (by_signal ? SIGTERM : 7 << 8) ? 0 : 1);
+    }
+    _exit(1);
+}
+
+// Starts an owner, which holds children that sleep; the owner's end comes as told.  Returns when
+// they have ended.
+static void hold_until(how owner_ends, bool by_signal)
 {
     int held = -1, report[2], over[2], ready[2];
     assert_int_equal(pipe2(report, O_CLOEXEC), 0);
@@ -22,20 +62,20 @@ static void hold_until(how owner_ends, bool through_exec)
     if (pid == 0) {
         leash l;
         child c;
-        if (leash_make(&l, &held) != 0 || (pid = child_fork(&c)) < 0)
+        char letters[2];
+        if ((by_signal ? leash_keep(&l, SIGKILL) : leash_make(&l, &held)) != 0)
+            _exit(1);
+        leash_passed = &l;
+        pid = child_fork(&c);
+        leash_passed = nullptr;
+        if (pid < 0)
             _exit(1);
         if (pid == 0) {
             // `report` stays open as long as this process, or the program it becomes.
             fcntl(report[1], F_SETFD, 0);
-            if (leash_hold(held, SIGKILL, through_exec) != 0)
-                _exit(1);
-            (void)!write(ready[1], "r", 1);
-            if (through_exec)
-                execlp("sleep", "sleep", "60", (char *)nullptr);
-            for (;;)
-                pause();
+            be_held(by_signal, by_signal ? l.kept : held, ready[1]);
         }
-        close(held);
+        close_keep_errno(&held);
         // A third process, which was forked after it and lives on, does not keep it.
         if (fork() == 0) {
             char letter;
@@ -45,27 +85,13 @@ static void hold_until(how owner_ends, bool through_exec)
             _exit(0);
         }
         close(report[1]);
-        char letter;
-        (void)!read(ready[0], &letter, 1);
-        switch (owner_ends) {
-        case EXITS:
-            _exit(0);
-        case IS_KILLED:
-            raise(SIGKILL);
-            break;
-        case EXECUTES:
-            execlp("sleep", "sleep", "60", (char *)nullptr);
-            break;
-        case LETS_GO:
-            leash_let_go(&l);
-            child_wait(&c, WEFT_FOREVER);
-            _exit(c.status == SIGKILL ? 0 : 1);
-        }
-        _exit(1);
+        for (int i = 0; i < 2; i++)
+            (void)!read(ready[0], letters, 1);
+        own(owner_ends, by_signal, &l, &c);
     }
     close(report[1]);
     char letter;
-    assert_int_equal(read(report[0], &letter, 1), 0); // its end
+    assert_int_equal(read(report[0], &letter, 1), 0); // their end
     close(report[0]);
     close(over[0]);
     close(over[1]);
@@ -101,6 +127,17 @@ CASE(test_owner_lets_go)
 {
     hold_until(LETS_GO, false);
     hold_until(LETS_GO, true);
+}
+
+// Who comes too late is told.
+CASE(test_join_after_the_end)
+{
+    leash l;
+    assert_int_equal(leash_keep(&l, SIGURG), 0);
+    int kept = fcntl(l.kept, F_DUPFD_CLOEXEC, 0);
+    leash_let_go(&l);
+    assert_errno(leash_join(kept, false), ESRCH);
+    close(kept);
 }
 
 CASE(test_loose)

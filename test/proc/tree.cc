@@ -65,8 +65,11 @@ CASE(test_tree_is_like_the_program_alone)
 {
     weft_subprocess_options o = tree();
     char line[64];
-    weft_subprocess *p = started("echo $$; read -r l < /proc/$$/stat; set -- $l; exec cat", &o);
+    weft_subprocess *p =
+        started("echo $$; read -r l < /proc/$$/stat; set -- $l; echo $5; exec cat", &o);
     snprintf(line, sizeof line, "%d", (int)weft_subprocess_pid(p));
+    expect_line(p, 1, line);
+    snprintf(line, sizeof line, "%d", (int)getpgrp());
     expect_line(p, 1, line);
     assert_int_equal(finished(p), 0);
     weft_subprocess_result r;
@@ -184,8 +187,14 @@ static void become_another(weft_subprocess *)
     execl("/bin/sh", "sh", "-c", "exit 0", (char *)NULL);
 }
 
+static void kill_our_group(weft_subprocess *)
+{
+    kill(0, SIGKILL);
+}
+
 CASE(test_tree_ends_with_us)
 {
+    expect_end_after(kill_our_group, RUNAWAY "; sleep 1000; true", 0, WEFT_SUBPROCESS_TREE);
     expect_end_after(nothing, RUNAWAY "; sleep 1000; true", 0, WEFT_SUBPROCESS_TREE);
     expect_end_after(become_another, RUNAWAY "; sleep 1000; true", 0, WEFT_SUBPROCESS_TREE);
 }
