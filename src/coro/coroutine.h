@@ -53,18 +53,19 @@ namespace weft {
 //  NOBODY      the stand-in for NULL              -                           -
 //  BLOCKED     only a scheduler may go to it      the scheduler: it waits     its wait's end
 //  NESTED      its callee is BLOCKED or NESTED    the same                    the transfer to it
-//  ASKS        only its callee may go to it       a generator's next, delegate  the answer
+//  ASKS        only its callee may go to it       generators' next, delegate  the answer
 //
 // NESTED may be out of date, for nobody climbs up to the callers when a wait ends: it only sends a
 // transfer to where coro_refusal looks.  Destroy clears PENDING, BLOCKED, NESTED and ASKS, so that
 // the deferred functions can run.
 //
-// Beside it: `callee`, whom it resumed or asked and waits for (anything while it runs or waits in
-// a tasklet itself; NULL while it is suspended in a yield or a switch): a yield and an end are
-// quick only to one that waits for them;
-// `owned` (user calls may not name it; set by a scheduler, for good), `keep` (FP and
-// MASK as asked for: each life starts `special` anew), and the thread's `watched` (WATCHED and
-// UCONTEXT, with which each life starts).
+// Beside it:
+// - `callee`, whom it resumed or asked and waits for: NULL while it is suspended in a yield or a
+//   switch, anything while it runs or waits in a tasklet itself.  A yield and an end are quick only
+//   to one that waits for them;
+// - `owned`: user calls may not name it; set by a scheduler, for good;
+// - `keep`: FP and MASK as asked for, since each life starts `special` anew;
+// - the thread's `watched`: WATCHED and UCONTEXT, with which each life starts.
 enum {
     SPECIAL_DEAD = 1,
     SPECIAL_CANCELLED = 2,

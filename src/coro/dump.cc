@@ -47,7 +47,8 @@ static void print_stack(FILE *out, const weft_coro *co, int running)
 static void print(FILE *out, const weft_coro *co, int depth)
 {
     int state = weft_coro_state(co);
-    fprintf(out, "%*s\"%s\" %p: %s", 2 * depth + 2, "", co->name, (const void *)co, state_name(co));
+    int indent = 2 * (depth < 50 ? depth : 50) + 2; // or a deep chain's dump would be its square
+    fprintf(out, "%*s\"%s\" %p: %s", indent, "", co->name, (const void *)co, state_name(co));
     if (co->waits_for != nullptr) {
         fprintf(out, ", waits for %s", co->waits_for);
         if (co->waits_on != nullptr)
