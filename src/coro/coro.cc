@@ -289,13 +289,14 @@ void *weft_coro_resume(weft_coro *co, void *value)
     return resume_checked(co, value);
 }
 
-// Suspends `self`, which waits for nobody, in favour of `to`.
+// Suspends `self` in favour of `to`: it waits for nobody, unless that is its child, whose yield
+// will come back.
 static void *give_way(weft_coro *self, weft_coro *to, void *value)
 {
     int error = coro_refusal(self, to);
     if (error != 0)
         return fail(error);
-    self->callee = nullptr;
+    self->callee = to->parent == self ? to : nullptr;
     return transfer<void *>(self, to, value);
 }
 
@@ -348,7 +349,7 @@ void *weft_coro_switch(weft_coro *to, void *value)
     weft_coro *self = t->current;
     if (likely(to != nullptr && to->thread == t && to != self && (self->owned | to->owned) == 0) &&
         hop_is_plain(t, self, to, 0)) {
-        self->callee = nullptr;
+        self->callee = to->up == self ? to : nullptr;
         return hop<void *>(t, self, to, value);
     }
     return switch_checked(to, value);

@@ -60,9 +60,9 @@ namespace weft {
 // the deferred functions can run.
 //
 // Beside it:
-// - `callee`, whom it resumed or asked and waits for: NULL while it is suspended in a yield or a
-//   switch, anything while it runs or waits in a tasklet itself.  A yield and an end are quick only
-//   to one that waits for them;
+// - `callee`, whom it resumed or asked (or switched to, if that is its child) and waits for: NULL
+//   while it is suspended otherwise, anything while it runs or waits in a tasklet itself.  A yield
+//   and an end are quick only to one that waits for them;
 // - `owned`: user calls may not name it; set by a scheduler, for good;
 // - `keep`: FP and MASK as asked for, since each life starts `special` anew;
 // - the thread's `watched`: WATCHED and UCONTEXT, with which each life starts.
