@@ -194,7 +194,7 @@ static ssize_t read_cached(int fd, char *buf, size_t n, off_t offset, size_t *al
             break;
         if (got > 0)
             *all += (size_t)got;
-        else if (errno == EOPNOTSUPP || errno == ENOSYS)
+        else if (errno == EOPNOTSUPP || is_refused(errno))
             return fail_with(EAGAIN); // this file system can't say
         else if (errno != EINTR)
             return errno == EAGAIN || *all == 0 ? -1 : (ssize_t)*all;

@@ -3,9 +3,12 @@
 
 #include <weft/io.h>
 #include <weft/loop.h>
+#include <weft/offload.h>
 #include <weft/subprocess.h>
 #include <weft/tasklet.h>
 #include <weft/workers.h>
+
+#include <fcntl.h>
 
 #define RIGHT(condition)                                                                           \
     do {                                                                                           \
@@ -161,6 +164,27 @@ static const struct operation OPERATIONS[] = {
     {"workers", workers, "eventfd2;signalfd4;pidfd_open;pidfds;pidfds, waitid"},
 };
 // clang-format on
+
+static int read_file(void *)
+{
+    char magic[4];
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    return weft_offload_pread(fd, magic, 4, 0, late()) == 4 && memcmp(magic, "\177ELF", 4) == 0;
+}
+
+// Then a thread reads.  Not in the matrix, since it stays.
+CASE(test_read_without_preadv2)
+{
+    static const struct sandbox without = {"preadv2", {{SYS_preadv2, 0, 0, 0}}};
+    for (int error : ERRORS) {
+        int status;
+        pid_t child = runner_fork();
+        if (child == 0)
+            _exit(enter_sandbox(&without, error) && weft_io_run(read_file, NULL) == 1 ? 0 : 1);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+}
 
 CASE(test_sandboxes)
 {
