@@ -251,6 +251,8 @@ bool reap(weft_executor *ex, weft_deadline d); // joins those that have left; fa
 extern __thread task_frame *task_frames;
 bool in_task_of(const weft_executor *ex);
 
+// What the worker runs, for the dump, which wants no more than a look.
+void say(crew_worker *me, void *(*fn)(void *), void *arg, unsigned depth);
 // Runs f, which its caller has taken; f may be gone afterwards.
 void task_run(crew_worker *me, task_frame *frame, weft_future *f);
 // Runs f above the task that waits for it, if it can be taken and the stack allows.

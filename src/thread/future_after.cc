@@ -26,14 +26,14 @@ static void deliver_locked(weft_executor *ex, weft_future *f)
 {
     list_remove(f);
     if (ex->discarding) {
-        __atomic_store_n(&f->pending, (uint16_t)0, __ATOMIC_RELEASE);
+        taken(f);
         ex->running++;
         ex->inside++;
         drop_lock(&ex->lock);
         end_by_hand(ex, f, WEFT_FUTURE_CANCELLED);
         return;
     }
-    __atomic_store_n(&f->pending, (uint16_t)IN_BACKLOG, __ATOMIC_RELEASE);
+    mark_pending(f, IN_BACKLOG);
     backlog_add(ex, f);
     if (future_state(f) & FUTURE_AWAITED)
         make_urgent(ex, f);

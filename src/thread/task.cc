@@ -19,8 +19,7 @@ bool weft::in_task_of(const weft_executor *ex)
     return this_worker != nullptr && this_worker->executor == ex;
 }
 
-// For the dump, which wants no more than a look.
-static void say(crew_worker *me, void *(*fn)(void *), void *arg, unsigned depth)
+void weft::say(crew_worker *me, void *(*fn)(void *), void *arg, unsigned depth)
 {
     __atomic_store_n(&me->runs, fn, __ATOMIC_RELAXED);
     __atomic_store_n(&me->with, arg, __ATOMIC_RELAXED);

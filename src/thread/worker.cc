@@ -137,6 +137,7 @@ static void leave_crew(weft_executor *ex, crew_worker *me)
     note(ex);
     wake_worker(ex); // a wake may have been spent on this one
     drop_lock(&ex->lock);
+    this_worker = nullptr; // what it submits from here on is an outsider's
     if (ex->end != nullptr)
         ex->end(ex->arg);
     take_lock(&ex->lock);
@@ -189,13 +190,14 @@ static void *work(void *arg)
 {
     crew_worker *me = (crew_worker *)arg;
     weft_executor *ex = me->executor;
-    this_worker = me;
     find_stack(me);
     if (ex->has_cpus)
         sched_setaffinity(0, sizeof ex->cpus, &ex->cpus);
     pthread_sigmask(SIG_SETMASK, &ex->signals, nullptr);
     if (ex->begin != nullptr)
         ex->begin(ex->arg);
+    this_worker = me;
+    say(me, nullptr, nullptr, 0);
     pthread_cleanup_push(worker_left, me);
     take_lock(&ex->lock);
     me->thread = weft_thread_self();

@@ -213,6 +213,36 @@ CASE(test_workers_begin_and_end)
     assert_int_equal(c.out_of_turn, 0);
 }
 
+typedef struct first_last {
+    weft_executor *ex; // atomic
+    int n;
+} first_last;
+
+static void submit_one(void *arg)
+{
+    first_last *f = (first_last *)arg;
+    weft_executor *ex = __atomic_load_n(&f->ex, __ATOMIC_ACQUIRE);
+    if (ex != NULL)
+        weft_future_release(weft_executor_submit(ex, add_one, &f->n));
+}
+
+// What they submit is run by whoever is there.
+CASE(test_begin_and_end_submit)
+{
+    first_last f = {NULL, 0};
+    weft_executor_options o = {NULL, 0, 0, 0, submit_one, submit_one, &f};
+    weft_executor *ex = weft_executor_create(1, &o);
+    assert_int_equal(weft_future_get(weft_executor_submit(ex, add_one, &f.n), NULL, WEFT_FOREVER),
+                     0); // the first has begun
+    __atomic_store_n(&f.ex, ex, __ATOMIC_RELEASE);
+    assert_int_equal(weft_executor_resize(ex, 3), 0);
+    await_word(&f.n, 3);
+    assert_int_equal(weft_executor_resize(ex, 1), 0);
+    await_word(&f.n, 5);
+    drain(ex);
+    assert_int_equal(f.n, 5); // the last is past the end
+}
+
 // ---- Backlog ----
 
 typedef struct full {
