@@ -60,7 +60,7 @@ static void serve(void (*fn)(int, void *), weft_io_serve_options o = {})
     weft_tasklet_yield();
 }
 
-static weft_io_serve_options at_most(int max)
+static weft_io_serve_options at_most(size_t max)
 {
     weft_io_serve_options o = {};
     o.max = max;
