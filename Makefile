@@ -184,7 +184,8 @@ bench_peers = $(shell for p in glib-2.0 tbb libuv libevent; do pkg-config --exis
 $B/bench/%: test/bench/%.cc $(wildcard test/bench/*.h) $(call archive,$(libs))
 	$(call say,CXX)
 	@mkdir -p $(@D)
-	$Q$(CXX) -std=c++20 -O2 -g -pthread -Iinclude -Isrc -D_GNU_SOURCE $(CPPFLAGS) $(call bench_peers,,--cflags) -o $@ $< \
+	$Q$(CXX) -std=c++20 -O2 -g -pthread -Iinclude -Isrc -D_GNU_SOURCE $(bench_libs:-l%=-DHAVE_LIB_%) \
+	  $(CPPFLAGS) $(call bench_peers,,--cflags) -o $@ $< \
 	  $(call archive,$(libs)) -Wl,--as-needed $(call bench_peers,,--libs) $(bench_libs) $(LDLIBS)
 
 # ---- Packages ----

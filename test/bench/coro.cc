@@ -13,7 +13,7 @@
 #include <thread>
 #include <ucontext.h>
 
-#if __has_include(<boost/context/detail/fcontext.hpp>)
+#if defined(HAVE_LIB_boost_context) && __has_include(<boost/context/detail/fcontext.hpp>)
 #include <boost/context/detail/fcontext.hpp>
 #include <boost/context/pooled_fixedsize_stack.hpp>
 #define HAVE_BOOST 1
