@@ -146,6 +146,7 @@ int weft_shared_queue_join(weft_shared_queue *q, weft_deadline d);
  * again.  Owned by the handle; each process has its own, also after a fork.  A producer killed
  * between its put and its ring is heard of with the next put, or once another process that waits in
  * the queue looks: poll no longer than a second.
+ * In lease mode it is readable once a second in any case, since nobody tells of leases that end.
  * -1: EUSERS (too many processes watch this queue), EMFILE. */
 int weft_shared_queue_fd(weft_shared_queue *q);
 

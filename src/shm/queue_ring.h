@@ -121,6 +121,7 @@ struct weft_shared_queue {
     handle_lock watch_lock; // guards the watch
     uint64_t watcher;       // the process that watches; written last
     int watch, watch_slot;  // its socket
+    int ticks, watch_set;   // in lease mode: a timer, and both in one; else -1
 };
 
 namespace weft {

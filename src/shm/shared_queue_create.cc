@@ -17,7 +17,7 @@ static weft_shared_queue *handle_new(weft_shm *s, ring *r)
     q->shm = s;
     q->mask = r->units - 1;
     q->spin = r->spin / 8;
-    q->watch = -1;
+    q->watch = q->ticks = q->watch_set = -1;
     return q;
 }
 

@@ -7,6 +7,9 @@
 // with its process, so nothing stays behind; a slot whose socket is gone is cleared by the
 // next that rings it or looks for a free one.
 //
+// Nobody tells of a lease that has ended.  So in lease mode the descriptor is an epoll set with a
+// timer besides, which makes it readable once a second: then whoever polls it looks.
+//
 // The byte stays until a get finds the queue empty: then it is read and the slot armed again.
 #include "empty_table.h"
 #include "queue_ring.h"
@@ -14,8 +17,10 @@
 #include <base/errno.h>
 
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 
 using namespace weft;
@@ -118,6 +123,9 @@ void weft::queue_found_empty(weft_shared_queue *q)
     handle_lock_take(&q->watch_lock);
     while (recv(q->watch, &byte, 1, 0) >= 0)
         ;
+    uint64_t ticks;
+    if (q->ticks >= 0)
+        (void)!read(q->ticks, &ticks, sizeof ticks);
     arm(q);
     handle_lock_give(&q->watch_lock);
     errno = saved;
@@ -139,6 +147,34 @@ static int claim_slot(weft_shared_queue *q, uint64_t name)
     return fail_with(EUSERS);
 }
 
+static void close_watch(weft_shared_queue *q)
+{
+    close_keep_errno(&q->watch_set);
+    close_keep_errno(&q->ticks);
+    close_keep_errno(&q->watch);
+}
+
+// The timer, and the set that the user polls.
+static int start_ticks(weft_shared_queue *q, int watch)
+{
+    const int64_t second = 1000000000, ns = q->r->lease_ns < second ? q->r->lease_ns : second;
+    struct itimerspec every = {timespec_of(ns), timespec_of(ns)};
+    struct epoll_event readable = {};
+    readable.events = EPOLLIN;
+    q->ticks = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    q->watch_set = q->ticks >= 0 ? epoll_create1(EPOLL_CLOEXEC) : -1;
+    return q->watch_set < 0 || timerfd_settime(q->ticks, 0, &every, nullptr) != 0 ||
+                   epoll_ctl(q->watch_set, EPOLL_CTL_ADD, q->ticks, &readable) != 0 ||
+                   epoll_ctl(q->watch_set, EPOLL_CTL_ADD, watch, &readable) != 0
+               ? -1
+               : 0;
+}
+
+static int polled(const weft_shared_queue *q)
+{
+    return q->watch_set >= 0 ? q->watch_set : q->watch;
+}
+
 static int watch_start(weft_shared_queue *q)
 {
     uint64_t name = 0;
@@ -150,14 +186,16 @@ static int watch_start(weft_shared_queue *q)
     if (fd < 0)
         return -1;
     socklen_t n = address_of(name, &a);
-    if (bind(fd, (struct sockaddr *)&a, n) != 0 || (q->watch_slot = claim_slot(q, name)) < 0) {
+    if (bind(fd, (struct sockaddr *)&a, n) != 0 || (q->r->leases && start_ticks(q, fd) != 0) ||
+        (q->watch_slot = claim_slot(q, name)) < 0) {
         close_keep_errno(&fd);
+        close_watch(q);
         return -1;
     }
     q->watch = fd;
     __atomic_store_n(&q->watcher, holder_self(), __ATOMIC_RELEASE);
     arm(q);
-    return fd;
+    return polled(q);
 }
 
 int weft_shared_queue_fd(weft_shared_queue *q)
@@ -166,9 +204,9 @@ int weft_shared_queue_fd(weft_shared_queue *q)
     int saved = errno;
     if (!mine(q) && q->watcher != 0) { // a parent's, and whole
         q->watcher = 0;
-        close_keep_errno(&q->watch);
+        close_watch(q);
     }
-    int fd = mine(q) ? q->watch : watch_start(q);
+    int fd = mine(q) ? polled(q) : watch_start(q);
     if (fd >= 0)
         errno = saved;
     handle_lock_give(&q->watch_lock);
@@ -183,5 +221,5 @@ void weft::queue_unwatch(weft_shared_queue *q)
         clear_slot(r, q->watch_slot, name);
     }
     if (q->watcher != 0)
-        close_keep_errno(&q->watch);
+        close_watch(q);
 }

@@ -5,6 +5,7 @@
 #include <weft/shared_queue.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 
 static weft_shared_queue *q;
@@ -136,6 +137,43 @@ CASE(test_time_limit)
     assert_int_equal(weft_shared_queue_extend(q, &second, WEFT_NOW), 0);
     third = lease("late", WEFT_NOW);
     assert_int_equal(weft_shared_queue_acknowledge(q, &third), 0);
+    end();
+}
+
+static int lease_it_and_die(void *)
+{
+    weft_shared_lease l;
+    return weft_shared_queue_lease(q, text, sizeof text, &l, WEFT_FOREVER) < 0
+               ? 1
+               : kill(getpid(), SIGKILL);
+}
+
+// Polls until a lease can be had.
+static weft_shared_lease lease_by_polling(const char *what, int fd)
+{
+    weft_shared_lease l;
+    struct pollfd p = {fd, POLLIN, 0};
+    while (weft_shared_queue_lease(q, text, sizeof text, &l, WEFT_NOW) < 0) {
+        assert_int_equal(errno, ETIMEDOUT);
+        assert_int_equal(poll(&p, 1, 20000), 1);
+    }
+    assert_memory_equal(text, what, strlen(what));
+    return l;
+}
+
+// Who only polls the descriptor gets what comes back, with the dead or in time.
+CASE(test_descriptor_tells_of_what_comes_back)
+{
+    begin(256, 30);
+    int fd = weft_shared_queue_fd(q);
+    assert_true(fd >= 0);
+    assert_int_equal(put("x"), 0);
+    assert_int_equal(end_of(child_of(lease_it_and_die, nullptr)), 256 + SIGKILL);
+    weft_shared_lease l = lease_by_polling("x", fd);
+    assert_int_equal(l.deliveries, 2);
+    l = lease_by_polling("x", fd); // the time of the lease before is over
+    assert_int_equal(l.deliveries, 3);
+    assert_int_equal(weft_shared_queue_acknowledge(q, &l), 0);
     end();
 }
 
