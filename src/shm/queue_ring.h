@@ -140,6 +140,16 @@ static inline void store_place(uint64_t *place, uint64_t to)
     __atomic_store_n(place, to, __ATOMIC_RELEASE);
 }
 
+static inline uint32_t closed(const weft_shared_queue *q)
+{
+    return __atomic_load_n(&q->r->closed, __ATOMIC_SEQ_CST);
+}
+
+static inline void ring_all(bell *b)
+{
+    doorbell_ring(&b->count, &b->armed, INT_MAX);
+}
+
 static inline uint32_t number_of(uint64_t place)
 {
     return (uint32_t)(place >> 32);

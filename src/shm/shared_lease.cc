@@ -15,11 +15,6 @@ static void give(weft_shared_queue *q)
     brief_unlock(&q->r->put_lock);
 }
 
-static void ring_putters(ring *r)
-{
-    doorbell_ring(&r->putters.count, &r->putters.armed, INT_MAX);
-}
-
 // ---- lease ----
 
 static void set_until(weft_shared_queue *q, uint64_t place, int64_t until)
@@ -70,7 +65,7 @@ static ssize_t try_lease(weft_shared_queue *q, void *message, size_t room, weft_
         count_to(&r->cramped, 0);
     give(q);
     if (cramped)
-        ring_putters(r);
+        ring_all(&r->putters);
     return error != 0 ? fail_with(error) : size;
 }
 
@@ -143,9 +138,9 @@ int weft_shared_queue_acknowledge(weft_shared_queue *q, const weft_shared_lease 
     count_to(&r->cramped, 0);
     bool all = r->head == r->tail;
     give(q);
-    ring_putters(r);
+    ring_all(&r->putters);
     if (all) {
-        doorbell_ring(&r->joiners.count, &r->joiners.armed, INT_MAX);
+        ring_all(&r->joiners);
         if (__atomic_load_n(&r->closed, __ATOMIC_SEQ_CST) != OPEN)
             queue_ring_getters(q, INT_MAX); // the end has come for them
     }
