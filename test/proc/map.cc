@@ -69,7 +69,9 @@ CASE(test_map_in_order)
     for (int jobs = 0; jobs < 9; jobs += 4) {
         weft_subprocess_batch b = batch(&s, jobs);
         int before = open_descriptors();
+        errno = EDOM;
         assert_int_equal(weft_subprocess_map(argvs, MOST, &o, &b, WEFT_FOREVER), MOST - 13);
+        assert_int_equal(errno, EDOM);
         assert_int_equal(s.reported, MOST);
         assert_int_equal(s.ended, MOST);
         assert_true(s.in_order && s.long_enough);
@@ -191,7 +193,9 @@ static void run_with_few_descriptors(int jobs)
     few = old;
     few.rlim_cur = FEW;
     setrlimit(RLIMIT_NOFILE, &few);
+    errno = EDOM;
     int failed = weft_subprocess_map(argvs, COMMANDS, &o, &b, WEFT_FOREVER);
+    assert_int_equal(errno, EDOM);
     setrlimit(RLIMIT_NOFILE, &old);
     assert_int_equal(failed, 0);
     assert_int_equal(good, COMMANDS);

@@ -253,6 +253,71 @@ static inline int map_with_limit(void)
     return map_result(map_of(commands, 3, 20000000), expected, 3);
 }
 
+// Most of it goes through a file.
+static inline int collect_in_file(void)
+{
+    const char *const argv[] = {"sh", "-c", "head -c 300000 /dev/zero", NULL};
+    weft_subprocess_options o = {};
+    weft_subprocess_result r;
+    weft_sink s = {};
+    s.memory = 1000;
+    o.out.kind = WEFT_STREAM_PIPE;
+    o.out.sink = &s;
+    int error = weft_subprocess_run(argv, &o, &r, late()) == 0 ? 0 : errno;
+    bool whole = r.out.size == 300000 && r.out.data[299999] == 0 && r.status == 0;
+    weft_subprocess_result_free(&r);
+    return error != 0 ? error : RIGHT_IF(whole);
+}
+
+static inline int count_lines(const char *, size_t n, void *lines)
+{
+    *(size_t *)lines += n == 2;
+    return 0;
+}
+
+static inline int take_lines(void)
+{
+    const char *const argv[] = {"sh", "-c", "yes | head -n 1000", NULL};
+    weft_subprocess_options o = {};
+    weft_sink s = {};
+    size_t lines = 0;
+    s.take = count_lines;
+    s.arg = &lines;
+    s.lines = true;
+    o.out.kind = WEFT_STREAM_PIPE;
+    o.out.sink = &s;
+    if (weft_subprocess_run(argv, &o, NULL, late()) != 0)
+        return errno;
+    return RIGHT_IF(lines == 1000);
+}
+
+static inline int give_three(size_t i, weft_subprocess_command *c, void *)
+{
+    c->argv = EXIT_3;
+    return i < 3;
+}
+
+static inline int run_twice(size_t i, const weft_subprocess_result *r, int error, void *)
+{
+    failures[i] = error;
+    return error == 0 && r->tries < 2 ? (int)WEFT_MAP_AGAIN : (int)WEFT_MAP_GO_ON;
+}
+
+static inline int map_source(void)
+{
+    weft_subprocess_batch batch = {};
+    memset(failures, 0, sizeof failures);
+    batch.jobs = 2;
+    batch.next = give_three;
+    batch.next_fd = -1;
+    batch.ended = run_twice;
+    int failed = weft_subprocess_map(NULL, 0, NULL, &batch, late());
+    for (int i = 0; failed >= 0 && i < 3; i++)
+        if (failures[i] != 0)
+            return failures[i];
+    return failed < 0 ? errno : RIGHT_IF(failed == 3);
+}
+
 static inline int wait_for_any(void)
 {
     weft_subprocess *ps[] = {weft_subprocess_start(SLEEP, NULL), NULL, NULL};
@@ -307,6 +372,9 @@ static const struct operation PROC_OPERATIONS[] = {
     {"popen", popen_and_close, NULL},
     {"map", map_commands, NULL},
     {"map with limit", map_with_limit, NULL},
+    {"map a source", map_source, "fcntl(SETSIG)"},
+    {"collect in a file", collect_in_file, "fcntl(SETSIG)"},
+    {"take lines", take_lines, "fcntl(SETSIG)"},
     {"wait_any", wait_for_any, NULL},
     {"stop by degrees", stop_by_degrees, NULL},
 };
