@@ -26,16 +26,16 @@
 
 namespace weft {
 
-// What a keeper (proc/keeper.h) between us and a program tells, in memory that both share.
-struct child_kept {
-    uint32_t state; // a futex, child_kept_state
+// What a warden (proc/warden.h) between us and a program tells, in memory that both share.
+struct child_warden {
+    uint32_t state; // a futex, child_warden_state
     int stage, error;
     pid_t pid; // the program's
     int status;
     struct rusage usage;
 };
 
-enum child_kept_state { KEPT_STARTS, KEPT_RUNS, KEPT_FAILED, KEPT_ENDED };
+enum child_warden_state { WARDEN_STARTS, WARDEN_RUNS, WARDEN_FAILED, WARDEN_ENDED };
 
 struct child {
     pid_t pid;  // 0: only the pidfd is known
@@ -46,7 +46,7 @@ struct child {
     bool lost;  // ... by somebody else
     int status; // as waitpid(2)'s
     struct rusage usage;
-    child_kept *kept; // not null: this is a keeper, which is told what to do through `control`
+    child_warden *warden; // not null: this is a warden, which is told what to do through `control`
     int control;
 };
 
@@ -56,7 +56,7 @@ inline int child_without;
 
 enum { CHILD_LOOK_MS = 5, CHILD_BY_PIDFD = 3 /* P_PIDFD, which glibc names since 2.36 */ };
 enum { CHILD_SIGNAL_GROUP = 4 }; // PIDFD_SIGNAL_PROCESS_GROUP (Linux 6.9)
-enum { CHILD_TO_ALL = 0x80 };    // with a signal: an order to a keeper
+enum { CHILD_TO_ALL = 0x80 };    // with a signal: an order to a warden
 
 // waitid(2) with its fifth argument.
 static inline int child_wait_id(const child *c, int how, siginfo_t *info, struct rusage *usage)
@@ -111,10 +111,10 @@ static inline bool child_reap(child *c, int how)
     } else { // ECHILD: the kernel or another wait has taken it; but has it ended?
         c->ended = c->lost = true;
     }
-    if (c->ended && c->kept != nullptr &&
-        __atomic_load_n(&c->kept->state, __ATOMIC_ACQUIRE) == KEPT_ENDED) {
-        c->status = c->kept->status;
-        c->usage = c->kept->usage;
+    if (c->ended && c->warden != nullptr &&
+        __atomic_load_n(&c->warden->state, __ATOMIC_ACQUIRE) == WARDEN_ENDED) {
+        c->status = c->warden->status;
+        c->usage = c->warden->usage;
     }
     errno = saved;
     return c->ended;
@@ -192,8 +192,8 @@ static inline int child_signal_by_pidfd(const child *c, int signal, unsigned fla
     return 1;
 }
 
-// Asks its keeper to send a signal: to the program, or to all that descend from that.
-static inline int child_signal_kept(const child *c, int signal, int to_all)
+// Asks its warden to send a signal: to the program, or to all that descend from that.
+static inline int child_signal_by_warden(const child *c, int signal, int to_all)
 {
     unsigned char order = (unsigned char)(signal | to_all);
     if (signal < 0 || signal >= CHILD_TO_ALL)
@@ -206,8 +206,8 @@ static inline int child_signal_kept(const child *c, int signal, int to_all)
 // Sends a signal to it alone.  -1: ESRCH when it has ended; EPERM, EINVAL.
 static inline int child_signal(child *c, int signal)
 {
-    if (c->kept != nullptr)
-        return child_signal_kept(c, signal, 0);
+    if (c->warden != nullptr)
+        return child_signal_by_warden(c, signal, 0);
     if (c->ended)
         return fail_with(ESRCH);
     int result = child_signal_by_pidfd(c, signal, 0);
@@ -223,8 +223,8 @@ static inline int child_signal(child *c, int signal)
 // group's number may be another's.
 static inline int child_signal_group(child *c, int signal)
 {
-    if (c->kept != nullptr)
-        return child_signal_kept(c, signal, CHILD_TO_ALL);
+    if (c->warden != nullptr)
+        return child_signal_by_warden(c, signal, CHILD_TO_ALL);
     if (!c->leads)
         return fail_with(EPERM);
     int result = child_signal_by_pidfd(c, signal, CHILD_SIGNAL_GROUP);
@@ -239,7 +239,7 @@ static inline bool child_tells_group(const child *c)
 {
     int saved = errno;
     bool some =
-        c->leads && c->kept == nullptr && child_signal_by_pidfd(c, 0, CHILD_SIGNAL_GROUP) == 0;
+        c->leads && c->warden == nullptr && child_signal_by_pidfd(c, 0, CHILD_SIGNAL_GROUP) == 0;
     errno = saved;
     return some;
 }

@@ -1,6 +1,6 @@
 // ending.cc: making children end, with all that they have started.
 //
-// That is their group, or their keeper's charges, or, without either, who descends from them as
+// That is their group, or their warden's charges, or, without either, who descends from them as
 // /proc tells.
 #include "pump.h"
 

@@ -57,7 +57,7 @@ static int start_stage(weft_pipeline *l, size_t i, size_t n, const char *const a
         o.in = from_descriptor(*before);
     if (i + 1 < n)
         o.out.kind = WEFT_STREAM_PIPE;
-    if (i > 0 && l->stages[0]->c.leads && l->stages[0]->c.kept == nullptr)
+    if (i > 0 && l->stages[0]->c.leads && l->stages[0]->c.warden == nullptr)
         o.process_group = l->stages[0]->c.pid;
     if (i > 0)
         o.flags &= ~WEFT_SUBPROCESS_FOREGROUND;

@@ -183,9 +183,9 @@ PLAIN static bool set_group(const spawn_plan *plan)
                (plan->terminal < 0 || syscall(SYS_ioctl, plan->terminal, TIOCSCTTY, 0) == 0);
     pid_t group = o->process_group == WEFT_GROUP_NEW ? 0 : o->process_group;
     if (o->process_group == 0 || o->process_group == WEFT_GROUP_OURS) {
-        if (plan->keeper_of == 0)
+        if (plan->warden_of == 0)
             return true;
-        group = plan->keeper_of;
+        group = plan->warden_of;
     }
     if (syscall(SYS_setpgid, 0, group) != 0)
         return false;
@@ -275,7 +275,7 @@ PLAIN void weft::spawn_child(void *arg)
     if (!set_limits(plan))
         quit(plan, WEFT_STAGE_LIMITS);
     set_identity(plan);
-    if (plan->keeper_of != 0)
+    if (plan->warden_of != 0)
         syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     set_signals(plan);
     if (!call_back(plan))

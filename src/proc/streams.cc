@@ -92,7 +92,7 @@ int weft::streams_signal(const streams *s, int signal)
     int saved = errno, error = ESRCH;
     child *first = &s->children[0]->c;
     bool sent = false;
-    if (first->leads && first->kept == nullptr) {
+    if (first->leads && first->warden == nullptr) {
         int result = child_signal_group(first, signal);
         if (result != 0 && errno == ESRCH && first->ended && !all_reaped(s))
             return kill(-first->pid, signal); // the others keep the number taken

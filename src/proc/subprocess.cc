@@ -2,9 +2,9 @@
 //
 // A failure anywhere ends in one place that closes what was opened, so that nothing is
 // left of a child that could not be started.
-#include "keeper.h"
 #include "plan.h"
 #include "sides.h"
+#include "warden.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ static int spawn(weft_subprocess *p, const char *const argv[], const weft_subpro
     plan.foreground = p->terminal;
     *stage = WEFT_STAGE_PARENT;
     if (o->flags & WEFT_SUBPROCESS_TREE) {
-        result = keeper_start(&plan, &p->c, &p->held);
+        result = warden_start(&plan, &p->c, &p->held);
         *stage = plan.stage;
     } else if (!(o->flags & WEFT_SUBPROCESS_DIE_WITH_PARENT) || hold(p, &plan, ends) == 0) {
         leash_passed = &p->held;
@@ -78,7 +78,7 @@ static void free_handle(weft_subprocess *p)
     streams_free(&p->s);
     terminal_close(p);
     child_close(&p->c);
-    keeper_forget(&p->c);
+    warden_forget(&p->c);
     leash_let_go(&p->held);
     free_keep_errno(p);
 }
@@ -169,7 +169,7 @@ int weft_subprocess_destroy(weft_subprocess *p)
 
 pid_t weft_subprocess_pid(const weft_subprocess *p)
 {
-    return p->c.kept != nullptr ? p->c.kept->pid : p->c.pid;
+    return p->c.warden != nullptr ? p->c.warden->pid : p->c.pid;
 }
 
 int weft_subprocess_fd(const weft_subprocess *p)

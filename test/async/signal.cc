@@ -234,7 +234,7 @@ static void see_end(weft_watch *w, int)
     weft_subprocess_destroy((weft_subprocess *)w->arg);
 }
 
-// By a watch: the status stays its handle's.  With a keeper, too.
+// By a watch: the status stays its handle's.  With a warden, too.
 LOOP_CASE(test_subprocess_ends)
 {
     const int flags[] = {0, WEFT_SUBPROCESS_TREE};

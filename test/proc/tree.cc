@@ -60,7 +60,7 @@ CASE(test_tree_statuses)
     assert_string_equal(output_of("cat; echo $((6 * 7))", &o), "42\n");
 }
 
-// As if there were no keeper: number, group, usage, descriptors.
+// As if there were no warden: number, group, usage, descriptors.
 CASE(test_tree_is_like_the_program_alone)
 {
     weft_subprocess_options o = tree();
@@ -199,20 +199,20 @@ CASE(test_tree_ends_with_us)
     expect_end_after(become_another, RUNAWAY "; sleep 1000; true", 0, WEFT_SUBPROCESS_TREE);
 }
 
-// The program does not outlive its keeper.
-CASE(test_tree_without_its_keeper)
+// The program does not outlive its warden.
+CASE(test_tree_without_its_warden)
 {
     weft_subprocess_options o = tree();
     char path[64], line[256] = "";
-    int keeper, status;
+    int warden, status;
     o.in.kind = WEFT_STREAM_PIPE;
     weft_subprocess *p = started("exec cat", &o);
     snprintf(path, sizeof path, "/proc/%d/stat", (int)weft_subprocess_pid(p));
     FILE *f = fopen(path, "r");
     assert_non_null(fgets(line, sizeof line, f));
     fclose(f);
-    assert_int_equal(sscanf(strrchr(line, ')'), ") %*c %d", &keeper), 1);
-    assert_int_equal(kill(keeper, SIGKILL), 0);
+    assert_int_equal(sscanf(strrchr(line, ')'), ") %*c %d", &warden), 1);
+    assert_int_equal(kill(warden, SIGKILL), 0);
     char byte;
     assert_int_equal(weft_subprocess_read(p, 1, &byte, 1, WEFT_FOREVER), 0);
     assert_int_equal(weft_subprocess_wait(p, &status, WEFT_FOREVER), 0);

@@ -195,7 +195,7 @@ static bool torture(const char *self, int i)
     else
         end(plant(self, number, ends[1]), way);
     close(ends[1]);
-    // Its owner's death is seen by nobody but the keeper: that takes its time.
+    // Its owner's death is seen by nobody but the warden: that takes its time.
     bool gone = is_let_go(ends[0], way == DEATH ? 60000 : 0);
     close(ends[0]);
     bool none = way == DEATH || count_left() == 0;

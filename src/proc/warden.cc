@@ -1,14 +1,14 @@
-// keeper.cc: the nearest subreaper of all that descends from a program.
+// warden.cc: the nearest subreaper of all that descends from a program.
 //
-// A descendant whose parent ends becomes the keeper's child, in whatever group or session it is.
+// A descendant whose parent ends becomes the warden's child, in whatever group or session it is.
 // So nobody gets out of reach, and "no child is left" means that no descendant is.  To end them it
 // stops them all (family.h) and kills whom it has stopped, until wait4(2) says that.
 //
-// The keeper is a copy of this process, for there is no program of ours to execute; it keeps none
+// The warden is a copy of this process, for there is no program of ours to execute; it keeps none
 // of its descriptors.  It is held by a leash, through which it also gets its orders, a byte each:
 // a signal for the program, or for all (CHILD_TO_ALL).  All signals are blocked in it.  It ends as
 // the program did; what only the kernel could tell of that, it tells in shared memory.
-#include "keeper.h"
+#include "warden.h"
 
 #include "family.h"
 #include "streams.h"
@@ -25,8 +25,8 @@
 using namespace weft;
 
 namespace {
-struct keeper {
-    child_kept *told;
+struct warden {
+    child_warden *told;
     int orders, signals;
     bool ended; // the program
 };
@@ -36,14 +36,14 @@ struct keeper {
 static const int64_t PATIENCE_NS = 30000000000;
 enum { LOOK_MS = 5 };
 
-static void tell(child_kept *told, uint32_t state)
+static void tell(child_warden *told, uint32_t state)
 {
     __atomic_store_n(&told->state, state, __ATOMIC_RELEASE);
     futex_wake(&told->state, 1, 1);
 }
 
 // Whether children are left.
-static bool reap(keeper *k)
+static bool reap(warden *k)
 {
     int status;
     struct rusage usage;
@@ -58,7 +58,7 @@ static bool reap(keeper *k)
     return pid == 0;
 }
 
-static void sleep_until_one_ends(const keeper *k, int ms)
+static void sleep_until_one_ends(const warden *k, int ms)
 {
     struct signalfd_siginfo info;
     struct pollfd f = {k->signals, POLLIN, 0};
@@ -67,7 +67,7 @@ static void sleep_until_one_ends(const keeper *k, int ms)
         ;
 }
 
-static void end_all(keeper *k)
+static void end_all(warden *k)
 {
     family f = {};
     weft_deadline by = weft_in_ns(PATIENCE_NS);
@@ -91,7 +91,7 @@ static void signal_all(int signal)
 }
 
 // false: they are all to end.
-static bool obey(const keeper *k)
+static bool obey(const warden *k)
 {
     unsigned char orders[64];
     ssize_t n = read(k->orders, orders, sizeof orders);
@@ -108,11 +108,11 @@ static bool obey(const keeper *k)
 }
 
 // As the program: a status that a shell, too, would give.
-[[noreturn]] static void leave(const keeper *k)
+[[noreturn]] static void leave(const warden *k)
 {
     int status = k->ended ? k->told->status : SIGKILL;
     if (k->ended)
-        tell(k->told, KEPT_ENDED);
+        tell(k->told, WARDEN_ENDED);
     if (WIFSIGNALED(status)) {
         sigset_t all;
         prctl(PR_SET_DUMPABLE, 0);
@@ -125,7 +125,7 @@ static bool obey(const keeper *k)
 }
 
 // Nobody misses what it does not hold.
-static void let_go(const keeper *k)
+static void let_go(const warden *k)
 {
     int least = k->orders < k->signals ? k->orders : k->signals;
     const int keep[] = {least, k->orders + k->signals - least};
@@ -136,14 +136,14 @@ static void let_go(const keeper *k)
         return;
 }
 
-static int begin(spawn_plan *plan, keeper *k)
+static int begin(spawn_plan *plan, warden *k)
 {
     sigset_t child;
     int pidfd;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     signal(SIGCHLD, SIG_DFL);
-    prctl(PR_SET_NAME, "weft-keeper");
+    prctl(PR_SET_NAME, "weft-warden");
     k->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     k->signals = k->signals >= 0 ? above_streams(k->signals) : -1;
     plan->stage = WEFT_STAGE_SPAWN;
@@ -151,21 +151,21 @@ static int begin(spawn_plan *plan, keeper *k)
         prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
         return -1;
     // Who kills our whole group does not kill it.
-    plan->keeper_of = getpgrp();
+    plan->warden_of = getpgrp();
     setpgid(0, 0);
     return spawn_start(plan, &k->told->pid, &pidfd);
 }
 
-[[noreturn]] static void keep(spawn_plan *plan, child_kept *told, int orders)
+[[noreturn]] static void keep(spawn_plan *plan, child_warden *told, int orders)
 {
-    keeper k = {told, orders, -1, false};
+    warden k = {told, orders, -1, false};
     if (begin(plan, &k) != 0) {
         told->stage = plan->stage;
         told->error = errno;
-        tell(told, KEPT_FAILED);
+        tell(told, WARDEN_FAILED);
         _exit(127);
     }
-    tell(told, KEPT_RUNS);
+    tell(told, WARDEN_RUNS);
     let_go(&k);
     for (reap(&k); !k.ended; reap(&k)) {
         struct signalfd_siginfo info;
@@ -183,20 +183,21 @@ static int begin(spawn_plan *plan, keeper *k)
 // Until it has executed the program, or could not.
 static int await_start(spawn_plan *plan, child *c)
 {
-    while (__atomic_load_n(&c->kept->state, __ATOMIC_ACQUIRE) == KEPT_STARTS && !child_has_ended(c))
-        futex_wait(&c->kept->state, KEPT_STARTS, weft_in_ms(20), 1);
-    uint32_t state = __atomic_load_n(&c->kept->state, __ATOMIC_ACQUIRE);
-    if (state == KEPT_RUNS || state == KEPT_ENDED)
+    while (__atomic_load_n(&c->warden->state, __ATOMIC_ACQUIRE) == WARDEN_STARTS &&
+           !child_has_ended(c))
+        futex_wait(&c->warden->state, WARDEN_STARTS, weft_in_ms(20), 1);
+    uint32_t state = __atomic_load_n(&c->warden->state, __ATOMIC_ACQUIRE);
+    if (state == WARDEN_RUNS || state == WARDEN_ENDED)
         return 0;
     child_wait(c, WEFT_FOREVER);
-    plan->stage = state == KEPT_FAILED ? c->kept->stage : WEFT_STAGE_SPAWN;
-    return fail_with(state == KEPT_FAILED ? c->kept->error : ECHILD);
+    plan->stage = state == WARDEN_FAILED ? c->warden->stage : WEFT_STAGE_SPAWN;
+    return fail_with(state == WARDEN_FAILED ? c->warden->error : ECHILD);
 }
 
 static int start(spawn_plan *plan, child *c, int orders)
 {
     sigset_t all, before;
-    child_kept *told = c->kept;
+    child_warden *told = c->warden;
     bool leads = c->leads;
     int control = c->control;
     sigfillset(&all);
@@ -205,21 +206,21 @@ static int start(spawn_plan *plan, child *c, int orders)
     if (pid == 0)
         keep(plan, told, orders);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    c->kept = told;
+    c->warden = told;
     c->leads = leads;
     c->control = control;
     return pid < 0 ? -1 : await_start(plan, c);
 }
 
-int weft::keeper_start(spawn_plan *plan, child *c, leash *control)
+int weft::warden_start(spawn_plan *plan, child *c, leash *control)
 {
     int orders;
     plan->stage = WEFT_STAGE_SPAWN;
     void *page =
-        mmap(nullptr, sizeof *c->kept, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        mmap(nullptr, sizeof *c->warden, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
         return -1;
-    c->kept = (child_kept *)page;
+    c->warden = (child_warden *)page;
     if (leash_make(control, &orders) != 0)
         return -1;
     c->control = control->end;
@@ -229,11 +230,11 @@ int weft::keeper_start(spawn_plan *plan, child *c, leash *control)
     return result;
 }
 
-void weft::keeper_forget(child *c)
+void weft::warden_forget(child *c)
 {
     int saved = errno;
-    if (c->kept != nullptr)
-        munmap(c->kept, sizeof *c->kept);
-    c->kept = nullptr;
+    if (c->warden != nullptr)
+        munmap(c->warden, sizeof *c->warden);
+    c->warden = nullptr;
     errno = saved;
 }
