@@ -93,7 +93,7 @@ static int thread_start(coro_thread *t)
     t->main.started = 1;
     t->main.older = t->main.younger = &t->main;
     memcpy(t->main.name, "main", sizeof "main");
-    t->stacks = stacks_create();
+    t->stacks = stacks_create(t->valgrind != 0);
     if (t->stacks == nullptr)
         return -1;
     if (slow_machine_create(&t->main) != 0 || pthread_setspecific(thread_key, t) != 0) {

@@ -289,8 +289,10 @@ static int cut(stacks *s, stack_class *k, size_t stride)
 
 // ---- Taking and giving ----
 
-stacks *weft::stacks_create(void)
+stacks *weft::stacks_create(bool one_by_one)
 {
+    if (one_by_one)
+        __atomic_store_n(&vector_lacking, 1, __ATOMIC_RELAXED);
     stacks *s = (stacks *)calloc(1, sizeof *s);
     if (s != nullptr)
         s->page = (size_t)sysconf(_SC_PAGESIZE);

@@ -21,8 +21,9 @@ struct stack {
 
 struct stacks;
 
-// A thread's stacks.  NULL: ENOMEM.
-stacks *stacks_create(void);
+// A thread's stacks.  NULL: ENOMEM.  `one_by_one`: process_madvise is not to be tried, for Valgrind
+// knows no such call and says so.
+stacks *stacks_create(bool one_by_one);
 
 // Unmaps all of them.
 void stacks_destroy(stacks *s);
