@@ -64,7 +64,8 @@ typedef struct weft_manager weft_manager;
  * on weft_manager_stop; or on the command SHUTDOWN.  It is no child of this process:
  * wait(2) does not see it.
  * NULL: EINVAL (no address, an option below 0, a longer max_message than there is), EACCES (tcp:
- * without a password), EADDRINUSE and others as weft_io_listen, EAGAIN, EMFILE, ENFILE, ENOMEM. */
+ * without a password), EADDRINUSE and others as weft_io_listen, EAGAIN, EMFILE, ENFILE, ENOMEM;
+ * ENOSYS: no pidfds. */
 weft_manager *weft_manager_start(const char *address, const weft_manager_options *opts);
 
 /* The address as weft_client_connect takes it, with the port that was chosen; its process id. */
