@@ -811,6 +811,35 @@ CASE(test_destroy_by_a_stopped_thread)
     assert_int_equal(t.counts[0], 50);
 }
 
+static weft_slot slow_slot;
+
+static void end_slowly(void *arg)
+{
+    weft_event_wait((weft_event *)arg, WEFT_FOREVER);
+}
+
+static void *take_slow_slot(void *arg)
+{
+    return weft_slot_set(&slow_slot, arg) == 0 ? arg : NULL;
+}
+
+// What a task left in its thread may take its time: the deadline holds all the same.
+CASE(test_shutdown_does_not_outlast_its_deadline)
+{
+    weft_event go = WEFT_EVENT_INIT;
+    weft_executor *ex = create(1);
+    void *set = NULL;
+    assert_int_equal(weft_slot_init(&slow_slot, end_slowly), 0);
+    assert_int_equal(
+        weft_future_get(weft_executor_submit(ex, take_slow_slot, &go), &set, WEFT_FOREVER), 0);
+    assert_ptr_equal(set, &go);
+    assert_errno(weft_executor_shutdown(ex, WEFT_DRAIN, weft_in_ms(20)), ETIMEDOUT);
+    assert_errno(weft_executor_shutdown(ex, WEFT_DRAIN, WEFT_NOW), ETIMEDOUT);
+    weft_event_set(&go);
+    drain(ex);
+    assert_int_equal(weft_slot_destroy(&slow_slot), 0);
+}
+
 // ---- The descriptor ----
 
 CASE(test_fd_counts_ended_tasks)
