@@ -6,6 +6,7 @@
 // could write faster: level-triggered, one recv and one send for each event, no state.
 #include <weft/io.h>
 
+#include "process.h"
 #include "sockets.h"
 
 #include <climits>
@@ -131,19 +132,6 @@ void gevent(int listener, int n)
     _exit(1);
 }
 
-// What the process has used so far, while it sleeps.
-double cpu_us(pid_t p)
-{
-    char path[64];
-    double ns = 0;
-    std::snprintf(path, sizeof path, "/proc/%d/schedstat", p);
-    FILE *f = std::fopen(path, "r");
-    if (f == nullptr || std::fscanf(f, "%lf", &ns) != 1)
-        std::perror(path), std::exit(1);
-    std::fclose(f);
-    return ns / 1e3;
-}
-
 // Server processor time per round trip, on `n` connections.
 double per_trip(void (*server)(int, int), int n)
 {
@@ -165,7 +153,7 @@ double per_trip(void (*server)(int, int), int n)
         if (read(tell[0], &byte, 1) != 1)
             return 0;
         usleep(20000); // until the server has answered what is under way, and sleeps
-        each = cpu_us(s);
+        each = bench::cpu_ns(s) / 1e3;
         if (write(go[1], &byte, 1) != 1)
             return 0;
     }
@@ -178,20 +166,9 @@ double per_trip(void (*server)(int, int), int n)
 
 // ---- Idle connections ----
 
-long resident_kb()
-{
-    long pages = 0, total = 0;
-    FILE *f = std::fopen("/proc/self/statm", "r");
-    if (f != nullptr && std::fscanf(f, "%ld %ld", &total, &pages) != 2)
-        pages = 0;
-    if (f != nullptr)
-        std::fclose(f);
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
-}
-
 struct idle {
     int listener, count, ready, report;
-    long before;
+    double before;
 };
 idle idle_state;
 
@@ -201,7 +178,7 @@ void idle_echo(int fd, void *)
     while (weft_io_read(fd, text, sizeof text, WEFT_FOREVER) > 0) {
         if (++idle_state.ready < idle_state.count)
             continue; // each has read once and waits again, but this last one
-        long kb = resident_kb() - idle_state.before;
+        double kb = bench::resident_bytes(getpid()) / 1024 - idle_state.before;
         if (write(idle_state.report, &kb, sizeof kb) != ssize_t(sizeof kb))
             _exit(1);
         weft_io_stop(idle_state.listener);
@@ -213,14 +190,14 @@ double idle_memory(int n)
 {
     bench::Listener listener;
     int report[2];
-    long kb = 0;
+    double kb = 0;
     idle_state = {listener.fd, n, 0, -1, 0};
     if (pipe(report) != 0)
         return 0;
     idle_state.report = report[1];
     pid_t s = fork();
     if (s == 0) {
-        idle_state.before = resident_kb();
+        idle_state.before = bench::resident_bytes(getpid()) / 1024;
         weft_io_run(
             [](void *) { return weft_io_serve(idle_state.listener, idle_echo, nullptr, nullptr); },
             nullptr);
@@ -240,7 +217,7 @@ double idle_memory(int n)
     waitpid(s, nullptr, 0);
     close(report[0]);
     close(report[1]);
-    return double(kb) / n;
+    return kb / n;
 }
 
 // ---- Out of descriptors ----

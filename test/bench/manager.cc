@@ -4,13 +4,13 @@
 // password, as they would be deployed.  The figure is the processor time of the server's threads
 // (schedstat, nanoseconds) for each operation: clients that share the machine are not in it.
 #include "bench.h"
+#include "process.h"
 
 #include <weft/manager.h>
 #include <weft/remote.h>
 
 #include <arpa/inet.h>
 #include <cstring>
-#include <dirent.h>
 #include <netinet/in.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -152,37 +152,6 @@ void server::stop()
     unlink(path.c_str());
 }
 
-// Nanoseconds on a processor, of all its threads.
-double cpu_ns(pid_t p)
-{
-    double sum = 0;
-    std::string tasks = "/proc/" + std::to_string(p) + "/task";
-    DIR *d = opendir(tasks.c_str());
-    for (dirent *e; d != nullptr && (e = readdir(d)) != nullptr;) {
-        FILE *f = std::fopen((tasks + "/" + e->d_name + "/schedstat").c_str(), "r");
-        double ns = 0;
-        if (f == nullptr)
-            continue;
-        if (std::fscanf(f, "%lf", &ns) == 1)
-            sum += ns;
-        std::fclose(f);
-    }
-    if (d != nullptr)
-        closedir(d);
-    return sum;
-}
-
-double resident_bytes(pid_t p)
-{
-    double all, pages = 0;
-    FILE *f = std::fopen(("/proc/" + std::to_string(p) + "/statm").c_str(), "r");
-    if (f != nullptr && std::fscanf(f, "%lf %lf", &all, &pages) != 2)
-        pages = 0;
-    if (f != nullptr)
-        std::fclose(f);
-    return pages * double(sysconf(_SC_PAGESIZE));
-}
-
 // ---- redis-benchmark ----
 
 void drive(const server &s, const std::string &test, int depth, int n)
@@ -209,9 +178,9 @@ double per_operation(const server &s, const std::string &test, int depth)
     empty(s);
     if (test == "rpop")
         drive(s, "lpush", 16, n);
-    double before = cpu_ns(s.tcp_pid);
+    double before = bench::cpu_ns(s.tcp_pid);
     drive(s, test, depth, n);
-    return (cpu_ns(s.tcp_pid) - before) / n;
+    return (bench::cpu_ns(s.tcp_pid) - before) / n;
 }
 
 void measure_operations(server &weft, server &redis)
@@ -302,7 +271,7 @@ double per_string(server s)
     const int count = 1000000, batch = 1000;
     s.start();
     int fd = open_client(s.path);
-    double before = resident_bytes(s.local_pid);
+    double before = bench::resident_bytes(s.local_pid);
     for (int i = 0; i < count;) {
         std::string request;
         for (int k = 0; k < batch; k++, i++) {
@@ -316,7 +285,7 @@ double per_string(server s)
         exchange(fd, request, 5 * batch);
     }
     exchange(fd, "*1\r\n$6\r\nDBSIZE\r\n", 10); // ":1000000"
-    double grown = resident_bytes(s.local_pid) - before;
+    double grown = bench::resident_bytes(s.local_pid) - before;
     close(fd);
     s.stop();
     return grown / count;
@@ -328,12 +297,12 @@ double per_client(server s, int count)
     s.start();
     std::vector<int> fds;
     fds.push_back(open_client(s.path));
-    double before = resident_bytes(s.local_pid);
+    double before = bench::resident_bytes(s.local_pid);
     for (int i = 0; i < count; i++) {
         fds.push_back(open_client(s.path));
         exchange(fds.back(), "PING\r\n", 7);
     }
-    double grown = resident_bytes(s.local_pid) - before;
+    double grown = bench::resident_bytes(s.local_pid) - before;
     for (int fd : fds)
         close(fd);
     s.stop();
