@@ -36,7 +36,8 @@ CASE(test_pty_is_a_terminal)
     o.rows = 7;
     o.columns = 100;
     r = result_on_pty("stty size; read -r pid name state parent group sid tty tpgid rest "
-                      "</proc/$$/stat; echo $tpgid $pid $sid", NULL, o);
+                      "</proc/$$/stat; echo $tpgid $pid $sid",
+                      NULL, o);
     int foreground, pid, session;
     assert_int_equal(sscanf(r.out.data, "7 100 %d %d %d", &foreground, &pid, &session), 3);
     assert_int_equal(foreground, pid);

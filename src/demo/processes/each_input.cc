@@ -217,7 +217,9 @@ void job_free(job *j)
 
 void input_end(void)
 {
-    while (jobs != nullptr)
-        job_free(jobs);
+    for (job *j = jobs, *next; j != nullptr; j = next) {
+        next = j->after;
+        job_free(j);
+    }
     free(bytes);
 }
