@@ -300,24 +300,36 @@ static void count(const char *path, int counts[COMMANDS + 1])
         fclose(f);
 }
 
-// Starts it; after so many microseconds it is killed, 0: never.  Whether it came to its end.
+// Starts it; after so many microseconds it is killed, 0: never.  Whether it came to its end.  Who
+// reads its output is slow: it is mostly at writing that.
 static bool resume(useconds_t life)
 {
-    pid_t pid = fork();
-    if (pid == 0) {
-        int in = open("numbers", O_RDONLY), out = open("out", O_WRONLY | O_CREAT | O_APPEND, 0600);
-        dup2(in, 0);
-        dup2(out, 1);
-        execlp("weft-processes", "weft-processes", "each", "-q", "-j", "3", "--joblog", "log",
-               "--resume", "sh", "-c", "echo {} >>done; echo {}", nullptr);
+    int pipe[2];
+    assert_int_equal(pipe2(pipe, O_CLOEXEC), 0);
+    fcntl(pipe[1], F_SETPIPE_SZ, 4096);
+    pid_t reader = fork();
+    if (reader == 0) {
+        dup2(pipe[0], 0);
+        execlp("sh", "sh", "-c", "while read -r line; do echo $line; done >>out", nullptr);
         _exit(127);
     }
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(open("numbers", O_RDONLY), 0);
+        dup2(pipe[1], 1);
+        execlp("weft-processes", "weft-processes", "each", "-q", "-j", "3", "--joblog", "log",
+               "--resume", "sh", "-c", "echo {} >>done; printf '%05000d\\n' 0; echo {}", nullptr);
+        _exit(127);
+    }
+    close(pipe[0]);
+    close(pipe[1]);
     if (life > 0)
         usleep(life);
     if (life > 0)
         kill(pid, SIGKILL);
     int status = 0;
     assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(waitpid(reader, nullptr, 0), reader);
     assert_true(life > 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
     return WIFEXITED(status);
 }
