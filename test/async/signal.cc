@@ -259,9 +259,8 @@ LOOP_CASE(test_child_of_another_process)
 {
     // A grandchild: its end is seen, its status is its parent's.
     int tell[2];
-    pid_t grandchild = 0;
     assert_int_equal(pipe2(tell, O_CLOEXEC), 0);
-    pid_t child = runner_fork();
+    pid_t grandchild = 0, child = runner_fork();
     if (child == 0) {
         pid_t g = start(0);
         (void)!write(tell[1], &g, sizeof g);

@@ -314,39 +314,33 @@ static inline void word_of(words *w, char letter)
     static const char *const waits[] = {"0.001", "0.002", "0.0011", "1e-3", "-1",
                                         "abc",   "-0.5",  "",       "nan",  "1 "};
     static const char *const counts[] = {"0", "-1", "abc", "", "1.5"};
+#define LISTED(letter, list)                                                                       \
+    {                                                                                              \
+        letter, list, sizeof list / sizeof *list                                                   \
+    }
+    static const struct {
+        char letter;
+        const char *const *texts;
+        size_t n;
+    } lists[] = {LISTED('d', databases), LISTED('h', versions), LISTED('c', cursors),
+                 LISTED('w', waits),     LISTED('j', counts),   LISTED('X', expire_options)};
+    static const struct {
+        char letter;
+        void (*make)(words *w);
+    } makers[] = {{'k', word_key},        {'v', word_value},      {'f', word_field},
+                  {'n', word_integer},    {'i', word_index},      {'p', word_pattern},
+                  {'S', word_set_option}, {'C', word_scan_option}};
+    for (auto &list : lists)
+        if (list.letter == letter)
+            return word_text(w, list.texts[chance((uint32_t)list.n)]);
+    for (auto &one : makers)
+        if (one.letter == letter)
+            return one.make(w);
     switch (letter) {
-    case 'k':
-        return word_key(w);
-    case 'v':
-        return word_value(w);
-    case 'f':
-        return word_field(w);
-    case 'n':
-        return word_integer(w);
-    case 'i':
-        return word_index(w);
-    case 'p':
-        return word_pattern(w);
-    case 'd':
-        return word_text(w, ANY_OF(databases));
-    case 'h':
-        return word_text(w, ANY_OF(versions));
-    case 'c':
-        return word_text(w, ANY_OF(cursors));
-    case 'w':
-        return word_text(w, ANY_OF(waits));
-    case 'j':
-        return word_text(w, ANY_OF(counts));
     case 't':
         return word_time(w, false, 1, true);
     case 'm':
         return word_time(w, false, 1000, true);
-    case 'X':
-        return word_text(w, ANY_OF(expire_options));
-    case 'S':
-        return word_set_option(w);
-    case 'C':
-        return word_scan_option(w);
     case 'M':
         word_key(w);
         return word_value(w);

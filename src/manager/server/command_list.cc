@@ -169,38 +169,40 @@ void weft::command_lrange(peer *p, const word *words, int)
         reply_item(p, *list_item_at(l, (size_t)i));
 }
 
-// The item of that index, from the end if below 0.  nullptr: there is none.
-static list_item **item_at(const entry *e, int64_t i)
+static void reply_no_item(peer *p)
 {
-    const item_list *l = entry_list(e);
+    reply_error(p, "ERR index out of range");
+}
+
+// The item of the list words[1] at the index words[2], from the end if below 0; `no_list` or
+// `no_item` replies if there is none.  nullptr: the peer was answered.
+static list_item **item_at(peer *p, const word *words, void (*no_list)(peer *p),
+                           void (*no_item)(peer *p))
+{
+    int64_t i;
+    entry **link = list_at(p, &words[1], no_list);
+    if (link == nullptr || !parse_integer(p, &words[2], &i))
+        return nullptr;
+    const item_list *l = entry_list(*link);
     i = i < 0 ? i + (int64_t)l->count : i;
-    return i >= 0 && i < (int64_t)l->count ? list_item_at(l, (size_t)i) : nullptr;
+    if (i >= 0 && i < (int64_t)l->count)
+        return list_item_at(l, (size_t)i);
+    no_item(p);
+    return nullptr;
 }
 
 void weft::command_lindex(peer *p, const word *words, int)
 {
-    int64_t i;
-    entry **link = list_at(p, &words[1], reply_null);
-    if (link == nullptr || !parse_integer(p, &words[2], &i))
-        return;
-    list_item **at = item_at(*link, i);
+    list_item **at = item_at(p, words, reply_null, reply_null);
     if (at != nullptr)
         reply_item(p, *at);
-    else
-        reply_null(p);
 }
 
 void weft::command_lset(peer *p, const word *words, int)
 {
-    int64_t i;
-    entry **link = list_at(p, &words[1], reply_no_key);
-    if (link == nullptr || !parse_integer(p, &words[2], &i))
+    list_item **at = item_at(p, words, reply_no_key, reply_no_item);
+    if (at == nullptr)
         return;
-    list_item **at = item_at(*link, i);
-    if (at == nullptr) {
-        reply_error(p, "ERR index out of range");
-        return;
-    }
     memory_give(*at);
     *at = item_new(words[3].text, words[3].size);
     reply_ok(p);
