@@ -5,11 +5,12 @@
 // program.  A call fails with EINTR where it may, with EMFILE, ENOMEM, EAGAIN where it may: the
 // operation must then be right, or fail with that errno (what a supervisor or worker lacks may also
 // be told as their end).  With SIGKILL to kin the result is free, but there must be one;
-// with SIGSTOP it must be right.  And always in time, and nothing is left: no descriptor, child,
-// mapping, memory, name.  With SIGKILL to the program, all that it holds by a leash must be gone.
+// with SIGSTOP, or when the target is late, it must be right.  And always in time, and nothing is
+// left: no descriptor, child, mapping, memory, name.  With SIGKILL to the program, all that it
+// holds by a leash must be gone.
 //
 // The controls leak a descriptor, give up when interrupted, forget a child: they must fail.
-// TORTURE_STRIDE: every how many calls (1; 3 if TORTURE_SECONDS is below 30).
+// TORTURE_STRIDE: every how many calls (1; 5 if TORTURE_SECONDS is below 30).
 #ifdef __x86_64__
 #include "traced.h"
 
@@ -201,8 +202,10 @@ static void strike_at(struct plan *p)
         if (p->error != EINTR || !blocks_signals(p))
             strike(p);
     }
-    p->strike = KILL;
-    strike(p);
+    for (int s = DELAY; s <= KILL; s++) {
+        p->strike = (enum strike)s;
+        strike(p);
+    }
     for (p->kin = 0; p->target == 0 && p->kin < targets_of(p->o) - 1; p->kin++)
         for (int s = KILL_KIN; s <= PAUSE_KIN; s++) {
             p->strike = (enum strike)s;
@@ -282,7 +285,7 @@ int main(int, char **argv)
 {
     const char *given = getenv("TORTURE_STRIDE"), *only = getenv("TORTURE_ONLY");
     const char *seconds = getenv("TORTURE_SECONDS");
-    long stride = given != NULL ? atol(given) : seconds != NULL && atol(seconds) < 30 ? 3 : 1;
+    long stride = given != NULL ? atol(given) : seconds != NULL && atol(seconds) < 30 ? 5 : 1;
     // So that malloc's own keeping is not taken for a leak.
     if (getenv("GLIBC_TUNABLES") == NULL) {
         setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0", 1);

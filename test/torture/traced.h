@@ -21,6 +21,7 @@
 enum strike {
     RECORD,    // nothing
     FAIL,      // the call fails with .error
+    DELAY,     // the target comes late to it: the others are ahead
     KILL,      // SIGKILL to the target
     KILL_KIN,  // SIGKILL to a child of the victim's, or one of those
     PAUSE_KIN, // SIGSTOP to one, and after a while SIGCONT
@@ -161,6 +162,9 @@ static inline bool at_entry(struct tracer *t, struct tracee *e, struct user_regs
         report->struck = 1;
         kill(e->pid, SIGKILL);
         return false;
+    } else if (p->strike == DELAY) {
+        report->struck = 1;
+        usleep(3000);
     } else {
         strike_kin(t);
     }
