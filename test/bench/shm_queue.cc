@@ -17,7 +17,7 @@
 #define HAVE_BOOST 0
 #endif
 
-static const int MESSAGES = 200000, SIZE = 64, DEPTH = 1024;
+static const int MESSAGES = 500000, SIZE = 64, DEPTH = 1024;
 
 // Runs fn(i) in n processes; all must end well.
 template <class F> static void in_processes(int n, F fn)
