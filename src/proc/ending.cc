@@ -93,7 +93,8 @@ static bool is_over(streams *s)
         return true;
     for (size_t i = 0; i < s->count; i++)
         child_poll(&s->children[i]->c); // or it would count as left
-    return !child_tells_group(first);
+    // Orphans are init's to reap, which may take its time, or not do it, in a container.
+    return !child_tells_group(first) || !group_lives(first->pid);
 }
 
 // Reads on until nobody is left: who cleans up may have something to say.

@@ -21,10 +21,8 @@ static bool parse(const char *line, relative *r)
 {
     const char *rest = strrchr(line, ')');
     unsigned long long born;
-    int parent;
-    if (rest == nullptr || sscanf(rest, ") %c %d", &r->state, &parent) != 2)
+    if (rest == nullptr || sscanf(rest, ") %c %d %d", &r->state, &r->parent, &r->group) != 3)
         return false;
-    r->parent = parent;
     rest += 2;
     for (int field = 3; field < 22 && rest != nullptr; field++) {
         rest = strchr(rest, ' ');
@@ -102,6 +100,22 @@ static relative *read_all(size_t *count)
     }
     closedir(d);
     return all;
+}
+
+bool weft::group_lives(pid_t group)
+{
+    relative r;
+    int saved = errno;
+    DIR *d = opendir("/proc");
+    bool lives = d == nullptr;
+    for (struct dirent *e; !lives && (e = readdir(d)) != nullptr;) {
+        int pid = atoi(e->d_name);
+        lives = pid > 0 && read_one(pid, &r) && is_alive(&r) && r.group == group;
+    }
+    if (d != nullptr)
+        closedir(d);
+    errno = saved;
+    return lives;
 }
 
 // Moves r to the members.

@@ -14,7 +14,7 @@ namespace weft {
 
 // A process is known by its number and the time of its birth, for the number may be another's soon.
 struct relative {
-    pid_t pid, parent;
+    pid_t pid, parent, group;
     uint64_t born;
     char state; // as /proc/PID/stat has it: R, S, D, T, t, Z, ...
 };
@@ -41,6 +41,10 @@ void family_signal(const family *f, int signal);
 void family_stop(family *f);
 
 void family_free(family *f);
+
+// Whether somebody in a process group can run: whom nobody has reaped yet does not count.  True
+// also where there is no /proc.
+bool group_lives(pid_t group);
 
 } // namespace weft
 

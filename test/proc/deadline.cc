@@ -5,6 +5,7 @@
 #include <weft/pipeline.h>
 
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 static const char *deaf = "trap '' TERM; echo ready; while :; do sleep 0.01; done";
@@ -61,6 +62,22 @@ CASE(test_deadline_leaves_the_group_its_time)
     assert_int_equal(weft_status_signal(r.status), SIGTERM);
     assert_true(r.ns < 20000000000);
     weft_subprocess_result_free(&r);
+}
+
+// We inherit what the shell leaves, as init does in a container, and reap it only afterwards.
+CASE(test_deadline_waits_for_no_zombie)
+{
+    weft_subprocess_options o = piped();
+    o.kill_after_ns = 40000000000;
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    int64_t before = weft_now();
+    weft_subprocess_result r = run_until("sleep 1000 & echo ready; wait", "ready", &o);
+    assert_true(weft_now() - before < 30000000000);
+    weft_subprocess_result_free(&r);
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+    assert_true(no_children());
 }
 
 CASE(test_deadline_wakes_the_stopped)
