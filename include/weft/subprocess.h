@@ -371,6 +371,11 @@ typedef struct weft_subprocess_batch {
     int (*ended)(size_t i, const weft_subprocess_result *r, int error, void *arg);
     void (*report)(size_t i, const weft_subprocess_result *r, int error, void *arg);
     void *arg;
+
+    /* Above 0: a signalfd(2).  What can be read from it is passed on to all commands that run, to
+     * their groups if they lead one.  SIGTSTP then stops this process, too; when it goes on, so do
+     * they, and their limits stood still meanwhile. */
+    int signal_fd;
 } weft_subprocess_batch;
 
 /* Runs the n commands argvs[0..n-1], or those that batch.next gives, several at once, and tells of

@@ -8,11 +8,14 @@
 #include "map.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 
 using namespace weft;
 
+enum { OWN = 2 };                           // descriptors of the call's, beside the flows
 enum { AHEAD = 1000 };                      // commands that have ended before their turn
 static const size_t AHEAD_BYTES = 64 << 20; // and their output
 
@@ -31,7 +34,7 @@ static int make_place(batch *b)
     flow **running = (flow **)realloc(b->running, more * sizeof *running);
     if (running != nullptr)
         b->running = running;
-    struct pollfd *fds = (struct pollfd *)realloc(b->fds, (FLOW_PLACES * more + 1) * sizeof *fds);
+    struct pollfd *fds = (struct pollfd *)realloc(b->fds, (FLOW_PLACES * more + OWN) * sizeof *fds);
     if (fds != nullptr)
         b->fds = fds;
     b->room = running != nullptr && fds != nullptr ? more : b->room;
@@ -150,8 +153,38 @@ static int start_some(batch *b, weft_deadline d)
     return b->error != 0 ? fail_with(b->error) : 0;
 }
 
-// Sleeps until one of those that run has written or ended or the source has more; serves all that
-// have.
+static void signal_all(batch *b, int signal)
+{
+    for (size_t k = 0; k < b->count; k++)
+        streams_signal(&command_of(b->running[k])->p->s, signal);
+}
+
+// Time in which we were stopped is no part of theirs.
+static void stop_with_all(batch *b)
+{
+    int64_t before = weft_now();
+    raise(SIGSTOP);
+    signal_all(b, SIGCONT);
+    int64_t stopped = weft_now() - before;
+    for (size_t k = 0; k < b->count; k++) {
+        command *c = command_of(b->running[k]);
+        c->due = c->due < WEFT_FOREVER - stopped ? c->due + stopped : WEFT_FOREVER;
+    }
+}
+
+static void pass_on(batch *b)
+{
+    struct signalfd_siginfo s;
+    struct pollfd one = {b->how->signal_fd, POLLIN, 0};
+    while (poll(&one, 1, 0) > 0 && read(one.fd, &s, sizeof s) == (ssize_t)sizeof s) {
+        signal_all(b, (int)s.ssi_signo);
+        if (s.ssi_signo == SIGTSTP)
+            stop_with_all(b);
+    }
+}
+
+// Sleeps until one of those that run has written or ended, the source has more or a signal is to be
+// passed on; serves all that have.
 static int serve(batch *b, weft_deadline d)
 {
     bool ask_source = b->asked && b->how->next_fd >= 0 && b->count < b->jobs;
@@ -159,13 +192,16 @@ static int serve(batch *b, weft_deadline d)
         return fail_with(EDEADLK);
     weft_deadline limit = batch_enforce(b), wake = limit < d ? limit : d;
     int saved = errno;
-    b->fds[0] = {b->how->next_fd, POLLIN, 0};
-    if (pump_round(b->running, b->count, b->fds, ask_source, wake) != 0 &&
+    b->fds[0] = {ask_source ? b->how->next_fd : -1, POLLIN, 0};
+    b->fds[1] = {b->how->signal_fd > 0 ? b->how->signal_fd : -1, POLLIN, 0};
+    if (pump_round(b->running, b->count, b->fds, OWN, wake) != 0 &&
         (errno != ETIMEDOUT || wake == d))
         return -1;
-    errno = saved;
-    if (ask_source && b->fds[0].revents != 0)
+    if (b->fds[0].revents != 0)
         b->asked = false;
+    if (b->fds[1].revents != 0)
+        pass_on(b);
+    errno = saved;
     // Backwards: one that ends gives its place to the last, which has been looked at.
     for (size_t k = b->count; k-- > 0;)
         if (flow_is_over(b->running[k]))

@@ -142,6 +142,24 @@ CASE(test_each_retries)
     }
 }
 
+// ^Z stops each and its commands; the time that passes until it goes on is not theirs.
+CASE(test_each_stops_with_its_commands)
+{
+    assert_int_equal(
+        run("rm -f pid; echo x | weft-processes each -t 20 sh -c 'echo $$ >pid; sleep 0.2; "
+            "echo done' 2>&1 & until [ -s pid ]; do :; done; kill -TSTP $!; "
+            "for p in $! $(cat pid); do "
+            "until grep -q 'State:.T' /proc/$p/status; do :; done; done; "
+            "sleep 0.5; kill -CONT $!; wait $!"),
+        0);
+    assert_non_null(strstr(said, "done\n"));
+    assert_int_equal(
+        run("rm -f pid; echo x | weft-processes each -t 1.5 sh -c 'echo $$ >pid; sleep 1' "
+            "2>&1 & until [ -s pid ]; do :; done; kill -TSTP $!; sleep 2; kill -CONT $!; "
+            "wait $!"),
+        0);
+}
+
 CASE(test_each_log)
 {
     assert_int_equal(run("printf 'true\\nsh -c \"exit 3\"\\nsleep 1000\\nfalse\\nno-such-program\\n"

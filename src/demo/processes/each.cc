@@ -1,7 +1,8 @@
 // each.cc: `weft-processes each`: commands or arguments from standard input, some at a time.
 //
 // They run in a thread.  The first one draws the bar and waits for signals, which end the commands
-// with all that they started: those are in groups of their own, which a terminal does not reach.
+// with all that they started: those are in groups of their own, which a terminal does not reach. ^Z
+// stops them, too: map passes it on.
 //
 // A command is told of when it has ended, or with -k in the order of the input: its output is
 // written, then its line in the log, then what standard error says of it.
@@ -14,6 +15,7 @@
 #include <err.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 static const weft_sink in_memory = {nullptr, nullptr, false, 0, 1 << 20};
@@ -186,17 +188,34 @@ static int attend(weft_thread *t, int *error)
     return got;
 }
 
+static bool is_ignored(int signal) // by nohup(1), or a shell that has no jobs
+{
+    struct sigaction a;
+    return sigaction(signal, nullptr, &a) == 0 && a.sa_handler == SIG_IGN;
+}
+
+// What ^Z sends, or -1.
+static int open_stop(void)
+{
+    sigset_t stop;
+    sigemptyset(&stop);
+    if (is_ignored(SIGTSTP))
+        return -1;
+    sigaddset(&stop, SIGTSTP);
+    sigprocmask(SIG_BLOCK, &stop, nullptr);
+    return signalfd(-1, &stop, SFD_CLOEXEC);
+}
+
 static void block_signals(void)
 {
     sigset_t ours;
     sigemptyset(&ours);
     sigaddset(&ours, SIGUSR1);
-    for (int signal : ending) {
-        struct sigaction a;
-        if (sigaction(signal, nullptr, &a) == 0 && a.sa_handler != SIG_IGN) // nohup(1)
+    for (int signal : ending)
+        if (!is_ignored(signal))
             sigaddset(&ours, signal);
-    }
     sigprocmask(SIG_BLOCK, &ours, nullptr);
+    batch.signal_fd = open_stop();
     signal(SIGPIPE, SIG_IGN); // who reads no more ends the commands, too
     signal(SIGXFSZ, SIG_IGN); // a log that is too long is an error
 }
