@@ -234,6 +234,14 @@ static inline bool runner_add(const char *name, void (*fn)(void **state), int (*
     return true;
 }
 
+// As in a terminal: nohup(1), a shell's background jobs and interpreters leave signals ignored.
+static inline void runner_signals(void)
+{
+    static const int often_ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTSTP};
+    for (int each : often_ignored)
+        signal(each, SIG_DFL);
+}
+
 // Runs them all, between `setup` and `teardown`.  `prefix`: what they are run on, for their names.
 static inline int run_cases(int (*setup)(void **) = nullptr, int (*teardown)(void **) = nullptr,
                             const char *prefix = nullptr)
@@ -246,6 +254,7 @@ static inline int run_cases(int (*setup)(void **) = nullptr, int (*teardown)(voi
     if (child != 0)
         return runner_watch(child);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    runner_signals();
     memcpy(tests, runner_cases, sizeof tests);
     for (size_t i = 0; prefix != nullptr && i < runner_count; i++) {
         snprintf(names[i], sizeof names[i], "%s: %s", prefix, tests[i].name);

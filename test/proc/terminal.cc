@@ -178,7 +178,6 @@ static int be_the_shell(const char *script, int flags)
 {
     int status;
     signal(SIGTTOU, SIG_IGN);
-    signal(SIGINT, SIG_DFL); // a background job of a shell without job control ignores it
     pid_t job = fork();
     if (job == 0) {
         setpgid(0, 0);
