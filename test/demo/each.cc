@@ -145,19 +145,20 @@ CASE(test_each_retries)
 // ^Z stops each and its commands; the time that passes until it goes on is not theirs.
 CASE(test_each_stops_with_its_commands)
 {
-    assert_int_equal(
-        run("rm -f pid; echo x | weft-processes each -t 20 sh -c 'echo $$ >pid; sleep 0.2; "
-            "echo done' 2>&1 & until [ -s pid ]; do :; done; kill -TSTP $!; "
-            "for p in $! $(cat pid); do "
-            "until grep -q 'State:.T' /proc/$p/status; do :; done; done; "
-            "sleep 0.5; kill -CONT $!; wait $!"),
-        0);
+    // The command is one process: a shell that starts another sleeps on, uninterruptibly, while
+    // that one is stopped before its exec.
+    assert_int_equal(run("rm -f pid; echo x | weft-processes each -t 20 sh -c 'echo done; "
+                         "echo $$ >pid; exec sleep 0.2' 2>&1 & until [ -s pid ]; do :; done; "
+                         "kill -TSTP $!; for p in $! $(cat pid); do "
+                         "until grep -q 'State:.T' /proc/$p/status; do :; done; done; "
+                         "sleep 0.5; kill -CONT $!; wait $!"),
+                     0);
     assert_non_null(strstr(said, "done\n"));
-    assert_int_equal(
-        run("rm -f pid; echo x | weft-processes each -t 1.5 sh -c 'echo $$ >pid; sleep 1' "
-            "2>&1 & until [ -s pid ]; do :; done; kill -TSTP $!; sleep 2; kill -CONT $!; "
-            "wait $!"),
-        0);
+    assert_int_equal(run("rm -f pid; echo x | weft-processes each -t 3 sh -c 'echo $$ >pid; "
+                         "exec sleep 1' 2>&1 & until [ -s pid ]; do :; done; kill -TSTP $!; "
+                         "until grep -q 'State:.T' /proc/$!/status; do :; done; "
+                         "sleep 2.5; kill -CONT $!; wait $!"),
+                     0);
 }
 
 CASE(test_each_log)
