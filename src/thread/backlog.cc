@@ -162,7 +162,7 @@ size_t weft::count_pending(weft_executor *ex)
 static bool claim_slot(weft_future *f)
 {
     weft_future **slot = (weft_future **)__atomic_load_n(&f->at, __ATOMIC_RELAXED);
-    if (!take_slot(slot, f))
+    if (slot == nullptr || !take_slot(slot, f)) // null: one who is no worker has just taken it
         return false;
     taken(f);
     return true;

@@ -47,9 +47,9 @@ static int hire_all(weft_executor *ex)
     int error = 0;
     for (;;) {
         take_lock(&ex->lock);
-        if (error != 0)
-            __atomic_store_n(&ex->wanted, ex->wanted + surplus(ex), __ATOMIC_RELAXED);
-        bool more = surplus(ex) < 0;
+        if (error != 0 && ex->alive < ex->wanted) // those asleep in waits will go on
+            __atomic_store_n(&ex->wanted, ex->alive, __ATOMIC_RELAXED);
+        bool more = error == 0 && surplus(ex) < 0;
         ex->alive += more;
         ex->active += more;
         note(ex);
@@ -94,6 +94,8 @@ int weft_executor_resize(weft_executor *ex, int threads)
         note(ex);
         if (ex->leaving > 0)
             wake_all_idle(ex);
+        else
+            wake_worker(ex); // it wakes the next
     }
     drop_lock(&ex->lock);
     if (error == 0)

@@ -3,6 +3,8 @@
 
 #include <base/errno.h>
 
+#include <sys/syscall.h>
+
 using namespace weft;
 
 // Not write(2), which is a cancellation point.
@@ -21,7 +23,10 @@ void weft::future_dispose(weft_future *f)
     if (future_state(f) & FUTURE_EXTRAS) {
         take_lock(&f->lock); // lets the thread that ended it go
         drop_lock(&f->lock);
-        close_keep_errno(&f->fd);
+        int saved = errno;
+        if (f->fd >= 0) // not close(2), a cancellation point: what is told after this would be lost
+            syscall(SYS_close, f->fd);
+        errno = saved;
     }
     if (!(f->kind & FUTURE_OWNED))
         future_free(f);

@@ -35,7 +35,9 @@ bool weft::share_push(weft_executor *ex, crew_worker *me, weft_future *f)
         return false;
     put_slot(me, me->tail, f);
     __atomic_store_n(&me->tail, me->tail + 1, __ATOMIC_SEQ_CST); // see the banner
-    return true;
+    // Who closes the inbox and then looks into the shares sees it there, or we see it closed.
+    return __atomic_load_n(&ex->inbox, __ATOMIC_SEQ_CST) != INBOX_CLOSED ||
+           !take_slot(slot_at(me, me->tail - 1), f);
 }
 
 weft_future *weft::share_pop(crew_worker *me)

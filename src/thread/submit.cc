@@ -151,7 +151,8 @@ int weft_executor_submit_at(weft_executor *ex, weft_future *f, void *(*fn)(void 
 static int enqueue_many_limited(weft_executor *ex, weft_future futures[], size_t n)
 {
     take_lock(&ex->lock);
-    int error = ex->closed ? EPIPE : ex->limit - ex->pending < n ? EAGAIN : 0;
+    size_t room = ex->pending < ex->limit ? ex->limit - ex->pending : 0; // some don't count
+    int error = ex->closed ? EPIPE : room < n ? EAGAIN : 0;
     for (size_t i = 0; i < n && error == 0; i++)
         backlog_add(ex, &futures[i]);
     wake_worker(ex);

@@ -128,6 +128,7 @@ static void enter_crew(weft_executor *ex, crew_worker *me)
 // Locked on entry, not on return.
 static void leave_crew(weft_executor *ex, crew_worker *me)
 {
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr); // a cancel would begin this anew
     ex->workers = me->next != me ? me->next : nullptr;
     list_remove(me);
     ex->active--;
@@ -256,6 +257,8 @@ int weft::hire(weft_executor *ex)
         ex->alive--;
         ex->active--;
         note(ex);
+        if (ex->alive == 0) // who shuts it down may have seen this one counted
+            waiters_wake(&ex->gone, SIZE_MAX);
         drop_lock(&ex->lock);
     }
     errno = saved;

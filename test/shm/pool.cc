@@ -257,7 +257,7 @@ CASE(test_cancel)
     end(p);
 }
 
-static weft_pool *pool_of_slots(int slots)
+static weft_pool *pool_of_slots(size_t slots)
 {
     weft_pool_options o = {};
     o.slots = slots;

@@ -727,6 +727,56 @@ CASE(test_shutdown_drains)
     drain(ex);
 }
 
+static void *drain(void *ex)
+{
+    return code_of(weft_executor_shutdown((weft_executor *)ex, WEFT_DRAIN, WEFT_FOREVER));
+}
+
+// The last task that a drain waits for may end by being cancelled, with all workers asleep.
+CASE(test_shutdown_drains_until_the_last_is_cancelled)
+{
+    weft_executor *ex = weft_executor_create(2, nullptr);
+    weft_future *promise = weft_future_create();
+    weft_future *after = weft_executor_submit_after(
+        ex, promise, [](void *) -> void * { return nullptr; }, nullptr);
+    weft_thread *t = weft_thread_start(drain, ex, nullptr);
+    await_asleep(weft_thread_id(t));
+    assert_int_equal(weft_future_cancel(after), 0);
+    assert_int_equal(joined(t), 0);
+    assert_int_equal(weft_executor_destroy(ex, WEFT_DRAIN), 0);
+    assert_int_equal(weft_future_cancel(promise), 0);
+    weft_future_release(after);
+    weft_future_release(promise);
+}
+
+// Tasks that a promise lets in do not count for the limit, and leave no room beyond it.
+CASE(test_many_where_more_wait_than_the_limit)
+{
+    weft_executor_options o = {};
+    o.backlog = 2;
+    weft_executor *ex = weft_executor_create(1, &o);
+    static weft_event go;
+    weft_future *promise = weft_future_create(), *after[5], many[3];
+    void *args[3] = {};
+    auto wait = [](void *) -> void * {
+        weft_event_wait(&go, WEFT_FOREVER);
+        return nullptr;
+    };
+    weft_future *busy = weft_executor_submit(ex, wait, nullptr);
+    while (weft_future_state(busy) == WEFT_FUTURE_PENDING)
+        sched_yield();
+    for (weft_future *&each : after)
+        each = weft_executor_submit_after(ex, promise, wait, nullptr);
+    assert_int_equal(weft_future_set(promise, nullptr), 0);
+    assert_errno(weft_executor_submit_many(ex, many, 3, wait, args), EAGAIN);
+    weft_event_set(&go);
+    assert_int_equal(weft_executor_destroy(ex, WEFT_DRAIN), 0);
+    for (weft_future *each : after)
+        weft_future_release(each);
+    weft_future_release(busy);
+    weft_future_release(promise);
+}
+
 CASE(test_shutdown_times_out_then_discards)
 {
     full p;
