@@ -345,7 +345,7 @@ typedef struct weft_subprocess_command {
 /* What weft_subprocess_batch.ended answers. */
 enum weft_map_verdict {
     WEFT_MAP_GO_ON,
-    WEFT_MAP_AGAIN,   /* run this one again, its output is dropped */
+    WEFT_MAP_AGAIN,   /* run this one again, its output is dropped; after NO_MORE: GO_ON */
     WEFT_MAP_NO_MORE, /* start none from now on */
     WEFT_MAP_KILL     /* the same, and end those that run, like late ones: ECANCELED */
 };

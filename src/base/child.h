@@ -105,7 +105,10 @@ static inline bool child_reap(child *c, int how)
             c->status = child_status_of(&info);
         }
     } else if (is_refused(errno) && c->pid > 0) { // waitid(2) altogether: only wait4(2) is left
-        pid_t pid = (pid_t)syscall(SYS_wait4, c->pid, &c->status, how, &c->usage);
+        pid_t pid;
+        do
+            pid = (pid_t)syscall(SYS_wait4, c->pid, &c->status, how, &c->usage);
+        while (pid < 0 && errno == EINTR);
         c->ended = pid != 0;
         c->lost = pid < 0;
     } else { // ECHILD: the kernel or another wait has taken it; but has it ended?
@@ -218,6 +221,17 @@ static inline int child_signal(child *c, int signal)
     return child_has_ended(c) ? fail_with(ESRCH) : kill(c->pid, signal);
 }
 
+// Whether its number is still its own: nobody has reaped it.
+static inline bool child_holds_number(const child *c)
+{
+    siginfo_t info;
+    int saved = errno;
+    bool holds = !c->ended && (child_wait_id(c, WEXITED | WNOHANG | WNOWAIT, &info, nullptr) == 0 ||
+                               is_refused(errno));
+    errno = saved;
+    return holds;
+}
+
 // Sends a signal to the group that it leads, also when it has ended itself.  -1: EPERM when it
 // leads none; ESRCH when nobody is left, or (before Linux 6.9) when it has been reaped: then the
 // group's number may be another's.
@@ -230,7 +244,7 @@ static inline int child_signal_group(child *c, int signal)
     int result = child_signal_by_pidfd(c, signal, CHILD_SIGNAL_GROUP);
     if (result <= 0)
         return result;
-    return c->ended ? fail_with(ESRCH) : kill(-c->pid, signal);
+    return child_holds_number(c) ? kill(-c->pid, signal) : fail_with(ESRCH);
 }
 
 // Whether somebody is in the group that it leads; a zombie is, too, itself as well.  Only signals

@@ -129,13 +129,17 @@ void weft::streams_end(streams *s, weft_buffer *out, weft_buffer *err, int *stat
     errno = saved;
 }
 
+weft_deadline weft::streams_kill_by(streams *s)
+{
+    return streams_force_end(s) == 0 || errno == ESRCH ? weft_in_ns(KILLED_NS) : WEFT_NOW;
+}
+
 void weft::streams_kill(streams *s, int *status)
 {
     int saved = errno;
     poll_way *way = way_to_poll; // neither a stop nor a cancel cuts this short
     way_to_poll = nullptr;
-    bool dying = streams_force_end(s) == 0 || errno == ESRCH;
-    streams_wait(s, status, dying ? weft_in_ns(KILLED_NS) : WEFT_NOW);
+    streams_wait(s, status, streams_kill_by(s));
     way_to_poll = way;
     errno = saved;
 }

@@ -68,7 +68,7 @@ static bool start_or_wait(batch *b, command *c)
 {
     int saved = errno;
     c->error = c->status = 0;
-    c->incomplete = false;
+    c->incomplete = c->killed = false;
     c->tries++;
     if (start(b, c) == 0)
         return true;

@@ -18,6 +18,7 @@ struct command {
     weft_buffer wrote[2]; // to streams 1 and 2
     int status, error, tries;
     bool incomplete;
+    bool killed; // SIGKILL was sent: at `due` nobody waits for its end any more
     struct rusage usage;
     int64_t start, end; // end 0: not ended
     weft_deadline due;  // when it is to be ended; with an error: killed

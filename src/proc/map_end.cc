@@ -90,6 +90,20 @@ void weft::command_ended(batch *b, command *c)
 
 // ---- Ending ----
 
+static void kill_at_once(command *c)
+{
+    c->killed = true;
+    c->due = streams_kill_by(&c->p->s);
+}
+
+// Not even SIGKILL ends it: nobody waits for it, nor for what it writes.
+static void abandon(command *c)
+{
+    streams_close(&c->p->s);
+    c->f.awaited = nullptr;
+    c->due = WEFT_FOREVER;
+}
+
 void weft::command_doom(command *c, int error)
 {
     streams *s = &c->p->s;
@@ -104,7 +118,7 @@ void weft::command_doom(command *c, int error)
     if (s->kill_after > 0 && streams_ask_to_end(s) == 0)
         c->due = weft_in_ns(s->kill_after);
     else
-        streams_force_end(s);
+        kill_at_once(c);
     errno = saved;
 }
 
@@ -117,12 +131,12 @@ weft_deadline weft::batch_enforce(batch *b)
         command *c = command_of(b->running[k]);
         if (c->f.error != 0)
             command_doom(c, c->f.error);
-        if (c->due <= now && c->error == 0) {
+        if (c->due <= now && c->error == 0)
             command_doom(c, ETIMEDOUT);
-        } else if (c->due <= now) {
-            streams_force_end(&c->p->s);
-            c->due = WEFT_FOREVER;
-        }
+        else if (c->due <= now && !c->killed)
+            kill_at_once(c);
+        else if (c->due <= now)
+            abandon(c);
         first = c->due < first ? c->due : first;
     }
     errno = saved;
@@ -157,7 +171,7 @@ void weft::batch_end(batch *b, size_t k)
     if (c->error != 0)
         streams_force_end(&c->p->s); // what is left of its group
     errno = saved;
-    child_reap(&c->p->c, 0);
+    child_reap(&c->p->c, child_has_ended(&c->p->c) ? 0 : WNOHANG); // or it was abandoned
     c->status = c->p->c.status;
     c->usage = c->p->c.usage;
     if (c->p->c.lost && c->error == 0)

@@ -89,8 +89,11 @@ static void look_for_ends(flow *f)
     for (size_t i = 0; i < f->s->count && f->awaited == nullptr; i++)
         if (!child_has_ended(&f->s->children[i]->c))
             f->awaited = &f->s->children[i]->c;
-    if (f->awaited == nullptr)
-        f->over = weft_in_ns(f->s->grace);
+    if (f->awaited != nullptr)
+        return;
+    if (f->s->over == 0) // once, in however many parts they are waited for
+        f->s->over = weft_in_ns(f->s->grace);
+    f->over = f->s->over;
 }
 
 static bool has_pipes(const flow *f)

@@ -4,6 +4,8 @@
 // child.  What it could not take is still in memory, and is found behind it in the mapping.
 #include "sink.h"
 
+#include "streams.h"
+
 #include <base/bytes.h>
 
 #include <fcntl.h>
@@ -93,14 +95,17 @@ static int open_file(void)
     if (folder == nullptr || *folder == 0)
         folder = "/tmp";
     int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
-        return fd;
+    if (fd >= 0)
+        return above_streams(fd);
+    if (errno != EOPNOTSUPP && errno != EISDIR)
+        return -1;
     if (snprintf(path, sizeof path, "%s/weft-XXXXXX", folder) >= (int)sizeof path)
         return fail_with(ENAMETOOLONG);
     fd = mkostemp(path, O_CLOEXEC);
-    if (fd >= 0)
-        unlink(path);
-    return fd;
+    if (fd < 0)
+        return -1;
+    unlink(path);
+    return above_streams(fd);
 }
 
 // As write(2), without the signal that is sent at the limit of our files' sizes.
@@ -244,7 +249,8 @@ ssize_t weft::outlet_read(outlet *o, int fd, int *error)
 
 int weft::outlet_end(outlet *o)
 {
-    int error = o->how.take != nullptr ? give_lines(o, true) : o->file >= 0 ? map_file(o) : 0;
+    bool is_filed = o->file >= 0 && o->to != nullptr; // else it is dropped
+    int error = o->how.take != nullptr ? give_lines(o, true) : is_filed ? map_file(o) : 0;
     weft_buffer_free(&o->held);
     return error;
 }

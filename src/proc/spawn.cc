@@ -181,6 +181,7 @@ static pid_t spawn_on_copy(spawn_plan *plan, int *pidfd)
     plan->stage = plan->report[0];
     plan->error = plan->report[1];
     munmap(page, 2 * sizeof(int));
+    plan->report = nullptr; // a start that is tried another way reports there
     errno = saved;
     return result < 0 ? fail_with((int)-result) : (pid_t)result;
 }

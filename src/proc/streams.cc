@@ -79,12 +79,16 @@ int weft::streams_wait(streams *s, int *status, weft_deadline d)
     return 0;
 }
 
-static bool all_reaped(const streams *s)
+// Whether one that is not reaped is in the first one's group, and so keeps that number taken.
+static bool group_is_held(const streams *s)
 {
-    for (size_t i = 0; i < s->count; i++)
-        if (!s->children[i]->c.ended)
-            return false;
-    return true;
+    int saved = errno;
+    bool held = false;
+    for (size_t i = 0; i < s->count && !held; i++)
+        held = child_holds_number(&s->children[i]->c) &&
+               getpgid(s->children[i]->c.pid) == s->children[0]->c.pid;
+    errno = saved;
+    return held;
 }
 
 int weft::streams_signal(const streams *s, int signal)
@@ -94,8 +98,8 @@ int weft::streams_signal(const streams *s, int signal)
     bool sent = false;
     if (first->leads && first->warden == nullptr) {
         int result = child_signal_group(first, signal);
-        if (result != 0 && errno == ESRCH && first->ended && !all_reaped(s))
-            return kill(-first->pid, signal); // the others keep the number taken
+        if (result != 0 && errno == ESRCH && group_is_held(s))
+            return kill(-first->pid, signal);
         return result;
     }
     for (size_t i = 0; i < s->count; i++) {

@@ -21,6 +21,7 @@ struct streams {
     bool takes_input;   // has an input pipe that communicate feeds
     size_t written;     // how much of communicate's input it has got
     int64_t grace;      // nanoseconds; 0: none
+    weft_deadline over; // its end; 0: it has not begun
     int64_t kill_after; // ... from SIGTERM to SIGKILL; 0: no SIGTERM
     weft_subprocess **children;
     size_t count;
@@ -71,6 +72,9 @@ int streams_stop(streams *s, int *status, weft_deadline close_by, weft_deadline 
 // SIGTERM, and SIGKILL, to all that they have started.  As streams_signal.
 int streams_ask_to_end(streams *s);
 int streams_force_end(streams *s);
+
+// The same; until when their ends are worth waiting for.
+weft_deadline streams_kill_by(streams *s);
 
 // At a deadline: SIGTERM, kill_after later SIGKILL, and waits as long as that takes.  What comes
 // through the pipes meanwhile is read into out and err.  After ECANCELED: SIGKILL at once.

@@ -189,7 +189,7 @@ static int await_start(spawn_plan *plan, child *c)
     uint32_t state = __atomic_load_n(&c->warden->state, __ATOMIC_ACQUIRE);
     if (state == WARDEN_RUNS || state == WARDEN_ENDED)
         return 0;
-    child_wait(c, WEFT_FOREVER);
+    child_reap(c, 0); // it is about to exit; no stop or cancel may leave it a zombie
     plan->stage = state == WARDEN_FAILED ? c->warden->stage : WEFT_STAGE_SPAWN;
     return fail_with(state == WARDEN_FAILED ? c->warden->error : ECHILD);
 }

@@ -142,6 +142,17 @@ CASE(test_each_retries)
     }
 }
 
+// One that fails once the rule has said enough is not tried again, but told of and logged.
+CASE(test_each_retries_until_it_halts)
+{
+    assert_int_equal(run("rm -f go log; printf 'until [ -e go ]; do :; done; false\\n: >go\\n' | "
+                         "weft-processes each -j 2 --retries 3 --halt soon,success=1 --joblog log "
+                         "sh -c {} 2>&1"),
+                     0);
+    assert_non_null(strstr(said, "ran 2, failed 1, halted"));
+    assert_int_equal(run("grep -c false log"), 0);
+}
+
 // ^Z stops each and its commands; the time that passes until it goes on is not theirs.
 CASE(test_each_stops_with_its_commands)
 {

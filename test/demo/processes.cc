@@ -65,6 +65,7 @@ CASE(test_run)
     expect_in("echo fed | ", "run cat", 0, "fed\n");
     expect_in("", "run sh -c 'kill -9 $$'", 137, "killed by SIGKILL");
     expect_in("", "run -t 0.05 sleep 1000", 124, "out of time");
+    expect_in("env --ignore-signal=CHLD ", "run false", 1, "exited with 1");
     expect_in("", "run -t 60 true", 0, "exited with 0");
     expect_in("", "run -t 1m true", 0, "exited with 0");
     // What it started ends too: it holds our pipe.  Who ignores SIGTERM gets SIGKILL.

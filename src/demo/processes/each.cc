@@ -137,7 +137,7 @@ static int ask_rule(void)
 static int end(size_t i, const weft_subprocess_result *r, int error, void *)
 {
     bool good = error == 0 && r->status == 0;
-    if (!good && r->tries < how.tries && error != ECANCELED) {
+    if (!good && !halted && r->tries < how.tries && error != ECANCELED) {
         bar_ends(true, true);
         return WEFT_MAP_AGAIN;
     }
@@ -216,6 +216,7 @@ static void block_signals(void)
             sigaddset(&ours, signal);
     sigprocmask(SIG_BLOCK, &ours, nullptr);
     batch.signal_fd = open_stop();
+    signal(SIGCHLD, SIG_DFL); // ignored by who started us, it would lose the statuses
     signal(SIGPIPE, SIG_IGN); // who reads no more ends the commands, too
     signal(SIGXFSZ, SIG_IGN); // a log that is too long is an error
 }

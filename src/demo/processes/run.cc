@@ -76,6 +76,7 @@ static int attend(weft_subprocess *p, int signals, const limits *l, int *late)
 static int run_one(char **argv, const limits *l)
 {
     char text[64];
+    signal(SIGCHLD, SIG_DFL); // ignored by who started us, it would lose the status
     int late = 0, signals = open_signals();
     int64_t began = weft_now();
     weft_subprocess_options o = {};
