@@ -70,6 +70,7 @@ static void thread_end(void *p)
     slow_machine_destroy(&t->main);
     stacks_destroy(t->stacks);
     t->stacks = nullptr;
+    memset((void *)t->spares, 0, sizeof t->spares); // they were on those
     t->current = &nobody;
     t->ready = 0;
 }

@@ -71,7 +71,8 @@ sleep_and_look(int (*sleep)(const uint32_t *word, uint32_t seen, weft_deadline d
                const uint32_t *word, uint32_t seen, weft_deadline d, weft_shared_look *look)
 {
     int64_t now = weft_now(), nap = HEAL;
-    bool mine = look == nullptr || look_is_mine(look, now);
+    // Who will not be here then promises nothing.
+    bool mine = look == nullptr || (d > now + HEAL && look_is_mine(look, now));
     uint32_t checks = mine ? 0 : __atomic_load_n(&look->checks, __ATOMIC_RELAXED);
     for (;;) {
         // Not all at once, and not before who has promised could.

@@ -120,8 +120,11 @@ static void find_free_cells(weft_shared_map *m)
 static void mend(weft_shared_map *m)
 {
     for (uint64_t i = 0; i <= m->mask; i++)
-        if (has_cell(slot(m, i)) && stands_before(m, i))
+        if (has_cell(slot(m, i)) && stands_before(m, i)) {
+            // The dead one may not have counted its move; before the slot, as in close_hole.
+            __atomic_store_n(&m->moves, m->moves + 1, __ATOMIC_SEQ_CST);
             set_slot(m, i, next_change(m) | TAG);
+        }
     // What is behind a hole may move to before it: so each is closed as long as there are some.
     for (uint64_t i = 0; i <= m->mask; i++)
         if (slot(m, i) != UNUSED && !has_cell(slot(m, i)))

@@ -207,6 +207,8 @@ static int wait_for_end(weft_shared_barrier *b, uint32_t round, weft_deadline d)
             return code;
         if (error == 0)
             error = doorbell_sleep(&b->rings, seen, d, &b->look);
+        if (outcome(b, round) != EAGAIN && doorbell_count(&b->rings) == seen)
+            ring(b); // whoever ended it was killed before it rang
         if (outcome(b, round) == EAGAIN && (code = give_up(b, round, error)) != EAGAIN)
             return code;
     }

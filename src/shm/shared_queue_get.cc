@@ -93,8 +93,11 @@ void weft::queue_skip_pads(weft_shared_queue *q)
     uint64_t head = r->head;
     uint32_t form;
     first(q, &head, &form);
+    bool moved = head != r->head;
     store_place(&r->head, head);
     brief_unlock(&r->get_lock);
+    if (moved)
+        ring_all(&r->putters);
 }
 
 ssize_t weft_shared_queue_get_batch(weft_shared_queue *q, struct iovec *messages, size_t n,

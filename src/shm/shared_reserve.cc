@@ -48,7 +48,8 @@ static bool dead_at_head(const weft_shared_queue *q, uint64_t *place)
 {
     *place = load_place(&q->r->head);
     return unit_of(*place) != unit_of(load_place(&q->r->tail)) && form_seen(q, *place) & RESERVED &&
-           !holder_lives(maker_of(q, *place));
+           !holder_lives(maker_of(q, *place)) && // again: a commit takes no lock
+           form_seen(q, *place) & RESERVED;
 }
 
 void weft::queue_skip_dead(weft_shared_queue *q)
@@ -62,8 +63,10 @@ void weft::queue_skip_dead(weft_shared_queue *q)
         if (dead)
             undo(q, place);
         brief_unlock(&q->r->put_lock);
-        if (dead)
+        if (dead) {
             queue_ring_getters(q, 1);
+            ring_all(&q->r->joiners); // one message less
+        }
     }
     if (unit_of(place) != unit_of(load_place(&q->r->tail)) && form_seen(q, place) & PAD)
         queue_skip_pads(q);
@@ -182,5 +185,6 @@ int weft_shared_queue_cancel(weft_shared_queue *q, void *message)
     undo(q, place);
     brief_unlock(&q->r->put_lock);
     queue_ring_getters(q, 1); // who gets on makes room
+    ring_all(&q->r->joiners); // one message less
     return 0;
 }

@@ -137,7 +137,8 @@ static weft_shared_reader *new_place(weft_shared_rwlock *l, const brief_self *se
 static weft_shared_reader *own_place(weft_shared_rwlock *l, const brief_self *self)
 {
     int i = find(l, self);
-    if (i >= 0)
+    // CHANGING: another is taking it, or died in that, and it is to be mended.
+    if (i >= 0 && (state_of(&l->readers[i]) & DEPTH) != CHANGING)
         return &l->readers[i];
     if (brief_lock(&l->lock, WEFT_FOREVER) == EOWNERDEAD)
         mend(l);
@@ -246,6 +247,8 @@ static int wait_for_writer(weft_shared_rwlock *l, const brief_self *self, weft_d
             return writer_has_come(l) ? error : 0;
         if (writer_has_come(l))
             error = sleep_and_look(futex_wait, &l->left, seen, d, &l->left_look);
+        if (!writer_has_come(l) && doorbell_count(&l->left) == seen) // it was killed before it rang
+            doorbell_ring_now(&l->left, &l->left_armed, INT_MAX);
     }
     return 0;
 }
@@ -265,7 +268,9 @@ static int read_slowly(weft_shared_rwlock *l, brief_self *self, weft_deadline d)
         if (r == nullptr)
             return fail_with(EUSERS);
         uint32_t state = state_of(r);
-        if ((state & DEPTH) >= CHANGING - 1)
+        if ((state & DEPTH) == CHANGING)
+            continue;
+        if ((state & DEPTH) == CHANGING - 1)
             return fail_with(EAGAIN);
         if (!is_of(r, self->process, self->id) || !change(r, state, state + 1))
             continue; // it has just lost its place

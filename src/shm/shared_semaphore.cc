@@ -160,8 +160,9 @@ int weft_shared_semaphore_post(weft_shared_semaphore *s)
 uint32_t weft_shared_semaphore_value(weft_shared_semaphore *s)
 {
     brief_lock(&s->lock, WEFT_FOREVER);
-    take_back(s);
-    uint32_t n = free_units(s);
+    uint32_t back = take_back(s), n = free_units(s);
     brief_unlock(&s->lock);
+    if (back != 0)
+        doorbell_ring_each(&s->posts, &s->armed, INT_MAX);
     return n;
 }

@@ -57,6 +57,12 @@ int weft::shm_remove(int fd, const char *path)
 {
     if (shm_lock_byte(fd, F_WRLCK, LIFE, F_OFD_SETLK) < 0)
         return -1;
+    // Nobody has it now, so nobody makes it ready: it may have been since the caller looked.
+    shm_head h = {};
+    if (shm_examine(fd, &h, true) == 0 && h.keep && h.ready) {
+        shm_lock_byte(fd, F_UNLCK, LIFE, F_OFD_SETLK);
+        return fail_with(EBUSY);
+    }
     return unlink_same(fd, path);
 }
 

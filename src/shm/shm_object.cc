@@ -16,9 +16,7 @@ struct node {
     uint64_t next; // offset, or 0
     uint64_t size;
     uint64_t maker; // 0: the object is made
-    uint32_t made;  // futex
-    weft_shared_look look;
-    uint32_t unused[7];
+    uint32_t unused[10];
     char name[256];
     // then the object
 };
@@ -64,7 +62,8 @@ static node *claim(weft_shm *s, const char *name, size_t size, bool *make)
     *make = false;
     if (n != nullptr && size != 0 && n->size != size)
         return fail_with(EINVAL), nullptr;
-    if (size == 0 && (n == nullptr || (!is_made(n) && !is_being_made(n))))
+    // is_made last: the maker may have ended it, without the lock, before it died.
+    if (size == 0 && (n == nullptr || (!is_being_made(n) && !is_made(n))))
         return fail_with(ENOENT), nullptr;
     if (n == nullptr) {
         n = (node *)shm_allocate_locked(s, size <= s->room ? sizeof *n + size : size);
@@ -77,28 +76,28 @@ static node *claim(weft_shm *s, const char *name, size_t size, bool *make)
         publish(&n->maker, holder_self());
         publish(&s->head->objects, weft_shm_offset(s, n));
         *make = true;
-    } else if (!is_made(n) && !is_being_made(n)) {
+    } else if (!is_being_made(n) && !is_made(n)) {
         publish(&n->maker, holder_self());
         *make = true;
     }
     return n;
 }
 
-static void end_making(node *n, uint64_t maker)
+// Others sleep at the segment's head: the node may be removed and released meanwhile.
+static void end_making(weft_shm *s, node *n, uint64_t maker)
 {
     publish(&n->maker, maker);
-    __atomic_fetch_add(&n->made, 1, __ATOMIC_SEQ_CST);
-    futex_wake(&n->made, INT_MAX, 1);
+    __atomic_fetch_add(&s->head->made, 1, __ATOMIC_SEQ_CST);
+    futex_wake(&s->head->made, INT_MAX, 1);
 }
 
-// Makes the object; null: make has failed, and the next who asks for it is to make it.  The node
-// stays, since others may sleep there.
+// Makes the object; null: make has failed, and the next who asks for it is to make it.
 static void *make_object(weft_shm *s, node *n, int (*make)(weft_shm *s, void *p, void *arg),
                          void *arg)
 {
     memset((void *)(n + 1), 0, n->size);
     bool made = make == nullptr || make(s, n + 1, arg) == 0;
-    end_making(n, made ? 0 : NOBODY);
+    end_making(s, n, made ? 0 : NOBODY);
     return made ? n + 1 : nullptr;
 }
 
@@ -118,7 +117,7 @@ void *weft_shm_object(weft_shm *s, const char *name, size_t size,
         bool mine;
         shm_lock(s->head);
         node *n = claim(s, name, size, &mine);
-        uint32_t seen = n != nullptr ? doorbell_count(&n->made) : 0;
+        uint32_t seen = doorbell_count(&s->head->made);
         bool made = n != nullptr && is_made(n);
         weft_mutex_unlock(&s->head->lock);
         if (n == nullptr)
@@ -129,7 +128,7 @@ void *weft_shm_object(weft_shm *s, const char *name, size_t size,
             return n + 1;
         if (error != 0)
             return fail_with(error), nullptr;
-        error = doorbell_sleep(&n->made, seen, d, &n->look);
+        error = doorbell_sleep(&s->head->made, seen, d, &s->head->made_look);
     }
 }
 

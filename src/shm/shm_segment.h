@@ -6,6 +6,7 @@
 #define WEFT_SHM_SEGMENT_H
 
 #include <base/errno.h>
+#include <weft/shared_sync.h>
 #include <weft/shm.h>
 #include <weft/sync.h>
 
@@ -14,7 +15,7 @@
 namespace weft {
 
 static const uint64_t SHM_MAGIC = 0x314d485354464557; // "WEFTSHM1"
-static const uint32_t SHM_LAYOUT = 2 << 16 | (uint32_t)sizeof(weft_mutex);
+static const uint32_t SHM_LAYOUT = 3 << 16 | (uint32_t)sizeof(weft_mutex);
 static const size_t SHM_HEAD = 4096;
 
 #define SHM_FOLDER "/dev/shm/"
@@ -40,6 +41,8 @@ struct shm_head { // NOLINT(clang-analyzer-optin.performance.Padding): a line fo
     uint64_t top;                // blocks lie from `fixed` to here
     uint64_t hint;               // a block from which to look for a free one, or 0
     uint64_t objects;            // the first of the named ones, or 0
+    uint32_t made;               // futex: one more each time that the making of one ends
+    weft_shared_look made_look;
 };
 static_assert(sizeof(shm_head) <= SHM_HEAD, "the head fits its page");
 
