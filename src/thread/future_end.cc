@@ -3,7 +3,7 @@
 
 #include <base/errno.h>
 
-#include <sys/syscall.h>
+#include <pthread.h>
 
 using namespace weft;
 
@@ -23,10 +23,10 @@ void weft::future_dispose(weft_future *f)
     if (future_state(f) & FUTURE_EXTRAS) {
         take_lock(&f->lock); // lets the thread that ended it go
         drop_lock(&f->lock);
-        int saved = errno;
-        if (f->fd >= 0) // not close(2), a cancellation point: what is told after this would be lost
-            syscall(SYS_close, f->fd);
-        errno = saved;
+        int before; // close(2) is a cancellation point: what is told after this would be lost
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+        close_keep_errno(&f->fd);
+        pthread_setcancelstate(before, nullptr);
     }
     if (!(f->kind & FUTURE_OWNED))
         future_free(f);
