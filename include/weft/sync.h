@@ -276,8 +276,9 @@ int weft_timer_cancel(weft_timer *t);
 
 /* Waits until the function has returned or the timer was cancelled, for a periodic one both;
  * releases `t`.  1: the function was called, 0: it was not.
- * -1: ETIMEDOUT, ECANCELED (`t` is as before), EDEADLK (called from the function), EBUSY (another
- * thread joins it), ESRCH (as for cancel). */
+ * -1: ETIMEDOUT, ECANCELED (`t` is as before), EDEADLK (called from the function, or without a
+ * deadline from another timer's, while `t` has not ended), EBUSY (another thread joins it), ESRCH
+ * (as for cancel). */
 int weft_timer_join(weft_timer *t, weft_deadline d);
 
 #ifdef __cplusplus

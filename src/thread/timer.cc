@@ -217,7 +217,10 @@ int weft_timer_cancel(weft_timer *t)
 // Locked.
 static int await_end(weft_timer *t, weft_deadline d)
 {
-    int error = t == called_here ? EDEADLK : t->joined ? EBUSY : 0;
+    // A function that waits for another timer, without end, holds up the thread that is to call it.
+    bool stuck = called_here != nullptr && called_here->generation == fork_generation &&
+                 t->state != weft_timer::ENDED && (t == called_here || d == WEFT_FOREVER);
+    int error = stuck ? EDEADLK : t->joined ? EBUSY : 0;
     if (error != 0)
         return error;
     t->joined = true;

@@ -156,6 +156,26 @@ CASE(test_periodic_timer_leaves_out_what_has_passed)
     assert_false(weft_event_is_set(&c.fired));
 }
 
+static void join_it(void *arg)
+{
+    alarm_case *c = (alarm_case *)arg;
+    c->join_error = weft_timer_join(c->self, WEFT_FOREVER) == -1 ? errno : 0;
+}
+
+// They share a thread: the other's function could never be called.
+CASE(test_function_joins_another_timer)
+{
+    alarm_case c = {};
+    c.self = weft_timer_start(ring, &c, weft_in_s(3600), nullptr);
+    weft_timer *t = weft_timer_start(join_it, &c, WEFT_NOW, nullptr);
+    assert_int_equal(weft_timer_join(t, WEFT_FOREVER), 1);
+    assert_int_equal(c.join_error, EDEADLK);
+    assert_int_equal(weft_timer_cancel(c.self), 0);
+    t = weft_timer_start(join_it, &c, WEFT_NOW, nullptr); // one that has ended is released there
+    assert_int_equal(weft_timer_join(t, WEFT_FOREVER), 1);
+    assert_int_equal(c.join_error, 0);
+}
+
 static weft_timer *own_timer;
 
 static void cancel_at_three(void *word)
