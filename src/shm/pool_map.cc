@@ -115,7 +115,8 @@ static bool none_ended(void *arg)
 static int await_piece(weft_imap *it, weft_deadline d)
 {
     int error = 0;
-    if (!it->unordered && it->pieces != 0) {
+    bool whole = it->pieces == it->most || it->next == it->n || it->broken != 0;
+    if (!it->unordered && it->pieces != 0 && whole) { // else room may come first
         error = result_await(it->window[0].r, d);
         if (error == 0)
             take_piece(it, 0);

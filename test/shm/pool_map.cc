@@ -224,6 +224,34 @@ CASE(test_imap_order_in_little_room)
     end(p);
 }
 
+// The first item makes room for the second, and ends after it.
+static int room_then_second(const void *arg, size_t n, void *result, size_t room)
+{
+    if (*(const int *)arg == 0) {
+        usleep(20000); // who waits for this item sleeps by now
+        add(&shared->gate, 1);
+    }
+    return second_first(arg, n, result, room);
+}
+
+// In order, too, room is used when it comes, and not only when the first of all has ended.
+CASE(test_imap_room_while_first_runs)
+{
+    int in[3] = {0, 1, 2}, out[3];
+    weft_pool_options o = {};
+    weft_map_options m = {};
+    o.slots = 2;
+    m.chunk = 1;
+    weft_pool *p = pool_of(2, &o);
+    assert_int_equal(weft_result_release(start(p, square_behind_gate, 1)), 0);
+    assert_int_equal(
+        weft_pool_map(p, room_then_second, in, sizeof *in, 3, out, sizeof *out, &m, weft_in_s(20)),
+        0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(out[i], i * i);
+    end(p);
+}
+
 CASE(test_imap_terminated)
 {
     int in[100] = {}, r, errors[2] = {};
