@@ -109,8 +109,10 @@ int weft_shared_condition_init(weft_shared_condition *c);
  * the caller's), EOWNERDEAD (as for lock). */
 int weft_shared_condition_wait(weft_shared_condition *c, weft_shared_mutex *m, weft_deadline d);
 
-/* Wakes one waiter, or all.  Best called with the mutex held.  Never fails, never waits. */
+/* Wakes one waiter, up to `n` of them, or all.  Best called with the mutex held.  Never fails,
+ * never waits. */
 int weft_shared_condition_signal(weft_shared_condition *c);
+int weft_shared_condition_signal_n(weft_shared_condition *c, uint32_t n);
 int weft_shared_condition_broadcast(weft_shared_condition *c);
 
 /* ---- semaphore ---- */
@@ -151,6 +153,9 @@ int weft_shared_semaphore_wait(weft_shared_semaphore *s, weft_deadline d);
 /* Gives back a unit of this process; if it holds none, adds a new one.
  * -1: EOVERFLOW (bounded: one post too many). */
 int weft_shared_semaphore_post(weft_shared_semaphore *s);
+
+/* The same with `n` units at once: all of them, or none if that is too many. */
+int weft_shared_semaphore_post_n(weft_shared_semaphore *s, uint32_t n);
 
 /* The units that are free now. */
 uint32_t weft_shared_semaphore_value(weft_shared_semaphore *s);

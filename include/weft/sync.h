@@ -132,9 +132,10 @@ int weft_condition_destroy(weft_condition *c); /* EBUSY: waited on */
  * EOWNERDEAD and ENOTRECOVERABLE as weft_mutex_lock. */
 int weft_condition_wait(weft_condition *c, weft_mutex *m, weft_deadline d);
 
-/* Wakes one waiter, or all.  Best called with the mutex held: waiters find it free less
- * often otherwise.  Never fails, never waits. */
+/* Wakes one waiter, up to `n` of them, or all.  Best called with the mutex held: waiters find it
+ * free less often otherwise.  Never fails, never waits. */
 int weft_condition_signal(weft_condition *c);
+int weft_condition_signal_n(weft_condition *c, uint32_t n);
 int weft_condition_broadcast(weft_condition *c);
 
 /* ---- semaphore ---- */
@@ -159,6 +160,9 @@ int weft_semaphore_wait(weft_semaphore *s, weft_deadline d);
 /* Gives a unit back; wakes one waiter.  May be called in a signal handler.
  * -1: EOVERFLOW (the limit is reached: one post too many). */
 int weft_semaphore_post(weft_semaphore *s);
+
+/* The same with `n` units at once: all of them, or none if that is too many. */
+int weft_semaphore_post_n(weft_semaphore *s, uint32_t n);
 
 /* The units there are now. */
 uint32_t weft_semaphore_value(const weft_semaphore *s);

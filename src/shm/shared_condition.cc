@@ -33,12 +33,17 @@ int weft_shared_condition_wait(weft_shared_condition *c, weft_shared_mutex *m, w
 
 int weft_shared_condition_signal(weft_shared_condition *c)
 {
-    doorbell_ring_each(&c->events, &c->armed, 1);
+    return weft_shared_condition_signal_n(c, 1);
+}
+
+int weft_shared_condition_signal_n(weft_shared_condition *c, uint32_t n)
+{
+    if (n != 0)
+        doorbell_ring_each(&c->events, &c->armed, n < INT_MAX ? (int)n : INT_MAX);
     return 0;
 }
 
 int weft_shared_condition_broadcast(weft_shared_condition *c)
 {
-    doorbell_ring_each(&c->events, &c->armed, INT_MAX);
-    return 0;
+    return weft_shared_condition_signal_n(c, UINT32_MAX);
 }

@@ -142,18 +142,27 @@ int weft_shared_semaphore_wait(weft_shared_semaphore *s, weft_deadline d)
 
 int weft_shared_semaphore_post(weft_shared_semaphore *s)
 {
+    return weft_shared_semaphore_post_n(s, 1);
+}
+
+int weft_shared_semaphore_post_n(weft_shared_semaphore *s, uint32_t n)
+{
     uint64_t self = holder_self();
     brief_lock(&s->lock, WEFT_FOREVER);
     weft_shared_holder *h = place_of(s, self);
-    bool over = h == nullptr && s->units == (s->limit != 0 ? s->limit : UINT32_MAX);
-    if (h != nullptr)
-        set_count(h, h->count - 1);
-    else if (!over)
-        s->units++;
+    uint32_t back = h == nullptr ? 0 : h->count < n ? h->count : n;
+    bool over = n - back > (s->limit != 0 ? s->limit : UINT32_MAX) - s->units;
+    if (!over) {
+        // Who is killed between the two stores gives the rest back by its death.
+        __atomic_store_n(&s->units, s->units + n - back, __ATOMIC_RELEASE);
+        if (h != nullptr)
+            set_count(h, h->count - back);
+    }
     brief_unlock(&s->lock);
     if (over)
         return fail_with(EOVERFLOW);
-    doorbell_ring_each(&s->posts, &s->armed, 1);
+    if (n != 0)
+        doorbell_ring_each(&s->posts, &s->armed, n < INT_MAX ? (int)n : INT_MAX);
     return 0;
 }
 

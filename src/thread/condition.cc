@@ -23,13 +23,23 @@ int weft_condition_destroy(weft_condition *c)
     return __atomic_load_n(&c->waiters, __ATOMIC_ACQUIRE) != 0 ? fail_with(EBUSY) : 0;
 }
 
-static int wake(weft_condition *c, int count)
+int weft_condition_signal_n(weft_condition *c, uint32_t n)
 {
-    if (__atomic_load_n(&c->waiters, __ATOMIC_ACQUIRE) != 0) {
+    if (n != 0 && __atomic_load_n(&c->waiters, __ATOMIC_ACQUIRE) != 0) {
         __atomic_fetch_add(&c->events, 1, __ATOMIC_RELEASE);
-        futex_wake(&c->events, count, 0);
+        futex_wake(&c->events, n < INT_MAX ? (int)n : INT_MAX, 0);
     }
     return 0;
+}
+
+int weft_condition_signal(weft_condition *c)
+{
+    return weft_condition_signal_n(c, 1);
+}
+
+int weft_condition_broadcast(weft_condition *c)
+{
+    return weft_condition_signal_n(c, UINT32_MAX);
 }
 
 int weft_condition_wait(weft_condition *c, weft_mutex *m, weft_deadline d)
@@ -44,18 +54,8 @@ int weft_condition_wait(weft_condition *c, weft_mutex *m, weft_deadline d)
     error = sleep_on(&c->events, seen, d, 0);
     // The signal that may have been spent on a thread that stops goes to another.
     if (error == ECANCELED)
-        wake(c, 1);
+        weft_condition_signal(c);
     __atomic_fetch_sub(&c->waiters, 1, __ATOMIC_ACQ_REL);
     int code = pthread_mutex_lock(&m->pthread);
     return from_pthread(code != 0 ? code : error);
-}
-
-int weft_condition_signal(weft_condition *c)
-{
-    return wake(c, 1);
-}
-
-int weft_condition_broadcast(weft_condition *c)
-{
-    return wake(c, INT_MAX);
 }

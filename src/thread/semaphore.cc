@@ -38,14 +38,19 @@ int weft_semaphore_wait(weft_semaphore *s, weft_deadline d)
 
 int weft_semaphore_post(weft_semaphore *s)
 {
+    return weft_semaphore_post_n(s, 1);
+}
+
+int weft_semaphore_post_n(weft_semaphore *s, uint32_t n)
+{
     uint32_t limit = s->limit;
     uint64_t before = load_state(&s->state);
     do
-        if (value_of(before) >= limit)
+        if (n > limit || value_of(before) > limit - n)
             return fail_with(EOVERFLOW);
-    while (!change_value(&s->state, &before, value_of(before) + 1));
-    if (waiters_of(before) != 0)
-        futex_wake(futex_of(&s->state), 1, 0);
+    while (!change_value(&s->state, &before, value_of(before) + n));
+    if (n != 0 && waiters_of(before) != 0)
+        futex_wake(futex_of(&s->state), (int)n, 0);
     return 0;
 }
 

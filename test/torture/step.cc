@@ -70,6 +70,7 @@ static const struct operation OPERATIONS[] = {
     {"rwlock unlock write", rwlock_begin, nullptr, take_write, act_unlock_rwlock, peer_reads, die_writing, nullptr, check_rwlock, false},
     {"semaphore wait",     semaphore_begin, nullptr, warm, act_semaphore_wait, peer_waits_for_unit, die_in_semaphore, hold_all_units, check_semaphore, false},
     {"semaphore post",     semaphore_begin, nullptr, take_units, act_semaphore_post, peer_waits_for_unit, die_in_semaphore, nullptr, check_semaphore, false},
+    {"semaphore post_n",   semaphore_begin, nullptr, take_units, act_semaphore_post_n, peer_waits_for_unit, die_in_semaphore, nullptr, check_semaphore, false},
     {"condition wait",     condition_begin, nullptr, take_mutex, act_condition_wait, peer_waits_for_signal, die_in_mutex, nullptr, check_condition, false},
     {"condition signal",   condition_begin, nullptr, prepare_signal, act_signal, peer_waits_for_signal, die_in_mutex, nullptr, check_condition, false},
     {"condition broadcast", condition_begin, nullptr, prepare_signal, act_broadcast, peer_waits_for_signal, die_in_mutex, nullptr, check_condition, false},

@@ -103,6 +103,11 @@ static int act_semaphore_post(void *)
     return weft_shared_semaphore_post(&w->semaphore);
 }
 
+static int act_semaphore_post_n(void *)
+{
+    return weft_shared_semaphore_post_n(&w->semaphore, 2);
+}
+
 static int peer_waits_for_unit(void *)
 {
     __atomic_store_n(&w->peer_ready, 1, __ATOMIC_SEQ_CST);

@@ -148,6 +148,33 @@ CASE(test_condition_wakes)
     }
 }
 
+static int signal_two(void *c)
+{
+    return twin->signal_n(c, 2);
+}
+
+static int signal_many(void *c)
+{
+    return twin->signal_n(c, UINT32_MAX);
+}
+
+CASE(test_condition_wakes_some)
+{
+    NEEDS(twin->signal_n);
+    void *l = opened_both(0);
+    errno = 77;
+    keeps_errno(twin->signal_n(condition, 3)); // nobody waits
+    for (int k = 0; k < 5; k++)
+        begin_asleep(take_letter, l);
+    keeps_errno(twin->signal_n(condition, 0));
+    put_letters(l, 2, signal_two, true);
+    put_letters(l, 3, signal_many, false);
+    for (int k = 0; k < 5; k++)
+        end(&board->peers[k], 0, 0);
+    assert_int_equal(board->words[TAKEN], 5);
+    closes_both(l);
+}
+
 CASE(test_condition_deadline_has_lock_again)
 {
     NEEDS(twin->wait);

@@ -40,6 +40,51 @@ CASE(test_semaphore_bounded)
     closes(SEMAPHORE, s);
 }
 
+CASE(test_semaphore_posts_all_or_none)
+{
+    NEEDS(twin->post_n);
+    begin_case();
+    void *s = twin->open(SEMAPHORE, 1, 4);
+    errno = 77;
+    keeps_errno(twin->post_n(s, 0));
+    assert_errno(twin->post_n(s, 4), EOVERFLOW);
+    assert_errno(twin->post_n(s, UINT32_MAX), EOVERFLOW);
+    assert_int_equal(twin->value(s), 1);
+    errno = 77;
+    keeps_errno(twin->post_n(s, 3));
+    assert_int_equal(twin->value(s), 4);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(twin->acquire(s, WEFT_NOW), 0);
+    assert_errno(twin->post_n(s, 4), EOVERFLOW);
+    assert_int_equal(twin->value(s), 1);
+    assert_int_equal(twin->post_n(s, 2), 0);
+    assert_int_equal(twin->post_n(s, 1), 0);
+    assert_int_equal(twin->value(s), 4);
+    closes(SEMAPHORE, s);
+}
+
+static ssize_t take_unit(peer *p)
+{
+    ssize_t code = twin->acquire(p->thing, WEFT_FOREVER);
+    __atomic_fetch_add(&board->words[0], 1, __ATOMIC_ACQ_REL);
+    return code;
+}
+
+CASE(test_semaphore_posts_wake_as_many)
+{
+    NEEDS(twin->post_n);
+    void *s = opened(SEMAPHORE);
+    for (int i = 0; i < 4; i++)
+        begin_asleep(take_unit, s);
+    assert_int_equal(twin->post_n(s, 3), 0);
+    while (__atomic_load_n(&board->words[0], __ATOMIC_ACQUIRE) < 3)
+        usleep(200);
+    assert_int_equal(twin->post_n(s, 1), 0);
+    for (int i = 0; i < 4; i++)
+        end(&board->peers[i], 0, 0);
+    closes(SEMAPHORE, s);
+}
+
 static bool two_at_most(int *inside)
 {
     bool well = __atomic_add_fetch(inside, 1, __ATOMIC_ACQ_REL) <= 2;

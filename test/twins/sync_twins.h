@@ -28,9 +28,11 @@ typedef struct sync_calls {
     int (*reset)(void *b);
     int (*is_broken)(void *b);
     int (*waiting)(void *b);
-    int (*wait)(void *c, void *l, weft_deadline d); // this and the next two, or null
+    int (*wait)(void *c, void *l, weft_deadline d); // this and the rest, or null
     int (*signal)(void *c);
     int (*broadcast)(void *c);
+    int (*signal_n)(void *c, uint32_t n);
+    int (*post_n)(void *s, uint32_t n);
 } sync_calls;
 
 enum {
@@ -84,7 +86,9 @@ static void *new_room(void)
             return P##condition_wait((P##condition *)c, (P##mutex *)l, d);                         \
         },                                                                                         \
         [](void *c) { return P##condition_signal((P##condition *)c); },                            \
-        [](void *c) { return P##condition_broadcast((P##condition *)c); }
+        [](void *c) { return P##condition_broadcast((P##condition *)c); },                         \
+        [](void *c, uint32_t n) { return P##condition_signal_n((P##condition *)c, n); },           \
+        [](void *s, uint32_t n) { return P##semaphore_post_n((P##semaphore *)s, n); }
 
 #define OPEN(P)                                                                                    \
     [](enum what what, int n, int limit) {                                                         \
@@ -148,6 +152,8 @@ static const sync_calls remote_twin = {
     [](void *b) { return weft_remote_barrier_reset(remote(b), soon()); },
     [](void *b) { return (int)(weft_remote_barrier_waiting(remote(b), soon()) == -1); },
     [](void *b) { return (int)weft_remote_barrier_waiting(remote(b), soon()); },
+    nullptr,
+    nullptr,
     nullptr,
     nullptr,
     nullptr};
