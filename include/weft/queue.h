@@ -98,6 +98,13 @@ int weft_queue_task_done(weft_queue *q);
  * thrown away).  ETIMEDOUT; ECANCELED. */
 int weft_queue_join(weft_queue *q, weft_deadline d);
 
+/* A descriptor (eventfd(2)), made by the first call and closed with q: readable while a get would
+ * return at once, so while there is an item, and for good once q is closed.  Do not read it.  Where
+ * several get, another may be quicker: get with WEFT_NOW.  From the first call on, an item that
+ * comes into an empty queue costs a system call, and so does the one that leaves it empty.
+ * A forked child asks for one of its own.  EMFILE, ENFILE, ENOMEM; EPERM. */
+int weft_queue_fd(weft_queue *q);
+
 /* ---- The ring ---- */
 
 typedef struct weft_ring weft_ring;

@@ -3,11 +3,11 @@
 // It lies in memory of its own that a forked child finds wiped, `owner` with it: so each call
 // there learns by one load that the threads are not.
 #include "crew.h"
+#include "readable.h"
 
 #include <base/wiped.h>
 
 #include <string.h>
-#include <sys/eventfd.h>
 
 using namespace weft;
 
@@ -152,7 +152,7 @@ int weft_executor_fd(weft_executor *ex)
     take_lock(&ex->lock);
     int fd = ex->fd;
     if (fd < 0) {
-        fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        fd = readable_make();
         __atomic_store_n(&ex->fd, fd, __ATOMIC_RELAXED);
     }
     drop_lock(&ex->lock);

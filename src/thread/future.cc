@@ -1,9 +1,6 @@
 // future.cc: the calls for one future.
 #include "crew.h"
-
-#include <base/errno.h>
-
-#include <sys/eventfd.h>
+#include "readable.h"
 
 using namespace weft;
 
@@ -150,11 +147,11 @@ int weft_future_fd(weft_future *f)
     take_lock(&f->lock);
     int fd = f->fd;
     if (fd < 0) {
-        fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        fd = readable_make();
         f->fd = fd;
         uint32_t s = fd < 0 ? 0 : __atomic_fetch_or(&f->state, FUTURE_EXTRAS, __ATOMIC_ACQ_REL);
         if (s & FUTURE_FINAL)
-            future_signal(fd);
+            readable_set(fd);
     }
     drop_lock(&f->lock);
     return fd;

@@ -98,8 +98,6 @@ static inline void mark_pending(weft_future *f, uint16_t where)
 
 // ---- future_end.cc ----
 
-void future_signal(int fd); // an eventfd, or -1
-
 // Ends f as done or cancelled; f may be gone afterwards.
 void future_end(weft_future *f, uint32_t outcome);
 // Gives back f, which has ended.

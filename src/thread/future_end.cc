@@ -1,32 +1,15 @@
 // future_end.cc: a task's end, and all that is told of it; see crew.h for the state word.
 #include "crew.h"
-
-#include <base/errno.h>
-
-#include <pthread.h>
+#include "readable.h"
 
 using namespace weft;
-
-// Not write(2), which is a cancellation point.
-void weft::future_signal(int fd)
-{
-    int saved = errno;
-    uint64_t one = 1;
-    if (fd >= 0 && syscall(SYS_write, fd, &one, sizeof one) < 0) {
-        // The counter is at its limit, so it is readable as it should be.
-    }
-    errno = saved;
-}
 
 void weft::future_dispose(weft_future *f)
 {
     if (future_state(f) & FUTURE_EXTRAS) {
         take_lock(&f->lock); // lets the thread that ended it go
         drop_lock(&f->lock);
-        int before; // close(2) is a cancellation point: what is told after this would be lost
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
-        close_keep_errno(&f->fd);
-        pthread_setcancelstate(before, nullptr);
+        readable_close(&f->fd);
     }
     if (!(f->kind & FUTURE_OWNED))
         future_free(f);
@@ -36,7 +19,7 @@ void weft::future_dispose(weft_future *f)
 static void ring(const weft_executor *ex)
 {
     if (ex != nullptr && ex->owner != 0)
-        future_signal(__atomic_load_n(&ex->fd, __ATOMIC_RELAXED));
+        readable_set(__atomic_load_n(&ex->fd, __ATOMIC_RELAXED));
 }
 
 static const weft_executor *to_ring(const weft_future *f)
@@ -104,7 +87,7 @@ static void finish_with_extras(void *arg)
     const weft_executor *ex = to_ring(f);
     take_lock(&f->lock);
     uint32_t before = __atomic_fetch_or(&f->state, FUTURE_FINAL, __ATOMIC_ACQ_REL);
-    future_signal(f->fd);
+    readable_set(f->fd);
     weft_private_watch *ended = tell_watches(f);
     drop_lock(&f->lock);
     finished(f, before);

@@ -10,10 +10,10 @@
 // yields, so that the other side can fill or drain many items: a sleep and a wake
 // cost as much as a hundred items.
 #include "forked.h"
+#include "readable.h"
 #include "store.h"
 #include "waiters.h"
 
-#include <base/errno.h>
 #include <weft/queue.h>
 
 #include <sched.h>
@@ -27,6 +27,8 @@ struct weft_queue {
     uint32_t generation; // forked.h
     // Everything below is guarded by the lock, but for the count's unlocked readers.
     int closed;
+    int fd; // -1, or readable while `shown`
+    bool shown;
     struct store store;
     waiters getters, putters, joiners;
     size_t unfinished; // items put and not yet reported done
@@ -41,6 +43,8 @@ static bool tidy(void *arg)
     list_init(&q->putters);
     list_init(&q->joiners);
     q->inside = 0;
+    readable_close(&q->fd); // the parent's
+    q->shown = false;
     return q->lock == 0; // else a thread that is not here was changing it
 }
 
@@ -76,6 +80,7 @@ weft_queue *weft_queue_create(size_t item_size, size_t capacity, const weft_queu
     if (q == nullptr)
         return nullptr;
     watch_forks();
+    q->fd = -1;
     tidy(q);
     q->generation = fork_generation;
     q->store = store;
@@ -94,6 +99,7 @@ int weft_queue_destroy(weft_queue *q)
         if (busy)
             return fail_with(EBUSY);
     }
+    readable_close(&q->fd);
     errno = saved;
     free(q->store.cells);
     free(q);
@@ -108,6 +114,25 @@ static bool has_room(const weft_queue *q)
 static bool has_item(const weft_queue *q)
 {
     return __atomic_load_n(&q->store.count, __ATOMIC_RELAXED) > 0;
+}
+
+// Locked: makes the descriptor tell whether a get would return at once.
+static __attribute__((noinline)) void show(weft_queue *q)
+{
+    bool shown = has_item(q) || q->closed;
+    if (shown && !q->shown)
+        readable_set(q->fd);
+    else if (!shown && q->shown)
+        readable_clear(q->fd);
+    q->shown = shown;
+}
+
+// After a change.
+static inline void leave(weft_queue *q)
+{
+    if (__builtin_expect(q->fd >= 0, 0))
+        show(q);
+    drop_lock(&q->lock);
 }
 
 static bool watch(const weft_queue *q, bool (*ready)(const weft_queue *))
@@ -189,7 +214,7 @@ int weft_queue_put(weft_queue *q, const void *item, weft_deadline d)
         q->unfinished++;
         waiters_wake_one(&q->getters);
     }
-    drop_lock(&q->lock);
+    leave(q);
     return done ? 0 : fail_with(ENOMEM);
 }
 
@@ -204,7 +229,7 @@ int weft_queue_get(weft_queue *q, void *item, weft_deadline d)
     }
     store_pop(&q->store, item);
     waiters_wake_one(&q->putters);
-    drop_lock(&q->lock);
+    leave(q);
     return 0;
 }
 
@@ -229,7 +254,7 @@ ssize_t weft_queue_put_many(weft_queue *q, const void *items, size_t n, weft_dea
             }
         q->unfinished += done - before;
         waiters_wake(&q->getters, done - before);
-        drop_lock(&q->lock);
+        leave(q);
     }
     if (error != 0)
         errno = error;
@@ -250,7 +275,7 @@ ssize_t weft_queue_get_many(weft_queue *q, void *items, size_t n, weft_deadline 
     for (; done < n && has_item(q); done++)
         store_pop(&q->store, to + done * size);
     waiters_wake(&q->putters, done);
-    drop_lock(&q->lock);
+    leave(q);
     return (ssize_t)done;
 }
 
@@ -276,7 +301,7 @@ int weft_queue_close(weft_queue *q, int how)
     }
     waiters_wake(&q->getters, SIZE_MAX);
     waiters_wake(&q->putters, SIZE_MAX);
-    drop_lock(&q->lock);
+    leave(q);
     return 0;
 }
 
@@ -313,4 +338,15 @@ int weft_queue_join(weft_queue *q, weft_deadline d)
     q->inside--;
     drop_lock(&q->lock);
     return done ? 0 : fail_with(error);
+}
+
+int weft_queue_fd(weft_queue *q)
+{
+    if (!enter(q))
+        return -1;
+    if (q->fd < 0)
+        q->fd = readable_make();
+    int fd = q->fd;
+    leave(q);
+    return fd;
 }

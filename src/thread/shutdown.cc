@@ -4,8 +4,8 @@
 // in the thread that asks for it, callbacks and all, while no worker begins anything.  Then there
 // is no worker left, no cancel and no delivery under way, and nobody else knows it.
 #include "crew.h"
+#include "readable.h"
 
-#include <base/errno.h>
 #include <base/wiped.h>
 
 using namespace weft;
@@ -148,7 +148,7 @@ static void release(weft_executor *ex)
         next = w->next;
         free_keep_errno(w);
     }
-    close_keep_errno(&ex->fd);
+    readable_close(&ex->fd);
     wiped_free(ex);
 }
 
