@@ -383,10 +383,11 @@ typedef struct weft_subprocess_batch {
  * its grace) goes where its sink says, or stays in memory until the command's last callback; so
  * does what waits for its turn, which is bounded however many commands there are.  `input` feeds
  * each command.  Room that the system lacks (EAGAIN, EMFILE, ENFILE, ENOMEM) is waited for while
- * commands of this call run.  The number of commands that failed: could not be started, were
- * late or did not exit with 0.  At the deadline what still runs is ended like a late one, and
- * nothing more told: ETIMEDOUT.  EINVAL: neither ended nor report, jobs or a limit below 0, `in` a
- * pipe without input; EDEADLK: next said EAGAIN, and nothing can change that. */
+ * commands of this call run and, but for EMFILE, up to 5 s more.  The number of commands that
+ * failed: could not be started, were late or did not exit with 0.  At the deadline what still runs
+ * is ended like a late one, and nothing more told: ETIMEDOUT.  EINVAL: neither ended nor report,
+ * jobs or a limit below 0, `in` a pipe without input; EDEADLK: next said EAGAIN, and nothing can
+ * change that. */
 int weft_subprocess_map(const char *const *const argvs[], size_t n,
                         const weft_subprocess_options *opts, const weft_subprocess_batch *batch,
                         weft_deadline d);

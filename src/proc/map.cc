@@ -15,14 +15,25 @@
 
 using namespace weft;
 
-enum { OWN = 2 };                           // descriptors of the call's, beside the flows
-enum { AHEAD = 1000 };                      // commands that have ended before their turn
+enum { OWN = 2 };      // descriptors of the call's, beside the flows
+enum { AHEAD = 1000 }; // commands that have ended before their turn
+static const int64_t PAUSE_MS = 10, LONGEST_PAUSE_MS = 1000, PATIENCE_MS = 5000;
 static const size_t AHEAD_BYTES = 64 << 20; // and their output
 
-// What own children that run take up comes back when one of them ends.
-static bool is_want_of_room(int error)
+// Whether it is a want of room that may end.  What own children that run take up comes back when
+// one of them ends; for what they have left, and for others, there is some patience.
+static bool waits_for_room(batch *b, int error)
 {
-    return error == EAGAIN || error == EMFILE || error == ENFILE || error == ENOMEM;
+    if (error != EAGAIN && error != EMFILE && error != ENFILE && error != ENOMEM)
+        return false;
+    if (b->count == 0 && b->patience == 0)
+        b->patience = weft_in_ms(PATIENCE_MS);
+    if (b->count == 0 && (error == EMFILE || weft_left(b->patience) == 0))
+        return false;
+    int64_t twice = b->pause > 0 ? 2 * b->pause : PAUSE_MS;
+    b->pause = twice < LONGEST_PAUSE_MS ? twice : LONGEST_PAUSE_MS;
+    b->again = weft_in_ms(b->pause);
+    return true;
 }
 
 // A place for one more that runs.
@@ -70,12 +81,14 @@ static bool start_or_wait(batch *b, command *c)
     c->error = c->status = 0;
     c->incomplete = c->killed = false;
     c->tries++;
-    if (start(b, c) == 0)
+    b->again = 0;
+    if (start(b, c) == 0) {
+        b->pause = b->patience = 0;
         return true;
+    }
     c->error = errno;
     errno = saved;
-    b->starved = b->count > 0 && is_want_of_room(c->error);
-    if (b->starved) {
+    if (waits_for_room(b, c->error)) {
         c->tries--;
         command_push(&b->waiting, c);
     } else {
@@ -136,7 +149,7 @@ static bool may_ask(const batch *b)
 // Also where none can be started the call comes to its end: -1: ETIMEDOUT, ECANCELED.
 static int start_some(batch *b, weft_deadline d)
 {
-    while (b->count < b->jobs && !b->starved && !b->halted) {
+    while (b->count < b->jobs && weft_left(b->again) == 0 && !b->halted) {
         command *c = b->waiting != nullptr ? command_pop(&b->waiting)
                      : may_ask(b)          ? give(b)
                                            : nullptr;
@@ -148,6 +161,7 @@ static int start_some(batch *b, weft_deadline d)
     }
     for (command *c; b->halted && (c = command_pop(&b->waiting)) != nullptr;) {
         c->error = ECANCELED;
+        b->again = 0;
         command_ended(b, c);
     }
     return b->error != 0 ? fail_with(b->error) : 0;
@@ -188,9 +202,10 @@ static void pass_on(batch *b)
 static int serve(batch *b, weft_deadline d)
 {
     bool ask_source = b->asked && b->how->next_fd >= 0 && b->count < b->jobs;
-    if (!ask_source && b->count == 0)
+    if (!ask_source && b->count == 0 && b->again == 0)
         return fail_with(EDEADLK);
     weft_deadline limit = batch_enforce(b), wake = limit < d ? limit : d;
+    wake = b->again != 0 && b->again < wake ? b->again : wake;
     int saved = errno;
     b->fds[0] = {ask_source ? b->how->next_fd : -1, POLLIN, 0};
     b->fds[1] = {b->how->signal_fd > 0 ? b->how->signal_fd : -1, POLLIN, 0};
@@ -222,7 +237,7 @@ static int run_all(batch *b, weft_deadline d)
         batch_report(b);
         if (is_done(b))
             return b->failed;
-        if ((b->count > 0 || b->asked) && serve(b, d) != 0)
+        if ((b->count > 0 || b->asked || b->again != 0) && serve(b, d) != 0)
             return -1;
     }
 }
@@ -241,6 +256,7 @@ static void wind_up(batch *b)
     int saved = errno;
     int64_t longest = 0;
     b->silent = true;
+    b->again = 0;
     for (size_t k = 0; k < b->count; k++) {
         command *c = command_of(b->running[k]);
         command_doom(c, ETIMEDOUT);

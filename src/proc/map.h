@@ -31,11 +31,13 @@ struct batch {
     const weft_subprocess_options *opts;
     const char *const *const *argvs;
     size_t n, next, jobs;
-    bool all_given, asked; // asked: the source has none until next_fd says so
-    bool starved;          // the system had no room for one more
-    bool halted;           // as `ended` answered
-    bool bounded;          // the call has a deadline
-    bool silent;           // nothing more is told
+    bool all_given, asked;  // asked: the source has none until next_fd says so
+    weft_deadline again;    // the system had no room for one more: when to try again; 0: it had
+    int64_t pause;          // in milliseconds, until then
+    weft_deadline patience; // ... while none of ours run; 0: it has not begun
+    bool halted;            // as `ended` answered
+    bool bounded;           // the call has a deadline
+    bool silent;            // nothing more is told
     int failed, error;
     flow **running;
     struct pollfd *fds;     // that of the source, then those of the flows

@@ -179,7 +179,7 @@ void weft::batch_end(batch *b, size_t k)
     give_up(c->p);
     c->p = nullptr;
     b->running[k] = b->running[--b->count];
-    b->starved = false;
+    b->again = 0;
     b->asked = b->asked && b->how->next_fd >= 0;
     command_ended(b, c);
 }

@@ -212,6 +212,12 @@ CASE(test_each_log)
                      0);
     assert_non_null(strstr(said, ", failed 0, skipped "));
     assert_non_null(strstr(said, "\n51\n"));
+    // What there was no room to start is left to be run.
+    assert_int_equal(run("(ulimit -n 8; echo true | weft-processes each -q --joblog log) 2>&1;"
+                         "echo true | weft-processes each -q --joblog log --resume 2>&1"),
+                     0);
+    assert_string_equal(said, "true: Too many open files, 0.00 s\nran 1, failed 1\n"
+                              "ran 1, failed 0\n");
 }
 
 // Where GNU parallel is installed: the same options print the same, and log the same ends.

@@ -3,6 +3,9 @@
 
 #include <proc/spawn.h>
 
+#include <signal.h>
+#include <sys/time.h>
+
 using namespace weft;
 
 enum { MOST = 64 };
@@ -209,6 +212,53 @@ CASE(test_map_behind_a_slow_one)
 CASE(test_map_waits_for_room)
 {
     run_with_few_descriptors(200);
+}
+
+static pid_t room;
+
+static void make_room(int)
+{
+    int saved = errno;
+    kill(room, SIGKILL);
+    waitpid(room, NULL, 0);
+    errno = saved;
+}
+
+// Somebody of whom there may be two processes: itself and, for a while, one that is no command's.
+static int map_beside_another(void)
+{
+    const struct rlimit two = {2, 2};
+    const struct itimerval soon = {{0, 0}, {0, 200000}};
+    const uid_t nobody_else = 1000000000 + (uid_t)getpid();
+    int good = 0;
+    struct script quick = sh("echo ok");
+    const char *const *argvs[] = {quick.argv, quick.argv};
+    weft_subprocess_options o = piped();
+    weft_subprocess_batch b = {};
+    b.report = count_good;
+    b.arg = &good;
+    if (setresuid(nobody_else, nobody_else, nobody_else) != 0 || setrlimit(RLIMIT_NPROC, &two) != 0)
+        return 1;
+    room = runner_fork();
+    if (room == 0)
+        for (;;)
+            pause();
+    signal(SIGALRM, make_room);
+    setitimer(ITIMER_REAL, &soon, NULL);
+    int failed = weft_subprocess_map(argvs, 2, &o, &b, WEFT_FOREVER);
+    return failed != 0 ? 2 : good != 2 ? 3 : 0;
+}
+
+CASE(test_map_waits_for_room_of_others)
+{
+    int status;
+    if (RUNNER_SANITIZED || geteuid() != 0) // they have threads of their own; who can be another
+        return;
+    pid_t child = runner_fork();
+    if (child == 0)
+        _exit(map_beside_another());
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
 }
 
 CASE(test_map_large_output)

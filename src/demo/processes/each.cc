@@ -109,13 +109,20 @@ static void print_end(const job *j, const weft_subprocess_result *r, int error)
             r->tries > 0 ? (double)r->ns / 1e9 : 0.0);
 }
 
+// What the system had no room for has not been run; all else is done with.
+static bool is_to_be_logged(int error)
+{
+    return error != ECANCELED && error != EAGAIN && error != EMFILE && error != ENFILE &&
+           error != ENOMEM;
+}
+
 static void tell(size_t, const weft_subprocess_result *r, int error, void *)
 {
     job *j = (job *)r->data;
     bool good = error == 0 && r->status == 0;
     bar_hide();
     print_output(j, &r->out);
-    if (!output_lost && error != ECANCELED && log_add(j, r, error) != 0)
+    if (!output_lost && is_to_be_logged(error) && log_add(j, r, error) != 0)
         log_error = errno;
     if (!good || !how.quiet)
         print_end(j, r, error);
