@@ -184,15 +184,16 @@ struct weft_alarm {
 };
 
 /* Calls fn(a) at `at`, never before, and then each `every_ns` (0: once; times that were missed
- * are left out).  Up to about half a millisecond late: alarms are kept in a wheel with slots of
- * 2^19 ns.  In what order those of one slot are called is not said.  Arming one that is armed moves
- * it. EINVAL: no fn, every_ns below 0; EBUSY: armed in another loop; EPERM. */
+ * are left out).  Late by what the kernel is: its timers have a slack of 50 us, which the
+ * thread may change (PR_SET_TIMERSLACK in prctl(2)), and by up to 2^16 ns more when more than 16
+ * are due within 2^19 ns.  One that is due when it is armed in a callback is called in the next
+ * round.  Those that are due together are called in the order of their times if they are few
+ * (16), else those of the same 2^19 ns in any order.  Arming one that is armed moves it.
+ * EINVAL: no fn, every_ns below 0; EBUSY: armed in another loop; EPERM. */
 int weft_loop_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
                     void (*fn)(weft_alarm *a), void *arg);
 
-/* The same for times below a millisecond: late only by what the kernel is (timer slack, 50 us,
- * see PR_SET_TIMERSLACK in prctl(2)).  Costs one wake-up more when it is far; those due within
- * the same half millisecond are kept sorted in a list, so let them be few. */
+/* The same: it is from a time when the other one was less exact. */
 int weft_loop_precise_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
                             void (*fn)(weft_alarm *a), void *arg);
 

@@ -132,7 +132,9 @@ weft_loop *weft_loop_create(const weft_loop_options *opts)
     l->now = weft_now();
     l->clock_at = WEFT_FOREVER;
     wheel_init(&l->wheel, tick_of(l->now));
+    l->look = WEFT_FOREVER;
     list_init(&l->near);
+    list_init(&l->soon);
     list_init(&l->due);
     list_init(&l->deferred);
     list_init(&l->idle);

@@ -45,9 +45,12 @@ struct weft_loop {
 
     // ---- Alarms ----
     struct wheel wheel;
-    weft_loop_link near; // precise ones whose tick has begun, by time
+    weft_loop_link near; // those whose tick has begun
+    size_t near_count;
+    weft_deadline look;  // when to look through them
+    int64_t looked;      // when that was done last
+    weft_loop_link soon; // those that were due when they were armed
     weft_loop_link due;  // those about to be called
-    bool any_precise;    // one has ever been armed
     int64_t now;         // when this round's callbacks began
 
     // ---- Functions ----

@@ -1,8 +1,10 @@
 // timer.cc: alarms on the wheel.
 //
-// An ordinary alarm is filed under the first tick that doesn't begin before its time, so that it
-// is never early; a precise one under the tick in which its time lies: when that begins it goes to
-// `near`, sorted, and the loop sleeps until the first of those.
+// An alarm is filed under the tick in which its time lies.  When that begins it goes to `near`,
+// which is in no order: `look` says when to look through it, at the first time of those in it. With
+// more than a few in it the next look waits for PATIENCE at least, so that each alarm is looked at
+// no more often than a tick has room for that.  What is due when it is armed goes to `soon`, for
+// the next round.
 //
 // An alarm that is put off is not moved: `at` says when it is due, `filed` where it lies, and what
 // is collected before its time is filed again.  A timeout that each request puts off costs a store
@@ -11,36 +13,38 @@
 
 using namespace weft;
 
-enum { ORDINARY, PRECISE, NEAR };
+enum { FEW = 16, PATIENCE = 1 << 16 };
 
-static inline uint64_t tick_for(uint32_t kind, weft_deadline at)
+// Files one whose tick has begun.
+static __attribute__((noinline)) void put_begun(weft_loop *l, weft_alarm *a)
 {
-    return kind == ORDINARY ? tick_after(at) : tick_of(at);
+    if (a->at <= l->now) {
+        list_insert(&l->soon, &a->link);
+        return;
+    }
+    alarm_file(a, alarm_tick(a), true);
+    list_insert(&l->near, &a->link);
+    if (a->at < l->look)
+        l->look = a->at;
+    if (++l->near_count > FEW && l->look < l->looked + PATIENCE)
+        l->look = l->looked + PATIENCE;
 }
 
-// Puts it into `near`, behind those due before.
-static void put_near(weft_loop *l, weft_alarm *a)
+static inline void file(weft_loop *l, weft_alarm *a)
 {
-    weft_loop_link *at = &l->near;
-    while (at->previous != &l->near && ((weft_alarm *)at->previous)->at > a->at)
-        at = at->previous;
-    list_insert(at, &a->link);
-    alarm_file(a, alarm_tick(a), NEAR);
-}
-
-static inline void file(weft_loop *l, weft_alarm *a, uint64_t tick, uint32_t kind)
-{
-    alarm_file(a, tick, kind == NEAR ? (uint32_t)PRECISE : kind);
-    if (kind != ORDINARY && tick < l->wheel.tick)
-        put_near(l, a);
+    uint64_t tick = tick_of(a->at);
+    alarm_file(a, tick, false);
+    if (tick < l->wheel.tick)
+        put_begun(l, a);
     else
         wheel_add(&l->wheel, a, tick);
 }
 
-static void file_again(weft_loop *l, weft_alarm *a)
+static inline void take_out(weft_loop *l, weft_alarm *a)
 {
-    uint32_t kind = alarm_kind(a);
-    file(l, a, tick_for(kind, a->at), kind);
+    list_remove(&a->link);
+    if (alarm_is_near(a) && --l->near_count == 0)
+        l->look = WEFT_FOREVER;
 }
 
 // An alarm that is not armed keeps its loop in its link, for weft_alarm_set.
@@ -51,7 +55,7 @@ static weft_loop *home_of(const weft_alarm *a)
 
 static void disarm(weft_loop *l, weft_alarm *a)
 {
-    list_remove(&a->link);
+    take_out(l, a);
     a->link.previous = (weft_loop_link *)(void *)l;
     a->loop = nullptr;
     l->stats.armed--;
@@ -61,17 +65,17 @@ static void disarm(weft_loop *l, weft_alarm *a)
 static __attribute__((noinline)) void catch_up(weft_loop *l)
 {
     uint64_t now = tick_of(weft_now());
-    if (now > l->wheel.tick && list_is_empty(&l->due))
+    if (now > l->wheel.tick)
         wheel_collect(&l->wheel, now - 1, &l->due);
 }
 
-static inline void arm(weft_loop *l, weft_alarm *a, weft_deadline at, uint32_t kind)
+static inline void arm(weft_loop *l, weft_alarm *a, weft_deadline at)
 {
     if (__builtin_expect(l->stats.armed++ == 0, 0))
         catch_up(l);
     a->loop = l;
     a->at = at;
-    file(l, a, tick_for(kind, at), kind);
+    file(l, a);
 }
 
 // Before an alarm is started that is armed, or in a loop that must be looked at.
@@ -86,37 +90,26 @@ static __attribute__((noinline)) int prepare(weft_loop *l, weft_alarm *a)
     return 0;
 }
 
-// Inlined into both, for each to have its kind as a constant: this is done very often.
-static inline __attribute__((always_inline)) int start(weft_loop *l, weft_alarm *a,
-                                                       weft_deadline at, int64_t every_ns,
-                                                       void (*fn)(weft_alarm *a), void *arg,
-                                                       uint32_t kind)
+int weft_loop_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
+                    void (*fn)(weft_alarm *a), void *arg)
 {
     if (fn == nullptr || every_ns < 0)
         return fail_with(EINVAL);
     bool plain = loop_ready(l) && a->loop == nullptr;
     if (__builtin_expect(!plain, 0) && prepare(l, a) != 0)
         return -1;
-    if (kind == PRECISE)
-        l->any_precise = true;
     a->fn = fn;
     a->arg = arg;
     a->every = every_ns;
-    arm(l, a, at, kind);
+    arm(l, a, at);
     loop_changed(l);
     return 0;
-}
-
-int weft_loop_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
-                    void (*fn)(weft_alarm *a), void *arg)
-{
-    return start(l, a, at, every_ns, fn, arg, ORDINARY);
 }
 
 int weft_loop_precise_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
                             void (*fn)(weft_alarm *a), void *arg)
 {
-    return start(l, a, at, every_ns, fn, arg, PRECISE);
+    return weft_loop_timer(l, a, at, every_ns, fn, arg);
 }
 
 int weft_alarm_set(weft_alarm *a, weft_deadline at)
@@ -126,16 +119,15 @@ int weft_alarm_set(weft_alarm *a, weft_deadline at)
         return fail_with(EINVAL);
     if (loop_enter(l) != 0)
         return -1;
-    uint32_t kind = alarm_kind(a);
     if (a->loop == nullptr) {
-        arm(l, a, at, kind);
+        arm(l, a, at);
     } else {
-        uint64_t tick = tick_for(kind, at);
+        bool early_enough = at >= a->at || tick_of(at) > alarm_tick(a);
         a->at = at;
-        if (kind != NEAR && tick >= alarm_tick(a))
-            return 0; // it lies early enough
-        list_remove(&a->link);
-        file(l, a, tick, kind);
+        if (early_enough)
+            return 0;
+        take_out(l, a);
+        file(l, a);
     }
     loop_changed(l);
     return 0;
@@ -152,16 +144,27 @@ int weft_alarm_stop(weft_alarm *a)
 
 // ---- In the loop ----
 
+// When to look at the wheel: when its next tick begins, or at the time of the only one that lies in
+// that, which saves a look.
+static weft_deadline next_in_wheel(weft_loop *l)
+{
+    uint64_t tick = wheel_next(&l->wheel);
+    const weft_loop_link *slot = &l->wheel.slots[tick % WHEEL_SLOTS], *only = slot->next;
+    bool at_level_0 = (tick ^ l->wheel.tick) < WHEEL_SLOTS;
+    if (!at_level_0 || only->next != slot)
+        return tick_begins(tick);
+    weft_deadline at = ((const weft_alarm *)only)->at, ends = tick_begins(tick + 1);
+    return at < ends ? at : ends; // it may have been put off
+}
+
 weft_deadline weft::loop_next_alarm(weft_loop *l)
 {
     if (l->stats.armed == 0)
         return WEFT_FOREVER;
-    weft_deadline next = tick_begins(wheel_next(&l->wheel));
-    if (!list_is_empty(&l->near)) {
-        const weft_alarm *a = (const weft_alarm *)l->near.next;
-        next = a->at < next ? a->at : next;
-    }
-    return next;
+    if (!list_is_empty(&l->soon))
+        return WEFT_NOW;
+    weft_deadline next = next_in_wheel(l);
+    return l->look < next ? l->look : next;
 }
 
 // The next time after now, a whole number of periods from the last.
@@ -185,30 +188,30 @@ static void call(weft_loop *l, weft_alarm *a)
     if (a->every == 0) {
         disarm(l, a);
     } else {
-        list_remove(&a->link);
+        take_out(l, a);
         a->at = next_time(a, l->now);
-        file_again(l, a);
+        file(l, a);
     }
     l->stats.alarms++;
     loop_call(l, "alarm", -1, a);
 }
 
-// Precise alarms are called in the order of their times, also when several are late.
-static void sort_precise(weft_loop *l)
+// A few that are due together are called in the order of their times.
+static void sort_few(weft_loop_link *list)
 {
-    for (weft_loop_link *next, *i = l->due.next; i != &l->due; i = next) {
+    int n = 0;
+    for (const weft_loop_link *i = list->next; i != list; i = i->next)
+        if (++n > FEW)
+            return;
+    for (weft_loop_link *next, *i = list->next; i != list; i = next) {
+        weft_loop_link *at = i;
         next = i->next;
-        weft_alarm *a = (weft_alarm *)i;
-        uint32_t kind = alarm_kind(a);
-        if (kind == ORDINARY || tick_for(kind, a->at) >= l->wheel.tick)
+        while (at->previous != list && ((weft_alarm *)at->previous)->at > ((weft_alarm *)i)->at)
+            at = at->previous;
+        if (at == i)
             continue;
         list_remove(i);
-        put_near(l, a);
-    }
-    while (!list_is_empty(&l->near) && ((weft_alarm *)l->near.next)->at <= l->now) {
-        weft_loop_link *first = l->near.next;
-        list_remove(first);
-        list_insert(&l->due, first);
+        list_insert(at, i);
     }
 }
 
@@ -217,9 +220,14 @@ size_t weft::loop_run_alarms(weft_loop *l)
     if (l->stats.armed == 0)
         return 0;
     size_t called = 0;
+    list_splice(&l->due, &l->soon);
+    if (l->look <= l->now) {
+        list_splice(&l->due, &l->near);
+        l->look = WEFT_FOREVER;
+        l->looked = l->now;
+    }
     wheel_collect(&l->wheel, tick_of(l->now), &l->due);
-    if (l->any_precise)
-        sort_precise(l);
+    sort_few(&l->due);
     while (!list_is_empty(&l->due)) {
         weft_alarm *a = (weft_alarm *)l->due.next;
         if (a->at <= l->now) {
@@ -227,8 +235,8 @@ size_t weft::loop_run_alarms(weft_loop *l)
             called++;
             continue;
         }
-        list_remove(&a->link); // it was put off
-        file_again(l, a);
+        take_out(l, a); // it was put off, or its tick has only begun
+        file(l, a);
     }
     return called;
 }
@@ -245,6 +253,7 @@ static void drop(weft_loop_link *list)
 void weft::loop_drop_alarms(weft_loop *l)
 {
     drop(&l->near);
+    drop(&l->soon);
     for (weft_loop_link &slot : l->wheel.slots)
         drop(&slot);
 }

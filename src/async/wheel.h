@@ -26,26 +26,20 @@ struct wheel {
 
 // ---- The wheel ----
 
-// An alarm fits a cache line: `filed` is the tick it lies under, and two bits for timer.cc.
+// An alarm fits a cache line: `filed` is the tick it lies under, and a bit for timer.cc.
 static inline uint64_t alarm_tick(const weft_alarm *a)
 {
-    return a->filed >> 2;
+    return a->filed >> 1;
 }
 
-static inline uint32_t alarm_kind(const weft_alarm *a)
+static inline bool alarm_is_near(const weft_alarm *a)
 {
-    return a->filed & 3;
+    return a->filed & 1;
 }
 
-static inline void alarm_file(weft_alarm *a, uint64_t tick, uint32_t kind)
+static inline void alarm_file(weft_alarm *a, uint64_t tick, bool near)
 {
-    a->filed = tick << 2 | kind;
-}
-
-// The first tick that does not begin before `at`.
-static inline uint64_t tick_after(weft_deadline at)
-{
-    return at <= 0 ? 0 : ((uint64_t)at + (1u << WHEEL_TICK_BITS) - 1) >> WHEEL_TICK_BITS;
+    a->filed = tick << 1 | near;
 }
 
 // The tick in which `at` lies.

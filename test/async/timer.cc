@@ -38,16 +38,14 @@ LOOP_CASE(test_timer_errors)
     weft_loop_destroy(other);
 }
 
-static void never_early(bool precise, bool old_kernel)
+static void never_early(bool old_kernel)
 {
     l->no_pwait2 = old_kernel;
     for (int i = 0; i < 20; i++) {
         weft_alarm a = {};
         struct fired f = {};
         weft_deadline at = weft_in_us(100 + i * 130);
-        int r = precise ? weft_loop_precise_timer(l, &a, at, 0, note_time, &f)
-                        : weft_loop_timer(l, &a, at, 0, note_time, &f);
-        assert_int_equal(r, 0);
+        assert_int_equal(weft_loop_timer(l, &a, at, 0, note_time, &f), 0);
         assert_int_equal(run_all(), 0);
         assert_int_equal(f.calls, 1);
         assert_true(f.when >= at);
@@ -58,26 +56,72 @@ static void never_early(bool precise, bool old_kernel)
 
 LOOP_CASE(test_timer_never_early)
 {
-    never_early(false, false);
-    never_early(false, true);
+    never_early(false);
+    never_early(true);
 }
 
-LOOP_CASE(test_precise_timer_never_early)
+// The loop sleeps until the time and not until some tick before.  (It may cross ticks that nothing
+// lies in: those where the wheel's slots move down.)
+LOOP_CASE(test_timer_costs_one_wake_up)
 {
-    never_early(true, false);
-    never_early(true, true);
-}
-
-LOOP_CASE(test_precise_timers_in_order)
-{
-    weft_alarm a[4] = {};
-    struct fired f[4] = {};
-    static const int order[4] = {2, 0, 3, 1}; // of their times
-    int64_t now = weft_now();
-    for (int i = 0; i < 4; i++)
-        weft_loop_precise_timer(l, &a[i], now + 1500000 + order[i] * 100000, 0, note_time, &f[i]);
+    weft_alarm a = {};
+    struct fired f = {};
+    f.stop_at = 50;
+    weft_loop_timer(l, &a, weft_in_us(700), 1700000, note_time, &f);
     assert_int_equal(run_all(), 0);
-    assert_true(f[1].when < f[3].when && f[3].when < f[0].when && f[0].when < f[2].when);
+    assert_in_range(l->stats.rounds, 1, 50 + 3);
+}
+
+LOOP_CASE(test_few_timers_in_order)
+{
+    enum { FEW = 16 };
+    weft_alarm a[FEW] = {};
+    struct fired f[FEW] = {};
+    int64_t now = weft_now();
+    for (int late = 0; late < 2; late++) { // each in time, and all late
+        for (int i = 0; i < FEW; i++)
+            weft_loop_timer(l, &a[i], now + 1500000 + i * 7 % FEW * 100000, 0, note_time, &f[i]);
+        while (late && weft_now() < now + 4000000)
+            ;
+        assert_int_equal(run_all(), 0);
+        for (int i = 0; i < FEW; i++)
+            for (int j = 0; j < FEW; j++)
+                assert_true(i * 7 % FEW <= j * 7 % FEW || f[i].when >= f[j].when);
+    }
+}
+
+static void note_if_early(weft_alarm *a)
+{
+    calls++;
+    if (weft_now() < a->at)
+        *(bool *)a->arg = true;
+}
+
+// So many in a few ticks that each round finds some, with some put off and some stopped meanwhile.
+LOOP_CASE(test_many_timers_at_their_times)
+{
+    enum { MANY = 2000, SPAN_NS = 3000000 };
+    static weft_alarm a[MANY];
+    bool early = false;
+    int64_t now = weft_now();
+    int stopped = 0;
+    for (int i = 0; i < MANY; i++)
+        weft_loop_timer(l, &a[i], now + i * 7919 % MANY * (SPAN_NS / MANY), 0, note_if_early,
+                        &early);
+    for (int i = 0; l->stats.armed > 0; i++) {
+        weft_alarm *x = &a[i % MANY];
+        assert_int_equal(weft_loop_run(l, WEFT_LOOP_ONCE, weft_in_s(30)), 1);
+        if (x->loop != nullptr && i % 3 == 0)
+            stopped += weft_alarm_stop(x) == 0;
+        else if (x->loop != nullptr && i % 3 == 1)
+            weft_alarm_set(x, x->at + 100000);
+        else if (x->loop != nullptr)
+            weft_alarm_set(x, x->at - 100000);
+    }
+    assert_int_equal(calls + stopped, MANY);
+    assert_false(early);
+    assert_int_equal(l->near_count, 0);
+    assert_int_equal(run_all(), 0);
 }
 
 LOOP_CASE(test_timer_at_once)
@@ -218,6 +262,23 @@ LOOP_CASE(test_alarm_may_free_and_rearm_itself)
     assert_int_equal(f.calls, 3);
 }
 
+LOOP_CASE(test_alarm_at_once_comes_in_the_next_round)
+{
+    weft_alarm a = {}, others[40] = {};
+    struct fired f = {};
+    f.calls = -997;
+    for (weft_alarm &each : others) // some lie in the same tick
+        weft_loop_timer(l, &each, weft_in_us(500), 500000, count_alarm, &calls);
+    weft_loop_timer(l, &a, WEFT_NOW, 0, rearm_at_once, &f);
+    while (a.loop != nullptr)
+        assert_int_equal(once(), 1);
+    assert_int_equal(f.calls, 3);
+    assert_in_range(l->stats.rounds, 1000, 1001);
+    for (weft_alarm &each : others)
+        weft_alarm_stop(&each);
+    assert_int_equal(run_all(), 0);
+}
+
 // ---- The wheel alone ----
 
 static uint64_t next_random(void)
@@ -247,7 +308,8 @@ static void wheel_against_list(uint64_t begin)
                 filed[i] = false;
                 continue;
             }
-            alarm_file(&a[i], now + 1 + (next_random() & ((1ull << next_random() % 34) - 1)), 0);
+            alarm_file(&a[i], now + 1 + (next_random() & ((1ull << next_random() % 34) - 1)),
+                       false);
             wheel_add(&w, &a[i], tick_of((int)i));
             filed[i] = true;
         }
