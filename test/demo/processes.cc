@@ -1,5 +1,5 @@
 // weft-processes: each verb's output and exit status.
-#include "../runner.h"
+#include "../sandbox.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -81,6 +81,27 @@ CASE(test_run)
               "out of time, killed by SIGTERM");
     expect_in("", "run weft-no-such-program", 127, "No such file");
     expect_in("", "run /", 126, "Permission denied");
+}
+
+// The shell's child is born while SIGTERM is blocked in the shell and pending, so it has not got
+// it.
+static int outlive_term(void *old_kernel)
+{
+    static const struct sandbox no_groups = {"", {{SYS_pidfd_send_signal, 3, ~0U, 4}}};
+    if (old_kernel != nullptr && !enter_sandbox(&no_groups, EINVAL))
+        return 2;
+    struct outcome o =
+        run("", "run -t 99 -k 0.2 env --block-signal=TERM sh -c 'kill -TERM $PPID; "
+                "until [ \"$p\" != \"${p#*4000}\" ]; do while read k v; do "
+                "[ \"$k\" = ShdPnd: ] && p=$v; done </proc/$$/status; done; sleep 1000; true'");
+    return o.status != 143 || strstr(o.output, "SIGTERM") == NULL;
+}
+
+CASE(test_run_ends_whom_the_signal_missed)
+{
+    int yes;
+    assert_int_equal(end_of(child_of(outlive_term, nullptr)), 0);
+    assert_int_equal(end_of(child_of(outlive_term, &yes)), 0);
 }
 
 CASE(test_pipe)
