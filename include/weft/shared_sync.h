@@ -92,6 +92,10 @@ int weft_shared_rwlock_write(weft_shared_rwlock *l, weft_deadline d);
 /* Ends either.  -1: EPERM (the caller has neither). */
 int weft_shared_rwlock_unlock(weft_shared_rwlock *l);
 
+/* Makes a writer a reader: other readers may come from now on, but no writer in between.  Waits
+ * for nobody's work.  -1: EPERM (the caller doesn't have it for writing). */
+int weft_shared_rwlock_downgrade(weft_shared_rwlock *l);
+
 /* ---- condition ---- */
 
 typedef struct weft_shared_condition {

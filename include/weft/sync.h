@@ -46,7 +46,7 @@ extern "C" {
 #define WEFT_RECURSIVE_MUTEX_INIT {PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP}
 #define WEFT_CHECKED_MUTEX_INIT {PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP}
 #endif
-#define WEFT_RWLOCK_INIT {{0}}
+#define WEFT_RWLOCK_INIT {{0, 0, 0, 0, 0, 0, 0}, 0, 0}
 #define WEFT_CONDITION_INIT {0, 0}
 #define WEFT_SEMAPHORE_INIT(count) {(count), WEFT_SEMAPHORE_MAX}
 #define WEFT_BOUNDED_SEMAPHORE_INIT(count, limit) {(count), (limit)}
@@ -99,9 +99,10 @@ int weft_mutex_consistent(weft_mutex *m);
 
 /* ---- rwlock (POSIX pthread_rwlock) ---- */
 
-/* The bytes of a pthread_rwlock_t, whose name strict -std=c11 hides. */
 typedef struct weft_rwlock {
-    uint64_t words[7];
+    uint64_t words[7];    /* the bytes of a pthread_rwlock_t, whose name strict -std=c11 hides */
+    uint32_t downgrading; /* not 0: a writer is about to read, and other writers give way */
+    uint32_t unused;
 } weft_rwlock;
 
 int weft_rwlock_init(weft_rwlock *l, int flags); /* SHARED, WRITERS_FIRST */
@@ -114,6 +115,11 @@ int weft_rwlock_destroy(weft_rwlock *l);         /* EBUSY: locked */
 int weft_rwlock_read(weft_rwlock *l, weft_deadline d);
 int weft_rwlock_write(weft_rwlock *l, weft_deadline d);
 int weft_rwlock_unlock(weft_rwlock *l);
+
+/* Makes a writer a reader: other readers may come from now on, but no writer in between.  Waits
+ * for nobody's work.  -1: EPERM (the caller doesn't have it for writing).  (Boost
+ * unlock_and_lock_shared) */
+int weft_rwlock_downgrade(weft_rwlock *l);
 
 /* ---- condition ---- */
 

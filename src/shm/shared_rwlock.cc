@@ -261,23 +261,38 @@ static void stop_reading(weft_shared_rwlock *l, weft_shared_reader *r, uint32_t 
     doorbell_ring(&l->drained, &l->drained_armed, INT_MAX);
 }
 
+// Says that it reads, once more than `state` tells; whether a writer has come is another thing.
+// 0, EUSERS, EAGAIN.
+static int start_reading(weft_shared_rwlock *l, const brief_self *self, weft_shared_reader **place,
+                         uint32_t *state)
+{
+    for (;;) {
+        weft_shared_reader *r = *place = own_place(l, self);
+        if (r == nullptr)
+            return EUSERS;
+        *state = state_of(r);
+        if ((*state & DEPTH) == CHANGING)
+            continue;
+        if ((*state & DEPTH) == CHANGING - 1)
+            return EAGAIN;
+        if (is_of(r, self->process, self->id) && change(r, *state, *state + 1))
+            return 0;
+        // it has just lost its place
+    }
+}
+
 static int read_slowly(weft_shared_rwlock *l, brief_self *self, weft_deadline d)
 {
     for (int saved = errno;;) {
-        weft_shared_reader *r = own_place(l, self);
-        if (r == nullptr)
-            return fail_with(EUSERS);
-        uint32_t state = state_of(r);
-        if ((state & DEPTH) == CHANGING)
-            continue;
-        if ((state & DEPTH) == CHANGING - 1)
-            return fail_with(EAGAIN);
-        if (!is_of(r, self->process, self->id) || !change(r, state, state + 1))
-            continue; // it has just lost its place
+        weft_shared_reader *r;
+        uint32_t state;
+        int error = start_reading(l, self, &r, &state);
+        if (error != 0)
+            return fail_with(error);
         if ((state & DEPTH) != 0 || !writer_has_come(l))
             return 0;
         stop_reading(l, r, state);
-        int error = wait_for_writer(l, self, d);
+        error = wait_for_writer(l, self, d);
         if (error != 0)
             return fail_with(error);
         errno = saved;
@@ -301,6 +316,13 @@ int weft_shared_rwlock_read(weft_shared_rwlock *l, weft_deadline d)
 
 // ---- the end of both ----
 
+static int end_writing(weft_shared_rwlock *l)
+{
+    __atomic_store_n(&l->held, 0, __ATOMIC_RELEASE);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return leave(l);
+}
+
 int weft_shared_rwlock_unlock(weft_shared_rwlock *l)
 {
     brief_self *self = brief_this_thread();
@@ -310,9 +332,18 @@ int weft_shared_rwlock_unlock(weft_shared_rwlock *l)
         stop_reading(l, &l->readers[i], state - 1);
         return 0;
     }
+    return has_written(l, self) ? end_writing(l) : fail_with(EPERM);
+}
+
+int weft_shared_rwlock_downgrade(weft_shared_rwlock *l)
+{
+    brief_self *self = brief_this_thread();
+    weft_shared_reader *r;
+    uint32_t state;
     if (!has_written(l, self))
         return fail_with(EPERM);
-    __atomic_store_n(&l->held, 0, __ATOMIC_RELEASE);
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    return leave(l);
+    // EUSERS: places of those that look for a moment whether they may read.
+    while (start_reading(l, self, &r, &state) != 0)
+        ;
+    return end_writing(l); // the next writer waits for who reads
 }

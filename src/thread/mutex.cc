@@ -4,10 +4,14 @@
 // costs.  Not waiting at all is a clocklock to a time before the clock's beginning, for
 // which glibc makes no system call, and not a trylock: that leaves a mutex which is
 // ENOTRECOVERABLE locked for ever (seen with glibc 2.36).
+//
+// A pthread_rwlock can't be downgraded.  So its writer says that it is downgrading, unlocks, and
+// locks for reading; another writer that gets the lock in between sees that, lets go with no work
+// done, and waits until it is over.
 #include "tsan_locks.h"
 
 #include <base/errno.h>
-#include <base/time.h>
+#include <base/futex.h>
 #include <weft/sync.h>
 
 using namespace weft;
@@ -66,7 +70,7 @@ int weft_mutex_consistent(weft_mutex *m)
     return from_pthread(pthread_mutex_consistent(&m->pthread));
 }
 
-static_assert(sizeof(weft_rwlock) == sizeof(pthread_rwlock_t) &&
+static_assert(sizeof(weft_rwlock().words) == sizeof(pthread_rwlock_t) &&
                   alignof(weft_rwlock) >= alignof(pthread_rwlock_t),
               "weft_rwlock has a pthread_rwlock_t's bytes");
 
@@ -88,6 +92,7 @@ int weft_rwlock_init(weft_rwlock *l, int flags)
     if (flags & WEFT_WRITERS_FIRST)
         pthread_rwlockattr_setkind_np(&a, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     code = pthread_rwlock_init(pthread_of(l), &a);
+    l->downgrading = 0;
     pthread_rwlockattr_destroy(&a);
     return from_pthread(code);
 }
@@ -95,8 +100,7 @@ int weft_rwlock_init(weft_rwlock *l, int flags)
 int weft_rwlock_destroy(weft_rwlock *l)
 {
     // glibc's destroy doesn't look.
-    int code = pthread_rwlock_trywrlock(pthread_of(l));
-    if (code != 0)
+    if (weft_rwlock_write(l, WEFT_NOW) != 0)
         return fail_with(EBUSY);
     pthread_rwlock_unlock(pthread_of(l));
     return from_pthread(pthread_rwlock_destroy(pthread_of(l)));
@@ -111,16 +115,51 @@ int weft_rwlock_read(weft_rwlock *l, weft_deadline d)
     return from_pthread(code == EBUSY ? ETIMEDOUT : code);
 }
 
-int weft_rwlock_write(weft_rwlock *l, weft_deadline d)
+static int lock_to_write(weft_rwlock *l, weft_deadline d)
 {
     struct timespec t = timespec_of(d);
     int code = d == WEFT_FOREVER ? pthread_rwlock_wrlock(pthread_of(l))
                : d > WEFT_NOW    ? pthread_rwlock_clockwrlock(pthread_of(l), CLOCK_MONOTONIC, &t)
                                  : pthread_rwlock_trywrlock(pthread_of(l));
-    return from_pthread(code == EBUSY ? ETIMEDOUT : code);
+    return code == EBUSY ? ETIMEDOUT : code;
+}
+
+int weft_rwlock_write(weft_rwlock *l, weft_deadline d)
+{
+    int code = lock_to_write(l, d);
+    while (code == 0 && __atomic_load_n(&l->downgrading, __ATOMIC_RELAXED) != 0) {
+        pthread_rwlock_unlock(pthread_of(l));
+        code = futex_wait(&l->downgrading, 1, d, 1);
+        if (code == 0)
+            code = lock_to_write(l, d);
+    }
+    return from_pthread(code);
 }
 
 int weft_rwlock_unlock(weft_rwlock *l)
 {
     return from_pthread(pthread_rwlock_unlock(pthread_of(l)));
+}
+
+// Whether the caller has it for writing: glibc says so, before anything else, to who wants to read.
+static bool is_written_by_us(weft_rwlock *l)
+{
+    struct timespec past = {-1, 0};
+    int code = pthread_rwlock_clockrdlock(pthread_of(l), CLOCK_MONOTONIC, &past);
+    if (code == 0)
+        pthread_rwlock_unlock(pthread_of(l));
+    return code == EDEADLK;
+}
+
+int weft_rwlock_downgrade(weft_rwlock *l)
+{
+    if (!is_written_by_us(l))
+        return fail_with(EPERM);
+    __atomic_store_n(&l->downgrading, 1, __ATOMIC_RELAXED); // the lock's own order is enough
+    pthread_rwlock_unlock(pthread_of(l));
+    while (pthread_rwlock_rdlock(pthread_of(l)) != 0)
+        ; // EAGAIN: too many readers, of whom some will leave
+    __atomic_store_n(&l->downgrading, 0, __ATOMIC_RELAXED);
+    futex_wake(&l->downgrading, INT_MAX, 1);
+    return 0;
 }

@@ -96,6 +96,50 @@ static int by_child(int (*fn)(void *))
     return end_of(child_of(fn, nullptr));
 }
 
+static int downgrade(void *)
+{
+    return error_of(weft_shared_rwlock_downgrade(&w->lock));
+}
+
+static int write_downgrade_and_pause(void *)
+{
+    weft_shared_rwlock_write(&w->lock, WEFT_FOREVER);
+    return say_and_pause(weft_shared_rwlock_downgrade(&w->lock));
+}
+
+CASE(test_downgrade)
+{
+    fresh();
+    assert_errno(weft_shared_rwlock_downgrade(&w->lock), EPERM);
+    assert_int_equal(weft_shared_rwlock_read(&w->lock, WEFT_NOW), 0);
+    assert_errno(weft_shared_rwlock_downgrade(&w->lock), EPERM);
+    assert_int_equal(weft_shared_rwlock_unlock(&w->lock), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(weft_shared_rwlock_write(&w->lock, WEFT_NOW), 0);
+        assert_int_equal(by_child(downgrade), EPERM);
+        pid_t reader = i == 0 ? child_of(read_to_the_end, nullptr) : 0;
+        pid_t writer = i == 1 ? child_of(write_to_the_end, nullptr) : 0;
+        await_asleep(reader + writer);
+        errno = 77;
+        assert_int_equal(weft_shared_rwlock_downgrade(&w->lock), 0);
+        assert_int_equal(errno, 77);
+        if (i == 0) {
+            assert_int_equal(end_of(reader), 0);
+            assert_int_equal(by_child(try_read), 0);
+        }
+        assert_int_equal(by_child(try_write), ETIMEDOUT);
+        assert_errno(weft_shared_rwlock_write(&w->lock, WEFT_FOREVER), EDEADLK);
+        assert_int_equal(weft_shared_rwlock_unlock(&w->lock), 0);
+        if (i == 1)
+            assert_int_equal(end_of(writer), 0);
+        assert_errno(weft_shared_rwlock_unlock(&w->lock), EPERM);
+    }
+    // A reader by that way that is killed leaves nothing to mend.
+    kill_and_reap(one_that(write_downgrade_and_pause));
+    assert_int_equal(weft_shared_rwlock_write(&w->lock, weft_in_s(20)), 0);
+    assert_int_equal(weft_shared_rwlock_unlock(&w->lock), 0);
+}
+
 CASE(test_readers_share_and_writers_do_not)
 {
     fresh();

@@ -183,6 +183,85 @@ static struct {
     long sum, twin;
 } shared_sums = {WEFT_RWLOCK_INIT, 0, 0};
 
+static void *downgrade_and_unlock(void *l)
+{
+    return unlocked((weft_rwlock *)l, weft_rwlock_downgrade((weft_rwlock *)l));
+}
+
+static void *count_written(void *l)
+{
+    intptr_t code = (intptr_t)weft_rwlock_write((weft_rwlock *)l, WEFT_FOREVER);
+    shared_sums.sum++;
+    weft_rwlock_unlock((weft_rwlock *)l);
+    return (void *)code;
+}
+
+static const int rwlock_kinds[] = {0, WEFT_WRITERS_FIRST, WEFT_SHARED,
+                                   WEFT_SHARED | WEFT_WRITERS_FIRST};
+
+CASE(test_rwlock_downgrade)
+{
+    enum { WRITERS = 4 };
+    for (int flags : rwlock_kinds) {
+        weft_rwlock l;
+        weft_thread *writers[WRITERS];
+        shared_sums.sum = 0;
+        assert_int_equal(weft_rwlock_init(&l, flags), 0);
+        assert_errno(weft_rwlock_downgrade(&l), EPERM);
+        assert_int_equal(weft_rwlock_write(&l, WEFT_NOW), 0);
+        assert_int_equal(in_thread(downgrade_and_unlock, &l), -EPERM);
+        for (weft_thread *&each : writers) {
+            each = weft_thread_start(count_written, &l, nullptr);
+            await_asleep(weft_thread_id(each));
+        }
+        errno = 77;
+        assert_int_equal(weft_rwlock_downgrade(&l), 0);
+        assert_int_equal(errno, 77);
+        assert_int_equal(shared_sums.sum, 0); // of those that wait, none got in
+        assert_int_equal(in_thread(write_now, &l), -ETIMEDOUT);
+        assert_int_equal(in_thread(write_soon, &l), -ETIMEDOUT);
+        assert_errno(weft_rwlock_destroy(&l), EBUSY);
+        if (!(flags & WEFT_WRITERS_FIRST)) {
+            assert_int_equal(in_thread(read_now, &l), 0);
+            assert_errno(weft_rwlock_downgrade(&l), EPERM);
+        }
+        assert_int_equal(weft_rwlock_unlock(&l), 0);
+        for (weft_thread *each : writers)
+            assert_int_equal(joined(each), 0);
+        assert_int_equal(shared_sums.sum, WRITERS);
+        assert_int_equal(weft_rwlock_destroy(&l), 0);
+    }
+}
+
+// Whoever downgrades reads what it wrote, whoever else writes.
+static void *write_and_read(void *l)
+{
+    intptr_t lost = 0;
+    for (int i = 0; i < 2000; i++) {
+        if (weft_rwlock_write((weft_rwlock *)l, i % 3 == 0 ? weft_in_s(60) : WEFT_FOREVER) != 0)
+            return l;
+        long mine = ++shared_sums.sum;
+        if (i % 2 == 0)
+            lost += weft_rwlock_downgrade((weft_rwlock *)l) != 0;
+        lost += __atomic_load_n(&shared_sums.sum, __ATOMIC_RELAXED) != mine;
+        weft_rwlock_unlock((weft_rwlock *)l);
+    }
+    return (void *)lost;
+}
+
+CASE(test_rwlock_downgrades_race)
+{
+    for (int flags : rwlock_kinds) {
+        weft_rwlock l;
+        shared_sums.sum = 0;
+        assert_int_equal(weft_rwlock_init(&l, flags), 0);
+        assert_int_equal(eight_at_once(write_and_read, &l), 0);
+        assert_int_equal(shared_sums.sum, 8 * 2000);
+        assert_int_equal(weft_rwlock_destroy(&l), 0);
+    }
+    shared_sums.sum = 0;
+}
+
 static void *add_under_rwlock(void *)
 {
     intptr_t torn = 0;

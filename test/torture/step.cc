@@ -68,6 +68,7 @@ static const struct operation OPERATIONS[] = {
     {"rwlock write, unlock", rwlock_begin, nullptr, warm, act_write, nullptr, die_in_place, hold_read, check_rwlock, false},
     {"rwlock unlock read", rwlock_begin, nullptr, take_read, act_unlock_rwlock, peer_writes, die_writing, nullptr, check_rwlock, false},
     {"rwlock unlock write", rwlock_begin, nullptr, take_write, act_unlock_rwlock, peer_reads, die_writing, nullptr, check_rwlock, false},
+    {"rwlock downgrade",   rwlock_begin, nullptr, take_write, act_downgrade, peer_reads, die_writing, nullptr, check_rwlock, false},
     {"semaphore wait",     semaphore_begin, nullptr, warm, act_semaphore_wait, peer_waits_for_unit, die_in_semaphore, hold_all_units, check_semaphore, false},
     {"semaphore post",     semaphore_begin, nullptr, take_units, act_semaphore_post, peer_waits_for_unit, die_in_semaphore, nullptr, check_semaphore, false},
     {"semaphore post_n",   semaphore_begin, nullptr, take_units, act_semaphore_post_n, peer_waits_for_unit, die_in_semaphore, nullptr, check_semaphore, false},

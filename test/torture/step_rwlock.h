@@ -62,6 +62,11 @@ static int act_unlock_rwlock(void *)
     return weft_shared_rwlock_unlock(&w->rwlock);
 }
 
+static int act_downgrade(void *)
+{
+    return weft_shared_rwlock_downgrade(&w->rwlock);
+}
+
 static int peer_reads(void *)
 {
     __atomic_store_n(&w->peer_ready, 1, __ATOMIC_SEQ_CST);
