@@ -3,6 +3,7 @@
 #define WEFT_TEST_DESCRIPTORS_H
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -29,6 +30,19 @@ static inline int next_descriptor(void)
     int fd = dup(0);
     close(fd);
     return fd;
+}
+
+// Closes the standard streams and runs fn(arg), in a child's end: 0; 1 + the lowest number of a
+// standard stream that is another descriptor's then; else what fn says.
+static inline int end_without_streams(int (*fn)(void *arg), void *arg)
+{
+    for (int fd = 0; fd < 3; fd++)
+        close(fd);
+    int result = fn(arg);
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) >= 0)
+            return 1 + fd;
+    return result;
 }
 
 #endif

@@ -5,6 +5,7 @@
 #include "address.h"
 #include "descriptor.h"
 
+#include <base/above_streams.h>
 #include <base/errno.h>
 
 #include <netinet/in.h>
@@ -170,7 +171,7 @@ int weft_io_connect_any(const struct addrinfo *list, weft_deadline d)
     }
     memset(&r, 0, sizeof r);
     memset(r.fds, -1, sizeof r.fds);
-    r.set = epoll_create1(EPOLL_CLOEXEC);
+    r.set = above_streams(epoll_create1(EPOLL_CLOEXEC));
     if (r.set < 0)
         return -1;
     interleave(&r, list);

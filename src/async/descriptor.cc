@@ -10,6 +10,7 @@
 #include "descriptor.h"
 #include "here.h"
 
+#include <base/above_streams.h>
 #include <base/errno.h>
 #include <base/time.h>
 #include <base/wiped.h>
@@ -501,7 +502,7 @@ static int enroll_again(io_state *io, descriptor *r, int fd)
 
 static int wake_child(io_state *io)
 {
-    int fresh = epoll_create1(EPOLL_CLOEXEC);
+    int fresh = above_streams(epoll_create1(EPOLL_CLOEXEC));
     if (fresh < 0)
         return -1;
     close_keep_errno(&io->epoll);
@@ -527,7 +528,7 @@ static io_state *start(void)
     io->forked = (uint32_t *)wiped_make();
     list_init(&io->sources);
     io->poller.poll = poll_events;
-    io->epoll = epoll_create1(EPOLL_CLOEXEC);
+    io->epoll = above_streams(epoll_create1(EPOLL_CLOEXEC));
     if (io->forked == nullptr || io->epoll < 0 || weft_tasklet_set_poller(&io->poller) != 0) {
         wiped_free(io->forked);
         close_keep_errno(&io->epoll);

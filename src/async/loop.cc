@@ -6,6 +6,7 @@
 // when it began, so a callback that always makes new work starves nobody.
 #include "loop_state.h"
 
+#include <base/above_streams.h>
 #include <base/wiped.h>
 
 #include <fcntl.h>
@@ -33,10 +34,10 @@ static void drained(weft_watch *w, int)
 
 static int open_kernel_part(weft_loop *l)
 {
-    l->epoll = epoll_create1(EPOLL_CLOEXEC);
+    l->epoll = above_streams(epoll_create1(EPOLL_CLOEXEC));
     if (l->epoll < 0)
         return -1;
-    int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int wake = above_streams(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (wake < 0)
         return -1;
     if (loop_watch_internal(l, &l->wake_watch, wake, drained) == 0)
@@ -371,7 +372,7 @@ int weft_loop_fd(weft_loop *l)
         return -1;
     if (l->nested)
         return l->epoll;
-    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    int fd = above_streams(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
     if (fd < 0)
         return -1;
     if (loop_watch_internal(l, &l->clock_watch, fd, drained) != 0) {

@@ -51,7 +51,7 @@ int weft_loop_child(weft_loop *l, weft_child *c, pid_t pid, void (*fn)(weft_chil
 {
     if (loop_enter_with(l, fn != nullptr && pid >= 1, c->watch.loop) != 0)
         return -1;
-    int fd = (int)syscall(SYS_pidfd_open, pid, 0); // close-on-exec always
+    int fd = above_streams((int)syscall(SYS_pidfd_open, pid, 0)); // close-on-exec always
     if (fd < 0)
         return -1;
     if (start(l, c, fd, fn, arg) != 0) {

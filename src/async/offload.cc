@@ -11,6 +11,7 @@
 #include "descriptor.h"
 #include "job.h"
 
+#include <base/above_streams.h>
 #include <base/errno.h>
 
 #include <string.h>
@@ -218,7 +219,7 @@ static post_box *post_of(io_state *io)
     p->source.forked = forked;
     p->source.end = shut;
     p->users = 1;
-    p->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    p->event = above_streams(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     if (p->event < 0 || io_register(io, &p->source, p->event) != 0) {
         close_keep_errno(&p->event);
         free_keep_errno(p);

@@ -130,7 +130,7 @@ static request *create_fd(ssize_t (*fn)(request *r), int fd, size_t n)
     request *r = create(fn, n);
     if (r == nullptr)
         return nullptr;
-    r->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    r->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (r->fd >= 0)
         return r;
     end(r);

@@ -5,6 +5,8 @@
 // usual course.
 #include "loop_state.h"
 
+#include <base/above_streams.h>
+
 #include <signal.h>
 #include <sys/signalfd.h>
 
@@ -82,7 +84,7 @@ static int listen_to(weft_loop *l, uint64_t bits)
     }
     if (bits == 0)
         return 0;
-    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    int fd = above_streams(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
     if (fd < 0)
         return -1;
     if (loop_watch_internal(l, w, fd, on_signal) == 0)

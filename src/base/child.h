@@ -11,6 +11,7 @@
 #ifndef WEFT_BASE_CHILD_H
 #define WEFT_BASE_CHILD_H
 
+#include "above_streams.h"
 #include "errno.h"
 #include "futex.h"
 #include "poll.h"
@@ -313,7 +314,7 @@ static inline void child_hold(uint32_t *word, pid_t parent)
 static inline int child_adopt(child *c, uint32_t *word)
 {
     if (!(child_without & CHILD_NO_PIDFD))
-        c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+        c->pidfd = above_streams((int)syscall(SYS_pidfd_open, c->pid, 0));
     if (c->pidfd < 0 && !(child_without & CHILD_NO_PIDFD) && !is_refused(errno)) {
         int error = errno;
         kill(c->pid, SIGKILL);

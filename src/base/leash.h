@@ -20,6 +20,7 @@
 #ifndef WEFT_BASE_LEASH_H
 #define WEFT_BASE_LEASH_H
 
+#include "above_streams.h"
 #include "errno.h"
 #include "list.h"
 
@@ -69,25 +70,6 @@ inline void leash_begin(void)
     pthread_atfork(leash_fork_begins, leash_fork_ended, leash_forked);
 }
 
-// Neither takes the number of a standard stream, and the write end has the higher one.
-static inline int leash_pipe(int ends[2])
-{
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return -1;
-    for (int i = 0, least = 3; i < 2; least = ends[i] + 1, i++) {
-        int end = ends[i];
-        if (end >= least)
-            continue;
-        ends[i] = fcntl(end, F_DUPFD_CLOEXEC, least);
-        close_keep_errno(&end);
-        if (ends[i] < 0) {
-            close_keep_errno(&ends[!i]);
-            return -1;
-        }
-    }
-    return 0;
-}
-
 // Makes one; *held, close-on-exec, is for whoever is to be held: the owner closes it after it has
 // forked.  Null: the owner keeps it.  -1: errno.
 static inline int leash_make(leash *l, int *held)
@@ -95,7 +77,7 @@ static inline int leash_make(leash *l, int *held)
     int pipe[2];
     pthread_once(&leash_once, leash_begin);
     pthread_mutex_lock(&leash_lock); // or a fork would come between its birth and the list
-    int result = leash_pipe(pipe);
+    int result = make_pipe(pipe);
     if (result == 0) {
         l->end = pipe[1];
         l->kept = held == nullptr ? pipe[0] : -1;

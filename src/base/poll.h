@@ -9,6 +9,7 @@
 
 #include "time.h"
 
+#include "above_streams.h"
 #include "errno.h"
 
 #include <poll.h>
@@ -56,7 +57,7 @@ static inline uint32_t poll_wanted(const struct pollfd *fds, nfds_t i)
 // a kind that always is; EMFILE, ...
 static inline int poll_set(const struct pollfd *fds, nfds_t n)
 {
-    int set = epoll_create1(EPOLL_CLOEXEC), saved = errno;
+    int set = above_streams(epoll_create1(EPOLL_CLOEXEC)), saved = errno;
     for (nfds_t i = 0; set >= 0 && i < n; i++) {
         struct epoll_event e = {};
         e.events = (uint32_t)fds[i].events;

@@ -261,11 +261,8 @@ static pid_t spawn_forking(spawn_plan *plan, int *pidfd)
     int report[2];
     if (make_pipe(report) != 0)
         return -1;
-    while (report[1] >= 0 && is_mapped(plan->opts, report[1])) {
-        int end = report[1];
-        report[1] = fcntl(end, F_DUPFD_CLOEXEC, end + 1);
-        close_keep_errno(&end);
-    }
+    while (report[1] >= 0 && is_mapped(plan->opts, report[1]))
+        report[1] = move_above(report[1], report[1] + 1);
     if (report[1] < 0) {
         close_keep_errno(&report[0]);
         return -1;
@@ -308,8 +305,7 @@ static int start_once(spawn_plan *plan, pid_t *pid, int *pidfd)
         reap(*pid, pidfd);
         return fail_with(plan->error);
     }
-    if (*pidfd >= 0 && *pidfd < 3)
-        *pidfd = above_streams(*pidfd);
+    *pidfd = above_streams(*pidfd);
     errno = saved;
     return 0;
 }

@@ -5,6 +5,7 @@
 #ifndef WEFT_PROC_STREAMS_H
 #define WEFT_PROC_STREAMS_H
 
+#include <base/above_streams.h>
 #include <base/child.h>
 #include <base/leash.h>
 #include <weft/subprocess.h>
@@ -115,14 +116,6 @@ void terminal_look(streams *s);
 // It has ended: the terminal is ours again.
 void terminal_back(streams *s);
 void terminal_close(weft_subprocess *p);
-
-// ---- pipe.cc ----
-
-// Moves fd above the standard streams' numbers, close-on-exec.  Closes it on failure.
-int above_streams(int fd);
-
-// Creates a pipe, close-on-exec and above the standard streams.
-int make_pipe(int ends[2]);
 
 // ---- subprocess.cc ----
 

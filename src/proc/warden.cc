@@ -144,8 +144,7 @@ static int begin(spawn_plan *plan, warden *k)
     sigaddset(&child, SIGCHLD);
     signal(SIGCHLD, SIG_DFL);
     prctl(PR_SET_NAME, "weft-warden");
-    k->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-    k->signals = k->signals >= 0 ? above_streams(k->signals) : -1;
+    k->signals = above_streams(signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK));
     plan->stage = WEFT_STAGE_SPAWN;
     if (k->signals < 0 || access("/proc/self/stat", R_OK) != 0 ||
         prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)

@@ -6,6 +6,7 @@
 #include "fork.h"
 #include "pool_parent.h"
 
+#include <base/above_streams.h>
 #include <base/errno.h>
 #include <base/time.h>
 #include <base/wiped.h>
@@ -104,8 +105,8 @@ static int map_whose(weft_pool *p)
 
 static int open_descriptors(weft_pool *p, const weft_pool_options *o)
 {
-    p->control_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    p->shared->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    p->control_fd = above_streams(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    p->shared->done_fd = above_streams(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (p->control_fd < 0 || p->shared->done_fd < 0 ||
         leash_make(&p->supervisor_leash, &p->held) != 0)
         return -1;
@@ -305,7 +306,7 @@ int weft_pool_destroy(weft_pool *p)
 static int open_epoll(weft_pool *p)
 {
     struct epoll_event e = {EPOLLIN, {}};
-    int fd = epoll_create1(EPOLL_CLOEXEC);
+    int fd = above_streams(epoll_create1(EPOLL_CLOEXEC));
     if (fd < 0)
         return -1;
     if (epoll_ctl(fd, EPOLL_CTL_ADD, p->shared->done_fd, &e) != 0 ||

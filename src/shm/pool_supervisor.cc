@@ -8,6 +8,7 @@
 #include "fork.h"
 #include "pool_parent.h"
 
+#include <base/above_streams.h>
 #include <base/close_others.h>
 #include <base/errno.h>
 #include <base/time.h>
@@ -278,7 +279,7 @@ static void prepare(supervisor *v)
     sigaddset(&ours, SIGCHLD);
     sigaddset(&ours, SIGTERM);
     sigaddset(&ours, SIGUSR1);
-    v->signal_fd = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
+    v->signal_fd = above_streams(signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK));
     if (v->signal_fd < 0) {
         v->sh->fork_error = errno; // before it has forked anybody: for all its tasks
         _exit(1);

@@ -14,6 +14,7 @@
 #include "empty_table.h"
 #include "queue_ring.h"
 
+#include <base/above_streams.h>
 #include <base/errno.h>
 
 #include <stdio.h>
@@ -36,7 +37,7 @@ static socklen_t address_of(uint64_t name, struct sockaddr_un *a)
 
 static int datagram_socket(void)
 {
-    return socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return above_streams(socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 }
 
 enum outcome { RUNG, NOBODY_THERE, NOT_RUNG };
@@ -161,8 +162,8 @@ static int start_ticks(weft_shared_queue *q, int watch)
     struct itimerspec every = {timespec_of(ns), timespec_of(ns)};
     struct epoll_event readable = {};
     readable.events = EPOLLIN;
-    q->ticks = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    q->watch_set = q->ticks >= 0 ? epoll_create1(EPOLL_CLOEXEC) : -1;
+    q->ticks = above_streams(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+    q->watch_set = q->ticks >= 0 ? above_streams(epoll_create1(EPOLL_CLOEXEC)) : -1;
     return q->watch_set < 0 || timerfd_settime(q->ticks, 0, &every, nullptr) != 0 ||
                    epoll_ctl(q->watch_set, EPOLL_CTL_ADD, q->ticks, &readable) != 0 ||
                    epoll_ctl(q->watch_set, EPOLL_CTL_ADD, watch, &readable) != 0

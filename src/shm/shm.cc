@@ -8,6 +8,7 @@
 #include "empty_table.h"
 #include "shm_segment.h"
 
+#include <base/above_streams.h>
 #include <base/errno.h>
 #include <base/futex.h>
 
@@ -141,8 +142,8 @@ weft_shm *weft_shm_create(const char *name, size_t size, const weft_shm_options 
     if (s == nullptr)
         return nullptr;
     size = SHM_HEAD + whole_pages(size);
-    s->fd = name != nullptr ? open(SHM_FOLDER, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)
-                            : memfd_create("weft", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    s->fd = above_streams(name != nullptr ? open(SHM_FOLDER, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)
+                                          : memfd_create("weft", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (s->fd < 0 || (name != nullptr && admit(s, o) != 0) || reserve(s->fd, o->lazy, size) != 0 ||
         map(s, SHM_HEAD + whole_pages(most)) != 0 || fill_in(s, size, o, name == nullptr) != 0)
         return handle_fail(s, errno);

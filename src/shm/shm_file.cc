@@ -8,6 +8,7 @@
 // remove it and make it anew.
 #include "shm_segment.h"
 
+#include <base/above_streams.h>
 #include <base/errno.h>
 
 #include <dirent.h>
@@ -125,7 +126,7 @@ int weft::shm_open_path(const char *path, bool read_only)
     // A symbolic link, a folder, a socket.
     if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO))
         errno = EBADMSG;
-    return fd;
+    return above_streams(fd);
 }
 
 int weft_shm_unlink(const char *name)

@@ -5,7 +5,7 @@
 #ifndef WEFT_THREAD_READABLE_H
 #define WEFT_THREAD_READABLE_H
 
-#include <base/errno.h>
+#include <base/above_streams.h>
 
 #include <pthread.h>
 #include <stdint.h>
@@ -17,7 +17,7 @@ namespace weft {
 // Not readable yet.  -1: EMFILE, ENFILE, ENOMEM.
 static inline int readable_make(void)
 {
-    return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return above_streams(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
 // Adds one to its counter.

@@ -227,4 +227,28 @@ LOOP_CASE(test_own_hands_over)
     assert_int_equal(weft_loop_own(l), 0);
 }
 
+static int make_all(void *)
+{
+    static weft_signal s;
+    static weft_child c;
+    weft_loop *own = weft_loop_create(nullptr);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(0);
+    bool well = own != nullptr && weft_loop_fd(own) >= 0 &&
+                weft_loop_signal(
+                    l, &s, SIGUSR1, [](weft_signal *) {}, nullptr) == 0 &&
+                weft_loop_child(
+                    l, &c, child, [](weft_child *, int) {}, nullptr) == 0;
+    return well ? 0 : 9;
+}
+
+CASE(test_streams_stay_closed)
+{
+    pid_t child = runner_fork();
+    if (child == 0)
+        _exit(end_without_streams(make_all, nullptr));
+    assert_int_equal(end_of(child), 0);
+}
+
 RUN_CASES()

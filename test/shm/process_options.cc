@@ -2,6 +2,10 @@
 // outlive.
 #include "process_children.h"
 
+#include <weft/pool.h>
+#include <weft/shared_queue.h>
+#include <weft/shm.h>
+
 #include <poll.h>
 #include <sys/prctl.h>
 
@@ -152,6 +156,33 @@ CASE(test_die_with_parent)
     assert_int_equal(poll(&f, 1, 1000), 1);
     assert_int_equal(read(held[0], &byte, 1), 0);
     close(held[0]);
+}
+
+static int do_nothing(void *)
+{
+    return 0;
+}
+
+static int make_all(void *)
+{
+    weft_process_options o = {};
+    o.flags = WEFT_PROCESS_DIE_WITH_PARENT;
+    weft_process *p = weft_process_start(do_nothing, nullptr, &o);
+    weft_pool *pool = weft_pool_create(1, nullptr);
+    weft_shm *s = weft_shm_create(nullptr, 1 << 20, nullptr);
+    weft_shared_queue *q = s != nullptr ? weft_shared_queue_create(s, 1 << 16, nullptr) : nullptr;
+    bool well = p != nullptr && pool != nullptr && weft_pool_fd(pool) >= 0 && s != nullptr &&
+                q != nullptr && weft_shared_queue_fd(q) >= 0;
+    return well ? 0 : 9;
+}
+
+// A stream that is opened later, or printed to, is not one of these.
+CASE(test_streams_stay_closed)
+{
+    pid_t child = runner_fork();
+    if (child == 0)
+        _exit(end_without_streams(make_all, nullptr));
+    assert_int_equal(end_of(child), 0);
 }
 
 RUN_CASES(share)

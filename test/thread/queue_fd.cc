@@ -2,6 +2,7 @@
 #include "../descriptors.h"
 #include "asleep.h"
 
+#include <weft/executor.h>
 #include <weft/queue.h>
 
 #include <poll.h>
@@ -220,6 +221,24 @@ CASE(test_no_cancellation_point)
     get(q);
     assert_false(readable(fd));
     assert_int_equal(weft_queue_destroy(q), 0);
+}
+
+static int make_all(void *)
+{
+    weft_queue *q = weft_queue_create(sizeof(int), 4, nullptr);
+    weft_future *f = weft_future_create();
+    weft_executor *ex = weft_executor_create(1, NULL);
+    bool well = q != NULL && weft_queue_fd(q) >= 0 && f != NULL && weft_future_fd(f) >= 0 &&
+                ex != NULL && weft_executor_fd(ex) >= 0;
+    return well ? 0 : 9;
+}
+
+CASE(test_streams_stay_closed)
+{
+    pid_t child = runner_fork();
+    if (child == 0)
+        _exit(end_without_streams(make_all, NULL));
+    assert_int_equal(end_of(child), 0);
 }
 
 RUN_CASES(NULL, NULL)

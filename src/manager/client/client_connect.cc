@@ -8,6 +8,7 @@
 
 #include <async/address.h>
 #include <async/here.h>
+#include <base/above_streams.h>
 #include <base/errno.h>
 #include <netdb.h>
 #include <unistd.h>
@@ -27,7 +28,7 @@ static int finish(int fd, weft_deadline d)
 
 static int try_one(int family, const struct sockaddr *to, socklen_t size, weft_deadline d)
 {
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = above_streams(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (fd < 0)
         return -1;
     if (family != AF_UNIX)

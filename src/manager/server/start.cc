@@ -198,7 +198,7 @@ static int hear(int channel, news *n)
     const struct cmsghdr *c = CMSG_FIRSTHDR(&m);
     if (c != nullptr && c->cmsg_type == SCM_RIGHTS)
         memcpy(&process, CMSG_DATA(c), sizeof process);
-    return n->error != 0 ? fail_with(n->error) : process;
+    return n->error != 0 ? fail_with(n->error) : above_streams(process);
 }
 
 // Forks twice.  0, or -1 and errno.  What is buffered in stdio stays: the copies leave by _exit.
@@ -239,7 +239,7 @@ weft_manager *weft_manager_start(const char *address, const weft_manager_options
     if (m != nullptr) {
         m->server.pidfd = -1;
         parent = (int)syscall(SYS_pidfd_open, getpid(), 0);
-        if (parent >= 0 && pipe2(leash, O_CLOEXEC) == 0 &&
+        if (parent >= 0 && make_pipe(leash) == 0 &&
             socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) == 0 &&
             fork_server(address, opts, channel, parent, leash) == 0) {
             close_keep_errno(&channel[1]);
