@@ -296,7 +296,7 @@ int weft_queue_close(weft_queue *q, int how)
     q->closed = 1;
     if (how == WEFT_DISCARD) {
         size_t thrown = q->store.count;
-        store_count(&q->store, 0);
+        store_clear(&q->store);
         finish(q, thrown);
     }
     waiters_wake(&q->getters, SIZE_MAX);

@@ -1,11 +1,12 @@
 // store.cc: the store's growth and its heap; see store.h.
 #include "store.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 using namespace weft;
 
-enum { FIRST_ROOM = 16 };
+enum { FIRST_ROOM = 16, KEPT = 32768 }; // cells; bytes
 
 bool weft::store_init(store *s, size_t item_size, size_t limit, int order,
                       int (*compare)(const void *, const void *))
@@ -30,7 +31,25 @@ bool weft::store_init(store *s, size_t item_size, size_t limit, int order,
     return true;
 }
 
-// Twice the room; a circle is cut open at its head.
+// A circle is cut open at its head.
+static bool resize(store *s, size_t room)
+{
+    char *cells = (char *)malloc(room * s->stride);
+    if (cells == nullptr)
+        return false;
+    size_t back = s->room - s->head, first = s->count < back ? s->count : back;
+    if (s->count > 0) {
+        memcpy(cells, store_cell(s, s->head), first * s->stride);
+        memcpy(cells + first * s->stride, s->cells, (s->count - first) * s->stride);
+    }
+    free(s->cells);
+    s->cells = cells;
+    s->room = room;
+    s->head = 0;
+    s->low = room > FIRST_ROOM && room * s->stride > KEPT ? room / 8 : 0;
+    return true;
+}
+
 bool weft::store_grow(store *s)
 {
     size_t room = s->room == 0 ? (size_t)FIRST_ROOM : s->room * 2, bytes;
@@ -38,19 +57,25 @@ bool weft::store_grow(store *s)
         room = s->limit;
     if (room < s->room || __builtin_mul_overflow(room, s->stride, &bytes) || bytes > PTRDIFF_MAX)
         return false;
-    char *cells = (char *)malloc(bytes);
-    if (cells == nullptr)
-        return false;
-    if (s->count > 0) {
-        size_t back = s->room - s->head; // it is full: the rest stands before the head
-        memcpy(cells, store_cell(s, s->head), back * s->stride);
-        memcpy(cells + back * s->stride, s->cells, s->head * s->stride);
-    }
+    return resize(s, room);
+}
+
+void weft::store_shrink(store *s)
+{
+    int saved = errno;
+    if (!resize(s, s->room / 4 > FIRST_ROOM ? s->room / 4 : (size_t)FIRST_ROOM))
+        s->low /= 2; // not again at once
+    errno = saved;
+}
+
+void weft::store_clear(store *s)
+{
+    int saved = errno;
     free(s->cells);
-    s->cells = cells;
-    s->room = room;
-    s->head = 0;
-    return true;
+    errno = saved;
+    s->cells = nullptr;
+    s->room = s->head = s->low = 0;
+    store_count(s, 0);
 }
 
 static uint64_t arrival(const store *s, const char *cell)
@@ -101,4 +126,6 @@ void weft::heap_pop(store *s, void *item)
     if (hole != n)
         memcpy(store_cell(s, hole), last, s->stride);
     store_count(s, n);
+    if (__builtin_expect(n < s->low, 0))
+        store_shrink(s);
 }

@@ -1,4 +1,7 @@
-// store.h: a growing array of equal items, in a queue's order.
+// store.h: a growing and shrinking array of equal items, in a queue's order.
+//
+// Its room doubles when it is full and falls to a quarter when an eighth is left, so between two
+// such steps lie as many puts or gets as items are copied in them.  A little is always kept.
 //
 // FIFO is a circle that starts at `head`; LIFO the same with `head` at rest; priority
 // is a binary heap whose cells end in the number of their arrival, which settles ties:
@@ -15,6 +18,7 @@ namespace weft {
 struct store {
     char *cells;
     size_t room;  // cells there is memory for
+    size_t low;   // with fewer items than this, it shrinks
     size_t head;  // FIFO: the oldest
     size_t count; // written with store_count, so that it can be read without a lock
     size_t item_size, stride;
@@ -27,7 +31,9 @@ struct store {
 // False: capacity times item_size is too large.
 bool store_init(store *s, size_t item_size, size_t limit, int order,
                 int (*compare)(const void *, const void *));
-bool store_grow(store *s); // false: no memory
+bool store_grow(store *s);   // false: no memory
+void store_shrink(store *s); // if there is memory to do that with
+void store_clear(store *s);
 void heap_push(store *s, const void *item);
 void heap_pop(store *s, void *item);
 
@@ -91,6 +97,8 @@ static inline void store_pop(store *s, void *item)
         s->head = 0;
     copy_item(item, store_cell(s, at), s->item_size);
     store_count(s, s->count - 1);
+    if (__builtin_expect(s->count < s->low, 0))
+        store_shrink(s);
 }
 
 } // namespace weft

@@ -4,6 +4,7 @@
 #include <weft/queue.h>
 
 #include <errno.h>
+#include <malloc.h>
 
 static weft_queue *create(size_t capacity, int order, int (*compare)(const void *, const void *))
 {
@@ -174,6 +175,73 @@ CASE(test_put_stops_at_capacity)
     assert_errno(weft_queue_put(q, &v, weft_in_ms(2)), ETIMEDOUT);
     for (int i = 0; i < 3; i++)
         assert_int_equal(get(q), i);
+    assert_int_equal(weft_queue_destroy(q), 0);
+}
+
+// ---- Memory ----
+
+enum { BURST = 100000, LEFT = 10, SMALL = 64 * 1024 };
+
+static size_t bytes_in_use(void)
+{
+    struct mallinfo2 m = mallinfo2();
+    return m.uordblks + m.hblkhd;
+}
+
+static void gives_memory_back(int order, size_t at_a_time)
+{
+    int v[64] = {};
+    weft_queue *q = create(0, order, order == WEFT_PRIORITY ? by_value : NULL);
+    size_t before = bytes_in_use();
+    for (int i = 0; i < BURST; i++)
+        assert_int_equal(put(q, i), 0);
+    assert_true(bytes_in_use() - before >= BURST * sizeof(int));
+    while (weft_queue_length(q) > LEFT) {
+        size_t more = weft_queue_length(q) - LEFT;
+        assert_true(weft_queue_get_many(q, v, more < at_a_time ? more : at_a_time, WEFT_NOW) > 0);
+    }
+    assert_true(bytes_in_use() - before <= SMALL);
+    for (int i = 0; i < LEFT; i++)
+        assert_int_equal(get(q), order == WEFT_LIFO ? LEFT - 1 - i : BURST - LEFT + i);
+    assert_int_equal(weft_queue_destroy(q), 0);
+}
+
+CASE(test_memory_shrinks_after_a_burst)
+{
+    if (RUNNER_SANITIZED)
+        skip(); // another malloc
+    for (int order = WEFT_FIFO; order <= WEFT_PRIORITY; order++) {
+        gives_memory_back(order, 1);
+        gives_memory_back(order, 64);
+    }
+}
+
+CASE(test_discard_frees_the_items)
+{
+    if (RUNNER_SANITIZED)
+        skip();
+    size_t before = bytes_in_use();
+    weft_queue *q = fifo(0);
+    for (int i = 0; i < BURST; i++)
+        assert_int_equal(put(q, i), 0);
+    assert_int_equal(weft_queue_close(q, WEFT_DISCARD), 0);
+    assert_true(bytes_in_use() - before <= SMALL);
+    assert_int_equal(weft_queue_destroy(q), 0);
+}
+
+// Waves of all heights, so that the circle is cut open wherever its head stands.
+CASE(test_order_holds_while_it_shrinks)
+{
+    weft_queue *q = fifo(0);
+    int in = 0, out = 0;
+    for (int wave = 0; wave < 60; wave++) {
+        for (int i = wave * 997 % 20000; i >= 0; i--)
+            assert_int_equal(put(q, in++), 0);
+        for (int left = wave * 31 % 1500; in - out > left;)
+            assert_int_equal(get(q), out++);
+    }
+    while (out < in)
+        assert_int_equal(get(q), out++);
     assert_int_equal(weft_queue_destroy(q), 0);
 }
 
