@@ -32,11 +32,12 @@ extern "C" {
 #endif
 
 /* Flags for the init functions; an unknown or unfitting one is EINVAL. */
-#define WEFT_RECURSIVE 1      /* mutex: its owner may lock it again */
-#define WEFT_CHECKED 2        /* mutex: EDEADLK on a second lock, EPERM on another's unlock */
-#define WEFT_SHARED 4         /* mutex, rwlock: may be used by all processes that map it */
-#define WEFT_ROBUST 8         /* mutex: a dead owner's lock goes on with EOWNERDEAD */
-#define WEFT_WRITERS_FIRST 16 /* rwlock: waiting writers hold up new readers */
+#define WEFT_RECURSIVE 1         /* mutex: its owner may lock it again */
+#define WEFT_CHECKED 2           /* mutex: EDEADLK on a second lock, EPERM on another's unlock */
+#define WEFT_SHARED 4            /* mutex, rwlock: may be used by all processes that map it */
+#define WEFT_ROBUST 8            /* mutex: a dead owner's lock goes on with EOWNERDEAD */
+#define WEFT_WRITERS_FIRST 16    /* rwlock: waiting writers hold up new readers */
+#define WEFT_PRIORITY_INHERIT 32 /* mutex: its owner runs at its waiters' real-time priority */
 
 /* Static initialisers: what init with no flags gives.  The two mutexes that glibc only
  * names under _GNU_SOURCE are there when it is defined. */
@@ -62,8 +63,10 @@ typedef struct weft_mutex {
     pthread_mutex_t pthread;
 } weft_mutex;
 
-int weft_mutex_init(weft_mutex *m, int flags); /* RECURSIVE or CHECKED; SHARED; ROBUST */
-int weft_mutex_destroy(weft_mutex *m);         /* EBUSY: locked */
+/* RECURSIVE or CHECKED; SHARED; ROBUST; PRIORITY_INHERIT, which goes with all of these.
+ * -1: EINVAL, ENOTSUP (PRIORITY_INHERIT: the system has none with monotonic deadlines). */
+int weft_mutex_init(weft_mutex *m, int flags);
+int weft_mutex_destroy(weft_mutex *m); /* EBUSY: locked */
 
 int weft_private_mutex_lock_until(weft_mutex *m, weft_deadline d);
 

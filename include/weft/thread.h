@@ -36,13 +36,16 @@ typedef struct weft_thread_options {
     const int *cpus;   /* the processors it may run on; NULL: those of its creator */
     size_t cpu_count;  /* how many `cpus` holds */
     bool detached;     /* nobody will join it; it is released when it ends */
+    int policy;        /* with `priority` as weft_thread_set_priority takes them; both 0: */
+    int priority;      /* those of its creator */
 } weft_thread_options;
 
 /* Runs fn(arg) in a new thread.  `opts` may be NULL; all it points to is copied.
  * The handle is the caller's until a join succeeds or it is detached; one that was
  * started detached is only good for telling threads apart.  Doesn't wait.
  * NULL: EINVAL (no fn, a stack below PTHREAD_STACK_MIN, `cpus` without one processor
- * that exists), EAGAIN (limits on threads), ENOMEM.  (POSIX pthread_create) */
+ * that exists, no such priority), EPERM (a priority that isn't allowed: fn was not called), EAGAIN
+ * (limits on threads), ENOMEM.  (POSIX pthread_create) */
 weft_thread *weft_thread_start(void *(*fn)(void *), void *arg, const weft_thread_options *opts);
 
 /* Waits until `t` has ended, stores what its function returned (or gave to
@@ -88,6 +91,14 @@ int weft_thread_set_name(const char *name);
 /* The kernel's thread id, as gettid(2), of `t` (NULL: the calling thread).
  * -1: ESRCH (it has ended), EINVAL. */
 pid_t weft_thread_id(weft_thread *t);
+
+/* How the kernel schedules `t` (NULL: the calling thread, whoever started it), as sched(7) has it:
+ * `policy` is SCHED_FIFO or SCHED_RR (sched.h) with a `priority` from 1 to 99; SCHED_OTHER or
+ * SCHED_BATCH with a nice value from -20 to 19, the thread's own; or SCHED_IDLE with 0.
+ * -1: ESRCH (it has ended), EINVAL (no such priority; as for weft_thread_id); set: EPERM
+ * (CAP_SYS_NICE, RLIMIT_RTPRIO or RLIMIT_NICE don't allow it).  (POSIX pthread_setschedparam) */
+int weft_thread_set_priority(weft_thread *t, int policy, int priority);
+int weft_thread_priority(weft_thread *t, int *policy, int *priority);
 
 /* One row a thread that weft started and that has not ended. */
 typedef struct weft_thread_information {

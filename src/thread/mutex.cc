@@ -16,9 +16,39 @@
 
 using namespace weft;
 
+// What the kernel is to do for a mutex with PTHREAD_PRIO_INHERIT, it refuses before the beginning.
+static bool inherits_priority(const weft_mutex *m)
+{
+    return (m->pthread.__data.__kind & 32) != 0; // PTHREAD_MUTEX_PRIO_INHERIT_NP
+}
+
+static int lock_until(weft_mutex *m, weft_deadline d)
+{
+    struct timespec t = timespec_of(d);
+    if (d <= WEFT_NOW)
+        t = {inherits_priority(m) ? 0 : -1, 0};
+    return pthread_mutex_clocklock(&m->pthread, CLOCK_MONOTONIC, &t);
+}
+
+// Before Linux 5.14 and glibc 2.35 such a mutex knows deadlines of the wall clock alone: the kernel
+// is asked for a free word of ours, glibc for the free mutex.
+static bool has_monotonic_deadlines(weft_mutex *m)
+{
+    enum { LOCK_PI2 = 13 };
+    uint32_t word = 0;
+    int saved = errno;
+    long n = syscall(SYS_futex, &word, LOCK_PI2 | FUTEX_PRIVATE_FLAG, 0, nullptr, nullptr, 0);
+    errno = saved;
+    if (n != 0 || lock_until(m, WEFT_NOW) != 0)
+        return false;
+    pthread_mutex_unlock(&m->pthread);
+    return true;
+}
+
 int weft_mutex_init(weft_mutex *m, int flags)
 {
-    if (flags & ~(WEFT_RECURSIVE | WEFT_CHECKED | WEFT_SHARED | WEFT_ROBUST) ||
+    if (flags &
+            ~(WEFT_RECURSIVE | WEFT_CHECKED | WEFT_SHARED | WEFT_ROBUST | WEFT_PRIORITY_INHERIT) ||
         (flags & WEFT_RECURSIVE && flags & WEFT_CHECKED))
         return fail_with(EINVAL);
     pthread_mutexattr_t a;
@@ -33,17 +63,15 @@ int weft_mutex_init(weft_mutex *m, int flags)
         pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
     if (flags & WEFT_ROBUST)
         pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
+    if (flags & WEFT_PRIORITY_INHERIT)
+        pthread_mutexattr_setprotocol(&a, PTHREAD_PRIO_INHERIT);
     code = pthread_mutex_init(&m->pthread, &a);
+    if (code == 0 && flags & WEFT_PRIORITY_INHERIT && !has_monotonic_deadlines(m)) {
+        pthread_mutex_destroy(&m->pthread);
+        code = ENOTSUP;
+    }
     pthread_mutexattr_destroy(&a);
     return from_pthread(code);
-}
-
-static int lock_until(weft_mutex *m, weft_deadline d)
-{
-    struct timespec t = timespec_of(d);
-    if (d <= WEFT_NOW)
-        t = {-1, 0};
-    return pthread_mutex_clocklock(&m->pthread, CLOCK_MONOTONIC, &t);
 }
 
 int weft_mutex_destroy(weft_mutex *m)

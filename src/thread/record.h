@@ -18,6 +18,9 @@ enum {
     RECORD_GONE = 16     // we are a forked child, and it stayed behind: nothing can be had of it
 };
 
+// Of `held`.
+enum { HELD = 1, REFUSED = 2 };
+
 } // namespace weft
 
 using namespace weft;
@@ -38,6 +41,7 @@ struct weft_thread {
     const uint32_t *sleeps_on;
     int sleeps_shared; // atomic
 
+    uint32_t held;          // atomic; not 0: its function is not to be called yet, or at all
     int destructor_rounds;  // the thread's own
     pid_t id;               // atomic; 0 until it runs
     weft_thread *next;      // the record made before

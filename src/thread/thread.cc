@@ -44,9 +44,22 @@ static void end_key_make(void)
     end_key_error = pthread_key_create(&end_key, thread_end);
 }
 
+// Until its priority has been set.  False: that was refused, and nobody knows of the thread.
+static bool may_begin(weft_thread *t)
+{
+    uint32_t held;
+    while ((held = __atomic_load_n(&t->held, __ATOMIC_ACQUIRE)) == HELD)
+        futex_wait(&t->held, HELD, WEFT_FOREVER, 0);
+    return held != REFUSED;
+}
+
 static void *thread_main(void *arg)
 {
     weft_thread *t = (weft_thread *)arg;
+    if (!may_begin(t)) {
+        record_put(t);
+        return nullptr;
+    }
     this_thread = t;
     __atomic_store_n(&t->id, (pid_t)syscall(SYS_gettid), __ATOMIC_RELAXED);
     way_to_poll = poll_stoppable;
@@ -108,6 +121,17 @@ static int attributes_set(pthread_attr_t *a, const weft_thread_options *o)
     return error;
 }
 
+// Of a thread that is held: lets it begin, or be gone.
+static weft_thread *begin_with_priority(weft_thread *t, const weft_thread_options *o)
+{
+    bool refused = weft_thread_set_priority(t, o->policy, o->priority) != 0;
+    if (refused && !o->detached)
+        pthread_detach(t->pthread);
+    __atomic_store_n(&t->held, refused ? (uint32_t)REFUSED : 0, __ATOMIC_RELEASE);
+    futex_wake(&t->held, 1, 0);
+    return refused ? nullptr : t;
+}
+
 weft_thread *weft_thread_start(void *(*fn)(void *), void *arg, const weft_thread_options *opts)
 {
     static const weft_thread_options defaults = {};
@@ -128,6 +152,8 @@ weft_thread *weft_thread_start(void *(*fn)(void *), void *arg, const weft_thread
         name_cut(t->name, o->name);
     t->stopping = 0;
     t->destructor_rounds = t->id = 0;
+    t->held = o->policy != 0 || o->priority != 0 ? HELD : 0;
+    bool held = t->held != 0;
     __atomic_store_n(&t->state, o->detached ? RECORD_DETACHED : 0, __ATOMIC_RELEASE);
 
     pthread_attr_t a;
@@ -139,7 +165,7 @@ weft_thread *weft_thread_start(void *(*fn)(void *), void *arg, const weft_thread
         pthread_attr_destroy(&a);
     }
     if (error == 0)
-        return t;
+        return held ? begin_with_priority(t, o) : t;
     record_put(t);
     errno = error;
     return nullptr;

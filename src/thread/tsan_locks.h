@@ -26,7 +26,7 @@ template <class Lock>
 static int tsan_retry(int (*timed)(Lock *, const struct timespec *), Lock *l,
                       const struct timespec *until)
 {
-    static const struct timespec past = {-1, 0};
+    static const struct timespec past = {0, 0};
     for (;;) {
         int code = timed(l, &past);
         if (code != ETIMEDOUT)

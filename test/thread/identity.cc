@@ -2,6 +2,8 @@
 #include "asleep.h"
 #include <weft/sync.h>
 
+#include <sys/resource.h>
+
 #include <limits.h>
 
 static void *wait_event(void *arg)
@@ -32,6 +34,120 @@ CASE(test_list)
     assert_int_equal(weft_thread_join(other, nullptr, WEFT_FOREVER), 0);
     assert_int_equal(weft_thread_list(row, 4), 0);
 }
+
+// ---- Priorities ----
+
+static void has_priority(weft_thread *t, int policy, int priority)
+{
+    int has_policy = -1, has = -1;
+    errno = 77;
+    assert_int_equal(weft_thread_priority(t, &has_policy, &has), 0);
+    assert_int_equal(errno, 77);
+    assert_int_equal(has_policy, policy);
+    assert_int_equal(has, priority);
+}
+
+CASE(test_priority)
+{
+    weft_event go = WEFT_EVENT_INIT;
+    int policy, priority;
+    weft_thread *t = weft_thread_start(wait_event, &go, nullptr);
+    assert_int_equal(weft_thread_priority(nullptr, &policy, &priority), 0);
+    has_priority(t, policy, priority);
+    assert_int_equal(weft_thread_set_priority(t, SCHED_OTHER, 5), 0);
+    has_priority(t, SCHED_OTHER, 5);
+    assert_int_equal(weft_thread_set_priority(t, SCHED_BATCH, 7), 0);
+    has_priority(t, SCHED_BATCH, 7);
+    assert_errno(weft_thread_set_priority(t, SCHED_OTHER, 20), EINVAL);
+    assert_errno(weft_thread_set_priority(t, SCHED_OTHER, -21), EINVAL);
+    assert_errno(weft_thread_set_priority(t, SCHED_IDLE, 1), EINVAL);
+    assert_errno(weft_thread_set_priority(t, SCHED_FIFO, 0), EINVAL);
+    assert_errno(weft_thread_set_priority(t, SCHED_RR, 100), EINVAL);
+    assert_errno(weft_thread_set_priority(t, 77, 1), EINVAL);
+    has_priority(t, SCHED_BATCH, 7);
+    if (weft_thread_set_priority(t, SCHED_RR, 3) == 0)
+        has_priority(t, SCHED_RR, 3);
+    else
+        assert_int_equal(errno, EPERM);
+    assert_int_equal(weft_thread_set_priority(t, SCHED_IDLE, 0), 0);
+    has_priority(t, SCHED_IDLE, 0);
+    has_priority(nullptr, policy, priority); // not ours
+    weft_event_set(&go);
+    await_ended(t);
+    assert_errno(weft_thread_set_priority(t, SCHED_OTHER, 5), ESRCH);
+    assert_errno(weft_thread_priority(t, &policy, &priority), ESRCH);
+    assert_int_equal(joined(t), (intptr_t)&go);
+    assert_errno(weft_thread_set_priority(t, SCHED_OTHER, 5), EINVAL);
+}
+
+// Nobody joins those that are detached, or were refused.
+static void await_no_thread(void)
+{
+    while (weft_thread_list(nullptr, 0) != 0)
+        sched_yield();
+}
+
+static void *nice_of_self(void *said)
+{
+    int policy = -1, priority = -1;
+    weft_thread_priority(nullptr, &policy, &priority);
+    if (said != nullptr)
+        __atomic_store_n((int *)said, priority, __ATOMIC_RELEASE);
+    return (void *)(intptr_t)(policy * 100 + priority);
+}
+
+CASE(test_start_with_priority)
+{
+    weft_thread_options o = {};
+    o.policy = SCHED_BATCH;
+    o.priority = 9;
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(joined(weft_thread_start(nice_of_self, nullptr, &o)),
+                         SCHED_BATCH * 100 + 9);
+    o.policy = 0;
+    assert_int_equal(joined(weft_thread_start(nice_of_self, nullptr, &o)), 9);
+    int said = 0;
+    o.detached = true;
+    assert_non_null(weft_thread_start(nice_of_self, &said, &o));
+    await_word(&said, 9);
+    o.priority = 20;
+    assert_errno(weft_thread_start(nice_of_self, &said, &o), EINVAL);
+    await_no_thread();
+}
+
+static void *exit_badly(void *)
+{
+    _exit(2);
+}
+
+// The function isn't called where the priority is refused, and the thread is gone.
+static int start_without_leave(void *)
+{
+    const struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_RTPRIO, &none);
+    setrlimit(RLIMIT_NICE, &none);
+    if (setresuid(65534, 65534, 65534) != 0)
+        return 0;
+    weft_thread_options o = {};
+    for (int i = 0; i < 20; i++) {
+        o.policy = i % 2 ? SCHED_FIFO : SCHED_OTHER;
+        o.priority = i % 2 ? 1 : -20;
+        o.detached = i % 4 < 2;
+        if (weft_thread_start(exit_badly, nullptr, &o) != nullptr || errno != EPERM)
+            return 1;
+    }
+    await_no_thread();
+    return 0;
+}
+
+CASE(test_start_with_a_priority_that_is_refused)
+{
+    if (RUNNER_TSAN)
+        skip(); // it lets a forked child start no threads
+    assert_int_equal(end_of(child_of(start_without_leave, nullptr)), 0);
+}
+
+// ---- Names, ids, slots ----
 
 static void *name_of_self(void *arg)
 {

@@ -1,5 +1,6 @@
 // Rwlocks, and robust mutexes: each kind, each flag, each documented error; for what locks have
 // alike see test/twins.
+#include "../refuses.h"
 #include "asleep.h"
 #include <weft/sync.h>
 
@@ -94,6 +95,104 @@ CASE(test_shared_robust_mutex_across_processes)
     assert_int_equal(weft_mutex_destroy(m), 0);
     munmap(m, 4096);
 }
+
+// ---- Priorities ----
+
+// Zero, or the real-time priority at which the main thread runs just now.
+static int priority_now(void)
+{
+    char text[512] = "";
+    int priority = 0;
+    FILE *f = fopen("/proc/thread-self/stat", "re");
+    assert_non_null(fgets(text, sizeof text, f));
+    fclose(f);
+    // The 18th field, of which the third comes after the name: proc(5).
+    assert_int_equal(sscanf(strrchr(text, ')') + 1,
+                            " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %d",
+                            &priority),
+                     1);
+    return priority < 0 ? -priority - 1 : 0;
+}
+
+static void *lock_and_unlock(void *m)
+{
+    int code = weft_mutex_lock((weft_mutex *)m, WEFT_FOREVER);
+    weft_mutex_unlock((weft_mutex *)m);
+    return code_of(code);
+}
+
+CASE(test_mutex_gives_its_owner_a_waiters_priority)
+{
+    for (int inherit = 0; inherit <= 1; inherit++) {
+        weft_mutex m;
+        weft_thread_options o = {};
+        o.policy = SCHED_FIFO;
+        o.priority = 7;
+        assert_int_equal(weft_mutex_init(&m, inherit ? WEFT_PRIORITY_INHERIT : 0), 0);
+        assert_int_equal(weft_mutex_lock(&m, WEFT_FOREVER), 0);
+        assert_int_equal(priority_now(), 0);
+        weft_thread *t = weft_thread_start(lock_and_unlock, &m, &o);
+        if (t == nullptr && errno == EPERM)
+            skip();
+        await_asleep(weft_thread_id(t));
+        assert_int_equal(priority_now(), inherit ? 7 : 0);
+        assert_int_equal(weft_mutex_unlock(&m), 0);
+        assert_int_equal(priority_now(), 0);
+        assert_int_equal(joined(t), 0);
+        assert_int_equal(weft_mutex_destroy(&m), 0);
+    }
+}
+
+static void *lock_soon(void *m)
+{
+    return code_of(weft_mutex_lock((weft_mutex *)m, weft_in_ms(5)));
+}
+
+CASE(test_mutex_inherits_with_each_flag)
+{
+    for (int flags = 0; flags < 16; flags++) {
+        weft_mutex m;
+        if ((flags & (WEFT_RECURSIVE | WEFT_CHECKED)) == (WEFT_RECURSIVE | WEFT_CHECKED))
+            continue;
+        assert_int_equal(weft_mutex_init(&m, flags | WEFT_PRIORITY_INHERIT), 0);
+        assert_int_equal(weft_mutex_lock(&m, WEFT_NOW), 0);
+        assert_int_equal(in_thread(lock_now, &m), -ETIMEDOUT);
+        assert_int_equal(in_thread(lock_soon, &m), -ETIMEDOUT);
+        if (flags & WEFT_CHECKED)
+            assert_errno(weft_mutex_lock(&m, WEFT_FOREVER), EDEADLK);
+        if (flags & WEFT_RECURSIVE) {
+            assert_int_equal(weft_mutex_lock(&m, WEFT_NOW), 0);
+            assert_int_equal(weft_mutex_unlock(&m), 0);
+        }
+        assert_errno(weft_mutex_destroy(&m), EBUSY);
+        assert_int_equal(weft_mutex_unlock(&m), 0);
+        if (flags & WEFT_ROBUST) {
+            in_thread(lock_and_die, &m);
+            assert_errno(weft_mutex_lock(&m, WEFT_NOW), EOWNERDEAD);
+            assert_int_equal(weft_mutex_unlock(&m), 0);
+            assert_errno(weft_mutex_lock(&m, WEFT_NOW), ENOTRECOVERABLE);
+        }
+        assert_int_equal(weft_mutex_destroy(&m), 0);
+    }
+}
+
+static int init_without_clock(void *)
+{
+    enum { LOCK_PI2 = 13 };
+    weft_mutex m;
+    if (!refuses(SYS_futex, ENOSYS, 1, 127, LOCK_PI2))
+        return 0;
+    return weft_mutex_init(&m, WEFT_PRIORITY_INHERIT) == 0 || errno != ENOTSUP;
+}
+
+CASE(test_mutex_inherits_not_by_the_wall_clock)
+{
+    if (RUNNER_TSAN)
+        skip(); // its build uses the wall clock
+    assert_int_equal(end_of(child_of(init_without_clock, nullptr)), 0);
+}
+
+// ---- Rwlocks ----
 
 static void *unlocked(weft_rwlock *l, int code)
 {
