@@ -48,15 +48,14 @@ typedef struct weft_thread_options {
  * (limits on threads), ENOMEM.  (POSIX pthread_create) */
 weft_thread *weft_thread_start(void *(*fn)(void *), void *arg, const weft_thread_options *opts);
 
-/* Waits until `t` has ended, stores what its function returned (or gave to
- * pthread_exit; PTHREAD_CANCELED after pthread_cancel) in *result unless that is NULL,
- * and releases `t`.  A thread has ended when its thread-local destructors have run.
- * After any error `t` is as before and can be joined again; so it is, by another thread, when
- * the one that joins is cancelled (pthread_cancel): this is a cancellation point.
- * -1: ETIMEDOUT, ECANCELED (the caller was told to stop), EDEADLK (its own thread),
- * EBUSY (another thread is joining it), ESRCH (the caller is a forked child, and `t` ran in its
- * parent), EINVAL (NULL, detached, or joined already and not yet reused for a new thread).
- * (POSIX pthread_join) */
+/* Waits until `t` has ended, and stores what its function returned (or gave to
+ * pthread_exit; PTHREAD_CANCELED after pthread_cancel) in *result unless that is NULL.
+ * A thread has ended when its thread-local destructors have run.  **All who wait get the result**,
+ * and the last of them releases `t`.  After an error `t` is as before and can be joined again; so
+ * it is when the one that joins is cancelled (pthread_cancel): this is a cancellation point. -1:
+ * ETIMEDOUT, ECANCELED (the caller was told to stop), EDEADLK (its own thread), ESRCH (the caller
+ * is a forked child, and `t` ran in its parent), EINVAL (NULL, detached, or joined already and not
+ * yet reused for a new thread).  (POSIX pthread_join) */
 int weft_thread_join(weft_thread *t, void **result, weft_deadline d);
 
 /* Lets `t` release itself when it ends: the handle is no longer the caller's.

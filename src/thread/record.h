@@ -11,11 +11,13 @@ namespace weft {
 // Bits of `state`, one atomic word, so that each of join, detach and the thread's end
 // learns from its own change who is to release the record.
 enum {
-    RECORD_ENDED = 1,    // the thread is past its destructors
-    RECORD_DETACHED = 2, // nobody will join
-    RECORD_JOINING = 4,  // a join is under way: it alone may release
-    RECORD_FREE = 8,     // on the free list
-    RECORD_GONE = 16     // we are a forked child, and it stayed behind: nothing can be had of it
+    RECORD_ENDED = 1,      // the thread is past its destructors
+    RECORD_DETACHED = 2,   // nobody will join
+    RECORD_COLLECTING = 4, // one of those who join waits for the pthread's end
+    RECORD_FREE = 8,       // on the free list
+    RECORD_GONE = 16,      // we are a forked child, and it stayed behind: nothing can be had of it
+    RECORD_COLLECTED = 32, // `result` is there for all who join; the last of them releases
+    RECORD_JOINER = 64     // times how many join
 };
 
 // Of `held`.
@@ -43,6 +45,7 @@ struct weft_thread {
 
     uint32_t held;          // atomic; not 0: its function is not to be called yet, or at all
     int destructor_rounds;  // the thread's own
+    void *result;           // written before RECORD_COLLECTED
     pid_t id;               // atomic; 0 until it runs
     weft_thread *next;      // the record made before
     weft_thread *next_free; // on the free list; guarded by its lock

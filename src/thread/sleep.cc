@@ -37,6 +37,24 @@ int weft::sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int
     return told_to_stop(self) ? ECANCELED : error;
 }
 
+static void awake(void *self)
+{
+    if (self != nullptr)
+        __atomic_store_n(&((weft_thread *)self)->sleeps_on, nullptr, __ATOMIC_RELEASE);
+}
+
+// What sleep_on does can be left at any instruction, but for what `awake` makes good.
+int weft::sleep_cancellable(const uint32_t *word, uint32_t expected, weft_deadline d)
+{
+    int before, error;
+    pthread_cleanup_push(awake, this_thread);
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before); // acts on a cancel before, too
+    error = sleep_on(word, expected, d, 0);
+    pthread_setcanceltype(before, nullptr);
+    pthread_cleanup_pop(0);
+    return error;
+}
+
 // To ask for many descriptors is dear: if nothing comes for a slice, one set stands for them all.
 static int poll_slice(struct pollfd *fds, nfds_t n, int *set, weft_deadline d)
 {

@@ -25,6 +25,9 @@ namespace weft {
 // it leaves without taking anything while others may sleep, it wakes one.
 int sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int shared);
 
+// The same for a word of this process, as a cancellation point.
+int sleep_cancellable(const uint32_t *word, uint32_t expected, weft_deadline d);
+
 // The way to poll (base/poll.h) of a thread that weft started: a stop of it ends that with
 // ECANCELED.
 int poll_stoppable(struct pollfd *fds, nfds_t n, weft_deadline d);

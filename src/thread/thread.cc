@@ -35,8 +35,8 @@ static void thread_end(void *arg)
     uint32_t before = __atomic_fetch_or(&t->state, RECORD_ENDED, __ATOMIC_ACQ_REL);
     if (before & RECORD_DETACHED)
         record_put(t);
-    else if (before & RECORD_JOINING)
-        futex_wake(&t->state, 1, 0);
+    else if (before >= RECORD_JOINER)
+        futex_wake(&t->state, INT_MAX, 0);
 }
 
 static void end_key_make(void)
@@ -177,29 +177,40 @@ static uint32_t state_of(const weft_thread *t)
     return t != nullptr ? __atomic_load_n(&t->state, __ATOMIC_ACQUIRE) : (uint32_t)RECORD_FREE;
 }
 
-// Claims the right to join: sets RECORD_JOINING, or says why not.
-static int join_claim(weft_thread *t)
+// One of those who join.
+struct joiner {
+    weft_thread *thread;
+    bool collects; // it is its turn to wait for the pthread
+};
+
+// Makes the caller one more, or says why not.
+static int join_begin(weft_thread *t)
 {
     uint32_t s = state_of(t);
     for (;;) {
-        if (s & (RECORD_FREE | RECORD_DETACHED))
-            return EINVAL;
+        if (s & (RECORD_FREE | RECORD_DETACHED) || (s & RECORD_COLLECTED && s < RECORD_JOINER))
+            return EINVAL; // at last: whoever was the last to join is about to release it
         if (t == this_thread)
             return EDEADLK;
         if (s & RECORD_GONE)
             return ESRCH;
-        if (s & RECORD_JOINING)
-            return EBUSY;
-        if (__atomic_compare_exchange_n(&t->state, &s, s | RECORD_JOINING, false, __ATOMIC_ACQ_REL,
+        if (__atomic_compare_exchange_n(&t->state, &s, s + RECORD_JOINER, false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_ACQUIRE))
             return 0;
     }
 }
 
-// Lets others join, whose turn it is after an error and after a cancel alike.
-static void join_give_up(void *t)
+// With the result, after an error, and after a cancel alike; it may be another's turn now.
+static void join_end(void *arg)
 {
-    __atomic_fetch_and(&((weft_thread *)t)->state, ~(uint32_t)RECORD_JOINING, __ATOMIC_RELEASE);
+    joiner *j = (joiner *)arg;
+    weft_thread *t = j->thread;
+    uint32_t off = RECORD_JOINER + (j->collects ? RECORD_COLLECTING : 0);
+    uint32_t left = __atomic_sub_fetch(&t->state, off, __ATOMIC_ACQ_REL);
+    if (left & RECORD_COLLECTED && left < RECORD_JOINER)
+        record_put(t);
+    else if (j->collects)
+        futex_wake(&t->state, INT_MAX, 0);
 }
 
 // Waits for the end of a thread that is past RECORD_ENDED, or for any thread's if the caller has
@@ -223,59 +234,73 @@ static int join_pthread(weft_thread *t, void **value, weft_deadline d)
     }
 }
 
-// Waits for RECORD_ENDED.
-static int join_wait(weft_thread *t, weft_deadline d)
+// Waits until the result is there, or it is our turn to collect it: that of one who has all the
+// time and can't be stopped may come before the end, since it sleeps in pthread_join at once.
+static int join_wait(joiner *j, weft_deadline d)
 {
-    for (int error = 0; !(state_of(t) & RECORD_ENDED);) {
+    weft_thread *t = j->thread;
+    bool early = d == WEFT_FOREVER && this_thread == nullptr;
+    for (int error = 0;;) {
+        uint32_t s = state_of(t);
+        if (s & RECORD_COLLECTED)
+            return 0;
+        if (!(s & RECORD_COLLECTING) && (early || s & RECORD_ENDED)) {
+            j->collects = __atomic_compare_exchange_n(&t->state, &s, s | RECORD_COLLECTING, false,
+                                                      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+            if (j->collects)
+                return 0;
+            continue;
+        }
         if (error != 0)
             return error;
-        error = sleep_on(&t->state, RECORD_JOINING, d, 0);
+        error = sleep_cancellable(&t->state, s, d);
     }
+}
+
+// It being our turn.
+static int join_collect(joiner *j, weft_deadline d)
+{
+    weft_thread *t = j->thread;
+    int error = join_pthread(t, &t->result, d); // EDEADLK: it is joining us
+    if (error != 0)
+        return error;
+    j->collects = false;
+    __atomic_fetch_or(&t->state, RECORD_COLLECTED | RECORD_ENDED, __ATOMIC_ACQ_REL);
+    futex_wake(&t->state, INT_MAX, 0);
     return 0;
 }
 
 int weft_thread_join(weft_thread *t, void **result, weft_deadline d)
 {
-    int error = join_claim(t);
+    int error = join_begin(t);
     if (error != 0)
         return fail_with(error);
-    void *value;
-    pthread_cleanup_push(join_give_up, t);
-    if (d != WEFT_FOREVER || this_thread != nullptr)
-        error = join_wait(t, d);
-    if (error == 0)
-        error = join_pthread(t, &value, d); // EDEADLK: it is joining us
-    pthread_cleanup_pop(error != 0);
-    if (error != 0)
-        return fail_with(error);
-    if (result != nullptr)
-        *result = value;
-    record_put(t);
-    return 0;
+    joiner j = {t, false};
+    pthread_cleanup_push(join_end, &j);
+    error = join_wait(&j, d);
+    if (error == 0 && j.collects)
+        error = join_collect(&j, d);
+    if (error == 0 && result != nullptr)
+        *result = t->result;
+    pthread_cleanup_pop(1);
+    return error != 0 ? fail_with(error) : 0;
 }
 
 int weft_thread_detach(weft_thread *t)
 {
     uint32_t s = state_of(t);
+    pthread_t pthread;
     do {
-        if (s & (RECORD_FREE | RECORD_DETACHED))
+        if (s & (RECORD_FREE | RECORD_DETACHED | RECORD_COLLECTED))
             return fail_with(EINVAL);
-        if (s & RECORD_JOINING)
+        if (s >= RECORD_JOINER)
             return fail_with(EBUSY);
-        if (s & RECORD_GONE) {
-            record_put(t);
-            return 0;
-        }
-        // Before the thread can see that it is detached and give up its record.
-        if (!(s & RECORD_ENDED)) {
-            pthread_t pthread = t->pthread;
-            if (__atomic_compare_exchange_n(&t->state, &s, s | RECORD_DETACHED, false,
-                                            __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-                return from_pthread(pthread_detach(pthread));
-        }
-    } while (!(s & RECORD_ENDED));
-    int code = pthread_detach(t->pthread);
-    record_put(t);
+        pthread = t->pthread; // once it is detached the thread may give up its record
+    } while (!__atomic_compare_exchange_n(&t->state, &s, s | RECORD_DETACHED, false,
+                                          __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    int code = s & RECORD_GONE ? 0 : pthread_detach(pthread);
+    if (s & RECORD_ENDED)
+        record_put(t);
     return from_pthread(code);
 }
 

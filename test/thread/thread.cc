@@ -144,19 +144,50 @@ CASE(test_join_twice)
 
 static void *join_target(void *t)
 {
-    return code_of(weft_thread_join((weft_thread *)t, nullptr, WEFT_FOREVER));
+    void *result = nullptr;
+    return weft_thread_join((weft_thread *)t, &result, WEFT_FOREVER) == 0 ? result : code_of(-1);
 }
 
-CASE(test_join_from_two_threads)
+static void *join_target_in_time(void *t)
 {
-    weft_event go = WEFT_EVENT_INIT;
-    weft_thread *target = weft_thread_start(wait_event, &go, nullptr);
-    weft_thread *t = weft_thread_start(join_target, target, nullptr);
-    await_asleep(weft_thread_id(t));
-    assert_errno(weft_thread_join(target, nullptr, WEFT_FOREVER), EBUSY);
-    assert_errno(weft_thread_detach(target), EBUSY);
-    weft_event_set(&go);
-    assert_int_equal(joined(t), 0);
+    void *result = nullptr;
+    return weft_thread_join((weft_thread *)t, &result, weft_in_s(300)) == 0 ? result : code_of(-1);
+}
+
+enum { JOINERS = 6 };
+
+// Threads of weft's and others, with all the time and without.
+static void start_joiners(pthread_t *others, weft_thread **ours, weft_thread *target)
+{
+    for (int i = 0; i < JOINERS; i++) {
+        assert_int_equal(
+            pthread_create(&others[i], nullptr, i % 2 ? join_target : join_target_in_time, target),
+            0);
+        ours[i] = weft_thread_start(i % 2 ? join_target_in_time : join_target, target, nullptr);
+    }
+}
+
+CASE(test_all_who_join_get_the_result)
+{
+    for (int round = 0; round < 20; round++) {
+        weft_event go = WEFT_EVENT_INIT;
+        weft_thread *ours[JOINERS], *target = weft_thread_start(wait_event, &go, nullptr);
+        pthread_t others[JOINERS];
+        start_joiners(others, ours, target);
+        for (weft_thread *each : ours)
+            await_asleep(weft_thread_id(each));
+        assert_errno(weft_thread_detach(target), EBUSY);
+        assert_errno(weft_thread_join(target, nullptr, WEFT_NOW), ETIMEDOUT);
+        weft_event_set(&go);
+        for (int i = 0; i < JOINERS; i++) {
+            void *result = nullptr;
+            pthread_join(others[i], &result);
+            // Whoever had not begun to join yet may find it released.
+            assert_true(result == &go || result == code_of((errno = EINVAL, -1)));
+            assert_int_equal(joined(ours[i]), (intptr_t)&go);
+        }
+        assert_errno(weft_thread_join(target, nullptr, WEFT_FOREVER), EINVAL);
+    }
 }
 
 static void *call_pthread_exit(void *arg)
@@ -184,28 +215,87 @@ CASE(test_join_after_pthread_cancel)
     assert_int_equal(joined(t, weft_in_s(30)), (intptr_t)PTHREAD_CANCELED);
 }
 
-static void *join_arg(void *arg)
+struct cancelled {
+    weft_thread *target;
+    pthread_t self;
+    int id; // atomic; set when it is about to join
+};
+
+static void *join_to_be_cancelled(void *arg)
 {
-    while (weft_thread_join((weft_thread *)arg, nullptr, WEFT_FOREVER) != 0)
-        ; // EBUSY: the test is just looking
-    return nullptr;
+    cancelled *c = (cancelled *)arg;
+    c->self = pthread_self();
+    __atomic_store_n(&c->id, gettid(), __ATOMIC_RELEASE);
+    return join_target(c->target);
+}
+
+// Two join; one is cancelled, asleep or at any other moment.
+static void cancel_a_join(bool ours, bool other_first, bool let_it_sleep)
+{
+    weft_event go = WEFT_EVENT_INIT;
+    weft_thread *target = weft_thread_start(wait_event, &go, nullptr), *t = nullptr;
+    weft_thread *other = other_first ? weft_thread_start(join_target, target, nullptr) : nullptr;
+    cancelled c = {target, {}, 0};
+    void *result;
+    if (other_first)
+        await_asleep(weft_thread_id(other));
+    if (ours)
+        t = weft_thread_start(join_to_be_cancelled, &c, nullptr);
+    else
+        assert_int_equal(pthread_create(&c.self, nullptr, join_to_be_cancelled, &c), 0);
+    await_word(&c.id, 1);
+    if (let_it_sleep)
+        await_asleep(c.id);
+    assert_int_equal(pthread_cancel(c.self), 0);
+    if (!other_first)
+        other = weft_thread_start(join_target, target, nullptr);
+    if (ours)
+        result = (void *)joined(t);
+    else
+        assert_int_equal(pthread_join(c.self, &result), 0);
+    assert_ptr_equal(result, PTHREAD_CANCELED);
+    assert_errno(weft_thread_join(target, nullptr, WEFT_NOW), ETIMEDOUT);
+    weft_event_set(&go);
+    assert_int_equal(joined(other), (intptr_t)&go);
+    assert_errno(weft_thread_join(target, nullptr, WEFT_NOW), EINVAL);
 }
 
 CASE(test_cancelled_join_is_anothers)
 {
-    if (RUNNER_TSAN)
-        skip(); // its pthread_join is left half done by a cancel
-    weft_event go = WEFT_EVENT_INIT;
-    weft_thread *t = weft_thread_start(wait_event, &go, nullptr);
-    pthread_t joiner; // not weft's: it sleeps in pthread_join
-    pthread_create(&joiner, nullptr, join_arg, t);
-    while (weft_thread_join(t, nullptr, WEFT_NOW) != -1 || errno != EBUSY)
-        sched_yield();
-    pthread_cancel(joiner);
-    pthread_join(joiner, nullptr);
-    assert_errno(weft_thread_join(t, nullptr, WEFT_NOW), ETIMEDOUT);
-    weft_event_set(&go);
-    assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
+    if (RUNNER_SANITIZED)
+        skip(); // TSan's pthread_join is left half done, and ASan's marks stay on the stack
+    for (int i = 0; i < 8 * 30; i++)
+        cancel_a_join(i & 1, i & 2, i & 4);
+}
+
+// Joins, one of which may be cancelled, race with the end: somebody gets the result, and the record
+// is released, once.
+CASE(test_joins_race_with_the_end)
+{
+    enum { EACH = 3, MOST = 8 };
+    weft_thread *seen[MOST] = {};
+    for (int i = 0; i < 600; i++) {
+        pthread_t joiners[EACH];
+        weft_thread *target = weft_thread_start(give_back, seen, nullptr);
+        int got = 0, place = 0;
+        while (place < MOST && seen[place] != nullptr && seen[place] != target)
+            place++;
+        assert_in_range(place, 0, MOST - 1); // else records are lost
+        seen[place] = target;
+        for (int k = 0; k < EACH; k++)
+            assert_int_equal(pthread_create(&joiners[k], nullptr,
+                                            (i + k) % 2 ? join_target : join_target_in_time,
+                                            target),
+                             0);
+        if (i % 2 && !RUNNER_SANITIZED)
+            pthread_cancel(joiners[0]);
+        for (pthread_t each : joiners) {
+            void *result = nullptr;
+            pthread_join(each, &result);
+            got += result == seen;
+        }
+        assert_in_range(got, 1, EACH);
+    }
 }
 
 static weft_slot slow_slot;
