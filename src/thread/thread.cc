@@ -44,8 +44,10 @@ static void end_key_make(void)
     end_key_error = pthread_key_create(&end_key, thread_end);
 }
 
-// Until its priority has been set.  False: that was refused, and nobody knows of the thread.
-static bool may_begin(weft_thread *t)
+// Waits until its priority has been set.  False: that was refused, and nobody knows of the thread.
+// Not inline: a cancelled thread unwinds thread_main, and a variable there would leave
+// AddressSanitizer's marks on the stack.
+__attribute__((noinline)) static bool may_begin(weft_thread *t)
 {
     uint32_t held;
     while ((held = __atomic_load_n(&t->held, __ATOMIC_ACQUIRE)) == HELD)
