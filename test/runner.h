@@ -173,6 +173,15 @@ static inline bool runner_left_none(void)
     return false;
 }
 
+// Kills the orphans, and theirs, that cases which ended early have left.
+static inline void runner_kill_orphans(void)
+{
+    pid_t ids[RUNNER_CHILDREN];
+    for (int n; (n = runner_children(getpid(), ids, 0)) > 0;)
+        while (n > 0)
+            kill_and_reap(ids[--n]);
+}
+
 // Reaps orphans until the child with the cases has ended: its exit status.
 static inline int runner_watch(pid_t cases)
 {
@@ -180,8 +189,10 @@ static inline int runner_watch(pid_t cases)
     for (pid_t ended = 0; ended != cases; ended = waitpid(-1, &status, 0))
         if (ended < 0)
             return 1;
-    if (WIFSIGNALED(status))
+    if (WIFSIGNALED(status)) {
         fprintf(stderr, "%s: ended by signal %d\n", program_invocation_name, WTERMSIG(status));
+        runner_kill_orphans();
+    }
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
