@@ -75,7 +75,8 @@ weft_loop *weft_loop_create(const weft_loop_options *opts);
 int weft_loop_destroy(weft_loop *l);
 
 /* Makes the calling thread the owner.  The caller sees to it that the former owner is done with
- * it.  EBUSY: it runs. */
+ * it; the signals that it watches are blocked here, too, and stay blocked there.  EBUSY: it runs.
+ */
 int weft_loop_own(weft_loop *l);
 
 #define WEFT_LOOP_ALL 0  /* run until nothing is left, or it is stopped */
@@ -227,8 +228,8 @@ struct weft_signal {
 int weft_loop_signal(weft_loop *l, weft_signal *s, int signo, void (*fn)(weft_signal *s),
                      void *arg);
 
-/* Stops; with the last one the signal is unblocked, unless it was blocked before.  One that is
- * pending then has its usual effect.  EALREADY, EPERM. */
+/* Stops; with the last one of the thread's loops the signal is unblocked, unless it was blocked
+ * before.  One that is pending then has its usual effect.  EALREADY, EPERM. */
 int weft_signal_stop(weft_signal *s);
 
 /* ---- Processes ---- */

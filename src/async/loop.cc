@@ -156,6 +156,8 @@ int weft_loop_own(weft_loop *l)
         l->running = false;
     if (l->running)
         return fail_with(EBUSY);
+    if (!loop_owned(l))
+        loop_move_signals(l);
     __atomic_store_n(&l->owner, &thread_mark, __ATOMIC_RELAXED);
     return 0;
 }

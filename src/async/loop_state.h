@@ -61,7 +61,6 @@ struct weft_loop {
     weft_loop_link signals;
     weft_watch signal_watch; // of the signalfd, which is there as long as a signal is watched
     uint64_t watched;        // a bit a signal (signo - 1)
-    uint64_t unblock;        // the signals that this loop blocked
     uint32_t watchers[65];   // by signal
 
     // ---- Being nested ----
@@ -171,6 +170,7 @@ int loop_replace(int fresh, int old);
 
 // signal.cc
 int loop_reborn_signals(weft_loop *l);
+void loop_move_signals(weft_loop *l);
 void loop_drop_signals(weft_loop *l);
 
 // loop_blocked.cc: around each callback, if the detector is on.

@@ -3,6 +3,8 @@
 // The signalfd is there while a signal is watched.  One signal is read at a time: if its function
 // stops the watch of another that is pending, that one is still the kernel's and takes its
 // usual course.
+//
+// What is blocked is the thread's, and so is the count of the loops that need it to be.
 #include "loop_state.h"
 
 #include <base/above_streams.h>
@@ -38,6 +40,41 @@ static sigset_t set_of(uint64_t bits)
         sigaddset(&s, __builtin_ctzll(bits) + 1);
     return s;
 }
+
+// ---- The thread's mask ----
+
+static __thread uint32_t holders[65]; // loops that watch it, by signal
+static __thread uint64_t unblock;     // what the first of them blocked
+
+static void hold(int signo)
+{
+    sigset_t one = set_of(bit_of(signo)), before;
+    pthread_sigmask(SIG_BLOCK, &one, &before);
+    if (holders[signo]++ == 0 && !sigismember(&before, signo))
+        unblock |= bit_of(signo);
+}
+
+static void let_go(uint64_t bits)
+{
+    uint64_t last = 0;
+    for (; bits != 0; bits &= bits - 1) {
+        int signo = __builtin_ctzll(bits) + 1;
+        if (--holders[signo] == 0)
+            last |= bit_of(signo);
+    }
+    sigset_t set = set_of(last & unblock);
+    unblock &= ~last;
+    pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+// The loop is the calling thread's from now on.  What the former owner blocked stays so.
+void weft::loop_move_signals(weft_loop *l)
+{
+    for (uint64_t bits = l->watched; bits != 0; bits &= bits - 1)
+        hold(__builtin_ctzll(bits) + 1);
+}
+
+// ---- Watching ----
 
 // Calls those that watch it.  A function may stop any of them, so each is taken off a list
 // that a stop takes it off, too.
@@ -101,10 +138,7 @@ int weft_loop_signal(weft_loop *l, weft_signal *s, int signo, void (*fn)(weft_si
         if (listen_to(l, l->watched | bit_of(signo)) != 0)
             return -1;
         l->watched |= bit_of(signo);
-        sigset_t one = set_of(bit_of(signo)), before;
-        pthread_sigmask(SIG_BLOCK, &one, &before);
-        if (!sigismember(&before, signo))
-            l->unblock |= bit_of(signo);
+        hold(signo);
     }
     s->fn = fn;
     s->arg = arg;
@@ -114,13 +148,6 @@ int weft_loop_signal(weft_loop *l, weft_signal *s, int signo, void (*fn)(weft_si
     l->watchers[signo]++;
     l->stats.watches++;
     return 0;
-}
-
-static void unblock(weft_loop *l, uint64_t bits)
-{
-    sigset_t set = set_of(bits & l->unblock);
-    l->unblock &= ~bits;
-    pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
 int weft_signal_stop(weft_signal *s)
@@ -135,7 +162,7 @@ int weft_signal_stop(weft_signal *s)
         return 0;
     l->watched &= ~bit_of(s->signo);
     listen_to(l, l->watched); // fewer signals: nothing that could fail
-    unblock(l, bit_of(s->signo));
+    let_go(bit_of(s->signo));
     return 0;
 }
 
@@ -155,5 +182,5 @@ void weft::loop_drop_signals(weft_loop *l)
     list_init(&l->signals);
     if (l->signal_watch.loop != nullptr)
         close_keep_errno(&l->signal_watch.fd);
-    unblock(l, ~0ull);
+    let_go(l->watched);
 }

@@ -127,6 +127,52 @@ LOOP_CASE(test_signal_stopped_by_itself)
     }
 }
 
+LOOP_CASE(test_signal_watched_by_two_loops_of_a_thread)
+{
+    weft_loop *second = weft_loop_create(nullptr);
+    weft_signal one = {}, other = {};
+    watch(&h.s, SIGUSR1);
+    assert_int_equal(weft_loop_signal(second, &one, SIGUSR1, see, &calls), 0);
+    assert_int_equal(weft_loop_signal(second, &other, SIGUSR2, see, &calls), 0);
+    weft_signal_stop(&h.s);
+    assert_true(blocked(SIGUSR1));
+    watch(&h.s, SIGUSR1);
+    assert_int_equal(weft_loop_destroy(second), 0);
+    assert_true(blocked(SIGUSR1));
+    assert_false(blocked(SIGUSR2));
+    raise(SIGUSR1);
+    assert_int_equal(once(), 1);
+    assert_int_equal(calls, 1);
+    weft_signal_stop(&h.s);
+    assert_false(blocked(SIGUSR1));
+}
+
+// What the thread must tell that gets the loop: 0, or a line.
+static void *take_over(void *)
+{
+    if (weft_loop_own(l) != 0 || weft_loop_own(l) != 0 || !blocked(SIGUSR1))
+        return (void *)__LINE__;
+    pthread_kill(pthread_self(), SIGUSR1);
+    if (once() != 1 || calls != 1)
+        return (void *)__LINE__;
+    loop_destroy();
+    return blocked(SIGUSR1) ? (void *)__LINE__ : nullptr;
+}
+
+LOOP_CASE(test_signal_of_a_loop_that_moves)
+{
+    pthread_t t;
+    sigset_t set;
+    void *wrong;
+    watch(&h.s, SIGUSR1);
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(SIG_UNBLOCK, &set, nullptr); // for the new thread not to inherit it
+    assert_int_equal(pthread_create(&t, nullptr, take_over, nullptr), 0);
+    pthread_join(t, &wrong);
+    assert_int_equal((intptr_t)wrong, 0);
+}
+
 LOOP_CASE(test_signal_in_a_forked_child)
 {
     watch(&h.s, SIGUSR1);
