@@ -13,8 +13,10 @@
  * thread.  To sleep: weft_tasklet_sleep.
  *
  * A descriptor that a call here has used is closed by weft_io_close, or given away after
- * weft_io_forget, never by close(2): its number would be reused and the wait for the new one
- * never end.  weft_io_wait alone keeps nothing: it is the call for descriptors that others own.
+ * weft_io_forget, never by close(2): its number would be reused.  (A wait for one that was
+ * ends with ECANCELED, but only when the thread has slept for a second, or for one for each 512
+ * descriptors; with WEFT_IO_CHECK=1 in the environment sooner, and with a line on standard
+ * error.)  weft_io_wait alone keeps nothing: it is the call for descriptors that others own.
  * Flags stay as they are; a descriptor without O_NONBLOCK, such as standard input, works as well.
  * SIGPIPE is never raised.
  *

@@ -157,7 +157,9 @@ struct weft_watch {
 /* Calls fn(w, events) when `fd` is ready for one of `events`: READ, WRITE, HANGUP, with EDGE and
  * EXCLUSIVE if you like, or 0 for the moment.  When the kernel tells of an error or a full hang-up,
  * READ and WRITE are added if they are watched, so that the next read or write finds it.
- * Stop it before closing `fd`.
+ * Stop it before closing `fd`: if a duplicate is open the kernel goes on telling, and the loop has
+ * to register all anew to be rid of it (with WEFT_IO_CHECK=1 in the environment it says so on
+ * standard error); one in another loop can't, and spins.
  * EINVAL: no fn, unknown events; EBUSY: `w` is in use; EEXIST: `fd` is watched by this loop
  * already; EBADF; EPERM: not a descriptor that can be waited for (regular files), or another
  * thread; ENOMEM; ENOSPC (/proc/sys/fs/epoll/max_user_watches). */

@@ -9,6 +9,7 @@
 // waits or registers, and adding a descriptor reports what is ready.
 #include "descriptor.h"
 #include "here.h"
+#include "loop_state.h"
 
 #include <base/above_streams.h>
 #include <base/errno.h>
@@ -45,8 +46,10 @@ descriptor *weft::descriptor_make(io_state *io, int fd)
         errno = EBADF;
         return nullptr;
     }
-    if (io->chunks[chunk] == nullptr)
+    if (io->chunks[chunk] == nullptr) {
         io->chunks[chunk] = (descriptor *)calloc(CHUNK, sizeof(descriptor));
+        io->chunk_count += io->chunks[chunk] != nullptr;
+    }
     return descriptor_find(io, fd);
 }
 
@@ -69,7 +72,7 @@ static int find_kind(descriptor *r, int fd)
 
 static int wake_child(io_state *io);
 
-static int control(io_state *io, int op, int fd, descriptor *r)
+static int control(io_state *io, int op, int fd, const descriptor *r)
 {
     struct epoll_event e;
     e.events = EDGES;
@@ -82,6 +85,15 @@ static void unregister(io_state *io, int fd)
 {
     if (*io->forked != 0)
         epoll_ctl(io->epoll, EPOLL_CTL_DEL, fd, nullptr);
+}
+
+bool weft::io_is_registered(io_state *io, const descriptor *r, int fd)
+{
+    // (A change would be told of as an edge.)
+    if (control(io, EPOLL_CTL_ADD, fd, r) != 0)
+        return errno != EBADF && errno != EPERM;
+    unregister(io, fd);
+    return false;
 }
 
 // `ready`: what may be tried.  EPERM: such as a regular file, which is always ready.
@@ -135,7 +147,7 @@ descriptor *weft::io_begin_slowly(int fd, int direction, weft_deadline d)
     return r;
 }
 
-static void forget(descriptor *r)
+void weft::io_forget(descriptor *r)
 {
     for (int i = 0; i < 2; i++)
         end_wait(r->waiter[i], ECANCELED);
@@ -152,7 +164,7 @@ int weft::io_adopt(int fd, int kind)
         return -1;
     }
     if (r->kind != KIND_UNKNOWN)
-        forget(r); // closed elsewhere; not what io.h asks for, but seen here
+        io_forget(r); // closed elsewhere; not what io.h asks for, but seen here
     r->kind = (uint8_t)kind;
     return fd;
 }
@@ -306,7 +318,7 @@ int weft_io_wait(int fd, int events, weft_deadline d)
     if (r->generation == generation && r->kind == KIND_UNKNOWN && r->registered &&
         r->waiter[0] == nullptr && r->waiter[1] == nullptr) {
         unregister(io, fd);
-        forget(r);
+        io_forget(r);
     }
     errno = saved;
     return is;
@@ -327,7 +339,7 @@ static int let_go(int fd)
             s->closing(s, fd);
     descriptor *r = descriptor_find(io, fd);
     if (r != nullptr)
-        forget(r);
+        io_forget(r);
     return 0;
 }
 
@@ -369,12 +381,27 @@ static void wake(descriptor *r, int i)
     end_wait(r->waiter[i], 0); // unless it was cancelled, and has not gone on yet
 }
 
+static int watch(io_state *io, int fd, uint64_t data)
+{
+    struct epoll_event e;
+    e.events = EPOLLIN;
+    e.data.u64 = data;
+    return fd < 0 ? -1 : epoll_ctl(io->epoll, EPOLL_CTL_ADD, fd, &e);
+}
+
+static void run_loop(io_state *io)
+{
+    int saved = errno;
+    weft_loop_run(io->loop, WEFT_LOOP_ONCE, WEFT_NOW);
+    if (io->loop->stuck && loop_unstick(io->loop))
+        watch(io, weft_loop_fd(io->loop), LOOP);
+    errno = saved;
+}
+
 static void dispatch(io_state *io, const struct epoll_event *e)
 {
     if (e->data.u64 == LOOP) {
-        int saved = errno;
-        weft_loop_run(io->loop, WEFT_LOOP_ONCE, WEFT_NOW);
-        errno = saved;
+        run_loop(io);
         return;
     }
     if (e->data.u64 & SOURCE) {
@@ -429,25 +456,25 @@ static int poll_events(weft_poller *p, weft_deadline d)
             return -1;
         d = WEFT_NOW; // it may have woken somebody
     }
-    int saved = errno, n = wait_events(io, events, d);
-    if (n < 0 && errno != EINTR)
-        return -1;
-    errno = saved;
-    for (int i = 0; i < n; i++)
-        dispatch(io, &events[i]);
+    io->check.left = io->chunk_count;
+    int saved = errno, n;
+    do {
+        io_check_later(io, d);
+        n = wait_events(io, events, d);
+        if (n < 0 && errno != EINTR)
+            return -1;
+        errno = saved;
+        for (int i = 0; i < n; i++)
+            dispatch(io, &events[i]);
+    } while (n == 1 && io->check.in_vain);
     return 1;
-}
-
-static int watch(io_state *io, int fd, uint64_t data)
-{
-    struct epoll_event e;
-    e.events = EPOLLIN;
-    e.data.u64 = data;
-    return fd < 0 ? -1 : epoll_ctl(io->epoll, EPOLL_CTL_ADD, fd, &e);
 }
 
 int weft::io_register(io_state *io, io_source *s, int fd)
 {
+    descriptor *r = fd < 0 ? nullptr : descriptor_find(io, fd);
+    if (r != nullptr)
+        io_forget(r); // it was closed elsewhere
     s->number = ++io->last_source;
     if (fd >= 0 && watch(io, fd, (uint64_t)s->number << 32 | SOURCE) != 0)
         return -1;
@@ -516,7 +543,7 @@ static int wake_child(io_state *io)
 
 static int forget_each(io_state *, descriptor *r, int)
 {
-    forget(r);
+    io_forget(r);
     return 0;
 }
 
@@ -572,6 +599,7 @@ int weft_io_run(int (*main_fn)(void *arg), void *arg)
     if (io == nullptr)
         return -1;
     io_here = io;
+    io_check_begin(io);
     poll_way *way = way_to_poll;
     way_to_poll = poll_as_tasklet;
     int result = main_fn(arg), saved = errno;

@@ -50,6 +50,17 @@ struct io_source {
 
 enum { CHUNK = 512, CHUNKS = 4096 };
 
+// Looks for descriptors that were closed elsewhere (closed.cc).
+struct io_check {
+    io_source source; // the first member
+    int fd;           // a timerfd
+    bool armed;
+    bool in_vain;  // it woke the thread, and found nothing
+    int chunk;     // the one looked at last
+    int left;      // chunks to look at
+    int64_t every; // nanoseconds
+};
+
 // One per thread, in weft_io_run.
 struct io_state {
     weft_poller poller;
@@ -60,6 +71,8 @@ struct io_state {
     io_source sources; // the ring's head
     uint32_t last_source;
     weft_loop *loop; // for callbacks; NULL until needed
+    io_check check;
+    int chunk_count;
     descriptor *chunks[CHUNKS];
 };
 
@@ -99,6 +112,24 @@ int io_adopt(int fd, int kind);
 
 // wait_for_event, and counts it.
 int io_suspend(io_state *io, weft_deadline d);
+
+// Whether epoll still has what the record says.
+bool io_is_registered(io_state *io, const descriptor *r, int fd);
+
+// Ends its waits with ECANCELED; the record is the next one's of that number.
+void io_forget(descriptor *r);
+
+// closed.cc: makes the check, and arms its clock.
+void io_check_begin(io_state *io);
+void io_check_arm(io_state *io);
+
+// Before a sleep until `d`.
+static inline void io_check_later(io_state *io, weft_deadline d)
+{
+    io->check.in_vain = false;
+    if (d > WEFT_NOW && !io->check.armed && io->check.left > 0 && io->waiting > 0)
+        io_check_arm(io);
+}
 
 // await.cc: a thread's way to poll while it is in weft_io_run.
 int poll_as_tasklet(struct pollfd *fds, nfds_t n, weft_deadline d);

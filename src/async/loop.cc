@@ -90,6 +90,16 @@ int weft::loop_reborn(weft_loop *l)
     return 0;
 }
 
+bool weft::loop_unstick(weft_loop *l)
+{
+    int saved = errno;
+    bool fresh = loop_replace(epoll_create1(EPOLL_CLOEXEC), l->epoll) == 0;
+    if (fresh)
+        loop_attach_all(l);
+    errno = saved;
+    return fresh;
+}
+
 // ---- Create, own, destroy ----
 
 static void release(weft_loop *l)
@@ -265,6 +275,8 @@ static int run_round(weft_loop *l, weft_deadline d)
 {
     if (loop_forked(l) && loop_reborn(l) != 0)
         return -1;
+    if (l->stuck && !l->nested) // a loop around it would not know the new set
+        loop_unstick(l);
     bool told = loop_flush(l, true) > 0;
     // Those that were told may have left nothing to wait for.
     weft_deadline until = told ? WEFT_NOW : sleep_until(l);

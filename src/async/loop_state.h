@@ -42,6 +42,8 @@ struct weft_loop {
     struct epoll_event *events;
     int batch;
     bool no_pwait2; // the kernel has no epoll_pwait2(2)
+    bool lost;      // it may have one that was closed before it could be taken out
+    bool stuck;     // it has
 
     // ---- Alarms ----
     struct wheel wheel;
@@ -151,6 +153,9 @@ int loop_watch_internal(weft_loop *l, weft_watch *w, int fd, void (*fn)(weft_wat
 void loop_stop_internal(weft_loop *l, weft_watch *w);
 void loop_attach_all(weft_loop *l);
 void loop_drop_watches(weft_loop *l);
+
+// loop.cc: a new set for a stuck loop, under the old one's number; false: not yet.
+bool loop_unstick(weft_loop *l);
 
 // timer.cc: when the next alarm is due; calls those that are.
 weft_deadline loop_next_alarm(weft_loop *l);

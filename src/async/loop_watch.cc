@@ -7,6 +7,11 @@
 //
 // The kernel tells of errors and hang-ups even with a mask of 0.  A watch that waits for nothing
 // is taken out of the kernel when that happens, and put back by its next change: it doesn't spin.
+//
+// A descriptor that was closed before its watch was stopped can't be taken out by number any more,
+// and as long as a duplicate is open the kernel tells of it.  When it does, the loop moves to a new
+// set (`stuck`), instead of being told for ever.
+#include "events.h"
 #include "loop_state.h"
 
 #include <string.h>
@@ -70,6 +75,18 @@ static int control(weft_loop *l, int op, int fd, uint32_t mask)
     s->attached = op != EPOLL_CTL_DEL;
     s->registered = mask;
     return 0;
+}
+
+static void detach(weft_loop *l, int fd)
+{
+    watch_slot *s = &l->slots[fd];
+    int saved = errno;
+    if (s->attached && control(l, EPOLL_CTL_DEL, fd, 0) != 0) {
+        l->lost = true; // the kernel has taken it out itself, most likely
+        events_tell_closed(fd, "watched");
+    }
+    errno = saved;
+    s->attached = false;
 }
 
 static int attach(weft_loop *l, weft_watch *w, int fd, int events)
@@ -143,14 +160,8 @@ int weft_watch_stop(weft_watch *w)
     weft_loop *l = w->loop;
     if (loop_enter_of(l) != 0)
         return -1;
-    watch_slot *s = &l->slots[w->fd];
-    int saved = errno;
-    // It fails when `fd` was closed first; the kernel has then taken it out itself, most likely.
-    if (s->attached)
-        control(l, EPOLL_CTL_DEL, w->fd, 0);
-    errno = saved;
-    s->attached = false;
-    s->watch = nullptr;
+    detach(l, w->fd);
+    l->slots[w->fd].watch = nullptr;
     w->loop = nullptr;
     l->stats.watches--;
     return 0;
@@ -200,7 +211,7 @@ size_t weft::loop_flush(weft_loop *l, bool tell)
             note(l, fd);
             continue;
         }
-        l->slots[fd].attached = false;
+        detach(l, fd);
         w->events = 0;
         told++;
         call(l, w, WEFT_ERROR);
@@ -233,13 +244,14 @@ void weft::loop_dispatch(weft_loop *l, const struct epoll_event *event)
     int fd = (int)(uint32_t)event->data.u64;
     watch_slot *s = &l->slots[fd];
     weft_watch *w = s->watch;
-    if (w == nullptr || s->generation != (uint32_t)(event->data.u64 >> 32)) {
+    if (w == nullptr || s->generation != (uint32_t)(event->data.u64 >> 32) || !s->attached) {
         l->stats.stale++;
+        l->stuck = l->lost;
         return;
     }
     if ((w->events & WAITS_FOR) == 0) {
         if (event->events & (EPOLLHUP | EPOLLERR))
-            control(l, EPOLL_CTL_DEL, fd, 0);
+            detach(l, fd);
         return;
     }
     int events = events_of(event->events, w->events);
@@ -251,6 +263,7 @@ void weft::loop_dispatch(weft_loop *l, const struct epoll_event *event)
 
 void weft::loop_attach_all(weft_loop *l)
 {
+    l->lost = l->stuck = false;
     for (size_t fd = 0; fd < l->slot_count; fd++) {
         watch_slot *s = &l->slots[fd];
         // What was fetched from the parent's kernel part is stale now.

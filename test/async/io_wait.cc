@@ -9,6 +9,7 @@
 #include <async/descriptor.h>
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 
 using namespace weft;
 
@@ -214,6 +215,94 @@ PAIR_CASE(test_forget, UNIX_PAIR)
     make_pair(UNIX_PAIR, p);
     put("x");
     gets("x");
+}
+
+// ---- Closed by close(2): a mistake, but no reason to wait for ever ----
+
+// With a duplicate open, with the number in use again, waited for by weft_io_wait.
+enum { DUPLICATE = 1, REUSED = 2, BY_WAIT = 4, WAYS = 8 };
+
+static int way, closed, error_of_closed;
+
+static void wait_for_closed(void)
+{
+    char c;
+    int n = way & BY_WAIT ? weft_io_wait(closed, WEFT_READ, weft_in_s(30))
+                          : (int)weft_io_read(closed, &c, 1, weft_in_s(30));
+    error_of_closed = n < 0 ? errno : 0;
+}
+
+static void close_elsewhere(void)
+{
+    int q[2], copy = -1;
+    make_pair(UNIX_PAIR, q);
+    if (way & DUPLICATE)
+        copy = dup(q[0]);
+    closed = q[0];
+    weft_tasklet *t = spawn(wait_for_closed, true);
+    weft_tasklet_yield();
+    close(closed);
+    if (way & REUSED)
+        assert_int_equal(dup2(q[1], closed), closed);
+    join(t);
+    assert_int_equal(error_of_closed, ECANCELED);
+    if (way & REUSED)
+        close(closed);
+    if (copy >= 0)
+        close(copy);
+    weft_io_close(q[1]);
+}
+
+INSIDE_CASE(test_closed_elsewhere)
+{
+    way = 0;
+    close_elsewhere();
+}
+
+CASE(test_closed_elsewhere_is_told)
+{
+    int keep = dup(2), said[2];
+    char line[128] = "", expected[128];
+    setenv("WEFT_IO_CHECK", "1", 1);
+    for (way = 0; way < WAYS; way++) {
+        assert_int_equal(pipe2(said, O_CLOEXEC | O_NONBLOCK), 0);
+        dup2(said[1], 2);
+        inside(close_elsewhere);
+        dup2(keep, 2);
+        assert_true(read(said[0], line, sizeof line - 1) > 0);
+        snprintf(expected, sizeof expected,
+                 "weft: descriptor %d was closed while it was waited for\n", closed);
+        assert_string_equal(line, expected);
+        ::close_pair(said);
+        memset(line, 0, sizeof line);
+    }
+    close(keep);
+    unsetenv("WEFT_IO_CHECK");
+}
+
+static long sleeps(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_THREAD, &u);
+    return u.ru_nvcsw;
+}
+
+// The checks go through all that is waited for, and then the thread sleeps on.
+static void sleep_through_checks(void)
+{
+    int q[2];
+    make_pair(UNIX_PAIR, q);
+    long before = sleeps();
+    assert_errno(weft_io_wait(q[0], WEFT_READ, weft_in_ms(300)), ETIMEDOUT);
+    assert_in_range(sleeps() - before, 1, 8); // of 15
+    close_pair(q);
+}
+
+CASE(test_checks_come_to_an_end)
+{
+    setenv("WEFT_IO_CHECK", "1", 1);
+    inside(sleep_through_checks);
+    unsetenv("WEFT_IO_CHECK");
 }
 
 // weft_io_wait keeps nothing: the owner closes the descriptor, and the next has its number.

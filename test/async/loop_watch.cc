@@ -267,6 +267,49 @@ LOOP_CASE(test_stop_with_a_duplicate_open)
     close(copy);
 }
 
+// Also a mistake: the kernel still has it, and nobody can take it out.
+static void closed_too_soon(bool paused)
+{
+    int copy = dup(p[0]);
+    uint64_t rounds;
+    assert_true(copy >= 0);
+    watch(WEFT_READ);
+    assert_int_equal(weft_loop_watch(l, &more.w, p[1], WEFT_WRITE | WEFT_EDGE, see, nullptr), 0);
+    assert_int_equal(once(), 1);
+    close_end(&p[0]);
+    if (paused) { // and told of it
+        weft_watch_change(&h.w, WEFT_WRITE);
+        assert_int_equal(once(), 1);
+    } else {
+        weft_watch_stop(&h.w);
+    }
+    assert_int_equal(write(p[1], "x", 1), 1);
+    weft_loop_hold(l, 1);
+    for (int i = 0; i < 3; i++) // heals
+        weft_loop_run(l, WEFT_LOOP_ONCE, WEFT_NOW);
+    rounds = l->stats.rounds;
+    assert_errno(weft_loop_run(l, WEFT_LOOP_ONCE, weft_in_ms(2)), ETIMEDOUT);
+    assert_in_range(l->stats.rounds - rounds, 1, 2);
+    calls = 0;
+    assert_int_equal(write(copy, "y", 1), 1);
+    weft_watch_change(&more.w, WEFT_READ);
+    assert_int_equal(once(), 1); // the others are still watched
+    assert_int_equal(calls, 1);
+    if (h.w.loop != nullptr)
+        weft_watch_stop(&h.w);
+    weft_watch_stop(&more.w);
+    weft_loop_hold(l, -1);
+    close(copy);
+    close_pair(p);
+    make_pair(p);
+}
+
+LOOP_CASE(test_closed_before_its_stop_with_a_duplicate_open)
+{
+    closed_too_soon(false);
+    closed_too_soon(true);
+}
+
 // ---- Hang-ups and errors ----
 
 LOOP_CASE(test_data_comes_before_hangup)
