@@ -134,12 +134,19 @@ weft_deadline weft::streams_kill_by(streams *s)
     return streams_force_end(s) == 0 || errno == ESRCH ? weft_in_ns(KILLED_NS) : WEFT_NOW;
 }
 
-void weft::streams_kill(streams *s, int *status)
+void weft::streams_await_killed(streams *s, int *status, weft_deadline d)
 {
     int saved = errno;
     poll_way *way = way_to_poll; // neither a stop nor a cancel cuts this short
     way_to_poll = nullptr;
-    streams_wait(s, status, streams_kill_by(s));
+    streams_wait(s, status, d);
     way_to_poll = way;
+    errno = saved;
+}
+
+void weft::streams_kill(streams *s, int *status)
+{
+    int saved = errno;
+    streams_await_killed(s, status, streams_kill_by(s));
     errno = saved;
 }

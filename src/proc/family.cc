@@ -183,7 +183,7 @@ void weft::family_signal(const family *f, int signal)
 void weft::family_stop(family *f)
 {
     int saved = errno;
-    weft_deadline by = weft_in_ms(PATIENCE_MS);
+    weft_deadline by = f->patience != 0 ? f->patience : weft_in_ms(PATIENCE_MS);
     for (bool some = true, first = true; some && (first || weft_left(by) > 0); first = false) {
         some = false;
         family_look(f);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <weft/deadline.h>
 
 namespace weft {
 
@@ -24,6 +25,7 @@ struct family {
     pid_t root;
     relative *members;
     size_t count, room;
+    weft_deadline patience; // of family_stop; 0: its own
 };
 
 // Adds a process, if it is there.

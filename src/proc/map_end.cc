@@ -7,6 +7,8 @@
 
 using namespace weft;
 
+enum { PATIENCE_MS = 200 };
+
 static void forget_output(command *c)
 {
     weft_buffer_free(&c->wrote[0]);
@@ -137,7 +139,7 @@ weft_deadline weft::batch_enforce(batch *b)
             kill_at_once(c);
         else if (c->due <= now)
             abandon(c);
-        first = c->due < first ? c->due : first;
+        first = flow_is_over(&c->f) ? now : c->due < first ? c->due : first;
     }
     errno = saved;
     return first;
@@ -195,11 +197,17 @@ static void free_list(command *c)
 void weft::batch_free(batch *b)
 {
     int saved = errno;
-    for (size_t k = 0; k < b->count; k++)
-        streams_force_end(&command_of(b->running[k])->p->s);
+    // For all, however many can't be stopped or killed.
+    weft_deadline patience = weft_in_ms(PATIENCE_MS), by = WEFT_NOW;
+    for (size_t k = 0; k < b->count; k++) {
+        streams *s = &command_of(b->running[k])->p->s;
+        s->relatives.patience = patience;
+        weft_deadline one = streams_kill_by(s);
+        by = one > by ? one : by;
+    }
     while (b->count > 0) {
         command *c = command_of(b->running[--b->count]);
-        streams_kill(&c->p->s, nullptr);
+        streams_await_killed(&c->p->s, nullptr, by);
         give_up(c->p);
         forget_output(c);
         if (b->how->report == nullptr)

@@ -128,8 +128,12 @@ int weft::streams_communicate(streams *s, const void *in, size_t n, weft_buffer 
     int error = incomplete == 1 ? streams_finish(s) : 0;
     if (error != 0)
         incomplete = fail_with(error) - 1;
-    if (incomplete == -2)
+    if (incomplete == -2) {
+        error = errno;
+        errno = 0; // ECANCELED may be the sink's word: then nothing stops this thread
         streams_end(s, nullptr, nullptr, nullptr);
+        errno = error;
+    }
     if (incomplete < 0)
         return -1;
     return streams_wait(s, nullptr, d) == 0 ? incomplete : -1;

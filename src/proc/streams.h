@@ -77,6 +77,9 @@ int streams_force_end(streams *s);
 // The same; until when their ends are worth waiting for.
 weft_deadline streams_kill_by(streams *s);
 
+// Waits until then, whatever stops this thread.
+void streams_await_killed(streams *s, int *status, weft_deadline d);
+
 // At a deadline: SIGTERM, kill_after later SIGKILL, and waits as long as that takes.  What comes
 // through the pipes meanwhile is read into out and err.  After ECANCELED: SIGKILL at once.
 void streams_end(streams *s, weft_buffer *out, weft_buffer *err, int *status);

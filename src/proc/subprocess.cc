@@ -90,8 +90,10 @@ static weft_subprocess *given_up;
 
 void weft::give_up(weft_subprocess *p)
 {
+    int saved = errno;
     if (weft_subprocess_destroy(p) == 0)
         return;
+    errno = saved;
     pthread_mutex_lock(&given_up_lock);
     p->next = given_up;
     __atomic_store_n(&given_up, p, __ATOMIC_RELAXED);

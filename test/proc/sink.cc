@@ -129,6 +129,13 @@ CASE(test_sink_has_enough)
     assert_int_equal(t.calls, 3);
     s = sink_to(&t, true);
     t.enough = 1;
+    o.kill_after_ns = 60000000000;
+    assert_int_equal(run("trap 'exit 3' TERM; echo y; while :; do sleep 0.01; done", &o),
+                     ECANCELED);
+    assert_int_equal(weft_status_exited(result.status), 3);
+    s = sink_to(&t, true);
+    t.enough = 1;
+    o.kill_after_ns = 0;
     assert_int_equal(run("trap '' TERM PIPE; while :; do echo y; done 2>&-", &o), ECANCELED);
     assert_int_equal(weft_status_signal(result.status), SIGKILL);
 }
