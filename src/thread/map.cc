@@ -15,6 +15,7 @@ enum { FEW = 16, SHARES = 8 };
 
 namespace {
 struct map {
+    weft_executor *ex;
     void (*each)(size_t, void *);          // either this
     void (*range)(size_t, size_t, void *); // or this
     void *arg;
@@ -23,9 +24,11 @@ struct map {
 };
 } // namespace
 
-// False: there was no piece left.
+// False: there was no piece left, or a piece has forked, and this is the child.
 static bool take_piece(map *m)
 {
+    if (m->ex->owner == 0)
+        return false;
     // Relaxed: submit and wait order the tasks' memory, the pieces are independent.
     size_t piece = __atomic_fetch_add(&m->next, 1, __ATOMIC_RELAXED);
     if (piece >= m->pieces) {
@@ -96,6 +99,8 @@ struct spreading {
 static void gather(void *arg)
 {
     spreading *s = (spreading *)arg;
+    if (s->ex->owner == 0) // nobody is there to go on with them
+        return;
     __atomic_store_n(&s->m->next, s->m->pieces, __ATOMIC_RELAXED);
     for (size_t i = 0; i < s->n; i++) {
         weft_future *f = &s->tasks[i];
@@ -123,6 +128,8 @@ static int take_part(spreading *s, weft_deadline d)
     pthread_cleanup_push(gather, s);
     error = take_pieces_until(s->m, d);
     pthread_cleanup_pop(1);
+    if (s->ex->owner == 0)
+        return EPERM;
     return error == 0 && s->left ? ECANCELED : error;
 }
 
@@ -155,13 +162,13 @@ static int run(weft_executor *ex, map *m, weft_deadline d)
 int weft_executor_map(weft_executor *ex, void (*fn)(size_t i, void *arg), void *arg, size_t n,
                       weft_deadline d)
 {
-    map m = {fn, nullptr, arg, n, 0, 0, 0};
+    map m = {ex, fn, nullptr, arg, n, 0, 0, 0};
     return fn != nullptr ? run(ex, &m, d) : fail_with(EINVAL);
 }
 
 int weft_executor_map_ranges(weft_executor *ex, void (*fn)(size_t begin, size_t end, void *arg),
                              void *arg, size_t n, size_t chunk, weft_deadline d)
 {
-    map m = {nullptr, fn, arg, n, chunk, 0, 0};
+    map m = {ex, nullptr, fn, arg, n, chunk, 0, 0};
     return fn != nullptr ? run(ex, &m, d) : fail_with(EINVAL);
 }

@@ -96,6 +96,48 @@ CASE(test_a_task_that_forks_and_returns_in_both)
     end();
 }
 
+namespace {
+struct forking_map {
+    pthread_t caller;
+    weft_event held; // a worker, until the child has ended
+    pid_t child;     // 0 in itself
+    bool forked;
+    int holds, strays, status; // workers in a part; calls in the child after the fork
+};
+} // namespace
+
+static void fork_in_part(size_t, size_t, void *arg)
+{
+    forking_map *m = (forking_map *)arg;
+    if (!pthread_equal(pthread_self(), m->caller)) {
+        add_word(&m->holds);
+        weft_event_wait(&m->held, WEFT_FOREVER);
+    } else if (m->forked) {
+        m->strays += m->child == 0;
+    } else {
+        await_word(&m->holds, 1);
+        m->forked = true;
+        m->child = runner_fork();
+        m->status = m->child > 0 ? end_of(m->child) : 0;
+        weft_event_set(&m->held);
+    }
+}
+
+// In the child it fails at once, and gives out nothing more.
+CASE(test_a_map_whose_own_part_forks)
+{
+    for (int i = 0; i < 10; i++) {
+        forking_map m = {pthread_self(), WEFT_EVENT_INIT, 0, false, 0, 0, -1};
+        begin(1 + i % 3);
+        int code = weft_executor_map_ranges(ex, fork_in_part, &m, 100, 1, WEFT_FOREVER);
+        if (m.child == 0)
+            _exit(code == -1 && errno == EPERM ? m.strays : 100);
+        assert_int_equal(code, 0);
+        assert_int_equal(m.status, 0);
+        end();
+    }
+}
+
 static void *submit_for_ever(void *arg)
 {
     weft_future_release(weft_executor_submit(ex, submit_for_ever, arg));
