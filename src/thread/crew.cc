@@ -99,7 +99,7 @@ void weft::find_awaited(weft_executor *ex)
         return;
     collect(ex);
     weft_future *f = ex->backlog.next;
-    while (f != &ex->backlog && !(future_state(f) & FUTURE_AWAITED))
+    while (f != &ex->backlog && !is_awaited(f))
         f = f->next;
     if (f != &ex->backlog)
         make_urgent(ex, f);

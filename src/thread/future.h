@@ -85,6 +85,11 @@ static inline bool future_is_final(const weft_future *f)
 {
     return (future_state(f) & FUTURE_FINAL) != 0;
 }
+// Sequentially consistent, after a note(): see future_is_awaited.
+static inline bool is_awaited(const weft_future *f)
+{
+    return (__atomic_load_n(&f->state, __ATOMIC_SEQ_CST) & FUTURE_AWAITED) != 0;
+}
 static inline unsigned future_pending(const weft_future *f)
 {
     // Acquire: with it comes `at`.

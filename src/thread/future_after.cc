@@ -35,7 +35,7 @@ static void deliver_locked(weft_executor *ex, weft_future *f)
     }
     mark_pending(f, IN_BACKLOG);
     backlog_add(ex, f);
-    if (future_state(f) & FUTURE_AWAITED)
+    if (is_awaited(f))
         make_urgent(ex, f);
     find_hand(ex);
 }
