@@ -69,7 +69,7 @@ struct crew_worker {
 
 using namespace weft;
 
-// It lies in memory that a forked child finds wiped.
+// It lies in memory that a forked child finds wiped, and that stays an executor's (executor.cc).
 struct weft_executor {
     // Atomic: futures just submitted, newest first; INBOX_CLOSED at the end.
     alignas(128) weft_future *inbox;
@@ -82,7 +82,8 @@ struct weft_executor {
     alignas(128) uint32_t sleepers, roomy, stalled;
     int fd; // -1, or the eventfd
     // Constant.
-    uint32_t owner; // 0 in a child of fork
+    uint32_t owner; // 0 in a child of fork; atomic
+    weft_executor *next_spare;
     int spares;
     size_t limit;
     size_t stack_size;
@@ -113,7 +114,7 @@ struct weft_executor {
     waiters room;         // threads that wait for room in the backlog
     waiters quiet;        // threads that wait until nothing is pending or running
     waiters gone;         // threads that wait for the workers' end
-    size_t inside;        // threads in a call that destroy must not pull away
+    size_t inside;        // threads that wait in a call that destroy must not pull away
     crew_worker *workers; // a ring, or null
     crew_worker *ended;   // to be joined
     crew_worker *spent;   // joined: records to be used again
@@ -133,10 +134,16 @@ namespace weft {
 //            in a forked child
 //  stalled   all threads are blocked                         who goes to sleep for a pending task
 
+// In a child of fork: ex is the parent's.
+static inline bool is_inherited(const weft_executor *ex)
+{
+    return __atomic_load_n(&ex->owner, __ATOMIC_RELAXED) == 0;
+}
+
 // 0, EINVAL for null, or EPERM in a child of fork.
 static inline int executor_refusal(const weft_executor *ex)
 {
-    return ex == nullptr ? EINVAL : ex->owner == 0 ? EPERM : 0;
+    return ex == nullptr ? EINVAL : is_inherited(ex) ? EPERM : 0;
 }
 
 static inline int spares_of(const weft_executor *ex)
@@ -159,7 +166,7 @@ extern __thread crew_worker *this_worker; // the calling thread, if a worker
 static inline crew_worker *worker_here(void)
 {
     crew_worker *me = this_worker;
-    return me != nullptr && me->executor->owner != 0 ? me : nullptr;
+    return me != nullptr && !is_inherited(me->executor) ? me : nullptr;
 }
 
 // f, which the caller has just taken out of its place.
@@ -169,6 +176,10 @@ static inline weft_future *taken(weft_future *f)
     mark_pending(f, 0);
     return f;
 }
+
+// ---- executor.cc ----
+
+void executor_put(weft_executor *ex); // its memory, to be used again
 
 // ---- backlog.cc ----
 
@@ -257,7 +268,7 @@ void say(crew_worker *me, void *(*fn)(void *), void *arg, unsigned depth);
 void task_run(crew_worker *me, task_frame *frame, weft_future *f);
 // Runs f above the task that waits for it, if it can be taken and the stack allows.
 bool task_run_awaited(crew_worker *me, weft_future *f);
-// Ends f, which its caller has taken and, if it is a task of ex, counted in `running` and `inside`.
+// Ends f, which its caller has taken and, if it is a task of ex, counted in `running`.
 void end_by_hand(weft_executor *ex, weft_future *f, uint32_t outcome);
 // A clean-up handler: the task of this frame leaves the thread, maybe in the callback at its end.
 void task_left(void *frame);

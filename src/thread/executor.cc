@@ -1,10 +1,13 @@
 // executor.cc: the pool of threads as a whole; see crew.h for the other files.
 //
 // It lies in memory of its own that a forked child finds wiped, `owner` with it: so each call
-// there learns by one load that the threads are not.
+// there learns by one load that the threads are not.  That memory is an executor's for ever: who
+// waits for a future or cancels it may look at its executor when the future has ended and the
+// executor is gone, or is another, and finds a lock to take and nothing of its own.
 #include "crew.h"
 #include "readable.h"
 
+#include <base/stack.h>
 #include <base/wiped.h>
 
 #include <string.h>
@@ -13,10 +16,43 @@ using namespace weft;
 
 static_assert(sizeof(weft_executor) <= WIPED_SIZE, "an executor fits into a wiped page");
 
+// ---- Its memory ----
+
+static weft_executor *spare; // a stack of those that are gone
+
+static weft_executor *executor_get(void)
+{
+    weft_executor *ex = stack_pop(&spare, &weft_executor::next_spare);
+    return ex != nullptr ? ex : (weft_executor *)wiped_make();
+}
+
+void weft::executor_put(weft_executor *ex)
+{
+    stack_push(&spare, &weft_executor::next_spare, ex, ex);
+}
+
 // ---- Create and resize ----
 
-static void set_up(weft_executor *ex, int threads, const weft_executor_options *o)
+// What only its calls and workers look at.
+static void configure(weft_executor *ex, const weft_executor_options *o)
 {
+    ex->fd = -1;
+    ex->stack_size = o->stack_size;
+    ex->begin = o->begin;
+    ex->end = o->end;
+    ex->arg = o->arg;
+    memset(ex->name, 0, sizeof ex->name);
+    strncpy(ex->name, o->name != nullptr ? o->name : "weft-worker", sizeof ex->name - 1);
+    pthread_sigmask(SIG_SETMASK, nullptr, &ex->signals);
+    int saved = errno; // more processors than there are bits: they inherit
+    ex->has_cpus = sched_getaffinity(0, sizeof ex->cpus, &ex->cpus) == 0;
+    errno = saved;
+}
+
+// It is all zeros, or as another's end has left it.
+static void open_up(weft_executor *ex, int threads, const weft_executor_options *o)
+{
+    take_lock(&ex->lock);
     list_init(&ex->backlog);
     list_init(&ex->urgent);
     list_init(&ex->deferred);
@@ -24,21 +60,15 @@ static void set_up(weft_executor *ex, int threads, const weft_executor_options *
     list_init(&ex->room);
     list_init(&ex->quiet);
     list_init(&ex->gone);
-    ex->owner = 1;
-    ex->roomy = 1;
-    ex->fd = -1;
-    ex->wanted = threads > 0 ? threads : weft_cpu_count();
+    __atomic_store_n(&ex->owner, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&ex->inbox, nullptr, __ATOMIC_RELAXED);
+    ex->closed = ex->discarding = false;
+    ex->leaving = 0;
+    __atomic_store_n(&ex->wanted, threads, __ATOMIC_RELAXED);
     ex->limit = o->backlog != 0 ? o->backlog : SIZE_MAX;
-    ex->stack_size = o->stack_size;
     ex->spares = o->spares;
-    ex->begin = o->begin;
-    ex->end = o->end;
-    ex->arg = o->arg;
-    strncpy(ex->name, o->name != nullptr ? o->name : "weft-worker", sizeof ex->name - 1);
-    pthread_sigmask(SIG_SETMASK, nullptr, &ex->signals);
-    int saved = errno; // more processors than there are bits: they inherit
-    ex->has_cpus = sched_getaffinity(0, sizeof ex->cpus, &ex->cpus) == 0;
-    errno = saved;
+    note(ex);
+    drop_lock(&ex->lock);
 }
 
 // As many as wanted, or the errno.
@@ -68,10 +98,15 @@ weft_executor *weft_executor_create(int threads, const weft_executor_options *op
         errno = error;
         return nullptr;
     }
-    weft_executor *ex = (weft_executor *)wiped_make();
+    if (opts == nullptr)
+        opts = &defaults;
+    if (threads == 0)
+        threads = weft_cpu_count();
+    weft_executor *ex = executor_get();
     if (ex == nullptr)
         return nullptr;
-    set_up(ex, threads, opts != nullptr ? opts : &defaults);
+    configure(ex, opts);
+    open_up(ex, threads, opts);
     error = hire_all(ex);
     if (error != 0) {
         weft_executor_destroy(ex, WEFT_DISCARD);

@@ -75,7 +75,6 @@ static bool take_to_cancel(weft_executor *ex, weft_future *f)
         take_lock(&ex->lock);
         bool taken = claim_locked(ex, f) || claim_deferred(f);
         ex->running += taken;
-        ex->inside += taken;
         bool on_its_way = !taken && future_pending(f) == DEFERRED;
         drop_lock(&ex->lock);
         if (!on_its_way)

@@ -28,7 +28,6 @@ static void deliver_locked(weft_executor *ex, weft_future *f)
     if (ex->discarding) {
         taken(f);
         ex->running++;
-        ex->inside++;
         drop_lock(&ex->lock);
         end_by_hand(ex, f, WEFT_FUTURE_CANCELLED);
         return;
@@ -45,8 +44,8 @@ static void deliver(weft_private_watch *w)
     continuation *c = (continuation *)(void *)w;
     weft_executor *ex = c->executor;
     weft_future *f = __atomic_exchange_n(&c->slot, nullptr, __ATOMIC_SEQ_CST);
-    if (f != nullptr && ex->owner != 0) { // or in a forked child, where nobody would run it
-        take_lock(&ex->lock);             // who cancels has looked at the slot, or will not
+    if (f != nullptr && !is_inherited(ex)) { // or in a forked child, where nobody would run it
+        take_lock(&ex->lock);                // who cancels has looked at the slot, or will not
         deliver_locked(ex, f);
     }
     free_keep_errno(c);

@@ -18,7 +18,7 @@ void weft::future_dispose(weft_future *f)
 // Rings the executor.  It is there: its worker is, or who cancels is counted.
 static void ring(const weft_executor *ex)
 {
-    if (ex != nullptr && ex->owner != 0)
+    if (ex != nullptr && !is_inherited(ex))
         readable_set(__atomic_load_n(&ex->fd, __ATOMIC_RELAXED));
 }
 

@@ -2,12 +2,11 @@
 //
 // A thread keeps up to two chains of futures that are free; full ones go to the depot and come from
 // there, for those who submit are not those who release.  So most submits and releases take
-// no lock, and no memory that another thread has just had in its cache.  The depot is a stack of
-// chains; who needs one takes all and puts the others back, so a chain's address used again fools
-// nobody, and a fork at any instant leaves it whole.
+// no lock, and no memory that another thread has just had in its cache.
 #include "crew.h"
 
 #include <base/errno.h>
+#include <base/stack.h>
 
 using namespace weft;
 
@@ -25,7 +24,7 @@ enum { CHAIN = 128, CHAINS_KEPT = 256 };
 #endif
 
 // A chain is linked by `next`, and chains by their first's `previous`.
-static weft_future *depot; // atomic
+static weft_future *depot; // a stack of chains
 static unsigned kept;      // atomic: about how many chains are there
 
 static __thread struct {
@@ -43,15 +42,6 @@ static void free_chain(weft_future *f)
     }
 }
 
-static void depot_push(weft_future *first, weft_future *last)
-{
-    last->previous = __atomic_load_n(&depot, __ATOMIC_RELAXED);
-    // Release: the links.
-    while (!__atomic_compare_exchange_n(&depot, &last->previous, first, true, __ATOMIC_RELEASE,
-                                        __ATOMIC_RELAXED)) {
-    }
-}
-
 static void depot_put(weft_future *chain)
 {
     if (__atomic_load_n(&kept, __ATOMIC_RELAXED) >= CHAINS_KEPT) {
@@ -59,26 +49,15 @@ static void depot_put(weft_future *chain)
         return;
     }
     __atomic_fetch_add(&kept, 1, __ATOMIC_RELAXED);
-    depot_push(chain, chain);
+    stack_push(&depot, &weft_future::previous, chain, chain);
 }
 
 static weft_future *depot_get(void)
 {
-    if (__atomic_load_n(&depot, __ATOMIC_RELAXED) == nullptr)
-        return nullptr;
-    weft_future *first = __atomic_exchange_n(&depot, nullptr, __ATOMIC_ACQUIRE), *none = nullptr;
-    if (first == nullptr)
-        return nullptr;
-    __atomic_fetch_sub(&kept, 1, __ATOMIC_RELAXED);
-    weft_future *rest = first->previous;
-    if (rest == nullptr ||
-        __atomic_compare_exchange_n(&depot, &none, rest, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-        return first;
-    weft_future *last = rest; // others have come meanwhile
-    while (last->previous != nullptr)
-        last = last->previous;
-    depot_push(rest, last);
-    return first;
+    weft_future *chain = stack_pop(&depot, &weft_future::previous);
+    if (chain != nullptr)
+        __atomic_fetch_sub(&kept, 1, __ATOMIC_RELAXED);
+    return chain;
 }
 
 // ---- At a thread's end ----

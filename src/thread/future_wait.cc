@@ -25,7 +25,7 @@ static bool is_own(const weft_future *f)
 // In a forked child: a task of the parent's executor, which nobody here will end.
 static bool is_lost(const weft_future *f)
 {
-    return f->executor != nullptr && f->executor->owner == 0;
+    return f->executor != nullptr && is_inherited(f->executor);
 }
 
 // ---- Sleeping ----

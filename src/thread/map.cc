@@ -27,7 +27,7 @@ struct map {
 // False: there was no piece left, or a piece has forked, and this is the child.
 static bool take_piece(map *m)
 {
-    if (m->ex->owner == 0)
+    if (is_inherited(m->ex))
         return false;
     // Relaxed: submit and wait order the tasks' memory, the pieces are independent.
     size_t piece = __atomic_fetch_add(&m->next, 1, __ATOMIC_RELAXED);
@@ -99,7 +99,7 @@ struct spreading {
 static void gather(void *arg)
 {
     spreading *s = (spreading *)arg;
-    if (s->ex->owner == 0) // nobody is there to go on with them
+    if (is_inherited(s->ex)) // nobody is there to go on with them
         return;
     __atomic_store_n(&s->m->next, s->m->pieces, __ATOMIC_RELAXED);
     for (size_t i = 0; i < s->n; i++) {
@@ -128,7 +128,7 @@ static int take_part(spreading *s, weft_deadline d)
     pthread_cleanup_push(gather, s);
     error = take_pieces_until(s->m, d);
     pthread_cleanup_pop(1);
-    if (s->ex->owner == 0)
+    if (is_inherited(s->ex))
         return EPERM;
     return error == 0 && s->left ? ECANCELED : error;
 }

@@ -6,8 +6,6 @@
 #include "crew.h"
 #include "readable.h"
 
-#include <base/wiped.h>
-
 using namespace weft;
 
 static void stop_workers(weft_executor *ex)
@@ -28,7 +26,6 @@ static void discard(weft_executor *ex)
     stop_workers(ex);
     while ((f = take_any(ex)) != nullptr) {
         ex->running++;
-        ex->inside++;
         drop_lock(&ex->lock);
         end_by_hand(ex, f, WEFT_FUTURE_CANCELLED);
         take_lock(&ex->lock);
@@ -148,8 +145,9 @@ static void release(weft_executor *ex)
         next = w->next;
         free_keep_errno(w);
     }
+    ex->spent = nullptr;
     readable_close(&ex->fd);
-    wiped_free(ex);
+    executor_put(ex);
 }
 
 int weft_executor_destroy(weft_executor *ex, int how)

@@ -101,7 +101,6 @@ static void ended_by_hand(void *arg)
     task_ended(e->ex);
     if (e->ex->closed && !has_pending(e->ex)) // they slept for its sake only
         wake_all_idle(e->ex);
-    e->ex->inside--;
     waiters_wake(&e->ex->gone, SIZE_MAX); // who shuts it down waits for this, too
     drop_lock(&e->ex->lock);
 }

@@ -107,7 +107,7 @@ static bool serve(weft_executor *ex, crew_worker *me)
         do
             task_run(me, &me->bottom, f);
         while (__atomic_load_n(&ex->roomy, __ATOMIC_RELAXED) && (f = share_pop(me)) != nullptr);
-        if (ex->owner == 0)
+        if (is_inherited(ex))
             return false;
         take_lock(&ex->lock);
         share_return(ex, me);
@@ -155,7 +155,7 @@ static void worker_left(void *arg)
 {
     crew_worker *me = (crew_worker *)arg;
     weft_executor *ex = me->executor;
-    if (ex->owner == 0)
+    if (is_inherited(ex))
         return;
     task_left(&me->bottom);
     take_lock(&ex->lock);

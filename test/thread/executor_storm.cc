@@ -155,4 +155,54 @@ CASE(test_storm)
     }
 }
 
+// ---- Late looks ----
+
+enum { FEW = 20, LATE_ROUNDS = RUNNER_SANITIZED ? 1000 : 4000 };
+
+namespace {
+struct late {
+    weft_future f[FEW];
+    int round, looked; // atomic: of the executor that has f; looks at it that are over
+};
+} // namespace
+
+static void *nothing(void *arg)
+{
+    return arg;
+}
+
+// Looks at each future as its executor ends.
+static void *look_late(void *arg)
+{
+    late *l = (late *)arg;
+    intptr_t faults = 0;
+    for (int round = 1; round <= LATE_ROUNDS; round++) {
+        await_word(&l->round, round);
+        for (int i = 0; i < FEW; i++)
+            faults += round % 2 ? weft_future_wait(&l->f[i], WEFT_FOREVER) != 0
+                                : weft_future_cancel(&l->f[i]) != 0 && errno == EPERM;
+        add_word(&l->looked);
+    }
+    return (void *)faults;
+}
+
+// Who waits for a future or cancels it does so beside its executor's end, and that of others.
+CASE(test_late_looks_at_an_executor)
+{
+    static late l;
+    static void *const args[FEW] = {};
+    weft_thread *t[2];
+    for (int i = 0; i < 2; i++)
+        assert_non_null(t[i] = weft_thread_start(look_late, &l, NULL));
+    for (int round = 1; round <= LATE_ROUNDS; round++) {
+        weft_executor *ex = weft_executor_create(1, NULL);
+        assert_int_equal(weft_executor_submit_many(ex, l.f, FEW, nothing, args), 0);
+        __atomic_store_n(&l.round, round, __ATOMIC_RELEASE);
+        assert_int_equal(weft_executor_destroy(ex, round % 3 ? WEFT_DRAIN : WEFT_DISCARD), 0);
+        await_word(&l.looked, 2 * round);
+    }
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(joined(t[i]), 0);
+}
+
 RUN_CASES()
