@@ -82,7 +82,8 @@ static void fork_worker(supervisor *v, uint32_t i)
     place->leaving = 0;
     place->started = place->stopped = 0;
     place->initialiser_error = 0;
-    __atomic_fetch_add(&v->sh->alive, 1, __ATOMIC_RELAXED); // before its first task is done
+    __atomic_fetch_add(&v->sh->alive, 1, __ATOMIC_RELAXED); // both before its first task is done
+    __atomic_fetch_add(&v->sh->forked, 1, __ATOMIC_RELAXED);
     pid_t pid = fork_child(nullptr);
     if (pid == 0) {
         close(v->signal_fd);
@@ -91,12 +92,12 @@ static void fork_worker(supervisor *v, uint32_t i)
     if (pid < 0) {
         int error = errno;
         __atomic_fetch_sub(&v->sh->alive, 1, __ATOMIC_RELAXED);
+        __atomic_fetch_sub(&v->sh->forked, 1, __ATOMIC_RELAXED);
         note_refusal(v, error);
         return;
     }
     v->sh->fork_error = 0;
     __atomic_store_n(&place->pid, pid, __ATOMIC_RELEASE); // as it does itself, who comes first
-    count_up(&v->sh->forked);
 }
 
 // When the pool is closed, only for what is left to do.

@@ -97,13 +97,18 @@ CASE(test_many_timers_have_one_thread)
     static called each[MANY];
     static weft_timer *timer[MANY];
     int order = 0;
-    weft_deadline at = weft_in_ms(50);
+    alarm_case first = {}; // holds up the thread until all are there
+    weft_deadline at = weft_in_ms(1);
+    first.self = weft_timer_start(ring, &first, WEFT_NOW, nullptr);
+    assert_int_equal(weft_event_wait(&first.fired, WEFT_FOREVER), 0);
     for (int i = 0; i < MANY; i++) {
         each[i].order = &order;
         timer[i] = weft_timer_start(note_order, &each[i], at + (i * 7 % 10) * 1000000, nullptr);
         assert_non_null(timer[i]);
     }
     assert_int_equal(timer_threads(), 1);
+    weft_event_set(&first.go);
+    assert_int_equal(weft_timer_join(first.self, WEFT_FOREVER), 1);
     for (int i = 0; i < MANY; i++)
         assert_int_equal(weft_timer_join(timer[i], WEFT_FOREVER), 1);
     for (int i = 0; i < MANY; i++)
@@ -221,8 +226,8 @@ CASE(test_function_ends_its_thread)
         alarm_case c = {};
         weft_deadline at = weft_in_ms(1);
         weft_timer *t = weft_timer_start(leave, (void *)how, at, nullptr);
-        weft_event_set(&c.go);
         c.self = weft_timer_start(ring, &c, at, nullptr);
+        weft_event_set(&c.go);
         assert_int_equal(weft_timer_join(t, WEFT_FOREVER), 1);
         assert_int_equal(weft_timer_join(c.self, WEFT_FOREVER), 1);
         assert_int_equal(c.join_error, EDEADLK);
