@@ -400,12 +400,14 @@ int weft_system(const char *command, int *status, weft_deadline d);
 
 /* sh -c command with a stream to read its output ("r") or write its input ("w"), as popen(3);
  * fileno(*stream) is -1, weft_subprocess_stream gives the pipe.  Other children never
- * inherit the pipe.  A write when nobody reads fails with EPIPE, without a signal.
- * End it with weft_pclose.  EINVAL: another mode. */
+ * inherit the pipe.  A write when nobody reads fails with EPIPE, without a signal.  It leads a
+ * group of its own, unless one of our standard streams is a terminal. End it with weft_pclose.
+ * EINVAL: another mode. */
 weft_subprocess *weft_popen(const char *command, const char *mode, FILE **stream);
 
 /* Flushes and closes the stream, waits for the command, frees both, always.  At the deadline: the
- * shell and who descends from it get SIGTERM, after WEFT_KILL_AFTER_NS SIGKILL; ETIMEDOUT.
+ * shell with its group, or who descends from it, gets SIGTERM, after WEFT_KILL_AFTER_NS SIGKILL;
+ * ETIMEDOUT.
  * ECHILD: status lost; else the flush's error. */
 int weft_pclose(weft_subprocess *p, FILE *stream, int *status, weft_deadline d);
 

@@ -50,6 +50,16 @@ static int stream_close(void *cookie)
     return 0;
 }
 
+// What is typed there is for the command as for us, which may ask on it: then it stays in our
+// group.
+static bool is_at_terminal(void)
+{
+    int saved = errno;
+    bool is = isatty(0) || isatty(1) || isatty(2);
+    errno = saved;
+    return is;
+}
+
 weft_subprocess *weft_popen(const char *command, const char *mode, FILE **stream)
 {
     const char *const argv[] = {"sh", "-c", "--", command, nullptr};
@@ -62,6 +72,7 @@ weft_subprocess *weft_popen(const char *command, const char *mode, FILE **stream
     }
     memset(&o, 0, sizeof o);
     o.file = "/bin/sh";
+    o.process_group = is_at_terminal() ? 0 : WEFT_GROUP_NEW;
     (reads ? o.out : o.in).kind = WEFT_STREAM_PIPE;
     weft_subprocess *p = weft_subprocess_start(argv, &o);
     if (p == nullptr)

@@ -156,6 +156,20 @@ CASE(test_deadline_ends_all)
         assert_int_equal(fgetc(stream), '\n');
         assert_errno(weft_pclose(p, stream, NULL, weft_in_ms(20)), ETIMEDOUT);
     });
+    expect_all_ended([] {
+        FILE *stream;
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC), in = dup(0), out = dup(1);
+        dup2(null, 0);
+        dup2(null, 1);
+        weft_subprocess *p = weft_popen("sh -c 'sleep 1000 &'; echo; sleep 1000", "r", &stream);
+        dup2(in, 0);
+        dup2(out, 1);
+        close(in);
+        close(out);
+        close(null);
+        assert_int_equal(fgetc(stream), '\n');
+        assert_errno(weft_pclose(p, stream, NULL, weft_in_ms(20)), ETIMEDOUT);
+    });
     for (int group : groups)
         expect_all_ended([&] {
             const char *const *const argvs[] = {s.argv, s.argv};
