@@ -118,13 +118,16 @@ CASE(test_each_halts)
            "sh -c 'exit $((1 - 4 % 2))': exited with 1\nran 4, failed 2, halted\n");
     expect("seq 5", "-q -j 1 --halt soon,done=2 true", 0, "ran 2, failed 0, halted\n");
     expect("seq 5", "-q -j 1 --halt never true", 0, "ran 5, failed 0\n");
+    expect("seq 10", "-q -j 1 --halt soon,done=45% true", 0, "ran 5, failed 0, halted\n");
+    expect("seq 10", "-q -j 1 --halt now,success=100% true", 0, "ran 10, failed 0, halted\n");
     // With success as the aim the killed ones are no failure.
     assert_int_equal(run("printf '%s\\n' 'sleep 1000 & wait' true | weft-processes each -j 2 "
                          "--halt now,success=1 sh -c {} 2>&1"),
                      0);
     assert_non_null(strstr(said, "sh -c 'sleep 1000 & wait': killed"));
-    static const char *const bad_all[] = {"now",          "now,fail", "now,fail=0",
-                                          "later,fail=1", "now,x=1",  ""};
+    static const char *const bad_all[] = {"now",          "now,fail",      "now,fail=0",
+                                          "later,fail=1", "now,x=1",       "",
+                                          "now,fail=0%",  "now,fail=101%", "now,fail=%"};
     for (const char *bad : bad_all) {
         assert_int_equal(run_with("weft-processes each --halt '%s' </dev/null 2>&-", bad), 2);
     }
@@ -233,6 +236,9 @@ CASE(test_each_as_parallel)
         "seq 9 | %s -j 1 --halt soon,fail=1 test 4 -ne",
         "seq 9 | %s -j 1 --halt now,success=2 test 4 -lt",
         "seq 9 | %s -j 1 --halt soon,done=4 echo",
+        "seq 10 | %s -j 1 --halt soon,fail=30%% test 4 -gt",
+        "seq 10 | %s -j 1 --halt now,success=25%% test 4 -lt",
+        "seq 10 | %s -j 1 --halt soon,done=45%% echo",
         "seq 2 | %s -k -j 1 --retries 3 test x =",
     };
     char expected[4096], log[1024], command[512];

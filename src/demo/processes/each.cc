@@ -132,10 +132,18 @@ static void tell(size_t, const weft_subprocess_result *r, int error, void *)
         weft_thread_stop(weft_thread_self());
 }
 
+static bool rule_applies(void)
+{
+    const size_t counts[] = {0, failed, succeeded, ran}, count = counts[how.halt.after];
+    size_t all = input_total();
+    if (how.halt.percent > 0)
+        return all > 0 && 100 * count >= how.halt.percent * all;
+    return how.halt.after != halt_rule::NEVER && count >= how.halt.count;
+}
+
 static int ask_rule(void)
 {
-    const size_t counts[] = {0, failed, succeeded, ran};
-    if (how.halt.after == halt_rule::NEVER || counts[how.halt.after] < how.halt.count)
+    if (!rule_applies())
         return WEFT_MAP_GO_ON;
     halted = true;
     return how.halt.verdict;

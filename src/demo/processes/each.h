@@ -10,7 +10,7 @@
 // After so many ends of a kind no more are started, or what runs is ended, too.
 struct halt_rule {
     enum { NEVER, FAIL, SUCCESS, DONE } after;
-    size_t count;
+    size_t count, percent; // of all, once all have been read; 0: count says
     int verdict;
 };
 

@@ -7,23 +7,29 @@
 
 #include <fcntl.h>
 
+// The 30 of "30%"; 0: it does not end so.
+static long percent_of(const char *text, long most)
+{
+    size_t n = strlen(text);
+    char number[16] = {};
+    if (n < 2 || n > 8 || text[n - 1] != '%')
+        return 0;
+    memcpy(number, text, n - 1);
+    return options_number(number, 1, most);
+}
+
 // "8", "50%", "+1": of the processors that we may use.
 static int jobs_of(const char *text)
 {
-    long cpus = weft_cpu_count();
-    size_t n = strlen(text);
+    long cpus = weft_cpu_count(), percent = percent_of(text, 1000000);
     if (*text == '+')
         return (int)(cpus + options_number(text + 1, 0, 1000000));
-    if (n < 2 || n > 8 || text[n - 1] != '%')
+    if (percent == 0)
         return (int)options_number(text, 1, INT_MAX);
-    char number[16];
-    strcpy(number, text);
-    number[n - 1] = 0;
-    long jobs = cpus * options_number(number, 1, 1000000) / 100;
-    return jobs > 0 ? (int)jobs : 1;
+    return cpus * percent >= 100 ? (int)(cpus * percent / 100) : 1;
 }
 
-// "now,fail=1", "soon,success=2", "soon,done=3", "never".
+// "now,fail=1", "soon,success=2", "soon,done=30%", "never".
 static halt_rule halt_of(const char *text)
 {
     static const char *const kinds[] = {"", "fail=", "success=", "done="};
@@ -35,7 +41,9 @@ static halt_rule halt_of(const char *text)
     for (int i = 1; why != nullptr && (now || strncmp(text, "soon,", 5) == 0) && i < 4; i++)
         if (strncmp(why + 1, kinds[i], strlen(kinds[i])) == 0) {
             rule.after = (decltype(rule.after))i;
-            rule.count = (size_t)options_number(why + 1 + strlen(kinds[i]), 1, INT_MAX);
+            why += 1 + strlen(kinds[i]);
+            rule.percent = (size_t)percent_of(why, 100);
+            rule.count = rule.percent > 0 ? 0 : (size_t)options_number(why, 1, INT_MAX);
             rule.verdict = now ? WEFT_MAP_KILL : WEFT_MAP_NO_MORE;
             return rule;
         }
@@ -115,6 +123,7 @@ const verb verb_each = {
     "runs CMD for each line, which takes the place of {} or follows it, or else the lines\n"
     "-j: 8, 50% or +1 at once; -t: none longer than that; -k: in order; -q: tells of faults\n"
     "--tag: lines of output begin with that of the input; --line-buffer: prints them as they come\n"
-    "--halt: soon or now, fail=N, success=N or done=N; --retries: runs up to n times\n"
+    "--halt: soon or now, fail=N, success=N or done=N, or N% of all; --retries: runs up to n "
+    "times\n"
     "--resume: leaves out what the joblog has\n",
     run};
