@@ -44,6 +44,16 @@ static inline int futex_wake(const uint32_t *word, int count, int shared)
     return n > 0 ? (int)n : 0;
 }
 
+// Between two looks at what another processor is about to change.
+static inline void spin_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("isb" ::: "memory");
+#endif
+}
+
 } // namespace weft
 
 #endif

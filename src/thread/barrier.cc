@@ -77,9 +77,9 @@ int weft_barrier_destroy(weft_barrier *b)
 // it is we who break it.
 static int await_round(weft_barrier *b, uint32_t mine, weft_deadline d)
 {
-    int error = 0;
-    while (__atomic_load_n(&b->generation, __ATOMIC_ACQUIRE) == mine && error == 0)
-        error = sleep_on(&b->generation, mine, d, 0);
+    int error = wait_for(
+        d, [=] { return __atomic_load_n(&b->generation, __ATOMIC_ACQUIRE) != mine ? 0 : EAGAIN; },
+        [=](weft_deadline until) { return sleep_on(&b->generation, mine, until, 0); });
     if (error != 0) {
         lock(b);
         bool still = b->generation == mine;

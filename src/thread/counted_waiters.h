@@ -43,26 +43,22 @@ static inline bool change_value(uint64_t *state, uint64_t *old, uint32_t value)
 }
 
 // Sleeps until passed(state, arg), which may change the value; 0, ETIMEDOUT or ECANCELED.
-// `passed` gets one more look after an error, so a wake-up spent on us isn't lost.
 static inline int wait_until(uint64_t *state, bool (*passed)(uint64_t *state, uint32_t arg),
                              uint32_t arg, weft_deadline d)
 {
+    uint32_t seen;
     if (passed(state, arg))
         return 0;
     if (d <= WEFT_NOW)
         return ETIMEDOUT;
     __atomic_fetch_add(state, ONE_WAITER, __ATOMIC_SEQ_CST);
-    int error = 0;
-    for (;;) {
-        uint32_t seen = value_of(load_state(state));
-        if (passed(state, arg)) {
-            error = 0;
-            break;
-        }
-        if (error != 0)
-            break;
-        error = sleep_on(futex_of(state), seen, d, 0);
-    }
+    int error = wait_for(
+        d,
+        [=, &seen] {
+            seen = value_of(load_state(state));
+            return passed(state, arg) ? 0 : EAGAIN;
+        },
+        [=, &seen](weft_deadline until) { return sleep_on(futex_of(state), seen, until, 0); });
     __atomic_fetch_sub(state, ONE_WAITER, __ATOMIC_SEQ_CST);
     return error;
 }

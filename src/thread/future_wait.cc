@@ -12,7 +12,7 @@
 
 using namespace weft;
 
-enum { ROUNDS = 4, LOOKS = 32, FEW = 8 };
+enum { FEW = 8 };
 
 static bool is_own(const weft_future *f)
 {
@@ -41,8 +41,8 @@ static int sleep_watching(weft_future *const futures[], size_t n, weft_private_w
         if (!future_watch(futures[watched], &watches[watched]))
             break;
     }
-    while (watched == n && error == 0 && __atomic_load_n(word, __ATOMIC_ACQUIRE) == 0)
-        error = stoppable ? sleep_on(word, 0, d, 0) : futex_wait(word, 0, d, 0);
+    if (watched == n)
+        error = await_word(word, d, stoppable ? 0 : REGARDLESS);
     while (watched-- > 0)
         future_unwatch(futures[watched], &watches[watched]);
     return error;
@@ -99,7 +99,7 @@ static int sleep_outside(weft_future *const futures[], size_t n, weft_private_wa
     if (s & FUTURE_FINAL)
         return 0;
     s |= FUTURE_SLEPT_ON;
-    return stoppable ? sleep_on(&f->state, s, d, 0) : futex_wait(&f->state, s, d, 0);
+    return sleep_on(&f->state, s, d, stoppable ? 0 : REGARDLESS);
 }
 
 // ---- Waiting ----
@@ -114,37 +114,18 @@ static bool find_ended(weft_future *const futures[], size_t n, size_t *which)
     return false;
 }
 
-static void look_around(weft_future *const futures[], size_t n)
-{
-    size_t which;
-    for (int round = 0; round < ROUNDS; round++) {
-        for (int look = 0; look < LOOKS; look++) {
-            if (find_ended(futures, n, &which))
-                return;
-            spin_pause();
-        }
-        sched_yield();
-    }
-}
-
 static int await_asleep(weft_future *const futures[], size_t n, weft_private_watch watches[],
                         weft_deadline d, bool stoppable, size_t *which)
 {
     crew_worker *me = worker_here();
-    int error = 0;
-    look_around(futures, n);
-    for (;;) {
-        if (find_ended(futures, n, which))
-            return 0;
-        if (error == 0 && weft_left(d) == 0)
-            error = ETIMEDOUT;
-        if (error != 0)
-            return error;
-        if (me != nullptr)
-            error = sleep_inside(me, futures, n, watches, d, stoppable);
-        else
-            error = sleep_outside(futures, n, watches, d, stoppable);
-    }
+    auto ended = [=] { return find_ended(futures, n, which); };
+    watch_for(ended);
+    return wait_for(
+        d, [=] { return ended() ? 0 : EAGAIN; },
+        [=](weft_deadline until) {
+            return me != nullptr ? sleep_inside(me, futures, n, watches, until, stoppable)
+                                 : sleep_outside(futures, n, watches, until, stoppable);
+        });
 }
 
 // 0, or why a wait would be in vain.

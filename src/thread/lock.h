@@ -12,15 +12,6 @@
 
 namespace weft {
 
-static inline void spin_pause(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ __volatile__("isb" ::: "memory");
-#endif
-}
-
 void take_lock_slowly(uint32_t *lock);
 
 static inline void take_lock(uint32_t *lock)

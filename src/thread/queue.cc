@@ -7,8 +7,7 @@
 // cheaper and is not: the woken thread then competes with its waker's next call.
 //
 // A call that has to wait first watches the count for a while without the lock and
-// yields, so that the other side can fill or drain many items: a sleep and a wake
-// cost as much as a hundred items.
+// yields, so that the other side can fill or drain many items.
 #include "forked.h"
 #include "readable.h"
 #include "store.h"
@@ -16,11 +15,7 @@
 
 #include <weft/queue.h>
 
-#include <sched.h>
-
 using namespace weft;
-
-enum { ROUNDS = 4, LOOKS = 32 };
 
 struct weft_queue {
     uint32_t lock;
@@ -135,33 +130,14 @@ static inline void leave(weft_queue *q)
     drop_lock(&q->lock);
 }
 
-static bool watch(const weft_queue *q, bool (*ready)(const weft_queue *))
+// Sleeps, with the lock on entry and return, until `ready` may hold.
+static int nap(weft_queue *q, waiters *list, bool (*ready)(const weft_queue *), weft_deadline d)
 {
-    for (int round = 0; round < ROUNDS; round++) {
-        for (int look = 0; look < LOOKS; look++) {
-            if (ready(q))
-                return true;
-            spin_pause();
-        }
-        sched_yield();
-    }
-    return ready(q);
-}
-
-// Waits, with the lock on entry and return, until `ready` may hold.  An error ends the
-// wait, but what came in the meantime counts: the caller looks once more and gives
-// up only then.
-static int await(weft_queue *q, waiters *list, bool (*ready)(const weft_queue *), weft_deadline d)
-{
-    int error = 0;
-    if (d <= WEFT_NOW)
-        return ETIMEDOUT;
     q->inside++;
     drop_lock(&q->lock);
-    watch(q, ready);
+    watch_for([=] { return ready(q); });
     take_lock(&q->lock);
-    if (!ready(q) && !q->closed)
-        error = waiters_wait(list, &q->lock, d);
+    int error = ready(q) || q->closed ? 0 : waiters_wait(list, &q->lock, d);
     q->inside--;
     return error;
 }
@@ -169,34 +145,26 @@ static int await(weft_queue *q, waiters *list, bool (*ready)(const weft_queue *)
 // Locked, until there is room.  Returns 0 with the lock, or an error without it.
 static int await_room(weft_queue *q, weft_deadline d)
 {
-    int error = 0;
-    for (;;) {
-        if (q->closed)
-            error = EPIPE;
-        else if (has_room(q))
-            return 0;
-        if (error != 0)
-            break;
-        error = await(q, &q->putters, has_room, d);
-    }
-    drop_lock(&q->lock);
+    int error = wait_for(
+        d, [=] { return q->closed     ? EPIPE
+                        : has_room(q) ? 0
+                                      : EAGAIN; },
+        [=](weft_deadline until) { return nap(q, &q->putters, has_room, until); });
+    if (error != 0)
+        drop_lock(&q->lock);
     return error;
 }
 
 // The same, until there is an item.
 static int await_item(weft_queue *q, weft_deadline d)
 {
-    int error = 0;
-    for (;;) {
-        if (has_item(q))
-            return 0;
-        if (q->closed)
-            error = EPIPE;
-        if (error != 0)
-            break;
-        error = await(q, &q->getters, has_item, d);
-    }
-    drop_lock(&q->lock);
+    int error = wait_for(
+        d, [=] { return has_item(q) ? 0
+                        : q->closed ? EPIPE
+                                    : EAGAIN; },
+        [=](weft_deadline until) { return nap(q, &q->getters, has_item, until); });
+    if (error != 0)
+        drop_lock(&q->lock);
     return error;
 }
 
@@ -218,6 +186,13 @@ int weft_queue_put(weft_queue *q, const void *item, weft_deadline d)
     return done ? 0 : fail_with(ENOMEM);
 }
 
+// Locked; there is an item.
+static inline void take(weft_queue *q, void *item)
+{
+    store_pop(&q->store, item);
+    waiters_wake_one(&q->putters);
+}
+
 int weft_queue_get(weft_queue *q, void *item, weft_deadline d)
 {
     if (!enter(q))
@@ -227,8 +202,7 @@ int weft_queue_get(weft_queue *q, void *item, weft_deadline d)
         if (error != 0)
             return fail_with(error);
     }
-    store_pop(&q->store, item);
-    waiters_wake_one(&q->putters);
+    take(q, item);
     leave(q);
     return 0;
 }
@@ -328,16 +302,15 @@ int weft_queue_task_done(weft_queue *q)
 
 int weft_queue_join(weft_queue *q, weft_deadline d)
 {
-    int error = 0;
     if (!enter(q))
         return -1;
     q->inside++;
-    while (q->unfinished != 0 && error == 0)
-        error = d <= WEFT_NOW ? ETIMEDOUT : waiters_wait(&q->joiners, &q->lock, d);
-    bool done = q->unfinished == 0;
+    int error = wait_for(
+        d, [=] { return q->unfinished == 0 ? 0 : EAGAIN; },
+        [=](weft_deadline until) { return waiters_wait(&q->joiners, &q->lock, until); });
     q->inside--;
     drop_lock(&q->lock);
-    return done ? 0 : fail_with(error);
+    return from_pthread(error);
 }
 
 int weft_queue_fd(weft_queue *q)

@@ -8,7 +8,7 @@
 // made from the old value then fails, so the last position is known and nothing can
 // slip in behind it.
 //
-// Sleeping.  A thread that finds no room or no item tries 4 times, yields, sixteen times
+// Sleeping.  A thread that finds no room or no item looks 4 times, yields, sixteen times
 // over, and then registers in `sleepers`, looks again, and sleeps.  Who has published or
 // freed a cell looks at `sleepers` and, if there are any, goes to wake.  "Register, then
 // look at the cell" against "change the cell, then look at sleepers" needs a full
@@ -31,11 +31,10 @@
 #include <weft/queue.h>
 
 #include <linux/membarrier.h>
-#include <sched.h>
 
 using namespace weft;
 
-enum { ROUNDS = 16, TRIES = 4, LINE = 64 };
+enum { ROUNDS = 16, LOOKS = 4, LINE = 64 };
 
 #define CLOSED ((uint64_t)1 << 63)
 #define GETTER ((uint64_t)1)
@@ -212,10 +211,12 @@ static inline void wake_any(weft_ring *r)
         wake(r);
 }
 
-// Sleeps until `can` may hold: 0, ETIMEDOUT or ECANCELED.
+// Watches, then sleeps, until `can` may hold.
 static int nap(weft_ring *r, waiters *list, uint64_t unit, bool (*can)(const weft_ring *),
                weft_deadline d)
 {
+    if (watch_for([=] { return can(r); }, ROUNDS, LOOKS))
+        return 0;
     // Sequentially consistent: pairs with publish_barrier's addition.
     __atomic_fetch_add(&r->sleepers, unit, __ATOMIC_SEQ_CST);
     weft_deadline until = sleep_barrier(r) ? d : weft_in_ns(DISTRUST_NS);
@@ -234,65 +235,32 @@ static int nap(weft_ring *r, waiters *list, uint64_t unit, bool (*can)(const wef
     return error == ETIMEDOUT && until < d && weft_left(d) > 0 ? 0 : error;
 }
 
-// Off the fast path: tries, yields, naps.  Returns 0 or the errno.
-static __attribute__((noinline)) int put_slowly(weft_ring *r, const char *items, size_t n,
-                                                size_t *done, weft_deadline d)
-{
-    for (int error = 0;;) {
-        for (int round = 0; round < ROUNDS; round++) {
-            for (int i = 0; i < TRIES; i++) {
-                int code = try_put(r, items, n, done);
-                if (code != EAGAIN)
-                    return code;
-                if (error != 0 || d <= WEFT_NOW)
-                    return error != 0 ? error : ETIMEDOUT;
-                spin_pause();
-            }
-            sched_yield();
-        }
-        error = nap(r, &r->putters, PUTTER, can_put, d);
-    }
-}
-
-static __attribute__((noinline)) int get_slowly(weft_ring *r, char *items, size_t n, size_t *done,
-                                                weft_deadline d)
-{
-    for (int error = 0;;) {
-        for (int round = 0; round < ROUNDS; round++) {
-            for (int i = 0; i < TRIES; i++) {
-                int code = try_get(r, items, n, done);
-                if (code != EAGAIN)
-                    return code;
-                if (error != 0 || d <= WEFT_NOW)
-                    return error != 0 ? error : ETIMEDOUT;
-                spin_pause();
-            }
-            sched_yield();
-        }
-        error = nap(r, &r->getters, GETTER, can_get, d);
-    }
-}
-
-// `inside` makes weft_ring_destroy see the threads in here.  Release: all that they
-// did with the ring comes before they are no longer counted.
-static int wait_put(weft_ring *r, const char *items, size_t n, size_t *done, weft_deadline d)
+// Off the fast path: 0 or the errno.  `inside` makes weft_ring_destroy see the threads in here.
+// Release: all that they did with the ring comes before they are no longer counted.
+template <class Try>
+static __attribute__((noinline)) int wait_in(weft_ring *r, Try attempt, waiters *list,
+                                             uint64_t unit, bool (*can)(const weft_ring *),
+                                             weft_deadline d)
 {
     __atomic_fetch_add(&r->inside, 1, __ATOMIC_RELAXED);
-    int error = put_slowly(r, items, n, done, d);
+    int error =
+        wait_for(d, attempt, [=](weft_deadline until) { return nap(r, list, unit, can, until); });
     if (error == 0)
         wake_any(r);
     __atomic_fetch_sub(&r->inside, 1, __ATOMIC_RELEASE);
     return error;
+}
+
+static int wait_put(weft_ring *r, const char *items, size_t n, size_t *done, weft_deadline d)
+{
+    return wait_in(
+        r, [=] { return try_put(r, items, n, done); }, &r->putters, PUTTER, can_put, d);
 }
 
 static int wait_get(weft_ring *r, char *items, size_t n, size_t *done, weft_deadline d)
 {
-    __atomic_fetch_add(&r->inside, 1, __ATOMIC_RELAXED);
-    int error = get_slowly(r, items, n, done, d);
-    if (error == 0)
-        wake_any(r);
-    __atomic_fetch_sub(&r->inside, 1, __ATOMIC_RELEASE);
-    return error;
+    return wait_in(
+        r, [=] { return try_get(r, items, n, done); }, &r->getters, GETTER, can_get, d);
 }
 
 // ---- In a forked child ----
@@ -517,13 +485,12 @@ int weft_ring_join(weft_ring *r, weft_deadline d)
 {
     if (!ours(r))
         return fail_with(EPERM);
-    int error = 0;
     __atomic_fetch_add(&r->inside, 1, __ATOMIC_RELAXED);
     take_lock(&r->lock);
-    while (!all_done(r) && error == 0)
-        error = d <= WEFT_NOW ? ETIMEDOUT : waiters_wait(&r->joiners, &r->lock, d);
-    bool done = all_done(r);
+    int error = wait_for(
+        d, [=] { return all_done(r) ? 0 : EAGAIN; },
+        [=](weft_deadline until) { return waiters_wait(&r->joiners, &r->lock, until); });
     drop_lock(&r->lock);
     __atomic_fetch_sub(&r->inside, 1, __ATOMIC_RELEASE);
-    return done ? 0 : fail_with(error);
+    return from_pthread(error);
 }

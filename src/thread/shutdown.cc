@@ -78,19 +78,14 @@ static bool has_ended(const weft_executor *ex)
 // Waits until the threads have ended: 0 or the errno.
 static int await_end(weft_executor *ex, weft_deadline d, bool stoppable)
 {
-    int error = 0;
     take_lock(&ex->lock);
-    while (!has_ended(ex) && error == 0) {
-        if (d <= WEFT_NOW)
-            error = ETIMEDOUT;
-        else if (stoppable)
-            error = waiters_wait(&ex->gone, &ex->lock, d);
-        else
-            error = waiters_wait_regardless(&ex->gone, &ex->lock, d);
-    }
-    bool ended = has_ended(ex);
+    int error = wait_for(
+        d, [=] { return has_ended(ex) ? 0 : EAGAIN; },
+        [=](weft_deadline until) {
+            return waiters_wait(&ex->gone, &ex->lock, until, stoppable ? 0 : REGARDLESS);
+        });
     drop_lock(&ex->lock);
-    return ended ? 0 : error;
+    return error;
 }
 
 // Joins them: their thread-local data may have destructors that take their time.

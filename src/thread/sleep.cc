@@ -11,7 +11,6 @@
 #include <base/errno.h>
 
 #include <limits.h>
-#include <sched.h>
 
 using namespace weft;
 
@@ -22,10 +21,11 @@ static bool told_to_stop(weft_thread *self)
     return __atomic_load_n(&self->stopping, __ATOMIC_SEQ_CST) != 0;
 }
 
-int weft::sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int shared)
+int weft::sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int how)
 {
     weft_thread *self = this_thread;
-    if (self == nullptr)
+    int shared = how & SHARED;
+    if (self == nullptr || how & REGARDLESS)
         return futex_wait(word, expected, d, shared);
     if (told_to_stop(self))
         return ECANCELED;
@@ -53,6 +53,13 @@ int weft::sleep_cancellable(const uint32_t *word, uint32_t expected, weft_deadli
     pthread_setcanceltype(before, nullptr);
     pthread_cleanup_pop(0);
     return error;
+}
+
+int weft::await_word(const uint32_t *word, weft_deadline d, int how)
+{
+    return wait_for(
+        d, [=] { return __atomic_load_n(word, __ATOMIC_ACQUIRE) != 0 ? 0 : EAGAIN; },
+        [=](weft_deadline until) { return sleep_on(word, 0, until, how); });
 }
 
 // To ask for many descriptors is dear: if nothing comes for a slice, one set stands for them all.

@@ -1,4 +1,8 @@
-// sleep.h: the one place where the thread library sleeps; for the floors above, too.
+// sleep.h: the one way to wait and the one place to sleep; for the floors above, too.
+//
+// A wait is a look at what is waited for, a while of watching, a sleep until it is worth
+// another look, and so on.  Whatever sleeps returns 0 to look again, or the errno: ETIMEDOUT,
+// ECANCELED.  That ends the wait, after one more look.
 //
 // A futex wait that weft_thread_stop can end.  Condition, semaphore, event,
 // barrier, latch, timer, join, queue, ring and executor all wait here; mutexes
@@ -14,7 +18,14 @@
 #include <base/futex.h>
 #include <base/poll.h>
 
+#include <sched.h>
+
 namespace weft {
+
+enum {
+    SHARED = 1,     // the word lies in memory that other processes map
+    REGARDLESS = 2, // of weft_thread_stop: what must come to its end
+};
 
 // Sleeps while *word == expected.  0: awake, for whatever reason (look again);
 // ETIMEDOUT: the deadline has passed; ECANCELED: this thread was told to stop,
@@ -23,7 +34,38 @@ namespace weft {
 // A waker's futex_wake may have been spent on a thread that gets ECANCELED
 // here: after an error the caller looks once more whether it can go on, and if
 // it leaves without taking anything while others may sleep, it wakes one.
-int sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int shared);
+int sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int how);
+
+// Waits until look() is 0, or an errno for good; EAGAIN: not yet, so sleep(d).  Returns what look
+// does or, if it still says EAGAIN after that, what ended the sleep.  With a past deadline it only
+// looks.
+template <class Look, class Sleep>
+static inline int wait_for(weft_deadline d, Look look, Sleep sleep)
+{
+    for (int error = d <= WEFT_NOW ? ETIMEDOUT : 0;; error = sleep(d)) {
+        int code = look();
+        if (code != EAGAIN || error != 0)
+            return code != EAGAIN ? code : error;
+    }
+}
+
+// What goes before a sleep: watches for a while, and yields so that others can get there.  A sleep
+// and a wake cost as much as a hundred items in a queue.
+template <class Ready> static inline bool watch_for(Ready ready, int rounds = 4, int looks = 32)
+{
+    for (int round = 0; round < rounds; round++) {
+        for (int look = 0; look < looks; look++) {
+            if (ready())
+                return true;
+            spin_pause();
+        }
+        sched_yield();
+    }
+    return ready();
+}
+
+// Sleeps until the word is not 0.
+int await_word(const uint32_t *word, weft_deadline d, int how);
 
 // The same for a word of this process, as a cancellation point.
 int sleep_cancellable(const uint32_t *word, uint32_t expected, weft_deadline d);

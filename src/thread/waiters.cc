@@ -26,14 +26,12 @@ size_t weft::waiters_wake(waiters *list, size_t most)
     return n;
 }
 
-static int wait_in(waiters *list, uint32_t *lock, weft_deadline d, bool stoppable)
+int weft::waiters_wait(waiters *list, uint32_t *lock, weft_deadline d, int how)
 {
     waiter me;
-    int error = 0;
     waiters_add(list, &me);
     drop_lock(lock);
-    while (error == 0 && __atomic_load_n(&me.woken, __ATOMIC_ACQUIRE) == 0)
-        error = stoppable ? sleep_on(&me.woken, 0, d, 0) : futex_wait(&me.woken, 0, d, 0);
+    int error = await_word(&me.woken, d, how);
     take_lock(lock);
     // Under the lock `woken` is final.  A wake outweighs an error: the caller looks
     // again, and meets the error at its next wait if it finds nothing.
@@ -41,14 +39,4 @@ static int wait_in(waiters *list, uint32_t *lock, weft_deadline d, bool stoppabl
         return 0;
     list_remove(&me);
     return error;
-}
-
-int weft::waiters_wait(waiters *list, uint32_t *lock, weft_deadline d)
-{
-    return wait_in(list, lock, d, true);
-}
-
-int weft::waiters_wait_regardless(waiters *list, uint32_t *lock, weft_deadline d)
-{
-    return wait_in(list, lock, d, false);
 }

@@ -44,10 +44,7 @@ static inline void waiters_wake_one(waiters *list)
 // Adds the caller to `list`, sleeps without the lock, and takes the lock again.
 // 0: woken, by a waker that has taken it off; ETIMEDOUT or ECANCELED (returned, not
 // in errno): off the list, and no wake was spent on it.
-int waiters_wait(waiters *list, uint32_t *lock, weft_deadline d);
-
-// The same for what must come to its end although the thread was told to stop.
-int waiters_wait_regardless(waiters *list, uint32_t *lock, weft_deadline d);
+int waiters_wait(waiters *list, uint32_t *lock, weft_deadline d, int how = 0);
 
 } // namespace weft
 

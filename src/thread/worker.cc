@@ -11,7 +11,7 @@
 
 using namespace weft;
 
-enum { ROUNDS = 4, LOOKS = 32, KEPT = 8 };
+enum { KEPT = 8 };
 
 __thread crew_worker *weft::this_worker;
 
@@ -29,24 +29,12 @@ static bool looks_busy(const weft_executor *ex)
            __atomic_load_n(&ex->pending, __ATOMIC_RELAXED) != 0;
 }
 
-static void look_around(const weft_executor *ex)
-{
-    for (int round = 0; round < ROUNDS; round++) {
-        for (int look = 0; look < LOOKS; look++) {
-            if (looks_busy(ex))
-                return;
-            spin_pause();
-        }
-        sched_yield();
-    }
-}
-
 static void search(weft_executor *ex)
 {
     ex->searching++;
     note(ex);
     drop_lock(&ex->lock);
-    look_around(ex);
+    watch_for([=] { return looks_busy(ex); });
     take_lock(&ex->lock);
     ex->searching--;
     note(ex);
@@ -63,8 +51,7 @@ static void park(weft_executor *ex)
     find_awaited(ex);
     wake_worker(ex); // what came before the note: maybe this very one
     drop_lock(&ex->lock);
-    while (__atomic_load_n(&me.woken, __ATOMIC_ACQUIRE) == 0)
-        futex_wait(&me.woken, 0, WEFT_FOREVER, 0);
+    await_word(&me.woken, WEFT_FOREVER, REGARDLESS);
     take_lock(&ex->lock);
     ex->searching--; // as which it was woken
     note(ex);
