@@ -78,6 +78,11 @@ ssize_t weft_queue_put_many(weft_queue *q, const void *items, size_t n, weft_dea
  * which get would.  Returns how many, or -1 as for get.  n 0: 0. */
 ssize_t weft_queue_get_many(weft_queue *q, void *items, size_t n, weft_deadline d);
 
+/* Waits until one of n queues has an item, takes it into *item, which has room for one of any of
+ * them, and returns its queue's index.  Of several that have one it is by chance, so that none is
+ * left out.  EINVAL: n 0; EPIPE: all are closed and empty; ETIMEDOUT; ECANCELED; ENOMEM. */
+ssize_t weft_queue_get_any(weft_queue *const queues[], size_t n, void *item, weft_deadline d);
+
 /* Ends the queue: puts fail with EPIPE from now on, gets too once it is empty, and
  * every thread that waits is woken.  `how`: WEFT_DRAIN leaves the items for gets;
  * WEFT_DISCARD throws them away, and they count as done for join.  Does not wait.

@@ -313,6 +313,141 @@ int weft_queue_join(weft_queue *q, weft_deadline d)
     return from_pthread(error);
 }
 
+// ---- Several queues ----
+
+enum { FEW = 8 };
+
+// A thread that gets from any of n, with a node for each to wait there.
+struct choice {
+    weft_queue *const *queues;
+    size_t n;
+    waiter *nodes;
+    void *item;
+    bool got; // in passing
+    size_t which;
+};
+
+// One of n by chance, so that a busy queue leaves none out.
+static size_t any_of(size_t n)
+{
+    static __thread uint64_t dice;
+    dice = dice * 6364136223846793005u + (uintptr_t)&dice + 1;
+    return (size_t)((dice >> 32) * n >> 32);
+}
+
+// Looks into each: 0: got; EAGAIN; EPIPE: all are at their end; EPERM.
+static int take_any(choice *c)
+{
+    size_t first = any_of(c->n), ended = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        c->which = (first + i) % c->n;
+        weft_queue *q = c->queues[c->which];
+        if (!enter(q))
+            return EPERM;
+        bool got = has_item(q);
+        if (got)
+            take(q, c->item);
+        ended += !got && q->closed;
+        leave(q);
+        if (got)
+            return 0;
+    }
+    return ended == c->n ? EPIPE : EAGAIN;
+}
+
+// How many threads wait in each, for destroy.
+static void count_in(const choice *c, size_t one)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        take_lock(&c->queues[i]->lock);
+        c->queues[i]->inside += one;
+        drop_lock(&c->queues[i]->lock);
+    }
+}
+
+// Puts a node on each list.  False: there is something to get, or never will be.
+static bool lie_down(const choice *c, uint32_t *word)
+{
+    size_t ended = 0, found = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        weft_queue *q = c->queues[i];
+        take_lock(&q->lock);
+        waiters_add(&q->getters, &c->nodes[i]);
+        c->nodes[i].also = word;
+        found += has_item(q);
+        ended += q->closed != 0;
+        drop_lock(&q->lock);
+    }
+    return found == 0 && ended < c->n;
+}
+
+// Takes them off, and an item if there is one: whether there was.  A wake that was spent on us
+// where we take nothing goes to another.
+static bool get_up(choice *c)
+{
+    bool got = false;
+    for (size_t i = 0, first = any_of(c->n); i < c->n; i++) {
+        size_t at = (first + i) % c->n;
+        weft_queue *q = c->queues[at];
+        take_lock(&q->lock);
+        if (c->nodes[at].woken == 0)
+            list_remove(&c->nodes[at]);
+        if (has_item(q) && !got) {
+            take(q, c->item);
+            c->which = at;
+            got = true;
+        } else if (has_item(q) && c->nodes[at].woken != 0) {
+            waiters_wake_one(&q->getters);
+        }
+        leave(q);
+    }
+    return got;
+}
+
+static bool any_ready(const choice *c)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (has_item(c->queues[i]))
+            return true;
+    return false;
+}
+
+static int nap_in_all(choice *c, weft_deadline d)
+{
+    uint32_t word = 0;
+    if (watch_for([=] { return any_ready(c); }))
+        return 0;
+    int error = lie_down(c, &word) ? await_word(&word, d, 0) : 0;
+    c->got = get_up(c);
+    return error;
+}
+
+static int await_any(choice *c, weft_deadline d)
+{
+    return wait_for(
+        d, [=] { return c->got ? 0 : take_any(c); },
+        [=](weft_deadline until) { return nap_in_all(c, until); });
+}
+
+ssize_t weft_queue_get_any(weft_queue *const queues[], size_t n, void *item, weft_deadline d)
+{
+    waiter few[FEW];
+    choice c = {queues, n, few, item, false, 0};
+    if (n == 0)
+        return fail_with(EINVAL);
+    int error = await_any(&c, WEFT_NOW);
+    if (error == ETIMEDOUT && d > WEFT_NOW) {
+        if (n > FEW && (c.nodes = (waiter *)malloc(n * sizeof few[0])) == nullptr)
+            return -1;
+        count_in(&c, 1);
+        error = await_any(&c, d);
+        count_in(&c, (size_t)-1);
+        if (c.nodes != few)
+            free_keep_errno(c.nodes);
+    }
+    return error == 0 ? (ssize_t)c.which : fail_with(error);
+}
+
 int weft_queue_fd(weft_queue *q)
 {
     if (!enter(q))

@@ -6,6 +6,7 @@ using namespace weft;
 void weft::waiters_add(waiters *list, waiter *w)
 {
     w->woken = 0;
+    w->also = nullptr;
     list_insert(list, w);
 }
 
@@ -15,7 +16,9 @@ void weft::waiters_wake_first(waiters *list)
     list_remove(w);
     // Release: a sleeper that sees it without the lock sees what led to it.
     __atomic_fetch_or(&w->woken, TAKEN_OFF, __ATOMIC_RELEASE);
-    futex_wake(&w->woken, 1, 0);
+    if (w->also != nullptr)
+        __atomic_store_n(w->also, TAKEN_OFF, __ATOMIC_RELEASE);
+    futex_wake(w->also != nullptr ? w->also : &w->woken, 1, 0);
 }
 
 size_t weft::waiters_wake(waiters *list, size_t most)

@@ -22,6 +22,7 @@ namespace weft {
 struct waiter {
     waiter *next, *previous;
     uint32_t woken; // the futex, and why it was woken: bits
+    uint32_t *also; // null, or what a thread sleeps on that has nodes on several lists
 };
 
 // A waker has taken the node off its list.  (The other bits are the waiter's own affair.)
