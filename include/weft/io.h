@@ -28,7 +28,8 @@
  *   EBADF      not a descriptor
  *   EPERM      not in weft_io_run
  *   ENOMEM     no memory for what is known about the descriptor
- * Nothing that was read is lost to a cancel or a deadline.
+ * Nothing that was read is lost to a cancel or a deadline.  A call is about what fd was when it was
+ * made: closed meanwhile it ends so, though the number be another's by then, with what it had done.
  */
 #ifndef WEFT_IO_H
 #define WEFT_IO_H
@@ -69,7 +70,8 @@ weft_loop *weft_io_loop(void);
 
 /* ---- Streams ---- */
 
-/* Reads up to n bytes, as soon as there are any.  Returns how many; 0 at the end. */
+/* Reads up to n bytes, as soon as there are any.  Returns how many; 0 at the end.  0 bytes are read
+ * at once, whatever fd is: so they are by the other calls of this section. */
 ssize_t weft_io_read(int fd, void *buf, size_t n, weft_deadline d);
 
 /* Reads n bytes; fewer at the end.  When a wait fails after some were read those are returned,
@@ -86,7 +88,8 @@ ssize_t weft_io_writev(int fd, const struct iovec *pieces, int count, weft_deadl
 
 /* Copies n bytes of the file `in` from *offset (NULL: from where it stands) to `out`, without
  * passing through the program (sendfile(2)); *offset goes along.  Returns how many, fewer at the
- * file's end; a failure after some is as for write.  Reading the file itself may block. */
+ * file's end; a failure after some is as for write; ECANCELED also when weft_io_close has closed
+ * `in`.  Reading the file itself may block. */
 ssize_t weft_io_sendfile(int out, int in, off_t *offset, size_t n, weft_deadline d);
 
 /* What was read beyond a delimiter.  The memory is the caller's: {memory, sizeof memory, 0, 0}. */
@@ -109,14 +112,16 @@ ssize_t weft_io_read_buffered(int fd, weft_io_buffer *b, void *buf, size_t n, we
 
 /* ---- Messages ---- */
 
-/* One recv(2), recvfrom(2), recvmsg(2), once something is there.  Descriptors that come along are
+/* One recv(2), recvfrom(2), recvmsg(2), once something is there: with MSG_ERRQUEUE in the error
+ * queue, with MSG_PEEK and SO_PEEK_OFF behind the offset.  Descriptors that come along are
  * close-on-exec. */
 ssize_t weft_io_recv(int fd, void *buf, size_t n, int flags, weft_deadline d);
 ssize_t weft_io_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from,
                          socklen_t *from_size, weft_deadline d);
 ssize_t weft_io_recvmsg(int fd, struct msghdr *m, int flags, weft_deadline d);
 
-/* One send(2), sendto(2), sendmsg(2), once there is room: of a stream maybe a part. */
+/* One send(2), sendto(2), sendmsg(2), once there is room: of a stream maybe a part.  Where no event
+ * tells of room (a unix datagram's receiver is full) it tries again, every 16 ms at last. */
 ssize_t weft_io_send(int fd, const void *buf, size_t n, int flags, weft_deadline d);
 ssize_t weft_io_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to,
                        socklen_t to_size, weft_deadline d);

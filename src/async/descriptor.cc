@@ -111,6 +111,16 @@ static int enroll(io_state *io, descriptor *r, int fd, int ready)
     return 0;
 }
 
+// Lets the others have a turn, in which they may close what the record is of.
+static int give_way(io_state *io, const descriptor *r, weft_deadline d)
+{
+    uint32_t generation = r->generation;
+    io->spree = 0;
+    if (d > WEFT_NOW && weft_tasklet_yield() != 0)
+        return -1;
+    return r->generation == generation ? 0 : fail_with(ECANCELED);
+}
+
 descriptor *weft::io_begin_slowly(int fd, int direction, weft_deadline d)
 {
     io_state *io = io_here;
@@ -121,13 +131,8 @@ descriptor *weft::io_begin_slowly(int fd, int direction, weft_deadline d)
         errno = error;
         return nullptr;
     }
-    if (io->spree >= 256) { // let the others have a turn
-        io->spree = 0;
-        if (d > WEFT_NOW && weft_tasklet_yield() != 0)
-            return nullptr;
-    }
     descriptor *r = descriptor_make(io, fd);
-    if (r == nullptr)
+    if (r == nullptr || (io->spree >= 256 && give_way(io, r, d) != 0))
         return nullptr;
     if (r->waiter[io_index(direction)] != nullptr) {
         errno = EBUSY;
@@ -147,13 +152,20 @@ descriptor *weft::io_begin_slowly(int fd, int direction, weft_deadline d)
     return r;
 }
 
+// It is still the same one, but nothing is known of it any more.
+static void unlearn(descriptor *r)
+{
+    uint32_t same = r->generation;
+    memset(r, 0, sizeof *r);
+    r->generation = same;
+}
+
 void weft::io_forget(descriptor *r)
 {
     for (int i = 0; i < 2; i++)
         end_wait(r->waiter[i], ECANCELED);
-    uint32_t next = r->generation + 1;
-    memset(r, 0, sizeof *r);
-    r->generation = next;
+    unlearn(r);
+    r->generation++;
 }
 
 int weft::io_adopt(int fd, int kind)
@@ -163,8 +175,7 @@ int weft::io_adopt(int fd, int kind)
         close_keep_errno(&fd);
         return -1;
     }
-    if (r->kind != KIND_UNKNOWN)
-        io_forget(r); // closed elsewhere; not what io.h asks for, but seen here
+    io_forget(r); // what had the number may have been closed elsewhere
     r->kind = (uint8_t)kind;
     return fd;
 }
@@ -231,14 +242,50 @@ static inline int may_try(descriptor *r, int fd, int direction, weft_deadline d)
     return (r->ready & direction) || !r->registered || d <= WEFT_NOW;
 }
 
+// A pause, longer with each try, 16 ms at most.
+static int pause(descriptor *r, int direction, int tries, weft_deadline d)
+{
+    uint32_t generation = r->generation;
+    weft_deadline again = weft_in_ms(1 << (tries < 4 ? tries : 4));
+    if (weft_left(d) == 0)
+        return fail_with(ETIMEDOUT);
+    if (weft_tasklet_sleep(again < d ? again : d) != 0)
+        return -1;
+    if (r->generation != generation)
+        return fail_with(ECANCELED);
+    r->ready |= (uint8_t)direction;
+    return 0;
+}
+
+// Waits after a call that found nothing, for the so-manieth time.  Where poll(2) says all the same
+// that it can go on, no edge will tell when: a datagram's receiver is full, say.
+static int wait_again(descriptor *r, int fd, int direction, int tries, weft_deadline d)
+{
+    r->ready &= (uint8_t)~direction;
+    if (tries > 1 && direction == WEFT_WRITE && io_would_not_block(r, fd, direction))
+        return pause(r, direction, tries - 2, d);
+    return io_await(r, fd, direction, d);
+}
+
+// The same for one that looks elsewhere: any edge may mean that, and what is ready stays so.
+static int wait_elsewhere(descriptor *r, int fd, int direction, weft_deadline d)
+{
+    uint32_t generation = r->generation;
+    uint8_t ready = r->ready & (uint8_t)direction;
+    int result = wait_again(r, fd, direction, 1, d);
+    if (r->generation == generation)
+        r->ready |= ready;
+    return result;
+}
+
 ssize_t weft::io_do(int fd, int direction, io_call *c, weft_deadline d)
 {
-    int saved = errno;
+    int saved = errno, tries = 0;
     descriptor *r = io_begin(fd, direction, d);
     if (r == nullptr)
         return -1;
     for (;;) {
-        if (may_try(r, fd, direction, d)) {
+        if (c->elsewhere || may_try(r, fd, direction, d)) {
             ssize_t n = c->fn(fd, r, c);
             if (n >= 0) {
                 errno = saved;
@@ -248,9 +295,10 @@ ssize_t weft::io_do(int fd, int direction, io_call *c, weft_deadline d)
                 continue;
             if (errno != EAGAIN)
                 return -1;
-            r->ready &= (uint8_t)~direction;
+            tries++;
         }
-        if (io_await(r, fd, direction, d) != 0)
+        if ((c->elsewhere ? wait_elsewhere(r, fd, direction, d)
+                          : wait_again(r, fd, direction, tries, d)) != 0)
             return -1;
     }
 }
@@ -318,7 +366,7 @@ int weft_io_wait(int fd, int events, weft_deadline d)
     if (r->generation == generation && r->kind == KIND_UNKNOWN && r->registered &&
         r->waiter[0] == nullptr && r->waiter[1] == nullptr) {
         unregister(io, fd);
-        io_forget(r);
+        unlearn(r);
     }
     errno = saved;
     return is;

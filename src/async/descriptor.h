@@ -5,8 +5,10 @@
 // cleared by a call that found nothing: while it is clear there is no need to ask the kernel, for
 // an edge will come.  So a wait costs no epoll_ctl.
 //
-// A generation tells a descriptor from a later one with the same number: a waiter
-// compares it when it goes on, and events carry it.
+// A generation tells a descriptor from a later one with the same number: events carry it, and
+// whatever gives way (a wait, a turn for the others, a pause) compares it when it goes on.  Nothing
+// runs between the system calls of one that goes on in parts but what they give way to, so that is
+// all it takes.
 #ifndef WEFT_ASYNC_DESCRIPTOR_H
 #define WEFT_ASYNC_DESCRIPTOR_H
 
@@ -101,6 +103,7 @@ struct io_call {
     int flags;
     void *address;
     socklen_t *address_size;
+    bool elsewhere; // its EAGAIN says nothing of what epoll reports
 };
 
 // Makes the call until it does something, or fails, and waits meanwhile.  What it returned; -1:

@@ -36,9 +36,17 @@ static ssize_t read_some(int fd, descriptor *r, io_call *c)
     return got;
 }
 
+// recv(2) of nothing waits for something, and so may others: it is done without them.
+static ssize_t read_nothing(int fd, weft_deadline d)
+{
+    return io_begin(fd, WEFT_READ, d) != nullptr ? 0 : -1;
+}
+
 ssize_t weft_io_read(int fd, void *buf, size_t n, weft_deadline d)
 {
-    io_call c = {read_some, buf, n, 0, nullptr, nullptr};
+    if (n == 0)
+        return read_nothing(fd, d);
+    io_call c = {read_some, buf, n, 0, nullptr, nullptr, false};
     return io_do(fd, WEFT_READ, &c, d);
 }
 
@@ -80,8 +88,10 @@ static ssize_t read_pieces(int fd, descriptor *r, io_call *c)
 
 ssize_t weft_io_readv(int fd, const struct iovec *pieces, int count, weft_deadline d)
 {
-    io_call c = {read_pieces, (void *)pieces, (size_t)count, 0, nullptr, nullptr};
-    return count < 0 || count > IOV_MAX ? fail_with(EINVAL) : io_do(fd, WEFT_READ, &c, d);
+    io_call c = {read_pieces, (void *)pieces, (size_t)count, 0, nullptr, nullptr, false};
+    if (count < 0 || count > IOV_MAX)
+        return fail_with(EINVAL);
+    return total(pieces, count) == 0 ? read_nothing(fd, d) : io_do(fd, WEFT_READ, &c, d);
 }
 
 // ---- Writing ----
@@ -143,7 +153,7 @@ ssize_t weft_io_writev(int fd, const struct iovec *pieces, int count, weft_deadl
         int left = remainder(pieces, count, all, rest, 16);
         if (left == 0) // nothing at all: as a write of nothing
             rest[left++] = {nullptr, 0};
-        io_call c = {write_pieces, rest, (size_t)left, 0, nullptr, nullptr};
+        io_call c = {write_pieces, rest, (size_t)left, 0, nullptr, nullptr, false};
         ssize_t put = io_do(fd, WEFT_WRITE, &c, d);
         if (put < 0)
             return all > 0 ? (ssize_t)all : -1;
@@ -160,19 +170,29 @@ ssize_t weft_io_write(int fd, const void *buf, size_t n, weft_deadline d)
 
 // ---- From a file ----
 
+namespace {
+struct file_part { // of `in`, as long as that is what it was
+    int in;
+    const descriptor *r;
+    uint32_t generation;
+    off_t *offset;
+};
+} // namespace
+
 static ssize_t send_file(int fd, descriptor *r, io_call *c)
 {
+    const file_part *from = (const file_part *)c->data;
     size_t n = c->n;
     sigpipe hold;
+    if (from->r->generation != from->generation)
+        return fail_with(ECANCELED);
     if (r->blocking) { // it has no MSG_DONTWAIT
-        if (!io_would_not_block(r, fd, WEFT_WRITE)) {
-            errno = EAGAIN;
-            return -1;
-        }
+        if (!io_would_not_block(r, fd, WEFT_WRITE))
+            return fail_with(EAGAIN);
         n = n < PIPE_BUF ? n : PIPE_BUF;
     }
     sigpipe_hold(&hold); // nor MSG_NOSIGNAL
-    ssize_t put = sendfile(fd, c->flags, (off_t *)c->data, n);
+    ssize_t put = sendfile(fd, from->in, from->offset, n);
     sigpipe_release(&hold, put < 0 && errno == EPIPE);
     return put;
 }
@@ -180,8 +200,14 @@ static ssize_t send_file(int fd, descriptor *r, io_call *c)
 ssize_t weft_io_sendfile(int out, int in, off_t *offset, size_t n, weft_deadline d)
 {
     size_t all = 0;
+    if (io_here == nullptr || in < 0)
+        return fail_with(io_here == nullptr ? EPERM : EBADF);
+    const descriptor *r = descriptor_make(io_here, in);
+    if (r == nullptr)
+        return -1;
+    file_part from = {in, r, r->generation, offset};
     while (all < n) {
-        io_call c = {send_file, offset, n - all, in, nullptr, nullptr};
+        io_call c = {send_file, &from, n - all, 0, nullptr, nullptr, false};
         ssize_t put = io_do(out, WEFT_WRITE, &c, d);
         if (put < 0)
             return all > 0 ? (ssize_t)all : -1;

@@ -223,7 +223,7 @@ static ssize_t accept_one(int fd, descriptor *r, io_call *c)
 
 int weft::io_accept(int listener, const int *stop, weft_deadline d)
 {
-    io_call c = {accept_one, (void *)stop, 0, 0, nullptr, nullptr};
+    io_call c = {accept_one, (void *)stop, 0, 0, nullptr, nullptr, false};
     ssize_t fd = io_do(listener, WEFT_READ, &c, d);
     return fd < 0 ? -1 : io_adopt((int)fd, c.flags);
 }

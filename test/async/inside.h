@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <time.h>
 
 static inline int call_body(void *body)
 {
@@ -59,6 +60,14 @@ static inline weft_tasklet *spawn(void (*fn)(void), bool joinable = false)
 static inline void join(weft_tasklet *t)
 {
     assert_int_equal(weft_tasklet_join(t, nullptr, weft_in_s(30)), 0);
+}
+
+// This thread's time on a processor.
+static inline int64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 static inline void pause_forever(void)

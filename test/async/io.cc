@@ -2,9 +2,11 @@
 #include "paired.h"
 
 #include <fcntl.h>
+#include <initializer_list>
 #include <limits.h>
 #include <netinet/in.h>
 #include <sys/eventfd.h>
+#include <sys/un.h>
 
 CASE(test_run_returns_what_main_does)
 {
@@ -178,6 +180,25 @@ PAIR_CASE(test_read_until, UNIX_PAIR)
     buffer.end = 99;
     assert_errno(until("x", 1), EINVAL);
     assert_errno(weft_io_read_buffered(p[0], &buffer, text, 1, WEFT_FOREVER), EINVAL);
+}
+
+// Beside nothing, beside something, with any deadline.
+EACH_PAIR_CASE(test_read_of_nothing)
+{
+    struct iovec none[2] = {{text, 0}, {nullptr, 0}};
+    weft_io_buffer b = {text, sizeof text, 0, 0};
+    for (int i = 0; i < 2; i++) {
+        for (weft_deadline d : {WEFT_NOW, WEFT_FOREVER}) {
+            assert_int_equal(weft_io_read(p[0], text, 0, d), 0);
+            assert_int_equal(weft_io_read_all(p[0], text, 0, d), 0);
+            assert_int_equal(weft_io_readv(p[0], none, 2, d), 0);
+            assert_int_equal(weft_io_readv(p[0], none, 0, d), 0);
+            assert_int_equal(weft_io_read_buffered(p[0], &b, text, 0, d), 0);
+        }
+        put("x");
+    }
+    assert_int_equal(weft_io_read_all(p[0], text, 2, WEFT_FOREVER), 2);
+    assert_errno(weft_io_read(1000, text, 0, WEFT_FOREVER), EBADF);
 }
 
 INSIDE_CASE(test_regular_file)
@@ -354,6 +375,98 @@ INSIDE_CASE(test_messages)
     assert_int_equal(weft_io_recv(q[0], text, 8, MSG_PEEK, WEFT_FOREVER), 3);
     assert_int_equal(weft_io_recv(q[0], text, 8, 0, WEFT_FOREVER), 3);
     close_pair(q);
+}
+
+// It finds nothing where it looks: what is elsewhere is still there to be read.
+static void look_elsewhere(int flags, int error)
+{
+    char byte;
+    assert_errno(get(text, 8, weft_in_ms(1)), ETIMEDOUT); // registered
+    put("abc");
+    weft_tasklet_sleep(weft_in_ms(1)); // the event has been taken
+    assert_errno(weft_io_recv(p[0], &byte, 1, flags, WEFT_NOW), error);
+    assert_errno(weft_io_recv(p[0], &byte, 1, flags, weft_in_ms(3)), error);
+    memset(text, 0, sizeof text);
+    assert_int_equal(get(text, sizeof text, weft_in_s(20)), 3);
+}
+
+PAIR_CASE(test_look_at_the_error_queue, TCP_PAIR)
+{
+    look_elsewhere(MSG_ERRQUEUE, ETIMEDOUT);
+}
+
+PAIR_CASE(test_look_behind_what_is_there, UNIX_PAIR)
+{
+    int behind = 3;
+    assert_int_equal(setsockopt(p[0], SOL_SOCKET, SO_PEEK_OFF, &behind, sizeof behind), 0);
+    look_elsewhere(MSG_PEEK, ETIMEDOUT);
+}
+
+PAIR_CASE(test_look_for_urgent_data, TCP_PAIR)
+{
+    look_elsewhere(MSG_OOB, EINVAL);
+    // One that waits is told.
+    transfer t;
+    begin(
+        &t, [](transfer *x) { return weft_io_recv(x->fd, x->data, x->n, MSG_PEEK, WEFT_FOREVER); },
+        p[0], text, 4);
+    put("more");
+    assert_int_equal(result_of(&t), 4);
+    gets("more");
+}
+
+// What an ICMP message says goes to the error queue, whoever waits for it.
+INSIDE_CASE(test_wait_for_the_error_queue)
+{
+    struct sockaddr_in to = {};
+    socklen_t size = sizeof to;
+    int one = 1, q = weft_io_listen("udp:127.0.0.1:0", nullptr);
+    getsockname(q, (struct sockaddr *)&to, &size);
+    weft_io_close(q); // nobody is there now
+    static transfer t;
+    q = weft_io_listen("udp:127.0.0.1:0", nullptr);
+    assert_int_equal(setsockopt(q, IPPROTO_IP, IP_RECVERR, &one, sizeof one), 0);
+    begin(
+        &t,
+        [](transfer *x) { return weft_io_recv(x->fd, x->data, x->n, MSG_ERRQUEUE, WEFT_FOREVER); },
+        q, text, sizeof text);
+    assert_int_equal(t.result, -2);
+    assert_int_equal(sendto(q, "lost", 4, 0, (struct sockaddr *)&to, size), 4);
+    assert_int_equal(result_of(&t), 4);
+    assert_memory_equal(text, "lost", 4);
+    weft_io_close(q);
+}
+
+// A sender without a connection is always writable: only to try again tells when there is room.
+INSIDE_CASE(test_send_to_a_full_receiver)
+{
+    struct sockaddr_un to = {};
+    to.sun_family = AF_UNIX;
+    socklen_t size = (socklen_t)(sizeof(sa_family_t) + 1 +
+                                 snprintf(to.sun_path + 1, 64, "weft-full-%d", (int)getpid()));
+    static int receiver, taken;
+    receiver = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int sender = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), sent = 0;
+    struct sockaddr *a = (struct sockaddr *)&to;
+    assert_int_equal(bind(receiver, a, size), 0);
+    while (sendto(sender, "m", 1, MSG_DONTWAIT, a, size) == 1)
+        sent++;
+    int64_t before = cpu_ns();
+    assert_errno(weft_io_sendto(sender, "m", 1, 0, a, size, weft_in_ms(300)), ETIMEDOUT);
+    assert_true(cpu_ns() - before < 150000000);
+    assert_errno(weft_io_sendto(sender, "m", 1, 0, a, size, WEFT_NOW), ETIMEDOUT);
+    taken = 0;
+    weft_tasklet *t = spawn(
+        [] {
+            for (char b; weft_io_recv(receiver, &b, 1, 0, weft_in_s(20)) == 1 && b != '!';)
+                taken++;
+        },
+        true);
+    assert_int_equal(weft_io_sendto(sender, "!", 1, 0, a, size, weft_in_s(20)), 1);
+    join(t);
+    assert_int_equal(taken, sent);
+    weft_io_close(sender);
+    weft_io_close(receiver);
 }
 
 PAIR_CASE(test_ancillary_data, UNIX_PAIR)
