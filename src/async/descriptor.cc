@@ -65,6 +65,8 @@ static int find_kind(descriptor *r, int fd)
         getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0) {
         bool tcp = type == SOCK_STREAM && (domain == AF_INET || domain == AF_INET6);
         r->kind = tcp ? KIND_STREAM : KIND_SOCKET;
+    } else if (r->blocking) {
+        plain_learn(r, fd);
     }
     errno = saved;
     return 0;
@@ -111,6 +113,16 @@ static int enroll(io_state *io, descriptor *r, int fd, int ready)
     return 0;
 }
 
+// It is still the same one, but nothing is known of it any more.
+static void unlearn(descriptor *r)
+{
+    uint32_t same = r->generation;
+    if (r->own > 0)
+        close_keep_errno(&r->own);
+    memset(r, 0, sizeof *r);
+    r->generation = same;
+}
+
 // Lets the others have a turn, in which they may close what the record is of.
 static int give_way(io_state *io, const descriptor *r, weft_deadline d)
 {
@@ -145,19 +157,11 @@ descriptor *weft::io_begin_slowly(int fd, int direction, weft_deadline d)
     // Of what is no socket nothing later would tell that the number is another's: known is the
     // same as registered.
     if (r->kind == KIND_PLAIN && enroll(io, r, fd, WEFT_READ | WEFT_WRITE) != 0) {
-        static descriptor file = {{nullptr, nullptr}, 0, KIND_PLAIN, 0, 0, 0, 0};
-        r->kind = KIND_UNKNOWN;
+        static descriptor file = {{nullptr, nullptr}, 0, KIND_PLAIN, 0, 0, 0, 0, 0, 0};
+        unlearn(r);
         return errno == EPERM ? &file : nullptr; // it never waits, so nobody writes to this
     }
     return r;
-}
-
-// It is still the same one, but nothing is known of it any more.
-static void unlearn(descriptor *r)
-{
-    uint32_t same = r->generation;
-    memset(r, 0, sizeof *r);
-    r->generation = same;
 }
 
 void weft::io_forget(descriptor *r)

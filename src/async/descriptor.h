@@ -36,8 +36,10 @@ struct descriptor {
     uint8_t kind;
     uint8_t ready;      // WEFT_READ, WEFT_WRITE
     uint8_t registered; // with epoll
-    uint8_t blocking;   // it has no O_NONBLOCK: ask poll(2) first where MSG_DONTWAIT is no help
+    uint8_t blocking;   // it may block: ask poll(2) first where MSG_DONTWAIT is no help
     uint8_t lasting;    // its end, an error or urgent data was seen: short reads say nothing
+    uint8_t nowait;     // as far as is known it takes RWF_NOWAIT
+    int own;            // it opened again with O_NONBLOCK; 0: it was not
 };
 
 // What else takes part in a thread's weft_io_run.  It is told of what it has a function for.
@@ -105,6 +107,14 @@ struct io_call {
     socklen_t *address_size;
     bool elsewhere; // its EAGAIN says nothing of what epoll reports
 };
+
+// io_plain.cc: finds a way to use what is no socket without blocking; there may be none.
+void plain_learn(descriptor *r, int fd);
+
+// readv(2), and writev(2) and sendfile(2) that SIGPIPE does not end, in that way.
+ssize_t plain_read(int fd, descriptor *r, const struct iovec *pieces, int count);
+ssize_t plain_write(int fd, descriptor *r, const struct iovec *pieces, int count);
+ssize_t plain_send_file(int fd, descriptor *r, int in, off_t *offset, size_t n);
 
 // Makes the call until it does something, or fails, and waits meanwhile.  What it returned; -1:
 // errno, which stays as it was else.

@@ -1,16 +1,13 @@
 // io.cc: streams.  Each call is one system call, made again after each wait (descriptor.h).
 //
 // Sockets are asked with MSG_DONTWAIT, so that O_NONBLOCK, which belongs to all who share the open
-// file, can stay as it is.  What is no socket and has no O_NONBLOCK is asked by poll(2) before;
-// PIPE_BUF bytes can then be written without blocking.
+// file, can stay as it is.  For what is no socket there is io_plain.cc.
 #include "descriptor.h"
 
 #include <base/errno.h>
-#include <base/sigpipe.h>
 
 #include <limits.h>
 #include <string.h>
-#include <sys/sendfile.h>
 
 using namespace weft;
 
@@ -29,8 +26,9 @@ static void note_short(descriptor *r, ssize_t got, size_t n)
 
 static ssize_t read_some(int fd, descriptor *r, io_call *c)
 {
+    struct iovec piece = {c->data, c->n};
     if (!is_socket(r))
-        return read(fd, c->data, c->n);
+        return plain_read(fd, r, &piece, 1);
     ssize_t got = recv(fd, c->data, c->n, MSG_DONTWAIT);
     note_short(r, got, c->n);
     return got;
@@ -76,7 +74,7 @@ static ssize_t read_pieces(int fd, descriptor *r, io_call *c)
 {
     struct msghdr m;
     if (!is_socket(r))
-        return readv(fd, (const struct iovec *)c->data, (int)c->n);
+        return plain_read(fd, r, (const struct iovec *)c->data, (int)c->n);
     memset(&m, 0, sizeof m);
     m.msg_iov = (struct iovec *)c->data;
     m.msg_iovlen = c->n;
@@ -96,28 +94,12 @@ ssize_t weft_io_readv(int fd, const struct iovec *pieces, int count, weft_deadli
 
 // ---- Writing ----
 
-// A write to what is no socket, which SIGPIPE must not end.
-static ssize_t write_plain(int fd, const descriptor *r, const struct iovec *pieces, int count)
-{
-    sigpipe hold;
-    struct iovec least = pieces[0];
-    if (r->blocking && r->registered && total(pieces, count) > PIPE_BUF) {
-        least.iov_len = least.iov_len < PIPE_BUF ? least.iov_len : PIPE_BUF;
-        pieces = &least;
-        count = 1;
-    }
-    sigpipe_hold(&hold);
-    ssize_t put = writev(fd, pieces, count);
-    sigpipe_release(&hold, put < 0 && errno == EPIPE);
-    return put;
-}
-
 static ssize_t write_pieces(int fd, descriptor *r, io_call *c)
 {
     struct msghdr m;
     struct iovec *pieces = (struct iovec *)c->data;
     if (!is_socket(r))
-        return write_plain(fd, r, pieces, (int)c->n);
+        return plain_write(fd, r, pieces, (int)c->n);
     if (c->n == 1)
         return send(fd, pieces->iov_base, pieces->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
     memset(&m, 0, sizeof m);
@@ -182,19 +164,9 @@ struct file_part { // of `in`, as long as that is what it was
 static ssize_t send_file(int fd, descriptor *r, io_call *c)
 {
     const file_part *from = (const file_part *)c->data;
-    size_t n = c->n;
-    sigpipe hold;
     if (from->r->generation != from->generation)
         return fail_with(ECANCELED);
-    if (r->blocking) { // it has no MSG_DONTWAIT
-        if (!io_would_not_block(r, fd, WEFT_WRITE))
-            return fail_with(EAGAIN);
-        n = n < PIPE_BUF ? n : PIPE_BUF;
-    }
-    sigpipe_hold(&hold); // nor MSG_NOSIGNAL
-    ssize_t put = sendfile(fd, from->in, from->offset, n);
-    sigpipe_release(&hold, put < 0 && errno == EPIPE);
-    return put;
+    return plain_send_file(fd, r, from->in, from->offset, c->n);
 }
 
 ssize_t weft_io_sendfile(int out, int in, off_t *offset, size_t n, weft_deadline d)
