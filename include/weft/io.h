@@ -156,8 +156,9 @@ typedef struct weft_io_listen_options {
 } weft_io_listen_options;
 
 /* A listening socket (udp: a bound one).  TCP_NODELAY is passed on to what it accepts.  A unix
- * socket's file that nobody listens on is replaced.  What was passed by fd: or systemd: becomes
- * non-blocking and close-on-exec.  May also be called before weft_io_run.
+ * socket's file that nobody listens on is replaced; of those that start on one path at the same
+ * time one does (under a lock, PATH.lock, while it starts), the others fail with EADDRINUSE.  What
+ * was passed by fd: or systemd: becomes non-blocking and close-on-exec.  May also be called before weft_io_run.
  * Fails with EINVAL for an address or option, ENOENT: no such name, or systemd passed no such
  * socket; EADDRINUSE, EACCES, ... as bind(2).  A name may make it wait, for the name servers. */
 int weft_io_listen(const char *address, const weft_io_listen_options *opts);

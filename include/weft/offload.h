@@ -39,8 +39,8 @@ struct stat;
 
 /* The pools. */
 #define WEFT_OFFLOAD_WORK 0  /* functions: 8 threads */
-#define WEFT_OFFLOAD_NAMES 1 /* getaddrinfo: 4 */
-#define WEFT_OFFLOAD_FILES 2 /* 4 */
+#define WEFT_OFFLOAD_NAMES 1 /* getaddrinfo: 4, and up to 64 while so many look-ups are under way */
+#define WEFT_OFFLOAD_FILES 2 /* 4, and up to 64 while some do what nobody waits for any more */
 
 /* How many threads a pool is to have, from now on or from its start.  Any thread; does not wait.
  * EINVAL: no such pool, or below 1; EAGAIN, ENOMEM: fewer could be started. */
@@ -60,7 +60,8 @@ int weft_offload_owned(void *(*fn)(void *arg), void *arg, void (*release)(void *
 
 /* getaddrinfo(3).  On failure *code (unless NULL) is what it returned, 0 if it was not
  * that; errno ENOENT: no such name; EAGAIN: servers can't be reached; EINVAL: bad hints or service;
- * EIO: they failed.  Numbers are answered without a thread. */
+ * EIO: they failed.  Numbers are answered without a thread, and what is in /etc/hosts or ends in
+ * localhost however many look-ups hang. */
 int weft_offload_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                              struct addrinfo **list, int *code, weft_deadline d);
 
@@ -70,10 +71,10 @@ int weft_offload_stat(const char *path, struct stat *s, weft_deadline d);
 int weft_offload_fsync(int fd, weft_deadline d);
 
 /* pread(2) until n bytes are there or the file ends; what is in the page cache is taken at
- * once, without a thread (RWF_NOWAIT).  Returns how many. */
+ * once, without a thread (RWF_NOWAIT).  Returns how many.  EINVAL: an offset below 0. */
 ssize_t weft_offload_pread(int fd, void *buf, size_t n, off_t offset, weft_deadline d);
 
-/* pwrite(2), all of it, of a copy of buf.  Returns n. */
+/* pwrite(2), all of it, of a copy of buf.  Returns n.  EINVAL: an offset below 0. */
 ssize_t weft_offload_pwrite(int fd, const void *buf, size_t n, off_t offset, weft_deadline d);
 
 #ifdef __cplusplus

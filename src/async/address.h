@@ -29,6 +29,10 @@ int endpoint_parse(endpoint *a, const char *text);
 // The addresses of host and port, to be freed by freeaddrinfo.  Numbers need no thread.
 int endpoint_resolve(const endpoint *a, int flags, struct addrinfo **list, weft_deadline d);
 
+// Whether accept(2) failed with an error of the connection that was next, which has gone with it
+// ("Error handling" there), and not of the listener.
+bool is_of_connection(int error);
+
 } // namespace weft
 
 #endif

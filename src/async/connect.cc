@@ -73,6 +73,21 @@ static int connect_one(const struct addrinfo *a, weft_deadline d)
     return fail_with(error);
 }
 
+// A unix socket does not queue a connect: while the backlog is full there is only to try again.
+static int connect_patiently(const struct addrinfo *a, weft_deadline d)
+{
+    for (int64_t ms = 1;; ms = ms < 16 ? 2 * ms : ms) {
+        int fd = connect_one(a, d);
+        if (fd >= 0 || errno != EAGAIN || a->ai_family != AF_UNIX)
+            return fd;
+        weft_deadline again = weft_in_ms(ms);
+        if (weft_left(d) == 0)
+            return fail_with(ETIMEDOUT);
+        if (weft_tasklet_sleep(again < d ? again : d) != 0)
+            return -1;
+    }
+}
+
 // The families in turn, each in the list's order; the first address first.
 static void interleave(race *r, const struct addrinfo *list)
 {
@@ -165,7 +180,7 @@ int weft_io_connect_any(const struct addrinfo *list, weft_deadline d)
     if (error != 0)
         return fail_with(error);
     if (list->ai_next == nullptr) {
-        int fd = connect_one(list, d);
+        int fd = connect_patiently(list, d);
         errno = fd < 0 ? errno : saved;
         return fd;
     }
@@ -190,21 +205,6 @@ int weft_io_connect_any(const struct addrinfo *list, weft_deadline d)
     return fd;
 }
 
-// A unix socket does not queue a connect: while the backlog is full there is only to try again.
-static int connect_unix(const struct addrinfo *a, weft_deadline d)
-{
-    for (int64_t ms = 1;; ms = ms < 16 ? 2 * ms : ms) {
-        int fd = weft_io_connect_any(a, d);
-        if (fd >= 0 || errno != EAGAIN)
-            return fd;
-        weft_deadline again = weft_in_ms(ms);
-        if (weft_left(d) == 0)
-            return fail_with(ETIMEDOUT);
-        if (weft_tasklet_sleep(again < d ? again : d) != 0)
-            return -1;
-    }
-}
-
 int weft_io_connect(const char *address, weft_deadline d)
 {
     endpoint a;
@@ -222,7 +222,7 @@ int weft_io_connect(const char *address, weft_deadline d)
         one.ai_socktype = SOCK_STREAM;
         one.ai_addr = (struct sockaddr *)&a.un;
         one.ai_addrlen = a.un_size;
-        int fd = connect_unix(&one, d);
+        int fd = weft_io_connect_any(&one, d);
         errno = fd < 0 ? errno : saved;
         return fd;
     }

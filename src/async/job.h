@@ -20,6 +20,8 @@ struct offload_job {
     void *result;
     int error; // errno when fn returned
     int ran;
+    int stuck; // 1: it is under way for nobody; 2: fn has returned
+    struct pool *of;
     struct offload_job *next; // at the post
     // The tasklet's thread's.
     struct post_box *post;
@@ -34,6 +36,9 @@ struct offload_job {
 // weft_offload_owned on one of the pools; `release` may be NULL.
 int offload_to(int which, void *(*fn)(void *), void *arg, void (*release)(void *, void *),
                void **result, weft_deadline d);
+
+// The file of names that need no server; tests have another.
+extern const char *names_file;
 
 // getaddrinfo with errno, in this thread.
 int names_here(const char *host, const char *service, const struct addrinfo *hints,

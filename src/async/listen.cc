@@ -3,17 +3,22 @@
 #include "descriptor.h"
 
 #include <base/errno.h>
+#include <base/poll.h>
 
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 using namespace weft;
 
 static const int LISTEN_FDS_START = 3; // sd_listen_fds(3)
+static const char LOCK[] = ".lock";    // behind a path
+static const int64_t LOCK_MS = 2000;   // what takes it has it for much less
 
 static int backlog_of(const weft_io_listen_options *opts)
 {
@@ -112,15 +117,76 @@ static int bind_unix(int fd, const endpoint *a)
     return result;
 }
 
+static int open_lock(const char *name)
+{
+    int fd = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW); // maybe a FIFO's name
+    if (fd < 0 && errno == ENOENT)
+        fd = open(name, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0444);
+    return fd;
+}
+
+// Whether the lock is ours, and still the file that others find.
+static bool has_lock(int fd, const char *name)
+{
+    struct stat mine, theirs;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        return errno != EWOULDBLOCK; // one that can't be: as good as it gets
+    return fstat(fd, &mine) == 0 && stat(name, &theirs) == 0 && mine.st_dev == theirs.st_dev &&
+           mine.st_ino == theirs.st_ino;
+}
+
+// Between bind and listen a socket looks like a stale one, and who has found a stale one must not
+// remove what another has put there since.  So all that is done under a lock: a file beside the
+// path, for that long.  -1: EADDRINUSE, somebody does not let go of it.
+static int take_lock(const char *name)
+{
+    int saved = errno;
+    for (weft_deadline d = weft_in_ms(LOCK_MS); weft_left(d) > 0;) {
+        int fd = open_lock(name);
+        if (fd < 0 && errno != ENOENT && errno != EEXIST)
+            return -1;
+        if (fd >= 0 && has_lock(fd, name)) {
+            errno = saved;
+            return fd;
+        }
+        close_keep_errno(&fd);
+        if (poll_until(nullptr, 0, weft_in_us(500)) != 0 && errno != ETIMEDOUT)
+            return -1; // cancelled
+    }
+    return fail_with(EADDRINUSE);
+}
+
+static int listen_at(int fd, const endpoint *a, mode_t mode, int backlog)
+{
+    // The file is born with the socket's own mode, less the umask.
+    if (fchmod(fd, mode) != 0 || bind_unix(fd, a) != 0)
+        return -1;
+    if (*a->rest != '@' && chmod(a->rest, mode) != 0)
+        return -1;
+    return listen(fd, backlog);
+}
+
+static int listen_at_path(int fd, const endpoint *a, mode_t mode, int backlog)
+{
+    char name[sizeof a->un.sun_path + sizeof LOCK];
+    snprintf(name, sizeof name, "%s%s", a->rest, LOCK);
+    int lock = take_lock(name);
+    if (lock < 0)
+        return -1;
+    int result = listen_at(fd, a, mode, backlog), error = errno;
+    unlink(name);
+    close(lock);
+    errno = error;
+    return result;
+}
+
 static int listen_unix(const endpoint *a, const weft_io_listen_options *opts)
 {
     mode_t mode = opts != nullptr && opts->mode != 0 ? (mode_t)opts->mode : 0600;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    // The file is born with the socket's own mode, less the umask.
-    if (fchmod(fd, mode) == 0 && bind_unix(fd, a) == 0 &&
-        (*a->rest == '@' || chmod(a->rest, mode) == 0) && listen(fd, backlog_of(opts)) == 0)
+    if ((*a->rest == '@' ? listen_at : listen_at_path)(fd, a, mode, backlog_of(opts)) == 0)
         return give(fd, KIND_SOCKET);
     close_keep_errno(&fd);
     return -1;
@@ -196,11 +262,24 @@ int weft_io_listen(const char *address, const weft_io_listen_options *opts)
 
 // ---- Accepting ----
 
-// Errors of the connection that was next, not of the listener: accept(2), "Error handling".
-static bool is_of_the_connection(int error)
+bool weft::is_of_connection(int error)
 {
-    return error == ECONNABORTED || error == EPROTO || error == ENETDOWN || error == ENOPROTOOPT ||
-           error == EHOSTDOWN || error == ENONET || error == EHOSTUNREACH || error == ENETUNREACH;
+    switch (error) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPERM:
+    case EPROTO:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+        return true;
+    default:
+        return false;
+    }
 }
 
 static ssize_t accept_one(int fd, descriptor *r, io_call *c)
@@ -215,7 +294,7 @@ static ssize_t accept_one(int fd, descriptor *r, io_call *c)
         return -1;
     }
     int got = accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (got < 0 && is_of_the_connection(errno))
+    if (got < 0 && is_of_connection(errno))
         errno = EINTR; // once more
     c->flags = r->kind;
     return got;

@@ -2,6 +2,7 @@
 //
 // With none left the listening socket stays readable and accept(2) keeps failing: a loop that
 // just tried again would take a whole CPU.  So it looks away and an alarm tries again.
+#include "address.h"
 #include "loop_state.h"
 
 #include <fcntl.h>
@@ -24,27 +25,6 @@ static void look_away(weft_listener *s, int error)
     s->error = error;
     weft_watch_change(&s->watch, 0);
     weft_loop_timer(s->watch.loop, &s->retry, weft_in_ms(RETRY_MS), 0, retry, s);
-}
-
-// Errors of one connection, which has gone with them (accept(2), "Error handling").
-static bool is_of_connection(int error)
-{
-    switch (error) {
-    case EINTR:
-    case ECONNABORTED:
-    case EPERM:
-    case EPROTO:
-    case ENETDOWN:
-    case ENOPROTOOPT:
-    case EHOSTDOWN:
-    case ENONET:
-    case EHOSTUNREACH:
-    case EOPNOTSUPP:
-    case ENETUNREACH:
-        return true;
-    default:
-        return false;
-    }
 }
 
 // Ready but nothing there: another process was faster, or the listener was shut down, which a

@@ -5,6 +5,10 @@
 // so.  Whether a job's tasklet still waits is looked at only there, in the tasklet's own
 // thread, so giving up needs no agreement with the worker.  When weft_io_run ends, the post is
 // shut: a worker that would push on it then releases the job itself.
+//
+// A look-up or a file that hangs must not hold up others: a pool of names grows with the look-ups
+// that are under way, one of files with the work that nobody waits for any more.  Both are as
+// strong as they should be again when they have nothing to do.
 #include <weft/executor.h>
 #include <weft/offload.h>
 
@@ -14,6 +18,7 @@
 #include <base/above_streams.h>
 #include <base/errno.h>
 
+#include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -21,15 +26,20 @@ using namespace weft;
 
 static const int DEFAULTS[] = {8, 4, 4};
 static const size_t BACKLOG = 4096;
+static const int MOST = 64; // threads that a pool may grow to
 
 // ---- Pools ----
 
-namespace {
+namespace weft {
 struct pool {
     weft_executor *executor;
     pid_t pid; // whose threads they are: a child has none
+    int which;
+    pthread_mutex_t lock; // guards the rest
+    int jobs;             // that wait or are under way
+    int stuck;            // of those under way: nobody waits for them
 };
-} // namespace
+} // namespace weft
 
 static pool *pools[3]; // set once in each process
 static int wanted[3];
@@ -50,7 +60,7 @@ static pool *create_pool(int which)
     pool *p = (pool *)malloc(sizeof *p);
     if (p == nullptr)
         return nullptr;
-    p->pid = getpid();
+    *p = {nullptr, getpid(), which, PTHREAD_MUTEX_INITIALIZER, 0, 0};
     p->executor = weft_executor_create(wants(which), &o);
     if (p->executor == nullptr) {
         free_keep_errno(p);
@@ -60,21 +70,48 @@ static pool *create_pool(int which)
 }
 
 // The process's pool.  A parent's is left as it is in a child: its threads are not there to end.
-static weft_executor *pool_of(int which)
+static pool *pool_of(int which)
 {
     // Acquire: with the release below the executor is whole.
     pool *p = __atomic_load_n(&pools[which], __ATOMIC_ACQUIRE);
     if (p != nullptr && p->pid == getpid())
-        return p->executor;
+        return p;
     pool *fresh = create_pool(which);
     if (fresh == nullptr)
         return nullptr;
     if (__atomic_compare_exchange_n(&pools[which], &p, fresh, false, __ATOMIC_ACQ_REL,
                                     __ATOMIC_ACQUIRE))
-        return fresh->executor;
+        return fresh;
     weft_executor_destroy(fresh->executor, WEFT_DISCARD); // another thread was first
     free(fresh);
-    return p->executor;
+    return p;
+}
+
+// How many threads it takes for those that hang to hold up nobody.
+static int fitting(const pool *p)
+{
+    int n = wants(p->which), more = p->which == WEFT_OFFLOAD_NAMES   ? p->jobs - n
+                                    : p->which == WEFT_OFFLOAD_FILES ? p->stuck
+                                                                     : 0;
+    if (more <= 0 || n >= MOST)
+        return n;
+    return n + more < MOST ? n + more : MOST;
+}
+
+// So many more have come; fewer: have gone.
+static void account(pool *p, int jobs, int stuck)
+{
+    int saved = errno;
+    if (p->which == WEFT_OFFLOAD_WORK)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->jobs += jobs;
+    p->stuck += stuck;
+    int n = fitting(p), now = weft_executor_threads(p->executor);
+    if (n > now || (n < now && p->jobs == 0))
+        weft_executor_resize(p->executor, n); // if fewer start they do it one after the other
+    pthread_mutex_unlock(&p->lock);
+    errno = saved;
 }
 
 int weft_offload_threads(int which, int threads)
@@ -83,7 +120,12 @@ int weft_offload_threads(int which, int threads)
         return fail_with(EINVAL);
     __atomic_store_n(&wanted[which], threads, __ATOMIC_RELAXED);
     pool *p = __atomic_load_n(&pools[which], __ATOMIC_ACQUIRE);
-    return p != nullptr && p->pid == getpid() ? weft_executor_resize(p->executor, threads) : 0;
+    if (p == nullptr || p->pid != getpid())
+        return 0;
+    pthread_mutex_lock(&p->lock);
+    int result = weft_executor_resize(p->executor, fitting(p));
+    pthread_mutex_unlock(&p->lock);
+    return result;
 }
 
 // ---- The post ----
@@ -141,6 +183,7 @@ static void *run(void *arg)
     job->result = job->fn(job->arg);
     job->error = errno;
     job->ran = 1;
+    account(job->of, -1, -__atomic_exchange_n(&job->stuck, 2, __ATOMIC_RELAXED));
     leave_at(job->post, job);
     return nullptr;
 }
@@ -241,10 +284,15 @@ static void abandon(offload_job *job)
     if (weft_future_cancel(job->future) == 0) {
         post_box *p = job->post;
         take_off(p, job);
+        account(job->of, -1, 0);
         weft_future_release(job->future);
         discard(job);
         drop(p);
     } else {
+        int under_way = 0;
+        if (__atomic_compare_exchange_n(&job->stuck, &under_way, 1, false, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED))
+            account(job->of, 0, 1);
         weft_future_release(job->future);
     }
     errno = saved;
@@ -252,18 +300,20 @@ static void abandon(offload_job *job)
 
 static int submit(offload_job *job, int which)
 {
-    weft_executor *executor = pool_of(which);
-    post_box *p = executor != nullptr ? post_of(io_here) : nullptr;
+    job->of = pool_of(which);
+    post_box *p = job->of != nullptr ? post_of(io_here) : nullptr;
     if (p == nullptr)
         return -1;
+    account(job->of, 1, 0);
     job->post = p;
     __atomic_add_fetch(&p->users, 1, __ATOMIC_RELAXED);
     job->later = p->mine;
     p->mine = job;
-    job->future = weft_executor_submit(executor, run, job);
+    job->future = weft_executor_submit(job->of->executor, run, job);
     if (job->future != nullptr)
         return 0;
     int saved = errno;
+    account(job->of, -1, 0);
     take_off(p, job);
     drop(p);
     errno = saved;

@@ -206,9 +206,8 @@ ssize_t weft_offload_pread(int fd, void *buf, size_t n, off_t offset, weft_deadl
 {
     int saved = errno;
     size_t all = 0;
-    if (io_here == nullptr)
-        return fail_with(EPERM);
-    int error = wait_refusal(d);
+    // preadv2(2) takes -1 as the place where the file stands, which would move.
+    int error = io_here == nullptr ? EPERM : offset < 0 ? EINVAL : wait_refusal(d);
     if (error != 0)
         return fail_with(error);
     ssize_t got = read_cached(fd, (char *)buf, n, offset, &all);
@@ -234,6 +233,8 @@ ssize_t weft_offload_pread(int fd, void *buf, size_t n, off_t offset, weft_deadl
 
 ssize_t weft_offload_pwrite(int fd, const void *buf, size_t n, off_t offset, weft_deadline d)
 {
+    if (offset < 0)
+        return fail_with(EINVAL);
     request *r = create_fd(do_pwrite, fd, n);
     if (r == nullptr)
         return -1;

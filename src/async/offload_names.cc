@@ -1,4 +1,7 @@
 // offload_names.cc: getaddrinfo(3) in a pool of its own.
+//
+// However many of its threads wait for servers, names that need none are not held up: those are
+// looked up by the pool for files.
 #include "descriptor.h"
 #include "job.h"
 
@@ -7,9 +10,12 @@
 #include <base/errno.h>
 
 #include <netdb.h>
+#include <stdio.h>
 #include <string.h>
 
 using namespace weft;
+
+const char *weft::names_file = "/etc/hosts";
 
 namespace {
 struct question {
@@ -67,12 +73,50 @@ static int look_up(const char *host, const char *service, const struct addrinfo 
     return getaddrinfo(nullptr, service, &h, list);
 }
 
+// Whether the line gives `host` an address of the family.
+static bool is_named(char *line, const char *host, int family)
+{
+    char *rest;
+    line[strcspn(line, "#\n")] = 0;
+    const char *address = strtok_r(line, " \t", &rest), *name;
+    if (address == nullptr ||
+        (family != AF_UNSPEC && (strchr(address, ':') != nullptr) != (family == AF_INET6)))
+        return false;
+    while ((name = strtok_r(nullptr, " \t", &rest)) != nullptr)
+        if (strcasecmp(name, host) == 0)
+            return true;
+    return false;
+}
+
+static bool is_in_file(const char *host, int family)
+{
+    char *line = nullptr;
+    size_t room = 0;
+    bool found = false;
+    FILE *f = fopen(names_file, "re");
+    while (f != nullptr && !found && getline(&line, &room, f) >= 0)
+        found = is_named(line, host, family);
+    free(line);
+    if (f != nullptr)
+        fclose(f);
+    return found;
+}
+
 static void *ask(void *arg)
 {
     question *q = (question *)arg;
     q->code = look_up(q->host, q->service, &q->hints, &q->list);
     q->error = errno;
     return q;
+}
+
+// The same if it needs no server; else NULL.
+static void *ask_nearby(void *arg)
+{
+    const question *q = (const question *)arg;
+    bool near = q->host == nullptr || (q->hints.ai_flags & AI_NUMERICHOST) != 0 ||
+                is_loopback_name(q->host) || is_in_file(q->host, q->hints.ai_family);
+    return near ? ask(arg) : nullptr;
 }
 
 static void release(void *arg, void *result)
@@ -155,7 +199,9 @@ int weft_offload_getaddrinfo(const char *host, const char *service, const struct
     question *q = copy(host, service, hints);
     if (q == nullptr)
         return -1;
-    if (offload_to(WEFT_OFFLOAD_NAMES, ask, q, release, nullptr, d) != 0) {
+    void *asked = nullptr;
+    if (offload_to(WEFT_OFFLOAD_FILES, ask_nearby, q, release, &asked, d) != 0 ||
+        (asked == nullptr && offload_to(WEFT_OFFLOAD_NAMES, ask, q, release, nullptr, d) != 0)) {
         if (errno != ETIMEDOUT && errno != ECANCELED)
             free_keep_errno(q); // else `release` does
         return -1;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <initializer_list>
 #include <netinet/tcp.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -127,6 +128,83 @@ INSIDE_CASE(test_unix_full_backlog)
     assert_true(late >= 0);
     weft_io_close(late);
     weft_io_close(l);
+}
+
+// ---- Two that start on one path ----
+
+enum { STARTS = 2000 };
+
+struct start {
+    const char *address;
+    pthread_barrier_t *both;
+    int listener, error;
+};
+
+static void *start_listening(void *arg)
+{
+    start *s = (start *)arg;
+    pthread_barrier_wait(s->both);
+    s->listener = weft_io_listen(s->address, nullptr);
+    s->error = s->listener < 0 ? errno : 0;
+    return nullptr;
+}
+
+// What a connect to the path reaches.
+static bool reaches(int listener, const char *path)
+{
+    struct sockaddr_un un = {};
+    un.sun_family = AF_UNIX;
+    strcpy(un.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool well = connect(fd, (struct sockaddr *)&un, sizeof un) == 0;
+    int other = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    close(fd);
+    return well && other >= 0 && close(other) == 0;
+}
+
+// Exactly one wins, whether what is there is left over, live or nothing.
+CASE(test_two_start_on_one_path)
+{
+    char directory[] = "/tmp/weft-start-XXXXXX", path[64], address[80];
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/socket", directory);
+    snprintf(address, sizeof address, "unix:%s", path);
+    pthread_barrier_t both;
+    pthread_barrier_init(&both, nullptr, 2);
+    for (int i = 0; i < STARTS; i++) {
+        start s[2] = {{address, &both, -1, 0}, {address, &both, -1, 0}};
+        pthread_t other;
+        assert_int_equal(pthread_create(&other, nullptr, start_listening, &s[1]), 0);
+        start_listening(&s[0]);
+        pthread_join(other, nullptr);
+        int winner = s[1].listener >= 0;
+        if (s[!winner].listener >= 0 || s[!winner].error != EADDRINUSE || s[winner].error != 0)
+            fail_msg("start %d: %d, %d; errors %d, %d", i, s[0].listener, s[1].listener, s[0].error,
+                     s[1].error);
+        assert_true(reaches(s[winner].listener, path));
+        close(s[winner].listener);
+        if (i % 8 == 0)
+            unlink(path);
+    }
+    pthread_barrier_destroy(&both);
+    unlink(path);
+    assert_int_equal(rmdir(directory), 0); // nothing is left beside it
+}
+
+// One that holds the lock for long is about to listen, or was stopped when it was.
+CASE(test_start_beside_one_that_holds_the_lock)
+{
+    char lock[] = "/tmp/weft-held-XXXXXX.lock", address[64];
+    int fd = mkstemps(lock, 5);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    snprintf(address, sizeof address, "unix:%.*s", (int)strlen(lock) - 5, lock);
+    assert_errno(weft_io_listen(address, nullptr), EADDRINUSE);
+    close(fd); // one that has died leaves the file
+    fd = weft_io_listen(address, nullptr);
+    assert_true(fd >= 0);
+    close(fd);
+    unlink(address + 5);
+    assert_errno(unlink(lock), ENOENT);
 }
 
 CASE(test_listen_before_run)

@@ -280,6 +280,9 @@ INSIDE_CASE(test_files)
     assert_errno(weft_offload_stat(path, &s, WEFT_FOREVER), ENOENT);
     assert_errno(weft_offload_open(nullptr, O_RDWR, 0, WEFT_FOREVER), EINVAL);
     assert_errno(weft_offload_stat(path, nullptr, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_offload_pread(0, text, 5, -1, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_offload_pread(0, text, 5, INT64_MIN, WEFT_NOW), EINVAL);
+    assert_errno(weft_offload_pwrite(0, text, 5, -1, WEFT_FOREVER), EINVAL);
     assert_errno(weft_offload_pread(1000, text, 5, 0, WEFT_FOREVER), EBADF);
     assert_errno(weft_offload_pwrite(1000, text, 5, 0, WEFT_FOREVER), EBADF);
     assert_errno(weft_offload_fsync(1000, WEFT_FOREVER), EBADF);
