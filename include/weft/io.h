@@ -9,8 +9,8 @@
  *     weft_io_serve(weft_io_listen("tcp:*:7777", NULL), echo, NULL, NULL);  // in weft_io_run
  *
  * Each call tries first; a tasklet that would block waits, and the others (tasklet.h) run
- * meanwhile.  All calls but weft_io_run, _listen and _address belong in weft_io_run, on its
- * thread.  To sleep: weft_tasklet_sleep.
+ * meanwhile.  All calls that wait or close belong in weft_io_run, on its thread.  To sleep:
+ * weft_tasklet_sleep.
  *
  * A descriptor that a call here has used is closed by weft_io_close, or given away after
  * weft_io_forget, never by close(2): its number would be reused.  (A wait for one that was
@@ -94,6 +94,12 @@ ssize_t weft_io_writev(int fd, const struct iovec *pieces, int count, weft_deadl
  * `in`.  Reading the file itself may block. */
 ssize_t weft_io_sendfile(int out, int in, off_t *offset, size_t n, weft_deadline d);
 
+/* Moves n bytes, or all up to the end, from one descriptor to another; between those with
+ * O_NONBLOCK without passing through the program (splice(2), of a file sendfile(2)).  Returns how
+ * many came through; a failure after some is as for write.  After a failure, a deadline or a
+ * cancel up to 1 MiB that was read and not written may be lost, so that is the end of both. */
+ssize_t weft_io_copy(int from, int to, size_t n, weft_deadline d);
+
 /* What was read beyond a delimiter.  The memory is the caller's: {memory, sizeof memory, 0, 0}. */
 typedef struct weft_io_buffer {
     char *data;
@@ -158,10 +164,18 @@ typedef struct weft_io_listen_options {
 /* A listening socket (udp: a bound one).  TCP_NODELAY is passed on to what it accepts.  A unix
  * socket's file that nobody listens on is replaced; of those that start on one path at the same
  * time one does (under a lock, PATH.lock, while it starts), the others fail with EADDRINUSE.  What
- * was passed by fd: or systemd: becomes non-blocking and close-on-exec.  May also be called before weft_io_run.
- * Fails with EINVAL for an address or option, ENOENT: no such name, or systemd passed no such
- * socket; EADDRINUSE, EACCES, ... as bind(2).  A name may make it wait, for the name servers. */
+ * was passed by fd: or systemd: becomes non-blocking and close-on-exec.  May also be called before
+ * weft_io_run. Fails with EINVAL for an address or option, ENOENT: no such name, or systemd passed
+ * no such socket; EADDRINUSE, EACCES, ... as bind(2).  A name may make it wait, for the name
+ * servers. */
 int weft_io_listen(const char *address, const weft_io_listen_options *opts);
+
+/* The same for each address of the name, of both families: stores up to `room` listening sockets
+ * and returns how many.  All have one port, also when it is 0 in the text.  Families that this
+ * machine lacks are left out.  `*`, unix, fd, systemd: one.  A failure leaves none open; besides as
+ * weft_io_listen, EINVAL: no room. */
+int weft_io_listen_all(const char *address, const weft_io_listen_options *opts, int *listeners,
+                       int room);
 
 /* The next connection.  Connections that died in the queue are passed over.
  * EMFILE, ENFILE, ENOBUFS, ENOMEM: lasts until descriptors or memory are freed; wait some time
@@ -175,6 +189,43 @@ int weft_io_accept(int listener, weft_deadline d);
  * numbers, not names).  Does not wait.  ENOBUFS: no room; EAFNOSUPPORT: no such text;
  * EINVAL; as getsockname(2), getpeername(2). */
 int weft_io_address(int fd, int whose, char *text, size_t room);
+
+/* ---- The other end ---- */
+
+/* Passes an open descriptor over a unix socket, with one byte; ours stays open.  0; as sendmsg(2).
+ */
+int weft_io_send_fd(int socket, int fd, weft_deadline d);
+
+/* Takes one that was passed so, close-on-exec: the caller's.  EPIPE: the end; EBADMSG: a byte came
+ * without one; EMFILE: it is lost, for there was no number free. */
+int weft_io_recv_fd(int socket, weft_deadline d);
+
+typedef struct weft_io_credentials {
+    pid_t pid; /* its number may be another's by now: weft_io_peer_pidfd */
+    uid_t uid;
+    gid_t gid;
+} weft_io_credentials;
+
+/* Who connected this unix socket, or listened when it was connected (SO_PEERCRED).  Does not wait;
+ * also without weft_io_run.  ENOTCONN: it is no unix socket, or not connected; EINVAL: NULL. */
+int weft_io_peer(int fd, weft_io_credentials *c);
+
+/* A pidfd of that process, close-on-exec, the caller's to close.  EOPNOTSUPP: before Linux 6.5;
+ * ESRCH, EINVAL: it has been reaped; else as weft_io_peer. */
+int weft_io_peer_pidfd(int fd);
+
+/* A TCP connection that is silent for `idle_ns` is probed each `interval_ns`, and ends with
+ * ETIMEDOUT when as many probes are not answered; whole seconds, rounded up.  idle_ns 0: it is not.
+ * EINVAL; as setsockopt(2). */
+int weft_io_keep_alive(int fd, int64_t idle_ns, int64_t interval_ns, int probes);
+
+/* What was sent and is not acknowledged for so long ends the connection with ETIMEDOUT
+ * (TCP_USER_TIMEOUT); 0: as long as the system's settings say.  EINVAL; as setsockopt(2). */
+int weft_io_user_timeout(int fd, int64_t ns);
+
+/* Closes a TCP connection at once, with a reset: what was not sent yet is dropped, the other end's
+ * calls fail with ECONNRESET, and no port is left in TIME_WAIT.  As weft_io_close. */
+int weft_io_reset(int fd);
 
 /* ---- Waiting, closing ---- */
 

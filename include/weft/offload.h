@@ -37,10 +37,11 @@ extern "C" {
 struct addrinfo;
 struct stat;
 
-/* The pools. */
-#define WEFT_OFFLOAD_WORK 0  /* functions: 8 threads */
-#define WEFT_OFFLOAD_NAMES 1 /* getaddrinfo: 4, and up to 64 while so many look-ups are under way */
-#define WEFT_OFFLOAD_FILES 2 /* 4, and up to 64 while some do what nobody waits for any more */
+/* The pools: for functions 8 threads; for getaddrinfo 4, and up to 64 while so many look-ups are
+ * under way; for files 4, and up to 64 while some do what nobody waits for any more. */
+#define WEFT_OFFLOAD_WORK 0
+#define WEFT_OFFLOAD_NAMES 1
+#define WEFT_OFFLOAD_FILES 2
 
 /* How many threads a pool is to have, from now on or from its start.  Any thread; does not wait.
  * EINVAL: no such pool, or below 1; EAGAIN, ENOMEM: fewer could be started. */

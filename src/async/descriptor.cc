@@ -629,6 +629,9 @@ static void finish(io_state *io)
     for (int c = 0; c < CHUNKS; c++)
         free(io->chunks[c]);
     wiped_free(io->forked);
+    for (int fd : io->pipe)
+        if (fd > 0)
+            close(fd);
     close(io->epoll);
     free(io);
     errno = saved;

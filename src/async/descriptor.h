@@ -77,6 +77,8 @@ struct io_state {
     weft_loop *loop; // for callbacks; NULL until needed
     io_check check;
     int chunk_count;
+    int pipe[2];   // weft_io_copy's, empty; 0: none
+    pid_t pipe_of; // whose: a forked child shares it
     descriptor *chunks[CHUNKS];
 };
 

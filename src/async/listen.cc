@@ -43,13 +43,13 @@ static int give(int fd, int kind)
 }
 
 // What has to be said before bind.  Only an option that was asked for may fail.
-static int prepare(int fd, const struct addrinfo *a, const weft_io_listen_options *opts)
+static int prepare(int fd, const struct addrinfo *a, const weft_io_listen_options *opts, int alone)
 {
-    int one = 1, zero = 0, result = 0;
+    int one = 1, result = 0;
     if (opts != nullptr && opts->reuse_port)
         result = setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
     if (a->ai_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &alone, sizeof alone);
     if (a->ai_socktype == SOCK_STREAM) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -57,13 +57,14 @@ static int prepare(int fd, const struct addrinfo *a, const weft_io_listen_option
     return result;
 }
 
-static int bind_one(const struct addrinfo *a, const weft_io_listen_options *opts)
+// `alone`: IPv6 and not IPv4, too.
+static int bind_one(const struct addrinfo *a, const weft_io_listen_options *opts, int alone = 0)
 {
     bool tcp = a->ai_socktype == SOCK_STREAM;
     int fd = socket(a->ai_family, a->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, a->ai_protocol);
     if (fd < 0)
         return -1;
-    if (prepare(fd, a, opts) == 0 && bind(fd, a->ai_addr, a->ai_addrlen) == 0 &&
+    if (prepare(fd, a, opts, alone) == 0 && bind(fd, a->ai_addr, a->ai_addrlen) == 0 &&
         (!tcp || listen(fd, backlog_of(opts)) == 0))
         return give(fd, tcp ? KIND_STREAM : KIND_SOCKET);
     close_keep_errno(&fd);
@@ -258,6 +259,92 @@ int weft_io_listen(const char *address, const weft_io_listen_options *opts)
     default:
         return listen_host(&a, opts);
     }
+}
+
+// ---- All addresses of a name ----
+
+static bool lacks_family(int error)
+{
+    return error == EAFNOSUPPORT || error == EADDRNOTAVAIL;
+}
+
+static bool is_before(const struct addrinfo *list, const struct addrinfo *at)
+{
+    for (; list != at; list = list->ai_next)
+        if (list->ai_addrlen == at->ai_addrlen &&
+            memcmp(list->ai_addr, at->ai_addr, at->ai_addrlen) == 0)
+            return true;
+    return false;
+}
+
+// The port is where both families have it.
+static void use_port_of(int fd, struct addrinfo *list)
+{
+    struct sockaddr_storage s;
+    socklen_t size = sizeof s;
+    if (getsockname(fd, (struct sockaddr *)&s, &size) == 0)
+        for (; list != nullptr; list = list->ai_next)
+            memcpy((char *)list->ai_addr + offsetof(struct sockaddr_in, sin_port),
+                   (char *)&s + offsetof(struct sockaddr_in, sin_port), sizeof(in_port_t));
+}
+
+static void close_all(const int *fds, int n)
+{
+    int saved = errno;
+    for (int i = 0; i < n; i++)
+        io_here != nullptr ? weft_io_close(fds[i]) : close(fds[i]);
+    errno = saved;
+}
+
+static int bind_all(struct addrinfo *list, const weft_io_listen_options *opts, int *fds, int room)
+{
+    int n = 0;
+    for (struct addrinfo *a = list; a != nullptr; a = a->ai_next) {
+        if (is_before(list, a))
+            continue;
+        int fd = n < room ? bind_one(a, opts, 1) : fail_with(EINVAL);
+        if (fd < 0 && !lacks_family(errno)) {
+            close_all(fds, n);
+            return -1;
+        }
+        if (fd >= 0 && n == 0)
+            use_port_of(fd, list);
+        if (fd >= 0)
+            fds[n++] = fd;
+    }
+    return n > 0 ? n : -1;
+}
+
+int weft_io_listen_all(const char *address, const weft_io_listen_options *opts, int *listeners,
+                       int room)
+{
+    enum { TRIES = 16 }; // the port that one family has free the other may not
+    endpoint a;
+    struct addrinfo *list;
+    int saved = errno, n = -1;
+    if (endpoint_parse(&a, address) != 0)
+        return -1;
+    if (listeners == nullptr || room < 1)
+        return fail_with(EINVAL);
+    if (a.kind > ADDRESS_UDP || strcmp(a.host, "*") == 0) {
+        listeners[0] = weft_io_listen(address, opts);
+        return listeners[0] < 0 ? -1 : 1;
+    }
+    if (opts != nullptr && (opts->backlog < 0 || (opts->mode & ~0777) != 0))
+        return fail_with(EINVAL);
+    bool any = strcmp(a.port, "0") == 0;
+    for (int i = 0; n < 0 && i < TRIES; i++) {
+        if (endpoint_resolve(&a, AI_PASSIVE, &list, WEFT_FOREVER) != 0)
+            return -1;
+        n = bind_all(list, opts, listeners, room);
+        int error = errno;
+        freeaddrinfo(list);
+        errno = error;
+        if (n < 0 && (!any || error != EADDRINUSE))
+            return -1;
+    }
+    errno = n < 0 ? errno : saved;
+    return n;
 }
 
 // ---- Accepting ----

@@ -350,6 +350,31 @@ static ssize_t call_accept(const actor *a)
     return 0;
 }
 
+// From the line to a pair, or from one to the line.
+static ssize_t call_copy(actor *a, char *bytes)
+{
+    int q[2];
+    ssize_t n, got;
+    make_pair(UNIX_PAIR, q);
+    fcntl(q[1], F_SETFL, O_NONBLOCK);
+    if (a->how == 11) {
+        n = weft_io_copy(a->fd, q[1], a->n, a->d);
+        while ((got = recv(q[0], bytes, a->n, MSG_DONTWAIT)) > 0)
+            look_at(a->on, bytes, got);
+    } else {
+        memset(bytes, a->on->name, a->n);
+        ssize_t there = send(q[1], bytes, a->n, MSG_DONTWAIT);
+        weft_io_shutdown(q[1], SHUT_WR);
+        fcntl(q[0], F_SETFL, O_NONBLOCK);
+        n = weft_io_copy(q[0], a->fd, (size_t)there, a->d);
+        a->on->sent += n > 0 ? n : 0;
+    }
+    int error = errno;
+    close_pair(q);
+    errno = error;
+    return n;
+}
+
 static void call(actor *a)
 {
     line *l = a->on;
@@ -363,6 +388,8 @@ static void call(actor *a)
         memset(bytes, l->name, a->n);
         n = call_write(a, bytes);
         l->sent += n > 0 ? n : 0;
+    } else if (a->how > 10) {
+        n = call_copy(a, bytes);
     } else {
         n = a->how == 9 ? weft_io_wait(a->fd, 1 + (int)chance(3), a->d) : call_accept(a);
     }
@@ -395,7 +422,8 @@ static void begin_call(line *l)
     uint32_t late = chance(8);
     a->on = l;
     a->fd = l->fd;
-    a->how = l->kind == LISTENER ? 9 + (int)chance(2) : (int)chance(10);
+    a->how = l->kind == LISTENER ? 9 + (int)chance(2) : (int)chance(13);
+    a->how = a->how == 10 && l->kind != LISTENER ? 11 : a->how;
     a->n = 1 + chance(chance(2) ? 100 : 200000);
     a->d = late == 0 ? WEFT_NOW : late < 5 ? weft_in_us(late * 300) : WEFT_FOREVER;
     l->users++;
