@@ -39,18 +39,17 @@ typedef struct weft_executor weft_executor;
 typedef struct weft_future {
     struct weft_future *next, *previous;
     void *(*fn)(void *);
-    void *arg;
-    void *result;
+    void *value; /* its argument, later its result */
     weft_executor *executor;
     void *at;
     uint32_t state;
+    uint32_t lock;
     uint16_t pending;
     uint16_t kind;
+    int fd;
     struct weft_private_watch *watches;
     void (*then)(struct weft_future *, void *);
     void *then_arg;
-    uint32_t lock;
-    int fd;
 } weft_future;
 
 typedef struct weft_executor_options {

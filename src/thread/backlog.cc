@@ -43,17 +43,21 @@ void weft::backlog_remove(weft_executor *ex, weft_future *f)
 
 // Takes what is in the inbox, leaving `rest` there, and appends it in order.  The futures
 // lie in the submitter's cache, and fetching them one by one, each link from the one
-// before, would cost more than all else: so each names one some places further on.
+// before, would cost more than all else: so each names one some places further on, by `previous`
+// for here, by `at` for who takes them (share.cc).
 static void collect_leaving(weft_executor *ex, weft_future *rest)
 {
     // Acquire: the futures' contents.
     weft_future *f = __atomic_exchange_n(&ex->inbox, rest, __ATOMIC_SEQ_CST);
     weft_future *last = ex->backlog.previous, *newer = &ex->backlog, *older;
+    weft_future *ahead[INBOX_AHEAD] = {};
     size_t n = 0;
     for (; f != nullptr; f = older) {
         older = f->next;
         __builtin_prefetch(f->previous, 1);
         f->next = newer;
+        f->at = ahead[n % INBOX_AHEAD];
+        ahead[n % INBOX_AHEAD] = f;
         newer->previous = f;
         newer = f;
         n++;

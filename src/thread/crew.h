@@ -26,7 +26,7 @@
 
 namespace weft {
 
-enum { SHARE = 256, BATCH = 16, INBOX_AHEAD = 8 };
+enum { SHARE = 256, BATCH = 64, INBOX_AHEAD = 8 };
 
 // The calling thread runs f, or ends it.
 struct task_frame {

@@ -18,7 +18,7 @@ int weft_future_get(weft_future *f, void **result, weft_deadline d)
     if ((future_state(f) & FUTURE_OUTCOME) == WEFT_FUTURE_CANCELLED)
         return fail_with(ECANCELED);
     if (result != nullptr)
-        *result = f->result;
+        *result = f->value;
     future_dispose(f);
     return 0;
 }
@@ -56,7 +56,7 @@ int weft_future_state(const weft_future *f)
 
 void *weft_future_result(const weft_future *f)
 {
-    return future_state(f) & FUTURE_OUTCOME ? f->result : nullptr;
+    return (future_state(f) & FUTURE_OUTCOME) == WEFT_FUTURE_DONE ? f->value : nullptr;
 }
 
 static bool take_promise(weft_future *f)
@@ -124,7 +124,7 @@ int weft_future_then(weft_future *f, void (*fn)(weft_future *f, void *arg), void
     if (fn == nullptr)
         return fail_with(EINVAL);
     take_lock(&f->lock);
-    uint32_t s = __atomic_fetch_or(&f->state, FUTURE_EXTRAS, __ATOMIC_ACQ_REL);
+    uint32_t s = future_extras(f);
     bool second = f->then != nullptr || (s & FUTURE_CALLED);
     bool ended = (s & FUTURE_OUTCOME) != 0;
     if (!second && ended) {
@@ -144,11 +144,10 @@ int weft_future_then(weft_future *f, void (*fn)(weft_future *f, void *arg), void
 int weft_future_fd(weft_future *f)
 {
     take_lock(&f->lock);
+    uint32_t s = future_extras(f);
     int fd = f->fd;
     if (fd < 0) {
-        fd = readable_make();
-        f->fd = fd;
-        uint32_t s = fd < 0 ? 0 : __atomic_fetch_or(&f->state, FUTURE_EXTRAS, __ATOMIC_ACQ_REL);
+        fd = f->fd = readable_make();
         if (s & FUTURE_FINAL)
             readable_set(fd);
     }
@@ -174,7 +173,7 @@ int weft_future_set(weft_future *f, void *result)
         return fail_with(EINVAL);
     if (!take_promise(f))
         return fail_with(EALREADY);
-    f->result = result;
+    f->value = result;
     end_by_hand(nullptr, f, WEFT_FUTURE_DONE);
     return 0;
 }

@@ -42,7 +42,8 @@ struct crew_worker;
 //
 // With EXTRAS there is a callback, a descriptor or a watch: those are guarded by the future's lock,
 // the end goes by way of that lock, and whoever frees the future passes through it first, so that
-// the ending thread is out of it.
+// the ending thread is out of it.  The words for them are made ready by who asks first, so that a
+// future without is the first 64 bytes of it.
 #define FUTURE_OUTCOME 3u
 #define FUTURE_FINAL 4u
 #define FUTURE_SLEPT_ON 8u
@@ -54,7 +55,7 @@ struct crew_worker;
 // ---- A future's `pending`, and what `at` is then ----
 //
 //  value       the future is                      `at`                     changed by, holding
-//  IN_BACKLOG  in the inbox or the backlog        nothing                  submit, -;
+//  IN_BACKLOG  in the inbox or the backlog        a hint                   submit, -;
 //                                                                          share_return, the lock
 //  IN_SHARE    in a worker's share                its slot                 that worker, the lock
 //                                                                          (a push: -)
@@ -111,6 +112,8 @@ void future_dispose(weft_future *f);
 // `woken`, beside TAKEN_OFF: a watched future has ended; nobody can end it.
 enum { WATCHED_ENDED = 2, DEADLOCKED = 4 };
 
+// Asks for EXTRAS, with f's lock held: the state before.
+uint32_t future_extras(weft_future *f);
 // Whether f has not ended: then w is on its list.
 bool future_watch(weft_future *f, weft_private_watch *w);
 void future_unwatch(weft_future *f, weft_private_watch *w);

@@ -108,7 +108,7 @@ bool weft::cycle_look(const crew_worker *w, void *(**fn)(void *), void **arg, si
     bool sleeps = w->waits_for != nullptr;
     if (sleeps) {
         *fn = w->waits_for[0]->fn;
-        *arg = w->waits_for[0]->arg;
+        *arg = __atomic_load_n(&w->waits_for[0]->value, __ATOMIC_RELAXED);
         *n = w->waits;
     }
     drop_lock(lock);

@@ -37,13 +37,24 @@ static void finished(weft_future *f, uint32_t before)
 
 // ---- Watching ----
 
+uint32_t weft::future_extras(weft_future *f)
+{
+    uint32_t s = __atomic_fetch_or(&f->state, FUTURE_EXTRAS, __ATOMIC_ACQ_REL);
+    if (!(s & FUTURE_EXTRAS)) {
+        f->watches = nullptr;
+        f->then = nullptr;
+        f->fd = -1;
+    }
+    return s;
+}
+
 bool weft::future_watch(weft_future *f, weft_private_watch *w)
 {
     take_lock(&f->lock);
+    // The ending thread either sees EXTRAS and comes by way of the lock, or has set FINAL.
+    bool ended = future_extras(f) & FUTURE_FINAL;
     w->next = f->watches;
     f->watches = w;
-    // The ending thread either sees EXTRAS and comes by way of the lock, or has set FINAL.
-    bool ended = __atomic_fetch_or(&f->state, FUTURE_EXTRAS, __ATOMIC_ACQ_REL) & FUTURE_FINAL;
     if (ended)
         f->watches = w->next;
     drop_lock(&f->lock);

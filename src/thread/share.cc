@@ -124,6 +124,7 @@ void weft::fill_share(weft_executor *ex, crew_worker *me)
     weft_future *f = ex->backlog.next, *next;
     for (; moved < n && moved < BATCH - 1 && f != &ex->backlog; f = next) {
         next = f->next;
+        __builtin_prefetch(f->at, 1); // see backlog.cc
         put_slot(me, me->tail + (unsigned)moved, f);
         moved++;
     }

@@ -10,15 +10,10 @@ void weft::future_make(weft_future *f, weft_executor *ex, void *(*fn)(void *), v
 {
     f->executor = ex;
     f->fn = fn;
-    f->arg = arg;
-    f->result = nullptr;
+    f->value = arg;
     f->at = nullptr;
     f->state = 0;
     f->lock = 0;
-    f->watches = nullptr;
-    f->then = nullptr;
-    f->then_arg = nullptr;
-    f->fd = -1;
     f->pending = IN_BACKLOG;
     f->kind = kind;
 }

@@ -31,13 +31,15 @@ void weft::task_run(crew_worker *me, task_frame *frame, weft_future *f)
     int saved = errno; // it may be run from within a call that is to succeed
     void *(*below)(void *) = me->runs;
     void *with = me->with;
-    say(me, f->fn, f->arg, me->depth + 1);
+    say(me, f->fn, f->value, me->depth + 1);
     frame->executor = me->executor;
     frame->future = f;
     frame->outer = task_frames;
     frame->ended = false;
     task_frames = frame;
-    f->result = f->fn(f->arg);
+    void *result = f->fn(f->value);
+    // Atomic, for the dump.
+    __atomic_store_n(&f->value, result, __ATOMIC_RELAXED);
     frame->ended = true;
     future_end(f, WEFT_FUTURE_DONE);
     task_frames = frame->outer;
