@@ -100,7 +100,7 @@ int weft_shared_rwlock_downgrade(weft_shared_rwlock *l);
 
 typedef struct weft_shared_condition {
     uint32_t events; /* one more with each signal */
-    uint32_t armed;  /* not 0: somebody may sleep */
+    uint32_t armed;  /* odd: somebody may sleep */
     weft_shared_look look;
 } weft_shared_condition;
 
@@ -134,7 +134,7 @@ typedef struct weft_shared_semaphore {
     uint32_t units; /* all there are, held or not */
     uint32_t limit; /* 0: not bounded */
     uint32_t posts; /* one more when units become free; sleepers watch it */
-    uint32_t armed; /* not 0: somebody may sleep */
+    uint32_t armed; /* odd: somebody may sleep */
     weft_shared_look look;
     uint32_t used;      /* no holder lies behind this many */
     uint32_t anonymous; /* not 0: `units` are those that are free, and nobody holds any */

@@ -108,23 +108,27 @@ static inline void doorbell_ring(uint32_t *count, uint32_t *armed, int n)
         doorbell_ring_now(count, armed, n);
 }
 
-// Where each ring must wake `n` of the sleepers: those arm with a number of their own, and a
-// ring disarms only when it has found no more sleepers and nobody has armed meanwhile.
-// One who has armed but doesn't sleep yet won't, since the count has changed.
+// Where each ring must wake `n` of the sleepers: those arm with a number that is odd and was never
+// there before, and a ring disarms only when it has found no more sleepers and nobody has armed
+// meanwhile, which the number tells.  One who has armed but doesn't sleep yet won't, since the
+// count has changed.
 static inline void doorbell_arm_each(uint32_t *armed)
 {
-    while (__atomic_add_fetch(armed, 1, __ATOMIC_SEQ_CST) == 0)
+    uint32_t seen = __atomic_load_n(armed, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(armed, &seen, (seen + 2) | 1, true, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED))
         ;
 }
 
 static inline void doorbell_ring_each(uint32_t *count, uint32_t *armed, int n)
 {
     uint32_t seen = __atomic_load_n(armed, __ATOMIC_SEQ_CST);
-    if (seen == 0)
+    if (!(seen & 1))
         return;
     __atomic_fetch_add(count, 1, __ATOMIC_SEQ_CST);
     if (futex_wake(count, n, 1) < n)
-        __atomic_compare_exchange_n(armed, &seen, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+        __atomic_compare_exchange_n(armed, &seen, seen - 1, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
 }
 
 } // namespace weft

@@ -264,7 +264,10 @@ int weft_shared_barrier_enter(weft_shared_barrier *b)
     weft_shared_party *p = place_for(b, self);
     if (p != nullptr)
         p->entered = 1;
+    bool broken = load(b).broken != 0; // maybe by who had the place
     brief_unlock(&b->lock);
+    if (broken)
+        ring(b);
     return p == nullptr ? fail_with(EUSERS) : 0;
 }
 

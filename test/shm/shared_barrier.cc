@@ -2,10 +2,14 @@
 #include "../runner.h"
 #include "processes.h"
 
+#include <shm/doorbell.h>
+
 #include <weft/shared_sync.h>
 #include <weft/shm.h>
 
 #include <errno.h>
+
+using namespace weft;
 
 static weft_shm *segment;
 static weft_shared_barrier *barrier;
@@ -98,7 +102,10 @@ CASE(test_places_of_the_dead)
         wait_asleep(each);
     assert_errno(weft_shared_barrier_enter(barrier), EUSERS);
     kill_and_reap(p[7]);
+    doorbell_arm_each(&barrier->armed); // as who waits
+    uint32_t rings = barrier->rings;
     assert_int_equal(weft_shared_barrier_enter(barrier), 0); // and the death is not forgotten
+    assert_int_not_equal(barrier->rings, rings);             // but told
     assert_errno(weft_shared_barrier_wait(barrier, WEFT_NOW), EOWNERDEAD);
     for (int i = 0; i < WEFT_SHARED_HOLDERS; i++)
         if (i != 7)

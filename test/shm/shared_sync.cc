@@ -1,6 +1,10 @@
 // Semaphores, events and barriers between processes, some of which die.
 #include "shared_world.h"
 
+#include <shm/doorbell.h>
+
+using namespace weft;
+
 // ---- semaphore ----
 
 static int take_and_wait(void *arg)
@@ -168,6 +172,26 @@ CASE(test_barrier_too_many_members)
         kill_and_reap(each);
     weft_shared_barrier_reset(&w->barrier);
     assert_int_equal(weft_shared_barrier_enter(&w->barrier), 0);
+}
+
+// ---- the bell under them ----
+
+// Who rang before may disarm late: it must not take the arming of one who came since for that.
+CASE(test_each_arming_is_another)
+{
+    uint32_t armed = 0, count = 0, before;
+    for (int i = 0; i < 3; i++) {
+        doorbell_arm_each(&armed);
+        before = armed;
+        doorbell_ring_each(&count, &armed, 1); // nobody sleeps: disarmed
+        assert_int_equal(count, i + 1);
+        doorbell_ring_each(&count, &armed, 1);
+        assert_int_equal(count, i + 1);
+        doorbell_arm_each(&armed);
+        assert_int_not_equal(armed, before);
+        doorbell_ring_each(&count, &armed, 1);
+        count = (uint32_t)i + 1;
+    }
 }
 
 RUN_CASES(begin, end)
