@@ -91,7 +91,7 @@ int weft::brief_wait(uint32_t *lock, brief_self *self, weft_deadline d, weft_sha
     uint32_t seen;
     int code = attempt(lock, self->id, 0, &seen);
     for (int i = 0; i < brief_spin && code == EBUSY && d > WEFT_NOW; i++) {
-        doorbell_relax();
+        spin_pause();
         code = attempt(lock, self->id, 0, &seen);
     }
     for (uint32_t keep = 0; code == EBUSY;) {
@@ -100,7 +100,7 @@ int weft::brief_wait(uint32_t *lock, brief_self *self, weft_deadline d, weft_sha
             code = ETIMEDOUT;
         if (code != EBUSY || !say_waiting(lock, &seen))
             continue;
-        if (sleep_and_look(futex_wait, lock, seen, d, look) == ETIMEDOUT)
+        if (doorbell_sleep(lock, seen, d, look, REGARDLESS) == ETIMEDOUT)
             d = WEFT_NOW; // one more look
         keep = FUTEX_WAITERS;
     }

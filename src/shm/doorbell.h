@@ -22,15 +22,6 @@ namespace weft {
 
 static const int64_t HEAL = 50000000, LONGEST_NAP = 256 * HEAL; // ns
 
-static inline void doorbell_relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb");
-#endif
-}
-
 static inline uint32_t doorbell_count(const uint32_t *count)
 {
     return __atomic_load_n(count, __ATOMIC_SEQ_CST);
@@ -64,11 +55,10 @@ static inline int64_t next_nap(weft_shared_look *look, int64_t nap, uint32_t *se
     return others < nap / 2 && nap > HEAL ? nap / 2 : nap;
 }
 
-// Sleeps by sleep(word, seen, d, 1).  0: look again; ETIMEDOUT: `d` has passed; ECANCELED.  `look`:
-// see above; null: each for itself.  Leaves errno alone.
-static inline int
-sleep_and_look(int (*sleep)(const uint32_t *word, uint32_t seen, weft_deadline d, int shared),
-               const uint32_t *word, uint32_t seen, weft_deadline d, weft_shared_look *look)
+// Sleeps while *word == seen.  0: look again; ETIMEDOUT: `d` has passed; ECANCELED, unless `how` is
+// REGARDLESS.  `look`: see above; null: each for itself.  Leaves errno alone.
+static inline int doorbell_sleep(const uint32_t *word, uint32_t seen, weft_deadline d,
+                                 weft_shared_look *look, int how = 0)
 {
     int64_t now = weft_now(), nap = HEAL;
     // Who will not be here then promises nothing.
@@ -77,7 +67,7 @@ sleep_and_look(int (*sleep)(const uint32_t *word, uint32_t seen, weft_deadline d
     for (;;) {
         // Not all at once, and not before who has promised could.
         weft_deadline wake = now + nap + (mine ? 0 : HEAL / 8 + (now >> 10) % HEAL / 2);
-        int error = sleep(word, seen, d < wake ? d : wake, 1);
+        int error = sleep_on(word, seen, d < wake ? d : wake, SHARED | how);
         if (error != ETIMEDOUT || d <= wake)
             return error;
         now = weft_now();
@@ -85,12 +75,6 @@ sleep_and_look(int (*sleep)(const uint32_t *word, uint32_t seen, weft_deadline d
             return 0;
         nap = next_nap(look, nap, &checks);
     }
-}
-
-static inline int doorbell_sleep(const uint32_t *count, uint32_t seen, weft_deadline d,
-                                 weft_shared_look *look)
-{
-    return sleep_and_look(sleep_on, count, seen, d, look);
 }
 
 // Wakes `n` sleepers for certain.

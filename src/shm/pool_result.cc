@@ -284,7 +284,7 @@ static bool look_for_end(const weft_result *r, weft_deadline d)
             for (int i = 0; i < 64; i++) {
                 if (has_ended(slot_state(slot_of(r))))
                     return true;
-                relax();
+                spin_pause();
             }
     return result_ended(r);
 }

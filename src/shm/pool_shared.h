@@ -196,15 +196,6 @@ static inline bool queue_empty(const pool_shared *sh)
            __atomic_load_n(&sh->tail, __ATOMIC_SEQ_CST);
 }
 
-static inline void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb");
-#endif
-}
-
 // Makes the worker in a place look for work, whether it sleeps or is about to.
 static inline void ring_place(pool_shared *sh, uint32_t i)
 {

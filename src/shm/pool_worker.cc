@@ -124,7 +124,7 @@ static bool look(worker *w)
     bool found;
     do {
         for (int i = 0; i < 64 && nothing_to_do(sh); i++)
-            relax();
+            spin_pause();
         found = !nothing_to_do(sh);
     } while (!found && weft_now() < until);
     __atomic_store_n(&sh->spinner, 0, __ATOMIC_SEQ_CST);

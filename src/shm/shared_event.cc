@@ -49,12 +49,11 @@ int weft_shared_event_wait(weft_shared_event *e, weft_deadline d)
     uint32_t seen = doorbell_count(&e->state);
     if (seen & 1)
         return 0;
-    for (int error = d <= WEFT_NOW ? ETIMEDOUT : 0;;) {
+    auto look = [=] {
         doorbell_arm(&e->armed);
-        if (doorbell_count(&e->state) != seen)
-            return 0;
-        if (error != 0)
-            return fail_with(error);
-        error = doorbell_sleep(&e->state, seen, d, &e->look);
-    }
+        return doorbell_count(&e->state) != seen ? 0 : EAGAIN;
+    };
+    return from_pthread(wait_for(d, look, [=](weft_deadline until) {
+        return doorbell_sleep(&e->state, seen, until, &e->look);
+    }));
 }

@@ -43,7 +43,7 @@ static bool spin_until(weft_shared_queue *q, bool (*ready)(const weft_shared_que
                              __ATOMIC_RELAXED);
             return true;
         }
-        doorbell_relax();
+        spin_pause();
     }
     __atomic_store_n(&q->spin, limit > LEAST_SPIN ? limit - limit / 4 : LEAST_SPIN,
                      __ATOMIC_RELAXED);
@@ -232,13 +232,14 @@ int weft_shared_queue_task_done(weft_shared_queue *q)
 
 int weft_shared_queue_join(weft_shared_queue *q, weft_deadline d)
 {
-    for (int error = 0; unfinished(q) != 0;) {
-        if (error != 0)
-            return fail_with(error);
-        queue_look_after_leases(q);
-        error = queue_wait(q, &q->r->joiners, all_done, 0, d);
-    }
-    return 0;
+    auto look = [=] {
+        if (unfinished(q) != 0)
+            queue_look_after_leases(q);
+        return unfinished(q) == 0 ? 0 : EAGAIN;
+    };
+    return from_pthread(wait_for(d, look, [=](weft_deadline until) {
+        return queue_wait(q, &q->r->joiners, all_done, 0, until);
+    }));
 }
 
 // ---- the whole ----

@@ -180,15 +180,17 @@ static bool is_empty(weft_shared_rwlock *l, bool look)
 // Waits until nobody reads.  0 or ETIMEDOUT.
 static int wait_for_readers(weft_shared_rwlock *l, weft_deadline d)
 {
-    for (int error = d <= WEFT_NOW ? ETIMEDOUT : 0, look = error != 0;; look = 1) {
-        uint32_t seen = doorbell_count(&l->drained);
+    uint32_t seen;
+    bool among_dead = d <= WEFT_NOW; // else after a sleep
+    auto look = [&] {
+        seen = doorbell_count(&l->drained);
         doorbell_arm(&l->drained_armed);
-        if (is_empty(l, look))
-            return 0;
-        if (error != 0)
-            return error;
-        error = sleep_and_look(futex_wait, &l->drained, seen, d, &l->drained_look);
-    }
+        return is_empty(l, among_dead) ? 0 : EAGAIN;
+    };
+    return wait_for(d, look, [&](weft_deadline until) {
+        among_dead = true;
+        return doorbell_sleep(&l->drained, seen, until, &l->drained_look, REGARDLESS);
+    });
 }
 
 // With the mutex: 0, EOWNERDEAD (with the lock, too) or ETIMEDOUT (without).
@@ -246,7 +248,7 @@ static int wait_for_writer(weft_shared_rwlock *l, const brief_self *self, weft_d
         if (error != 0)
             return writer_has_come(l) ? error : 0;
         if (writer_has_come(l))
-            error = sleep_and_look(futex_wait, &l->left, seen, d, &l->left_look);
+            error = doorbell_sleep(&l->left, seen, d, &l->left_look, REGARDLESS);
         if (!writer_has_come(l) && doorbell_count(&l->left) == seen) // it was killed before it rang
             doorbell_ring_now(&l->left, &l->left_armed, INT_MAX);
     }
