@@ -169,14 +169,14 @@ int weft_executor_wait(weft_executor *ex, weft_deadline d)
         worker_blocks(me, nullptr, 0, false);
     take_lock(&ex->lock);
     ex->inside++;
-    while (!executor_is_quiet(ex) && error == 0)
-        error = d <= WEFT_NOW ? ETIMEDOUT : waiters_wait(&ex->quiet, &ex->lock, d);
-    bool quiet = executor_is_quiet(ex);
+    error = wait_for(
+        d, [=] { return executor_is_quiet(ex) ? 0 : EAGAIN; },
+        [=](weft_deadline until) { return waiters_wait(&ex->quiet, &ex->lock, until); });
     ex->inside--;
     drop_lock(&ex->lock);
     if (me != nullptr && d > WEFT_NOW)
         worker_goes_on(me, false);
-    return quiet ? 0 : fail_with(error);
+    return from_pthread(error);
 }
 
 int weft_executor_fd(weft_executor *ex)

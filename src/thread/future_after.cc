@@ -181,17 +181,15 @@ static completion *take_completion(weft_completions *c)
 // One that has ended, or null and the errno.
 static completion *await_completion(weft_completions *c, weft_deadline d, int *error)
 {
-    completion *one;
+    completion *one = nullptr;
     take_lock(&c->lock);
     c->waiting++;
-    while ((one = take_completion(c)) == nullptr && *error == 0) {
-        if (c->open == 0)
-            *error = EDEADLK;
-        else if (d <= WEFT_NOW)
-            *error = ETIMEDOUT;
-        else
-            *error = waiters_wait(&c->list, &c->lock, d);
-    }
+    auto look = [=, &one] {
+        one = take_completion(c);
+        return one != nullptr ? 0 : c->open == 0 ? EDEADLK : EAGAIN;
+    };
+    *error = wait_for(d, look,
+                      [=](weft_deadline until) { return waiters_wait(&c->list, &c->lock, until); });
     c->waiting--;
     drop_lock(&c->lock);
     return one;
@@ -203,7 +201,6 @@ weft_future *weft_completions_next(weft_completions *c, weft_deadline d)
     crew_worker *me = worker_here();
     completion *one = error == 0 ? await_completion(c, WEFT_NOW, &error) : nullptr;
     if (one == nullptr && error == ETIMEDOUT && d > WEFT_NOW) {
-        error = 0;
         if (me != nullptr)
             worker_blocks(me, nullptr, 0, false);
         one = await_completion(c, d, &error);

@@ -88,15 +88,9 @@ weft_future *weft_executor_submit(weft_executor *ex, void *(*fn)(void *), void *
 // Locked: until there is room, or EPIPE, ETIMEDOUT, ECANCELED.
 static int await_room(weft_executor *ex, weft_deadline d)
 {
-    int wait_error = 0;
-    for (;;) {
-        int error = can_add(ex);
-        if (error != EAGAIN)
-            return error;
-        if (wait_error != 0)
-            return wait_error;
-        wait_error = weft_left(d) == 0 ? ETIMEDOUT : waiters_wait(&ex->room, &ex->lock, d);
-    }
+    return wait_for(
+        d, [=] { return can_add(ex); },
+        [=](weft_deadline until) { return waiters_wait(&ex->room, &ex->lock, until); });
 }
 
 static int enqueue_waiting(weft_executor *ex, weft_future *f, weft_deadline d)

@@ -224,12 +224,12 @@ static int await_end(weft_timer *t, weft_deadline d)
     if (error != 0)
         return error;
     t->joined = true;
-    while (error == 0 && t->state != weft_timer::ENDED)
-        error = d <= WEFT_NOW ? ETIMEDOUT : waiters_wait(&t->joiner, &timers.lock, d);
-    if (t->state == weft_timer::ENDED)
-        return 0; // and it stays the caller's, which releases it when it has let the lock go
-    t->joined = false;
-    return error;
+    error = wait_for(
+        d, [=] { return t->state == weft_timer::ENDED ? 0 : EAGAIN; },
+        [=](weft_deadline until) { return waiters_wait(&t->joiner, &timers.lock, until); });
+    if (error != 0)
+        t->joined = false;
+    return error; // 0: it stays the caller's, which releases it when it has let the lock go
 }
 
 int weft_timer_join(weft_timer *t, weft_deadline d)
