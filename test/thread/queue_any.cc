@@ -180,7 +180,7 @@ CASE(test_nothing_is_lost_nor_doubled)
 {
     for (int round = 0; round < 3; round++) {
         weft_thread *producers[THREADS], *consumers[THREADS];
-        begin_queues(round == 2 ? 0 : round + 1);
+        begin_queues(round == 2 ? 0 : (size_t)round + 1);
         memset(seen, 0, sizeof seen);
         for (intptr_t i = 0; i < THREADS; i++) {
             consumers[i] = weft_thread_start(consume, (void *)i, nullptr);
