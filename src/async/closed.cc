@@ -4,8 +4,8 @@
 // those that are waited for, a chunk of records at a time, until it has been through all of them
 // since a tasklet last ran; then only another thread could close one.
 #include "descriptor.h"
-#include "events.h"
 
+#include <base/above_streams.h>
 #include <base/time.h>
 
 #include <sys/timerfd.h>
@@ -25,7 +25,7 @@ static int check_chunk(io_state *io, int chunk)
 {
     int ended = 0;
     for (int i = 0; i < CHUNK; i++) {
-        descriptor *r = &io->chunks[chunk][i];
+        descriptor *r = &io->records.chunks[chunk][i];
         int fd = chunk * CHUNK + i;
         if (!is_waited_for(r) || io_is_registered(io, r, fd))
             continue;
@@ -46,7 +46,7 @@ static void check_next(io_source *s)
     c->armed = false;
     do
         c->chunk = (c->chunk + 1) % CHUNKS;
-    while (io_here->chunks[c->chunk] == nullptr); // somebody waits, so there is one
+    while (io_here->records.chunks[c->chunk] == nullptr); // somebody waits, so there is one
     c->left--;
     c->in_vain = check_chunk(io_here, c->chunk) == 0;
     errno = saved;
@@ -74,7 +74,7 @@ void weft::io_check_begin(io_state *io)
     c->source.forked = forked;
     c->source.end = end;
     c->every = events_checked() ? EVERY_NS_IF_TOLD : EVERY_NS;
-    c->fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    c->fd = above_streams(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
     bool made = io_register(io, &c->source, c->fd) == 0;
     if (!made)
         close_keep_errno(&c->fd);

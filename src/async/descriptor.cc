@@ -11,18 +11,11 @@
 #include "here.h"
 #include "loop_state.h"
 
-#include <base/above_streams.h>
 #include <base/errno.h>
-#include <base/time.h>
-#include <base/wiped.h>
 
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 
 using namespace weft;
 
@@ -35,23 +28,8 @@ static const uint64_t SOURCE = (uint64_t)1 << 31, LOOP = SOURCE; // sources are 
 static const int BATCH = 64;
 
 __thread io_state *weft::io_here;
-int weft::io_precise = 1;
 
 // ---- Records ----
-
-descriptor *weft::descriptor_make(io_state *io, int fd)
-{
-    unsigned chunk = (unsigned)fd / CHUNK;
-    if (chunk >= CHUNKS) {
-        errno = EBADF;
-        return nullptr;
-    }
-    if (io->chunks[chunk] == nullptr) {
-        io->chunks[chunk] = (descriptor *)calloc(CHUNK, sizeof(descriptor));
-        io->chunk_count += io->chunks[chunk] != nullptr;
-    }
-    return descriptor_find(io, fd);
-}
 
 static int find_kind(descriptor *r, int fd)
 {
@@ -76,17 +54,14 @@ static int wake_child(io_state *io);
 
 static int control(io_state *io, int op, int fd, const descriptor *r)
 {
-    struct epoll_event e;
-    e.events = EDGES;
-    e.data.u64 = (uint64_t)r->generation << 32 | (uint32_t)fd;
-    return epoll_ctl(io->epoll, op, fd, &e);
+    return events_control(&io->set, op, fd, EDGES, r->generation);
 }
 
 // In a child that has no set of its own yet this one is the parent's, who still waits.
 static void unregister(io_state *io, int fd)
 {
-    if (*io->forked != 0)
-        epoll_ctl(io->epoll, EPOLL_CTL_DEL, fd, nullptr);
+    if (!events_forked(&io->set))
+        events_control(&io->set, EPOLL_CTL_DEL, fd, 0, 0);
 }
 
 bool weft::io_is_registered(io_state *io, const descriptor *r, int fd)
@@ -102,7 +77,7 @@ bool weft::io_is_registered(io_state *io, const descriptor *r, int fd)
 static int enroll(io_state *io, descriptor *r, int fd, int ready)
 {
     int saved = errno;
-    if (*io->forked == 0 && wake_child(io) != 0)
+    if (events_forked(&io->set) && wake_child(io) != 0)
         return -1;
     if (control(io, EPOLL_CTL_ADD, fd, r) != 0 &&
         (errno != EEXIST || control(io, EPOLL_CTL_MOD, fd, r) != 0))
@@ -438,7 +413,7 @@ static int watch(io_state *io, int fd, uint64_t data)
     struct epoll_event e;
     e.events = EPOLLIN;
     e.data.u64 = data;
-    return fd < 0 ? -1 : epoll_ctl(io->epoll, EPOLL_CTL_ADD, fd, &e);
+    return fd < 0 ? -1 : epoll_ctl(io->set.fd, EPOLL_CTL_ADD, fd, &e);
 }
 
 static void run_loop(io_state *io)
@@ -446,7 +421,8 @@ static void run_loop(io_state *io)
     int saved = errno;
     weft_loop_run(io->loop, WEFT_LOOP_ONCE, WEFT_NOW);
     if (io->loop->stuck && loop_unstick(io->loop))
-        watch(io, weft_loop_fd(io->loop), LOOP);
+        watch(io, io->loop->set.fd, LOOP);
+    io->check.in_vain = false;
     errno = saved;
 }
 
@@ -464,8 +440,8 @@ static void dispatch(io_state *io, const struct epoll_event *e)
             }
         return;
     }
-    descriptor *r = descriptor_find(io, (int)(uint32_t)e->data.u64);
-    if (r == nullptr || r->generation != (uint32_t)(e->data.u64 >> 32))
+    descriptor *r = descriptor_find(io, event_number(e));
+    if (r == nullptr || r->generation != event_generation(e))
         return;
     uint32_t ends = EPOLLHUP | EPOLLERR;
     if (e->events & (ends | EPOLLRDHUP | EPOLLPRI))
@@ -481,20 +457,6 @@ static void dispatch(io_state *io, const struct epoll_event *e)
     }
 }
 
-static int wait_events(io_state *io, struct epoll_event *events, weft_deadline d)
-{
-    if (d <= WEFT_NOW)
-        return epoll_wait(io->epoll, events, BATCH, 0);
-    if (d == WEFT_FOREVER || !io_precise)
-        return epoll_wait(io->epoll, events, BATCH, poll_ms(d));
-    struct timespec t = timespec_of(weft_left(d));
-    long n = syscall(SYS_epoll_pwait2, io->epoll, events, BATCH, &t, nullptr, (size_t)0);
-    if (n >= 0 || !is_refused(errno))
-        return (int)n;
-    io_precise = 0;
-    return epoll_wait(io->epoll, events, BATCH, poll_ms(d));
-}
-
 static int poll_events(weft_poller *p, weft_deadline d)
 {
     io_state *io = (io_state *)(void *)p; // its first member
@@ -503,23 +465,23 @@ static int poll_events(weft_poller *p, weft_deadline d)
     if (io->waiting == 0 && io->loop == nullptr &&
         (list_is_empty(&io->sources) || d == WEFT_FOREVER))
         return 0;
-    if (*io->forked == 0) {
+    if (events_forked(&io->set)) {
         if (wake_child(io) != 0)
             return -1;
         d = WEFT_NOW; // it may have woken somebody
     }
-    io->check.left = io->chunk_count;
-    int saved = errno, n;
+    io->check.left = io->records.count;
+    int n;
     do {
+        weft_deadline due = io->loop != nullptr ? loop_due(io->loop) : WEFT_FOREVER;
         io_check_later(io, d);
-        n = wait_events(io, events, d);
-        if (n < 0 && errno != EINTR)
-            return -1;
-        errno = saved;
+        n = events_wait(&io->set, events, BATCH, weft_left(due < d ? due : d));
         for (int i = 0; i < n; i++)
             dispatch(io, &events[i]);
+        if (weft_left(due) == 0)
+            run_loop(io);
     } while (n == 1 && io->check.in_vain);
-    return 1;
+    return n < 0 ? -1 : 1;
 }
 
 int weft::io_register(io_state *io, io_source *s, int fd)
@@ -552,50 +514,35 @@ weft_loop *weft_io_loop(void)
     if (io == nullptr || io->loop != nullptr)
         return io != nullptr ? io->loop : nullptr;
     weft_loop *l = weft_loop_create(nullptr);
-    if (l != nullptr && watch(io, weft_loop_fd(l), LOOP) != 0) {
+    if (l == nullptr)
+        return nullptr;
+    l->nested = true;
+    if (watch(io, l->set.fd, LOOP) != 0) {
         int saved = errno;
         weft_loop_destroy(l);
         errno = saved;
         return nullptr;
     }
-    io->loop = l;
-    return l;
+    return io->loop = l;
 }
 
 // ---- Beginning and end ----
 
-static int for_each(io_state *io, int (*fn)(io_state *, descriptor *, int))
-{
-    for (int c = 0; c < CHUNKS; c++)
-        for (int i = 0; io->chunks[c] != nullptr && i < CHUNK; i++)
-            if (fn(io, &io->chunks[c][i], c * CHUNK + i) != 0)
-                return -1;
-    return 0;
-}
-
-static int enroll_again(io_state *io, descriptor *r, int fd)
-{
-    r->ready = 0;
-    return r->registered && control(io, EPOLL_CTL_ADD, fd, r) != 0 && errno != EBADF ? -1 : 0;
-}
-
 static int wake_child(io_state *io)
 {
-    int fresh = above_streams(epoll_create1(EPOLL_CLOEXEC));
-    if (fresh < 0)
+    if (events_renew(&io->set) != 0)
         return -1;
-    close_keep_errno(&io->epoll);
-    io->epoll = fresh;
-    *io->forked = 1;
     tell_sources(io, &io_source::forked);
-    if (io->loop != nullptr && watch(io, weft_loop_fd(io->loop), LOOP) != 0)
+    if (io->loop != nullptr &&
+        (loop_enter(io->loop) != 0 || watch(io, io->loop->set.fd, LOOP) != 0))
         return -1;
-    return for_each(io, enroll_again);
-}
-
-static int forget_each(io_state *, descriptor *r, int)
-{
-    io_forget(r);
+    descriptor *r;
+    for (int fd = -1; (r = record_next(&io->records, &fd)) != nullptr;) {
+        r->ready = 0;
+        if (r->registered && control(io, EPOLL_CTL_ADD, fd, r) != 0 && errno != EBADF)
+            return -1;
+    }
+    events_keep(&io->set);
     return 0;
 }
 
@@ -604,35 +551,30 @@ static io_state *start(void)
     io_state *io = (io_state *)calloc(1, sizeof *io);
     if (io == nullptr)
         return nullptr;
-    io->forked = (uint32_t *)wiped_make();
     list_init(&io->sources);
     io->poller.poll = poll_events;
-    io->epoll = above_streams(epoll_create1(EPOLL_CLOEXEC));
-    if (io->forked == nullptr || io->epoll < 0 || weft_tasklet_set_poller(&io->poller) != 0) {
-        wiped_free(io->forked);
-        close_keep_errno(&io->epoll);
-        free_keep_errno(io);
-        return nullptr;
-    }
-    *io->forked = 1;
-    return io;
+    if (events_open(&io->set) == 0 && weft_tasklet_set_poller(&io->poller) == 0)
+        return io;
+    events_close(&io->set);
+    free_keep_errno(io);
+    return nullptr;
 }
 
 static void finish(io_state *io)
 {
     int saved = errno;
-    for_each(io, forget_each); // none waits, but after a failure of the poller
+    descriptor *r;
+    for (int fd = -1; (r = record_next(&io->records, &fd)) != nullptr;)
+        io_forget(r); // none waits, but after a failure of the poller
     tell_sources(io, &io_source::end);
     weft_loop_destroy(io->loop);
     weft_tasklet_set_poller(nullptr);
     io_here = nullptr;
-    for (int c = 0; c < CHUNKS; c++)
-        free(io->chunks[c]);
-    wiped_free(io->forked);
+    records_free(&io->records);
     for (int fd : io->pipe)
         if (fd > 0)
             close(fd);
-    close(io->epoll);
+    events_close(&io->set);
     free(io);
     errno = saved;
 }

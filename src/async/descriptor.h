@@ -12,6 +12,8 @@
 #ifndef WEFT_ASYNC_DESCRIPTOR_H
 #define WEFT_ASYNC_DESCRIPTOR_H
 
+#include "events.h"
+
 #include <weft/io.h>
 
 #include <base/errno.h>
@@ -52,8 +54,6 @@ struct io_source {
     uint32_t number;
 };
 
-enum { CHUNK = 512, CHUNKS = 4096 };
-
 // Looks for descriptors that were closed elsewhere (closed.cc).
 struct io_check {
     io_source source; // the first member
@@ -68,27 +68,19 @@ struct io_check {
 // One per thread, in weft_io_run.
 struct io_state {
     weft_poller poller;
-    int epoll;
+    event_set set;
     uint32_t spree;    // calls since somebody waited
     size_t waiting;    // tasklets, for events
-    uint32_t *forked;  // 1, and 0 in a child (MADV_WIPEONFORK)
     io_source sources; // the ring's head
     uint32_t last_source;
     weft_loop *loop; // for callbacks; NULL until needed
     io_check check;
-    int chunk_count;
     int pipe[2];   // weft_io_copy's, empty; 0: none
     pid_t pipe_of; // whose: a forked child shares it
-    descriptor *chunks[CHUNKS];
+    record_table<descriptor> records;
 };
 
 extern __thread io_state *io_here;
-
-// Whether there is epoll_pwait2 (Linux 5.11; a filter may forbid it); tests take it away.
-extern int io_precise;
-
-// The record of `fd`.  NULL: errno.
-descriptor *descriptor_make(io_state *io, int fd);
 
 // As begin when something is to be found out first.
 descriptor *io_begin_slowly(int fd, int direction, weft_deadline d);
@@ -162,13 +154,15 @@ static inline int io_index(int direction)
     return direction >> 1;
 }
 
-// Which record, when there is one already.
-static inline descriptor *descriptor_find(io_state *io, int fd)
+// The record of `fd`; descriptor_find: if it has one.  NULL: errno.
+static inline descriptor *descriptor_make(io_state *io, int fd)
 {
-    unsigned chunk = (unsigned)fd / CHUNK;
-    if (chunk >= CHUNKS || io->chunks[chunk] == nullptr)
-        return nullptr;
-    return &io->chunks[chunk][fd % CHUNK];
+    return record_make(&io->records, fd);
+}
+
+static inline descriptor *descriptor_find(const io_state *io, int fd)
+{
+    return record_find(&io->records, fd);
 }
 
 // The start of each call: the record of `fd`, of known kind.  NULL: it may not wait (errno).

@@ -7,14 +7,8 @@
 #include "loop_state.h"
 
 #include <base/above_streams.h>
-#include <base/wiped.h>
 
-#include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/timerfd.h>
 
 using namespace weft;
@@ -34,8 +28,7 @@ static void drained(weft_watch *w, int)
 
 static int open_kernel_part(weft_loop *l)
 {
-    l->epoll = above_streams(epoll_create1(EPOLL_CLOEXEC));
-    if (l->epoll < 0)
+    if (events_open(&l->set) != 0)
         return -1;
     int wake = above_streams(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (wake < 0)
@@ -47,45 +40,23 @@ static int open_kernel_part(weft_loop *l)
     return -1;
 }
 
-// Where the kernel has no memory that a fork wipes, the process's number has to tell.
-static void keep_from_children(weft_loop *l)
-{
-    int saved = errno;
-    l->pid = getpid();
-    l->kept = (uint32_t *)wiped_make();
-    if (l->kept != nullptr)
-        *l->kept = 1;
-    errno = saved;
-}
-
-// Puts a new descriptor where the old one was, which then is the parent's alone.
-int weft::loop_replace(int fresh, int old)
-{
-    if (fresh < 0)
-        return -1;
-    int r = dup3(fresh, old, O_CLOEXEC);
-    close_keep_errno(&fresh);
-    return r < 0 ? -1 : 0;
-}
-
 // In a forked child: epoll, eventfd, timerfd and signalfd are shared with the parent.  Makes new
 // ones under the old numbers.
 int weft::loop_reborn(weft_loop *l)
 {
     int saved = errno;
-    if (loop_replace(epoll_create1(EPOLL_CLOEXEC), l->epoll) != 0 ||
-        loop_replace(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), l->wake_watch.fd) != 0)
+    if (events_renew(&l->set) != 0 ||
+        events_replace(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), l->wake_watch.fd) != 0)
         return -1;
-    if (l->nested && loop_replace(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
-                                  l->clock_watch.fd) != 0)
+    if (l->clock_watch.fd >= 0 &&
+        events_replace(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+                       l->clock_watch.fd) != 0)
         return -1;
     if (loop_reborn_signals(l) != 0)
         return -1;
     l->clock_at = WEFT_FOREVER;
-    l->pid = getpid();
-    if (l->kept != nullptr)
-        *l->kept = 1;
     loop_attach_all(l);
+    events_keep(&l->set);
     errno = saved;
     return 0;
 }
@@ -93,7 +64,7 @@ int weft::loop_reborn(weft_loop *l)
 bool weft::loop_unstick(weft_loop *l)
 {
     int saved = errno;
-    bool fresh = loop_replace(epoll_create1(EPOLL_CLOEXEC), l->epoll) == 0;
+    bool fresh = events_renew(&l->set) == 0;
     if (fresh)
         loop_attach_all(l);
     errno = saved;
@@ -105,13 +76,10 @@ bool weft::loop_unstick(weft_loop *l)
 static void release(weft_loop *l)
 {
     int saved = errno;
-    close_keep_errno(&l->epoll);
+    events_close(&l->set);
     close_keep_errno(&l->wake_watch.fd);
-    if (l->nested)
-        close_keep_errno(&l->clock_watch.fd);
-    wiped_free(l->kept);
-    free(l->slots);
-    free(l->dirty);
+    close_keep_errno(&l->clock_watch.fd);
+    records_free(&l->slots);
     free(l->events);
     free(l);
     errno = saved;
@@ -134,7 +102,7 @@ weft_loop *weft_loop_create(const weft_loop_options *opts)
     weft_loop *l = (weft_loop *)calloc(1, sizeof *l);
     if (l == nullptr)
         return nullptr;
-    l->epoll = l->wake_watch.fd = -1;
+    l->set.fd = l->wake_watch.fd = l->clock_watch.fd = l->dirty = -1;
     l->owner = &thread_mark;
     l->batch = o.batch > 0 ? o.batch : 64;
     l->blocked_ns = o.blocked_ns;
@@ -150,7 +118,6 @@ weft_loop *weft_loop_create(const weft_loop_options *opts)
     list_init(&l->deferred);
     list_init(&l->idle);
     list_init(&l->signals);
-    keep_from_children(l);
     l->events = (struct epoll_event *)calloc((size_t)l->batch, sizeof *l->events);
     if (l->events == nullptr || open_kernel_part(l) != 0) {
         release(l);
@@ -162,7 +129,7 @@ weft_loop *weft_loop_create(const weft_loop_options *opts)
 int weft_loop_own(weft_loop *l)
 {
     // In a forked child the thread that ran it may be gone.
-    if (loop_forked(l) && !loop_owned(l))
+    if (events_forked(&l->set) && !loop_owned(l))
         l->running = false;
     if (l->running)
         return fail_with(EBUSY);
@@ -206,41 +173,9 @@ static bool nothing_left(const weft_loop *l, int how)
 // Until when there is nothing to do, unless the kernel tells.
 static weft_deadline sleep_until(weft_loop *l)
 {
-    if (l->tasks > 0 || has_posts(l) || l->dirty_count > 0)
+    if (l->tasks > 0 || has_posts(l) || l->dirty >= 0)
         return WEFT_NOW;
     return loop_next_alarm(l);
-}
-
-// epoll_pwait2(2) has nanoseconds, since Linux 5.11; before, poll(2) on the epoll descriptor has.
-static int wait_exactly(weft_loop *l, int64_t ns)
-{
-    struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
-    if (!l->no_pwait2) {
-        int n = (int)syscall(SYS_epoll_pwait2, l->epoll, l->events, l->batch, &t, nullptr, 0);
-        if (n >= 0 || !is_refused(errno))
-            return n;
-        l->no_pwait2 = true;
-    }
-    struct pollfd p = {l->epoll, POLLIN, 0};
-    int n = ppoll(&p, 1, &t, nullptr);
-    return n <= 0 ? n : epoll_wait(l->epoll, l->events, l->batch, 0);
-}
-
-// Events fetched; 0 also when a signal handler ran.
-static int wait_for_events(weft_loop *l, weft_deadline until, int64_t now)
-{
-    int n, saved = errno;
-    if (until == WEFT_FOREVER)
-        n = epoll_wait(l->epoll, l->events, l->batch, -1);
-    else if (until <= now)
-        n = epoll_wait(l->epoll, l->events, l->batch, 0);
-    else
-        n = wait_exactly(l, until - now);
-    if (n < 0 && errno == EINTR)
-        n = 0;
-    if (n >= 0)
-        errno = saved;
-    return n;
 }
 
 // Calls what is ready; returns how many calls that were.
@@ -273,7 +208,7 @@ static int64_t end_of_round(weft_loop *l)
 // 1: something happened; 0: nothing did.
 static int run_round(weft_loop *l, weft_deadline d)
 {
-    if (loop_forked(l) && loop_reborn(l) != 0)
+    if (events_forked(&l->set) && loop_reborn(l) != 0)
         return -1;
     if (l->stuck && !l->nested) // a loop around it would not know the new set
         loop_unstick(l);
@@ -281,7 +216,9 @@ static int run_round(weft_loop *l, weft_deadline d)
     // Those that were told may have left nothing to wait for.
     weft_deadline until = told ? WEFT_NOW : sleep_until(l);
     int64_t before = end_of_round(l);
-    int n = wait_for_events(l, until < d ? until : d, before);
+    until = until < d ? until : d;
+    int64_t ns = until == WEFT_FOREVER ? until : until > before ? until - before : 0;
+    int n = events_wait(&l->set, l->events, l->batch, ns);
     l->now = weft_now();
     if (n < 0)
         return -1;
@@ -363,12 +300,17 @@ int weft_loop_stats(const weft_loop *l, weft_loop_statistics *s)
 
 // ---- In another loop ----
 
+weft_deadline weft::loop_due(weft_loop *l)
+{
+    loop_flush(l, false);
+    return sleep_until(l);
+}
+
 // The epoll descriptor is readable when a watched one is ready or the eventfd was written to; a
 // timerfd makes it readable when an alarm is due, or at once when something waits to be called.
 void weft::loop_show(weft_loop *l)
 {
-    loop_flush(l, false);
-    weft_deadline at = sleep_until(l);
+    weft_deadline at = loop_due(l);
     if (at == l->clock_at && at > weft_now())
         return;
     int saved = errno;
@@ -384,8 +326,8 @@ int weft_loop_fd(weft_loop *l)
 {
     if (loop_enter(l) != 0)
         return -1;
-    if (l->nested)
-        return l->epoll;
+    if (l->clock_watch.fd >= 0)
+        return l->set.fd;
     int fd = above_streams(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
     if (fd < 0)
         return -1;
@@ -395,5 +337,5 @@ int weft_loop_fd(weft_loop *l)
     }
     l->nested = true;
     loop_changed(l);
-    return l->epoll;
+    return l->set.fd;
 }

@@ -4,22 +4,19 @@
 #ifndef WEFT_ASYNC_LOOP_STATE_H
 #define WEFT_ASYNC_LOOP_STATE_H
 
+#include "events.h"
 #include "wheel.h"
-
-#include <base/errno.h>
-#include <sys/epoll.h>
-#include <unistd.h>
 
 namespace weft {
 
-// A descriptor's place.  What epoll hands back is (generation, descriptor), never a pointer:
-// after a stop, or with the number in use again, the generation no longer fits.
+// What the loop knows of a descriptor.
 struct watch_slot {
     weft_watch *watch;   // nullptr: nobody's
     uint32_t generation; // of the watch that is, or was the last
     uint32_t registered; // the mask that the kernel has
     bool attached;       // the kernel has it
     bool dirty;          // it is in `dirty`
+    int next_dirty;
 };
 
 } // namespace weft
@@ -29,21 +26,16 @@ using namespace weft;
 struct weft_loop {
     // ---- Who may call ----
     const char *owner; // the owner's thread_mark; any thread reads it
-    uint32_t *kept;    // 0 in a forked child (base/wiped.h); nullptr: compare pid
-    pid_t pid;
     bool running;
 
     // ---- Descriptors ----
-    int epoll;
-    struct watch_slot *slots; // by descriptor
-    size_t slot_count;
-    int *dirty; // descriptors whose mask may differ from the kernel's; room for 2 * slot_count
-    size_t dirty_count;
+    event_set set;
+    record_table<watch_slot> slots;
+    int dirty; // the first descriptor whose mask may differ from the kernel's; -1: none
     struct epoll_event *events;
     int batch;
-    bool no_pwait2; // the kernel has no epoll_pwait2(2)
-    bool lost;      // it may have one that was closed before it could be taken out
-    bool stuck;     // it has
+    bool lost;  // it may have one that was closed before it could be taken out
+    bool stuck; // it has
 
     // ---- Alarms ----
     struct wheel wheel;
@@ -66,8 +58,8 @@ struct weft_loop {
     uint32_t watchers[65];   // by signal
 
     // ---- Being nested ----
-    bool nested;
-    weft_watch clock_watch; // of the timerfd
+    bool nested;            // in weft_io_run, or where weft_loop_fd is watched
+    weft_watch clock_watch; // of the timerfd; its fd is -1 until weft_loop_fd
     weft_deadline clock_at; // what it is set to
 
     int hold;
@@ -96,11 +88,6 @@ extern __thread char thread_mark;
 
 int loop_reborn(weft_loop *l);
 
-static inline bool loop_forked(const weft_loop *l)
-{
-    return l->kept != nullptr ? *l->kept == 0 : l->pid != getpid();
-}
-
 static inline bool loop_owned(const weft_loop *l)
 {
     return __atomic_load_n(&l->owner, __ATOMIC_RELAXED) == &thread_mark;
@@ -109,7 +96,7 @@ static inline bool loop_owned(const weft_loop *l)
 // Whether a call may begin at once: the owner's, and not the first in a forked child.
 static inline bool loop_ready(const weft_loop *l)
 {
-    return loop_owned(l) && l->kept != nullptr && *l->kept != 0;
+    return loop_owned(l) && l->set.kept != nullptr && *l->set.kept != 0;
 }
 
 // At the start of each call: the owner's, in the process that made the kernel's part?
@@ -117,7 +104,7 @@ static inline int loop_enter(weft_loop *l)
 {
     if (__builtin_expect(!loop_owned(l), 0))
         return fail_with(EPERM);
-    return __builtin_expect(loop_forked(l), 0) ? loop_reborn(l) : 0;
+    return __builtin_expect(events_forked(&l->set), 0) ? loop_reborn(l) : 0;
 }
 
 // The same for a call about something that the loop has.  Fails with EALREADY where none has it.
@@ -136,12 +123,16 @@ static inline int loop_enter_with(weft_loop *l, bool valid, const weft_loop *has
     return has_it != nullptr ? fail_with(EBUSY) : 0;
 }
 
+// Brings the kernel's masks up to date; until when there is nothing to do unless it tells.
+weft_deadline loop_due(weft_loop *l);
+
 // At the end of each call that changes something: a nested loop shows it to the outer one now.
+// (weft_io_run asks by loop_due.)
 void loop_show(weft_loop *l);
 
 static inline void loop_changed(weft_loop *l)
 {
-    if (__builtin_expect(l->nested && !l->running, 0))
+    if (__builtin_expect(l->clock_watch.fd >= 0 && !l->running, 0))
         loop_show(l);
 }
 
@@ -169,9 +160,6 @@ void loop_drop_tasks(weft_loop *l);
 
 // loop_child.cc: closes the pidfd of a child that is dropped with its loop.
 void loop_drop_child(weft_watch *w);
-
-// loop.cc: puts the descriptor `fresh` (-1: failed) where `old` was.
-int loop_replace(int fresh, int old);
 
 // signal.cc
 int loop_reborn_signals(weft_loop *l);

@@ -11,10 +11,7 @@
 // A descriptor that was closed before its watch was stopped can't be taken out by number any more,
 // and as long as a duplicate is open the kernel tells of it.  When it does, the loop moves to a new
 // set (`stuck`), instead of being told for ever.
-#include "events.h"
 #include "loop_state.h"
-
-#include <string.h>
 
 using namespace weft;
 
@@ -44,33 +41,17 @@ static bool events_valid(int events)
            (events & (WEFT_EXCLUSIVE | WEFT_HANGUP)) != (WEFT_EXCLUSIVE | WEFT_HANGUP);
 }
 
-static int make_room(weft_loop *l, int fd)
+// For one that is watched, or was.
+static watch_slot *slot_of(const weft_loop *l, int fd)
 {
-    size_t n = l->slot_count == 0 ? 64 : l->slot_count;
-    while (n <= (size_t)fd)
-        n *= 2;
-    int *dirty = (int *)realloc(l->dirty, 2 * n * sizeof *dirty);
-    if (dirty == nullptr)
-        return -1;
-    l->dirty = dirty;
-    watch_slot *slots = (watch_slot *)realloc(l->slots, n * sizeof *slots);
-    if (slots == nullptr)
-        return -1;
-    for (size_t i = l->slot_count; i < n; i++)
-        slots[i] = {};
-    l->slots = slots;
-    l->slot_count = n;
-    return 0;
+    return record_find(&l->slots, fd);
 }
 
 // epoll_ctl for a slot; keeps what the kernel has in the slot.
 static int control(weft_loop *l, int op, int fd, uint32_t mask)
 {
-    watch_slot *s = &l->slots[fd];
-    struct epoll_event e = {};
-    e.events = mask;
-    e.data.u64 = (uint64_t)s->generation << 32 | (uint32_t)fd;
-    if (epoll_ctl(l->epoll, op, fd, &e) != 0)
+    watch_slot *s = slot_of(l, fd);
+    if (events_control(&l->set, op, fd, mask, s->generation) != 0)
         return -1;
     s->attached = op != EPOLL_CTL_DEL;
     s->registered = mask;
@@ -79,7 +60,7 @@ static int control(weft_loop *l, int op, int fd, uint32_t mask)
 
 static void detach(weft_loop *l, int fd)
 {
-    watch_slot *s = &l->slots[fd];
+    watch_slot *s = slot_of(l, fd);
     int saved = errno;
     if (s->attached && control(l, EPOLL_CTL_DEL, fd, 0) != 0) {
         l->lost = true; // the kernel has taken it out itself, most likely
@@ -91,9 +72,9 @@ static void detach(weft_loop *l, int fd)
 
 static int attach(weft_loop *l, weft_watch *w, int fd, int events)
 {
-    if ((size_t)fd >= l->slot_count && make_room(l, fd) != 0)
+    watch_slot *s = record_make(&l->slots, fd);
+    if (s == nullptr)
         return -1;
-    watch_slot *s = &l->slots[fd];
     if (s->watch != nullptr)
         return fail_with(EEXIST);
     s->generation++;
@@ -133,10 +114,12 @@ int weft::loop_watch_internal(weft_loop *l, weft_watch *w, int fd,
 
 static void note(weft_loop *l, int fd)
 {
-    if (l->slots[fd].dirty)
+    watch_slot *s = slot_of(l, fd);
+    if (s->dirty)
         return;
-    l->slots[fd].dirty = true;
-    l->dirty[l->dirty_count++] = fd;
+    s->dirty = true;
+    s->next_dirty = l->dirty;
+    l->dirty = fd;
 }
 
 int weft_watch_change(weft_watch *w, int events)
@@ -147,7 +130,7 @@ int weft_watch_change(weft_watch *w, int events)
     if (!events_valid(events))
         return fail_with(EINVAL);
     w->events = events;
-    watch_slot *s = &l->slots[w->fd];
+    watch_slot *s = slot_of(l, w->fd);
     if (!s->attached || s->registered != mask_of(events)) {
         note(l, w->fd);
         loop_changed(l);
@@ -161,7 +144,7 @@ int weft_watch_stop(weft_watch *w)
     if (loop_enter_of(l) != 0)
         return -1;
     detach(l, w->fd);
-    l->slots[w->fd].watch = nullptr;
+    slot_of(l, w->fd)->watch = nullptr;
     w->loop = nullptr;
     l->stats.watches--;
     return 0;
@@ -177,7 +160,7 @@ void weft::loop_stop_internal(weft_loop *l, weft_watch *w)
 
 static int apply(weft_loop *l, weft_watch *w)
 {
-    watch_slot *s = &l->slots[w->fd];
+    watch_slot *s = slot_of(l, w->fd);
     uint32_t mask = mask_of(w->events);
     if (!s->attached)
         return w->events & WAITS_FOR ? control(l, EPOLL_CTL_ADD, w->fd, mask) : 0;
@@ -197,28 +180,25 @@ static void call(weft_loop *l, weft_watch *w, int events)
 
 size_t weft::loop_flush(weft_loop *l, bool tell)
 {
-    size_t n = l->dirty_count, told = 0;
-    if (n == 0)
-        return 0;
-    int saved = errno;
-    for (size_t i = 0; i < n; i++) {
-        int fd = l->dirty[i];
-        weft_watch *w = l->slots[fd].watch;
-        l->slots[fd].dirty = false;
-        if (w == nullptr || apply(l, w) == 0)
+    size_t told = 0;
+    int saved = errno, fd = l->dirty;
+    l->dirty = -1; // what is changed meanwhile comes in the next round: else one could keep us here
+    while (fd >= 0) {
+        watch_slot *s = slot_of(l, fd);
+        int now = fd;
+        fd = s->next_dirty;
+        s->dirty = false;
+        if (s->watch == nullptr || apply(l, s->watch) == 0)
             continue;
         if (!tell) {
-            note(l, fd);
+            note(l, now);
             continue;
         }
-        detach(l, fd);
-        w->events = 0;
+        detach(l, now);
+        s->watch->events = 0;
         told++;
-        call(l, w, WEFT_ERROR);
+        call(l, s->watch, WEFT_ERROR);
     }
-    // What those functions changed comes in the next round: else one could keep us here.
-    l->dirty_count -= n;
-    memmove(l->dirty, l->dirty + n, l->dirty_count * sizeof *l->dirty);
     errno = saved;
     return told;
 }
@@ -241,10 +221,10 @@ static int events_of(uint32_t told, int watched)
 
 void weft::loop_dispatch(weft_loop *l, const struct epoll_event *event)
 {
-    int fd = (int)(uint32_t)event->data.u64;
-    watch_slot *s = &l->slots[fd];
+    int fd = event_number(event);
+    watch_slot *s = slot_of(l, fd);
     weft_watch *w = s->watch;
-    if (w == nullptr || s->generation != (uint32_t)(event->data.u64 >> 32) || !s->attached) {
+    if (w == nullptr || s->generation != event_generation(event) || !s->attached) {
         l->stats.stale++;
         l->stuck = l->lost;
         return;
@@ -264,25 +244,25 @@ void weft::loop_dispatch(weft_loop *l, const struct epoll_event *event)
 void weft::loop_attach_all(weft_loop *l)
 {
     l->lost = l->stuck = false;
-    for (size_t fd = 0; fd < l->slot_count; fd++) {
-        watch_slot *s = &l->slots[fd];
+    watch_slot *s;
+    for (int fd = -1; (s = record_next(&l->slots, &fd)) != nullptr;) {
         // What was fetched from the parent's kernel part is stale now.
         s->generation++;
         if (s->watch == nullptr || !s->attached)
             continue;
         s->attached = false;
-        if (control(l, EPOLL_CTL_ADD, (int)fd, mask_of(s->watch->events)) != 0)
-            note(l, (int)fd);
+        if (control(l, EPOLL_CTL_ADD, fd, mask_of(s->watch->events)) != 0)
+            note(l, fd);
     }
 }
 
 void weft::loop_drop_watches(weft_loop *l)
 {
-    for (size_t fd = 0; fd < l->slot_count; fd++) {
-        weft_watch *w = l->slots[fd].watch;
-        if (w == nullptr)
+    const watch_slot *s;
+    for (int fd = -1; (s = record_next(&l->slots, &fd)) != nullptr;) {
+        if (s->watch == nullptr)
             continue;
-        w->loop = nullptr;
-        loop_drop_child(w);
+        s->watch->loop = nullptr;
+        loop_drop_child(s->watch);
     }
 }

@@ -172,7 +172,7 @@ int weft::loop_reborn_signals(weft_loop *l)
     if (l->signal_watch.loop == nullptr)
         return 0;
     sigset_t set = set_of(l->watched);
-    return loop_replace(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), l->signal_watch.fd);
+    return events_replace(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), l->signal_watch.fd);
 }
 
 void weft::loop_drop_signals(weft_loop *l)

@@ -29,10 +29,10 @@ EACH_PAIR_CASE(test_deadlines)
 
 CASE(test_deadline_without_pwait2)
 {
-    io_precise = 0;
+    events_exact = false;
     for (int kind = 0; kind < PAIRS; kind++)
         with_pair(kind, test_deadlines_body);
-    io_precise = 1;
+    events_exact = true;
 }
 
 PAIR_CASE(test_deadline_now_sees_what_is_there, TCP_PAIR)
