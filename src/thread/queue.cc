@@ -335,7 +335,7 @@ static size_t any_of(size_t n)
     return (size_t)((dice >> 32) * n >> 32);
 }
 
-// Looks into each: 0: got; EAGAIN; EPIPE: all are at their end; EPERM.
+// Looks into each: 0: got; EAGAIN; EPIPE: all are at their end; what enter says.
 static int take_any(choice *c)
 {
     size_t first = any_of(c->n), ended = 0;
@@ -343,7 +343,7 @@ static int take_any(choice *c)
         c->which = (first + i) % c->n;
         weft_queue *q = c->queues[c->which];
         if (!enter(q))
-            return EPERM;
+            return errno;
         bool got = has_item(q);
         if (got)
             take(q, c->item);
@@ -433,7 +433,7 @@ ssize_t weft_queue_get_any(weft_queue *const queues[], size_t n, void *item, wef
 {
     waiter few[FEW];
     choice c = {queues, n, few, item, false, 0};
-    if (n == 0)
+    if (queues == nullptr || n == 0)
         return fail_with(EINVAL);
     int error = await_any(&c, WEFT_NOW);
     if (error == ETIMEDOUT && d > WEFT_NOW) {

@@ -62,6 +62,8 @@ CASE(test_takes_what_is_there)
     assert_int_equal(any(3, weft_in_ms(2)), -ETIMEDOUT);
     assert_int_equal(any(N, weft_in_ms(2)), -ETIMEDOUT);
     assert_int_equal(any(0, WEFT_NOW), -EINVAL);
+    int v;
+    assert_errno(weft_queue_get_any(nullptr, 1, &v, WEFT_NOW), EINVAL);
     end_queues();
 }
 
