@@ -120,8 +120,9 @@ enum {
      * its time is over and when this process ends: also those in groups and sessions of their own.
      * What goes to the group that a child leads goes to all of them.  Their warden, a process of
      * ours, ends them when the child has ended, and is what is waited for; only its own SIGKILL
-     * sets them free.  The start needs a copy of our page tables, and /proc; while it runs, memory
-     * that we change is copied. */
+     * sets them free.  The start needs a copy of our page tables (as fork(2): up to 0.2 s for each
+     * GB in use) and /proc; while it runs, memory that we change is copied.  Where our control
+     * group is delegated they are in one below it. */
     WEFT_SUBPROCESS_TREE = 32,
 
     /* If our group is the foreground of our terminal, that of the child, a new one, is it instead

@@ -225,6 +225,7 @@ int weft::plan_make(spawn_plan *plan, const char *const argv[], const weft_subpr
     memset(plan, 0, sizeof *plan);
     *stage = WEFT_STAGE_PREPARE;
     plan->opts = o;
+    plan->cgroup = -1;
     plan->argv = (char *const *)argv;
     memcpy(plan->source, source, sizeof plan->source);
     plan->envp = child_environment(o, &plan->environment);

@@ -106,9 +106,14 @@ static long clone_with(spawn_plan *plan, char *stack, bool use_clone3, int *pidf
         args.exit_signal = SIGCHLD;
         args.stack = (uint64_t)(uintptr_t)stack;
         args.stack_size = STACK;
-        // The first version of the structure is all it takes.
-        return call_cloning(SYS_clone3, (long)&args, CLONE_ARGS_SIZE_VER0, 0, 0, 0, spawn_child,
-                            plan);
+        if (plan->cgroup >= 0) {
+            args.flags |= CLONE_INTO_CGROUP;
+            args.cgroup = (uint64_t)plan->cgroup;
+        }
+        // Else the first version of the structure is all it takes.
+        return call_cloning(SYS_clone3, (long)&args,
+                            plan->cgroup >= 0 ? sizeof args : CLONE_ARGS_SIZE_VER0, 0, 0, 0,
+                            spawn_child, plan);
     }
     return call_cloning(SYS_clone, (long)(flags | SIGCHLD), (long)(stack + STACK), (long)pidfd, 0,
                         0, spawn_child, plan);
@@ -131,6 +136,10 @@ static pid_t spawn_sharing_memory(spawn_plan *plan, int *pidfd)
     bool with_pidfd = !(spawn_without & NO_PIDFD);
     if (!(spawn_without & NO_CLONE3))
         result = clone_with(plan, stack, true, with_pidfd ? pidfd : nullptr);
+    if (result < 0 && plan->cgroup >= 0 && !(spawn_without & NO_CLONE3)) {
+        plan->cgroup = -1;
+        result = clone_with(plan, stack, true, with_pidfd ? pidfd : nullptr);
+    }
     if (refused(result) && with_pidfd)
         result = clone_with(plan, stack, false, pidfd);
     if (refused(result))

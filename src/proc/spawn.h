@@ -32,6 +32,7 @@ struct spawn_plan {
     rlim_t descriptors; // the limit of their numbers, before the child's own limits
     unsigned long cpus[CPU_WORDS];
     bool handlers_cleared; // by clone3
+    int cgroup;            // a folder: it is born in this control group, if it may be; -1: in ours
     pid_t warden_of; // its parent is its warden, which it is not to outlive, in this group; 0: no
     // plan.cc's.
     char **environment;

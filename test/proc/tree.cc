@@ -5,6 +5,7 @@
 
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/xattr.h>
 
 // It gets away from group, session and parent, says so, and stays.
 #define RUNAWAY "setsid sh -c 'trap : TERM HUP; (sh -c \"echo away; while :; do sleep 1; done\" &)'"
@@ -176,6 +177,69 @@ CASE(test_tree_of_a_pipeline)
     assert_int_equal(weft_pipeline_stop(l, &status, WEFT_NOW, weft_in_ms(50), WEFT_FOREVER), 0);
     assert_int_equal(weft_pipeline_destroy(l), 0);
     expect_nobody(&w);
+}
+
+// ---- Control groups ----
+
+// Makes one below ours that is delegated, or, as `mark` says, is not; empty: it can't be.
+static void make_cgroup(char *path, size_t size, bool mark)
+{
+    static const char *const roots[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+    char own[401], kill[640];
+    for (const char *root : roots) {
+        weft_subprocess_options o = no_options();
+        if (sscanf(output_of("sed -n s/^0:://p /proc/self/cgroup", &o), "%400s", own) != 1)
+            break;
+        snprintf(path, size, "%s%s/weft-test-%d", root, own, (int)getpid());
+        snprintf(kill, sizeof kill, "%s/cgroup.kill", path);
+        if (mkdir(path, 0755) == 0 && access(kill, W_OK) == 0 &&
+            (!mark || setxattr(path, "user.delegate", "1", 1, 0) == 0))
+            return;
+        rmdir(path);
+    }
+    *path = 0;
+}
+
+// In the control group: whether its program is in one below, which ends with it.
+static int tree_within(const char *path, bool below)
+{
+    char procs[600], line[512] = "", part[64];
+    snprintf(procs, sizeof procs, "%s/cgroup.procs", path);
+    int fd = open(procs, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, "0", 1) != 1)
+        return 1;
+    close(fd);
+    weft_subprocess_options o = tree();
+    weft_subprocess *p =
+        weft_subprocess_start(sh("grep ^0: /proc/self/cgroup; " RUNAWAY "; sleep 1000").argv, &o);
+    ssize_t n = p != NULL ? weft_subprocess_read(p, 1, line, sizeof line - 1, WEFT_FOREVER) : 0;
+    snprintf(part, sizeof part, "/weft-test-%d/weft-", (int)getppid());
+    if (n <= 0 || (strstr(line, part) != NULL) != below)
+        return 2;
+    if (strstr(line, "away") == NULL && weft_subprocess_read(p, 1, line, 4, WEFT_FOREVER) <= 0)
+        return 3;
+    if (weft_subprocess_stop(p, NULL, WEFT_NOW, WEFT_NOW, WEFT_FOREVER) != 0)
+        return 4;
+    weft_subprocess_destroy(p);
+    return entries(path, "weft-") == 0 ? 0 : 5;
+}
+
+CASE(test_tree_in_a_control_group)
+{
+    char path[600];
+    for (int below = 0; below < 2; below++) {
+        make_cgroup(path, sizeof path, below);
+        if (*path == 0) {
+            print_message("no control group can be made here\n");
+            skip();
+        }
+        pid_t child = runner_fork();
+        if (child == 0)
+            _exit(tree_within(path, below));
+        int end = end_of(child);
+        assert_int_equal(rmdir(path), 0);
+        assert_int_equal(end, 0);
+    }
 }
 
 static void nothing(weft_subprocess *)

@@ -1,0 +1,86 @@
+// cgroup.cc: folders and files below /sys/fs/cgroup.
+#include "cgroup.h"
+
+#include <base/above_streams.h>
+
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+
+using namespace weft;
+
+// The path of the group that we are in, as the line "0::/path" tells; null: none.
+static const char *read_own(char *text, size_t size)
+{
+    int fd = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, size - 1) : 0;
+    close_keep_errno(&fd);
+    text[n > 0 ? n : 0] = 0;
+    char *line = strncmp(text, "0::", 3) == 0 ? text : strstr(text, "\n0::");
+    char *path = line != nullptr ? strchr(line, '/') : nullptr;
+    if (path != nullptr)
+        path[strcspn(path, "\n")] = 0;
+    return path;
+}
+
+// systemd says so in one of these, and so do others.
+static bool is_delegated(const char *path)
+{
+    char value = 0;
+    return (getxattr(path, "trusted.delegate", &value, 1) == 1 && value == '1') ||
+           (getxattr(path, "user.delegate", &value, 1) == 1 && value == '1');
+}
+
+// Where version 2 alone is mounted, or beside version 1.
+static bool find_own(char *path, size_t size)
+{
+    static const char *const roots[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+    char text[4096];
+    struct statfs s;
+    const char *own = read_own(text, sizeof text);
+    for (const char *root : roots)
+        if (own != nullptr && statfs(root, &s) == 0 && s.f_type == CGROUP2_SUPER_MAGIC)
+            return snprintf(path, size, "%s%s", root, own) < (int)size && is_delegated(path);
+    return false;
+}
+
+void weft::cgroup_make(cgroup *g)
+{
+    const size_t room = sizeof g->path - 64;
+    g->folder = -1;
+    if (!find_own(g->path, room)) {
+        *g->path = 0;
+        return;
+    }
+    snprintf(g->path + strlen(g->path), 32, "/weft-%d", (int)getpid());
+    rmdir(g->path); // of a warden that was killed and had our number
+    if (mkdir(g->path, 0755) == 0)
+        g->folder = above_streams(open(g->path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (g->folder >= 0 && faccessat(g->folder, "cgroup.kill", W_OK, 0) == 0) // Linux 5.14
+        return;
+    close_keep_errno(&g->folder);
+    cgroup_remove(g);
+}
+
+void weft::cgroup_kill(const cgroup *g)
+{
+    char file[sizeof g->path + 16];
+    if (*g->path == 0)
+        return;
+    snprintf(file, sizeof file, "%s/cgroup.kill", g->path);
+    int fd = open(file, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, "1", 1) != 1) {
+        // Then they are ended one by one.
+    }
+    close_keep_errno(&fd);
+}
+
+void weft::cgroup_remove(cgroup *g)
+{
+    if (*g->path != 0)
+        rmdir(g->path);
+    *g->path = 0;
+}
