@@ -80,7 +80,7 @@ static inline int child_wait_id(const child *c, int how, siginfo_t *info, struct
 static inline bool child_pidfd_ended(const child *c)
 {
     struct pollfd f = {c->pidfd, POLLIN, 0};
-    int saved = errno, n = poll(&f, 1, 0);
+    int saved = errno, n = uncancelled(poll, &f, 1, 0);
     errno = saved;
     return n > 0;
 }
@@ -318,7 +318,7 @@ static inline int child_adopt(child *c, uint32_t *word)
     if (c->pidfd < 0 && !(child_without & CHILD_NO_PIDFD) && !is_refused(errno)) {
         int error = errno;
         kill(c->pid, SIGKILL);
-        while (waitpid(c->pid, nullptr, 0) < 0 && errno == EINTR)
+        while (uncancelled(waitpid, c->pid, nullptr, 0) < 0 && errno == EINTR)
             ;
         return fail_with(error);
     }

@@ -2,6 +2,8 @@
 #ifndef WEFT_BASE_ERRNO_H
 #define WEFT_BASE_ERRNO_H
 
+#include "uncancelled.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -46,7 +48,7 @@ static inline void close_keep_errno(int *fd)
 {
     int saved = errno;
     if (*fd >= 0)
-        close(*fd);
+        uncancelled(close, *fd);
     *fd = -1;
     errno = saved;
 }

@@ -123,7 +123,7 @@ static inline int leash_keep(leash *l, int signal)
 static inline bool leash_is_loose(int held)
 {
     struct pollfd f = {held, 0, 0};
-    int saved = errno, n = poll(&f, 1, 0);
+    int saved = errno, n = uncancelled(poll, &f, 1, 0);
     errno = saved;
     return n != 0;
 }

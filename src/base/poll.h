@@ -30,7 +30,7 @@ static inline int poll_until(struct pollfd *fds, nfds_t n, weft_deadline d)
     if (way_to_poll != nullptr && d > WEFT_NOW)
         return way_to_poll(fds, n, d);
     for (;;) {
-        int ready = poll(fds, n, poll_ms(d));
+        int ready = uncancelled(poll, fds, n, poll_ms(d));
         if (ready > 0) {
             errno = saved;
             return ready;

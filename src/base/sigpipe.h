@@ -37,7 +37,7 @@ static inline void sigpipe_release(sigpipe *s, bool raised)
         sigset_t set;
         sigemptyset(&set);
         sigaddset(&set, SIGPIPE);
-        while (sigtimedwait(&set, nullptr, &at_once) < 0 && errno == EINTR)
+        while (uncancelled(sigtimedwait, &set, nullptr, &at_once) < 0 && errno == EINTR)
             ;
     }
     pthread_sigmask(SIG_SETMASK, &s->before, nullptr);
@@ -49,7 +49,7 @@ static inline ssize_t sigpipe_write(int fd, const void *bytes, size_t n)
 {
     sigpipe hold;
     sigpipe_hold(&hold);
-    ssize_t put = write(fd, bytes, n);
+    ssize_t put = uncancelled(write, fd, bytes, n);
     sigpipe_release(&hold, put < 0 && errno == EPIPE);
     return put;
 }

@@ -337,7 +337,7 @@ static void sleep_until(scheduler *s)
         return;
     }
     struct timespec t = timespec_of(s->timers.first->at);
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, nullptr);
+    uncancelled(clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &t, nullptr);
 }
 
 static void poll(scheduler *s, weft_deadline d)

@@ -111,12 +111,12 @@ static size_t read_max_map_count(void)
 {
     size_t count = 65530;
     char text[32] = "";
-    int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+    int fd = uncancelled(open, "/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return count;
-    if (read(fd, text, sizeof text - 1) > 0)
+    if (uncancelled(read, fd, text, sizeof text - 1) > 0)
         count = strtoul(text, nullptr, 10);
-    close(fd);
+    uncancelled(close, fd);
     return count;
 }
 

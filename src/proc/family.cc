@@ -38,11 +38,11 @@ static bool read_one(pid_t pid, relative *r)
 {
     char path[32], line[1024];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = uncancelled(open, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
-    ssize_t n = read(fd, line, sizeof line - 1);
-    close(fd);
+    ssize_t n = uncancelled(read, fd, line, sizeof line - 1);
+    uncancelled(close, fd);
     line[n > 0 ? n : 0] = 0;
     r->pid = pid;
     return parse(line, r);
@@ -169,7 +169,7 @@ static void signal_one(const relative *r, int signal)
              (syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0) != 0 && is_refused(errno)))
         kill(r->pid, signal);
     if (fd >= 0)
-        close(fd);
+        uncancelled(close, fd);
 }
 
 void weft::family_signal(const family *f, int signal)
@@ -193,7 +193,7 @@ void weft::family_stop(family *f)
                 some = true;
             }
         if (some && !first) // who has been told stops at once, unless it waits for a disk
-            poll(nullptr, 0, 1);
+            uncancelled(poll, nullptr, 0, 1);
     }
     errno = saved;
 }

@@ -190,7 +190,8 @@ static void pass_on(batch *b)
 {
     struct signalfd_siginfo s;
     struct pollfd one = {b->how->signal_fd, POLLIN, 0};
-    while (poll(&one, 1, 0) > 0 && read(one.fd, &s, sizeof s) == (ssize_t)sizeof s) {
+    while (uncancelled(poll, &one, 1, 0) > 0 &&
+           uncancelled(read, one.fd, &s, sizeof s) == (ssize_t)sizeof s) {
         signal_all(b, (int)s.ssi_signo);
         if (s.ssi_signo == SIGTSTP)
             stop_with_all(b);

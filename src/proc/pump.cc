@@ -129,7 +129,7 @@ bool weft::flow_is_over(const flow *f)
 static bool is_ready(int fd)
 {
     struct pollfd p = {fd, POLLIN, 0};
-    int saved = errno, n = fd >= 0 ? poll(&p, 1, 0) : 0;
+    int saved = errno, n = fd >= 0 ? uncancelled(poll, &p, 1, 0) : 0;
     errno = saved;
     return n > 0;
 }

@@ -89,7 +89,7 @@ int weft_pclose(weft_subprocess *p, FILE *stream, int *status, weft_deadline d)
 {
     int saved = errno, error = 0;
     p->flush_by = d;
-    if (fclose(stream) != 0)
+    if (uncancelled(fclose, stream) != 0)
         error = errno;
     if (weft_subprocess_wait(p, status, d) != 0) {
         error = errno;

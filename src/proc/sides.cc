@@ -38,7 +38,7 @@ static int open_path(const char *path, int how)
     if (path == nullptr)
         return fail_with(EINVAL);
     do
-        fd = open(path, how | O_CLOEXEC | O_NOCTTY, 0666);
+        fd = uncancelled(open, path, how | O_CLOEXEC | O_NOCTTY, 0666);
     while (fd < 0 && errno == EINTR);
     return above_streams(fd);
 }

@@ -94,7 +94,7 @@ static int open_file(void)
     char path[4096];
     if (folder == nullptr || *folder == 0)
         folder = "/tmp";
-    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    int fd = uncancelled(open, folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd >= 0)
         return above_streams(fd);
     if (errno != EOPNOTSUPP && errno != EISDIR)
@@ -114,7 +114,7 @@ static ssize_t write_below_limit(int fd, const char *bytes, size_t n, size_t at)
     struct rlimit most;
     if (getrlimit(RLIMIT_FSIZE, &most) == 0 && most.rlim_cur <= at)
         return fail_with(EFBIG);
-    return write(fd, bytes, n);
+    return uncancelled(write, fd, bytes, n);
 }
 
 // The buffer's bytes go to the file's end.  0, or errno: then the rest is still here.
@@ -204,7 +204,7 @@ static int give_on(outlet *o)
 __attribute__((noinline)) static ssize_t read_and_drop(int fd)
 {
     char dropped[16 * 1024];
-    return read(fd, dropped, sizeof dropped);
+    return uncancelled(read, fd, dropped, sizeof dropped);
 }
 
 // What has been collected is too long for the buffer or at all.
@@ -235,7 +235,7 @@ ssize_t weft::outlet_read(outlet *o, int fd, int *error)
     size_t room = b->capacity - b->size - 1;
     if (b == o->to && o->how.limit > 0 && room > o->how.limit - o->came)
         room = o->how.limit - o->came + 1;
-    ssize_t n = read(fd, b->data + b->size, room);
+    ssize_t n = uncancelled(read, fd, b->data + b->size, room);
     if (n <= 0)
         return n;
     b->size += (size_t)n;

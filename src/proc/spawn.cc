@@ -155,7 +155,7 @@ static void read_report(spawn_plan *plan, int fd)
     int words[2];
     ssize_t n;
     do
-        n = read(fd, words, sizeof words);
+        n = uncancelled(read, fd, words, sizeof words);
     while (n < 0 && errno == EINTR);
     if (n == (ssize_t)sizeof words) {
         plan->stage = words[0];
@@ -203,7 +203,7 @@ static pid_t fork_with_pipe(spawn_plan *plan, const int report[2], int *pidfd)
     if (pid == 0)
         spawn_child(plan);
     *pidfd = open_pidfd(pid);
-    close(report[1]);
+    uncancelled(close, report[1]);
     read_report(plan, report[0]);
     return pid;
 }
@@ -212,7 +212,7 @@ static pid_t fork_with_pipe(spawn_plan *plan, const int report[2], int *pidfd)
 static void reap(pid_t pid, int *pidfd)
 {
     int saved = errno;
-    while (waitpid(pid, nullptr, __WALL) < 0 && errno == EINTR)
+    while (uncancelled(waitpid, pid, nullptr, __WALL) < 0 && errno == EINTR)
         ;
     errno = saved;
     if (pidfd != nullptr)
@@ -328,7 +328,7 @@ int weft::spawn_start(spawn_plan *plan, pid_t *pid, int *pidfd)
     for (long ms = 1; result != 0 && errno == ETXTBSY && !__libc_single_threaded && ms <= 16;
          ms *= 2) {
         const struct timespec pause = {0, ms * 1000000};
-        nanosleep(&pause, nullptr);
+        uncancelled(nanosleep, &pause, nullptr);
         result = start_once(plan, pid, pidfd);
     }
     return result;

@@ -29,7 +29,7 @@ static bool tell_end(streams *s)
     const char ends[2] = {(char)t.c_cc[VEOF], (char)t.c_cc[VEOF]};
     size_t n = s->last == '\n' ? 1 : 2;
     fcntl(s->fds[0], F_SETFL, O_RDWR | O_NONBLOCK);
-    return write(s->fds[0], ends, n) == (ssize_t)n || errno != EAGAIN;
+    return uncancelled(write, s->fds[0], ends, n) == (ssize_t)n || errno != EAGAIN;
 }
 
 bool weft::streams_end_input(streams *s)
@@ -175,7 +175,7 @@ ssize_t weft::streams_read(streams *s, int stream, void *bytes, size_t n, weft_d
     for (;;) {
         if (await(fd, POLLIN, d) != 0)
             return -1;
-        ssize_t got = read(fd, bytes, n);
+        ssize_t got = uncancelled(read, fd, bytes, n);
         if (got < 0 && errno == EIO && s->pty >= 0) { // nobody has the terminal any more
             errno = saved;
             return 0;

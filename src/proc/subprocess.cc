@@ -150,7 +150,7 @@ weft_subprocess *weft_subprocess_start(const char *const argv[],
         own.process_group = WEFT_GROUP_NEW;
     int stage = WEFT_STAGE_NONE, cancel;
     look_for_given_up();
-    // open is a cancellation point; to be cancelled half-way would leak.
+    // The child, until it executes its program, has our pending cancel too.
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     weft_subprocess *p = start(argv, o, &stage);
     pthread_setcancelstate(cancel, nullptr);

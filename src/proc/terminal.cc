@@ -13,7 +13,8 @@ enum { LOOK_MS = 50 };
 
 int weft::terminal_open(void)
 {
-    int saved = errno, fd = above_streams(open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY));
+    int saved = errno,
+        fd = above_streams(uncancelled(open, "/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY));
     if (fd >= 0 && tcgetpgrp(fd) != getpgrp())
         close_keep_errno(&fd);
     errno = saved;

@@ -34,17 +34,15 @@ int weft::in_empty_table(int (*fn)(void *arg), void *arg)
     errand e = {fn, arg, -1, 0};
     sigset_t all, before;
     pthread_t thread;
-    int cancel, saved = errno;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    int saved = errno;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int refused = pthread_create(&thread, nullptr, run, &e);
     if (refused == 0)
-        pthread_join(thread, nullptr);
+        uncancelled(pthread_join, thread, nullptr);
     else
         e.error = refused;
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    pthread_setcancelstate(cancel, nullptr);
     errno = e.result < 0 ? e.error : saved;
     return e.result;
 }

@@ -17,7 +17,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -38,8 +37,8 @@ static stat_line look_up(int id)
 {
     char text[512], *p = stpcpy(text, "/proc/");
     strcpy(p + number_print(p, id), "/stat");
-    int fd = open(text, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+    int fd = uncancelled(open, text, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? uncancelled(read, fd, text, sizeof text - 1) : 0;
     close_keep_errno(&fd);
     text[n > 0 ? n : 0] = 0;
     p = strrchr(text, ')'); // the name before it may hold anything
@@ -87,18 +86,16 @@ bool weft::holder_lives(uint64_t who)
 {
     if (who == holder_self())
         return true;
-    int saved = errno, id = (int)(who & ID), cancel;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    int saved = errno, id = (int)(who & ID);
     int fd = (int)syscall(SYS_pidfd_open, id, 0);
     bool lives = fd >= 0 || (errno != ESRCH && (kill(id, 0) == 0 || errno != ESRCH));
     if (lives) {
         struct pollfd p = {fd, POLLIN, 0};
         stat_line now = look_up(id);
-        lives = (fd >= 0 ? poll(&p, 1, 0) != 1 : !now.ended) &&
+        lives = (fd >= 0 ? uncancelled(poll, &p, 1, 0) != 1 : !now.ended) &&
                 (now.start == 0 || who >> 24 == 0 || now.start == who >> 24);
     }
     close_keep_errno(&fd);
-    pthread_setcancelstate(cancel, nullptr);
     errno = saved;
     return lives;
 }

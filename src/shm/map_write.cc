@@ -147,7 +147,7 @@ int weft_shared_map_init(weft_shared_map *m, size_t entries, size_t key_size, si
     if (weft_shared_map_bytes(entries, key_size, value_size) == 0)
         return fail_with(EINVAL);
     memset((void *)m, 0, sizeof *m + slots_for(entries) * 8);
-    if (getrandom(&m->seed, sizeof m->seed, GRND_NONBLOCK) < 0)
+    if (uncancelled(getrandom, &m->seed, sizeof m->seed, GRND_NONBLOCK) < 0)
         m->seed = (uint64_t)weft_now();
     m->entries = (uint32_t)entries;
     m->cells = (uint32_t)entries + 1;

@@ -185,7 +185,7 @@ static void tell_supervisor(weft_pool *p, uint32_t phase)
     if (p->shared->phase < phase)
         __atomic_store_n(&p->shared->phase, phase, __ATOMIC_SEQ_CST);
     pthread_mutex_unlock(&p->lock);
-    (void)!write(p->control_fd, &one, sizeof one);
+    (void)!uncancelled(write, p->control_fd, &one, sizeof one);
 }
 
 int weft_pool_close(weft_pool *p)
@@ -249,7 +249,8 @@ static ssize_t run_callbacks(weft_pool *p)
 {
     uint64_t word;
     int saved = errno;
-    (void)!read(p->shared->done_fd, &word, sizeof word); // before the look: later ends stay visible
+    (void)!uncancelled(read, p->shared->done_fd, &word,
+                       sizeof word); // before the look: later ends stay visible
     errno = saved;
     pthread_mutex_lock(&p->lock);
     weft_result *due = nullptr;
@@ -279,7 +280,7 @@ int weft_pool_join(weft_pool *p, weft_deadline d)
             return fail_with(ETIMEDOUT);
         if (weft_thread_stopping())
             return fail_with(ECANCELED);
-        poll(f, 2, poll_ms(slice < d ? slice : d));
+        uncancelled(poll, f, 2, poll_ms(slice < d ? slice : d));
     }
     run_callbacks(p);
     errno = saved;

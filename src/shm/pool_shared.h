@@ -21,6 +21,7 @@
 #ifndef WEFT_SHM_POOL_SHARED_H
 #define WEFT_SHM_POOL_SHARED_H
 
+#include <base/errno.h>
 #include <base/futex.h>
 #include <weft/pool.h>
 
@@ -229,7 +230,7 @@ static inline void ring_fd(const pool_shared *sh)
 {
     uint64_t one = 1;
     if (sh != worker_of)
-        (void)!write(sh->done_fd, &one, sizeof one);
+        (void)!uncancelled(write, sh->done_fd, &one, sizeof one);
     else if (kill(worker_tells, SIGUSR1) != 0)
         _exit(1);
 }

@@ -38,9 +38,9 @@ int weft_posix_semaphore_wait(weft_posix_semaphore *s, weft_deadline d)
     int saved = errno, n;
     struct timespec t = timespec_of(d < 0 ? 0 : d);
     do
-        n = d == WEFT_FOREVER ? sem_wait(&s->posix)
+        n = d == WEFT_FOREVER ? uncancelled(sem_wait, &s->posix)
             : d <= WEFT_NOW   ? sem_trywait(&s->posix)
-                              : sem_clockwait(&s->posix, CLOCK_MONOTONIC, &t);
+                              : uncancelled(sem_clockwait, &s->posix, CLOCK_MONOTONIC, &t);
     while (n != 0 && errno == EINTR);
     if (n != 0)
         return errno == EAGAIN ? fail_with(ETIMEDOUT) : -1;

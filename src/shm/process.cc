@@ -23,11 +23,14 @@ struct weft_process {
 
 pid_t weft::fork_child(child *c)
 {
-    fflush(stdout);
-    fflush(stderr);
+    uncancelled(fflush, stdout);
+    uncancelled(fflush, stderr);
     pid_t pid = c != nullptr ? child_fork(c) : fork();
-    if (pid == 0)
+    if (pid == 0) {
         disown_thread();
+        // The child has a copy of what is on its way to our thread.
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);
+    }
     return pid;
 }
 
@@ -83,13 +86,13 @@ struct start_plan {
     if (plan->leash >= 0 && leash_join(plan->leash, flags & leads) != 0)
         _exit(127);
     if (plan->leash >= 0)
-        close(plan->leash);
+        uncancelled(close, plan->leash);
     if (flags & WEFT_PROCESS_CLOSE_OTHERS)
         close_others(plan->keep, plan->keep_count);
     name_process(plan->opts->name);
     int code = plan->fn(plan->arg);
-    fflush(stdout);
-    fflush(stderr);
+    uncancelled(fflush, stdout);
+    uncancelled(fflush, stderr);
     _exit(code & 0xff);
 }
 

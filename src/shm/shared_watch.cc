@@ -51,7 +51,7 @@ static int send_ring(void *arg)
     int fd = datagram_socket();
     if (fd < 0)
         return -1;
-    ssize_t sent = sendto(fd, "", 1, MSG_NOSIGNAL, (struct sockaddr *)&a, n);
+    ssize_t sent = uncancelled(sendto, fd, "", 1, MSG_NOSIGNAL, (struct sockaddr *)&a, n);
     close_keep_errno(&fd);
     return sent == 1 || errno == EAGAIN ? RUNG // EAGAIN: it is full of rings
            : errno == ECONNREFUSED      ? NOBODY_THERE
@@ -122,11 +122,11 @@ void weft::queue_found_empty(weft_shared_queue *q)
     int saved = errno;
     char byte;
     handle_lock_take(&q->watch_lock);
-    while (recv(q->watch, &byte, 1, 0) >= 0)
+    while (uncancelled(recv, q->watch, &byte, 1, 0) >= 0)
         ;
     uint64_t ticks;
     if (q->ticks >= 0)
-        (void)!read(q->ticks, &ticks, sizeof ticks);
+        (void)!uncancelled(read, q->ticks, &ticks, sizeof ticks);
     arm(q);
     handle_lock_give(&q->watch_lock);
     errno = saved;
@@ -181,7 +181,7 @@ static int watch_start(weft_shared_queue *q)
     uint64_t name = 0;
     struct sockaddr_un a;
     while (name == 0)
-        if (getrandom(&name, sizeof name, 0) != (ssize_t)sizeof name)
+        if (uncancelled(getrandom, &name, sizeof name, 0) != (ssize_t)sizeof name)
             return -1;
     int fd = datagram_socket();
     if (fd < 0)

@@ -75,7 +75,7 @@ static int reserve(int fd, bool lazy, size_t size)
     if (sysinfo(&machine) == 0 && size / machine.mem_unit > machine.totalram + machine.totalswap)
         return fail_with(ENOSPC);
     int n;
-    while ((n = fallocate(fd, 0, 0, (off_t)size)) != 0 && errno == EINTR)
+    while ((n = uncancelled(fallocate, fd, 0, 0, (off_t)size)) != 0 && errno == EINTR)
         ;
     return n;
 }
@@ -142,8 +142,9 @@ weft_shm *weft_shm_create(const char *name, size_t size, const weft_shm_options 
     if (s == nullptr)
         return nullptr;
     size = SHM_HEAD + whole_pages(size);
-    s->fd = above_streams(name != nullptr ? open(SHM_FOLDER, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)
-                                          : memfd_create("weft", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    s->fd = above_streams(name != nullptr
+                              ? uncancelled(open, SHM_FOLDER, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)
+                              : memfd_create("weft", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (s->fd < 0 || (name != nullptr && admit(s, o) != 0) || reserve(s->fd, o->lazy, size) != 0 ||
         map(s, SHM_HEAD + whole_pages(most)) != 0 || fill_in(s, size, o, name == nullptr) != 0)
         return handle_fail(s, errno);
@@ -287,7 +288,7 @@ int weft_shm_detach(weft_shm *s)
     int saved = errno;
     bool same = s->path[0] != 0 && shm_same_file(s->fd, s->path);
     munmap(s->head, s->room);
-    close(s->fd);
+    uncancelled(close, s->fd);
     // By a description of our own, to ask whether others have one.
     if (same && remove_last(s->path) != 0 && errno == EMFILE)
         in_empty_table(remove_last, s->path);

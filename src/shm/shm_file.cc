@@ -29,7 +29,7 @@ int weft::shm_lock_byte(int fd, short type, int byte, int command)
     l.l_start = byte;
     l.l_len = 1;
     int n;
-    while ((n = fcntl(fd, command, &l)) != 0 && errno == EINTR)
+    while ((n = uncancelled(fcntl, fd, command, &l)) != 0 && errno == EINTR)
         ;
     return n != 0 ? -1 : l.l_type;
 }
@@ -74,7 +74,8 @@ bool weft::shm_is_weft(int fd)
     struct stat st;
     uint64_t magic;
     return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
-           pread(fd, &magic, sizeof magic, 0) == (ssize_t)sizeof magic && magic == SHM_MAGIC;
+           uncancelled(pread, fd, &magic, sizeof magic, 0) == (ssize_t)sizeof magic &&
+           magic == SHM_MAGIC;
 }
 
 bool weft::shm_may_go(int fd)
@@ -94,7 +95,8 @@ int weft::shm_examine(int fd, shm_head *h, bool others)
         return EBADMSG;
     if (!others && st.st_uid != geteuid() && st.st_uid != 0)
         return EACCES;
-    if (pread(fd, (void *)h, sizeof *h, 0) != (ssize_t)sizeof *h || h->magic != SHM_MAGIC)
+    if (uncancelled(pread, fd, (void *)h, sizeof *h, 0) != (ssize_t)sizeof *h ||
+        h->magic != SHM_MAGIC)
         return EBADMSG;
     if (h->layout != SHM_LAYOUT)
         return EPROTO;
@@ -122,7 +124,8 @@ int weft::shm_path_of(const char *name, char path[PATH_ROOM])
 
 int weft::shm_open_path(const char *path, bool read_only)
 {
-    int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int fd = uncancelled(open, path,
+                         (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     // A symbolic link, a folder, a socket.
     if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO))
         errno = EBADMSG;

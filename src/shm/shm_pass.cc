@@ -36,7 +36,7 @@ static int wait_for(int socket, short events, weft_deadline d)
 {
     struct pollfd p = {socket, events, 0};
     for (;;) {
-        int n = poll(&p, 1, poll_ms(d));
+        int n = uncancelled(poll, &p, 1, poll_ms(d));
         if (n > 0)
             return 0;
         if (n == 0 && weft_left(d) == 0)
@@ -56,7 +56,7 @@ int weft_shm_send(const weft_shm *s, int socket, weft_deadline d)
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(c), &s->fd, sizeof(int));
-    while (sendmsg(socket, &p.message, MSG_NOSIGNAL | MSG_DONTWAIT) != 1) {
+    while (uncancelled(sendmsg, socket, &p.message, MSG_NOSIGNAL | MSG_DONTWAIT) != 1) {
         if (errno == EAGAIN && wait_for(socket, POLLOUT, d) != 0)
             return -1;
         if (errno != EAGAIN && errno != EINTR)
@@ -72,7 +72,7 @@ weft_shm *weft_shm_receive(int socket, weft_deadline d)
     passing p;
     prepare(&p);
     ssize_t n;
-    while ((n = recvmsg(socket, &p.message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT)) < 0) {
+    while ((n = uncancelled(recvmsg, socket, &p.message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT)) < 0) {
         if (errno == EAGAIN && wait_for(socket, POLLIN, d) != 0)
             return nullptr;
         if (errno != EAGAIN && errno != EINTR)

@@ -7,6 +7,7 @@
 // is no limit.
 #include "cpus.h"
 
+#include <base/errno.h>
 #include <weft/thread.h>
 
 #include <errno.h>
@@ -23,15 +24,15 @@ using namespace weft;
 // Reads a small file whole; false if it can't be.
 static bool read_text(const char *path, char *text, size_t room)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = uncancelled(open, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
     size_t n = 0;
     ssize_t got;
-    while (n < room - 1 && (got = read(fd, text + n, room - 1 - n)) > 0)
+    while (n < room - 1 && (got = uncancelled(read, fd, text + n, room - 1 - n)) > 0)
         n += (size_t)got;
     text[n] = 0;
-    close(fd);
+    uncancelled(close, fd);
     return n > 0;
 }
 

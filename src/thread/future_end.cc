@@ -9,7 +9,7 @@ void weft::future_dispose(weft_future *f)
     if (future_state(f) & FUTURE_EXTRAS) {
         take_lock(&f->lock); // lets the thread that ended it go
         drop_lock(&f->lock);
-        readable_close(&f->fd);
+        close_keep_errno(&f->fd);
     }
     if (!(f->kind & FUTURE_OWNED))
         future_free(f);

@@ -38,7 +38,7 @@ static bool tidy(void *arg)
     list_init(&q->putters);
     list_init(&q->joiners);
     q->inside = 0;
-    readable_close(&q->fd); // the parent's
+    close_keep_errno(&q->fd); // the parent's
     q->shown = false;
     return q->lock == 0; // else a thread that is not here was changing it
 }
@@ -94,7 +94,7 @@ int weft_queue_destroy(weft_queue *q)
         if (busy)
             return fail_with(EBUSY);
     }
-    readable_close(&q->fd);
+    close_keep_errno(&q->fd);
     errno = saved;
     free(q->store.cells);
     free(q);

@@ -1,16 +1,13 @@
 // readable.h: a descriptor (eventfd(2)) that others poll: readable while something is so.
 //
-// -1 is none, and nothing happens to it.  None of these is a cancellation point, as read(2),
-// write(2) and close(2) are: what was to be told or done next would be lost.
+// -1 is none, and nothing happens to it.
 #ifndef WEFT_THREAD_READABLE_H
 #define WEFT_THREAD_READABLE_H
 
 #include <base/above_streams.h>
 
-#include <pthread.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 
 namespace weft {
 
@@ -25,7 +22,7 @@ static inline void readable_set(int fd)
 {
     int saved = errno;
     uint64_t one = 1;
-    if (fd >= 0 && syscall(SYS_write, fd, &one, sizeof one) < 0) {
+    if (fd >= 0 && uncancelled(write, fd, &one, sizeof one) < 0) {
         // The counter is at its limit, so it is readable as it should be.
     }
     errno = saved;
@@ -35,18 +32,10 @@ static inline void readable_clear(int fd)
 {
     int saved = errno;
     uint64_t n;
-    if (fd >= 0 && syscall(SYS_read, fd, &n, sizeof n) < 0) {
+    if (fd >= 0 && uncancelled(read, fd, &n, sizeof n) < 0) {
         // Somebody else has read it.
     }
     errno = saved;
-}
-
-static inline void readable_close(int *fd)
-{
-    int before;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
-    close_keep_errno(fd);
-    pthread_setcancelstate(before, nullptr);
 }
 
 } // namespace weft

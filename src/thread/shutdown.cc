@@ -141,7 +141,7 @@ static void release(weft_executor *ex)
         free_keep_errno(w);
     }
     ex->spent = nullptr;
-    readable_close(&ex->fd);
+    close_keep_errno(&ex->fd);
     executor_put(ex);
 }
 

@@ -67,9 +67,9 @@ static int poll_slice(struct pollfd *fds, nfds_t n, int *set, weft_deadline d)
 {
     enum { MANY = 64 };
     struct pollfd all = {*set, POLLIN, 0};
-    if (*set >= 0 && poll(&all, 1, poll_ms(d)) == 0)
+    if (*set >= 0 && uncancelled(poll, &all, 1, poll_ms(d)) == 0)
         return 0;
-    int ready = poll(fds, n, *set >= 0 ? 0 : poll_ms(d));
+    int ready = uncancelled(poll, fds, n, *set >= 0 ? 0 : poll_ms(d));
     if (ready == 0 && *set < 0 && n > MANY)
         *set = poll_set(fds, n);
     return ready;
