@@ -160,9 +160,9 @@ void weft_executor_dump(weft_executor *ex, FILE *out);
 /* Waits until f has ended, stores what its function returned in *result (unless
  * NULL), and releases f.  On an error f is not released: ETIMEDOUT: not yet;
  * ECANCELED: f was cancelled, or the caller was told to stop (weft_future_state tells
- * which); EDEADLK: f is the caller's own task, or one below it, or waits for it; EPERM: f was
- * given to an executor of the process that this one was forked from; EAGAIN, ENOMEM: only another
- * thread could run f, and there is none to be had. */
+ * which); EDEADLK: f is the caller's own task, or one below it, or waits for it, or comes after
+ * it; EPERM: f was given to an executor of the process that this one was forked from; EAGAIN,
+ * ENOMEM: only another thread could run f, and there is none to be had. */
 int weft_future_get(weft_future *f, void **result, weft_deadline d);
 
 /* Waits until f has ended, be it by cancellation, and leaves it at that. */
@@ -222,8 +222,8 @@ weft_completions *weft_completions_create(void);
 /* Has c give f back when it has ended; until then f must not be released.  EINVAL; ENOMEM. */
 int weft_completions_add(weft_completions *c, weft_future *f);
 
-/* The next that has ended, waiting for one.  NULL and EDEADLK: all have been given back;
- * ETIMEDOUT; ECANCELED; EINVAL. */
+/* The next that has ended, waiting for one.  NULL and EDEADLK: all have been given back, or
+ * those left wait for the caller; ETIMEDOUT; ECANCELED; EINVAL. */
 weft_future *weft_completions_next(weft_completions *c, weft_deadline d);
 
 /* EBUSY: some have not ended, or a thread waits.  Those not given back are left to their owner.

@@ -51,8 +51,7 @@ struct crew_worker {
     unsigned depth;
 
     // While it sleeps in a wait; guarded by the cycles' lock (future_cycle.cc).
-    weft_future *const *waits_for;
-    size_t waits;
+    awaited waits;  // nothing: it does not
     uint32_t *word; // to wake it with DEADLOCKED; null: it can't give up
     crew_worker *walk_next;
     uint32_t walk;

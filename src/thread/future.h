@@ -17,6 +17,7 @@ struct weft_private_watch {
     weft_private_watch *next;
     uint32_t *word;
     void (*ended)(weft_private_watch *w);
+    weft_future *of; // of the latter, until that begins to end; guarded by the cycles' lock
 };
 
 namespace weft {
@@ -130,14 +131,34 @@ int future_await(weft_future *const futures[], size_t n, weft_deadline d, bool s
 
 // ---- future_cycle.cc ----
 
-int cycles_prepare(void); // once, before all else: 0, or the errno
-// The worker is about to sleep until one of n futures has ended.  EDEADLK: that is never.  `word`
-// null: it must wait, so another of the circle is woken with DEADLOCKED.  `ends`: by a deadline.
-int cycle_enter(crew_worker *me, weft_future *const futures[], size_t n, uint32_t *word, bool ends);
+// What a wait is for: one of n futures, or one that has not been given back.
+struct awaited {
+    weft_future *const *futures;
+    size_t n;
+    weft_completions *completions; // or null
+};
+
+int cycles_prepare(void); // before all else: 0, or the errno
+// The worker is about to sleep until one has ended.  EDEADLK: that is never.  `word` null: it must
+// wait, so another of the circle is woken with DEADLOCKED.  `ends`: by a deadline.
+int cycle_enter(crew_worker *me, awaited what, uint32_t *word, bool ends);
 void cycle_leave(crew_worker *me);
+// What f is deferred after is awaited, too: the executor of the first of all (null: a promise).
+weft_executor *cycles_await(const weft_future *f);
+// Whether all that these have not given back wait for others.
+bool cycle_may_hold(weft_completions *c);
+// A future with these begins to end, and may be gone soon.
+void cycles_forget(weft_private_watch *watches);
 // What one waits for, the first of several: its fn, arg and how many.  False: it doesn't sleep.
 bool cycle_look(const crew_worker *w, void *(**fn)(void *), void **arg, size_t *n);
 void cycles_pass(void); // nobody looks at what was freed afterwards
+
+// ---- future_after.cc ----
+
+// With the cycles' lock held.
+weft_future *deferred_after(const weft_future *f); // what f is deferred after, or null
+// Whether nothing is there to be given back, and fn says so of each that has not ended.
+bool completions_all(weft_completions *c, bool (*fn)(const weft_future *f, void *arg), void *arg);
 
 // ---- future_memory.cc ----
 

@@ -9,6 +9,8 @@
 
 #include <base/errno.h>
 
+#include <stddef.h>
+
 using namespace weft;
 
 // ---- After another ----
@@ -51,9 +53,9 @@ static void deliver(weft_private_watch *w)
     free_keep_errno(c);
 }
 
-static int defer(weft_executor *ex, weft_future *f, continuation *c)
+static int defer(weft_executor *ex, weft_future *f, weft_future *after, continuation *c)
 {
-    c->watch = {nullptr, nullptr, deliver};
+    c->watch = {nullptr, nullptr, deliver, after};
     c->slot = f;
     c->executor = ex;
     f->at = &c->slot;
@@ -66,6 +68,20 @@ static int defer(weft_executor *ex, weft_future *f, continuation *c)
     return error;
 }
 
+weft_future *weft::deferred_after(const weft_future *f)
+{
+    weft_future *after = nullptr;
+    if (future_pending(f) != DEFERRED)
+        return nullptr;
+    take_lock(&f->executor->lock);
+    if (future_pending(f) == DEFERRED) { // so its continuation is there
+        char *slot = (char *)__atomic_load_n(&f->at, __ATOMIC_RELAXED);
+        after = ((continuation *)(void *)(slot - offsetof(continuation, slot)))->watch.of;
+    }
+    drop_lock(&f->executor->lock);
+    return after;
+}
+
 weft_future *weft_executor_submit_after(weft_executor *ex, weft_future *f, void *(*fn)(void *),
                                         void *arg)
 {
@@ -75,7 +91,7 @@ weft_future *weft_executor_submit_after(weft_executor *ex, weft_future *f, void 
     if (mine == nullptr)
         return nullptr;
     continuation *c = (continuation *)malloc(sizeof *c);
-    int error = c == nullptr ? ENOMEM : defer(ex, mine, c);
+    int error = c == nullptr ? ENOMEM : defer(ex, mine, f, c);
     if (error != 0) {
         free(c);
         future_free(mine);
@@ -91,7 +107,8 @@ weft_future *weft_executor_submit_after(weft_executor *ex, weft_future *f, void 
 
 namespace {
 struct completion {
-    weft_private_watch watch; // the first member; `next` also links those that have ended
+    weft_private_watch watch;    // the first member
+    completion *next, *previous; // in `open` or `ended`
     weft_future *future;
     weft_completions *all;
 };
@@ -100,17 +117,22 @@ struct completion {
 struct weft_completions {
     uint32_t lock;
     // Guarded by it.
-    completion *first, *last; // those that have ended
-    size_t open;              // those that have not
-    size_t waiting;           // threads
+    completion open, ended; // rings: those that have not, and the others
+    size_t waiting;         // threads
     waiters list;
 };
 
 weft_completions *weft_completions_create(void)
 {
-    weft_completions *c = (weft_completions *)calloc(1, sizeof *c);
-    if (c != nullptr)
-        list_init(&c->list);
+    int error = cycles_prepare();
+    weft_completions *c = error == 0 ? (weft_completions *)calloc(1, sizeof *c) : nullptr;
+    if (c == nullptr) {
+        errno = ENOMEM;
+        return nullptr;
+    }
+    list_init(&c->open);
+    list_init(&c->ended);
+    list_init(&c->list);
     return c;
 }
 
@@ -119,12 +141,12 @@ int weft_completions_destroy(weft_completions *c)
     if (c == nullptr)
         return 0;
     take_lock(&c->lock);
-    bool busy = c->open != 0 || c->waiting != 0;
+    bool busy = !list_is_empty(&c->open) || c->waiting != 0;
     drop_lock(&c->lock);
     if (busy)
         return fail_with(EBUSY);
-    for (completion *one = c->first, *next; one != nullptr; one = next) {
-        next = (completion *)(void *)one->watch.next;
+    for (completion *one = c->ended.next, *next; one != &c->ended; one = next) {
+        next = one->next;
         free_keep_errno(one);
     }
     free_keep_errno(c);
@@ -135,15 +157,10 @@ static void complete(weft_private_watch *w)
 {
     completion *one = (completion *)(void *)w;
     weft_completions *c = one->all;
-    w->next = nullptr;
     take_lock(&c->lock);
-    if (c->first == nullptr)
-        c->first = one;
-    else
-        c->last->watch.next = w;
-    c->last = one;
-    c->open--;
-    if (c->open == 0) // others that wait may wait in vain
+    list_remove(one);
+    list_insert(&c->ended, one);
+    if (list_is_empty(&c->open)) // others that wait may wait in vain
         waiters_wake(&c->list, SIZE_MAX);
     else
         waiters_wake_one(&c->list);
@@ -157,57 +174,98 @@ int weft_completions_add(weft_completions *c, weft_future *f)
         errno = EINVAL;
     if (one == nullptr)
         return -1;
-    one->watch = {nullptr, nullptr, complete};
+    one->watch = {nullptr, nullptr, complete, f};
     one->future = f;
     one->all = c;
     take_lock(&c->lock);
-    c->open++;
+    list_insert(&c->open, one);
     drop_lock(&c->lock);
     future_is_awaited(f, nullptr);
-    if (!future_watch(f, &one->watch))
+    if (!future_watch(f, &one->watch)) {
+        cycles_forget(&one->watch);
         complete(&one->watch);
+    }
     return 0;
 }
 
-// Locked.
-static completion *take_completion(weft_completions *c)
+bool weft::completions_all(weft_completions *c, bool (*fn)(const weft_future *f, void *arg),
+                           void *arg)
 {
-    completion *one = c->first;
-    if (one != nullptr)
-        c->first = (completion *)(void *)one->watch.next;
-    return one;
+    take_lock(&c->lock);
+    bool all = list_is_empty(&c->ended);
+    for (completion *one = c->open.next; all && one != &c->open; one = one->next)
+        all = one->watch.of != nullptr && fn(one->watch.of, arg);
+    drop_lock(&c->lock);
+    return all;
 }
 
-// One that has ended, or null and the errno.
-static completion *await_completion(weft_completions *c, weft_deadline d, int *error)
+// 0 and one that has ended, EAGAIN, or EDEADLK.
+static int take_completion(weft_completions *c, completion **one)
 {
-    completion *one = nullptr;
     take_lock(&c->lock);
-    c->waiting++;
-    auto look = [=, &one] {
-        one = take_completion(c);
-        return one != nullptr ? 0 : c->open == 0 ? EDEADLK : EAGAIN;
-    };
-    *error = wait_for(d, look,
-                      [=](weft_deadline until) { return waiters_wait(&c->list, &c->lock, until); });
-    c->waiting--;
+    bool taken = !list_is_empty(&c->ended), others = c->waiting > 0;
+    int error = taken ? 0 : list_is_empty(&c->open) ? EDEADLK : EAGAIN;
+    *one = taken ? c->ended.next : nullptr;
+    if (taken)
+        list_remove(*one);
     drop_lock(&c->lock);
-    return one;
+    if (taken && others && cycle_may_hold(c)) { // who waits has fewer to wait for
+        take_lock(&c->lock);
+        waiters_wake(&c->list, SIZE_MAX);
+        drop_lock(&c->lock);
+    }
+    return error;
+}
+
+// The wait of a worker, which may be one of a circle.
+static int sleep_among(weft_completions *c, crew_worker *me, waiter *w, weft_deadline d)
+{
+    int error = cycle_enter(me, {nullptr, 0, c}, &w->woken, d != WEFT_FOREVER);
+    if (error != 0)
+        return error;
+    worker_blocks(me, nullptr, 0, false);
+    error = await_word(&w->woken, d, 0);
+    worker_goes_on(me, false);
+    cycle_leave(me);
+    return error;
+}
+
+// Until one has ended, or the errno.
+static int await_completion(weft_completions *c, weft_deadline d)
+{
+    waiter w;
+    int error = 0;
+    crew_worker *me = worker_here();
+    take_lock(&c->lock);
+    bool wait = list_is_empty(&c->ended) && !list_is_empty(&c->open);
+    if (wait && me == nullptr) {
+        c->waiting++;
+        error = waiters_wait(&c->list, &c->lock, d);
+    } else if (wait) {
+        c->waiting++;
+        waiters_add(&c->list, &w);
+        drop_lock(&c->lock);
+        error = sleep_among(c, me, &w, d);
+        take_lock(&c->lock);
+        if (w.woken & TAKEN_OFF)
+            error = 0; // look again
+        else
+            list_remove(&w);
+        if (error == 0 && (w.woken & DEADLOCKED))
+            error = EDEADLK;
+    }
+    c->waiting -= wait;
+    drop_lock(&c->lock);
+    return error;
 }
 
 weft_future *weft_completions_next(weft_completions *c, weft_deadline d)
 {
-    int error = c == nullptr ? EINVAL : 0;
-    crew_worker *me = worker_here();
-    completion *one = error == 0 ? await_completion(c, WEFT_NOW, &error) : nullptr;
-    if (one == nullptr && error == ETIMEDOUT && d > WEFT_NOW) {
-        if (me != nullptr)
-            worker_blocks(me, nullptr, 0, false);
-        one = await_completion(c, d, &error);
-        if (me != nullptr)
-            worker_goes_on(me, false);
-    }
-    if (one == nullptr) {
+    completion *one = nullptr;
+    auto look = [=, &one] { return take_completion(c, &one); };
+    auto sleep = [=](weft_deadline until) { return await_completion(c, until); };
+    int error = c == nullptr ? EINVAL : wait_for(d, look, sleep);
+    if (error != 0) {
         errno = error;
         return nullptr;
     }

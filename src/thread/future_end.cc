@@ -97,6 +97,7 @@ static void finish_with_extras(void *arg)
     weft_future *f = (weft_future *)arg;
     const weft_executor *ex = to_ring(f);
     take_lock(&f->lock);
+    cycles_forget(f->watches);
     uint32_t before = __atomic_fetch_or(&f->state, FUTURE_FINAL, __ATOMIC_ACQ_REL);
     readable_set(f->fd);
     weft_private_watch *ended = tell_watches(f);

@@ -37,7 +37,7 @@ static int sleep_watching(weft_future *const futures[], size_t n, weft_private_w
     int error = 0;
     size_t watched = 0;
     for (; watched < n; watched++) {
-        watches[watched] = {nullptr, word, nullptr};
+        watches[watched] = {nullptr, word, nullptr, nullptr};
         if (!future_watch(futures[watched], &watches[watched]))
             break;
     }
@@ -54,8 +54,9 @@ void weft::future_is_awaited(weft_future *f, const crew_worker *me)
         return;
     // Sequentially consistent, as crew.cc's `stalled`: one of the two sees the other.
     __atomic_fetch_or(&f->state, FUTURE_AWAITED, __ATOMIC_SEQ_CST);
-    if (me == nullptr || f->executor != me->executor)
-        call_hand(f->executor);
+    weft_executor *first = future_pending(f) == DEFERRED ? cycles_await(f) : f->executor;
+    if (first != nullptr && (me == nullptr || first != me->executor))
+        call_hand(first);
 }
 
 static bool all_pending(weft_future *const futures[], size_t n, const weft_executor *ex)
@@ -71,7 +72,8 @@ static int sleep_inside(crew_worker *me, weft_future *const futures[], size_t n,
                         weft_private_watch watches[], weft_deadline d, bool stoppable)
 {
     uint32_t word = 0;
-    int error = cycle_enter(me, futures, n, stoppable ? &word : nullptr, d != WEFT_FOREVER);
+    int error =
+        cycle_enter(me, {futures, n, nullptr}, stoppable ? &word : nullptr, d != WEFT_FOREVER);
     if (error != 0)
         return error;
     for (size_t i = 0; i < n; i++)

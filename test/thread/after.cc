@@ -165,6 +165,89 @@ CASE(test_after_is_run_while_its_worker_waits)
     }
 }
 
+// ---- In a circle ----
+
+namespace {
+struct knot {
+    weft_future *own, *next, *last;
+    weft_completions *among;
+    weft_event tied;
+};
+} // namespace
+
+// What comes after the task that waits for it.
+static void *wait_for_successor(void *arg)
+{
+    knot *k = (knot *)arg;
+    weft_event_wait(&k->tied, WEFT_FOREVER);
+    bool good = weft_future_wait(k->last, weft_in_ms(1)) == -1 && errno == ETIMEDOUT;
+    good &= weft_future_wait(k->last, WEFT_FOREVER) == -1 && errno == EDEADLK;
+    good &= weft_future_wait(k->next, WEFT_FOREVER) == -1 && errno == EDEADLK;
+    return good ? arg : NULL;
+}
+
+CASE(test_after_the_one_that_waits)
+{
+    for (int i = 0; i < 20; i++) {
+        knot k = {NULL, NULL, NULL, NULL, WEFT_EVENT_INIT};
+        void *good = NULL;
+        int n = 0;
+        begin(1 + i % 2);
+        k.own = weft_executor_submit(ex, wait_for_successor, &k);
+        k.next = weft_executor_submit_after(ex, k.own, count, &n);
+        k.last = weft_executor_submit_after(ex, k.next, count, &n);
+        weft_event_set(&k.tied);
+        assert_int_equal(weft_future_get(k.last, NULL, WEFT_FOREVER), 0);
+        assert_int_equal(weft_future_get(k.next, NULL, WEFT_FOREVER), 0);
+        assert_int_equal(weft_future_get(k.own, &good, WEFT_FOREVER), 0);
+        assert_ptr_equal(good, &k);
+        assert_int_equal(n, 2);
+        end();
+    }
+}
+
+static void *take_all_there_are(void *arg)
+{
+    knot *k = (knot *)arg;
+    weft_event_wait(&k->tied, WEFT_FOREVER);
+    while (weft_completions_next(k->among, WEFT_FOREVER) != NULL) {
+    }
+    return errno == EDEADLK ? arg : NULL;
+}
+
+// One task, or two, that wait for themselves and a promise, which they or another thread hear of.
+CASE(test_completions_of_those_who_wait)
+{
+    for (int i = 0; i < 60; i++) {
+        knot k = {NULL, NULL, NULL, weft_completions_create(), WEFT_EVENT_INIT};
+        void *good[2] = {NULL, NULL};
+        weft_future *f[2], *p = weft_future_create();
+        begin(2);
+        for (int j = 0; j <= i % 2; j++) {
+            assert_non_null(f[j] = weft_executor_submit(ex, take_all_there_are, &k));
+            assert_int_equal(weft_completions_add(k.among, f[j]), 0);
+        }
+        assert_int_equal(weft_completions_add(k.among, p), 0);
+        weft_event_set(&k.tied);
+        if (i % 3 == 0)
+            weft_thread_sleep(weft_in_ms(1));
+        assert_int_equal(weft_future_set(p, NULL), 0);
+        if (i % 4 < 2)
+            weft_completions_next(k.among, WEFT_NOW);
+        for (int j = 0; j <= i % 2; j++) {
+            assert_int_equal(weft_future_wait(f[j], WEFT_FOREVER), 0);
+            good[j] = weft_future_result(f[j]);
+        }
+        while (weft_completions_destroy(k.among) != 0)
+            sched_yield();
+        for (int j = 0; j <= i % 2; j++)
+            assert_int_equal(weft_future_release(f[j]), 0);
+        assert_int_equal(weft_future_release(p), 0);
+        assert_true(good[0] == &k || good[1] == &k); // the other may hear of the first
+        end();
+    }
+}
+
 // ---- As they complete ----
 
 CASE(test_completions_come_in_the_order_of_the_ends)

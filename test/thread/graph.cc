@@ -9,13 +9,15 @@
 #include <errno.h>
 
 enum { MOST = 60, NEEDS = 5, POOLS = 3, GRAPHS = RUNNER_SANITIZED ? 60 : 300 };
-enum { EACH, ALL, ANY, TIMED, WAYS };
+enum { EACH, ALL, AMONG, ANY, TIMED, WAYS };
 
 struct graph;
 struct node {
     graph *g;
     int way, count, needs[NEEDS];
-    weft_future f;
+    bool by_tail[NEEDS]; // waits for what comes after the one it needs
+    weft_future f, *tail;
+    weft_completions *among;
     int error; // of its waits; 0: all were good
 };
 struct graph {
@@ -32,14 +34,29 @@ static int below(graph *g, int n)
     return (int)((unsigned)rand_r(&g->seed) % (unsigned)n);
 }
 
+static int wait_among(node *v, weft_future *const f[], size_t n)
+{
+    int code = 0;
+    v->among = weft_completions_create();
+    for (size_t i = 0; i < n; i++)
+        code |= weft_completions_add(v->among, f[i]);
+    for (size_t i = 0; i < n && code == 0; i++)
+        code = weft_completions_next(v->among, WEFT_FOREVER) != NULL ? 0 : -1;
+    return code;
+}
+
 static int wait_for_needs(node *v)
 {
     weft_future *f[NEEDS];
     size_t n = (size_t)v->count;
-    for (size_t i = 0; i < n; i++)
-        f[i] = &v->g->nodes[v->needs[i]].f;
+    for (size_t i = 0; i < n; i++) {
+        node *w = &v->g->nodes[v->needs[i]];
+        f[i] = v->by_tail[i] ? w->tail : &w->f;
+    }
     if (n == 0)
         return 0;
+    if (v->way == AMONG)
+        return wait_among(v, f, n);
     if (v->way == ALL)
         return weft_future_wait_all(f, n, WEFT_FOREVER);
     if (v->way == ANY)
@@ -58,10 +75,18 @@ static void *visit(void *arg)
     return arg;
 }
 
+static void *pass_on(void *arg)
+{
+    return arg;
+}
+
 static void need(graph *g, int v, int w)
 {
-    if (g->nodes[v].count < NEEDS)
-        g->nodes[v].needs[g->nodes[v].count++] = w;
+    node *n = &g->nodes[v];
+    if (n->count == NEEDS)
+        return;
+    n->by_tail[n->count] = below(g, 3) == 0;
+    n->needs[n->count++] = w;
 }
 
 // Each needs some of those with smaller numbers.
@@ -72,6 +97,7 @@ static void draw(graph *g, int ways)
         g->nodes[v].g = g;
         g->nodes[v].way = below(g, ways);
         g->nodes[v].count = 0;
+        g->nodes[v].among = NULL;
         for (int i = below(g, NEEDS); v > 0 && i > 0; i--)
             need(g, v, below(g, v));
     }
@@ -121,10 +147,19 @@ static void walk(graph *g)
         node *v = &g->nodes[order[i]];
         weft_executor *ex = g->pool[below(g, g->pools)];
         assert_int_equal(weft_executor_submit_at(ex, &v->f, visit, v), 0);
+        ex = g->pool[below(g, g->pools)];
+        assert_non_null(v->tail = weft_executor_submit_after(ex, &v->f, pass_on, v));
     }
     weft_event_set(&g->ready);
     for (int i = 0; i < g->n; i++)
         assert_int_equal(weft_future_wait(&g->nodes[order[i]].f, WEFT_FOREVER), 0);
+    for (int i = 0; i < g->n; i++) {
+        assert_int_equal(weft_future_wait(g->nodes[i].tail, WEFT_FOREVER), 0);
+        while (weft_completions_destroy(g->nodes[i].among) != 0) // it hears of it later
+            sched_yield();
+    }
+    for (int i = 0; i < g->n; i++)
+        assert_int_equal(weft_future_get(g->nodes[i].tail, NULL, WEFT_FOREVER), 0);
     for (int i = 0; i < g->pools; i++)
         assert_int_equal(weft_executor_destroy(g->pool[i], WEFT_DRAIN), 0);
 }
