@@ -10,7 +10,7 @@
 
 using namespace weft;
 
-enum { CHAIN = 128, CHAINS_KEPT = 256 };
+enum { CHAIN = 128, CHAINS_KEPT = 256, AHEAD = 4 };
 
 #if defined(__SANITIZE_ADDRESS__)
 #define KEEP 0
@@ -23,14 +23,17 @@ enum { CHAIN = 128, CHAINS_KEPT = 256 };
 #define KEEP 1 // not where a use after free is looked for
 #endif
 
-// A chain is linked by `next`, and chains by their first's `previous`.
+// A chain is linked by `next`, and chains by their first's `previous`.  That of the others names
+// one some places further on, to be fetched before it is needed, and for nothing else: it may be
+// gone.
 static weft_future *depot; // a stack of chains
 static unsigned kept;      // atomic: about how many chains are there
 
 static __thread struct {
     weft_future *chain, *full;
-    unsigned n; // of `chain`
-    bool armed; // given back at the thread's end
+    unsigned n;               // of `chain`
+    weft_future *last[AHEAD]; // freed
+    bool armed;               // given back at the thread's end
 } mine;
 
 static void free_chain(weft_future *f)
@@ -104,7 +107,7 @@ weft_future *weft::future_allocate(void)
     if (f == nullptr)
         return (weft_future *)malloc(sizeof *f);
     mine.chain = f->next;
-    __builtin_prefetch(mine.chain, 1); // the next to be given out
+    __builtin_prefetch(f->previous, 1);
     mine.n--;
     return f;
 }
@@ -123,6 +126,8 @@ void weft::future_free(weft_future *f)
         mine.n = 0;
     }
     f->next = mine.chain;
+    f->previous = mine.last[mine.n % AHEAD];
+    mine.last[mine.n % AHEAD] = f;
     mine.chain = f;
     mine.n++;
 }
