@@ -131,15 +131,18 @@ $B/test/coro/kept: LDLIBS += -lstdc++ -lm
 
 # ---- Proving ----
 
-check: built $(tests:%=run/%) check-installed check-examples ## run every test (SAN=address,undefined  SAN=thread  CORO=ucontext)
+check: unit ## run every test (SAN=address,undefined  SAN=thread  CORO=ucontext)
+	$Q$(MAKE) --no-print-directory check-installed check-examples
 	@echo "check: all tests passed"
 
-unit: built $(tests:%=run/%) ## run the unit tests alone
+# Tests are built and run on all processors, also without -j: many of them sleep most of the time.
+MAKE_ALL = $Q$(MAKE) --no-print-directory -Otarget $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-# Tests run one after the other, but are built on all processors, also without -j.
+unit: built ## run the unit tests alone
+	$(MAKE_ALL) $(tests:%=run/%)
+
 built:
-	$(if $(filter -j%,$(MAKEFLAGS)),,$Q$(MAKE) --no-print-directory -j$(shell nproc) \
-	  $(if $(filter demo/%,$(tests)),all) $(tests:%=$B/test/%))
+	$(MAKE_ALL) $(if $(filter demo/%,$(tests)),all) $(tests:%=$B/test/%)
 
 # The coroutine tests on another processor: a cross compiler, qemu and a small stand-in for cmocka.
 # Not coro/scope: qemu-user 7.2 has no SIGEV_THREAD_ID for the watchdog.
@@ -197,6 +200,7 @@ bench-deps: ## install the peers that `make bench` measures
 	$Q test/packages bench
 
 check built bench: | $(filter deps bench-deps,$(MAKECMDGOALS))
+built: | $(filter all,$(MAKECMDGOALS))
 $(tests:%=$B/obj/test/%.o) $(bench:%=$B/bench/%): | $(filter deps bench-deps,$(MAKECMDGOALS))
 
 # ---- Installing: one list says what is installed and what is removed ----
