@@ -442,8 +442,8 @@ INSIDE_CASE(test_send_to_a_full_receiver)
 {
     struct sockaddr_un to = {};
     to.sun_family = AF_UNIX;
-    socklen_t size = (socklen_t)(sizeof(sa_family_t) + 1 +
-                                 snprintf(to.sun_path + 1, 64, "weft-full-%d", (int)getpid()));
+    int n = snprintf(to.sun_path + 1, 64, "weft-full-%d", (int)getpid());
+    socklen_t size = (socklen_t)(sizeof(sa_family_t) + 1 + (size_t)n);
     static int receiver, taken;
     receiver = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     int sender = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), sent = 0;
