@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -27,6 +28,14 @@ namespace weft {
 
 // What the kernel is taken not to have: for the tests of the fallbacks.
 enum { NO_CLOSE_RANGE = 4, NO_PROC = 8 };
+
+// As close_others wants them.
+static inline void sort_descriptors(int *fds, size_t n)
+{
+    qsort(fds, n, sizeof *fds, [](const void *a, const void *b) {
+        return (*(const int *)a > *(const int *)b) - (*(const int *)a < *(const int *)b);
+    });
+}
 
 PLAIN static inline bool is_kept(const int *keep, size_t n, int fd)
 {

@@ -36,6 +36,12 @@ static inline bool is_refused(int error)
     return error == ENOSYS || error == EPERM || error == EINVAL || error == EACCES;
 }
 
+// A read or write that failed for now only.
+static inline bool is_for_now(int error)
+{
+    return error == EAGAIN || error == EINTR;
+}
+
 static inline void free_keep_errno(void *p)
 {
     int saved = errno;

@@ -104,16 +104,13 @@ static relative *read_all(size_t *count)
 
 bool weft::group_lives(pid_t group)
 {
-    relative r;
     int saved = errno;
-    DIR *d = opendir("/proc");
-    bool lives = d == nullptr;
-    for (struct dirent *e; !lives && (e = readdir(d)) != nullptr;) {
-        int pid = atoi(e->d_name);
-        lives = pid > 0 && read_one(pid, &r) && is_alive(&r) && r.group == group;
-    }
-    if (d != nullptr)
-        closedir(d);
+    size_t n;
+    relative *all = read_all(&n);
+    bool lives = all == nullptr;
+    for (size_t i = 0; i < n && !lives; i++)
+        lives = all[i].group == group;
+    free(all);
     errno = saved;
     return lives;
 }

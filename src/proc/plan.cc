@@ -145,12 +145,6 @@ bool weft::options_fit(const char *const argv[], const weft_subprocess_options *
               (o->flags & (WEFT_SUBPROCESS_NEW_SESSION | WEFT_SUBPROCESS_TREE))));
 }
 
-static int by_number(const void *a, const void *b)
-{
-    int x = *(const int *)a, y = *(const int *)b;
-    return (x > y) - (x < y);
-}
-
 // Each number once, and not one that is passed.
 static int add_mapped(const weft_subprocess_options *o, int *keep, size_t *count)
 {
@@ -163,7 +157,7 @@ static int add_mapped(const weft_subprocess_options *o, int *keep, size_t *count
             return fail_with(d->as < 3 ? EINVAL : EBADF);
         keep[(*count)++] = d->as;
     }
-    qsort(keep, *count, sizeof *keep, by_number);
+    sort_descriptors(keep, *count);
     return 0;
 }
 
@@ -175,7 +169,7 @@ static int *sorted_pass(const weft_subprocess_options *o, size_t *count)
         return nullptr;
     if (o->pass_count > 0) {
         memcpy(keep, o->pass, o->pass_count * sizeof *keep);
-        qsort(keep, o->pass_count, sizeof *keep, by_number);
+        sort_descriptors(keep, o->pass_count);
     }
     *count = 0;
     for (size_t i = 0; i < o->pass_count; i++) {

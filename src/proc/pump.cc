@@ -30,11 +30,6 @@ static void widen(int fd)
     errno = saved;
 }
 
-static bool again(void)
-{
-    return errno == EAGAIN || errno == EINTR;
-}
-
 static void end_output(flow *f, int stream)
 {
     int error = outlet_end(&f->s->outlets[stream - 1]);
@@ -49,7 +44,7 @@ static size_t serve_output(flow *f, int stream)
     ssize_t n = outlet_read(&f->s->outlets[stream - 1], *fd, &f->error);
     if (f->error != 0)
         streams_close(f->s);
-    else if (n == 0 || (n < 0 && !again()))
+    else if (n == 0 || (n < 0 && !is_for_now(errno)))
         close_keep_errno(fd);
     else if (n >= PIPE_SIZE && n < WIDE_PIPE)
         widen(*fd);
@@ -71,7 +66,7 @@ static void serve_input(flow *f)
             *written += (size_t)n;
         if (n > 0)
             f->s->last = f->input[*written - 1];
-        broken = n < 0 && !again();
+        broken = n < 0 && !is_for_now(errno);
     }
     if (broken)
         close_keep_errno(fd);

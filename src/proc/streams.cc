@@ -156,11 +156,6 @@ int weft::streams_close_one(streams *s, int stream)
     return 0;
 }
 
-static bool again(void)
-{
-    return errno == EAGAIN || errno == EINTR;
-}
-
 static int await(int fd, short events, weft_deadline d)
 {
     struct pollfd p = {fd, events, 0};
@@ -180,7 +175,7 @@ ssize_t weft::streams_read(streams *s, int stream, void *bytes, size_t n, weft_d
             errno = saved;
             return 0;
         }
-        if (got >= 0 || !again())
+        if (got >= 0 || !is_for_now(errno))
             return got;
         errno = saved;
     }
@@ -199,7 +194,7 @@ ssize_t weft::streams_write(streams *s, const void *bytes, size_t n, weft_deadli
             s->last = ((const char *)bytes)[done + (size_t)put - 1];
         if (put >= 0)
             done += (size_t)put;
-        else if (!again() || (errno == EAGAIN && await(fd, POLLOUT, d) != 0))
+        else if (!is_for_now(errno) || (errno == EAGAIN && await(fd, POLLOUT, d) != 0))
             error = errno;
     }
     errno = error != 0 ? error : saved;

@@ -30,10 +30,6 @@ struct weft_result {
     bool abandoned; // nobody's, to be freed when its task has ended
 };
 
-namespace weft {
-
-} // namespace weft
-
 struct weft_pool {
     pool_shared *shared;
     size_t shared_size;

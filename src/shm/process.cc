@@ -34,11 +34,6 @@ pid_t weft::fork_child(child *c)
     return pid;
 }
 
-static int by_number(const void *a, const void *b)
-{
-    return *(const int *)a < *(const int *)b ? -1 : *(const int *)a > *(const int *)b;
-}
-
 int *weft::sorted_descriptors(const int *keep, size_t *n, const int *also, size_t more)
 {
     int *all = (int *)calloc(*n + more + 1, sizeof *all);
@@ -53,7 +48,7 @@ int *weft::sorted_descriptors(const int *keep, size_t *n, const int *also, size_
         }
     }
     *n += more;
-    qsort(all, *n, sizeof *all, by_number);
+    sort_descriptors(all, *n);
     return all;
 }
 

@@ -88,11 +88,6 @@ static void on_end(weft_watch *w, int)
     server_end((server *)w->arg);
 }
 
-static int compare(const void *a, const void *b)
-{
-    return *(const int *)a - *(const int *)b;
-}
-
 // Any of 0 to 2 may have been closed, so that one of ours is there.
 static void move_up(int *fd)
 {
@@ -113,7 +108,7 @@ static void shed(const char *address, int *keep, size_t n)
         move_up(&keep[i]);
         sorted[i] = keep[i];
     }
-    qsort(sorted, n, sizeof *sorted, compare);
+    sort_descriptors(sorted, n);
     for (int fd = 0; fd <= 2 && null >= 0; fd++)
         if (fd != listener && (fd < 2 || fcntl(fd, F_GETFD) < 0))
             dup2(null, fd);
