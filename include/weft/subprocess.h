@@ -171,8 +171,9 @@ typedef struct weft_subprocess_options {
     pid_t process_group;
 
     /* At a deadline of such a call (and of weft_pclose): the time from SIGTERM to SIGKILL.  It
-     * returns when all have ended, at the latest so much later, and two seconds more if even
-     * SIGKILL does not end them.  0: WEFT_KILL_AFTER_NS; below 0: SIGKILL at once. */
+     * returns when all have ended, at the latest so much later, and two seconds more (ten with
+     * WEFT_SUBPROCESS_TREE, whose warden has to find them) if even SIGKILL does not end them.  0:
+     * WEFT_KILL_AFTER_NS; below 0: SIGKILL at once. */
     int64_t kill_after_ns;
 
     mode_t umask;

@@ -6,8 +6,9 @@
 
 using namespace weft;
 
-// After SIGKILL has been sent a child ends at once, unless the kernel itself is stuck.
-static const int64_t KILLED_NS = 2000000000;
+// After SIGKILL has been sent a child ends at once, unless the kernel itself is stuck; a warden
+// when it has found and ended all that are its charges.
+static const int64_t KILLED_NS = 2000000000, WARDEN_NS = 10000000000;
 enum { LOOK_MS = 10 }; // at what ends, where nothing tells of its end
 
 int weft::streams_terminate(const streams *s)
@@ -131,7 +132,8 @@ void weft::streams_end(streams *s, weft_buffer *out, weft_buffer *err, int *stat
 
 weft_deadline weft::streams_kill_by(streams *s)
 {
-    return streams_force_end(s) == 0 || errno == ESRCH ? weft_in_ns(KILLED_NS) : WEFT_NOW;
+    int64_t ns = s->children[0]->c.warden != nullptr ? WARDEN_NS : KILLED_NS;
+    return streams_force_end(s) == 0 || errno == ESRCH ? weft_in_ns(ns) : WEFT_NOW;
 }
 
 void weft::streams_await_killed(streams *s, int *status, weft_deadline d)
