@@ -51,7 +51,7 @@ typedef struct weft_queue_options {
 } weft_queue_options;
 
 /* A queue of items of `item_size` bytes, at most `capacity` of them; 0: as many as
- * memory holds.  Memory grows as items come and shrinks as they go, but for some 32 KiB (and 16
+ * memory holds.  Memory grows as items come and shrinks as they go, but for some 256 KiB (and 16
  * items). NULL and EINVAL: item_size 0, an unknown order, WEFT_PRIORITY without compare or compare
  * without it; EOVERFLOW: capacity times item_size is beyond size_t; ENOMEM. */
 weft_queue *weft_queue_create(size_t item_size, size_t capacity, const weft_queue_options *opts);

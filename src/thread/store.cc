@@ -6,7 +6,7 @@
 
 using namespace weft;
 
-enum { FIRST_ROOM = 16, KEPT = 32768 }; // cells; bytes
+enum { FIRST_ROOM = 16, KEPT = 262144 }; // cells; bytes
 
 bool weft::store_init(store *s, size_t item_size, size_t limit, int order,
                       int (*compare)(const void *, const void *))

@@ -1,7 +1,8 @@
 // store.h: a growing and shrinking array of equal items, in a queue's order.
 //
 // Its room doubles when it is full and falls to a quarter when an eighth is left, so between two
-// such steps lie as many puts or gets as items are copied in them.  A little is always kept.
+// such steps lie as many puts or gets as items are copied in them.  A little is always kept, for
+// memory that comes and goes with each turn of the threads is dear.
 //
 // FIFO is a circle that starts at `head`; LIFO the same with `head` at rest; priority
 // is a binary heap whose cells end in the number of their arrival, which settles ties:

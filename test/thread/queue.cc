@@ -180,7 +180,7 @@ CASE(test_put_stops_at_capacity)
 
 // ---- Memory ----
 
-enum { BURST = 100000, LEFT = 10, SMALL = 64 * 1024 };
+enum { BURST = 400000, LEFT = 10, SMALL = 300 * 1024 };
 
 static size_t bytes_in_use(void)
 {
