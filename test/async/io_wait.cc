@@ -383,6 +383,37 @@ PAIR_CASE(test_loop_beside, UNIX_PAIR)
     gets("ring");
 }
 
+// A watch whose descriptor was closed before it was stopped does not keep the thread awake.
+PAIR_CASE(test_loop_beside_heals, UNIX_PAIR)
+{
+    weft_watch w = {};
+    int q[2];
+    make_pair(UNIX_PAIR, q);
+    weft_loop *l = weft_io_loop();
+    int copy = dup(q[0]);
+    weft_loop_watch(
+        l, &w, q[0], WEFT_READ, [](weft_watch *, int) {}, nullptr);
+    close(q[0]);
+    weft_watch_stop(&w);
+    send(q[1], "x", 1, 0);
+    weft_tasklet_sleep(weft_in_ms(5));
+    weft_loop_statistics before, after;
+    weft_loop_stats(l, &before);
+    weft_tasklet_sleep(weft_in_ms(20));
+    weft_loop_stats(l, &after);
+    assert_in_range(after.rounds - before.rounds, 0, 2);
+    weft_loop_watch(
+        l, &w, copy, WEFT_READ,
+        [](weft_watch *self, int) {
+            weft_watch_stop(self);
+            weft_io_write(p[1], "read", 4, WEFT_NOW);
+        },
+        nullptr);
+    gets("read");
+    weft_io_close(copy);
+    weft_io_close(q[1]);
+}
+
 // ---- Forks ----
 
 CASE(test_fork)
@@ -428,6 +459,35 @@ CASE(test_fork_wait_cancelled)
         assert_int_equal(end_of(child), 0);
         send(p[1], "x", 1, 0);
         assert_int_equal(result_of(&t), WEFT_READ);
+    });
+}
+
+CASE(test_fork_with_a_loop_beside)
+{
+    forks_coroutines();
+    with_pair(UNIX_PAIR, [] {
+        weft_watch w = {};
+        transfer t;
+        weft_loop *l = weft_io_loop();
+        weft_loop_timer(
+            l, &bell, weft_in_ms(20), 0,
+            [](weft_alarm *) { weft_io_write(p[1], "ring", 4, WEFT_NOW); }, nullptr);
+        pid_t child = runner_fork();
+        if (child == 0) {
+            int q[2];
+            make_pair(UNIX_PAIR, q);
+            weft_alarm_stop(&bell);
+            weft_loop_watch(
+                l, &w, q[0], WEFT_READ, [](weft_watch *self, int) { weft_watch_stop(self); },
+                nullptr);
+            send(q[1], "x", 1, 0);
+            while (w.loop != nullptr && weft_tasklet_sleep(weft_in_ms(1)) == 0)
+                ;
+            _exit(0);
+        }
+        assert_int_equal(end_of(child), 0);
+        begin_reading(&t);
+        assert_int_equal(result_of(&t), 4); // the parent's alarm
     });
 }
 
