@@ -15,8 +15,8 @@ using namespace weft;
 // The path of the group that we are in, as the line "0::/path" tells; null: none.
 static const char *read_own(char *text, size_t size)
 {
-    int fd = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, size - 1) : 0;
+    int fd = uncancelled(open, "/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? uncancelled(read, fd, text, size - 1) : 0;
     close_keep_errno(&fd);
     text[n > 0 ? n : 0] = 0;
     char *line = strncmp(text, "0::", 3) == 0 ? text : strstr(text, "\n0::");
@@ -58,7 +58,7 @@ void weft::cgroup_make(cgroup *g)
     snprintf(g->path + strlen(g->path), 32, "/weft-%d", (int)getpid());
     rmdir(g->path); // of a warden that was killed and had our number
     if (mkdir(g->path, 0755) == 0)
-        g->folder = above_streams(open(g->path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+        g->folder = above_streams(uncancelled(open, g->path, O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (g->folder >= 0 && faccessat(g->folder, "cgroup.kill", W_OK, 0) == 0) // Linux 5.14
         return;
     close_keep_errno(&g->folder);
@@ -71,8 +71,8 @@ void weft::cgroup_kill(const cgroup *g)
     if (*g->path == 0)
         return;
     snprintf(file, sizeof file, "%s/cgroup.kill", g->path);
-    int fd = open(file, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, "1", 1) != 1) {
+    int fd = uncancelled(open, file, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || uncancelled(write, fd, "1", 1) != 1) {
         // Then they are ended one by one.
     }
     close_keep_errno(&fd);
