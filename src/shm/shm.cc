@@ -193,7 +193,7 @@ static int remove_left(weft_shm *s)
 static int try_attach(weft_shm *s, const weft_shm_attach_options *o)
 {
     bool kept = false;
-    s->fd = shm_open_path(s->path, o->read_only);
+    s->fd = above_streams(shm_open_path(s->path, o->read_only));
     if (s->fd < 0)
         return errno;
     int error = open_segment(s, o, &kept);

@@ -8,7 +8,6 @@
 // remove it and make it anew.
 #include "shm_segment.h"
 
-#include <base/above_streams.h>
 #include <base/errno.h>
 
 #include <dirent.h>
@@ -129,7 +128,7 @@ int weft::shm_open_path(const char *path, bool read_only)
     // A symbolic link, a folder, a socket.
     if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO))
         errno = EBADMSG;
-    return above_streams(fd);
+    return fd;
 }
 
 int weft_shm_unlink(const char *name)
