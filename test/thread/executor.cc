@@ -890,6 +890,37 @@ CASE(test_shutdown_does_not_outlast_its_deadline)
     assert_int_equal(weft_slot_destroy(&slow_slot), 0);
 }
 
+// ---- Idle ----
+
+static void *wait_for_promise(void *arg)
+{
+    weft_future_wait((weft_future *)arg, WEFT_FOREVER);
+    return arg;
+}
+
+// Parked workers, and one that waits within a task, sleep until there is something: so some span
+// comes that takes no processor's time.
+CASE(test_idle_workers_take_no_processor)
+{
+    weft_executor *ex = create(4);
+    weft_future *p = weft_future_create(), *f[2];
+    for (int i = 0; i < 2; i++)
+        assert_non_null(f[i] = weft_executor_submit(ex, wait_for_promise, p));
+    struct timespec before, after;
+    int64_t used;
+    do {
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+        weft_thread_sleep(weft_in_ms(100));
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+        used = (after.tv_sec - before.tv_sec) * 1000000000LL + after.tv_nsec - before.tv_nsec;
+    } while (used > 2000000);
+    assert_int_equal(weft_future_set(p, NULL), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(weft_future_get(f[i], NULL, WEFT_FOREVER), 0);
+    assert_int_equal(weft_future_release(p), 0);
+    drain(ex);
+}
+
 // ---- The descriptor ----
 
 CASE(test_fd_counts_ended_tasks)
