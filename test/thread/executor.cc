@@ -577,8 +577,10 @@ static void *wait_quiet(void *arg)
 {
     quiet_waits *w = (quiet_waits *)arg;
     while (__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE) == 0)
-        if (weft_executor_wait(w->ex, WEFT_FOREVER) == 0)
+        if (weft_executor_wait(w->ex, WEFT_FOREVER) == 0) {
             add_word(&w->count);
+            sched_yield(); // so that the map gets the lock, and a processor
+        }
     return NULL;
 }
 
