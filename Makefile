@@ -33,7 +33,7 @@ thread.offers   := sleep
 # Libraries, demos, tests and benchmarks are what stands in their folders; a demo has a main.cc.
 libs  := $(LIBRARIES)
 demos := $(patsubst src/demo/%/main.cc,%,$(wildcard src/demo/*/main.cc))
-tests := $(patsubst test/%.cc,%,$(foreach l,base $(libs) twins demo,$(wildcard test/$l/*.cc)))
+tests := $(patsubst test/%.cc,%,$(foreach l,base $(libs) twins conform demo,$(wildcard test/$l/*.cc)))
 bench := $(patsubst test/bench/%.cc,%,$(wildcard test/bench/*.cc))
 
 sources = $(wildcard src/$1/*.cc src/$1/*/*.cc) $(if $(CORO),,$(wildcard src/$1/*.S))
@@ -97,8 +97,8 @@ $B/obj/%.o: %.S
 # The assembler reads the scripts for Redis into this one.
 $B/obj/src/manager/redis/scripts.o: $(wildcard src/manager/redis/*.lua)
 
-# A demo and a benchmark may use every library, and so may the tests of demos and of twins (things of
-# several libraries that are alike); any other test only its own and what that stands on.
+# A demo and a benchmark may use every library, and so may the tests of demos, of twins (things of
+# several libraries that are alike) and of what all keep to; any other only its own and what that stands on.
 define demo_rule
 $B/bin/weft-$1: $(patsubst %.cc,$B/obj/%.o,$(wildcard src/demo/*.cc src/demo/$1/*.cc)) $(call archive,$(libs))
 endef
@@ -113,7 +113,7 @@ CMOCKA := -lcmocka
 library_of = $(filter $(libs),$(firstword $(subst /, ,$1)))
 define test_rule
 $B/test/$1: $B/obj/test/$1.o \
-  $(call archive,$(if $(filter demo/% twins/%,$1),$(libs),$(call library_of,$1) $($(call library_of,$1).needs)))
+  $(call archive,$(if $(filter demo/% twins/% conform/%,$1),$(libs),$(call library_of,$1) $($(call library_of,$1).needs)))
 endef
 $(foreach t,$(tests),$(eval $(call test_rule,$t)))
 
@@ -121,6 +121,14 @@ $B/test/%:
 	$(call say,LINK)
 	@mkdir -p $(@D)
 	$Q$(LINK) -o $@ $^ $(CMOCKA) $(LDLIBS)
+
+# Every call whose first parameter is a handle or an object, for the test that gives it NULL.
+$B/calls.h: $(wildcard include/weft/*.h) test/lint/prototypes
+	@mkdir -p $(@D)
+	@cat $(filter %.h,$^) | test/lint/prototypes header | sed -nE \
+	  '/\((const )?weft_[a-z_]*(_options|_result|_information) /d; s/^[^(]*(weft_[a-z0-9_]+)\((const )?weft_[a-z_]+ \*[^*].*/ASK(\1)/p' >$@
+$B/obj/test/conform/null.o: CPPFLAGS += -I$B
+$B/obj/test/conform/null.o: $B/calls.h
 
 # The one test that throws: coroutines keep C++ exceptions apart.
 $B/obj/test/coro/kept.o: LANGUAGE += -fexceptions

@@ -132,8 +132,8 @@ weft_future *weft_executor_submit_after(weft_executor *ex, weft_future *f, void 
 int weft_executor_map(weft_executor *ex, void (*fn)(size_t i, void *arg), void *arg, size_t n,
                       weft_deadline d);
 
-/* The same by ranges: fn(begin, end, arg) for pieces of `chunk` indices (the last
- * may be shorter).  chunk 0: an eighth of a thread's fair share. */
+/* The same by ranges, each of which is one call: fn(begin, end, arg) for pieces of `chunk` indices
+ * (the last may be shorter).  chunk 0: an eighth of a thread's fair share. */
 int weft_executor_map_ranges(weft_executor *ex, void (*fn)(size_t begin, size_t end, void *arg),
                              void *arg, size_t n, size_t chunk, weft_deadline d);
 

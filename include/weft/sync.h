@@ -78,7 +78,7 @@ int weft_private_mutex_lock_until(weft_mutex *m, weft_deadline d);
 static inline int weft_mutex_lock(weft_mutex *m, weft_deadline d)
 {
     int code;
-    if (d != WEFT_FOREVER)
+    if (d != WEFT_FOREVER || m == NULL)
         return weft_private_mutex_lock_until(m, d);
     code = pthread_mutex_lock(&m->pthread);
     if (code == 0)
@@ -90,7 +90,7 @@ static inline int weft_mutex_lock(weft_mutex *m, weft_deadline d)
 /* Unlocks it.  -1: EPERM (CHECKED, RECURSIVE, ROBUST: not the owner). */
 static inline int weft_mutex_unlock(weft_mutex *m)
 {
-    int code = pthread_mutex_unlock(&m->pthread);
+    int code = m != NULL ? pthread_mutex_unlock(&m->pthread) : EINVAL;
     if (code == 0)
         return 0;
     errno = code;
@@ -255,7 +255,7 @@ int weft_private_once_run(weft_once *o, int (*fn)(void *), void *arg, weft_deadl
  * -1: fn's errno, ETIMEDOUT, ECANCELED, EDEADLK (fn calls it for its own `o`). */
 static inline int weft_once_run(weft_once *o, int (*fn)(void *), void *arg, weft_deadline d)
 {
-    if (__atomic_load_n(&o->state, __ATOMIC_ACQUIRE) == 2)
+    if (o != NULL && __atomic_load_n(&o->state, __ATOMIC_ACQUIRE) == 2)
         return 0;
     return weft_private_once_run(o, fn, arg, d);
 }

@@ -128,6 +128,8 @@ weft_loop *weft_loop_create(const weft_loop_options *opts)
 
 int weft_loop_own(weft_loop *l)
 {
+    if (l == nullptr)
+        return fail_with(EINVAL);
     // In a forked child the thread that ran it may be gone.
     if (events_forked(&l->set) && !loop_owned(l))
         l->running = false;
@@ -286,11 +288,13 @@ int weft_loop_hold(weft_loop *l, int by)
 
 int64_t weft_loop_now(const weft_loop *l)
 {
-    return l->now;
+    return l != nullptr ? l->now : 0;
 }
 
 int weft_loop_stats(const weft_loop *l, weft_loop_statistics *s)
 {
+    if (l == nullptr)
+        return fail_with(EINVAL);
     if (!loop_owned(l))
         return fail_with(EPERM);
     *s = l->stats;

@@ -52,6 +52,8 @@ void weft::loop_callback_ends(weft_loop *l)
 
 int weft_loop_blocked(const weft_loop *l, weft_loop_callback *c)
 {
+    if (l == nullptr)
+        return fail_with(EINVAL);
     int64_t since = __atomic_load_n(&l->current.since, __ATOMIC_ACQUIRE);
     while (since != 0) {
         c->kind = __atomic_load_n(&l->current.kind, __ATOMIC_ACQUIRE);

@@ -21,11 +21,15 @@ static void ring(const weft_loop *l)
 
 void weft_loop_wake(weft_loop *l)
 {
+    if (l == nullptr)
+        return;
     ring(l);
 }
 
 void weft_loop_stop(weft_loop *l)
 {
+    if (l == nullptr)
+        return;
     // seq_cst with the eventfd's own order: set before the loop is woken to look.
     __atomic_store_n(&l->stopped, 1, __ATOMIC_SEQ_CST);
     ring(l);
@@ -33,7 +37,7 @@ void weft_loop_stop(weft_loop *l)
 
 int weft_loop_post(weft_loop *l, weft_task *t)
 {
-    if (t->fn == nullptr)
+    if (l == nullptr || t->fn == nullptr)
         return fail_with(EINVAL);
     // A read-modify-write even when it is posted already: the loop's own one on `state` acquires
     // from the last of them, so that what each poster wrote before is seen by the one call.
@@ -103,12 +107,12 @@ static int enlist(weft_loop *l, weft_task *t, weft_loop_link *list, uint32_t sta
 
 int weft_loop_defer(weft_loop *l, weft_task *t)
 {
-    return enlist(l, t, &l->deferred, DEFERRED);
+    return l != nullptr ? enlist(l, t, &l->deferred, DEFERRED) : fail_with(EINVAL);
 }
 
 int weft_loop_idle(weft_loop *l, weft_task *t)
 {
-    return enlist(l, t, &l->idle, IDLE);
+    return l != nullptr ? enlist(l, t, &l->idle, IDLE) : fail_with(EINVAL);
 }
 
 static void delist(weft_loop *l, weft_task *t)
@@ -121,6 +125,8 @@ static void delist(weft_loop *l, weft_task *t)
 
 int weft_task_stop(weft_task *t)
 {
+    if (t == nullptr)
+        return fail_with(EINVAL);
     if ((__atomic_load_n(&t->state, __ATOMIC_ACQUIRE) & (DEFERRED | IDLE)) == 0)
         return fail_with(EALREADY);
     weft_loop *l = t->loop;

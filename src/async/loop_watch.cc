@@ -124,6 +124,8 @@ static void note(weft_loop *l, int fd)
 
 int weft_watch_change(weft_watch *w, int events)
 {
+    if (w == nullptr)
+        return fail_with(EINVAL);
     weft_loop *l = w->loop;
     if (loop_enter_of(l) != 0)
         return -1;
@@ -140,6 +142,8 @@ int weft_watch_change(weft_watch *w, int events)
 
 int weft_watch_stop(weft_watch *w)
 {
+    if (w == nullptr)
+        return fail_with(EINVAL);
     weft_loop *l = w->loop;
     if (loop_enter_of(l) != 0)
         return -1;

@@ -152,6 +152,8 @@ int weft_loop_signal(weft_loop *l, weft_signal *s, int signo, void (*fn)(weft_si
 
 int weft_signal_stop(weft_signal *s)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     weft_loop *l = s->loop;
     if (loop_enter_of(l) != 0)
         return -1;

@@ -93,7 +93,7 @@ static __attribute__((noinline)) int prepare(weft_loop *l, weft_alarm *a)
 int weft_loop_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
                     void (*fn)(weft_alarm *a), void *arg)
 {
-    if (fn == nullptr || every_ns < 0)
+    if (l == nullptr || fn == nullptr || every_ns < 0)
         return fail_with(EINVAL);
     bool plain = loop_ready(l) && a->loop == nullptr;
     if (__builtin_expect(!plain, 0) && prepare(l, a) != 0)
@@ -114,6 +114,8 @@ int weft_loop_precise_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64
 
 int weft_alarm_set(weft_alarm *a, weft_deadline at)
 {
+    if (a == nullptr)
+        return fail_with(EINVAL);
     weft_loop *l = home_of(a);
     if (l == nullptr)
         return fail_with(EINVAL);
@@ -135,6 +137,8 @@ int weft_alarm_set(weft_alarm *a, weft_deadline at)
 
 int weft_alarm_stop(weft_alarm *a)
 {
+    if (a == nullptr)
+        return fail_with(EINVAL);
     weft_loop *l = a->loop;
     if (loop_enter_of(l) != 0)
         return -1;

@@ -157,11 +157,13 @@ int weft_pipeline_destroy(weft_pipeline *l)
 
 size_t weft_pipeline_size(const weft_pipeline *l)
 {
-    return l->s.count;
+    return l != nullptr ? l->s.count : 0;
 }
 
 weft_subprocess *weft_pipeline_stage(const weft_pipeline *l, size_t i)
 {
+    if (l == nullptr)
+        return fail_null(EINVAL);
     if (i < l->s.count)
         return l->stages[i];
     errno = EINVAL;
@@ -170,11 +172,13 @@ weft_subprocess *weft_pipeline_stage(const weft_pipeline *l, size_t i)
 
 int weft_pipeline_wait(weft_pipeline *l, int *status, weft_deadline d)
 {
-    return streams_wait(&l->s, status, d);
+    return l != nullptr ? streams_wait(&l->s, status, d) : fail_with(EINVAL);
 }
 
 int weft_pipeline_failure(const weft_pipeline *l, int *status)
 {
+    if (l == nullptr)
+        return fail_with(EINVAL);
     int failure = 0;
     for (size_t i = 0; i < l->s.count; i++) {
         const child *c = &l->stages[i]->c;
@@ -190,38 +194,38 @@ int weft_pipeline_failure(const weft_pipeline *l, int *status)
 int weft_pipeline_communicate(weft_pipeline *l, const void *in, size_t n, weft_buffer *out,
                               weft_buffer *err, weft_deadline d)
 {
-    return streams_communicate(&l->s, in, n, out, err, d);
+    return l != nullptr ? streams_communicate(&l->s, in, n, out, err, d) : fail_with(EINVAL);
 }
 
 int weft_pipeline_stream(const weft_pipeline *l, int stream)
 {
-    return streams_fd(&l->s, stream);
+    return l != nullptr ? streams_fd(&l->s, stream) : fail_with(EINVAL);
 }
 
 ssize_t weft_pipeline_read(weft_pipeline *l, int stream, void *bytes, size_t n, weft_deadline d)
 {
-    return streams_read(&l->s, stream, bytes, n, d);
+    return l != nullptr ? streams_read(&l->s, stream, bytes, n, d) : fail_with(EINVAL);
 }
 
 ssize_t weft_pipeline_write(weft_pipeline *l, const void *bytes, size_t n, weft_deadline d)
 {
-    return streams_write(&l->s, bytes, n, d);
+    return l != nullptr ? streams_write(&l->s, bytes, n, d) : fail_with(EINVAL);
 }
 
 int weft_pipeline_close(weft_pipeline *l, int stream)
 {
-    return streams_close_one(&l->s, stream);
+    return l != nullptr ? streams_close_one(&l->s, stream) : fail_with(EINVAL);
 }
 
 int weft_pipeline_signal(weft_pipeline *l, int signal)
 {
-    return streams_signal(&l->s, signal);
+    return l != nullptr ? streams_signal(&l->s, signal) : fail_with(EINVAL);
 }
 
 int weft_pipeline_stop(weft_pipeline *l, int *status, weft_deadline close_by, weft_deadline term_by,
                        weft_deadline d)
 {
-    return streams_stop(&l->s, status, close_by, term_by, d);
+    return l != nullptr ? streams_stop(&l->s, status, close_by, term_by, d) : fail_with(EINVAL);
 }
 
 int weft_pipeline_run(const char *const *const argvs[], size_t n,

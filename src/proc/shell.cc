@@ -87,6 +87,8 @@ weft_subprocess *weft_popen(const char *command, const char *mode, FILE **stream
 
 int weft_pclose(weft_subprocess *p, FILE *stream, int *status, weft_deadline d)
 {
+    if (p == nullptr)
+        return fail_with(EINVAL);
     int saved = errno, error = 0;
     p->flush_by = d;
     if (uncancelled(fclose, stream) != 0)

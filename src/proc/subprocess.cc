@@ -171,11 +171,15 @@ int weft_subprocess_destroy(weft_subprocess *p)
 
 pid_t weft_subprocess_pid(const weft_subprocess *p)
 {
+    if (p == nullptr)
+        return fail_with(EINVAL);
     return p->c.warden != nullptr ? p->c.warden->pid : p->c.pid;
 }
 
 int weft_subprocess_fd(const weft_subprocess *p)
 {
+    if (p == nullptr)
+        return fail_with(EINVAL);
     return p->c.pidfd >= 0 ? p->c.pidfd : fail_with(ENOSYS);
 }
 
@@ -184,27 +188,27 @@ int weft_subprocess_fd(const weft_subprocess *p)
 int weft_subprocess_communicate(weft_subprocess *p, const void *in, size_t n, weft_buffer *out,
                                 weft_buffer *err, weft_deadline d)
 {
-    return streams_communicate(&p->s, in, n, out, err, d);
+    return p != nullptr ? streams_communicate(&p->s, in, n, out, err, d) : fail_with(EINVAL);
 }
 
 int weft_subprocess_stream(const weft_subprocess *p, int stream)
 {
-    return streams_fd(&p->s, stream);
+    return p != nullptr ? streams_fd(&p->s, stream) : fail_with(EINVAL);
 }
 
 ssize_t weft_subprocess_read(weft_subprocess *p, int stream, void *bytes, size_t n, weft_deadline d)
 {
-    return streams_read(&p->s, stream, bytes, n, d);
+    return p != nullptr ? streams_read(&p->s, stream, bytes, n, d) : fail_with(EINVAL);
 }
 
 ssize_t weft_subprocess_write(weft_subprocess *p, const void *bytes, size_t n, weft_deadline d)
 {
-    return streams_write(&p->s, bytes, n, d);
+    return p != nullptr ? streams_write(&p->s, bytes, n, d) : fail_with(EINVAL);
 }
 
 int weft_subprocess_close(weft_subprocess *p, int stream)
 {
-    return streams_close_one(&p->s, stream);
+    return p != nullptr ? streams_close_one(&p->s, stream) : fail_with(EINVAL);
 }
 
 // ---- All in one ----

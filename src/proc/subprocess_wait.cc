@@ -18,6 +18,8 @@ static int result_of(const weft_subprocess *p, int *status)
 
 int weft_subprocess_poll(weft_subprocess *p, int *status)
 {
+    if (p == nullptr)
+        return fail_with(EINVAL);
     if (!child_poll(&p->c)) {
         terminal_look(&p->s);
         return 0;
@@ -28,7 +30,7 @@ int weft_subprocess_poll(weft_subprocess *p, int *status)
 
 int weft_subprocess_wait(weft_subprocess *p, int *status, weft_deadline d)
 {
-    return streams_wait(&p->s, status, d);
+    return p != nullptr ? streams_wait(&p->s, status, d) : fail_with(EINVAL);
 }
 
 // ---- One of several ----
@@ -60,6 +62,8 @@ static int wait_any(weft_subprocess *const ps[], size_t n, struct pollfd *fds, b
 
 int weft_subprocess_wait_any(weft_subprocess *const ps[], size_t n, weft_deadline d)
 {
+    if (ps == nullptr)
+        return fail_with(EINVAL);
     enum { FEW = 64 };
     struct pollfd few[FEW];
     struct pollfd *fds = n <= FEW ? few : (struct pollfd *)malloc(n * sizeof *fds);
@@ -85,28 +89,28 @@ int weft_subprocess_wait_any(weft_subprocess *const ps[], size_t n, weft_deadlin
 
 int weft_subprocess_send_signal(weft_subprocess *p, int signal)
 {
-    return child_signal(&p->c, signal);
+    return p != nullptr ? child_signal(&p->c, signal) : fail_with(EINVAL);
 }
 
 int weft_subprocess_signal_group(weft_subprocess *p, int signal)
 {
-    return child_signal_group(&p->c, signal);
+    return p != nullptr ? child_signal_group(&p->c, signal) : fail_with(EINVAL);
 }
 
 int weft_subprocess_terminate(weft_subprocess *p)
 {
-    return streams_terminate(&p->s);
+    return p != nullptr ? streams_terminate(&p->s) : fail_with(EINVAL);
 }
 
 int weft_subprocess_kill(weft_subprocess *p)
 {
-    return child_signal_all(&p->c, SIGKILL);
+    return p != nullptr ? child_signal_all(&p->c, SIGKILL) : fail_with(EINVAL);
 }
 
 int weft_subprocess_stop(weft_subprocess *p, int *status, weft_deadline close_by,
                          weft_deadline term_by, weft_deadline d)
 {
-    return streams_stop(&p->s, status, close_by, term_by, d);
+    return p != nullptr ? streams_stop(&p->s, status, close_by, term_by, d) : fail_with(EINVAL);
 }
 
 // ---- Statuses ----

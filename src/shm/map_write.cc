@@ -144,7 +144,7 @@ static int take_lock(weft_shared_map *m, weft_deadline d)
 
 int weft_shared_map_init(weft_shared_map *m, size_t entries, size_t key_size, size_t value_size)
 {
-    if (weft_shared_map_bytes(entries, key_size, value_size) == 0)
+    if (m == nullptr || weft_shared_map_bytes(entries, key_size, value_size) == 0)
         return fail_with(EINVAL);
     memset((void *)m, 0, sizeof *m + slots_for(entries) * 8);
     if (uncancelled(getrandom, &m->seed, sizeof m->seed, GRND_NONBLOCK) < 0)
@@ -214,17 +214,19 @@ static int set(weft_shared_map *m, const void *key, size_t key_size, const void 
 int weft_shared_map_set(weft_shared_map *m, const void *key, size_t key_size, const void *value,
                         size_t value_size, weft_deadline d)
 {
-    return set(m, key, key_size, value, value_size, false, d);
+    return m != nullptr ? set(m, key, key_size, value, value_size, false, d) : fail_with(EINVAL);
 }
 
 int weft_shared_map_add(weft_shared_map *m, const void *key, size_t key_size, const void *value,
                         size_t value_size, weft_deadline d)
 {
-    return set(m, key, key_size, value, value_size, true, d);
+    return m != nullptr ? set(m, key, key_size, value, value_size, true, d) : fail_with(EINVAL);
 }
 
 int weft_shared_map_remove(weft_shared_map *m, const void *key, size_t key_size, weft_deadline d)
 {
+    if (m == nullptr)
+        return fail_with(EINVAL);
     uint64_t hash, word;
     if (key_size > m->key_size)
         return fail_with(ENOENT);

@@ -9,12 +9,12 @@ using namespace weft;
 
 int weft_posix_semaphore_init(weft_posix_semaphore *s, unsigned count)
 {
-    return sem_init(&s->posix, 1, count);
+    return s != nullptr ? sem_init(&s->posix, 1, count) : fail_with(EINVAL);
 }
 
 int weft_posix_semaphore_destroy(weft_posix_semaphore *s)
 {
-    return sem_destroy(&s->posix);
+    return s != nullptr ? sem_destroy(&s->posix) : 0;
 }
 
 weft_posix_semaphore *weft_posix_semaphore_open(const char *name, unsigned count)
@@ -25,7 +25,7 @@ weft_posix_semaphore *weft_posix_semaphore_open(const char *name, unsigned count
 
 int weft_posix_semaphore_close(weft_posix_semaphore *s)
 {
-    return sem_close(&s->posix);
+    return s != nullptr ? sem_close(&s->posix) : fail_with(EINVAL);
 }
 
 int weft_posix_semaphore_unlink(const char *name)
@@ -35,6 +35,8 @@ int weft_posix_semaphore_unlink(const char *name)
 
 int weft_posix_semaphore_wait(weft_posix_semaphore *s, weft_deadline d)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     int saved = errno, n;
     struct timespec t = timespec_of(d < 0 ? 0 : d);
     do
@@ -50,11 +52,13 @@ int weft_posix_semaphore_wait(weft_posix_semaphore *s, weft_deadline d)
 
 int weft_posix_semaphore_post(weft_posix_semaphore *s)
 {
-    return sem_post(&s->posix);
+    return s != nullptr ? sem_post(&s->posix) : fail_with(EINVAL);
 }
 
 int weft_posix_semaphore_value(weft_posix_semaphore *s)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     int n;
     return sem_getvalue(&s->posix, &n) == 0 ? n : -1;
 }

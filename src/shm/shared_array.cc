@@ -40,6 +40,8 @@ size_t weft_shared_array_bytes(size_t count, uint32_t item_size)
 
 int weft_shared_array_init(weft_shared_array *a, size_t count, uint32_t item_size)
 {
+    if (a == nullptr)
+        return fail_with(EINVAL);
     size_t n = weft_shared_array_bytes(count, item_size);
     if (n == 0 || item_size == 0)
         return fail_with(EINVAL);
@@ -65,7 +67,7 @@ static int lock(weft_shared_array *a, weft_deadline d)
 
 int weft_shared_array_get(weft_shared_array *a, size_t i, void *to)
 {
-    if (i >= a->count)
+    if (a == nullptr || i >= a->count)
         return fail_with(EINVAL);
     if (lock(a, WEFT_FOREVER) != 0)
         return -1;
@@ -75,7 +77,7 @@ int weft_shared_array_get(weft_shared_array *a, size_t i, void *to)
 
 int weft_shared_array_set(weft_shared_array *a, size_t i, const void *from)
 {
-    if (i >= a->count)
+    if (a == nullptr || i >= a->count)
         return fail_with(EINVAL);
     if (lock(a, WEFT_FOREVER) != 0)
         return -1;
@@ -90,6 +92,8 @@ int weft_shared_array_set(weft_shared_array *a, size_t i, const void *from)
 
 int weft_shared_array_lock(weft_shared_array *a, weft_deadline d)
 {
+    if (a == nullptr)
+        return fail_with(EINVAL);
     if (lock(a, d) != 0)
         return -1;
     // Still set from one who died between lock and unlock.
@@ -101,6 +105,8 @@ int weft_shared_array_lock(weft_shared_array *a, weft_deadline d)
 
 int weft_shared_array_unlock(weft_shared_array *a)
 {
+    if (a == nullptr)
+        return fail_with(EINVAL);
     if (__atomic_load_n(&a->in_use, __ATOMIC_RELAXED) != brief_this_thread()->id)
         return fail_with(EPERM);
     __atomic_store_n(&a->in_use, 0, __ATOMIC_RELEASE);
@@ -109,10 +115,10 @@ int weft_shared_array_unlock(weft_shared_array *a)
 
 void *weft_shared_array_items(weft_shared_array *a)
 {
-    return item(a, 0);
+    return a != nullptr ? item(a, 0) : fail_null(EINVAL);
 }
 
 size_t weft_shared_array_count(const weft_shared_array *a)
 {
-    return a->count;
+    return a != nullptr ? a->count : 0;
 }

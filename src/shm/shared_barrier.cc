@@ -46,7 +46,7 @@ static void store(weft_shared_barrier *b, barrier_state s)
 
 int weft_shared_barrier_init(weft_shared_barrier *b, uint32_t parties)
 {
-    if (parties == 0 || parties > UINT16_MAX)
+    if (b == nullptr || parties == 0 || parties > UINT16_MAX)
         return fail_with(EINVAL);
     memset(b, 0, sizeof *b);
     b->parties = parties;
@@ -241,6 +241,8 @@ static int arrive(weft_shared_barrier *b, uint64_t self, bool *last)
 
 int weft_shared_barrier_wait(weft_shared_barrier *b, weft_deadline d)
 {
+    if (b == nullptr)
+        return fail_with(EINVAL);
     uint64_t self = holder_self();
     bool last = false;
     if (brief_lock(&b->lock, d) == ETIMEDOUT)
@@ -259,6 +261,8 @@ int weft_shared_barrier_wait(weft_shared_barrier *b, weft_deadline d)
 
 int weft_shared_barrier_enter(weft_shared_barrier *b)
 {
+    if (b == nullptr)
+        return fail_with(EINVAL);
     uint64_t self = holder_self();
     brief_lock(&b->lock, WEFT_FOREVER);
     weft_shared_party *p = place_for(b, self);
@@ -273,6 +277,8 @@ int weft_shared_barrier_enter(weft_shared_barrier *b)
 
 int weft_shared_barrier_leave(weft_shared_barrier *b)
 {
+    if (b == nullptr)
+        return fail_with(EINVAL);
     uint64_t self = holder_self();
     brief_lock(&b->lock, WEFT_FOREVER);
     weft_shared_party *p = party(b, self);
@@ -286,6 +292,8 @@ int weft_shared_barrier_leave(weft_shared_barrier *b)
 
 int weft_shared_barrier_abort(weft_shared_barrier *b)
 {
+    if (b == nullptr)
+        return fail_with(EINVAL);
     brief_lock(&b->lock, WEFT_FOREVER);
     breaks(b, EPIPE);
     brief_unlock(&b->lock);
@@ -295,6 +303,8 @@ int weft_shared_barrier_abort(weft_shared_barrier *b)
 
 int weft_shared_barrier_reset(weft_shared_barrier *b)
 {
+    if (b == nullptr)
+        return fail_with(EINVAL);
     brief_lock(&b->lock, WEFT_FOREVER);
     forget_dead(b);
     end_round(b, true);
@@ -305,10 +315,10 @@ int weft_shared_barrier_reset(weft_shared_barrier *b)
 
 bool weft_shared_barrier_is_broken(weft_shared_barrier *b)
 {
-    return load(b).broken != 0;
+    return b != nullptr && load(b).broken != 0;
 }
 
 uint32_t weft_shared_barrier_waiting(weft_shared_barrier *b)
 {
-    return load(b).arrived;
+    return b != nullptr ? load(b).arrived : 0;
 }

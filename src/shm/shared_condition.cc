@@ -12,12 +12,16 @@ using namespace weft;
 
 int weft_shared_condition_init(weft_shared_condition *c)
 {
+    if (c == nullptr)
+        return fail_with(EINVAL);
     *c = {};
     return 0;
 }
 
 int weft_shared_condition_wait(weft_shared_condition *c, weft_shared_mutex *m, weft_deadline d)
 {
+    if (c == nullptr)
+        return fail_with(EINVAL);
     uint32_t seen = doorbell_count(&c->events);
     doorbell_arm_each(&c->armed);
     if (weft_shared_mutex_unlock(m) != 0)
@@ -38,6 +42,8 @@ int weft_shared_condition_signal(weft_shared_condition *c)
 
 int weft_shared_condition_signal_n(weft_shared_condition *c, uint32_t n)
 {
+    if (c == nullptr)
+        return fail_with(EINVAL);
     if (n != 0)
         doorbell_ring_each(&c->events, &c->armed, n < INT_MAX ? (int)n : INT_MAX);
     return 0;

@@ -11,6 +11,8 @@ using namespace weft;
 
 int weft_shared_event_init(weft_shared_event *e)
 {
+    if (e == nullptr)
+        return fail_with(EINVAL);
     *e = {};
     return 0;
 }
@@ -28,6 +30,8 @@ static bool change(weft_shared_event *e, uint32_t from)
 
 int weft_shared_event_set(weft_shared_event *e)
 {
+    if (e == nullptr)
+        return fail_with(EINVAL);
     if (change(e, 0) && __atomic_exchange_n(&e->armed, 0, __ATOMIC_SEQ_CST) != 0)
         futex_wake(&e->state, INT_MAX, 1);
     return 0;
@@ -35,17 +39,21 @@ int weft_shared_event_set(weft_shared_event *e)
 
 int weft_shared_event_clear(weft_shared_event *e)
 {
+    if (e == nullptr)
+        return fail_with(EINVAL);
     change(e, 1);
     return 0;
 }
 
 bool weft_shared_event_is_set(const weft_shared_event *e)
 {
-    return doorbell_count(&e->state) & 1;
+    return e != nullptr && doorbell_count(&e->state) & 1;
 }
 
 int weft_shared_event_wait(weft_shared_event *e, weft_deadline d)
 {
+    if (e == nullptr)
+        return fail_with(EINVAL);
     uint32_t seen = doorbell_count(&e->state);
     if (seen & 1)
         return 0;

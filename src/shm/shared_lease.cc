@@ -72,7 +72,7 @@ static ssize_t try_lease(weft_shared_queue *q, void *message, size_t room, weft_
 ssize_t weft_shared_queue_lease(weft_shared_queue *q, void *message, size_t room,
                                 weft_shared_lease *l, weft_deadline d)
 {
-    if (!q->r->leases || l == nullptr)
+    if (q == nullptr || !q->r->leases || l == nullptr)
         return fail_with(EINVAL);
     int saved = errno;
     for (int error = 0, slept = 0;; slept = 1) {
@@ -130,6 +130,8 @@ static int take(weft_shared_queue *q, const weft_shared_lease *l, uint64_t *plac
 
 int weft_shared_queue_acknowledge(weft_shared_queue *q, const weft_shared_lease *l)
 {
+    if (q == nullptr)
+        return fail_with(EINVAL);
     ring *r = q->r;
     uint64_t place;
     if (take(q, l, &place) != 0)
@@ -149,6 +151,8 @@ int weft_shared_queue_acknowledge(weft_shared_queue *q, const weft_shared_lease 
 
 int weft_shared_queue_give_back(weft_shared_queue *q, const weft_shared_lease *l)
 {
+    if (q == nullptr)
+        return fail_with(EINVAL);
     uint64_t place;
     if (take(q, l, &place) != 0)
         return -1;
@@ -160,6 +164,8 @@ int weft_shared_queue_give_back(weft_shared_queue *q, const weft_shared_lease *l
 
 int weft_shared_queue_extend(weft_shared_queue *q, const weft_shared_lease *l, weft_deadline until)
 {
+    if (q == nullptr)
+        return fail_with(EINVAL);
     uint64_t place;
     if (take(q, l, &place) != 0)
         return -1;

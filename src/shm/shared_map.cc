@@ -31,6 +31,8 @@ static void read_bytes(void *to, const uint64_t *from, size_t n)
 ssize_t weft_shared_map_get(const weft_shared_map *m, const void *key, size_t key_size, void *value,
                             size_t room)
 {
+    if (m == nullptr)
+        return fail_with(EINVAL);
     if (key_size > m->key_size)
         return fail_with(ENOENT);
     uint64_t hash = hash_of(m, key, key_size), word;
@@ -52,7 +54,7 @@ ssize_t weft_shared_map_get(const weft_shared_map *m, const void *key, size_t ke
 
 size_t weft_shared_map_count(const weft_shared_map *m)
 {
-    return __atomic_load_n(&m->count, __ATOMIC_RELAXED);
+    return m != nullptr ? __atomic_load_n(&m->count, __ATOMIC_RELAXED) : 0;
 }
 
 static size_t smaller(size_t a, size_t b)
@@ -62,6 +64,8 @@ static size_t smaller(size_t a, size_t b)
 
 bool weft_shared_map_next(const weft_shared_map *m, uint64_t *cursor, weft_shared_map_entry *e)
 {
+    if (m == nullptr)
+        return false;
     while (*cursor <= m->mask) {
         uint64_t word = slot(m, *cursor);
         if (!has_cell(word)) {

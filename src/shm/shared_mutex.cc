@@ -14,6 +14,8 @@ static const uint32_t DEEPEST = UINT32_MAX - 1;
 
 int weft_shared_mutex_init(weft_shared_mutex *m, int flags)
 {
+    if (m == nullptr)
+        return fail_with(EINVAL);
     if (flags & ~(WEFT_RECURSIVE | WEFT_CHECKED) ||
         (flags & WEFT_RECURSIVE && flags & WEFT_CHECKED))
         return fail_with(EINVAL);
@@ -74,6 +76,8 @@ static int lock_again(weft_shared_mutex *m)
 
 int weft_shared_mutex_lock(weft_shared_mutex *m, weft_deadline d)
 {
+    if (m == nullptr)
+        return fail_with(EINVAL);
     uint32_t free = 0;
     if (brief_known()) {
         brief_note(&brief_mine, &m->word);
@@ -96,6 +100,8 @@ int weft_shared_mutex_lock(weft_shared_mutex *m, weft_deadline d)
 
 int weft_shared_mutex_unlock(weft_shared_mutex *m)
 {
+    if (m == nullptr)
+        return fail_with(EINVAL);
     if (!brief_known() || !has(m, &brief_mine) || m->count != 0 ||
         brief_mine.anchor.next != (void *)&m->next)
         return unlock_slowly(m);

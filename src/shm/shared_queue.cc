@@ -172,6 +172,8 @@ static bool too_large(const weft_shared_queue *q, size_t n)
 ssize_t weft_shared_queue_put_batch(weft_shared_queue *q, const struct iovec *messages, size_t n,
                                     weft_deadline d)
 {
+    if (q == nullptr)
+        return fail_with(EINVAL);
     size_t fit = 0;
     while (fit < n && !too_large(q, messages[fit].iov_len))
         fit++;
@@ -195,6 +197,8 @@ ssize_t weft_shared_queue_put_batch(weft_shared_queue *q, const struct iovec *me
 
 int weft_shared_queue_put(weft_shared_queue *q, const void *message, size_t n, weft_deadline d)
 {
+    if (q == nullptr)
+        return fail_with(EINVAL);
     struct iovec one = {(void *)(uintptr_t)message, n};
     return weft_shared_queue_put_batch(q, &one, 1, d) == 1 ? 0 : -1;
 }
@@ -218,6 +222,8 @@ static bool all_done(const weft_shared_queue *q, size_t)
 
 int weft_shared_queue_task_done(weft_shared_queue *q)
 {
+    if (q == nullptr)
+        return fail_with(EINVAL);
     ring *r = q->r;
     uint32_t done = __atomic_load_n(&r->done, __ATOMIC_SEQ_CST);
     do
@@ -246,6 +252,8 @@ int weft_shared_queue_join(weft_shared_queue *q, weft_deadline d)
 
 int weft_shared_queue_close(weft_shared_queue *q, int how)
 {
+    if (q == nullptr)
+        return fail_with(EINVAL);
     ring *r = q->r;
     if (how != WEFT_DRAIN && how != WEFT_DISCARD)
         return fail_with(EINVAL);
@@ -265,6 +273,8 @@ int weft_shared_queue_close(weft_shared_queue *q, int how)
 
 size_t weft_shared_queue_length(const weft_shared_queue *q)
 {
+    if (q == nullptr)
+        return 0;
     const ring *r = q->r;
     if (closed(q) == DISCARDED)
         return 0;

@@ -73,7 +73,7 @@ weft_shared_queue *weft_shared_queue_create(weft_shm *s, size_t bytes,
 
 uint64_t weft_shared_queue_offset(const weft_shared_queue *q)
 {
-    return weft_shm_offset(q->shm, q->r);
+    return q != nullptr ? weft_shm_offset(q->shm, q->r) : 0;
 }
 
 // The ring at `offset`, if one lies there whole.
@@ -114,6 +114,8 @@ int weft_shared_queue_detach(weft_shared_queue *q)
 
 int weft_shared_queue_destroy(weft_shared_queue *q)
 {
+    if (q == nullptr)
+        return 0;
     if (q == nullptr)
         return fail_with(EINVAL);
     ring *r = q->r;

@@ -103,7 +103,7 @@ void weft::queue_skip_pads(weft_shared_queue *q)
 ssize_t weft_shared_queue_get_batch(weft_shared_queue *q, struct iovec *messages, size_t n,
                                     weft_deadline d)
 {
-    if (q->r->leases)
+    if (q == nullptr || q->r->leases)
         return fail_with(EINVAL);
     if (n == 0)
         return 0;
@@ -125,12 +125,16 @@ ssize_t weft_shared_queue_get_batch(weft_shared_queue *q, struct iovec *messages
 
 ssize_t weft_shared_queue_get(weft_shared_queue *q, void *message, size_t room, weft_deadline d)
 {
+    if (q == nullptr)
+        return fail_with(EINVAL);
     struct iovec one = {message, room};
     return weft_shared_queue_get_batch(q, &one, 1, d) == 1 ? (ssize_t)one.iov_len : -1;
 }
 
 ssize_t weft_shared_queue_next_size(weft_shared_queue *q)
 {
+    if (q == nullptr)
+        return fail_with(EINVAL);
     ring *r = q->r;
     uint32_t *lock = r->leases ? &r->put_lock : &r->get_lock;
     if ((r->leases ? lease_lock(q, WEFT_NOW) : brief_lock(lock, WEFT_NOW)) == ETIMEDOUT)

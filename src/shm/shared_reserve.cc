@@ -122,6 +122,8 @@ static void *try_reserve(weft_shared_queue *q, size_t n, size_t *need, weft_dead
 
 void *weft_shared_queue_reserve(weft_shared_queue *q, size_t n, weft_deadline d)
 {
+    if (q == nullptr)
+        return fail_null(EINVAL);
     int saved = errno;
     if (q->r->leases || n > (size_t)q->r->room * 8 || 2 * (HEADER + (n + 7) / 8) > q->r->room) {
         errno = q->r->leases ? EINVAL : EMSGSIZE;
@@ -163,6 +165,8 @@ static int reservation(const weft_shared_queue *q, const void *message, uint64_t
 
 int weft_shared_queue_commit(weft_shared_queue *q, void *message, size_t n)
 {
+    if (q == nullptr)
+        return fail_with(EINVAL);
     uint64_t place;
     if (reservation(q, message, &place) != 0)
         return -1;
@@ -178,6 +182,8 @@ int weft_shared_queue_commit(weft_shared_queue *q, void *message, size_t n)
 
 int weft_shared_queue_cancel(weft_shared_queue *q, void *message)
 {
+    if (q == nullptr)
+        return fail_with(EINVAL);
     uint64_t place;
     if (reservation(q, message, &place) != 0)
         return -1;

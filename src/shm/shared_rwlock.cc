@@ -27,6 +27,8 @@ static const uint32_t DEPTH = 0xffff, CHANGING = DEPTH, ONE_OWNER = DEPTH + 1;
 
 int weft_shared_rwlock_init(weft_shared_rwlock *l)
 {
+    if (l == nullptr)
+        return fail_with(EINVAL);
     memset(l, 0, sizeof *l);
     return weft_shared_mutex_init(&l->writer, WEFT_CHECKED);
 }
@@ -215,6 +217,8 @@ static bool has_written(const weft_shared_rwlock *l, const brief_self *self)
 
 int weft_shared_rwlock_write(weft_shared_rwlock *l, weft_deadline d)
 {
+    if (l == nullptr)
+        return fail_with(EINVAL);
     brief_self *self = brief_this_thread();
     int saved = errno, i = find(l, self);
     if (i >= 0 && is_reading(state_of(&l->readers[i])))
@@ -303,6 +307,8 @@ static int read_slowly(weft_shared_rwlock *l, brief_self *self, weft_deadline d)
 
 int weft_shared_rwlock_read(weft_shared_rwlock *l, weft_deadline d)
 {
+    if (l == nullptr)
+        return fail_with(EINVAL);
     brief_self *self = brief_this_thread();
     weft_shared_reader *r = &l->readers[first_place(self->id)];
     uint32_t state = state_of(r);
@@ -327,6 +333,8 @@ static int end_writing(weft_shared_rwlock *l)
 
 int weft_shared_rwlock_unlock(weft_shared_rwlock *l)
 {
+    if (l == nullptr)
+        return fail_with(EINVAL);
     brief_self *self = brief_this_thread();
     int i = find(l, self);
     uint32_t state = i >= 0 ? state_of(&l->readers[i]) : 0;
@@ -339,6 +347,8 @@ int weft_shared_rwlock_unlock(weft_shared_rwlock *l)
 
 int weft_shared_rwlock_downgrade(weft_shared_rwlock *l)
 {
+    if (l == nullptr)
+        return fail_with(EINVAL);
     brief_self *self = brief_this_thread();
     weft_shared_reader *r;
     uint32_t state;

@@ -18,7 +18,7 @@ using namespace weft;
 
 int weft_shared_semaphore_init(weft_shared_semaphore *s, uint32_t units, uint32_t limit)
 {
-    if (limit != 0 && units > limit)
+    if (s == nullptr || (limit != 0 && units > limit))
         return fail_with(EINVAL);
     memset(s, 0, sizeof *s);
     s->units = units;
@@ -28,6 +28,8 @@ int weft_shared_semaphore_init(weft_shared_semaphore *s, uint32_t units, uint32_
 
 int weft_shared_semaphore_init_anonymous(weft_shared_semaphore *s, uint32_t units, uint32_t limit)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     if (weft_shared_semaphore_init(s, units, limit) != 0)
         return -1;
     s->anonymous = 1;
@@ -122,6 +124,8 @@ static int try_take(weft_shared_semaphore *s, bool look, weft_deadline d)
 
 int weft_shared_semaphore_wait(weft_shared_semaphore *s, weft_deadline d)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     for (int error = d <= WEFT_NOW ? ETIMEDOUT : 0, first = 1;; first = 0) {
         uint32_t seen = doorbell_count(&s->posts);
         if (!first)
@@ -147,6 +151,8 @@ int weft_shared_semaphore_post(weft_shared_semaphore *s)
 
 int weft_shared_semaphore_post_n(weft_shared_semaphore *s, uint32_t n)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     uint64_t self = holder_self();
     brief_lock(&s->lock, WEFT_FOREVER);
     weft_shared_holder *h = place_of(s, self);
@@ -168,6 +174,8 @@ int weft_shared_semaphore_post_n(weft_shared_semaphore *s, uint32_t n)
 
 uint32_t weft_shared_semaphore_value(weft_shared_semaphore *s)
 {
+    if (s == nullptr)
+        return 0;
     brief_lock(&s->lock, WEFT_FOREVER);
     uint32_t back = take_back(s), n = free_units(s);
     brief_unlock(&s->lock);

@@ -201,6 +201,8 @@ static int watch_start(weft_shared_queue *q)
 
 int weft_shared_queue_fd(weft_shared_queue *q)
 {
+    if (q == nullptr)
+        return fail_with(EINVAL);
     handle_lock_take(&q->watch_lock);
     int saved = errno;
     if (!mine(q) && q->watcher != 0) { // a parent's, and whole

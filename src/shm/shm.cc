@@ -156,6 +156,8 @@ weft_shm *weft_shm_create(const char *name, size_t size, const weft_shm_options 
 
 int weft_shm_ready(weft_shm *s)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     if (shm_check_writable(s) != 0)
         return -1;
     // Release: what the creator has written is seen by who sees this.
@@ -301,22 +303,22 @@ int weft_shm_detach(weft_shm *s)
 
 void *weft_shm_address(const weft_shm *s)
 {
-    return (char *)s->head + SHM_HEAD;
+    return s != nullptr ? (char *)s->head + SHM_HEAD : fail_null(EINVAL);
 }
 
 size_t weft_shm_size(const weft_shm *s)
 {
-    return __atomic_load_n(&s->head->size, __ATOMIC_ACQUIRE) - SHM_HEAD;
+    return s != nullptr ? __atomic_load_n(&s->head->size, __ATOMIC_ACQUIRE) - SHM_HEAD : 0;
 }
 
 uint32_t weft_shm_version(const weft_shm *s)
 {
-    return s->head->version;
+    return s != nullptr ? s->head->version : 0;
 }
 
 int weft_shm_fd(const weft_shm *s)
 {
-    return s->fd;
+    return s != nullptr ? s->fd : fail_with(EINVAL);
 }
 
 // ---- grow and seal ----
@@ -348,6 +350,8 @@ int weft::shm_grow_locked(weft_shm *s, uint64_t end)
 
 int weft_shm_grow(weft_shm *s, size_t size)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     if (shm_check_writable(s) != 0)
         return -1;
     if (size > s->room - SHM_HEAD)
@@ -360,6 +364,8 @@ int weft_shm_grow(weft_shm *s, size_t size)
 
 int weft_shm_seal(weft_shm *s)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     if (shm_check_writable(s) != 0)
         return -1;
     shm_lock(s->head);

@@ -133,6 +133,8 @@ int weft::shm_release_locked(weft_shm *s, void *p)
 
 void *weft_shm_allocate(weft_shm *s, size_t size)
 {
+    if (s == nullptr)
+        return fail_null(EINVAL);
     if (shm_check_writable(s) != 0)
         return nullptr;
     shm_lock(s->head);
@@ -143,6 +145,8 @@ void *weft_shm_allocate(weft_shm *s, size_t size)
 
 int weft_shm_release(weft_shm *s, void *p)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     if (p == nullptr)
         return 0;
     if (shm_check_writable(s) != 0)
@@ -155,6 +159,8 @@ int weft_shm_release(weft_shm *s, void *p)
 
 uint64_t weft_shm_offset(const weft_shm *s, const void *p)
 {
+    if (s == nullptr)
+        return 0;
     uint64_t offset = (uint64_t)((const char *)p - (const char *)s->head);
     return offset >= SHM_HEAD && offset < s->room ? offset : 0;
 }
@@ -166,6 +172,8 @@ void *weft_shm_at(const weft_shm *s, uint64_t offset)
 
 int weft_shm_set_root(weft_shm *s, const void *p)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     uint64_t offset = weft_shm_offset(s, p);
     if (shm_check_writable(s) != 0)
         return -1;
@@ -177,5 +185,6 @@ int weft_shm_set_root(weft_shm *s, const void *p)
 
 void *weft_shm_root(const weft_shm *s)
 {
-    return weft_shm_at(s, __atomic_load_n(&s->head->root, __ATOMIC_ACQUIRE));
+    return s != nullptr ? weft_shm_at(s, __atomic_load_n(&s->head->root, __ATOMIC_ACQUIRE))
+                        : fail_null(EINVAL);
 }

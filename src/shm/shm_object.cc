@@ -109,8 +109,8 @@ static bool is_name(const char *name)
 void *weft_shm_object(weft_shm *s, const char *name, size_t size,
                       int (*make)(weft_shm *s, void *p, void *arg), void *arg, weft_deadline d)
 {
-    if (!is_name(name))
-        return fail_with(EINVAL), nullptr;
+    if (s == nullptr || !is_name(name))
+        return fail_null(EINVAL);
     if (shm_check_writable(s) != 0)
         return nullptr;
     for (int error = d <= WEFT_NOW ? ETIMEDOUT : 0;;) {
@@ -134,6 +134,8 @@ void *weft_shm_object(weft_shm *s, const char *name, size_t size,
 
 int weft_shm_object_remove(weft_shm *s, const char *name)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     if (shm_check_writable(s) != 0)
         return -1;
     if (!is_name(name))

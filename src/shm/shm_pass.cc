@@ -48,6 +48,8 @@ static int wait_for(int socket, short events, weft_deadline d)
 
 int weft_shm_send(const weft_shm *s, int socket, weft_deadline d)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     int saved = errno;
     passing p;
     prepare(&p);

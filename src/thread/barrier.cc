@@ -53,7 +53,7 @@ static void drain(weft_barrier *b, uint32_t parity)
 
 int weft_barrier_init(weft_barrier *b, uint32_t parties)
 {
-    if (parties == 0)
+    if (b == nullptr || parties == 0)
         return fail_with(EINVAL);
     *b = {};
     b->parties = parties;
@@ -63,6 +63,8 @@ int weft_barrier_init(weft_barrier *b, uint32_t parties)
 
 int weft_barrier_destroy(weft_barrier *b)
 {
+    if (b == nullptr)
+        return 0;
     lock(b);
     bool waited_on = b->arrived != 0;
     unlock(b);
@@ -103,6 +105,8 @@ static void depart(weft_barrier *b, uint32_t parity)
 
 int weft_barrier_wait(weft_barrier *b, weft_deadline d)
 {
+    if (b == nullptr)
+        return fail_with(EINVAL);
     lock(b);
     while (b->arrived == 0 && !b->broken &&
            __atomic_load_n(&b->inside[b->generation % 2], __ATOMIC_ACQUIRE) != 0) {
@@ -139,16 +143,18 @@ static int end_early(weft_barrier *b, bool broken)
 
 int weft_barrier_abort(weft_barrier *b)
 {
-    return end_early(b, true);
+    return b != nullptr ? end_early(b, true) : fail_with(EINVAL);
 }
 
 int weft_barrier_reset(weft_barrier *b)
 {
-    return end_early(b, false);
+    return b != nullptr ? end_early(b, false) : fail_with(EINVAL);
 }
 
 bool weft_barrier_is_broken(weft_barrier *b)
 {
+    if (b == nullptr)
+        return false;
     lock(b);
     bool broken = b->broken != 0;
     unlock(b);
@@ -157,6 +163,8 @@ bool weft_barrier_is_broken(weft_barrier *b)
 
 uint32_t weft_barrier_waiting(weft_barrier *b)
 {
+    if (b == nullptr)
+        return 0;
     lock(b);
     uint32_t n = b->arrived;
     unlock(b);

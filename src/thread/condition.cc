@@ -14,17 +14,23 @@ using namespace weft;
 
 int weft_condition_init(weft_condition *c)
 {
+    if (c == nullptr)
+        return fail_with(EINVAL);
     c->events = c->waiters = 0;
     return 0;
 }
 
 int weft_condition_destroy(weft_condition *c)
 {
+    if (c == nullptr)
+        return 0;
     return __atomic_load_n(&c->waiters, __ATOMIC_ACQUIRE) != 0 ? fail_with(EBUSY) : 0;
 }
 
 int weft_condition_signal_n(weft_condition *c, uint32_t n)
 {
+    if (c == nullptr)
+        return fail_with(EINVAL);
     if (n != 0 && __atomic_load_n(&c->waiters, __ATOMIC_ACQUIRE) != 0) {
         __atomic_fetch_add(&c->events, 1, __ATOMIC_RELEASE);
         futex_wake(&c->events, n < INT_MAX ? (int)n : INT_MAX, 0);
@@ -44,6 +50,8 @@ int weft_condition_broadcast(weft_condition *c)
 
 int weft_condition_wait(weft_condition *c, weft_mutex *m, weft_deadline d)
 {
+    if (c == nullptr)
+        return fail_with(EINVAL);
     uint32_t seen = __atomic_load_n(&c->events, __ATOMIC_ACQUIRE);
     __atomic_fetch_add(&c->waiters, 1, __ATOMIC_ACQ_REL);
     int error = pthread_mutex_unlock(&m->pthread);

@@ -12,12 +12,16 @@ using namespace weft;
 
 int weft_event_init(weft_event *e)
 {
+    if (e == nullptr)
+        return fail_with(EINVAL);
     e->state = 0;
     return 0;
 }
 
 int weft_event_destroy(weft_event *e)
 {
+    if (e == nullptr)
+        return 0;
     return waiters_of(load_state(&e->state)) != 0 ? fail_with(EBUSY) : 0;
 }
 
@@ -29,12 +33,16 @@ static bool was_set(uint64_t *state, uint32_t seen)
 
 int weft_event_wait(weft_event *e, weft_deadline d)
 {
+    if (e == nullptr)
+        return fail_with(EINVAL);
     uint32_t seen = value_of(load_state(&e->state));
     return from_pthread(wait_until(&e->state, was_set, seen, d));
 }
 
 int weft_event_set(weft_event *e)
 {
+    if (e == nullptr)
+        return fail_with(EINVAL);
     uint64_t before = load_state(&e->state);
     while (value_of(before) % 2 == 0)
         if (change_value(&e->state, &before, value_of(before) + 1)) {
@@ -47,6 +55,8 @@ int weft_event_set(weft_event *e)
 
 int weft_event_clear(weft_event *e)
 {
+    if (e == nullptr)
+        return fail_with(EINVAL);
     uint64_t before = load_state(&e->state);
     while (value_of(before) % 2 == 1)
         if (change_value(&e->state, &before, value_of(before) + 1))
@@ -56,5 +66,5 @@ int weft_event_clear(weft_event *e)
 
 bool weft_event_is_set(const weft_event *e)
 {
-    return value_of(load_state(&e->state)) % 2 == 1;
+    return e != nullptr && value_of(load_state(&e->state)) % 2 == 1;
 }

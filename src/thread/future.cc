@@ -25,6 +25,8 @@ int weft_future_get(weft_future *f, void **result, weft_deadline d)
 
 int weft_future_wait_all(weft_future *const futures[], size_t n, weft_deadline d)
 {
+    if (futures == nullptr && n > 0)
+        return fail_with(EINVAL);
     crew_worker *me = d == WEFT_FOREVER ? worker_here() : nullptr;
     for (size_t i = 0; me != nullptr && i < n; i++)
         if (!future_is_final(futures[i]))
@@ -37,6 +39,8 @@ int weft_future_wait_all(weft_future *const futures[], size_t n, weft_deadline d
 
 ssize_t weft_future_wait_any(weft_future *const futures[], size_t n, weft_deadline d)
 {
+    if (futures == nullptr)
+        return fail_with(EINVAL);
     size_t which;
     if (n == 0)
         return fail_with(EINVAL);
@@ -46,6 +50,8 @@ ssize_t weft_future_wait_any(weft_future *const futures[], size_t n, weft_deadli
 
 int weft_future_state(const weft_future *f)
 {
+    if (f == nullptr)
+        return fail_with(EINVAL);
     // The flag first: a task is taken before it ends.
     bool pending = future_pending(f) != 0;
     uint32_t outcome = future_state(f) & FUTURE_OUTCOME;
@@ -121,7 +127,7 @@ int weft_future_release(weft_future *f)
 
 int weft_future_then(weft_future *f, void (*fn)(weft_future *f, void *arg), void *arg)
 {
-    if (fn == nullptr)
+    if (f == nullptr || fn == nullptr)
         return fail_with(EINVAL);
     take_lock(&f->lock);
     uint32_t s = future_extras(f);
@@ -143,6 +149,8 @@ int weft_future_then(weft_future *f, void (*fn)(weft_future *f, void *arg), void
 
 int weft_future_fd(weft_future *f)
 {
+    if (f == nullptr)
+        return fail_with(EINVAL);
     take_lock(&f->lock);
     uint32_t s = future_extras(f);
     int fd = f->fd;

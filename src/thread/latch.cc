@@ -8,17 +8,23 @@ using namespace weft;
 
 int weft_latch_init(weft_latch *l, uint32_t count)
 {
+    if (l == nullptr)
+        return fail_with(EINVAL);
     l->state = count;
     return 0;
 }
 
 int weft_latch_destroy(weft_latch *l)
 {
+    if (l == nullptr)
+        return 0;
     return waiters_of(load_state(&l->state)) != 0 ? fail_with(EBUSY) : 0;
 }
 
 int weft_latch_count_down(weft_latch *l, uint32_t n)
 {
+    if (l == nullptr)
+        return fail_with(EINVAL);
     uint64_t before = load_state(&l->state);
     do
         if (n > value_of(before))
@@ -36,5 +42,5 @@ static bool is_zero(uint64_t *state, uint32_t)
 
 int weft_latch_wait(weft_latch *l, weft_deadline d)
 {
-    return from_pthread(wait_until(&l->state, is_zero, 0, d));
+    return l != nullptr ? from_pthread(wait_until(&l->state, is_zero, 0, d)) : fail_with(EINVAL);
 }

@@ -20,12 +20,26 @@ struct map {
     void (*range)(size_t, size_t, void *); // or this
     void *arg;
     size_t n, chunk, pieces;
+    weft_deadline d;
     size_t next; // atomic: the first piece not given out; `pieces` and more: the end
+    int over;    // atomic: why an index was left out, or 0
 };
 } // namespace
 
-// False: there was no piece left, or a piece has forked, and this is the child.
-static bool take_piece(map *m)
+// Whether the next index, which is there, is to be left out.  `stops`: by a stop of this thread,
+// too.
+static bool is_over(map *m, bool stops)
+{
+    int error = __atomic_load_n(&m->over, __ATOMIC_RELAXED);
+    if (error == 0)
+        error = weft_left(m->d) == 0 ? ETIMEDOUT : stops && weft_thread_stopping() ? ECANCELED : 0;
+    if (error != 0)
+        __atomic_store_n(&m->over, error, __ATOMIC_RELAXED);
+    return error != 0;
+}
+
+// False: there was no piece left, it is over, or a piece has forked, and this is the child.
+static bool take_piece(map *m, bool stops)
 {
     if (is_inherited(m->ex))
         return false;
@@ -37,33 +51,23 @@ static bool take_piece(map *m)
     }
     size_t begin = piece * m->chunk;
     size_t end = piece == m->pieces - 1 ? m->n : begin + m->chunk;
-    if (m->range != nullptr)
-        m->range(begin, end, m->arg);
-    else
-        for (size_t i = begin; i < end; i++)
-            m->each(i, m->arg);
+    for (size_t i = begin; i < end; i++) {
+        if (is_over(m, stops))
+            return false;
+        if (m->range != nullptr) {
+            m->range(begin, end, m->arg);
+            break;
+        }
+        m->each(i, m->arg);
+    }
     return true;
 }
 
 static void *take_pieces(void *arg)
 {
-    while (take_piece((map *)arg)) {
+    while (take_piece((map *)arg, false)) {
     }
     return nullptr;
-}
-
-// The caller's own part.  0, or why it ended the giving out.
-static int take_pieces_until(map *m, weft_deadline d)
-{
-    for (;;) {
-        int error = weft_left(d) == 0 ? ETIMEDOUT : weft_thread_stopping() ? ECANCELED : 0;
-        if (error != 0)
-            // Whether that left any index out.
-            return __atomic_exchange_n(&m->next, m->pieces, __ATOMIC_RELAXED) < m->pieces ? error
-                                                                                          : 0;
-        if (!take_piece(m))
-            return 0;
-    }
 }
 
 // Queues the tasks.  0, or EPIPE.
@@ -122,18 +126,18 @@ static void gather(void *arg)
 }
 
 // The caller's own part, and the wait for the others.  0 or the errno.
-static int take_part(spreading *s, weft_deadline d)
+static int take_part(spreading *s)
 {
-    int error;
     pthread_cleanup_push(gather, s);
-    error = take_pieces_until(s->m, d);
+    while (take_piece(s->m, true)) {
+    }
     pthread_cleanup_pop(1);
     if (is_inherited(s->ex))
         return EPERM;
-    return error == 0 && s->left ? ECANCELED : error;
+    return s->m->over == 0 && s->left ? ECANCELED : s->m->over;
 }
 
-static int run(weft_executor *ex, map *m, weft_deadline d)
+static int run(weft_executor *ex, map *m)
 {
     weft_future few[FEW], *tasks = few;
     int refusal = executor_refusal(ex);
@@ -152,7 +156,7 @@ static int run(weft_executor *ex, map *m, weft_deadline d)
     int error = spread(ex, tasks, count, m);
     if (error == 0) {
         spreading all = {ex, tasks, count, m, false};
-        error = take_part(&all, d);
+        error = take_part(&all);
     }
     if (tasks != few)
         free_keep_errno(tasks);
@@ -162,13 +166,13 @@ static int run(weft_executor *ex, map *m, weft_deadline d)
 int weft_executor_map(weft_executor *ex, void (*fn)(size_t i, void *arg), void *arg, size_t n,
                       weft_deadline d)
 {
-    map m = {ex, fn, nullptr, arg, n, 0, 0, 0};
-    return fn != nullptr ? run(ex, &m, d) : fail_with(EINVAL);
+    map m = {ex, fn, nullptr, arg, n, 0, 0, d, 0, 0};
+    return fn != nullptr ? run(ex, &m) : fail_with(EINVAL);
 }
 
 int weft_executor_map_ranges(weft_executor *ex, void (*fn)(size_t begin, size_t end, void *arg),
                              void *arg, size_t n, size_t chunk, weft_deadline d)
 {
-    map m = {ex, nullptr, fn, arg, n, chunk, 0, 0};
-    return fn != nullptr ? run(ex, &m, d) : fail_with(EINVAL);
+    map m = {ex, nullptr, fn, arg, n, chunk, 0, d, 0, 0};
+    return fn != nullptr ? run(ex, &m) : fail_with(EINVAL);
 }

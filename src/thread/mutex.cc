@@ -47,6 +47,8 @@ static bool has_monotonic_deadlines(weft_mutex *m)
 
 int weft_mutex_init(weft_mutex *m, int flags)
 {
+    if (m == nullptr)
+        return fail_with(EINVAL);
     if (flags &
             ~(WEFT_RECURSIVE | WEFT_CHECKED | WEFT_SHARED | WEFT_ROBUST | WEFT_PRIORITY_INHERIT) ||
         (flags & WEFT_RECURSIVE && flags & WEFT_CHECKED))
@@ -76,6 +78,8 @@ int weft_mutex_init(weft_mutex *m, int flags)
 
 int weft_mutex_destroy(weft_mutex *m)
 {
+    if (m == nullptr)
+        return 0;
     // glibc's destroy sees a locked mutex only if it is not robust.
     int code = lock_until(m, WEFT_NOW);
     if (code == ETIMEDOUT || code == EDEADLK)
@@ -90,12 +94,12 @@ int weft_mutex_destroy(weft_mutex *m)
 
 int weft_private_mutex_lock_until(weft_mutex *m, weft_deadline d)
 {
-    return from_pthread(lock_until(m, d));
+    return from_pthread(m != nullptr ? lock_until(m, d) : EINVAL);
 }
 
 int weft_mutex_consistent(weft_mutex *m)
 {
-    return from_pthread(pthread_mutex_consistent(&m->pthread));
+    return m != nullptr ? from_pthread(pthread_mutex_consistent(&m->pthread)) : fail_with(EINVAL);
 }
 
 static_assert(sizeof(weft_rwlock().words) == sizeof(pthread_rwlock_t) &&
@@ -127,6 +131,8 @@ int weft_rwlock_init(weft_rwlock *l, int flags)
 
 int weft_rwlock_destroy(weft_rwlock *l)
 {
+    if (l == nullptr)
+        return 0;
     // glibc's destroy doesn't look.
     if (weft_rwlock_write(l, WEFT_NOW) != 0)
         return fail_with(EBUSY);
@@ -136,6 +142,8 @@ int weft_rwlock_destroy(weft_rwlock *l)
 
 int weft_rwlock_read(weft_rwlock *l, weft_deadline d)
 {
+    if (l == nullptr)
+        return fail_with(EINVAL);
     struct timespec t = timespec_of(d);
     int code = d == WEFT_FOREVER ? pthread_rwlock_rdlock(pthread_of(l))
                : d > WEFT_NOW    ? pthread_rwlock_clockrdlock(pthread_of(l), CLOCK_MONOTONIC, &t)
@@ -145,6 +153,8 @@ int weft_rwlock_read(weft_rwlock *l, weft_deadline d)
 
 static int lock_to_write(weft_rwlock *l, weft_deadline d)
 {
+    if (l == nullptr)
+        return EINVAL;
     struct timespec t = timespec_of(d);
     int code = d == WEFT_FOREVER ? pthread_rwlock_wrlock(pthread_of(l))
                : d > WEFT_NOW    ? pthread_rwlock_clockwrlock(pthread_of(l), CLOCK_MONOTONIC, &t)
@@ -166,7 +176,7 @@ int weft_rwlock_write(weft_rwlock *l, weft_deadline d)
 
 int weft_rwlock_unlock(weft_rwlock *l)
 {
-    return from_pthread(pthread_rwlock_unlock(pthread_of(l)));
+    return l != nullptr ? from_pthread(pthread_rwlock_unlock(pthread_of(l))) : fail_with(EINVAL);
 }
 
 // Whether the caller has it for writing: glibc says so, before anything else, to who wants to read.
@@ -181,6 +191,8 @@ static bool is_written_by_us(weft_rwlock *l)
 
 int weft_rwlock_downgrade(weft_rwlock *l)
 {
+    if (l == nullptr)
+        return fail_with(EINVAL);
     if (!is_written_by_us(l))
         return fail_with(EPERM);
     __atomic_store_n(&l->downgrading, 1, __ATOMIC_RELAXED); // the lock's own order is enough

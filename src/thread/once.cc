@@ -45,6 +45,8 @@ static bool is_new(uint32_t s)
 
 int weft_private_once_run(weft_once *o, int (*fn)(void *), void *arg, weft_deadline d)
 {
+    if (o == nullptr || fn == nullptr)
+        return fail_with(EINVAL);
     watch_forks();
     uint32_t me = (fork_generation & 0xff) << 24 | (uint32_t)syscall(SYS_gettid) << 2;
     uint32_t s = __atomic_load_n(&o->state, __ATOMIC_ACQUIRE);

@@ -46,8 +46,8 @@ static bool tidy(void *arg)
 // Locked; false: EPERM, in errno.
 static bool enter(weft_queue *q)
 {
-    if (!is_ours(&q->generation, tidy, q)) {
-        errno = EPERM;
+    if (q == nullptr || !is_ours(&q->generation, tidy, q)) {
+        errno = q == nullptr ? EINVAL : EPERM;
         return false;
     }
     take_lock(&q->lock);
@@ -209,6 +209,8 @@ int weft_queue_get(weft_queue *q, void *item, weft_deadline d)
 
 ssize_t weft_queue_put_many(weft_queue *q, const void *items, size_t n, weft_deadline d)
 {
+    if (q == nullptr)
+        return fail_with(EINVAL);
     const char *from = (const char *)items;
     size_t size = q->store.item_size, done = 0;
     int error = 0;
@@ -237,6 +239,8 @@ ssize_t weft_queue_put_many(weft_queue *q, const void *items, size_t n, weft_dea
 
 ssize_t weft_queue_get_many(weft_queue *q, void *items, size_t n, weft_deadline d)
 {
+    if (q == nullptr)
+        return fail_with(EINVAL);
     char *to = (char *)items;
     size_t size = q->store.item_size, done = 0;
     if (n == 0)
@@ -281,12 +285,12 @@ int weft_queue_close(weft_queue *q, int how)
 
 size_t weft_queue_length(const weft_queue *q)
 {
-    return __atomic_load_n(&q->store.count, __ATOMIC_RELAXED);
+    return q != nullptr ? __atomic_load_n(&q->store.count, __ATOMIC_RELAXED) : 0;
 }
 
 size_t weft_queue_capacity(const weft_queue *q)
 {
-    return q->capacity;
+    return q != nullptr ? q->capacity : 0;
 }
 
 int weft_queue_task_done(weft_queue *q)

@@ -350,6 +350,8 @@ int weft_ring_destroy(weft_ring *r)
 
 int weft_ring_put(weft_ring *r, const void *item, weft_deadline d)
 {
+    if (r == nullptr)
+        return fail_with(EINVAL);
     size_t done;
     if (!ours(r))
         return fail_with(EPERM);
@@ -365,6 +367,8 @@ int weft_ring_put(weft_ring *r, const void *item, weft_deadline d)
 
 int weft_ring_get(weft_ring *r, void *item, weft_deadline d)
 {
+    if (r == nullptr)
+        return fail_with(EINVAL);
     size_t done;
     if (!ours(r))
         return fail_with(EPERM);
@@ -380,6 +384,8 @@ int weft_ring_get(weft_ring *r, void *item, weft_deadline d)
 
 ssize_t weft_ring_put_many(weft_ring *r, const void *items, size_t n, weft_deadline d)
 {
+    if (r == nullptr)
+        return fail_with(EINVAL);
     const char *from = (const char *)items;
     size_t done = 0, step = 0;
     int error = ours(r) ? 0 : EPERM;
@@ -400,6 +406,8 @@ ssize_t weft_ring_put_many(weft_ring *r, const void *items, size_t n, weft_deadl
 
 ssize_t weft_ring_get_many(weft_ring *r, void *items, size_t n, weft_deadline d)
 {
+    if (r == nullptr)
+        return fail_with(EINVAL);
     size_t done = 0;
     if (n == 0)
         return 0;
@@ -435,7 +443,7 @@ static void wake_joiners(weft_ring *r)
 
 int weft_ring_close(weft_ring *r, int how)
 {
-    if (how != WEFT_DRAIN && how != WEFT_DISCARD)
+    if (r == nullptr || (how != WEFT_DRAIN && how != WEFT_DISCARD))
         return fail_with(EINVAL);
     if (!ours(r))
         return fail_with(EPERM);
@@ -453,6 +461,8 @@ int weft_ring_close(weft_ring *r, int how)
 
 size_t weft_ring_length(const weft_ring *r)
 {
+    if (r == nullptr)
+        return 0;
     uint64_t head = __atomic_load_n(&r->head, __ATOMIC_ACQUIRE);
     uint64_t tail = put_so_far(r);
     if ((head & CLOSED) != 0)
@@ -462,11 +472,13 @@ size_t weft_ring_length(const weft_ring *r)
 
 size_t weft_ring_capacity(const weft_ring *r)
 {
-    return r->mask + 1;
+    return r != nullptr ? r->mask + 1 : 0;
 }
 
 int weft_ring_task_done(weft_ring *r)
 {
+    if (r == nullptr)
+        return fail_with(EINVAL);
     if (!ours(r))
         return fail_with(EPERM);
     uint64_t done = __atomic_load_n(&r->done, __ATOMIC_RELAXED);
@@ -483,6 +495,8 @@ int weft_ring_task_done(weft_ring *r)
 
 int weft_ring_join(weft_ring *r, weft_deadline d)
 {
+    if (r == nullptr)
+        return fail_with(EINVAL);
     if (!ours(r))
         return fail_with(EPERM);
     __atomic_fetch_add(&r->inside, 1, __ATOMIC_RELAXED);

@@ -8,6 +8,8 @@ using namespace weft;
 
 int weft_semaphore_init(weft_semaphore *s, uint32_t count, uint32_t limit)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     if (limit == 0)
         limit = WEFT_SEMAPHORE_MAX;
     if (count > limit || limit > WEFT_SEMAPHORE_MAX)
@@ -19,6 +21,8 @@ int weft_semaphore_init(weft_semaphore *s, uint32_t count, uint32_t limit)
 
 int weft_semaphore_destroy(weft_semaphore *s)
 {
+    if (s == nullptr)
+        return 0;
     return waiters_of(load_state(&s->state)) != 0 ? fail_with(EBUSY) : 0;
 }
 
@@ -33,7 +37,7 @@ static bool take_one(uint64_t *state, uint32_t)
 
 int weft_semaphore_wait(weft_semaphore *s, weft_deadline d)
 {
-    return from_pthread(wait_until(&s->state, take_one, 0, d));
+    return s != nullptr ? from_pthread(wait_until(&s->state, take_one, 0, d)) : fail_with(EINVAL);
 }
 
 int weft_semaphore_post(weft_semaphore *s)
@@ -43,6 +47,8 @@ int weft_semaphore_post(weft_semaphore *s)
 
 int weft_semaphore_post_n(weft_semaphore *s, uint32_t n)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     uint32_t limit = s->limit;
     uint64_t before = load_state(&s->state);
     do
@@ -56,5 +62,5 @@ int weft_semaphore_post_n(weft_semaphore *s, uint32_t n)
 
 uint32_t weft_semaphore_value(const weft_semaphore *s)
 {
-    return value_of(load_state(&s->state));
+    return s != nullptr ? value_of(load_state(&s->state)) : 0;
 }

@@ -368,6 +368,8 @@ pid_t weft_thread_id(weft_thread *t)
 
 int weft_slot_init(weft_slot *s, void (*destructor)(void *))
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     int code = pthread_key_create(&s->key, destructor);
     s->ready = code == 0;
     return from_pthread(code);
@@ -375,16 +377,22 @@ int weft_slot_init(weft_slot *s, void (*destructor)(void *))
 
 int weft_slot_set(weft_slot *s, const void *value)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     return s->ready ? from_pthread(pthread_setspecific(s->key, value)) : fail_with(EINVAL);
 }
 
 void *weft_slot_get(const weft_slot *s)
 {
+    if (s == nullptr)
+        return fail_null(EINVAL);
     return s->ready ? pthread_getspecific(s->key) : nullptr;
 }
 
 int weft_slot_destroy(weft_slot *s)
 {
+    if (s == nullptr)
+        return 0;
     if (!s->ready)
         return fail_with(EINVAL);
     s->ready = 0;

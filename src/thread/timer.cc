@@ -198,6 +198,8 @@ weft_timer *weft_timer_start(void (*fn)(void *), void *arg, weft_deadline at,
 
 int weft_timer_cancel(weft_timer *t)
 {
+    if (t == nullptr)
+        return fail_with(EINVAL);
     if (t->generation != fork_generation)
         return fail_with(ESRCH);
     int error = 0;
@@ -234,6 +236,8 @@ static int await_end(weft_timer *t, weft_deadline d)
 
 int weft_timer_join(weft_timer *t, weft_deadline d)
 {
+    if (t == nullptr)
+        return fail_with(EINVAL);
     if (t->generation != fork_generation)
         return fail_with(ESRCH);
     enter();

@@ -259,21 +259,23 @@ weft_manager *weft_manager_start(const char *address, const weft_manager_options
 
 const char *weft_manager_address(const weft_manager *m)
 {
-    return m->address;
+    return m != nullptr ? m->address : fail_null(EINVAL);
 }
 
 pid_t weft_manager_pid(const weft_manager *m)
 {
-    return m->server.pid;
+    return m != nullptr ? m->server.pid : fail_with(EINVAL);
 }
 
 int weft_manager_fd(const weft_manager *m)
 {
-    return m->server.pidfd;
+    return m != nullptr ? m->server.pidfd : fail_with(EINVAL);
 }
 
 int weft_manager_stop(weft_manager *m, weft_deadline d)
 {
+    if (m == nullptr)
+        return fail_with(EINVAL);
     int saved = errno;
     child_signal(&m->server, SIGTERM); // ESRCH: it has ended
     if (child_await(&m->server, d) == 0) {
