@@ -67,8 +67,9 @@ int weft_shm_ready(weft_shm *s);
 
 /* Opens a named segment of version 0, or of the version given; waits until it is ready.
  * NULL: ENOENT (no such name, or only what the dead have left, which is removed), ETIMEDOUT,
- * EPROTO (another version of the user's or of weft's layout), EBADMSG (no segment of weft's,
- * or cut short), EACCES (not this user's), EINVAL, ENAMETOOLONG, ENOMEM, EMFILE. */
+ * ECANCELED (the thread was told to stop), EPROTO (another version of the user's or of weft's
+ * layout), EBADMSG (no segment of weft's, or cut short), EACCES (not this user's), EINVAL,
+ * ENAMETOOLONG, ENOMEM, EMFILE. */
 weft_shm *weft_shm_attach(const char *name, weft_deadline d);
 weft_shm *weft_shm_attach_version(const char *name, uint32_t version, weft_deadline d);
 weft_shm *weft_shm_attach_with(const char *name, const weft_shm_attach_options *opts,
@@ -107,8 +108,8 @@ int weft_shm_grow(weft_shm *s, size_t size);
 int weft_shm_seal(weft_shm *s);
 
 /* Passes the segment's descriptor over a Unix socket; takes one from there (any version).
- * -1, NULL: ETIMEDOUT, EPIPE (the other end is closed), EBADMSG (what came is no segment), and
- * errors of sendmsg(2), recvmsg(2), weft_shm_attach_fd. */
+ * -1, NULL: ETIMEDOUT, ECANCELED, EPIPE (the other end is closed), EBADMSG (what came is no
+ * segment), and errors of sendmsg(2), recvmsg(2), weft_shm_attach_fd. */
 int weft_shm_send(const weft_shm *s, int socket, weft_deadline d);
 weft_shm *weft_shm_receive(int socket, weft_deadline d);
 

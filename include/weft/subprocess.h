@@ -307,7 +307,8 @@ int weft_subprocess_kill(weft_subprocess *p);
 /* Ends it by degrees: closes its input and waits until close_by; terminates it and waits
  * until term_by; kills it and waits until d.  A stage whose deadline has passed does not
  * wait.  A group it leads is killed as a whole in the end, if it has ended or not; without one, who
- * descends from it is killed with it, as far as /proc tells.
+ * descends from it is killed with it, as far as /proc tells.  In a thread that was told to stop no
+ * stage waits.
  * *status as in wait.  ETIMEDOUT: not even dead by d. */
 int weft_subprocess_stop(weft_subprocess *p, int *status, weft_deadline close_by,
                          weft_deadline term_by, weft_deadline d);

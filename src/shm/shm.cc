@@ -11,6 +11,7 @@
 #include <base/above_streams.h>
 #include <base/errno.h>
 #include <base/futex.h>
+#include <thread/sleep.h>
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -237,7 +238,10 @@ weft_shm *weft_shm_attach_with(const char *name, const weft_shm_attach_options *
             return handle_fail(s, error != EAGAIN ? error : ETIMEDOUT);
         weft_deadline soon = weft_in_ms(ms);
         uint32_t nothing = 0;
-        futex_wait(s->head != MAP_FAILED ? &s->head->ready : &nothing, 0, soon < d ? soon : d, 1);
+        error =
+            sleep_on(s->head != MAP_FAILED ? &s->head->ready : &nothing, 0, soon < d ? soon : d, 1);
+        if (error == ECANCELED)
+            return handle_fail(s, error);
         if (s->head != MAP_FAILED)
             munmap(s->head, s->room);
         s->head = (shm_head *)MAP_FAILED;

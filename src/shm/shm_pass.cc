@@ -2,9 +2,8 @@
 #include "shm_segment.h"
 
 #include <base/errno.h>
-#include <base/time.h>
+#include <base/poll.h>
 
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -31,7 +30,6 @@ static void prepare(passing *p)
     p->message.msg_controllen = sizeof p->control;
 }
 
-// Waits until `socket` is ready.
 static int wait_for(int socket, short events, weft_deadline d)
 {
     struct pollfd p = {socket, events, 0};
