@@ -85,8 +85,9 @@ int weft_loop_own(weft_loop *l);
 /* Runs the loop.  What is ready in the kernel comes first, then due alarms, posted, and deferred
  * functions; with nothing to do it runs the idle ones, and without those it sleeps.
  * 0: nothing is left: no watch, alarm, signal, child or task, and no hold.  1: it was stopped, or
- * ran once.  Fails with ETIMEDOUT when `d` has passed (ALL), or before anything happened (ONCE;
- * WEFT_NOW: nothing was ready), EBUSY when it runs already, EPERM, EINVAL for another `how`. */
+ * ran once.  weft_thread_stop does not end it, weft_loop_stop does.  Fails with ETIMEDOUT when `d`
+ * has passed (ALL), or before anything happened (ONCE; WEFT_NOW: nothing was ready), EBUSY when it
+ * runs already, EPERM, EINVAL for another `how`. */
 int weft_loop_run(weft_loop *l, int how, weft_deadline d);
 
 /* Lets weft_loop_run return 1 at the end of the round of callbacks: the present run, or else the

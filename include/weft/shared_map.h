@@ -39,7 +39,7 @@ size_t weft_shared_map_bytes(size_t entries, size_t key_size, size_t value_size)
 int weft_shared_map_init(weft_shared_map *m, size_t entries, size_t key_size, size_t value_size);
 
 /* Sets the key's value, new or not; sets it only if there is none.  Others see the old value or
- * the new one, whole.  Waits for other writers.
+ * the new one, whole.  Waits for other writers, which weft_thread_stop does not end.
  * -1: ENOSPC (there are as many entries already), EMSGSIZE (longer than it was made for), EEXIST
  * (add), ETIMEDOUT. */
 int weft_shared_map_set(weft_shared_map *m, const void *key, size_t key_size, const void *value,
@@ -51,7 +51,7 @@ int weft_shared_map_add(weft_shared_map *m, const void *key, size_t key_size, co
 ssize_t weft_shared_map_get(const weft_shared_map *m, const void *key, size_t key_size, void *value,
                             size_t room);
 
-/* Takes the entry out.  Waits for other writers.  -1: ENOENT, ETIMEDOUT. */
+/* Takes the entry out.  Waits for other writers as set does.  -1: ENOENT, ETIMEDOUT. */
 int weft_shared_map_remove(weft_shared_map *m, const void *key, size_t key_size, weft_deadline d);
 
 size_t weft_shared_map_count(const weft_shared_map *m);

@@ -13,9 +13,9 @@
  * who wait go on.
  *
  * Calls return 0, or -1 with errno set.  Waits fail with ETIMEDOUT when the deadline passes and
- * with ECANCELED when the thread is told to stop (weft_thread_stop; mutexes and rwlocks know no
- * ECANCELED). All processes must be in one PID namespace.  There are no destroy functions: nothing
- * is held outside the struct; release its memory when nobody uses it any more.
+ * with ECANCELED when the thread is told to stop (weft_thread_stop; mutexes, arrays and rwlocks
+ * know no ECANCELED). All processes must be in one PID namespace.  There are no destroy functions:
+ * nothing is held outside the struct; release its memory when nobody uses it any more.
  */
 #ifndef WEFT_SHARED_SYNC_H
 #define WEFT_SHARED_SYNC_H

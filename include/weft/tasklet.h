@@ -21,7 +21,8 @@
  *
  * Calls that wait (all that take a deadline, and yield) share these errors:
  *   ETIMEDOUT  the deadline has passed
- *   ECANCELED  the tasklet was cancelled; each later wait of it fails too, at once.  Calls with
+ *   ECANCELED  the tasklet was cancelled (weft_thread_stop is for threads and does not do that);
+ *              each later wait of it fails too, at once.  Calls with
  *              WEFT_NOW never wait and still do what they can, for clean-up
  *   EDEADLK    in the main tasklet: no tasklet can ever go on.  weft_coro_dump of them all goes
  *              to standard error first

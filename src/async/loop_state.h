@@ -102,8 +102,8 @@ static inline bool loop_ready(const weft_loop *l)
 // At the start of each call: the owner's, in the process that made the kernel's part?
 static inline int loop_enter(weft_loop *l)
 {
-    if (__builtin_expect(!loop_owned(l), 0))
-        return fail_with(EPERM);
+    if (__builtin_expect(l == nullptr || !loop_owned(l), 0))
+        return fail_with(l == nullptr ? EINVAL : EPERM);
     return __builtin_expect(events_forked(&l->set), 0) ? loop_reborn(l) : 0;
 }
 

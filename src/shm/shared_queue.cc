@@ -238,6 +238,8 @@ int weft_shared_queue_task_done(weft_shared_queue *q)
 
 int weft_shared_queue_join(weft_shared_queue *q, weft_deadline d)
 {
+    if (q == nullptr)
+        return fail_with(EINVAL);
     auto look = [=] {
         if (unfinished(q) != 0)
             queue_look_after_leases(q);

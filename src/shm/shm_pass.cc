@@ -33,15 +33,7 @@ static void prepare(passing *p)
 static int wait_for(int socket, short events, weft_deadline d)
 {
     struct pollfd p = {socket, events, 0};
-    for (;;) {
-        int n = uncancelled(poll, &p, 1, poll_ms(d));
-        if (n > 0)
-            return 0;
-        if (n == 0 && weft_left(d) == 0)
-            return fail_with(ETIMEDOUT);
-        if (n < 0 && errno != EINTR)
-            return -1;
-    }
+    return poll_until(&p, 1, d) > 0 ? 0 : -1;
 }
 
 int weft_shm_send(const weft_shm *s, int socket, weft_deadline d)

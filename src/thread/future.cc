@@ -62,6 +62,8 @@ int weft_future_state(const weft_future *f)
 
 void *weft_future_result(const weft_future *f)
 {
+    if (f == nullptr)
+        return fail_null(EINVAL);
     return (future_state(f) & FUTURE_OUTCOME) == WEFT_FUTURE_DONE ? f->value : nullptr;
 }
 

@@ -272,7 +272,7 @@ static inline int play(const row *r)
     pthread_t p;
     what = r;
     signal(SIGALRM, say_hung);
-    alarm(RUNNER_SANITIZED ? 100 : 25);
+    alarm(RUNNER_SANITIZED ? 200 : 50);
     a.sa_handler = on_signal;
     a.sa_flags = how == RESTARTING_STORM ? SA_RESTART : 0;
     sigaction(SIGUSR1, &a, NULL);

@@ -243,6 +243,7 @@ static const row ROWS[] = {
     ROW(weft_queue_put_many, (it, items, 2, d), DO(it = full_queue()),
         DO(take_item(); take_item())),
     ROW(weft_queue_get_many, (it, items, 2, d), DO(it = queue = new_queue()), give_item),
+    ROW(weft_queue_get_any, (it, 1, &item, d), DO(queue = new_queue(); it = &queue), give_item),
     ROW(weft_queue_join, (it, d), DO(it = full_queue()), DO(weft_queue_close(queue, WEFT_DISCARD))),
     ROW(weft_ring_put, (it, &item, d), DO(it = full_ring()), take_from_ring),
     ROW(weft_ring_get, (it, &item, d), DO(it = ring = new_ring()), give_to_ring),

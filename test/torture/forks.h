@@ -16,6 +16,7 @@
 #include <weft/process.h>
 #include <weft/queue.h>
 #include <weft/remote.h>
+#include <weft/shared_map.h>
 #include <weft/shared_queue.h>
 #include <weft/shared_sync.h>
 #include <weft/subprocess.h>
@@ -154,6 +155,7 @@ static weft_condition condition = WEFT_CONDITION_INIT;
 static weft_semaphore semaphore = WEFT_SEMAPHORE_INIT(2);
 static weft_event event = WEFT_EVENT_INIT;
 static weft_barrier barrier = WEFT_BARRIER_INIT(THREADS);
+static weft_latch latch = WEFT_LATCH_INIT(1);
 
 static inline void busy_locks(int i)
 {
@@ -175,6 +177,7 @@ static inline void busy_locks(int i)
     else
         weft_event_wait(&event, weft_in_ns(50000));
     weft_event_clear(&event);
+    weft_latch_wait(&latch, weft_in_ns(20000));
     weft_barrier_wait(&barrier, weft_in_ms(5));
     weft_barrier_reset(&barrier);
 }
@@ -198,6 +201,8 @@ static inline int use_locks(void)
     REQUIRE(is_one_of(weft_semaphore_post(&semaphore), EPERM, EOVERFLOW, 0));
     REQUIRE(is_one_of(weft_event_set(&event), EPERM, 0, 0));
     REQUIRE(is_one_of(weft_event_wait(&event, briefly()), EPERM, 0, 0));
+    REQUIRE(weft_latch_wait(&latch, briefly()) == -1 && errno == ETIMEDOUT);
+    REQUIRE(weft_latch_count_down(&latch, 1) == 0 && weft_latch_wait(&latch, soon()) == 0);
     weft_barrier_reset(&barrier);
     REQUIRE(weft_barrier_wait(&barrier, briefly()) == -1 && errno == ETIMEDOUT);
     return 0;
@@ -271,6 +276,28 @@ static inline int use_executor(void)
     return weft_executor_destroy(own, WEFT_DRAIN) == 0 ? 0 : __LINE__;
 }
 
+// ---- Promises ----
+
+static inline void busy_promises(int)
+{
+    weft_completions *c = weft_completions_create();
+    weft_future *f = weft_future_create();
+    weft_completions_add(c, f);
+    weft_future_set(f, NULL);
+    weft_completions_next(c, WEFT_FOREVER);
+    weft_completions_destroy(c);
+    weft_future_release(f);
+}
+
+static inline int use_promises(void)
+{
+    weft_completions *own = weft_completions_create();
+    weft_future *f = weft_future_create();
+    REQUIRE(weft_completions_add(own, f) == 0 && weft_future_set(f, NULL) == 0);
+    REQUIRE(weft_completions_next(own, soon()) == f && weft_completions_destroy(own) == 0);
+    return weft_future_release(f) == 0 ? 0 : __LINE__;
+}
+
 // ---- Shared memory ----
 
 static weft_shared_queue *shared_queue;
@@ -317,6 +344,77 @@ static inline int use_shared(void)
     REQUIRE(weft_shared_semaphore_post(shared_semaphore) == 0);
     void *block = weft_shm_allocate(segment, 100);
     return block != NULL && weft_shm_release(segment, block) == 0 ? 0 : __LINE__;
+}
+
+static weft_shared_rwlock *shared_rwlock;
+static weft_shared_condition *shared_condition;
+static weft_shared_event *shared_event;
+static weft_shared_barrier *shared_barrier;
+static weft_shared_array *shared_array;
+static weft_shared_map *shared_map;
+
+template <class T> static inline T *in_segment(size_t size = sizeof(T))
+{
+    return (T *)weft_shm_allocate(segment, size);
+}
+
+static inline void begin_sharing(void)
+{
+    segment = weft_shm_create(NULL, 1 << 20, NULL);
+    weft_shared_mutex_init(shared_mutex = in_segment<weft_shared_mutex>(), 0);
+    weft_shared_rwlock_init(shared_rwlock = in_segment<weft_shared_rwlock>());
+    weft_shared_condition_init(shared_condition = in_segment<weft_shared_condition>());
+    weft_shared_event_init(shared_event = in_segment<weft_shared_event>());
+    weft_shared_barrier_init(shared_barrier = in_segment<weft_shared_barrier>(), THREADS);
+    size_t size = weft_shared_array_bytes(4, sizeof(int));
+    weft_shared_array_init(shared_array = in_segment<weft_shared_array>(size), 4, sizeof(int));
+    size = weft_shared_map_bytes(4, 8, 8);
+    weft_shared_map_init(shared_map = in_segment<weft_shared_map>(size), 4, 8, 8);
+}
+
+static inline void busy_sharing(int i)
+{
+    if (i == 0)
+        weft_shared_rwlock_write(shared_rwlock, WEFT_FOREVER);
+    else
+        weft_shared_rwlock_read(shared_rwlock, WEFT_FOREVER);
+    weft_shared_rwlock_unlock(shared_rwlock);
+    weft_shared_array_set(shared_array, (size_t)i, &i);
+    weft_shared_map_set(shared_map, &i, sizeof i, &i, sizeof i, WEFT_FOREVER);
+    weft_shared_map_remove(shared_map, &i, sizeof i, WEFT_FOREVER);
+    weft_shared_event_set(shared_event);
+    weft_shared_event_clear(shared_event);
+    weft_shared_mutex_lock(shared_mutex, WEFT_FOREVER);
+    if (i == 0)
+        weft_shared_condition_broadcast(shared_condition);
+    else
+        weft_shared_condition_wait(shared_condition, shared_mutex, weft_in_ns(50000));
+    weft_shared_mutex_unlock(shared_mutex);
+    if (weft_shared_barrier_wait(shared_barrier, weft_in_ms(1)) < 0)
+        weft_shared_barrier_reset(shared_barrier);
+}
+
+static inline int use_sharing(void)
+{
+    int x = 7, y = 0;
+    REQUIRE(weft_shared_rwlock_read(shared_rwlock, soon()) == 0);
+    REQUIRE(weft_shared_rwlock_unlock(shared_rwlock) == 0);
+    REQUIRE(weft_shared_rwlock_write(shared_rwlock, soon()) == 0);
+    REQUIRE(weft_shared_rwlock_unlock(shared_rwlock) == 0);
+    REQUIRE(weft_shared_array_lock(shared_array, soon()) == 0);
+    REQUIRE(weft_shared_array_unlock(shared_array) == 0);
+    REQUIRE(weft_shared_map_set(shared_map, "own", 3, &x, sizeof x, soon()) == 0);
+    REQUIRE(weft_shared_map_get(shared_map, "own", 3, &y, sizeof y) == sizeof y && y == x);
+    weft_shared_event_set(shared_event);
+    REQUIRE(is_one_of(weft_shared_event_wait(shared_event, briefly()), ETIMEDOUT, 0, 0));
+    REQUIRE(weft_shared_mutex_lock(shared_mutex, soon()) == 0);
+    int waited = weft_shared_condition_wait(shared_condition, shared_mutex, briefly());
+    REQUIRE(is_one_of(waited, ETIMEDOUT, 0, 0));
+    REQUIRE(weft_shared_mutex_unlock(shared_mutex) == 0);
+    *at = __LINE__;
+    weft_shared_barrier_wait(shared_barrier, briefly());
+    weft_shared_barrier_reset(shared_barrier);
+    return 0;
 }
 
 // ---- Processes ----
@@ -500,7 +598,9 @@ static const struct kind KINDS[] = {
     {"locks", NULL, busy_locks, use_locks},
     {"queues", begin_queues, busy_queues, use_queues},
     {"executor", begin_executor, busy_executor, use_executor},
+    {"promises", NULL, busy_promises, use_promises},
     {"shared memory", begin_shared, busy_shared, use_shared},
+    {"shared locks", begin_sharing, busy_sharing, use_sharing},
     {"processes", begin_processes, busy_processes, use_processes},
     {"pool", begin_pool, busy_pool, use_pool},
     {"tasklets", NULL, busy_tasklets, use_tasklets},
