@@ -34,6 +34,7 @@ thread.offers   := sleep
 libs  := $(LIBRARIES)
 demos := $(patsubst src/demo/%/main.cc,%,$(wildcard src/demo/*/main.cc))
 tests := $(patsubst test/%.cc,%,$(foreach l,base $(libs) twins conform demo,$(wildcard test/$l/*.cc)))
+$(foreach t,$(tests),$(if $(wildcard test/$t.cc),,$(error there is no test/$t.cc)))
 bench := $(patsubst test/bench/%.cc,%,$(wildcard test/bench/*.cc))
 
 sources = $(wildcard src/$1/*.cc src/$1/*/*.cc) $(if $(CORO),,$(wildcard src/$1/*.S))
@@ -146,7 +147,7 @@ check: unit ## run every test (SAN=address,undefined  SAN=thread  CORO=ucontext)
 # Tests are built and run on all processors, also without -j: many of them sleep most of the time.
 MAKE_ALL = $Q$(MAKE) --no-print-directory -Otarget $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-unit: built ## run the unit tests alone
+unit: built ## run the unit tests alone (tests="thread/queue demo/pool" for some)
 	$(MAKE_ALL) $(tests:%=run/%)
 
 built:
@@ -176,7 +177,7 @@ check-installed: all
 check-examples: check-installed
 	$Q CC='$(CC)' RUN='$(RUN)' test/man/examples $B $(SANITIZE)
 
-lint: all ## check format, clang-tidy, man pages, symbols and headers
+lint: all ## check format, clang-tidy, man pages, symbols and headers (LINT="format pages" for some)
 	$Q CC='$(CC)' test/lint/all $B
 
 torture: all ## kill participants at every instruction and system call, and in storms
@@ -185,7 +186,7 @@ torture: all ## kill participants at every instruction and system call, and in s
 fuzz: all ## fuzz the parsers (libFuzzer, clang)
 	$Q set -e; for t in $(wildcard test/fuzz/run); do $$t $B; done
 
-bench: $(bench:%=$B/bench/%) ## measure weft beside its peers (ONLY=name for one)
+bench: $(patsubst %,$B/bench/%,$(or $(ONLY),$(bench))) ## measure weft beside its peers (ONLY=name for one)
 	$Q set -e; for b in $(or $(ONLY),$(bench)); do echo "== $$b"; $B/bench/$$b; done
 
 # Benchmarks are ordinary C++, for the peers' sake; a peer that is missing is left out.

@@ -2,7 +2,7 @@
 // options.
 //
 // A verb is added by a file src/demo/SECTION/VERB.cc that ends with
-//     const verb verb_NAME = {"NAME", "[-n count] FILE...", "what it shows\n", run};
+//     extern const verb verb_NAME = {"NAME", "[-n count] FILE...", "what it shows\n", run};
 // and by its name in the list in SECTION/main.cc.  Usage, -h and the errors follow from that.
 //
 // A bad option is one line on standard error and exit status 2; what fails is 1; -h prints the

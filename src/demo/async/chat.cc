@@ -76,6 +76,5 @@ static int run(int argc, char **argv)
     return options_finish(failed);
 }
 
-extern const verb verb_chat;
-const verb verb_chat = {"chat", "[-l host:port]",
-                        "says to all what one says, line by line: nc 127.0.0.1 7777\n", run};
+extern const verb verb_chat = {"chat", "[-l host:port]",
+                               "says to all what one says, line by line: nc 127.0.0.1 7777\n", run};

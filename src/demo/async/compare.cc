@@ -159,7 +159,6 @@ static int run(int argc, char **argv)
     return options_finish(compare(options_count(argc, argv, 1000, 1, 30000)));
 }
 
-extern const verb verb_compare;
-const verb verb_compare = {
+extern const verb verb_compare = {
     "compare", "[-n jobs]",
     "the same jobs (1000) as threads, coroutines, a process pool, on the event loop\n", run};

@@ -61,8 +61,7 @@ static int run(int argc, char **argv)
     return options_finish(failed);
 }
 
-extern const verb verb_echo;
-const verb verb_echo = {
+extern const verb verb_echo = {
     "echo", "[-l host:port] [-w workers]",
     "sends back what it gets (127.0.0.1:7777), until SIGTERM or SIGINT; with -w in so\n"
     "many processes, which SIGHUP replaces\n",

@@ -139,6 +139,6 @@ static int run(int argc, char **argv)
     return options_finish(weft_io_run(fetch_all, &o) != 0);
 }
 
-extern const verb verb_fetch;
-const verb verb_fetch = {"fetch", "[-j jobs] [-O] URL...",
-                         "gets URLs (http:// alone), so many at once (8); -O: into files\n", run};
+extern const verb verb_fetch = {"fetch", "[-j jobs] [-O] URL...",
+                                "gets URLs (http:// alone), so many at once (8); -O: into files\n",
+                                run};

@@ -34,5 +34,5 @@ static int run(int argc, char **argv)
     return options_finish(greenlets());
 }
 
-extern const verb verb_greenlets;
-const verb verb_greenlets = {"greenlets", "", "two coroutines switch to each other by name\n", run};
+extern const verb verb_greenlets = {"greenlets", "",
+                                    "two coroutines switch to each other by name\n", run};

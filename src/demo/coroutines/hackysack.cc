@@ -60,7 +60,6 @@ static int run(int argc, char **argv)
     return options_finish(hackysack(players, rounds));
 }
 
-extern const verb verb_hackysack;
-const verb verb_hackysack = {"hackysack", "[-p players] [-r rounds]",
-                             "players (1000) in a circle pass a ball (200000 times) to anybody\n",
-                             run};
+extern const verb verb_hackysack = {
+    "hackysack", "[-p players] [-r rounds]",
+    "players (1000) in a circle pass a ball (200000 times) to anybody\n", run};

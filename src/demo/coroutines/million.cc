@@ -114,8 +114,8 @@ static int run_overflow(int argc, char **argv)
     return options_finish(overflow());
 }
 
-extern const verb verb_million, verb_overflow;
-const verb verb_million = {"million", "[-n coroutines]",
-                           "coroutines (1000000) alive at once, each with a guarded stack\n",
-                           run_million};
-const verb verb_overflow = {"overflow", "", "what the overflow of a stack reports\n", run_overflow};
+extern const verb verb_million = {"million", "[-n coroutines]",
+                                  "coroutines (1000000) alive at once, each with a guarded stack\n",
+                                  run_million};
+extern const verb verb_overflow = {"overflow", "", "what the overflow of a stack reports\n",
+                                   run_overflow};

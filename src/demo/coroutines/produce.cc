@@ -31,6 +31,5 @@ static int run(int argc, char **argv)
     return options_finish(produce(options_count(argc, argv, 10, 0, 1000000000)));
 }
 
-extern const verb verb_produce;
-const verb verb_produce = {"produce", "[-n items]",
-                           "a generator yields items (10), the consumer pops them\n", run};
+extern const verb verb_produce = {"produce", "[-n items]",
+                                  "a generator yields items (10), the consumer pops them\n", run};

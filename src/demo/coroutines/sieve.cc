@@ -51,6 +51,5 @@ static int run(int argc, char **argv)
     return options_finish(sieve(options_number(*number, 1, 10000)));
 }
 
-extern const verb verb_sieve;
-const verb verb_sieve = {"sieve", "N",
-                         "the first N primes, through a chain of tasklets and channels\n", run};
+extern const verb verb_sieve = {
+    "sieve", "N", "the first N primes, through a chain of tasklets and channels\n", run};

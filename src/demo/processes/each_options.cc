@@ -115,8 +115,7 @@ static int run(int argc, char **argv)
     return options_finish(each_run());
 }
 
-extern const verb verb_each;
-const verb verb_each = {
+extern const verb verb_each = {
     "each",
     "[-0kq] [-j jobs] [-t seconds] [--tag] [--line-buffer] [--halt when,what]\n"
     "           [--retries n] [--joblog file [--resume]] [--] [CMD [ARG...]] <LINES",

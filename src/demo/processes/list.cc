@@ -23,5 +23,4 @@ static int run(int argc, char **argv)
     return options_finish(0);
 }
 
-extern const verb verb_list;
-const verb verb_list = {"", "", "ls -l | wc, as two programs joined by a pipe\n", run};
+extern const verb verb_list = {"", "", "ls -l | wc, as two programs joined by a pipe\n", run};

@@ -60,8 +60,7 @@ static int run(int argc, char **argv)
         &o, remote_read_arguments(&o, argc, argv, 3, -1, "lock", "needs ADDRESS NAME CMD..."));
 }
 
-extern const verb verb_lock;
-const verb verb_lock = {
+extern const verb verb_lock = {
     "lock", "[-t seconds] [--password-file F] ADDRESS NAME CMD [ARG...]",
     "runs CMD while it holds the lock; TOKEN is its fencing token there; -t: how long to wait,\n"
     "then the status is 1\n",

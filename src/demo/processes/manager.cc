@@ -80,14 +80,13 @@ static int run_get(int argc, char **argv)
     return remote_get(&o);
 }
 
-extern const verb verb_manager, verb_put, verb_get;
-const verb verb_manager = {"manager", "-l ADDRESS [--password-file F] [--max-memory N[k|m|g]]",
-                           "serves until SIGTERM, SIGINT or the command SHUTDOWN\n" REMOTE_ADDRESS,
-                           run_manager};
-const verb verb_put = {
+extern const verb verb_manager = {
+    "manager", "-l ADDRESS [--password-file F] [--max-memory N[k|m|g]]",
+    "serves until SIGTERM, SIGINT or the command SHUTDOWN\n" REMOTE_ADDRESS, run_manager};
+extern const verb verb_put = {
     "put", "[-c capacity] [-t seconds] [--password-file F] ADDRESS QUEUE VALUE...",
     "puts values into a queue; -t: how long to wait, then the status is 1\n", run_put};
-const verb verb_get = {
+extern const verb verb_get = {
     "get", "[-n count] [-t seconds] [--password-file F] ADDRESS QUEUE",
     "prints so many values (1), a line each; -t: how long to wait, then the status is 1\n",
     run_get};

@@ -21,5 +21,4 @@ static int run(int argc, char **argv)
     return weft_status_code(failure);
 }
 
-extern const verb verb_pipe;
-const verb verb_pipe = {"pipe", "CMD...", "programs, each a word, joined by pipes\n", run};
+extern const verb verb_pipe = {"pipe", "CMD...", "programs, each a word, joined by pipes\n", run};

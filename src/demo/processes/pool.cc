@@ -97,7 +97,6 @@ static int run(int argc, char **argv)
     return options_finish(pool_show(workers, tasks, seconds, killing));
 }
 
-extern const verb verb_pool;
-const verb verb_pool = {
+extern const verb verb_pool = {
     "pool", "[-w workers] [-n tasks] [-s seconds] [--kill]",
     "tasks (4) of half to whole seconds (0.5) on workers (4); --kill kills a busy one\n", run};

@@ -169,7 +169,6 @@ static int run(int argc, char **argv)
     return run_one(argv + optind, &l);
 }
 
-extern const verb verb_run;
-const verb verb_run = {"run", "[-T] [-f] [-k seconds] [-t seconds] [--] CMD [ARG...]",
-                       "runs a program, and says how it ended; with -t not longer than that\n",
-                       run};
+extern const verb verb_run = {
+    "run", "[-T] [-f] [-k seconds] [-t seconds] [--] CMD [ARG...]",
+    "runs a program, and says how it ended; with -t not longer than that\n", run};

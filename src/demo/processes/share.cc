@@ -112,8 +112,7 @@ static int run(int argc, char **argv)
     return options_finish(!all);
 }
 
-extern const verb verb_share;
-const verb verb_share = {
+extern const verb verb_share = {
     "share", "",
     "a manager, a process that writes A B C D into its queue, one that reads them under its lock\n",
     run};

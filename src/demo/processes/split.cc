@@ -40,8 +40,7 @@ static int run_quote(int argc, char **argv)
     return options_finish(optind < argc);
 }
 
-extern const verb verb_split, verb_quote;
-const verb verb_split = {"split", "[-0] [--posix] [--comments] STRING",
-                         "its words, a line each, or with -0 ended by a 0\n", run_split};
-const verb verb_quote = {"quote", "[-0] ARG...", "words as a shell would take them, the same way\n",
-                         run_quote};
+extern const verb verb_split = {"split", "[-0] [--posix] [--comments] STRING",
+                                "its words, a line each, or with -0 ended by a 0\n", run_split};
+extern const verb verb_quote = {"quote", "[-0] ARG...",
+                                "words as a shell would take them, the same way\n", run_quote};

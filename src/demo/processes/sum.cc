@@ -110,6 +110,5 @@ static int run(int argc, char **argv)
     return options_finish(sum_show(workers, argv + optind, (size_t)(argc - optind)));
 }
 
-extern const verb verb_sum;
-const verb verb_sum = {"sum", "[-w workers] FILE...", "CRC, size and name of files, as cksum(1)\n",
-                       run};
+extern const verb verb_sum = {"sum", "[-w workers] FILE...",
+                              "CRC, size and name of files, as cksum(1)\n", run};

@@ -142,5 +142,5 @@ static int run(int argc, char **argv)
     return options_finish(count(names, argc - optind));
 }
 
-extern const verb verb_count;
-const verb verb_count = {"count", "FILE...", "lines, words and bytes of files, as wc(1)\n", run};
+extern const verb verb_count = {"count", "FILE...", "lines, words and bytes of files, as wc(1)\n",
+                                run};

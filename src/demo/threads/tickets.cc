@@ -142,11 +142,10 @@ static int run_race(int argc, char **argv)
 
 #define ARGUMENTS "[-b booths] [-t tickets] [-d ms] [--unsafe]"
 
-extern const verb verb_tickets, verb_race;
-const verb verb_tickets = {
+extern const verb verb_tickets = {
     "tickets", ARGUMENTS,
     "booths (10) sell tickets (100), each sale taking ms (10); --unsafe leaves "
     "a gap\n"
     "between looking for a ticket and selling it\n",
     run_tickets};
-const verb verb_race = {"race", ARGUMENTS, "without the lock, then with it\n", run_race};
+extern const verb verb_race = {"race", ARGUMENTS, "without the lock, then with it\n", run_race};
