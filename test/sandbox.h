@@ -214,7 +214,8 @@ static inline int try_row(const struct operation *operations, size_t n, const st
     return wrong;
 }
 
-// The whole matrix.  SANDBOX=name: that row alone.
+// The whole matrix; a row, whose end all_ended sees to, has a case's time.  SANDBOX=name: that row
+// alone.
 static inline int try_matrix(const struct operation *operations, size_t n)
 {
     const char *only = getenv("SANDBOX");
@@ -227,6 +228,7 @@ static inline int try_matrix(const struct operation *operations, size_t n)
         const int limited = s.limit == RLIMIT_NPROC ? EAGAIN : EMFILE;
         if (only != NULL && strcmp(only, s.name) != 0)
             continue;
+        runner_alarm();
         wrong += s.calls[0].number == 0 ? try_row(operations, n, &s, &limited, 1, results)
                                         : try_row(operations, n, &s, ERRORS, 4, results);
     }

@@ -404,8 +404,8 @@ int weft_system(const char *command, int *status, weft_deadline d);
 /* sh -c command with a stream to read its output ("r") or write its input ("w"), as popen(3);
  * fileno(*stream) is -1, weft_subprocess_stream gives the pipe.  Other children never
  * inherit the pipe.  A write when nobody reads fails with EPIPE, without a signal.  It leads a
- * group of its own, unless one of our standard streams is a terminal. End it with weft_pclose.
- * EINVAL: another mode. */
+ * group of its own, which no signal to ours reaches, unless we have a controlling terminal.  End it
+ * with weft_pclose.  EINVAL: another mode. */
 weft_subprocess *weft_popen(const char *command, const char *mode, FILE **stream);
 
 /* Flushes and closes the stream, waits for the command, frees both, always.  At the deadline: the

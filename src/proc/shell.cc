@@ -8,6 +8,7 @@
 
 #include "streams.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 using namespace weft;
@@ -50,14 +51,15 @@ static int stream_close(void *cookie)
     return 0;
 }
 
-// What is typed there is for the command as for us, which may ask on it: then it stays in our
-// group.
-static bool is_at_terminal(void)
+// A controlling one, whatever our streams are: the command may ask there, as ssh(1) does, and would
+// be stopped for that in a group of its own.  So it stays in ours.
+static bool has_terminal(void)
 {
-    int saved = errno;
-    bool is = isatty(0) || isatty(1) || isatty(2);
+    int saved = errno, fd = uncancelled(open, "/dev/tty", O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    bool has = fd >= 0;
+    close_keep_errno(&fd);
     errno = saved;
-    return is;
+    return has;
 }
 
 weft_subprocess *weft_popen(const char *command, const char *mode, FILE **stream)
@@ -72,7 +74,7 @@ weft_subprocess *weft_popen(const char *command, const char *mode, FILE **stream
     }
     memset(&o, 0, sizeof o);
     o.file = "/bin/sh";
-    o.process_group = is_at_terminal() ? 0 : WEFT_GROUP_NEW;
+    o.process_group = has_terminal() ? 0 : WEFT_GROUP_NEW;
     (reads ? o.out : o.in).kind = WEFT_STREAM_PIPE;
     weft_subprocess *p = weft_subprocess_start(argv, &o);
     if (p == nullptr)

@@ -134,6 +134,31 @@ CASE(test_popen_write_errors)
     assert_true(no_children());
 }
 
+// In a session of its own: whether the command is in our group, where we have a terminal that is
+// none of our streams, or none.
+static int shares_group(void *terminal)
+{
+    FILE *stream;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (setsid() < 0 || unlockpt(master) != 0)
+        return 2;
+    if (terminal != NULL && open(ptsname(master), O_RDWR | O_CLOEXEC) < 0)
+        return 3;
+    for (int fd = 0; fd < 3; fd++)
+        dup2(null, fd);
+    weft_subprocess *p = weft_popen("exec cat", "w", &stream);
+    int shares = p != NULL ? getpgid(weft_subprocess_pid(p)) == getpgrp() : 4;
+    return p == NULL || weft_pclose(p, stream, NULL, WEFT_FOREVER) == 0 ? shares : 5;
+}
+
+CASE(test_popen_group)
+{
+    int yes;
+    assert_int_equal(end_of(child_of(shares_group, &yes)), 1);
+    assert_int_equal(end_of(child_of(shares_group, NULL)), 0);
+}
+
 CASE(test_popen_misuse)
 {
     FILE *stream;
