@@ -38,6 +38,8 @@ static void fork_made_us(void)
 {
     fork_generation++;
     for (weft_thread *t = all_records; t != nullptr; t = t->next) {
+        if (t == this_thread)
+            t->state &= RECORD_DETACHED; // who joins it is not here
         if (t == this_thread || t->state & RECORD_FREE)
             continue;
         t->sleeps_on = nullptr;

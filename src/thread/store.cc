@@ -42,8 +42,9 @@ static bool resize(store *s, size_t room)
         memcpy(cells, store_cell(s, s->head), first * s->stride);
         memcpy(cells + first * s->stride, s->cells, (s->count - first) * s->stride);
     }
-    free(s->cells);
-    s->cells = cells;
+    char *before = s->cells;
+    s->cells = cells; // first: a fork in between leaves the child something to free, once
+    free(before);
     s->room = room;
     s->head = 0;
     s->low = room > FIRST_ROOM && room * s->stride > KEPT ? room / 8 : 0;
@@ -71,9 +72,10 @@ void weft::store_shrink(store *s)
 void weft::store_clear(store *s)
 {
     int saved = errno;
-    free(s->cells);
+    char *cells = s->cells;
+    s->cells = nullptr; // as above
+    free(cells);
     errno = saved;
-    s->cells = nullptr;
     s->room = s->head = s->low = 0;
     store_count(s, 0);
 }

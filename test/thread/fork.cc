@@ -111,6 +111,34 @@ CASE(test_thread_of_parent)
     assert_int_equal(weft_thread_join(t, nullptr, WEFT_FOREVER), 0);
 }
 
+static void *join_and_exit(void *t)
+{
+    int code = weft_thread_join((weft_thread *)t, nullptr, weft_in_s(20));
+    _exit(code == 0 ? 0 : errno);
+}
+
+static void *fork_joined(void *)
+{
+    int status = -1;
+    await_asleep(getpid()); // in its join
+    pid_t child = runner_fork();
+    if (child == 0) {
+        if (weft_thread_start(join_and_exit, weft_thread_self(), nullptr) == nullptr)
+            _exit(1);
+        pthread_exit(nullptr);
+    }
+    waitpid(child, &status, 0);
+    return (void *)(intptr_t)status;
+}
+
+// Those who join it stay with the parent.
+CASE(test_joined_thread_forks)
+{
+    if (RUNNER_SANITIZED)
+        skip(); // as above
+    assert_int_equal(in_thread(fork_joined, nullptr), 0);
+}
+
 // ---- Once ----
 
 static weft_once once;
