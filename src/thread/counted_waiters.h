@@ -42,12 +42,15 @@ static inline bool change_value(uint64_t *state, uint64_t *old, uint32_t value)
     return __atomic_compare_exchange_n(state, old, next, true, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
-// Sleeps until passed(state, arg), which may change the value; 0, ETIMEDOUT or ECANCELED.
-static inline int wait_until(uint64_t *state, bool (*passed)(uint64_t *state, uint32_t arg),
+// Sleeps until passed(state, &seen, arg), which may change the value; 0, ETIMEDOUT or ECANCELED.
+// Where it has not, `seen` is what it last read, and no older: with a value from before that, which
+// another has taken and given back since, we would sleep through what is there.
+static inline int wait_until(uint64_t *state,
+                             bool (*passed)(uint64_t *state, uint64_t *seen, uint32_t arg),
                              uint32_t arg, weft_deadline d)
 {
-    uint32_t seen;
-    if (passed(state, arg))
+    uint64_t seen = load_state(state);
+    if (passed(state, &seen, arg))
         return 0;
     if (d <= WEFT_NOW)
         return ETIMEDOUT;
@@ -55,10 +58,12 @@ static inline int wait_until(uint64_t *state, bool (*passed)(uint64_t *state, ui
     int error = wait_for(
         d,
         [=, &seen] {
-            seen = value_of(load_state(state));
-            return passed(state, arg) ? 0 : EAGAIN;
+            seen = load_state(state);
+            return passed(state, &seen, arg) ? 0 : EAGAIN;
         },
-        [=, &seen](weft_deadline until) { return sleep_on(futex_of(state), seen, until, 0); });
+        [=, &seen](weft_deadline until) {
+            return sleep_on(futex_of(state), value_of(seen), until, 0);
+        });
     __atomic_fetch_sub(state, ONE_WAITER, __ATOMIC_SEQ_CST);
     return error;
 }

@@ -25,10 +25,10 @@ int weft_event_destroy(weft_event *e)
     return waiters_of(load_state(&e->state)) != 0 ? fail_with(EBUSY) : 0;
 }
 
-static bool was_set(uint64_t *state, uint32_t seen)
+static bool was_set(uint64_t *, uint64_t *seen, uint32_t before)
 {
-    uint32_t now = value_of(load_state(state));
-    return now % 2 == 1 || now != seen;
+    uint32_t now = value_of(*seen);
+    return now % 2 == 1 || now != before;
 }
 
 int weft_event_wait(weft_event *e, weft_deadline d)

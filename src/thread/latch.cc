@@ -35,9 +35,9 @@ int weft_latch_count_down(weft_latch *l, uint32_t n)
     return 0;
 }
 
-static bool is_zero(uint64_t *state, uint32_t)
+static bool is_zero(uint64_t *, uint64_t *seen, uint32_t)
 {
-    return value_of(load_state(state)) == 0;
+    return value_of(*seen) == 0;
 }
 
 int weft_latch_wait(weft_latch *l, weft_deadline d)

@@ -26,11 +26,10 @@ int weft_semaphore_destroy(weft_semaphore *s)
     return waiters_of(load_state(&s->state)) != 0 ? fail_with(EBUSY) : 0;
 }
 
-static bool take_one(uint64_t *state, uint32_t)
+static bool take_one(uint64_t *state, uint64_t *seen, uint32_t)
 {
-    uint64_t s = load_state(state);
-    while (value_of(s) > 0)
-        if (change_value(state, &s, value_of(s) - 1))
+    while (value_of(*seen) > 0)
+        if (change_value(state, seen, value_of(*seen) - 1))
             return true;
     return false;
 }

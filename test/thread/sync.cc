@@ -98,6 +98,42 @@ CASE(test_semaphore_loses_nothing)
     assert_int_equal(weft_semaphore_value(&k.used), 0);
 }
 
+struct turns {
+    weft_semaphore units;
+    int begun, had, over;
+};
+
+static void *wait_each_turn(void *arg)
+{
+    turns *t = (turns *)arg;
+    for (int i = 1;; i++) {
+        await_word(&t->begun, i);
+        if (t->over)
+            return nullptr;
+        weft_semaphore_wait(&t->units, WEFT_FOREVER);
+        add_word(&t->had);
+    }
+}
+
+// Who looks while a unit is there, then taken, then there again, doesn't sleep.
+CASE(test_semaphore_taken_and_given_back)
+{
+    turns t = {WEFT_SEMAPHORE_INIT(0), 0, 0, 0};
+    weft_thread *waiter = weft_thread_start(wait_each_turn, &t, nullptr);
+    weft_deadline until = weft_in_s(2);
+    for (int i = 1; i < 200000 && weft_left(until) > 0; i++) {
+        add_word(&t.begun);
+        weft_semaphore_post(&t.units);
+        for (int again = i % 40; again > 0 && weft_semaphore_wait(&t.units, WEFT_NOW) == 0; again--)
+            weft_semaphore_post(&t.units);
+        await_word(&t.had, i);
+    }
+    t.over = 1;
+    add_word(&t.begun);
+    joined(waiter);
+    assert_int_equal(weft_semaphore_value(&t.units), 0);
+}
+
 // ---- initialisers ----
 
 CASE(test_barrier_initialiser)
