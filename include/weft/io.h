@@ -230,8 +230,8 @@ int weft_io_reset(int fd);
 /* ---- Waiting, closing ---- */
 
 /* Waits until fd can be read (WEFT_READ) or written (WEFT_WRITE; an end or an error counts as
- * both): any descriptor that poll(2) takes, also that of a subprocess, a future, a pool, a shared
- * queue, a loop. Returns which of `events`.  EINVAL: none of them. */
+ * both): any descriptor that poll(2) takes, also that of a subprocess, a future, a pool, a queue, a
+ * loop. Returns which of `events`.  EINVAL: none of them. */
 int weft_io_wait(int fd, int events, weft_deadline d);
 
 /* Closes fd; calls that wait for it fail with ECANCELED.  Does not wait.  As close(2); the

@@ -65,9 +65,9 @@ weft_process *weft_process_start(int (*fn)(void *arg), void *arg, const weft_pro
 
 /* Waits until the child has ended; *status (may be NULL) is set as by waitpid(2).  Again any
  * number of times, and by several threads.  A stop of the calling thread
- * (weft_thread_stop) is noticed within 50 ms.
- * -1: ETIMEDOUT, ECANCELED (told to stop), ECHILD (it has ended, but somebody else reaped it
- * or SIGCHLD is ignored: its status is lost), EINVAL (NULL). */
+ * (weft_thread_stop) is noticed within 50 ms.  In a tasklet of weft_io_run the tasklet waits.
+ * -1: ETIMEDOUT, ECANCELED (told to stop, or the tasklet was cancelled), ECHILD (it has ended, but
+ * somebody else reaped it or SIGCHLD is ignored: its status is lost), EINVAL (NULL). */
 int weft_process_join(weft_process *p, int *status, weft_deadline d);
 
 /* Whether it has not ended yet.  Never waits.  NULL is not alive. */

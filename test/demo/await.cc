@@ -1,9 +1,10 @@
 // await.cc: the models together: one tasklet awaits a pool's result, another a queue in shared
-// memory, on the same thread, through their descriptors.
+// memory, on the same thread, through their descriptors; and tasklets join a process.
 #include "../runner.h"
 
 #include <weft/io.h>
 #include <weft/pool.h>
+#include <weft/process.h>
 #include <weft/shared_queue.h>
 
 #include <errno.h>
@@ -95,6 +96,45 @@ CASE(test_tasklets_await_other_processes)
     assert_int_equal(weft_pool_join(the_pool, weft_in_s(30)), 0);
     assert_int_equal(weft_pool_destroy(the_pool), 0);
     assert_int_equal(weft_shared_queue_destroy(the_queue), 0);
+    close(gate[0]), close(gate[1]);
+}
+
+// ---- A join ----
+
+static int pass_the_gate(void *)
+{
+    char byte;
+    return read(gate[0], &byte, 1) == 1 ? 5 : 1;
+}
+
+static void *join_child(void *child)
+{
+    int status = -1;
+    int result = weft_process_join((weft_process *)child, &status, weft_in_s(30));
+    return (void *)(intptr_t)(result != 0 ? -errno : WEXITSTATUS(status));
+}
+
+// The first is cancelled while it waits; the second waits until the main tasklet opens the gate.
+static int run_joins(void *child)
+{
+    void *cancelled = nullptr, *joined = nullptr;
+    weft_tasklet *first = weft_tasklet_spawn(join_child, child, nullptr);
+    weft_tasklet *second = weft_tasklet_spawn(join_child, child, nullptr);
+    weft_tasklet_yield();
+    if (weft_tasklet_cancel(first) != 0 || weft_tasklet_join(first, &cancelled, weft_in_s(30)) != 0)
+        return 1;
+    if (write(gate[1], "x", 1) != 1 || weft_tasklet_join(second, &joined, weft_in_s(30)) != 0)
+        return 2;
+    return cancelled == (void *)-ECANCELED && joined == (void *)5 ? 0 : 3;
+}
+
+CASE(test_tasklets_join_a_process)
+{
+    assert_int_equal(pipe(gate), 0);
+    weft_process *child = weft_process_start(pass_the_gate, nullptr, nullptr);
+    assert_non_null(child);
+    assert_int_equal(weft_io_run(run_joins, child), 0);
+    assert_int_equal(weft_process_destroy(child), 0);
     close(gate[0]), close(gate[1]);
 }
 
