@@ -32,7 +32,7 @@ static void make_envelope(envelope *e)
     e->m.msg_iov = &e->piece;
     e->m.msg_iovlen = 1;
     e->m.msg_control = e->control;
-    e->m.msg_controllen = sizeof e->control;
+    e->m.msg_controllen = CMSG_LEN(sizeof(int)); // no room for a second, which would be lost
 }
 
 int weft_io_send_fd(int socket, int fd, weft_deadline d)

@@ -32,6 +32,29 @@ INSIDE_CASE(test_pass_descriptors)
     weft_io_close(p[0]);
 }
 
+// Who sends more than one leaves nothing behind (which the end of the test looks at).
+INSIDE_CASE(test_pass_too_many)
+{
+    struct msghdr m = {};
+    struct iovec piece = {text, 1};
+    alignas(struct cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))];
+    make_pair(UNIX_PAIR, p);
+    m.msg_iov = &piece;
+    m.msg_iovlen = 1;
+    m.msg_control = control;
+    m.msg_controllen = sizeof control;
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(2 * sizeof(int));
+    memcpy(CMSG_DATA(c), p, 2 * sizeof(int));
+    assert_int_equal(weft_io_sendmsg(p[1], &m, 0, WEFT_FOREVER), 1);
+    int fd = weft_io_recv_fd(p[0], WEFT_FOREVER);
+    assert_true(fd > 2);
+    weft_io_close(fd);
+    close_pair(p);
+}
+
 // No number is free: it says so, and nothing is left open.
 static int receive_without_room(void *)
 {
