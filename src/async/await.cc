@@ -22,7 +22,7 @@ static int poll_plainly(struct pollfd *fds, nfds_t n, weft_deadline d)
 
 int weft::poll_as_tasklet(struct pollfd *fds, nfds_t n, weft_deadline d)
 {
-    int saved = errno, ready = poll(fds, n, 0);
+    int saved = errno, ready = poll_now(fds, n);
     if (ready != 0)
         return ready;
     int set = poll_set(fds, n), result;
@@ -30,7 +30,7 @@ int weft::poll_as_tasklet(struct pollfd *fds, nfds_t n, weft_deadline d)
         return errno == EPERM ? poll_plainly(fds, n, d) : -1;
     do {
         result = weft_io_wait(set, WEFT_READ, d);
-        ready = poll(fds, n, 0); // what came before an error counts
+        ready = poll_now(fds, n); // what came before an error counts
     } while (result > 0 && ready == 0);
     close_keep_errno(&set);
     if (ready == 0 && errno == EPERM)

@@ -206,7 +206,7 @@ int weft::io_await(descriptor *r, int fd, int direction, weft_deadline d)
 int weft::io_would_not_block(descriptor *r, int fd, int direction)
 {
     struct pollfd p = {fd, direction == WEFT_READ ? (short)POLLIN : (short)POLLOUT, 0};
-    int saved = errno, ready = poll(&p, 1, 0);
+    int saved = errno, ready = poll_now(&p, 1);
     errno = saved;
     if (ready == 0)
         r->ready &= (uint8_t)~direction;
@@ -286,14 +286,10 @@ ssize_t weft::io_do(int fd, int direction, io_call *c, weft_deadline d)
 static int ask(int fd, int events)
 {
     struct pollfd p = {fd, 0, 0};
-    int saved = errno, n;
     p.events = (short)((events & WEFT_READ ? POLLIN | POLLPRI | POLLRDHUP : 0) |
                        (events & WEFT_WRITE ? POLLOUT : 0));
-    while ((n = poll(&p, 1, 0)) < 0 && errno == EINTR)
-        ;
-    if (n < 0)
+    if (poll_now(&p, 1) < 0)
         return -1;
-    errno = saved;
     if (p.revents & POLLNVAL)
         return fail_with(EBADF);
     if (p.revents & (POLLERR | POLLHUP))

@@ -80,7 +80,7 @@ static inline int child_wait_id(const child *c, int how, siginfo_t *info, struct
 static inline bool child_pidfd_ended(const child *c)
 {
     struct pollfd f = {c->pidfd, POLLIN, 0};
-    int saved = errno, n = uncancelled(poll, &f, 1, 0);
+    int saved = errno, n = poll_now(&f, 1);
     errno = saved;
     return n > 0;
 }

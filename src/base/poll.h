@@ -17,6 +17,15 @@
 
 namespace weft {
 
+// poll(2) that does not wait.  A signal's handler cuts even that short.
+static inline int poll_now(struct pollfd *fds, nfds_t n)
+{
+    int saved = errno, ready;
+    while ((ready = uncancelled(poll, fds, n, 0)) < 0 && errno == EINTR)
+        errno = saved;
+    return ready;
+}
+
 // As poll_until, for a deadline that has not passed.
 typedef int poll_way(struct pollfd *fds, nfds_t n, weft_deadline d);
 

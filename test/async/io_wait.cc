@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 
 using namespace weft;
 
@@ -412,6 +413,21 @@ PAIR_CASE(test_loop_beside_heals, UNIX_PAIR)
     gets("read");
     weft_io_close(copy);
     weft_io_close(q[1]);
+}
+
+// A handler that runs while it looks is no failure.
+PAIR_CASE(test_poll_amid_signals, UNIX_PAIR)
+{
+    struct itimerval often = {{0, 100}, {0, 100}}, never = {};
+    struct pollfd f = {p[0], POLLIN, 0};
+    int error = ETIMEDOUT;
+    signal(SIGALRM, [](int) {});
+    setitimer(ITIMER_REAL, &often, nullptr);
+    for (int i = 0; i < 20000 && error == ETIMEDOUT; i++)
+        error = poll_until(&f, 1, weft_in_us(1)) < 0 ? errno : 0;
+    setitimer(ITIMER_REAL, &never, nullptr);
+    signal(SIGALRM, SIG_DFL);
+    assert_int_equal(error, ETIMEDOUT);
 }
 
 // ---- Forks ----
