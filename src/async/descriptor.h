@@ -105,6 +105,12 @@ struct io_call {
 // io_plain.cc: finds a way to use what is no socket without blocking; there may be none.
 void plain_learn(descriptor *r, int fd);
 
+// What system calls take: it, or what it opened again.
+static inline int io_number(const descriptor *r, int fd)
+{
+    return r->own > 0 ? r->own : fd;
+}
+
 // readv(2), and writev(2) and sendfile(2) that SIGPIPE does not end, in that way.
 ssize_t plain_read(int fd, descriptor *r, const struct iovec *pieces, int count);
 ssize_t plain_write(int fd, descriptor *r, const struct iovec *pieces, int count);

@@ -70,15 +70,10 @@ static bool lacks_nowait(descriptor *r, int fd)
     return true;
 }
 
-static int number_of(const descriptor *r, int fd)
-{
-    return r->own > 0 ? r->own : fd;
-}
-
 ssize_t weft::plain_read(int fd, descriptor *r, const struct iovec *pieces, int count)
 {
     if (!r->nowait)
-        return readv(number_of(r, fd), pieces, count);
+        return readv(io_number(r, fd), pieces, count);
     ssize_t got = preadv2(fd, pieces, count, -1, RWF_NOWAIT);
     if (got < 0)
         lacks_nowait(r, fd);
@@ -96,7 +91,7 @@ ssize_t weft::plain_write(int fd, descriptor *r, const struct iovec *pieces, int
     }
     sigpipe_hold(&hold);
     ssize_t put = r->nowait ? pwritev2(fd, pieces, count, -1, RWF_NOWAIT)
-                            : writev(number_of(r, fd), pieces, count);
+                            : writev(io_number(r, fd), pieces, count);
     sigpipe_release(&hold, put < 0 && errno == EPIPE);
     if (put < 0 && r->nowait)
         lacks_nowait(r, fd);
@@ -114,7 +109,7 @@ ssize_t weft::plain_send_file(int fd, descriptor *r, int in, off_t *offset, size
     }
     sigpipe_hold(&hold); // nor MSG_NOSIGNAL
     ssize_t put = r->nowait ? splice(in, offset, fd, nullptr, n, SPLICE_F_NONBLOCK)
-                            : sendfile(number_of(r, fd), in, offset, n);
+                            : sendfile(io_number(r, fd), in, offset, n);
     sigpipe_release(&hold, put < 0 && errno == EPIPE);
     if (put < 0 && r->nowait)
         lacks_nowait(r, fd);

@@ -1,6 +1,7 @@
 // Bytes from one descriptor to another: all of them, in their order, and no others.
 #include "../refuses.h"
 #include "paired.h"
+#include "terminal.h"
 
 #include <async/descriptor.h>
 #include <fcntl.h>
@@ -127,6 +128,27 @@ INSIDE_CASE(test_copy_files)
     assert_memory_equal(sent, got, MANY);
     close_pairs();
     free_bytes();
+}
+
+// Neither an idle one nor a full one blocks the thread.
+INSIDE_CASE(test_copy_of_terminals)
+{
+    static char much[1 << 20];
+    int q[2];
+    make_terminal(q, true);
+    make_pair(UNIX_PAIR, p);
+    assert_errno(weft_io_copy(q[1], p[1], 3, weft_in_ms(2)), ETIMEDOUT);
+    assert_int_equal(weft_io_write(q[0], "abc", 3, WEFT_FOREVER), 3);
+    assert_int_equal(weft_io_copy(q[1], p[1], 3, WEFT_FOREVER), 3);
+    gets("abc");
+    transfer w;
+    begin(&w, writing, p[1], much, sizeof much);
+    errno = 0;
+    assert_true(weft_io_copy(p[0], q[1], sizeof much, weft_in_ms(20)) < (ssize_t)sizeof much);
+    assert_int_equal(errno, ETIMEDOUT);
+    close_pair(p);
+    result_of(&w);
+    close_pair(q);
 }
 
 INSIDE_CASE(test_copy_says_how_much)

@@ -2,11 +2,10 @@
 // block the thread, whatever poll(2) said and whoever came first.
 #include "../refuses.h"
 #include "paired.h"
+#include "terminal.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/eventfd.h>
-#include <termios.h>
 
 // ---- Pipes that processes share ----
 
@@ -64,25 +63,6 @@ PAIR_CASE(test_write_beside_another_process, PIPE_PAIR)
 }
 
 // ---- Terminals ----
-
-// [0] is the master, [1] the slave; neither has O_NONBLOCK.  As a program finds its terminal, but
-// that nothing is changed on the way if it is `raw`.
-static void make_terminal(int q[2], bool raw)
-{
-    char name[64];
-    struct termios t;
-    q[0] = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    assert_true(q[0] >= 0);
-    assert_int_equal(unlockpt(q[0]), 0);
-    assert_int_equal(ptsname_r(q[0], name, sizeof name), 0);
-    q[1] = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
-    assert_true(q[1] >= 0);
-    assert_int_equal(tcgetattr(q[1], &t), 0);
-    if (raw)
-        cfmakeraw(&t);
-    t.c_lflag &= ~(tcflag_t)ECHO;
-    assert_int_equal(tcsetattr(q[1], TCSANOW, &t), 0);
-}
 
 // All that is written to one end comes out of the other, both in this thread.
 static bool passes(int from, int to, size_t n)
