@@ -50,8 +50,6 @@ static int find_kind(descriptor *r, int fd)
     return 0;
 }
 
-static int wake_child(io_state *io);
-
 static int control(io_state *io, int op, int fd, const descriptor *r)
 {
     return events_control(&io->set, op, fd, EDGES, r->generation);
@@ -77,7 +75,7 @@ bool weft::io_is_registered(io_state *io, const descriptor *r, int fd)
 static int enroll(io_state *io, descriptor *r, int fd, int ready)
 {
     int saved = errno;
-    if (events_forked(&io->set) && wake_child(io) != 0)
+    if (io_enter(io) != 0)
         return -1;
     if (control(io, EPOLL_CTL_ADD, fd, r) != 0 &&
         (errno != EEXIST || control(io, EPOLL_CTL_MOD, fd, r) != 0))
@@ -462,7 +460,7 @@ static int poll_events(weft_poller *p, weft_deadline d)
         (list_is_empty(&io->sources) || d == WEFT_FOREVER))
         return 0;
     if (events_forked(&io->set)) {
-        if (wake_child(io) != 0)
+        if (io_wake_child(io) != 0)
             return -1;
         d = WEFT_NOW; // it may have woken somebody
     }
@@ -509,6 +507,8 @@ weft_loop *weft_io_loop(void)
         errno = EPERM;
     if (io == nullptr || io->loop != nullptr)
         return io != nullptr ? io->loop : nullptr;
+    if (io_enter(io) != 0)
+        return nullptr;
     weft_loop *l = weft_loop_create(nullptr);
     if (l == nullptr)
         return nullptr;
@@ -524,7 +524,7 @@ weft_loop *weft_io_loop(void)
 
 // ---- Beginning and end ----
 
-static int wake_child(io_state *io)
+int weft::io_wake_child(io_state *io)
 {
     if (events_renew(&io->set) != 0)
         return -1;

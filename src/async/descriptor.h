@@ -102,6 +102,14 @@ struct io_call {
     bool elsewhere; // its EAGAIN says nothing of what epoll reports
 };
 
+// Before a call uses the set, or what sources have: a forked child makes its own first.  -1: errno.
+int io_wake_child(io_state *io);
+
+static inline int io_enter(io_state *io)
+{
+    return events_forked(&io->set) ? io_wake_child(io) : 0;
+}
+
 // io_plain.cc: finds a way to use what is no socket without blocking; there may be none.
 void plain_learn(descriptor *r, int fd);
 

@@ -253,6 +253,8 @@ static void forked(io_source *source)
 
 static post_box *post_of(io_state *io)
 {
+    if (io_enter(io) != 0)
+        return nullptr;
     if (post_here != nullptr)
         return post_here;
     post_box *p = (post_box *)calloc(1, sizeof *p);
@@ -278,8 +280,11 @@ static post_box *post_of(io_state *io)
 static void abandon(offload_job *job)
 {
     int saved = errno;
-    if (job->lost)
+    // (In a child nobody lets go of the locks that the parent's pool had.)
+    if (io_enter(io_here) != 0 || job->lost) {
+        errno = saved;
         return;
+    }
     job->abandoned = 1;
     if (weft_future_cancel(job->future) == 0) {
         post_box *p = job->post;

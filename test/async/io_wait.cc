@@ -458,6 +458,25 @@ CASE(test_fork)
     });
 }
 
+// A loop that the child makes before it has waited is none of the parent's.
+CASE(test_fork_makes_a_loop)
+{
+    forks_coroutines();
+    with_pair(UNIX_PAIR, [] {
+        pid_t child = runner_fork();
+        if (child == 0) {
+            static weft_watch w;
+            char byte;
+            weft_loop_watch(
+                weft_io_loop(), &w, p[1], WEFT_WRITE, [](weft_watch *, int) {}, nullptr);
+            _exit(read(p[1], &byte, 1) == 1 ? 0 : 1); // with all that blocked
+        }
+        assert_errno(weft_io_read(p[0], text, 8, weft_in_ms(20)), ETIMEDOUT);
+        send(p[0], "x", 1, 0);
+        assert_int_equal(end_of(child), 0);
+    });
+}
+
 // The child's twin of a tasklet that waits leaves its wait; the parent's must not notice.
 CASE(test_fork_wait_cancelled)
 {

@@ -325,6 +325,22 @@ INSIDE_CASE(test_offload_fork)
     assert_int_equal(in_child, 0);
 }
 
+// What the child begins before it has waited for anything is its own, too.
+INSIDE_CASE(test_offload_first_in_child)
+{
+    if (RUNNER_SANITIZED)
+        return;
+    void *(*same)(void *) = [](void *a) { return a; };
+    assert_int_equal(weft_offload(same, gate, nullptr, WEFT_FOREVER), 0);
+    pid_t child = runner_fork();
+    if (child == 0) {
+        void *result = nullptr;
+        bool well = weft_offload(same, gate, &result, weft_in_s(20)) == 0 && result == gate;
+        _exit(well ? 0 : 1);
+    }
+    assert_int_equal(end_of(child), 0);
+}
+
 // The last: there are ten threads from here on.
 INSIDE_CASE(test_offload_threads)
 {
