@@ -74,13 +74,8 @@ bool weft::io_is_registered(io_state *io, const descriptor *r, int fd)
 // `ready`: what may be tried.  EPERM: such as a regular file, which is always ready.
 static int enroll(io_state *io, descriptor *r, int fd, int ready)
 {
-    int saved = errno;
-    if (io_enter(io) != 0)
+    if (io_enter(io) != 0 || events_add(&io->set, fd, EDGES, r->generation) != 0)
         return -1;
-    if (control(io, EPOLL_CTL_ADD, fd, r) != 0 &&
-        (errno != EEXIST || control(io, EPOLL_CTL_MOD, fd, r) != 0))
-        return -1;
-    errno = saved;
     r->registered = 1;
     r->ready = (uint8_t)ready;
     return 0;
@@ -526,6 +521,7 @@ weft_loop *weft_io_loop(void)
 
 int weft::io_wake_child(io_state *io)
 {
+    int saved = errno;
     if (events_renew(&io->set) != 0)
         return -1;
     tell_sources(io, &io_source::forked);
@@ -535,10 +531,13 @@ int weft::io_wake_child(io_state *io)
     descriptor *r;
     for (int fd = -1; (r = record_next(&io->records, &fd)) != nullptr;) {
         r->ready = 0;
-        if (r->registered && control(io, EPOLL_CTL_ADD, fd, r) != 0 && errno != EBADF)
+        // What was closed meanwhile, and may be another's number, closed.cc finds.
+        if (r->registered && control(io, EPOLL_CTL_ADD, fd, r) != 0 && errno != EBADF &&
+            errno != EPERM)
             return -1;
     }
     events_keep(&io->set);
+    errno = saved;
     return 0;
 }
 

@@ -61,6 +61,18 @@ static inline int events_control(const event_set *s, int op, int fd, uint32_t ma
     return epoll_ctl(s->fd, op, fd, &e);
 }
 
+// Adds it; also where the set has it already, as it keeps one that was closed while a duplicate is
+// open, and is back.
+static inline int events_add(const event_set *s, int fd, uint32_t mask, uint32_t generation)
+{
+    int saved = errno;
+    if (events_control(s, EPOLL_CTL_ADD, fd, mask, generation) != 0 &&
+        (errno != EEXIST || events_control(s, EPOLL_CTL_MOD, fd, mask, generation) != 0))
+        return -1;
+    errno = saved;
+    return 0;
+}
+
 static inline int event_number(const struct epoll_event *e)
 {
     return (int)(uint32_t)e->data.u64;

@@ -51,7 +51,9 @@ static watch_slot *slot_of(const weft_loop *l, int fd)
 static int control(weft_loop *l, int op, int fd, uint32_t mask)
 {
     watch_slot *s = slot_of(l, fd);
-    if (events_control(&l->set, op, fd, mask, s->generation) != 0)
+    int result = op == EPOLL_CTL_ADD ? events_add(&l->set, fd, mask, s->generation)
+                                     : events_control(&l->set, op, fd, mask, s->generation);
+    if (result != 0)
         return -1;
     s->attached = op != EPOLL_CTL_DEL;
     s->registered = mask;

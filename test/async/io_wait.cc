@@ -9,6 +9,7 @@
 #include <async/descriptor.h>
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 
@@ -523,6 +524,26 @@ CASE(test_fork_with_a_loop_beside)
         assert_int_equal(end_of(child), 0);
         begin_reading(&t);
         assert_int_equal(result_of(&t), 4); // the parent's alarm
+    });
+}
+
+// The child has put a file in the place of what the parent's tasklet waits for.
+CASE(test_fork_with_another_file)
+{
+    forks_coroutines();
+    with_pair(UNIX_PAIR, [] {
+        transfer t;
+        begin_reading(&t);
+        pid_t child = runner_fork();
+        if (child == 0) {
+            int file = memfd_create("file", MFD_CLOEXEC);
+            bool well = dup2(file, p[0]) == p[0] && weft_io_wait(p[1], WEFT_WRITE, WEFT_NOW) > 0;
+            well = well && weft_tasklet_join(t.tasklet, nullptr, weft_in_s(20)) == 0;
+            _exit(well && t.error == ECANCELED ? 0 : 1);
+        }
+        assert_int_equal(end_of(child), 0);
+        send(p[1], "x", 1, 0);
+        assert_int_equal(result_of(&t), 1);
     });
 }
 

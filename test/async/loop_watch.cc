@@ -310,6 +310,24 @@ LOOP_CASE(test_closed_before_its_stop_with_a_duplicate_open)
     closed_too_soon(true);
 }
 
+// The same file under the same number again is watched anew.
+LOOP_CASE(test_closed_before_its_stop_and_back)
+{
+    int copy = dup(p[0]);
+    watch(WEFT_READ);
+    close(p[0]);
+    weft_watch_stop(&h.w);
+    assert_int_equal(dup2(copy, p[0]), p[0]);
+    errno = 77;
+    watch(WEFT_READ);
+    assert_int_equal(errno, 77);
+    assert_int_equal(write(p[1], "x", 1), 1);
+    assert_int_equal(once(), 1);
+    assert_int_equal(calls, 1);
+    weft_watch_stop(&h.w);
+    close(copy);
+}
+
 // ---- Hang-ups and errors ----
 
 LOOP_CASE(test_data_comes_before_hangup)
