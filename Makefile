@@ -229,12 +229,12 @@ clean: ## remove build/
 	rm -rf build
 
 help: ## list the targets and variables
-	@awk -F ': .*## |:.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ': .*## |:.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 	@printf '%s\n' '' \
-	  '  CC, CXX      the compilers (a C driver links; only CXX compiles)' \
-	  '  SAN          a sanitizer build in a folder of its own: address,undefined or thread' \
-	  '  CORO         ucontext: the portable coroutine backend' \
-	  '  PREFIX       where install goes (/usr/local);  DESTDIR: a staging folder before it' \
-	  '  WERROR=1     warnings are errors;  V=1: print the commands'
+	  '  CC, CXX       the compilers (a C driver links; only CXX compiles)' \
+	  '  SAN           a sanitizer build in a folder of its own: address,undefined or thread' \
+	  '  CORO          ucontext: the portable coroutine backend' \
+	  '  PREFIX        where install goes (/usr/local);  DESTDIR: a staging folder before it' \
+	  '  WERROR=1      warnings are errors;  V=1: print the commands'
 
 .PHONY: all demo check unit built check-installed check-examples check-aarch64 lint torture fuzz bench deps bench-deps install uninstall clean help
