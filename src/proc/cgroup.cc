@@ -3,6 +3,7 @@
 
 #include <base/above_streams.h>
 
+#include <ftw.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,7 +58,9 @@ void weft::cgroup_make(cgroup *g)
     }
     snprintf(g->path + strlen(g->path), 32, "/weft-%d", (int)getpid());
     rmdir(g->path); // of a warden that was killed and had our number
-    if (mkdir(g->path, 0755) == 0)
+    if (mkdir(g->path, 0755) != 0)
+        *g->path = 0; // nothing of ours is there
+    else
         g->folder = above_streams(uncancelled(open, g->path, O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (g->folder >= 0 && faccessat(g->folder, "cgroup.kill", W_OK, 0) == 0) // Linux 5.14
         return;
@@ -78,9 +81,17 @@ void weft::cgroup_kill(const cgroup *g)
     close_keep_errno(&fd);
 }
 
+static int remove_one(const char *path, const struct stat *, int type, struct FTW *)
+{
+    if (type == FTW_DP)
+        rmdir(path);
+    return 0;
+}
+
 void weft::cgroup_remove(cgroup *g)
 {
-    if (*g->path != 0)
-        rmdir(g->path);
+    enum { FOLDERS = 8 }; // open at a time
+    if (*g->path != 0 && rmdir(g->path) != 0)
+        nftw(g->path, remove_one, FOLDERS, FTW_DEPTH | FTW_PHYS); // with those that they made in it
     *g->path = 0;
 }

@@ -203,7 +203,7 @@ static void make_cgroup(char *path, size_t size, bool mark)
 // In the control group: whether its program is in one below, which ends with it.
 static int tree_within(const char *path, bool below)
 {
-    char procs[600], line[512] = "", part[64];
+    char procs[600], line[512] = "", part[64], inner[700];
     snprintf(procs, sizeof procs, "%s/cgroup.procs", path);
     int fd = open(procs, O_WRONLY | O_CLOEXEC);
     if (fd < 0 || write(fd, "0", 1) != 1)
@@ -214,8 +214,13 @@ static int tree_within(const char *path, bool below)
         weft_subprocess_start(sh("grep ^0: /proc/self/cgroup; " RUNAWAY "; sleep 1000").argv, &o);
     ssize_t n = p != NULL ? weft_subprocess_read(p, 1, line, sizeof line - 1, WEFT_FOREVER) : 0;
     snprintf(part, sizeof part, "/weft-test-%d/weft-", (int)getppid());
-    if (n <= 0 || (strstr(line, part) != NULL) != below)
+    const char *made = strstr(line, part);
+    if (n <= 0 || (made != NULL) != below)
         return 2;
+    // One that is the program's own goes with it, too.
+    snprintf(inner, sizeof inner, "%s/weft-%d/inner", path, below ? atoi(made + strlen(part)) : 0);
+    if (below && mkdir(inner, 0755) != 0)
+        return 6;
     if (strstr(line, "away") == NULL && weft_subprocess_read(p, 1, line, 4, WEFT_FOREVER) <= 0)
         return 3;
     if (weft_subprocess_stop(p, NULL, WEFT_NOW, WEFT_NOW, WEFT_FOREVER) != 0)
