@@ -92,6 +92,7 @@ struct weft_executor {
     sigset_t signals; // of the thread that created it, as the next
     cpu_set_t cpus;
     bool has_cpus;
+    int policy, priority; // as weft_thread_priority; policy -1: as who hires them
 
     alignas(128) uint32_t lock;
     // All below is guarded by the lock, but where it says otherwise.

@@ -46,6 +46,9 @@ static void configure(weft_executor *ex, const weft_executor_options *o)
     pthread_sigmask(SIG_SETMASK, nullptr, &ex->signals);
     int saved = errno; // more processors than there are bits: they inherit
     ex->has_cpus = sched_getaffinity(0, sizeof ex->cpus, &ex->cpus) == 0;
+    if (sched_getscheduler(0) & SCHED_RESET_ON_FORK || // which is not for its threads
+        weft_thread_priority(nullptr, &ex->policy, &ex->priority) != 0)
+        ex->policy = -1;
     errno = saved;
 }
 

@@ -181,6 +181,8 @@ static void *work(void *arg)
     find_stack(me);
     if (ex->has_cpus)
         sched_setaffinity(0, sizeof ex->cpus, &ex->cpus);
+    if (ex->policy >= 0)
+        weft_thread_set_priority(nullptr, ex->policy, ex->priority); // if that is allowed
     pthread_sigmask(SIG_SETMASK, &ex->signals, nullptr);
     if (ex->begin != nullptr)
         ex->begin(ex->arg);

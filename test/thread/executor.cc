@@ -652,12 +652,13 @@ static void *look_at_self(void *arg)
 {
     sigset_t signals;
     cpu_set_t cpus;
-    int *seen = (int *)arg;
+    int *seen = (int *)arg, priority;
     pthread_sigmask(SIG_SETMASK, NULL, &signals);
     sched_getaffinity(0, sizeof cpus, &cpus);
     seen[0] = sigismember(&signals, SIGUSR1);
     seen[1] = sigismember(&signals, SIGUSR2);
     seen[2] = CPU_COUNT(&cpus);
+    weft_thread_priority(NULL, &seen[5], &priority);
     add_word(&seen[3]);
     while (__atomic_load_n(&seen[4], __ATOMIC_ACQUIRE) == 0)
         sched_yield();
@@ -669,6 +670,8 @@ CASE(test_resize_by_another_kind_of_thread)
 {
     sigset_t before, one, other;
     cpu_set_t cpus, narrow;
+    int policy, priority;
+    assert_int_equal(weft_thread_priority(NULL, &policy, &priority), 0);
     sigemptyset(&one);
     sigaddset(&one, SIGUSR1);
     sigemptyset(&other);
@@ -676,14 +679,17 @@ CASE(test_resize_by_another_kind_of_thread)
     pthread_sigmask(SIG_SETMASK, &one, &before);
     weft_executor *ex = create(1);
     sched_getaffinity(0, sizeof cpus, &cpus);
-    int first = 0, seen[2][5] = {};
+    int first = 0, seen[2][6] = {};
     while (!CPU_ISSET(first, &cpus))
         first++;
     CPU_ZERO(&narrow);
     CPU_SET(first, &narrow);
     sched_setaffinity(0, sizeof narrow, &narrow);
     pthread_sigmask(SIG_SETMASK, &other, NULL);
+    if (policy == SCHED_OTHER)
+        assert_int_equal(weft_thread_set_priority(NULL, SCHED_BATCH, priority), 0);
     assert_int_equal(weft_executor_resize(ex, 2), 0);
+    assert_int_equal(weft_thread_set_priority(NULL, policy, priority), 0);
     sched_setaffinity(0, sizeof cpus, &cpus);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     for (int i = 0; i < 2; i++) // each on a worker of its own
@@ -694,6 +700,7 @@ CASE(test_resize_by_another_kind_of_thread)
         assert_int_equal(seen[i][0], 1);
         assert_int_equal(seen[i][1], 0);
         assert_int_equal(seen[i][2], CPU_COUNT(&cpus));
+        assert_int_equal(seen[i][5], policy);
         __atomic_store_n(&seen[i][4], 1, __ATOMIC_RELEASE);
     }
     drain(ex);
