@@ -465,7 +465,7 @@ static int poll_events(weft_poller *p, weft_deadline d)
         weft_deadline due = io->loop != nullptr ? loop_due(io->loop) : WEFT_FOREVER;
         io_check_later(io, d);
         n = events_wait(&io->set, events, BATCH, weft_left(due < d ? due : d));
-        for (int i = 0; i < n; i++)
+        for (int i = 0; i < n && !events_forked(&io->set); i++) // as in the loop
             dispatch(io, &events[i]);
         if (weft_left(due) == 0)
             run_loop(io);

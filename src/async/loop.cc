@@ -184,7 +184,8 @@ static weft_deadline sleep_until(weft_loop *l)
 static uint64_t call_all(weft_loop *l, int events)
 {
     uint64_t before = l->stats.events + l->stats.alarms + l->stats.tasks;
-    for (int i = 0; i < events; i++)
+    // (In a child that one of them has forked the rest is the parent's.)
+    for (int i = 0; i < events && !events_forked(&l->set); i++)
         loop_dispatch(l, &l->events[i]);
     loop_run_alarms(l);
     loop_run_posted(l);

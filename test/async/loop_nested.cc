@@ -174,6 +174,45 @@ LOOP_CASE(test_fork_inside_a_callback)
     assert_int_equal(run_all(), 0);
 }
 
+// What the parent has fetched with the event that forks is its own: the child asks anew.
+LOOP_CASE(test_fork_amid_events)
+{
+    static int told, go[2];
+    int q[2];
+    told = 0;
+    make_pair(q);
+    assert_int_equal(pipe(go), 0);
+    assert_int_equal(write(p[1], "x", 1), 1);
+    assert_int_equal(write(q[1], "x", 1), 1);
+    weft_loop_watch(
+        l, &h.w, p[0], WEFT_READ,
+        [](weft_watch *w, int) {
+            char c;
+            forked = runner_fork();
+            if (forked != 0)
+                weft_watch_stop(w);
+            else if (read(go[0], &c, 1) != 1) // until the parent has read all
+                _exit(2);
+        },
+        nullptr);
+    weft_loop_watch(
+        l, &more.w, q[0], WEFT_READ,
+        [](weft_watch *w, int) {
+            char c;
+            told += forked != 0 ? (int)read(w->fd, &c, 1) : 1;
+        },
+        nullptr);
+    assert_int_equal(once(), 1);
+    if (forked == 0)
+        _exit(told);
+    assert_int_equal(told, 1);
+    assert_int_equal(write(go[1], "x", 1), 1);
+    assert_int_equal(end_of(forked), 0);
+    weft_watch_stop(&more.w);
+    close_pair(q);
+    close_pair(go);
+}
+
 // Of two that are nested the inner one is made again first: then the outer one has the new one.
 LOOP_CASE(test_fork_of_nested_loops)
 {
