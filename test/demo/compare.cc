@@ -68,8 +68,9 @@ CASE(test_run_beside_timeout)
         {"-t 9 sh -c 'kill -1 $$'", "9 sh -c 'kill -1 $$'"},
         {"-t 0.1 sleep 9", "0.1 sleep 9"},
         {"-t 0.1 sh -c 'sleep 9; echo never'", "0.1 sh -c 'sleep 9; echo never'"},
-        {"-t 1 sh -c 'trap \"echo TERM; exit 3\" TERM; sleep 9 & wait'",
-         "1 sh -c 'trap \"echo TERM; exit 3\" TERM; sleep 9 & wait'"},
+        // timeout(1) may send its signal twice.
+        {"-t 1 sh -c 'trap \"trap : TERM; echo TERM; exit 3\" TERM; sleep 9 & wait'",
+         "1 sh -c 'trap \"trap : TERM; echo TERM; exit 3\" TERM; sleep 9 & wait'"},
         {"-t 1 -k 0.1 sh -c 'trap \"\" TERM; sleep 9; echo never'",
          "-k 0.1 1 sh -c 'trap \"\" TERM; sleep 9; echo never'"},
         {"-t 0.1 -f sleep 9", "--foreground 0.1 sleep 9"},
@@ -77,9 +78,11 @@ CASE(test_run_beside_timeout)
         {"-t 9 -- printf '%s.' -a '' 'b  c' '$x'", "9 printf '%s.' -a '' 'b  c' '$x'"},
         {"-t 9 sh -c 'trap \"echo HUP; exit 5\" HUP; sleep 9 & sleep 0.3; kill -HUP $PPID; wait'",
          "9 sh -c 'trap \"echo HUP; exit 5\" HUP; sleep 9 & sleep 0.3; kill -HUP $PPID; wait'"},
-        {"-t 9 sh -c 'trap \"echo TERM; exit 6\" TERM; sleep 9 & sleep 0.3; kill -TERM $PPID; "
+        {"-t 9 sh -c 'trap \"trap : TERM; echo TERM; exit 6\" TERM; sleep 9 & sleep 0.3; kill "
+         "-TERM $PPID; "
          "wait'",
-         "9 sh -c 'trap \"echo TERM; exit 6\" TERM; sleep 9 & sleep 0.3; kill -TERM $PPID; wait'"},
+         "9 sh -c 'trap \"trap : TERM; echo TERM; exit 6\" TERM; sleep 9 & sleep 0.3; kill -TERM "
+         "$PPID; wait'"},
         {"-t 9 sh -c 'sleep 9 & sleep 0.3; kill -TERM $PPID; wait'",
          "9 sh -c 'sleep 9 & sleep 0.3; kill -TERM $PPID; wait'"},
         {"-t 9 sh -c 'kill -USR1 $$'", "9 sh -c 'kill -USR1 $$'"},
