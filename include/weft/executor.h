@@ -223,7 +223,8 @@ weft_completions *weft_completions_create(void);
 int weft_completions_add(weft_completions *c, weft_future *f);
 
 /* The next that has ended, waiting for one.  NULL and EDEADLK: all have been given back, or
- * those left wait for the caller; ETIMEDOUT; ECANCELED; EINVAL. */
+ * those left wait for the caller; ETIMEDOUT; ECANCELED; EINVAL; EAGAIN, ENOMEM: as for
+ * weft_future_wait. */
 weft_future *weft_completions_next(weft_completions *c, weft_deadline d);
 
 /* EBUSY: some have not ended, or a thread waits.  Those not given back are left to their owner.

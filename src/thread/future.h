@@ -147,6 +147,8 @@ void cycle_leave(crew_worker *me);
 weft_executor *cycles_await(const weft_future *f);
 // Whether all that these have not given back wait for others.
 bool cycle_may_hold(weft_completions *c);
+// Whether they are all pending in ex.
+bool cycles_all_pending(weft_completions *c, weft_executor *ex);
 // A future with these begins to end, and may be gone soon.
 void cycles_forget(weft_private_watch *watches);
 // What one waits for, the first of several: its fn, arg and how many.  False: it doesn't sleep.

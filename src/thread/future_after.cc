@@ -223,8 +223,9 @@ static int sleep_among(weft_completions *c, crew_worker *me, waiter *w, weft_dea
     int error = cycle_enter(me, {nullptr, 0, c}, &w->woken, d != WEFT_FOREVER);
     if (error != 0)
         return error;
-    worker_blocks(me, nullptr, 0, false);
-    error = await_word(&w->woken, d, 0);
+    error = worker_blocks(me, nullptr, 0, false);
+    if (error == 0 || d != WEFT_FOREVER || !cycles_all_pending(c, me->executor))
+        error = await_word(&w->woken, d, 0);
     worker_goes_on(me, false);
     cycle_leave(me);
     return error;

@@ -154,12 +154,27 @@ static bool is_sleepers(const weft_future *f, void *)
     return sleeper_of(f) != nullptr;
 }
 
-bool weft::cycle_may_hold(weft_completions *c)
+static bool is_pending_in(const weft_future *f, void *ex)
+{
+    return f->executor == ex && future_pending(f) != 0;
+}
+
+static bool all_are(weft_completions *c, bool (*fn)(const weft_future *f, void *arg), void *arg)
 {
     take_lock(lock);
-    bool all = completions_all(c, is_sleepers, nullptr);
+    bool all = completions_all(c, fn, arg);
     drop_lock(lock);
     return all;
+}
+
+bool weft::cycle_may_hold(weft_completions *c)
+{
+    return all_are(c, is_sleepers, nullptr);
+}
+
+bool weft::cycles_all_pending(weft_completions *c, weft_executor *ex)
+{
+    return all_are(c, is_pending_in, ex);
 }
 
 void weft::cycles_forget(weft_private_watch *watches)
