@@ -132,6 +132,18 @@ descriptor *weft::io_begin_slowly(int fd, int direction, weft_deadline d)
     return r;
 }
 
+int weft::io_hold(io_held *h, int fd)
+{
+    if (io_here == nullptr || fd < 0)
+        return fail_with(io_here == nullptr ? EPERM : EBADF);
+    h->fd = fd;
+    h->r = descriptor_make(io_here, fd);
+    if (h->r == nullptr)
+        return -1;
+    h->generation = h->r->generation;
+    return 0;
+}
+
 void weft::io_forget(descriptor *r)
 {
     for (int i = 0; i < 2; i++)

@@ -128,6 +128,21 @@ ssize_t plain_send_file(int fd, descriptor *r, int in, off_t *offset, size_t n);
 // errno, which stays as it was else.
 ssize_t io_do(int fd, int direction, io_call *c, weft_deadline d);
 
+// What a call uses beside the one that it waits for, as long as that is what it was.
+struct io_held {
+    int fd;
+    const descriptor *r;
+    uint32_t generation;
+};
+
+// -1: EPERM, EBADF, ENOMEM.
+int io_hold(io_held *h, int fd);
+
+static inline bool io_is_same(const io_held *h)
+{
+    return h->r->generation == h->generation;
+}
+
 // A socket that was made non-blocking just now by this library.  Closes it when that fails.
 int io_adopt(int fd, int kind);
 

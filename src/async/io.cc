@@ -153,10 +153,8 @@ ssize_t weft_io_write(int fd, const void *buf, size_t n, weft_deadline d)
 // ---- From a file ----
 
 namespace {
-struct file_part { // of `in`, as long as that is what it was
-    int in;
-    const descriptor *r;
-    uint32_t generation;
+struct file_part {
+    io_held in;
     off_t *offset;
 };
 } // namespace
@@ -164,20 +162,16 @@ struct file_part { // of `in`, as long as that is what it was
 static ssize_t send_file(int fd, descriptor *r, io_call *c)
 {
     const file_part *from = (const file_part *)c->data;
-    if (from->r->generation != from->generation)
-        return fail_with(ECANCELED);
-    return plain_send_file(fd, r, from->in, from->offset, c->n);
+    return io_is_same(&from->in) ? plain_send_file(fd, r, from->in.fd, from->offset, c->n)
+                                 : fail_with(ECANCELED);
 }
 
 ssize_t weft_io_sendfile(int out, int in, off_t *offset, size_t n, weft_deadline d)
 {
     size_t all = 0;
-    if (io_here == nullptr || in < 0)
-        return fail_with(io_here == nullptr ? EPERM : EBADF);
-    const descriptor *r = descriptor_make(io_here, in);
-    if (r == nullptr)
+    file_part from = {{}, offset};
+    if (io_hold(&from.in, in) != 0)
         return -1;
-    file_part from = {in, r, r->generation, offset};
     while (all < n) {
         io_call c = {send_file, &from, n - all, 0, nullptr, nullptr, false};
         ssize_t put = io_do(out, WEFT_WRITE, &c, d);

@@ -26,14 +26,8 @@ static const int PIPE = 1 << 20;    // bytes; as much as anyone may ask for
 static const size_t PART = 1 << 16; // of memory
 
 namespace {
-struct copy_end {
-    int fd;
-    const descriptor *r;
-    uint32_t generation;
-};
-
 struct copying {
-    copy_end from, to;
+    io_held from, to;
     int pipe[2]; // 0: none
     pid_t pipe_of;
     char *memory; // instead of the pipe
@@ -42,23 +36,6 @@ struct copying {
     weft_deadline d;
 };
 } // namespace
-
-static int hold(copy_end *e, int fd)
-{
-    if (fd < 0)
-        return fail_with(EBADF);
-    e->fd = fd;
-    e->r = descriptor_make(io_here, fd);
-    if (e->r == nullptr)
-        return -1;
-    e->generation = e->r->generation;
-    return 0;
-}
-
-static bool is_same(const copy_end *e)
-{
-    return e->r->generation == e->generation;
-}
 
 static void drop(int pipe[2])
 {
@@ -142,7 +119,7 @@ static int go_by_memory(copying *c)
 
 static ssize_t take(copying *c, size_t n)
 {
-    if (!is_same(&c->from))
+    if (!io_is_same(&c->from))
         return fail_with(ECANCELED);
     if (c->memory == nullptr) {
         io_call call = {splice_in, c, n < PIPE ? n : PIPE, 0, nullptr, nullptr, false};
@@ -153,13 +130,13 @@ static ssize_t take(copying *c, size_t n)
             return -1;
     }
     c->begin = 0;
-    return is_same(&c->from) ? weft_io_read(c->from.fd, c->memory, n < PART ? n : PART, c->d)
-                             : fail_with(ECANCELED);
+    return io_is_same(&c->from) ? weft_io_read(c->from.fd, c->memory, n < PART ? n : PART, c->d)
+                                : fail_with(ECANCELED);
 }
 
 static ssize_t give(copying *c)
 {
-    if (!is_same(&c->to))
+    if (!io_is_same(&c->to))
         return fail_with(ECANCELED);
     if (c->memory == nullptr) {
         io_call call = {splice_out, c, 0, 0, nullptr, nullptr, false};
@@ -169,8 +146,8 @@ static ssize_t give(copying *c)
         if (go_by_memory(c) != 0)
             return -1;
     }
-    ssize_t put = is_same(&c->to) ? weft_io_write(c->to.fd, c->memory + c->begin, c->held, c->d)
-                                  : fail_with(ECANCELED);
+    ssize_t put = io_is_same(&c->to) ? weft_io_write(c->to.fd, c->memory + c->begin, c->held, c->d)
+                                     : fail_with(ECANCELED);
     c->begin += put > 0 ? (size_t)put : 0;
     return put;
 }
@@ -207,9 +184,7 @@ ssize_t weft_io_copy(int from, int to, size_t n, weft_deadline d)
     struct stat s;
     copying c = {};
     int saved = errno, error;
-    if (io_here == nullptr)
-        return fail_with(EPERM);
-    if (hold(&c.from, from) != 0 || hold(&c.to, to) != 0 || fstat(to, &s) != 0 ||
+    if (io_hold(&c.from, from) != 0 || io_hold(&c.to, to) != 0 || fstat(to, &s) != 0 ||
         fstat(from, &s) != 0)
         return -1;
     n = n < SSIZE_MAX ? n : SSIZE_MAX;

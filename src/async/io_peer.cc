@@ -20,6 +20,7 @@ namespace {
 struct envelope { // a message of one byte, with room for a descriptor
     struct msghdr m;
     struct iovec piece;
+    io_held passed;
     char byte;
     alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
 };
@@ -35,6 +36,13 @@ static void make_envelope(envelope *e)
     e->m.msg_controllen = CMSG_LEN(sizeof(int)); // no room for a second, which would be lost
 }
 
+static ssize_t send_passed(int fd, descriptor *, io_call *c)
+{
+    const envelope *e = (const envelope *)c->data;
+    return io_is_same(&e->passed) ? sendmsg(fd, &e->m, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                  : fail_with(ECANCELED);
+}
+
 int weft_io_send_fd(int socket, int fd, weft_deadline d)
 {
     envelope e;
@@ -44,7 +52,8 @@ int weft_io_send_fd(int socket, int fd, weft_deadline d)
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof fd);
     memcpy(CMSG_DATA(c), &fd, sizeof fd);
-    return weft_io_sendmsg(socket, &e.m, 0, d) == 1 ? 0 : -1;
+    io_call call = {send_passed, &e, 0, 0, nullptr, nullptr, false};
+    return io_hold(&e.passed, fd) == 0 && io_do(socket, WEFT_WRITE, &call, d) == 1 ? 0 : -1;
 }
 
 int weft_io_recv_fd(int socket, weft_deadline d)

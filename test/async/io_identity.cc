@@ -158,6 +158,31 @@ INSIDE_CASE(test_close_of_the_file)
     close_pair(p);
 }
 
+// So is the descriptor that is to be passed.
+INSIDE_CASE(test_close_of_what_is_passed)
+{
+    static int passed;
+    static char much[1 << 16];
+    transfer t;
+    make_pair(UNIX_PAIR, p);
+    passed = memfd_create("old", MFD_CLOEXEC);
+    while (send(p[1], much, sizeof much, MSG_DONTWAIT) > 0)
+        ;
+    begin(
+        &t, [](transfer *x) { return (ssize_t)weft_io_send_fd(x->fd, passed, WEFT_FOREVER); }, p[1],
+        nullptr, 0);
+    assert_int_equal(t.result, -2);
+    weft_io_close(passed);
+    int other = memfd_create("new", MFD_CLOEXEC);
+    assert_int_equal(other, passed);
+    while (recv(p[0], much, sizeof much, MSG_DONTWAIT) > 0)
+        ;
+    is_cancelled(&t);
+    assert_errno(recv(p[0], much, 1, MSG_DONTWAIT), EAGAIN);
+    close(other);
+    close_pair(p);
+}
+
 // ---- Any calls, closed at any time ----
 
 // Lines come and go, and with them numbers.  Each byte that one carries, either way, is its name.
