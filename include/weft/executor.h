@@ -102,7 +102,8 @@ size_t weft_executor_pending(weft_executor *ex);
  * NULL and EAGAIN: the backlog is full; EPIPE: shut down; EINVAL: no fn; ENOMEM. */
 weft_future *weft_executor_submit(weft_executor *ex, void *(*fn)(void *), void *arg);
 
-/* As submit, but waits for room in the backlog.  ETIMEDOUT: no room at d; ECANCELED. */
+/* As submit, but waits for room in the backlog.  ETIMEDOUT: no room at d; ECANCELED; EAGAIN,
+ * ENOMEM: in a task, only another thread could make room, and there is none to be had. */
 weft_future *weft_executor_submit_wait(weft_executor *ex, void *(*fn)(void *), void *arg,
                                        weft_deadline d);
 

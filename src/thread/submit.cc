@@ -117,9 +117,11 @@ weft_future *weft_executor_submit_wait(weft_executor *ex, void *(*fn)(void *), v
     int error = enqueue(ex, f);
     if (error != EAGAIN)
         return made(f, error);
+    int alone = 0; // no other thread is to be had, which could make room
     if (me != nullptr && d > WEFT_NOW)
-        worker_blocks(me, nullptr, 0, me->executor == ex);
-    error = enqueue_waiting(ex, f, d);
+        alone = worker_blocks(me, nullptr, 0, me->executor == ex);
+    bool in_vain = alone != 0 && d == WEFT_FOREVER && me->executor == ex;
+    error = in_vain ? alone : enqueue_waiting(ex, f, d);
     if (me != nullptr && d > WEFT_NOW)
         worker_goes_on(me, me->executor == ex);
     return made(f, error);

@@ -188,6 +188,14 @@ static void *wait_among(void *arg)
     return told ? arg : NULL;
 }
 
+static void *wait_for_room(void *arg)
+{
+    while (weft_executor_submit(ex, same, arg) != NULL) {
+    }
+    weft_future *f = weft_executor_submit_wait(ex, same, arg, WEFT_FOREVER);
+    return f == NULL && (errno == EAGAIN || errno == ENOMEM) ? arg : NULL;
+}
+
 static int limited_memory(void *task)
 {
     long pages = 0;
@@ -195,6 +203,7 @@ static int limited_memory(void *task)
     weft_executor_options o = {};
     o.stack_size = (size_t)256 << 20;
     o.spares = -1;
+    o.backlog = 2;
     ex = weft_executor_create(1, &o);
     if (ex == NULL || statm == NULL || fscanf(statm, "%ld", &pages) != 1)
         return 1;
@@ -211,8 +220,8 @@ static int limited_memory(void *task)
 
 CASE(test_a_wait_for_a_thread_that_is_not_to_be_had)
 {
-    static void *(*const waits[])(void *) = {wait_for_either, wait_among};
-    for (int i = 0; i < 2 && !RUNNER_SANITIZED; i++)
+    static void *(*const waits[])(void *) = {wait_for_either, wait_among, wait_for_room};
+    for (int i = 0; i < 3 && !RUNNER_SANITIZED; i++)
         assert_int_equal(end_of(child_of(limited_memory, (void *)&waits[i])), 0);
 }
 
