@@ -44,14 +44,21 @@ static void publish(uint64_t *word, uint64_t value)
     __atomic_store_n(word, value, __ATOMIC_RELEASE);
 }
 
+// 0: it is made.
+static uint64_t maker_of(const node *n)
+{
+    return __atomic_load_n(&n->maker, __ATOMIC_ACQUIRE);
+}
+
 static bool is_made(const node *n)
 {
-    return __atomic_load_n(&n->maker, __ATOMIC_ACQUIRE) == 0;
+    return maker_of(n) == 0;
 }
 
 static bool is_being_made(const node *n)
 {
-    return !is_made(n) && n->maker != NOBODY && holder_lives(n->maker);
+    uint64_t maker = maker_of(n);
+    return maker != 0 && maker != NOBODY && holder_lives(maker);
 }
 
 // Under the lock: the node, which the caller is to make if *make; null: errno.
