@@ -278,14 +278,19 @@ static bool is_before(const struct addrinfo *list, const struct addrinfo *at)
 }
 
 // The port is where both families have it.
+static void use_port(const struct sockaddr_storage *of, struct addrinfo *list)
+{
+    const size_t at = offsetof(struct sockaddr_in, sin_port);
+    for (; list != nullptr; list = list->ai_next)
+        memcpy((char *)list->ai_addr + at, (const char *)of + at, sizeof(in_port_t));
+}
+
 static void use_port_of(int fd, struct addrinfo *list)
 {
     struct sockaddr_storage s;
     socklen_t size = sizeof s;
     if (getsockname(fd, (struct sockaddr *)&s, &size) == 0)
-        for (; list != nullptr; list = list->ai_next)
-            memcpy((char *)list->ai_addr + offsetof(struct sockaddr_in, sin_port),
-                   (char *)&s + offsetof(struct sockaddr_in, sin_port), sizeof(in_port_t));
+        use_port(&s, list);
 }
 
 static void close_all(const int *fds, int n)
@@ -318,7 +323,8 @@ static int bind_all(struct addrinfo *list, const weft_io_listen_options *opts, i
 int weft_io_listen_all(const char *address, const weft_io_listen_options *opts, int *listeners,
                        int room)
 {
-    enum { TRIES = 16 }; // the port that one family has free the other may not
+    enum { TRIES = 1000 }; // the port that one family has free the other may not, as it closed many
+    const struct sockaddr_storage any_port = {};
     endpoint a;
     struct addrinfo *list;
     int saved = errno, n = -1;
@@ -332,18 +338,16 @@ int weft_io_listen_all(const char *address, const weft_io_listen_options *opts, 
     }
     if (opts != nullptr && (opts->backlog < 0 || (opts->mode & ~0777) != 0))
         return fail_with(EINVAL);
-    bool any = strcmp(a.port, "0") == 0;
-    for (int i = 0; n < 0 && i < TRIES; i++) {
-        if (endpoint_resolve(&a, AI_PASSIVE, &list, WEFT_FOREVER) != 0)
-            return -1;
+    if (endpoint_resolve(&a, AI_PASSIVE, &list, WEFT_FOREVER) != 0)
+        return -1;
+    n = bind_all(list, opts, listeners, room);
+    for (int i = 1; n < 0 && errno == EADDRINUSE && strcmp(a.port, "0") == 0 && i < TRIES; i++) {
+        use_port(&any_port, list);
         n = bind_all(list, opts, listeners, room);
-        int error = errno;
-        freeaddrinfo(list);
-        errno = error;
-        if (n < 0 && (!any || error != EADDRINUSE))
-            return -1;
     }
-    errno = n < 0 ? errno : saved;
+    int error = n < 0 ? errno : saved;
+    freeaddrinfo(list);
+    errno = error;
     return n;
 }
 
