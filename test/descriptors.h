@@ -32,13 +32,13 @@ static inline int next_descriptor(void)
     return fd;
 }
 
-// Closes the standard streams and runs fn(arg), in a child's end: 0; 1 + the lowest number of a
-// standard stream that is another descriptor's then; else what fn says.
-static inline int end_without_streams(int (*fn)(void *arg), void *arg)
+// Closes the standard streams and calls `fn`, an int (*)(void *), in a child's end: 0; 1 + the
+// lowest number of a standard stream that is another descriptor's then; else what fn says.
+static inline int end_without_streams(void *fn)
 {
     for (int fd = 0; fd < 3; fd++)
         close(fd);
-    int result = fn(arg);
+    int result = ((int (*)(void *))fn)(nullptr);
     for (int fd = 0; fd < 3; fd++)
         if (fcntl(fd, F_GETFD) >= 0)
             return 1 + fd;

@@ -93,10 +93,8 @@ int weft_loop_listen(weft_loop *l, weft_listener *s, int listener,
 
 int weft_listener_stop(weft_listener *s)
 {
-    if (s == nullptr)
-        return fail_with(EINVAL);
-    weft_loop *l = s->watch.loop;
-    if (loop_enter_of(l) != 0)
+    weft_loop *l = loop_enter_of(s != nullptr ? &s->watch : nullptr);
+    if (l == nullptr)
         return -1;
     weft_watch_stop(&s->watch);
     if (s->retry.loop != nullptr)

@@ -107,10 +107,14 @@ static inline int loop_enter(weft_loop *l)
     return __builtin_expect(events_forked(&l->set), 0) ? loop_reborn(l) : 0;
 }
 
-// The same for a call about something that the loop has.  Fails with EALREADY where none has it.
-static inline int loop_enter_of(weft_loop *l)
+// The same for a call about what a loop has: that loop.  Null: also EINVAL, it is NULL; EALREADY,
+// no loop has it.
+template <class Thing> static inline weft_loop *loop_enter_of(const Thing *thing)
 {
-    return l == nullptr ? fail_with(EALREADY) : loop_enter(l);
+    int code = thing == nullptr         ? fail_with(EINVAL)
+               : thing->loop == nullptr ? fail_with(EALREADY)
+                                        : loop_enter(thing->loop);
+    return code == 0 ? thing->loop : nullptr;
 }
 
 // The same for a call that gives the loop something, which calls `fn` and may be another's already.

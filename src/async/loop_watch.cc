@@ -126,10 +126,8 @@ static void note(weft_loop *l, int fd)
 
 int weft_watch_change(weft_watch *w, int events)
 {
-    if (w == nullptr)
-        return fail_with(EINVAL);
-    weft_loop *l = w->loop;
-    if (loop_enter_of(l) != 0)
+    weft_loop *l = loop_enter_of(w);
+    if (l == nullptr)
         return -1;
     if (!events_valid(events))
         return fail_with(EINVAL);
@@ -144,10 +142,8 @@ int weft_watch_change(weft_watch *w, int events)
 
 int weft_watch_stop(weft_watch *w)
 {
-    if (w == nullptr)
-        return fail_with(EINVAL);
-    weft_loop *l = w->loop;
-    if (loop_enter_of(l) != 0)
+    weft_loop *l = loop_enter_of(w);
+    if (l == nullptr)
         return -1;
     detach(l, w->fd);
     slot_of(l, w->fd)->watch = nullptr;

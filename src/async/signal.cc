@@ -152,10 +152,8 @@ int weft_loop_signal(weft_loop *l, weft_signal *s, int signo, void (*fn)(weft_si
 
 int weft_signal_stop(weft_signal *s)
 {
-    if (s == nullptr)
-        return fail_with(EINVAL);
-    weft_loop *l = s->loop;
-    if (loop_enter_of(l) != 0)
+    weft_loop *l = loop_enter_of(s);
+    if (l == nullptr)
         return -1;
     list_remove(&s->link);
     s->loop = nullptr;

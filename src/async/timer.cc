@@ -137,10 +137,8 @@ int weft_alarm_set(weft_alarm *a, weft_deadline at)
 
 int weft_alarm_stop(weft_alarm *a)
 {
-    if (a == nullptr)
-        return fail_with(EINVAL);
-    weft_loop *l = a->loop;
-    if (loop_enter_of(l) != 0)
+    weft_loop *l = loop_enter_of(a);
+    if (l == nullptr)
         return -1;
     disarm(l, a);
     return 0;

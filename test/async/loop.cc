@@ -246,10 +246,7 @@ static int make_all(void *)
 
 CASE(test_streams_stay_closed)
 {
-    pid_t child = runner_fork();
-    if (child == 0)
-        _exit(end_without_streams(make_all, nullptr));
-    assert_int_equal(end_of(child), 0);
+    assert_int_equal(end_of(child_of(end_without_streams, (void *)make_all)), 0);
 }
 
 RUN_CASES()

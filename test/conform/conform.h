@@ -123,6 +123,21 @@ static inline void let_go(void)
     pthread_join(holder.thread, NULL);
 }
 
+// ---- A condition ----
+
+static int signalled [[maybe_unused]]; // atomic
+
+// It may return without a signal.
+template <class Wait, class Mutex>
+static inline int wait_for_signal(Wait wait, handle c, Mutex *m, weft_deadline d)
+{
+    int result;
+    do
+        result = wait(c, m, d);
+    while (result == 0 && !__atomic_load_n(&signalled, __ATOMIC_SEQ_CST));
+    return result;
+}
+
 // ---- One row in one mode, in a process of its own ----
 
 enum mode { PAST, NOW, LATER, STORM, RESTARTING_STORM, STOPPED, STOPPED_LATER, READY, WOKEN, NONE };

@@ -113,7 +113,6 @@ static weft_shared_event *event;
 static weft_shared_barrier *barrier;
 static weft_shared_array *array;
 static weft_shared_map *map;
-static int signalled; // atomic
 
 static void begin_mutex(void)
 {
@@ -165,16 +164,6 @@ static void signal_condition(void)
     __atomic_store_n(&signalled, 1, __ATOMIC_SEQ_CST);
     weft_shared_condition_signal(condition);
     weft_shared_mutex_unlock(mutex);
-}
-
-// It may return without a signal.
-static int wait_for_signal(weft_shared_condition *c, weft_shared_mutex *m, weft_deadline d)
-{
-    int result;
-    do
-        result = weft_shared_condition_wait(c, m, d);
-    while (result == 0 && !__atomic_load_n(&signalled, __ATOMIC_SEQ_CST));
-    return result;
 }
 
 static void *come_to_barrier(void *)
@@ -280,8 +269,8 @@ static const row ROWS[] = {
     ROW(weft_shared_map_set, (it, "key", 3, "", 1, d), begin_map, let_go, UNSTOPPED),
     ROW(weft_shared_map_add, (it, "key", 3, "", 1, d), begin_map, let_go, UNSTOPPED),
     ROW(weft_shared_map_remove, (it, "old", 3, d), begin_map, let_go, UNSTOPPED),
-    ROW_BY(weft_shared_condition_wait, wait_for_signal(it, mutex, d), begin_condition,
-           signal_condition, ONLY_WOKEN),
+    ROW_BY(weft_shared_condition_wait, wait_for_signal(weft_shared_condition_wait, it, mutex, d),
+           begin_condition, signal_condition, ONLY_WOKEN),
     ROW(weft_shared_semaphore_wait, (it, d),
         DO(weft_shared_semaphore_init(semaphore = shared<weft_shared_semaphore>(), 0, 0)),
         DO(weft_shared_semaphore_post(semaphore))),

@@ -48,7 +48,6 @@ static weft_barrier barrier = WEFT_BARRIER_INIT(2);
 static weft_latch latch = WEFT_LATCH_INIT(1);
 static weft_once once = WEFT_ONCE_INIT;
 static weft_timer *timer;
-static int signalled; // atomic
 
 static void begin_mutex(void)
 {
@@ -80,16 +79,6 @@ static void signal_condition(void)
     __atomic_store_n(&signalled, 1, __ATOMIC_SEQ_CST);
     weft_condition_signal(&condition);
     weft_mutex_unlock(&mutex);
-}
-
-// It may return without a signal.
-static int wait_for_signal(weft_condition *c, weft_mutex *m, weft_deadline d)
-{
-    int result;
-    do
-        result = weft_condition_wait(c, m, d);
-    while (result == 0 && !__atomic_load_n(&signalled, __ATOMIC_SEQ_CST));
-    return result;
 }
 
 static void *come_to_barrier(void *)
@@ -226,8 +215,8 @@ static const row ROWS[] = {
     ROW(weft_mutex_lock, (it, d), begin_mutex, let_go, UNSTOPPED),
     ROW(weft_rwlock_read, (it, d), begin_read, let_go, UNSTOPPED),
     ROW(weft_rwlock_write, (it, d), begin_write, let_go, UNSTOPPED),
-    ROW_BY(weft_condition_wait, wait_for_signal(it, &mutex, d), begin_condition, signal_condition,
-           ONLY_WOKEN),
+    ROW_BY(weft_condition_wait, wait_for_signal(weft_condition_wait, it, &mutex, d),
+           begin_condition, signal_condition, ONLY_WOKEN),
     ROW(weft_semaphore_wait, (it, d), DO(it = &semaphore), DO(weft_semaphore_post(&semaphore))),
     ROW(weft_event_wait, (it, d), DO(it = &event), DO(weft_event_set(&event))),
     ROW(weft_barrier_wait, (it, d), DO(it = &barrier),

@@ -1,49 +1,13 @@
 // weft_executor: create, submit, backlog, map, resize, shutdown, destroy; and load.
-#include "../runner.h"
-#include "asleep.h"
-
-#include <weft/executor.h>
-#include <weft/sync.h>
-#include <weft/thread.h>
+#include "gated.h"
 
 #include <errno.h>
 #include <poll.h>
-
-static weft_executor *create(int threads)
-{
-    weft_executor *ex = weft_executor_create(threads, NULL);
-    assert_non_null(ex);
-    return ex;
-}
-
-static void drain(weft_executor *ex)
-{
-    assert_int_equal(weft_executor_destroy(ex, WEFT_DRAIN), 0);
-}
 
 static void *add_one(void *arg)
 {
     __atomic_fetch_add((int *)arg, 1, __ATOMIC_RELAXED);
     return arg;
-}
-
-// A task that occupies a worker until its gate opens.
-typedef struct gate {
-    weft_event open;
-    int inside; // atomic
-} gate;
-
-static void *pass(void *arg)
-{
-    gate *g = (gate *)arg;
-    add_word(&g->inside);
-    return weft_event_wait(&g->open, WEFT_FOREVER) == 0 ? arg : NULL;
-}
-
-static void gate_init(gate *g)
-{
-    assert_int_equal(weft_event_init(&g->open), 0);
-    g->inside = 0;
 }
 
 // ---- Create ----

@@ -1,42 +1,12 @@
 // weft_future: get, wait, cancel, callback, descriptor, release; and waiting in tasks.
-#include "../runner.h"
-#include "asleep.h"
-
-#include <weft/executor.h>
-#include <weft/sync.h>
-#include <weft/thread.h>
+#include "gated.h"
 
 #include <errno.h>
 #include <poll.h>
 
-static weft_executor *create(int threads)
-{
-    weft_executor *ex = weft_executor_create(threads, NULL);
-    assert_non_null(ex);
-    return ex;
-}
-
-static void drain(weft_executor *ex)
-{
-    assert_int_equal(weft_executor_destroy(ex, WEFT_DRAIN), 0);
-}
-
 static void *same(void *arg)
 {
     return arg;
-}
-
-// A task that runs until its gate opens.
-typedef struct gate {
-    weft_event open;
-    int inside; // atomic
-} gate;
-
-static void *pass(void *arg)
-{
-    gate *g = (gate *)arg;
-    add_word(&g->inside);
-    return weft_event_wait(&g->open, WEFT_FOREVER) == 0 ? arg : NULL;
 }
 
 // One worker that runs `running`; `pending` is behind it.
@@ -49,8 +19,7 @@ typedef struct held {
 static void hold(held *h)
 {
     h->ex = create(1);
-    assert_int_equal(weft_event_init(&h->g.open), 0);
-    h->g.inside = 0;
+    gate_init(&h->g);
     h->running = weft_executor_submit(h->ex, pass, &h->g);
     await_word(&h->g.inside, 1);
     h->pending = weft_executor_submit(h->ex, same, h);

@@ -10,6 +10,7 @@
 // row's name.  TORTURE_STRIDE: every how many system calls (1; of processes, 5 if TORTURE_SECONDS
 // is below 30).
 #include "cancelled.h"
+#include "orphans.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -90,18 +91,6 @@ static void *strike_in_time(void *)
         usleep(100);
     }
     return nullptr;
-}
-
-// Orphans are ours, and may take their time.
-static bool all_gone(void)
-{
-    weft_deadline d = weft_in_s(3);
-    while (wait4(-1, nullptr, WNOHANG, nullptr) >= 0 || errno == EINTR) {
-        if (weft_left(d) == 0)
-            return false;
-        usleep(100);
-    }
-    return true;
 }
 
 static void run_row(void)

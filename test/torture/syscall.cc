@@ -12,6 +12,7 @@
 // The controls leak a descriptor, give up when interrupted, forget a child: they must fail.
 // TORTURE_STRIDE: every how many calls (1; 5 if TORTURE_SECONDS is below 30).
 #ifdef __x86_64__
+#include "orphans.h"
 #include "traced.h"
 
 #include "../proc/operations.h"
@@ -116,17 +117,6 @@ static void end_all(void)
         kill(kin[n], SIGKILL);
     while (wait4(-1, NULL, 0, NULL) > 0 || errno == EINTR)
         ;
-}
-
-static bool all_gone(void)
-{
-    weft_deadline d = weft_in_s(3);
-    while (wait4(-1, NULL, WNOHANG, NULL) >= 0 || errno == EINTR) {
-        if (weft_left(d) == 0)
-            return false;
-        usleep(200);
-    }
-    return true;
 }
 
 static bool result_is_good(const struct plan *p)
