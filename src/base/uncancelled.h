@@ -10,12 +10,27 @@
 
 namespace weft {
 
+template <class T> struct as_it_is {
+    typedef T type;
+};
+
 // fn(a...), its result and its errno.
-template <class Fn, class... A> static inline auto uncancelled(Fn *fn, A... a)
+template <class R, class... P>
+static inline R uncancelled(R (*fn)(P...), typename as_it_is<P>::type... a)
 {
     int before;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
-    auto result = fn(a...);
+    R result = fn(a...);
+    pthread_setcancelstate(before, nullptr);
+    return result;
+}
+
+// The same for one that takes more than its type says, as open(2).
+template <class R, class... P, class... A> static inline R uncancelled(R (*fn)(P..., ...), A... a)
+{
+    int before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    R result = fn(a...);
     pthread_setcancelstate(before, nullptr);
     return result;
 }

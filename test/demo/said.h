@@ -111,7 +111,7 @@ static inline int enter_scratch(void **)
 static inline int leave_scratch(void **)
 {
     char command[64];
-    snprintf(command, sizeof command, "rm -r %s", scratch);
+    snprintf(command, sizeof command, "rm -rf %s", scratch);
     return chdir("/") != 0 ? -1 : run(command);
 }
 
