@@ -35,6 +35,9 @@ extern "C" {
 }
 #endif
 
+#ifndef RUNNER_EMULATED
+#define RUNNER_EMULATED 0
+#endif
 #ifndef __has_feature
 #define __has_feature(x) 0
 #endif

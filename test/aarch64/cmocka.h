@@ -16,6 +16,8 @@ struct CMUnitTest {
     void *initial_state;
 };
 
+#define RUNNER_EMULATED 1 // another's memory lies beside ours
+
 static jmp_buf standin_failure;
 
 #define print_message(...) printf(__VA_ARGS__)

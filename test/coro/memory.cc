@@ -172,7 +172,7 @@ CASE(test_warm_stacks_are_limited_and_trim_gives_all_back)
             assert_true(u.warm < u.before + 1024 * stack + 1024);
             assert_true(u.trimmed < u.before + 8192); // ucontext: what malloc keeps
             assert_true(u.addresses[1] > u.addresses[0] + 3000 * 64);
-            assert_true(u.addresses[2] < u.addresses[0] + 8192);
+            assert_true(RUNNER_EMULATED || u.addresses[2] < u.addresses[0] + 8192);
         }
 }
 
