@@ -419,10 +419,13 @@ static int watch(io_state *io, int fd, uint64_t data)
 
 static void run_loop(io_state *io)
 {
+    weft_loop *l = io->loop;
     int saved = errno;
-    weft_loop_run(io->loop, WEFT_LOOP_ONCE, WEFT_NOW);
-    if (io->loop->stuck && loop_unstick(io->loop))
-        watch(io, io->loop->set.fd, LOOP);
+    if (l == nullptr) // it has been given up since it was told of
+        return;
+    weft_loop_run(l, WEFT_LOOP_ONCE, WEFT_NOW);
+    if (l->stuck && loop_unstick(l))
+        watch(io, l->set.fd, LOOP);
     io->check.in_vain = false;
     errno = saved;
 }
