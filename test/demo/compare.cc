@@ -76,15 +76,14 @@ CASE(test_run_beside_timeout)
         {"-t 0.1 -f sleep 9", "--foreground 0.1 sleep 9"},
         {"-t 9 cat", "9 cat"},
         {"-t 9 -- printf '%s.' -a '' 'b  c' '$x'", "9 printf '%s.' -a '' 'b  c' '$x'"},
-        {"-t 9 sh -c 'trap \"trap : HUP; echo HUP; exit 5\" HUP; sleep 9 & sleep 0.3; kill -HUP "
-         "$PPID; wait'",
-         "9 sh -c 'trap \"trap : HUP; echo HUP; exit 5\" HUP; sleep 9 & sleep 0.3; kill -HUP "
-         "$PPID; wait'"},
-        {"-t 9 sh -c 'trap \"trap : TERM; echo TERM; exit 6\" TERM; sleep 9 & sleep 0.3; kill "
-         "-TERM $PPID; "
-         "wait'",
-         "9 sh -c 'trap \"trap : TERM; echo TERM; exit 6\" TERM; sleep 9 & sleep 0.3; kill -TERM "
-         "$PPID; wait'"},
+        {"-t 9 sh -c 'trap \"trap : HUP; echo HUP; exit 5\" HUP; sleep 9 & sleep 0.3; "
+         "kill -HUP $PPID; wait'",
+         "9 sh -c 'trap \"trap : HUP; echo HUP; exit 5\" HUP; sleep 9 & sleep 0.3; "
+         "kill -HUP $PPID; wait'"},
+        {"-t 9 sh -c 'trap \"trap : TERM; echo TERM; exit 6\" TERM; sleep 9 & sleep 0.3; "
+         "kill -TERM $PPID; wait'",
+         "9 sh -c 'trap \"trap : TERM; echo TERM; exit 6\" TERM; sleep 9 & sleep 0.3; "
+         "kill -TERM $PPID; wait'"},
         {"-t 9 sh -c 'sleep 9 & sleep 0.3; kill -TERM $PPID; wait'",
          "9 sh -c 'sleep 9 & sleep 0.3; kill -TERM $PPID; wait'"},
         {"-t 9 sh -c 'kill -USR1 $$'", "9 sh -c 'kill -USR1 $$'"},

@@ -203,7 +203,7 @@ static void make_cgroup(char *path, size_t size, bool mark)
 // In the control group: whether its program is in one below, which ends with it.
 static int tree_within(const char *path, bool below)
 {
-    char procs[600], line[512] = "", part[64], inner[700];
+    char procs[700], line[512] = "", part[64], inner[700];
     snprintf(procs, sizeof procs, "%s/cgroup.procs", path);
     int fd = open(procs, O_WRONLY | O_CLOEXEC);
     if (fd < 0 || write(fd, "0", 1) != 1)

@@ -225,7 +225,6 @@ CASE(test_stale_is_reaped)
 
 static int create_race(void *arg)
 {
-    int made = 0;
     (void)arg;
     for (int i = 0; i < 300; i++) {
         weft_shm *s = weft_shm_create(name, 4096, nullptr);
@@ -233,7 +232,6 @@ static int create_race(void *arg)
             int *owners = (int *)weft_shm_address(s);
             if (__atomic_fetch_add(owners, 1, __ATOMIC_SEQ_CST) != 0)
                 return 1;
-            made++;
             weft_shm_ready(s);
             weft_shm_detach(s);
         } else if (errno != EEXIST) {
