@@ -93,7 +93,7 @@ void weft::task_ended(weft_executor *ex)
 
 // After a note(): when nobody is active and too many are blocked, finds a task that somebody waits
 // for who is no worker of ex.
-void weft::find_awaited(weft_executor *ex)
+static void find_awaited(weft_executor *ex)
 {
     if (ex->active > 0 || !is_short(ex) || !list_is_empty(&ex->urgent))
         return;
@@ -103,6 +103,13 @@ void weft::find_awaited(weft_executor *ex)
         f = f->next;
     if (f != &ex->backlog)
         make_urgent(ex, f);
+}
+
+void weft::pass_on(weft_executor *ex)
+{
+    note(ex);
+    find_awaited(ex);
+    wake_worker(ex);
 }
 
 // Locked: whether a thread is to be hired, which is counted then.

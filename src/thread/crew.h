@@ -237,7 +237,7 @@ weft_future *share_pop(crew_worker *me);
 void note(weft_executor *ex);        // after a change of what the hints say
 void wake_worker(weft_executor *ex); // if there is work, and nobody searches
 void wake_all_idle(weft_executor *ex);
-void find_awaited(weft_executor *ex);
+void pass_on(weft_executor *ex); // one is active no longer: another for what there is
 bool executor_is_quiet(const weft_executor *ex);
 void tell_quiet(weft_executor *ex); // those who wait for it, if it is
 void task_ended(weft_executor *ex); // `running` less one

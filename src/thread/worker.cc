@@ -47,9 +47,7 @@ static void park(weft_executor *ex)
     ex->active--;
     ex->parked++;
     waiters_add(&ex->idle, &me);
-    note(ex);
-    find_awaited(ex);
-    wake_worker(ex); // what came before the note: maybe this very one
+    pass_on(ex); // what came before the note: maybe to this very one
     drop_lock(&ex->lock);
     await_word(&me.woken, WEFT_FOREVER, REGARDLESS);
     take_lock(&ex->lock);
@@ -122,8 +120,7 @@ static void leave_crew(weft_executor *ex, crew_worker *me)
     ex->leaving -= ex->leaving > 0;
     if (ex->closed)
         wake_all_idle(ex);
-    note(ex);
-    wake_worker(ex); // a wake may have been spent on this one
+    pass_on(ex); // a wake may have been spent on this one
     drop_lock(&ex->lock);
     this_worker = nullptr; // what it submits from here on is an outsider's
     if (ex->end != nullptr)

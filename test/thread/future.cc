@@ -710,6 +710,63 @@ CASE(test_a_chain_longer_than_the_stack)
     drain(ex);
 }
 
+// Nine workers park, as many as are kept, and the tenth leaves: one of those runs what is awaited.
+typedef struct linked {
+    weft_future f, *until[2]; // waits for any
+    gate *g;
+    pid_t tid; // atomic
+} linked;
+
+static void *wait_and_pass(void *arg)
+{
+    linked *l = (linked *)arg;
+    __atomic_store_n(&l->tid, weft_thread_id(NULL), __ATOMIC_RELEASE);
+    weft_future_wait_any(l->until, 2, WEFT_FOREVER);
+    return l->g != NULL ? pass(l->g) : arg;
+}
+
+static void submit_linked(weft_executor *ex, linked *l, weft_future *a, weft_future *b, gate *g)
+{
+    l->until[0] = a;
+    l->until[1] = b;
+    l->g = g;
+    assert_int_equal(weft_executor_submit_at(ex, &l->f, wait_and_pass, l), 0);
+}
+
+CASE(test_one_that_leaves_hands_on_what_is_awaited)
+{
+    enum { LINKS = 9 };
+    weft_executor_options o = {};
+    o.spares = -1;
+    weft_executor *ex = weft_executor_create(1, &o);
+    weft_future *never = weft_future_create(), *soon = weft_future_create();
+    linked sleeper, leaver, l[LINKS];
+    waiter w[2];
+    gate g;
+    gate_init(&g);
+    submit_linked(ex, &sleeper, never, never, NULL);
+    submit_linked(ex, &leaver, soon, soon, &g);
+    for (int i = 0; i < LINKS; i++) // the last waits for itself: in vain
+        submit_linked(ex, &l[i], &l[i + 1 < LINKS ? i + 1 : i].f, i + 1 < LINKS ? never : &l[i].f,
+                      NULL);
+    begin_asleep(&w[0], &leaver.f, NULL, 0);
+    assert_int_equal(weft_future_wait(&l[0].f, WEFT_FOREVER), 0);
+    for (int i = 0; i < LINKS; i++)
+        await_asleep(l[i].tid);
+    weft_future_set(soon, NULL);
+    await_word(&g.inside, 1);
+    weft_future *f = weft_executor_submit(ex, same, NULL);
+    begin_asleep(&w[1], f, NULL, 0);
+    weft_event_set(&g.open);
+    for (int i = 0; i < 2; i++)
+        joined(w[i].thread);
+    weft_future_set(never, NULL);
+    weft_future *others[] = {f, never, soon};
+    for (weft_future *one : others)
+        assert_int_equal(weft_future_get(one, NULL, WEFT_FOREVER), 0);
+    drain(ex);
+}
+
 // A worker of one pool waits for a task of another.
 static void *get_foreign(void *arg)
 {
