@@ -32,6 +32,9 @@ enum {
     KIND_PLAIN,  // no socket
 };
 
+// What each descriptor is registered for, once.
+const uint32_t IO_EDGES = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+
 struct descriptor {
     weft_tasklet *waiter[2]; // by direction, until it goes on itself
     uint32_t generation;

@@ -1,5 +1,5 @@
 // events.h: the kernel's set of descriptors, on which stand the loop (callbacks, loop.cc) and
-// weft_io_run (tasklets, descriptor.cc).
+// weft_io_run (tasklets, poller.cc).
 //
 // Three things are made sure here.  The set is this process's own: a child of fork shares the
 // parent's, and each would take the other's events, so the first call in a child makes it anew
