@@ -166,8 +166,9 @@ typedef struct weft_subprocess_options {
 
     /* WEFT_GROUP_NEW, WEFT_GROUP_OURS, or one to join.  0: ours; but a call that starts its
      * commands, ends them and has a deadline makes a new one, with DIE_WITH_PARENT, so that all of
-     * it ends, unless our terminal is their input.  A command that leads no group ends with those
-     * that descend from it, as far as /proc tells: not those whose parents have ended before. */
+     * it ends, unless we are the foreground of a terminal, where they may ask.  A command that
+     * leads no group ends with those that descend from it, as far as /proc tells: not those whose
+     * parents have ended before. */
     pid_t process_group;
 
     /* At a deadline of such a call (and of weft_pclose): the time from SIGTERM to SIGKILL.  It
@@ -396,16 +397,16 @@ int weft_subprocess_map(const char *const *const argvs[], size_t n,
                         weft_deadline d);
 
 /* sh -c command, with our streams (as system(3), but signals stay as they are).  A deadline ends it
- * as weft_subprocess_run does.  In a group of its own, which it has with a deadline
- * if our standard input is no terminal, ^C does not reach it, but it is killed when that ends us.
- */
+ * as weft_subprocess_run does.  In a group of its own, which it has with a deadline unless we are
+ * the foreground of a terminal, a signal to ours does not reach it, but it is killed when that ends
+ * us. */
 int weft_system(const char *command, int *status, weft_deadline d);
 
 /* sh -c command with a stream to read its output ("r") or write its input ("w"), as popen(3);
  * fileno(*stream) is -1, weft_subprocess_stream gives the pipe.  Other children never
  * inherit the pipe.  A write when nobody reads fails with EPIPE, without a signal.  It leads a
- * group of its own, which no signal to ours reaches, unless we have a controlling terminal.  End it
- * with weft_pclose.  EINVAL: another mode. */
+ * group of its own, which no signal to ours reaches, unless we are the foreground of a terminal.
+ * End it with weft_pclose.  EINVAL: another mode. */
 weft_subprocess *weft_popen(const char *command, const char *mode, FILE **stream);
 
 /* Flushes and closes the stream, waits for the command, frees both, always.  At the deadline: the

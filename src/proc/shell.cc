@@ -8,7 +8,6 @@
 
 #include "streams.h"
 
-#include <fcntl.h>
 #include <string.h>
 
 using namespace weft;
@@ -51,17 +50,6 @@ static int stream_close(void *cookie)
     return 0;
 }
 
-// A controlling one, whatever our streams are: the command may ask there, as ssh(1) does, and would
-// be stopped for that in a group of its own.  So it stays in ours.
-static bool has_terminal(void)
-{
-    int saved = errno, fd = uncancelled(open, "/dev/tty", O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    bool has = fd >= 0;
-    close_keep_errno(&fd);
-    errno = saved;
-    return has;
-}
-
 weft_subprocess *weft_popen(const char *command, const char *mode, FILE **stream)
 {
     const char *const argv[] = {"sh", "-c", "--", command, nullptr};
@@ -74,7 +62,7 @@ weft_subprocess *weft_popen(const char *command, const char *mode, FILE **stream
     }
     memset(&o, 0, sizeof o);
     o.file = "/bin/sh";
-    o.process_group = has_terminal() ? 0 : WEFT_GROUP_NEW;
+    o.process_group = terminal_is_ours() ? 0 : WEFT_GROUP_NEW;
     (reads ? o.out : o.in).kind = WEFT_STREAM_PIPE;
     weft_subprocess *p = weft_subprocess_start(argv, &o);
     if (p == nullptr)

@@ -4,6 +4,7 @@
 // signalled while a child is left to be waited for; where the kernel signals groups by pidfd, also
 // afterwards.
 #include "pump.h"
+#include "sides.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -205,10 +206,8 @@ ssize_t weft::streams_write(streams *s, const void *bytes, size_t n, weft_deadli
 
 static void make_group(weft_subprocess_options *o)
 {
-    int saved = errno;
-    bool at_terminal = o->in.kind == WEFT_STREAM_INHERIT && isatty(0);
-    errno = saved;
-    if (at_terminal || o->process_group != 0 || o->flags & WEFT_SUBPROCESS_NEW_SESSION)
+    if (o->process_group != 0 || o->flags & WEFT_SUBPROCESS_NEW_SESSION ||
+        (!sides_use_pty(o) && terminal_is_ours()))
         return;
     o->process_group = WEFT_GROUP_NEW;
     o->flags |= WEFT_SUBPROCESS_DIE_WITH_PARENT;

@@ -107,8 +107,13 @@ int run_streams(streams *s, const weft_subprocess_options *o, weft_subprocess_re
 
 // ---- terminal.cc ----
 
-// Our terminal, if our group is its foreground; else -1.
+// Our controlling terminal, if our group is its foreground; else -1.
 int terminal_open(void);
+
+// Whether there is one.  What we start may ask there, as ssh(1) does, whatever its streams are, and
+// would be stopped for that in a group of its own: so it stays in ours, unless it is the
+// foreground.
+bool terminal_is_ours(void);
 
 // When a wait is to look how a child in the foreground does; d where there is none.
 weft_deadline terminal_next(const streams *s, weft_deadline d);

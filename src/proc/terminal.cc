@@ -21,6 +21,14 @@ int weft::terminal_open(void)
     return fd;
 }
 
+bool weft::terminal_is_ours(void)
+{
+    int fd = terminal_open();
+    bool is = fd >= 0;
+    close_keep_errno(&fd);
+    return is;
+}
+
 // Also from the background, where SIGTTOU would stop us.
 static void set_foreground(int terminal, pid_t group)
 {

@@ -83,7 +83,7 @@ CASE(test_deadline_waits_for_no_zombie)
 CASE(test_deadline_wakes_the_stopped)
 {
     weft_subprocess_options o = piped();
-    o.in.kind = WEFT_STREAM_NULL; // also at a terminal its group is not ours
+    o.process_group = WEFT_GROUP_NEW; // also at a terminal
     weft_subprocess_result r = run_until("echo ready; kill -STOP 0", "ready", &o);
     assert_int_equal(weft_status_signal(r.status), SIGTERM);
     weft_subprocess_result_free(&r);
@@ -102,11 +102,10 @@ static bool leads(const weft_subprocess_options *o, weft_deadline d)
     return group == pid;
 }
 
-CASE(test_deadline_makes_a_group)
+// Where a deadline makes one test/proc/shell tries.
+CASE(test_groups)
 {
     weft_subprocess_options o = piped();
-    o.in.kind = WEFT_STREAM_NULL;
-    assert_true(leads(&o, weft_in_s(50)));
     assert_false(leads(&o, WEFT_FOREVER));
     o.process_group = WEFT_GROUP_OURS;
     assert_false(leads(&o, weft_in_s(50)));

@@ -134,29 +134,43 @@ CASE(test_popen_write_errors)
     assert_true(no_children());
 }
 
-// In a session of its own: whether the command is in our group, where we have a terminal that is
-// none of our streams, or none.
-static int shares_group(void *terminal)
+enum { NOWHERE, FOREGROUND, BACKGROUND };
+
+// Whether the command, and one with a deadline, is in our group.
+static int is_shared(void *background)
 {
     FILE *stream;
+    char script[96];
+    int status;
+    if (background != NULL && setpgid(0, 0) != 0)
+        return 6;
+    weft_subprocess *p = weft_popen("exec cat", "w", &stream);
+    bool shares = p != NULL && getpgid(weft_subprocess_pid(p)) == getpgrp();
+    if (p == NULL || weft_pclose(p, stream, NULL, WEFT_FOREVER) != 0)
+        return 4;
+    snprintf(script, sizeof script, "read -r a b c d group rest </proc/$$/stat; test $group = %d",
+             (int)getpgrp());
+    return weft_system(script, &status, weft_in_s(50)) == 0 && shares == (status == 0) ? shares : 5;
+}
+
+// In a session of its own, with a terminal that is none of our streams, or none.
+static int shares_group(void *place)
+{
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (setsid() < 0 || unlockpt(master) != 0)
         return 2;
-    if (terminal != NULL && open(ptsname(master), O_RDWR | O_CLOEXEC) < 0)
+    if (*(int *)place != NOWHERE && open(ptsname(master), O_RDWR | O_CLOEXEC) < 0)
         return 3;
     for (int fd = 0; fd < 3; fd++)
         dup2(null, fd);
-    weft_subprocess *p = weft_popen("exec cat", "w", &stream);
-    int shares = p != NULL ? getpgid(weft_subprocess_pid(p)) == getpgrp() : 4;
-    return p == NULL || weft_pclose(p, stream, NULL, WEFT_FOREVER) == 0 ? shares : 5;
+    return *(int *)place == BACKGROUND ? end_of(child_of(is_shared, place)) : is_shared(NULL);
 }
 
-CASE(test_popen_group)
+CASE(test_group)
 {
-    int yes;
-    assert_int_equal(end_of(child_of(shares_group, &yes)), 1);
-    assert_int_equal(end_of(child_of(shares_group, NULL)), 0);
+    for (int place = NOWHERE; place <= BACKGROUND; place++)
+        assert_int_equal(end_of(child_of(shares_group, &place)), place == FOREGROUND);
 }
 
 CASE(test_popen_misuse)
