@@ -17,6 +17,9 @@
  * ends with ECANCELED, but only when the thread has slept for a second, or for one for each 512
  * descriptors; with WEFT_IO_CHECK=1 in the environment sooner, and with a line on standard
  * error.)  weft_io_wait alone keeps nothing: it is the call for descriptors that others own.
+ * With WEFT_IO_BLOCKED=50 in the environment a tasklet that holds its thread for 50 ms is told on
+ * standard error, by its name, when and as weft_tasklet_watchdog would (tasklet.h), and a callback
+ * of a loop when it returns (loop.h: blocked_ns).
  * Flags stay as they are; a descriptor without O_NONBLOCK, such as standard input, works as well:
  * sockets, pipes and what else takes RWF_NOWAIT, and terminals, which are opened once more (by
  * /proc; not a pseudo-terminal's master), never block the thread, whoever shares them.

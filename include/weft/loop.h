@@ -59,8 +59,9 @@ typedef struct weft_loop_callback {
 
 typedef struct weft_loop_options {
     int batch; /* events fetched at once; 0: 64 */
-    /* A callback that takes this long is reported when it returns; 0: none is.  Costs a look at
-     * the clock for each callback. */
+    /* A callback that takes this long is reported when it returns; 0: none is, or by what
+     * WEFT_IO_BLOCKED in the environment says, in milliseconds.  Costs a look at the clock for
+     * each callback. */
     int64_t blocked_ns;
     void (*blocked)(weft_loop *l, const weft_loop_callback *c,
                     void *arg); /* NULL: a line on standard error */

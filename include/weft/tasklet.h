@@ -166,7 +166,7 @@ int weft_scope_cancel(weft_scope *s);
  * called in a signal handler: it may call weft_tasklet_cancel and what is async-signal-safe.  Looks
  * every limit_ns / 2, so the report comes up to half a limit late.
  * Installs a handler for the signal `sig` (0: SIGRTMAX - 1) in the process and a timer of the
- * thread, idle while no tasklet runs.  limit_ns 0 ends it.
+ * thread, idle while no tasklet runs; a forked child has neither.  limit_ns 0 ends it.
  * Fails with EINVAL for a negative limit or a bad signal, EBUSY when the signal has a
  * handler already, EAGAIN for lack of timers (timer_create). */
 int weft_tasklet_watchdog(int64_t limit_ns, int sig, void (*report)(weft_tasklet *hog, int64_t ns));

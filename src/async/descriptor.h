@@ -78,6 +78,7 @@ struct io_state {
     uint32_t last_source;
     weft_loop *loop; // for callbacks; NULL until needed
     io_check check;
+    bool watchdog; // it looks who holds the thread
     int pipe[2];   // weft_io_copy's, empty; 0: none
     pid_t pipe_of; // whose: a forked child shares it
     record_table<descriptor> records;

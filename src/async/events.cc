@@ -88,6 +88,13 @@ bool weft::events_checked(void)
     return check != nullptr && *check == '1';
 }
 
+int64_t weft::events_blocked_ns(void)
+{
+    const char *ms = getenv("WEFT_IO_BLOCKED");
+    int n = ms != nullptr ? atoi(ms) : 0;
+    return n > 0 ? (int64_t)n * 1000000 : 0;
+}
+
 void weft::events_tell_closed(int fd, const char *was)
 {
     int saved = errno;

@@ -144,6 +144,10 @@ template <class Record> static inline void records_free(record_table<Record> *t)
 // Whether misuse that is healed is told on standard error (WEFT_IO_CHECK=1 in the environment).
 bool events_checked(void);
 
+// How long a tasklet or a callback may hold its thread until that is told on standard error
+// (WEFT_IO_BLOCKED=MS in the environment), in nanoseconds; 0: it is not.
+int64_t events_blocked_ns(void);
+
 // "weft: descriptor 7 was closed while it was watched", if so; errno stays.
 void events_tell_closed(int fd, const char *was);
 

@@ -105,7 +105,7 @@ weft_loop *weft_loop_create(const weft_loop_options *opts)
     l->set.fd = l->wake_watch.fd = l->clock_watch.fd = l->dirty = -1;
     l->owner = &thread_mark;
     l->batch = o.batch > 0 ? o.batch : 64;
-    l->blocked_ns = o.blocked_ns;
+    l->blocked_ns = o.blocked_ns > 0 ? o.blocked_ns : events_blocked_ns();
     l->blocked = o.blocked;
     l->blocked_arg = o.blocked_arg;
     l->now = weft_now();

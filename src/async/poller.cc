@@ -9,6 +9,8 @@
 
 #include <base/errno.h>
 
+#include <stdio.h>
+
 using namespace weft;
 
 // What epoll hands back: of a descriptor its generation and number; of a source its number, with a
@@ -152,6 +154,17 @@ weft_loop *weft_io_loop(void)
 
 // ---- Beginning and end ----
 
+// It may cost system calls of the program their EINTR, so it is on demand only.
+static void watch_for_blocked(io_state *io)
+{
+    int64_t limit = events_blocked_ns();
+    if (limit == 0)
+        return;
+    io->watchdog = weft_tasklet_watchdog(limit, 0, nullptr) == 0;
+    if (!io->watchdog)
+        perror("weft: WEFT_IO_BLOCKED");
+}
+
 int weft::io_wake_child(io_state *io)
 {
     int saved = errno;
@@ -171,6 +184,8 @@ int weft::io_wake_child(io_state *io)
             return -1;
     }
     events_keep(&io->set);
+    if (io->watchdog)
+        watch_for_blocked(io);
     errno = saved;
     return 0;
 }
@@ -197,6 +212,8 @@ static void finish(io_state *io)
         io_forget(r); // none waits, but after a failure of the poller
     tell_sources(io, &io_source::end);
     weft_loop_destroy(io->loop);
+    if (io->watchdog)
+        weft_tasklet_watchdog(0, 0, nullptr);
     weft_tasklet_set_poller(nullptr);
     io_here = nullptr;
     records_free(&io->records);
@@ -226,6 +243,7 @@ int weft_io_run(int (*main_fn)(void *arg), void *arg)
         return -1;
     io_here = io;
     io_check_begin(io);
+    watch_for_blocked(io);
     poll_way *way = way_to_poll;
     way_to_poll = poll_as_tasklet;
     int result = main_fn(arg), saved = errno;

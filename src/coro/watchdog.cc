@@ -26,6 +26,7 @@ namespace {
 struct watchdog {
     int64_t limit; // ns; 0: none
     timer_t timer;
+    pid_t pid; // whose: in a forked child that number may be another's
     void (*report)(weft_tasklet *hog, int64_t ns);
     const weft_tasklet *hog; // the turn that was running at the last look
     uint32_t budget;
@@ -80,9 +81,14 @@ static int64_t half(int64_t limit)
     return limit / 2 > 0 ? limit / 2 : 1;
 }
 
+static bool is_on(void)
+{
+    return dog.limit != 0 && dog.pid == getpid();
+}
+
 void weft::watchdog_rest(int resting)
 {
-    if (dog.limit == 0)
+    if (!is_on())
         return;
     dog.hog = nullptr;
     arm(&dog, resting ? 0 : half(dog.limit));
@@ -90,10 +96,9 @@ void weft::watchdog_rest(int resting)
 
 void weft::watchdog_end(void)
 {
-    if (dog.limit == 0)
-        return;
+    if (is_on())
+        timer_delete(dog.timer);
     dog.limit = 0;
-    timer_delete(dog.timer);
 }
 
 // Two threads with the same signal share the handler.
@@ -136,6 +141,7 @@ int weft_tasklet_watchdog(int64_t limit_ns, int sig, void (*report)(weft_tasklet
         return -1;
     watchdog_end();
     dog.timer = timer;
+    dog.pid = getpid();
     dog.report = report;
     dog.hog = nullptr;
     dog.limit = limit_ns;
