@@ -26,6 +26,7 @@
 #ifndef WEFT_WORKERS_H
 #define WEFT_WORKERS_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -40,8 +41,35 @@ typedef enum weft_workers_event {
     WEFT_WORKERS_KILLED,    /* it was not done in time: it is being killed */
     WEFT_WORKERS_RELOADING, /* SIGHUP: number and pid are -1 */
     WEFT_WORKERS_STOPPING,  /* SIGTERM or SIGINT: number and pid are -1 */
-    WEFT_WORKERS_FAILED     /* fork failed with errno `status`; it is tried again */
+    WEFT_WORKERS_FAILED,    /* fork failed with errno `status`; it is tried again */
+    WEFT_WORKERS_EARLY      /* comes before ENDED: it did so unasked, in its first second, as who
+                               crashes at its start; the next one comes after a pause */
 } weft_workers_event;
+
+/* Of those that have had a number, all in all. */
+typedef struct weft_worker_statistics {
+    pid_t pid;           /* who has it; -1: nobody for now */
+    int last_status;     /* of the last that ended unasked, as waitpid(2) has it; -1: none has */
+    uint64_t starts;     /* how many have had it */
+    uint64_t restarts;   /* how many of these ended unasked, and so were replaced */
+    uint64_t early;      /* ... in their first second */
+    uint64_t accepted;   /* connections that have begun */
+    int64_t connections; /* ... and have not ended, those of who drains among them */
+} weft_worker_statistics;
+
+typedef struct weft_workers_statistics {
+    int workers;                        /* how many numbers there are */
+    int draining;                       /* processes, besides those that have the numbers */
+    uint64_t reloads, killed, failed;   /* how often: SIGHUP, WEFT_WORKERS_KILLED, _FAILED */
+    weft_worker_statistics all;         /* the sums; the master's pid */
+    const weft_worker_statistics *each; /* of each number */
+} weft_workers_statistics;
+
+/* weft_workers_options.flags */
+enum {
+    WEFT_WORKERS_CLOSE_OTHERS = 1 /* in a worker all descriptors but 0, 1, 2 and `keep` are closed:
+                                     name the listeners there */
+};
 
 typedef struct weft_workers_options {
     int64_t drain_ns; /* how long a worker may drain; 0: 30 s */
@@ -49,19 +77,30 @@ typedef struct weft_workers_options {
      * a pause, which doubles each time up to the limit. */
     int64_t pause_ns;     /* the first pause; 0: 100 ms */
     int64_t pause_max_ns; /* the limit; 0: 10 s */
-    /* Called in the master. */
+    /* Called in the master.  NULL: a line on standard error for each that ends unasked, or with
+     * another status than 0, or does not start. */
     void (*tell)(weft_workers_event e, int number, pid_t pid, int status, void *arg);
     void *tell_arg;
+    int flags;       /* WEFT_WORKERS_... */
+    const int *keep; /* descriptors that CLOSE_OTHERS leaves open, in any order */
+    size_t keep_count;
+    /* Called in the master each metrics_ns (0: 10 s), and when all have ended; `s` is the
+     * library's.  What a worker that was killed had open ends with it. */
+    void (*metrics)(const weft_workers_statistics *s, void *arg);
+    void *metrics_arg;
+    int64_t metrics_ns;
 } weft_workers_options;
 
 /* Keeps `workers` processes running, each of which calls fn(arg) and exits with what it returns
  * (_exit, after a flush of stdio), until SIGTERM or SIGINT; returns when all have ended.  It takes
  * the five signals for that time (they are blocked, see weft_loop_signal), and forks: call it
- * before starting threads.  Tells systemd READY=1, RELOADING=1 and STOPPING=1 (sd_notify(3)) if
- * NOTIFY_SOCKET is set.
+ * before starting threads.  A worker has the descriptors that the program has opened, less what
+ * CLOSE_OTHERS closes, and weft_worker_stop_fd, but none that the master has for itself.
+ * If NOTIFY_SOCKET is set, systemd is told READY=1 with MAINPID, RELOADING=1, STOPPING=1, and
+ * WATCHDOG=1 at half of WATCHDOG_USEC (sd_notify(3)).
  * 0: stopped, all drained.  -1 and ETIMEDOUT: stopped, some were killed; EINVAL: workers below 1,
- * no fn, an option below 0; EAGAIN, EMFILE, ENFILE, ENOMEM: it could not begin; ENOSYS: no pidfds.
- */
+ * no fn, an option below 0, unknown flags, keep without CLOSE_OTHERS; EBADF: a negative descriptor
+ * in keep; EAGAIN, EMFILE, ENFILE, ENOMEM: it could not begin; ENOSYS: no pidfds. */
 int weft_workers_run(int workers, int (*fn)(void *arg), void *arg,
                      const weft_workers_options *opts);
 
@@ -72,6 +111,10 @@ int weft_worker_stop_fd(void);
 /* In a worker: which of them it is, from 0; its replacement has the same.  -1 and EPERM: not in a
  * worker. */
 int weft_worker_number(void);
+
+/* In a worker: so many connections begin or, below 0, end; for the master's metrics.
+ * weft_io_serve counts its own.  Any thread.  0; -1 and EPERM: not in a worker. */
+int weft_worker_connections(int by);
 
 #ifdef __cplusplus
 }

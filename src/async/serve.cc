@@ -5,6 +5,7 @@
 // was accepted is in a list until its tasklet has closed it, for one that is cancelled before it
 // starts never runs.
 #include "descriptor.h"
+#include "worker.h"
 
 #include <base/errno.h>
 #include <base/list.h>
@@ -131,6 +132,7 @@ static void release(connection *c)
         weft_io_close(c->fd);
     list_remove(c);
     free(c);
+    count_connections(-1);
 }
 
 // Stacks are all of one size, so the same frame of each handler would have its place in the same
@@ -170,6 +172,7 @@ static int begin(serve_call *v, int fd)
     }
     list_insert(&v->all, c);
     v->count++;
+    count_connections(1);
     return 0;
 }
 

@@ -1,70 +1,7 @@
-// workers.cc: masters and workers, in processes of their own; the test talks to them by signals
-// and hears of them through a pipe.
-#include "../echo_load.h"
-#include "../notices.h"
-#include "../runner.h"
+// Masters and workers: how they stop, drain, are replaced and reloaded.
+#include "mastered.h"
 
-#include <weft/io.h>
-#include <weft/loop.h>
-#include <weft/workers.h>
-
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-
-struct news {
-    int event, number, status;
-    pid_t pid;
-    int64_t when;
-};
-
-static int news_pipe[2];
-
-static void tell(weft_workers_event e, int number, pid_t pid, int status, void *)
-{
-    struct news n = {e, number, status, pid, weft_now()};
-    if (write(news_pipe[1], &n, sizeof n) != (ssize_t)sizeof n)
-        abort();
-}
-
-static void report(int event)
-{
-    tell((weft_workers_event)event, weft_worker_number(), getpid(), 0, nullptr);
-}
-
-enum { SAYS_READY = 100, SAYS_SIGNAL, SAYS_STOP };
-
-// The next news that is `event`.
-static struct news hear(int event)
-{
-    struct news n = {};
-    do
-        assert_int_equal(read(news_pipe[0], &n, sizeof n), sizeof n);
-    while (n.event != event);
-    return n;
-}
-
-static void wait_for_stop(void)
-{
-    struct pollfd p = {weft_worker_stop_fd(), POLLIN, 0};
-    while (poll(&p, 1, -1) < 0 && errno == EINTR)
-        ;
-}
-
-static int good_worker(void *)
-{
-    report(SAYS_READY);
-    wait_for_stop();
-    report(SAYS_STOP);
-    return 0;
-}
 
 static int stubborn_worker(void *)
 {
@@ -93,42 +30,6 @@ static int listening_worker(void *)
     weft_loop_run(l, WEFT_LOOP_ALL, WEFT_FOREVER);
     wait_for_stop();
     return 0;
-}
-
-static pid_t m; // the master
-
-// A master in a process of its own; it exits with 0, or with errno.
-static void start(int workers, int (*fn)(void *), weft_workers_options o = {}, void *arg = nullptr)
-{
-    assert_int_equal(pipe2(news_pipe, O_CLOEXEC), 0);
-    m = runner_fork();
-    if (m != 0)
-        return;
-    prctl(PR_SET_PDEATHSIG, SIGTERM); // a test that fails leaves nothing running
-    if (o.tell == nullptr)
-        o.tell = tell;
-    int r = weft_workers_run(workers, fn, arg, &o);
-    _exit(r == 0 ? 0 : errno);
-}
-
-static void start_two(int (*fn)(void *), void *arg = nullptr)
-{
-    start(2, fn, {}, arg);
-    hear(SAYS_READY);
-    hear(SAYS_READY);
-}
-
-static void master_ends(int result)
-{
-    assert_int_equal(end_of(m), result);
-    close(news_pipe[0]);
-    close(news_pipe[1]);
-}
-
-static void terminate(void)
-{
-    kill(m, SIGTERM);
-    master_ends(0);
 }
 
 CASE(test_run_errors)
@@ -315,54 +216,6 @@ static int serving_worker(void *arg)
     report(SAYS_READY);
     weft_loop_run(l, WEFT_LOOP_ALL, WEFT_FOREVER);
     return 0;
-}
-
-static void echo(int fd, void *)
-{
-    char text[4096];
-    for (ssize_t n; (n = weft_io_read(fd, text, sizeof text, WEFT_FOREVER)) > 0;)
-        weft_io_write(fd, text, (size_t)n, WEFT_FOREVER);
-}
-
-static int echo_all(void *listener)
-{
-    static weft_watch stop;
-    weft_loop_watch(
-        weft_io_loop(), &stop, weft_worker_stop_fd(), WEFT_READ,
-        [](weft_watch *w, int) {
-            weft_io_stop(*(int *)w->arg);
-            weft_watch_stop(w);
-        },
-        listener);
-    report(SAYS_READY);
-    return weft_io_serve(*(int *)listener, echo, nullptr, nullptr);
-}
-
-static int echoing_worker(void *listener)
-{
-    return weft_io_run(echo_all, listener);
-}
-
-static int listen_on_loopback(struct sockaddr_in *a)
-{
-    socklen_t length = sizeof *a;
-    int one = 1;
-    *a = {};
-    a->sin_family = AF_INET;
-    a->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(listener, (struct sockaddr *)a, sizeof *a), 0);
-    assert_int_equal(listen(listener, 128), 0);
-    setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    getsockname(listener, (struct sockaddr *)a, &length);
-    return listener;
-}
-
-static int dial(const struct sockaddr_in *a)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(fd, (const struct sockaddr *)a, sizeof *a), 0);
-    return fd;
 }
 
 // What has been heard of a reload: two workers are to be ready, and two to end.
