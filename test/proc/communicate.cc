@@ -322,7 +322,7 @@ CASE(test_run_deadline)
                                    "echo before; sleep 1000 & wait"};
     for (const char *script : scripts) {
         int before = open_descriptors();
-        assert_errno(weft_subprocess_run(sh(script).argv, &o, &r, weft_in_ms(200)), ETIMEDOUT);
+        r = run_until(script, "before", &o);
         assert_string_equal(r.out.data, "before\n");
         assert_int_equal(weft_status_signal(r.status), SIGTERM);
         weft_subprocess_result_free(&r);

@@ -70,6 +70,8 @@ CASE(test_one_looks_for_all)
         int64_t begun = weft_now();
         for (pid_t &each : p)
             each = child_of(call, nullptr);
+        for (pid_t each : p)
+            wait_asleep(each);
         usleep(MS * 1000);
         for (pid_t each : p)
             kill_and_reap(each);
