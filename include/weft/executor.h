@@ -12,8 +12,9 @@
  * one another come to their end, also on one thread, unless they wait in a circle: that is
  * seen, and the wait that closes it fails with EDEADLK.
  *
- * In a child of fork(2) there are no workers: each call with an inherited executor, or
- * for a task of it that had not ended, fails with EPERM.  exit(3) waits for no task.
+ * In a child of fork(2) there are no workers: each call with an inherited executor or
+ * completions, or for an inherited task or promise that had not ended, fails with EPERM (those
+ * can be released).  exit(3) waits for no task.
  *
  * Every wait here ends with ECANCELED when weft_thread_stop ends it.
  */
@@ -162,8 +163,8 @@ void weft_executor_dump(weft_executor *ex, FILE *out);
  * NULL), and releases f.  On an error f is not released: ETIMEDOUT: not yet;
  * ECANCELED: f was cancelled, or the caller was told to stop (weft_future_state tells
  * which); EDEADLK: f is the caller's own task, or one below it, or waits for it, or comes after
- * it; EPERM: f was given to an executor of the process that this one was forked from; EAGAIN,
- * ENOMEM: only another thread could run f, and there is none to be had. */
+ * it; EPERM: f is of the process that this one was forked from; EAGAIN, ENOMEM: only another thread
+ * could run f, and there is none to be had. */
 int weft_future_get(weft_future *f, void **result, weft_deadline d);
 
 /* Waits until f has ended, be it by cancellation, and leaves it at that. */

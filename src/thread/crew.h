@@ -146,6 +146,29 @@ static inline int executor_refusal(const weft_executor *ex)
     return ex == nullptr ? EINVAL : is_inherited(ex) ? EPERM : 0;
 }
 
+// The same of a future: here nobody will end it, and one of the parent's threads may have its lock.
+static inline bool is_parents(const weft_future *f)
+{
+    return f->executor != nullptr ? is_inherited(f->executor) : f->at != promise_mark();
+}
+// ... and so waits for it would be in vain.
+static inline bool is_lost(const weft_future *f)
+{
+    return is_parents(f) && !future_is_final(f);
+}
+
+// The lock, but in such a child.
+static inline void lock_future(weft_future *f)
+{
+    if (!is_parents(f))
+        take_lock(&f->lock);
+}
+static inline void unlock_future(weft_future *f)
+{
+    if (!is_parents(f))
+        drop_lock(&f->lock);
+}
+
 static inline int spares_of(const weft_executor *ex)
 {
     if (ex->spares != 0)

@@ -79,7 +79,7 @@ static bool take_to_cancel(weft_executor *ex, weft_future *f)
 {
     if (ex == nullptr)
         return take_promise(f);
-    for (;;) {
+    for (static const uint32_t nothing = 0;;) {
         take_lock(&ex->lock);
         bool taken = claim_locked(ex, f) || claim_deferred(f);
         ex->running += taken;
@@ -87,7 +87,8 @@ static bool take_to_cancel(weft_executor *ex, weft_future *f)
         drop_lock(&ex->lock);
         if (!on_its_way)
             return taken;
-        sched_yield();
+        // Who delivers it may need this processor.
+        futex_wait(&nothing, 0, weft_in_us(50), 0);
     }
 }
 
@@ -98,7 +99,7 @@ int weft_future_cancel(weft_future *f)
     uint32_t outcome = future_state(f) & FUTURE_OUTCOME;
     if (outcome == 0) { // so its executor is there
         weft_executor *ex = f->executor;
-        if (ex != nullptr && executor_refusal(ex) != 0)
+        if (is_lost(f))
             return fail_with(EPERM);
         if (take_to_cancel(ex, f)) {
             end_by_hand(ex, f, WEFT_FUTURE_CANCELLED);
@@ -131,7 +132,9 @@ int weft_future_then(weft_future *f, void (*fn)(weft_future *f, void *arg), void
 {
     if (f == nullptr || fn == nullptr)
         return fail_with(EINVAL);
-    take_lock(&f->lock);
+    if (is_lost(f))
+        return fail_with(EPERM);
+    lock_future(f);
     uint32_t s = future_extras(f);
     bool second = f->then != nullptr || (s & FUTURE_CALLED);
     bool ended = (s & FUTURE_OUTCOME) != 0;
@@ -141,7 +144,7 @@ int weft_future_then(weft_future *f, void (*fn)(weft_future *f, void *arg), void
         f->then = fn;
         f->then_arg = arg;
     }
-    drop_lock(&f->lock);
+    unlock_future(f);
     if (second)
         return fail_with(EBUSY);
     if (ended)
@@ -153,7 +156,9 @@ int weft_future_fd(weft_future *f)
 {
     if (f == nullptr)
         return fail_with(EINVAL);
-    take_lock(&f->lock);
+    if (is_lost(f))
+        return fail_with(EPERM);
+    lock_future(f);
     uint32_t s = future_extras(f);
     int fd = f->fd;
     if (fd < 0) {
@@ -161,7 +166,7 @@ int weft_future_fd(weft_future *f)
         if (s & FUTURE_FINAL)
             readable_set(fd);
     }
-    drop_lock(&f->lock);
+    unlock_future(f);
     return fd;
 }
 
@@ -169,9 +174,11 @@ int weft_future_fd(weft_future *f)
 
 weft_future *weft_future_create(void)
 {
+    watch_forks();
     weft_future *f = future_allocate();
     if (f != nullptr) {
         future_make(f, nullptr, nullptr, nullptr, 0);
+        f->at = promise_mark();
         f->pending = PROMISED;
     }
     return f;
@@ -181,6 +188,8 @@ int weft_future_set(weft_future *f, void *result)
 {
     if (f == nullptr || f->executor != nullptr)
         return fail_with(EINVAL);
+    if (is_lost(f))
+        return fail_with(EPERM);
     if (!take_promise(f))
         return fail_with(EALREADY);
     f->value = result;

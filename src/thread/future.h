@@ -9,6 +9,8 @@
 #ifndef WEFT_THREAD_FUTURE_H
 #define WEFT_THREAD_FUTURE_H
 
+#include "forked.h"
+
 #include <weft/executor.h>
 
 // An interest in one future's end; guarded by that future's lock.  Either `word` is a thread's, and
@@ -63,9 +65,10 @@ struct crew_worker;
 //  DEFERRED    in `deferred` until another ends   the slot that holds it   submit_after, its
 //  delivery
 //                                                 until then               and cancel: the lock
-//  PROMISED    a promise, not yet kept            nothing                  set and cancel: atomic
+//  PROMISED    a promise, not yet kept            promise_mark()           set and cancel: atomic
 //  0           taken: running, ended, cancelled   who runs it: a worker    who took it, the lock or
-//                                                 or null                  by the slot
+//                                                 or null; of a promise    by the slot
+//                                                 as above
 //
 // Who looks for the slot may find the worker already: its first member is never that future, so the
 // exchange fails as it should.
@@ -96,6 +99,11 @@ static inline unsigned future_pending(const weft_future *f)
 {
     // Acquire: with it comes `at`.
     return __atomic_load_n(&f->pending, __ATOMIC_ACQUIRE);
+}
+// Of the process that makes a promise.
+static inline void *promise_mark(void)
+{
+    return (void *)(uintptr_t)fork_generation;
 }
 static inline void mark_pending(weft_future *f, uint16_t where)
 {

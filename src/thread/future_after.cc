@@ -90,6 +90,10 @@ weft_future *weft_executor_submit_after(weft_executor *ex, weft_future *f, void 
         errno = EINVAL;
     if (mine == nullptr)
         return nullptr;
+    if (is_lost(f)) {
+        future_free(mine);
+        return fail_null(EPERM);
+    }
     continuation *c = (continuation *)malloc(sizeof *c);
     int error = c == nullptr ? ENOMEM : defer(ex, mine, f, c);
     if (error != 0) {
@@ -115,6 +119,7 @@ struct completion {
 } // namespace
 
 struct weft_completions {
+    uint32_t generation; // of the process that made it
     uint32_t lock;
     // Guarded by it.
     completion open, ended; // rings: those that have not, and the others
@@ -124,22 +129,32 @@ struct weft_completions {
 
 weft_completions *weft_completions_create(void)
 {
+    watch_forks();
     int error = cycles_prepare();
     weft_completions *c = error == 0 ? (weft_completions *)calloc(1, sizeof *c) : nullptr;
     if (c == nullptr) {
         errno = ENOMEM;
         return nullptr;
     }
+    c->generation = fork_generation;
     list_init(&c->open);
     list_init(&c->ended);
     list_init(&c->list);
     return c;
 }
 
+// EPERM: a forked child's parent made it.
+static int refusal(const weft_completions *c)
+{
+    return c == nullptr ? EINVAL : c->generation != fork_generation ? EPERM : 0;
+}
+
 int weft_completions_destroy(weft_completions *c)
 {
     if (c == nullptr)
         return 0;
+    if (refusal(c) != 0)
+        return fail_with(EPERM);
     take_lock(&c->lock);
     bool busy = !list_is_empty(&c->open) || c->waiting != 0;
     drop_lock(&c->lock);
@@ -169,9 +184,12 @@ static void complete(weft_private_watch *w)
 
 int weft_completions_add(weft_completions *c, weft_future *f)
 {
-    completion *one = c != nullptr && f != nullptr ? (completion *)malloc(sizeof *one) : nullptr;
-    if (c == nullptr || f == nullptr)
-        errno = EINVAL;
+    int error = f == nullptr ? EINVAL : refusal(c);
+    if (error == 0 && is_lost(f))
+        error = EPERM;
+    if (error != 0)
+        return fail_with(error);
+    completion *one = (completion *)malloc(sizeof *one);
     if (one == nullptr)
         return -1;
     one->watch = {nullptr, nullptr, complete, f};
@@ -265,7 +283,9 @@ weft_future *weft_completions_next(weft_completions *c, weft_deadline d)
     completion *one = nullptr;
     auto look = [=, &one] { return take_completion(c, &one); };
     auto sleep = [=](weft_deadline until) { return await_completion(c, until); };
-    int error = c == nullptr ? EINVAL : wait_for(d, look, sleep);
+    int error = refusal(c);
+    if (error == 0)
+        error = wait_for(d, look, sleep);
     if (error != 0) {
         errno = error;
         return nullptr;

@@ -7,8 +7,8 @@ using namespace weft;
 void weft::future_dispose(weft_future *f)
 {
     if (future_state(f) & FUTURE_EXTRAS) {
-        take_lock(&f->lock); // lets the thread that ended it go
-        drop_lock(&f->lock);
+        lock_future(f); // lets the thread that ended it go
+        unlock_future(f);
         close_keep_errno(&f->fd);
     }
     if (!(f->kind & FUTURE_OWNED))
@@ -50,6 +50,8 @@ uint32_t weft::future_extras(weft_future *f)
 
 bool weft::future_watch(weft_future *f, weft_private_watch *w)
 {
+    if (is_parents(f))
+        return is_lost(f); // nothing to watch
     take_lock(&f->lock);
     // The ending thread either sees EXTRAS and comes by way of the lock, or has set FINAL.
     bool ended = future_extras(f) & FUTURE_FINAL;
@@ -63,6 +65,8 @@ bool weft::future_watch(weft_future *f, weft_private_watch *w)
 
 void weft::future_unwatch(weft_future *f, weft_private_watch *w)
 {
+    if (is_parents(f))
+        return;
     take_lock(&f->lock);
     weft_private_watch **at = &f->watches;
     while (*at != w)
@@ -133,7 +137,7 @@ void weft::future_end(weft_future *f, uint32_t outcome)
     const weft_executor *ex = to_ring(f); // f may be gone when we need it
     uint32_t s = __atomic_load_n(&f->state, __ATOMIC_RELAXED);
     do {
-        if (s & FUTURE_EXTRAS) {
+        if (s & FUTURE_EXTRAS && !is_parents(f)) { // whoever asked for those is not here
             end_with_extras(f, outcome);
             return;
         }

@@ -22,12 +22,6 @@ static bool is_own(const weft_future *f)
     return false;
 }
 
-// In a forked child: a task of the parent's executor, which nobody here will end.
-static bool is_lost(const weft_future *f)
-{
-    return f->executor != nullptr && is_inherited(f->executor);
-}
-
 // ---- Sleeping ----
 
 // Watches n futures and sleeps until one has ended or the word says something else.

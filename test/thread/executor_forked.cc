@@ -74,6 +74,88 @@ CASE(test_a_forked_child_is_refused_and_has_its_own)
     end();
 }
 
+// ---- Promises ----
+
+static weft_future *promises[3]; // kept before the fork; not; not, and watched
+static weft_completions *inherited;
+
+static void not_called(weft_future *, void *)
+{
+    abort();
+}
+
+static int refused(intptr_t code)
+{
+    return code == -1 && errno == EPERM;
+}
+
+static int refused(void *result)
+{
+    return result == NULL && errno == EPERM;
+}
+
+static int use_promises(void *)
+{
+    int fails = 0;
+    void *result = NULL;
+    for (int i = 1; i < 3; i++) {
+        weft_future *f = promises[i];
+        fails += refused(weft_future_set(f, f)) + refused(weft_future_cancel(f));
+        fails += refused(weft_future_wait(f, WEFT_FOREVER));
+        fails += refused(weft_future_wait_any(&f, 1, WEFT_FOREVER));
+        fails += refused(weft_future_fd(f)) + refused(weft_future_then(f, not_called, NULL));
+        fails += refused(weft_completions_add(inherited, promises[0]));
+        fails += weft_future_state(f) == WEFT_FUTURE_PENDING && weft_future_release(f) == 0;
+    }
+    fails += refused(weft_completions_next(inherited, WEFT_FOREVER));
+    fails += refused(weft_completions_destroy(inherited));
+    fails += weft_future_get(promises[0], &result, WEFT_NOW) == 0 && result == &ex;
+    return fails;
+}
+
+// Beside its own.
+static int use_own_promise(void *)
+{
+    weft_future *own = weft_future_create(), *both[] = {promises[1], own};
+    weft_completions *c = weft_completions_create();
+    int fails = weft_future_wait_any(both, 2, weft_in_ms(1)) == -1 && errno == ETIMEDOUT;
+    fails += refused(weft_completions_add(c, promises[1]));
+    fails += weft_completions_add(c, promises[0]) == 0;
+    fails += weft_completions_next(c, WEFT_FOREVER) == promises[0];
+    fails += weft_future_set(own, NULL) == 0;
+    fails += weft_future_wait_any(both, 2, WEFT_FOREVER) == 1;
+    return fails + (weft_future_release(own) == 0) + (weft_completions_destroy(c) == 0);
+}
+
+static void *watch_for_ever(void *)
+{
+    while (weft_future_wait_any(&promises[1], 2, weft_in_us(10)) == -1)
+        ;
+    return NULL;
+}
+
+// Beside a thread that always has one of their locks, or is about to.
+CASE(test_promises_are_not_for_a_forked_child)
+{
+    inherited = weft_completions_create();
+    for (weft_future *&f : promises)
+        f = weft_future_create();
+    assert_int_equal(weft_future_set(promises[0], &ex), 0);
+    assert_int_equal(weft_completions_add(inherited, promises[2]), 0);
+    weft_thread *t = weft_thread_start(watch_for_ever, NULL, NULL);
+    for (int i = 0; i < (RUNNER_SANITIZED ? 10 : 50); i++) {
+        assert_int_equal(end_of(child_of(use_promises, NULL)), 19);
+        assert_int_equal(end_of(child_of(use_own_promise, NULL)), 8);
+    }
+    assert_int_equal(weft_future_set(promises[1], NULL), 0);
+    assert_int_equal(weft_thread_join(t, NULL, WEFT_FOREVER), 0);
+    assert_int_equal(weft_future_set(promises[2], NULL), 0);
+    assert_ptr_equal(weft_completions_next(inherited, WEFT_FOREVER), promises[2]);
+    assert_int_equal(weft_completions_destroy(inherited), 0);
+    for (weft_future *f : promises)
+        weft_future_release(f);
+}
+
 // The child's task returns: there is nobody to go on with, so the process ends.
 static void *fork_and_return(void *arg)
 {
