@@ -94,8 +94,9 @@ pid_t weft_thread_id(weft_thread *t);
 /* How the kernel schedules `t` (NULL: the calling thread, whoever started it), as sched(7) has it:
  * `policy` is SCHED_FIFO or SCHED_RR (sched.h) with a `priority` from 1 to 99; SCHED_OTHER or
  * SCHED_BATCH with a nice value from -20 to 19, the thread's own; or SCHED_IDLE with 0.
- * -1: ESRCH (it has ended), EINVAL (no such priority; as for weft_thread_id); set: EPERM
- * (CAP_SYS_NICE, RLIMIT_RTPRIO or RLIMIT_NICE don't allow it).  (POSIX pthread_setschedparam) */
+ * -1, and all is as before: ESRCH (it has ended), EINVAL (no such priority; as for weft_thread_id);
+ * set: EPERM (CAP_SYS_NICE, RLIMIT_RTPRIO or RLIMIT_NICE don't allow it).
+ * (POSIX pthread_setschedparam) */
 int weft_thread_set_priority(weft_thread *t, int policy, int priority);
 int weft_thread_priority(weft_thread *t, int *policy, int *priority);
 

@@ -5,6 +5,7 @@
 
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 using namespace weft;
 
@@ -21,6 +22,38 @@ static bool is_valid(int policy, int priority)
                                   : priority > 0;
 }
 
+// One after the other: 0, or the errno.
+static int set_by_parts(pid_t id, pthread_t thread, int policy, int priority)
+{
+    struct sched_param p = {has_nice_value(policy) ? 0 : priority};
+    int before = getpriority(PRIO_PROCESS, (id_t)id);
+    if (has_nice_value(policy) && setpriority(PRIO_PROCESS, (id_t)id, priority) != 0)
+        return errno == EACCES ? EPERM : errno;
+    int error = pthread_setschedparam(thread, policy, &p);
+    if (error != 0 && has_nice_value(policy))
+        setpriority(PRIO_PROCESS, (id_t)id, before);
+    return error;
+}
+
+// All or nothing, where the kernel has the call (sched_setattr(2)); glibc has no name for it.
+static int set_at_once(pid_t id, pthread_t thread, int policy, int priority)
+{
+    bool nice = has_nice_value(policy);
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t times[3];
+    } all = {48, (uint32_t)policy, 0, nice ? priority : 0, nice ? 0 : (uint32_t)priority, {}};
+    static_assert(sizeof all == 48, "the kernel's first version");
+    if (syscall(SYS_sched_setattr, id, &all, 0) != 0)
+        return errno == ENOSYS ? set_by_parts(id, thread, policy, priority) : errno;
+    struct sched_param p = {nice ? 0 : priority};
+    pthread_setschedparam(thread, policy, &p); // the same again, for glibc remembers it
+    return 0;
+}
+
 int weft_thread_set_priority(weft_thread *t, int policy, int priority)
 {
     pid_t id = weft_thread_id(t);
@@ -28,12 +61,10 @@ int weft_thread_set_priority(weft_thread *t, int policy, int priority)
         return -1;
     if (!is_valid(policy, priority))
         return fail_with(EINVAL);
-    // First what may be refused.
-    if (has_nice_value(policy) && setpriority(PRIO_PROCESS, (id_t)id, priority) != 0)
-        return fail_with(errno == EACCES ? EPERM : errno);
-    struct sched_param p = {has_nice_value(policy) ? 0 : priority};
-    return from_pthread(
-        pthread_setschedparam(t != nullptr ? t->pthread : pthread_self(), policy, &p));
+    int saved = errno;
+    int error = set_at_once(id, t != nullptr ? t->pthread : pthread_self(), policy, priority);
+    errno = saved;
+    return from_pthread(error);
 }
 
 int weft_thread_priority(weft_thread *t, int *policy, int *priority)

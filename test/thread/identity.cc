@@ -1,4 +1,5 @@
 // Who a thread is and what it has for itself: names, ids, the list of all, slots.
+#include "../refuses.h"
 #include "asleep.h"
 #include <weft/sync.h>
 
@@ -85,6 +86,33 @@ CASE(test_priority)
     assert_errno(weft_thread_priority(t, &policy, &priority), ESRCH);
     assert_int_equal(joined(t), (intptr_t)&go);
     assert_errno(weft_thread_set_priority(t, SCHED_OTHER, 5), EINVAL);
+}
+
+// From idle with a nice value, as nobody in particular; or by parts, as the kernel lacks the call.
+static int sets_all_or_nothing(void *by_parts)
+{
+    int policy, priority, before = nicer(3), after = nicer(5);
+    setpriority(PRIO_PROCESS, 0, before);
+    if (weft_thread_set_priority(nullptr, SCHED_IDLE, 0) != 0)
+        return 1;
+    if (by_parts != nullptr ? !refuses(SYS_sched_setattr, ENOSYS)
+                            : geteuid() == 0 && setuid(65534) != 0)
+        return 0;
+    bool set = weft_thread_set_priority(nullptr, SCHED_OTHER, after) == 0;
+    if ((!set && errno != EPERM) || weft_thread_priority(nullptr, &policy, &priority) != 0)
+        return 2;
+    if (policy != (set ? SCHED_OTHER : SCHED_IDLE))
+        return 3;
+    int nice = getpriority(PRIO_PROCESS, 0);
+    return set ? nice != after : nice != before && by_parts == nullptr;
+}
+
+CASE(test_a_priority_is_set_whole_or_not_at_all)
+{
+    static int parts;
+    assert_int_equal(end_of(child_of(sets_all_or_nothing, nullptr)), 0);
+    if (!RUNNER_EMULATED)
+        assert_int_equal(end_of(child_of(sets_all_or_nothing, &parts)), 0);
 }
 
 // Nobody joins those that are detached, or were refused.
