@@ -66,16 +66,12 @@ int weft_offload_owned(void *(*fn)(void *arg), void *arg, void (*release)(void *
 int weft_offload_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                              struct addrinfo **list, int *code, weft_deadline d);
 
-/* open(2), with O_CLOEXEC added; stat(2); fsync(2).  Errors as theirs. */
+/* As weft_file_open, weft_file_stat, weft_file_fsync, weft_file_pread, weft_file_pwrite (file.h),
+ * which work outside of weft_io_run, too. */
 int weft_offload_open(const char *path, int flags, mode_t mode, weft_deadline d);
 int weft_offload_stat(const char *path, struct stat *s, weft_deadline d);
 int weft_offload_fsync(int fd, weft_deadline d);
-
-/* pread(2) until n bytes are there or the file ends; what is in the page cache is taken at
- * once, without a thread (RWF_NOWAIT).  Returns how many.  EINVAL: an offset below 0. */
 ssize_t weft_offload_pread(int fd, void *buf, size_t n, off_t offset, weft_deadline d);
-
-/* pwrite(2), all of it, of a copy of buf.  Returns n.  EINVAL: an offset below 0. */
 ssize_t weft_offload_pwrite(int fd, const void *buf, size_t n, off_t offset, weft_deadline d);
 
 #ifdef __cplusplus

@@ -1,5 +1,6 @@
 // What weft(7) says of deadlines, signals, errno and NULL, of the calls of libweft-async that
 // belong in weft_io_run.  A stop of the thread is not for its tasklets: they are cancelled.
+#include <weft/file.h>
 #include <weft/io.h>
 #include <weft/offload.h>
 
@@ -214,6 +215,21 @@ static void begin_own_file(void)
     file = open("/tmp", O_TMPFILE | O_RDWR, 0600);
 }
 
+static weft_file_entry *entries;
+static char folder[80];
+
+static void begin_folder(void)
+{
+    begin_file();
+    snprintf(folder, sizeof folder, "%s.d", fifo);
+}
+
+static void remove_folder(void)
+{
+    rmdir(folder);
+    remove_fifo();
+}
+
 enum { IO = NO_HANDLE | UNSTOPPED };
 
 static const row ROWS[] = {
@@ -256,5 +272,20 @@ static const row ROWS[] = {
     ROW(weft_offload_pread, (file, bytes, 1, 0, d), begin_file, open_other_end, IO, remove_fifo),
     ROW(weft_offload_pwrite, (file, bytes, 1, 0, d), begin_own_file, open_other_end, IO,
         remove_fifo),
+
+    ROW(weft_file_open, (fifo, O_RDONLY, 0, d), begin_fifo, open_other_end, IO, remove_fifo),
+    ROW(weft_file_pread, (file, bytes, 1, 0, d), begin_file, open_other_end, IO, remove_fifo),
+    ROW(weft_file_pwrite, (file, bytes, 1, 0, d), begin_own_file, open_other_end, IO, remove_fifo),
+    ROW(weft_file_fsync, (file, d), begin_own_file, open_other_end, IO, remove_fifo),
+    ROW(weft_file_truncate, (file, 1, d), begin_own_file, open_other_end, IO, remove_fifo),
+    ROW(weft_file_stat, ("/", &status, d), begin_file, open_other_end, IO, remove_fifo),
+    ROW(weft_file_lstat, ("/", &status, d), begin_file, open_other_end, IO, remove_fifo),
+    ROW(weft_file_readdir, ("/proc/self", &entries, d), begin_file, open_other_end, IO,
+        remove_fifo),
+    ROW(weft_file_rename, (fifo, fifo, d), begin_file, open_other_end, IO, remove_fifo),
+    ROW(weft_file_unlink, (fifo, d), begin_file, open_other_end, IO, remove_fifo),
+    ROW(weft_file_mkdir, (folder, 0700, d), begin_folder, open_other_end, IO, remove_folder),
+    ROW(weft_file_rmdir, (folder, d), DO(begin_folder(); mkdir(folder, 0700)), open_other_end, IO,
+        remove_folder),
 };
 RUN_ROWS(ROWS, {in_io, later})

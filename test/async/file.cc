@@ -1,0 +1,311 @@
+// Files for tasklets: what each call does, and callers that give up.
+#include <weft/file.h>
+
+#include "inside.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#if RUNNER_TSAN
+// Threads that were more for a time stay to be joined by whoever changes their number next.
+extern "C" const char *__tsan_default_options(void)
+{
+    return "report_thread_leaks=0";
+}
+#endif
+
+static char folder[32];
+
+static int setup(void **)
+{
+    strcpy(folder, "/tmp/weft-file-XXXXXX");
+    return mkdtemp(folder) == nullptr ? -1 : 0;
+}
+
+static int teardown(void **)
+{
+    return rmdir(folder);
+}
+
+// The path of a name in the folder; the last few are kept.
+static const char *path(const char *name)
+{
+    static char texts[4][160];
+    static int next;
+    char *text = texts[next++ % 4];
+    snprintf(text, sizeof texts[0], "%s/%s", folder, name);
+    return text;
+}
+
+static int open_new(const char *name, int flags = 0)
+{
+    int fd = weft_file_open(path(name), O_RDWR | O_CREAT | O_EXCL | flags, 0640, WEFT_FOREVER);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+// ---- What the calls do, in weft_io_run and outside ----
+
+static void in_and_out(void (*body)(void))
+{
+    inside(body);
+    body();
+}
+
+#define FILE_CASE(fn) CASE_IN(fn, in_and_out)
+
+FILE_CASE(test_file_open)
+{
+    struct stat s;
+    errno = 77;
+    int fd = open_new("one");
+    assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    assert_int_equal(weft_file_stat(path("one"), &s, WEFT_FOREVER), 0);
+    assert_int_equal(s.st_mode, S_IFREG | 0640);
+    assert_int_equal(s.st_size, 0);
+    close(fd);
+    assert_int_equal(weft_file_unlink(path("one"), WEFT_FOREVER), 0);
+    assert_int_equal(errno, 77);
+    assert_errno(weft_file_open(path("one"), O_RDWR, 0, WEFT_FOREVER), ENOENT);
+    assert_errno(weft_file_open(folder, O_RDWR, 0, WEFT_FOREVER), EISDIR);
+    assert_errno(weft_file_open(folder, O_RDWR | O_CREAT | O_EXCL, 0, WEFT_FOREVER), EEXIST);
+    assert_errno(weft_file_open(nullptr, O_RDWR, 0, WEFT_FOREVER), EINVAL);
+}
+
+FILE_CASE(test_file_read_write)
+{
+    char text[64] = "";
+    struct stat s;
+    int fd = open_new("one");
+    errno = 77;
+    assert_int_equal(weft_file_pwrite(fd, "hello, world", 12, 5, WEFT_FOREVER), 12);
+    assert_int_equal(weft_file_fsync(fd, WEFT_FOREVER), 0);
+    assert_int_equal(weft_file_pread(fd, text, 64, 5, WEFT_FOREVER), 12);
+    assert_string_equal(text, "hello, world");
+    assert_int_equal(weft_file_pread(fd, text, 64, 17, WEFT_FOREVER), 0);
+    assert_int_equal(weft_file_pread(fd, nullptr, 0, 0, WEFT_FOREVER), 0);
+    assert_int_equal(weft_file_pwrite(fd, nullptr, 0, 0, WEFT_FOREVER), 0);
+    assert_int_equal(weft_file_truncate(fd, 7, WEFT_FOREVER), 0);
+    fstat(fd, &s);
+    assert_int_equal(s.st_size, 7);
+    assert_int_equal(lseek(fd, 0, SEEK_CUR), 0);
+    assert_int_equal(errno, 77);
+    close(fd);
+    unlink(path("one"));
+}
+
+// Beyond 4 GiB, and longer than what is read and written at once.
+FILE_CASE(test_file_large)
+{
+    enum { SIZE = 3 << 20 };
+    const off_t far = ((off_t)5 << 30) + 3;
+    char *out = (char *)malloc(SIZE), *in = (char *)malloc(SIZE + 1);
+    int fd = open_new("large");
+    for (int i = 0; i < SIZE; i++)
+        out[i] = (char)(i ^ i >> 8 ^ i >> 16);
+    assert_int_equal(weft_file_pwrite(fd, out, SIZE, far, WEFT_FOREVER), SIZE);
+    posix_fadvise(fd, far, SIZE, POSIX_FADV_DONTNEED);
+    assert_int_equal(weft_file_pread(fd, in, SIZE + 1, far, WEFT_FOREVER), SIZE);
+    assert_memory_equal(in, out, SIZE);
+    close(fd);
+    unlink(path("large"));
+    free(out);
+    free(in);
+}
+
+// Not by the cache: memory must be aligned, and so what the calls have of their own.
+FILE_CASE(test_file_direct)
+{
+    static char block[4096] __attribute__((aligned(4096)));
+    int fd = open(path("direct"), O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return; // this file system has none
+    memset(block, 'x', sizeof block);
+    assert_int_equal(weft_file_pwrite(fd, block, sizeof block, 4096, WEFT_FOREVER), sizeof block);
+    block[0] = 0;
+    assert_int_equal(weft_file_pread(fd, block, sizeof block, 4096, WEFT_FOREVER), sizeof block);
+    assert_int_equal(block[0], 'x');
+    close(fd);
+    unlink(path("direct"));
+}
+
+FILE_CASE(test_file_names)
+{
+    struct stat s, t;
+    errno = 77;
+    assert_int_equal(weft_file_mkdir(path("d"), 0700, WEFT_FOREVER), 0);
+    assert_int_equal(symlink("d", path("link")), 0);
+    assert_int_equal(weft_file_stat(path("link"), &s, WEFT_FOREVER), 0);
+    assert_int_equal(s.st_mode, S_IFDIR | 0700);
+    assert_int_equal(stat(path("d"), &t), 0);
+    assert_true(s.st_dev == t.st_dev && s.st_ino == t.st_ino && s.st_nlink == t.st_nlink);
+    assert_true(s.st_uid == t.st_uid && s.st_gid == t.st_gid && s.st_size == t.st_size);
+    assert_true(s.st_blocks == t.st_blocks && s.st_blksize == t.st_blksize);
+    assert_memory_equal(&s.st_mtim, &t.st_mtim, sizeof s.st_mtim);
+    assert_int_equal(weft_file_lstat(path("link"), &s, WEFT_FOREVER), 0);
+    assert_true(S_ISLNK(s.st_mode));
+    assert_int_equal(weft_file_rename(path("link"), path("other"), WEFT_FOREVER), 0);
+    assert_int_equal(weft_file_unlink(path("other"), WEFT_FOREVER), 0);
+    assert_int_equal(weft_file_rmdir(path("d"), WEFT_FOREVER), 0);
+    assert_int_equal(errno, 77);
+    assert_errno(weft_file_mkdir(folder, 0700, WEFT_FOREVER), EEXIST);
+    assert_errno(weft_file_rmdir(path("d"), WEFT_FOREVER), ENOENT);
+    assert_errno(weft_file_unlink(path("d"), WEFT_FOREVER), ENOENT);
+    assert_errno(weft_file_rename(path("d"), folder, WEFT_FOREVER), ENOENT);
+    assert_errno(weft_file_stat(path("d"), &s, WEFT_FOREVER), ENOENT);
+}
+
+FILE_CASE(test_file_readdir)
+{
+    enum { FILES = 90 };
+    weft_file_entry *entries;
+    char name[120], seen[FILES] = {};
+    assert_int_equal(weft_file_readdir(folder, &entries, WEFT_FOREVER), 0);
+    free(entries);
+    for (int i = 0; i < FILES; i++) {
+        snprintf(name, sizeof name, "%0100d", i);
+        assert_int_equal(mknod(path(name), S_IFREG | 0600, 0), 0);
+    }
+    errno = 77;
+    assert_int_equal(weft_file_readdir(folder, &entries, WEFT_FOREVER), FILES);
+    assert_int_equal(errno, 77);
+    for (int i = 0; i < FILES; i++) {
+        int number = atoi(entries[i].name);
+        assert_int_equal(seen[number]++, 0);
+        assert_true(entries[i].type == DT_REG || entries[i].type == DT_UNKNOWN);
+        unlink(path(entries[i].name));
+    }
+    free(entries);
+    assert_errno(weft_file_readdir(path("none"), &entries, WEFT_FOREVER), ENOENT);
+    assert_errno(weft_file_readdir("/proc/self/stat", &entries, WEFT_FOREVER), ENOTDIR);
+}
+
+FILE_CASE(test_file_refuses)
+{
+    char text[4];
+    struct stat s;
+    int p[2];
+    assert_errno(weft_file_pread(0, text, 4, -1, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_file_pread(0, text, 4, INT64_MIN, WEFT_NOW), EINVAL);
+    assert_errno(weft_file_pread(0, nullptr, 4, 0, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_file_pread(0, text, SIZE_MAX, 0, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_file_pwrite(0, text, 4, -1, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_file_truncate(0, -1, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_file_stat("/", nullptr, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_file_stat(nullptr, &s, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_file_rename("/", nullptr, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_file_readdir("/", nullptr, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_file_pread(1000, text, 4, 0, WEFT_FOREVER), EBADF);
+    assert_errno(weft_file_pwrite(1000, text, 4, 0, WEFT_FOREVER), EBADF);
+    assert_errno(weft_file_fsync(1000, WEFT_FOREVER), EBADF);
+    assert_int_equal(pipe(p), 0);
+    assert_errno(weft_file_pread(p[0], text, 4, 0, WEFT_FOREVER), ESPIPE);
+    assert_errno(weft_file_pwrite(p[1], text, 4, 0, WEFT_FOREVER), ESPIPE);
+    assert_errno(weft_file_truncate(p[1], 4, WEFT_FOREVER), EINVAL);
+    close(p[0]);
+    close(p[1]);
+}
+
+// ---- Waits ----
+
+// WEFT_NOW takes what the cache has, and begins nothing.
+INSIDE_CASE(test_file_now)
+{
+    char text[4];
+    struct stat s;
+    int fd = open_new("one");
+    assert_int_equal(weft_file_pwrite(fd, "text", 4, 0, WEFT_FOREVER), 4);
+    if (weft_file_pread(fd, text, 4, 0, WEFT_NOW) < 0) // a file system that can't say
+        assert_int_equal(errno, ETIMEDOUT);
+    assert_errno(weft_file_pwrite(fd, "late", 4, 0, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_file_unlink(path("one"), WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_file_stat(path("one"), &s, WEFT_NOW), ETIMEDOUT);
+    assert_int_equal(pread(fd, text, 4, 0), 4);
+    assert_memory_equal(text, "text", 4);
+    close(fd);
+    unlink(path("one"));
+}
+
+static void *open_fifo(void *)
+{
+    return (void *)(intptr_t)weft_file_open(path("fifo"), O_RDONLY, 0, WEFT_FOREVER);
+}
+
+static void *let_others(void *end)
+{
+    while (!*(bool *)end)
+        weft_tasklet_yield();
+    return nullptr;
+}
+
+// Others run while one waits; what it opens after it has been cancelled or was late is closed
+// again, which `inside` looks for.
+INSIDE_CASE(test_file_given_up)
+{
+    assert_int_equal(mkfifo(path("fifo"), 0600), 0);
+    assert_errno(weft_file_open(path("fifo"), O_RDONLY, 0, weft_in_ms(20)), ETIMEDOUT);
+    weft_tasklet *t = spawn(open_fifo, nullptr, true);
+    weft_tasklet_sleep(weft_in_ms(2));
+    weft_tasklet_cancel(t);
+    void *result;
+    assert_int_equal(weft_tasklet_join(t, &result, weft_in_s(30)), 0);
+    assert_int_equal((intptr_t)result, -1);
+    bool end = false;
+    t = spawn(let_others, &end, true);
+    weft_tasklet *u = spawn(open_fifo, nullptr, true);
+    int writer = weft_file_open(path("fifo"), O_WRONLY, 0, WEFT_FOREVER);
+    assert_int_equal(weft_tasklet_join(u, &result, weft_in_s(30)), 0);
+    assert_true(writer >= 0 && (intptr_t)result >= 0);
+    close(writer);
+    close((int)(intptr_t)result);
+    end = true;
+    join(t);
+    unlink(path("fifo"));
+}
+
+// Many at once, each its own bytes, and the file closed meanwhile.
+INSIDE_CASE(test_file_many)
+{
+    static int fd, right;
+    enum { MANY = 100 };
+    fd = open_new("many", O_TRUNC);
+    right = 0;
+    weft_tasklet *t[MANY];
+    for (intptr_t i = 0; i < MANY; i++)
+        t[i] = spawn(
+            [](void *arg) -> void * {
+                char c = (char)(intptr_t)arg, back = 0;
+                off_t at = (off_t)(intptr_t)arg * 4096;
+                int own = dup(fd);
+                right += weft_file_pwrite(own, &c, 1, at, WEFT_FOREVER) == 1 &&
+                         weft_file_pread(own, &back, 1, at, WEFT_FOREVER) == 1 && back == c;
+                close(own);
+                return nullptr;
+            },
+            (void *)i, true);
+    weft_tasklet_yield(); // all have begun
+    close(fd);
+    for (weft_tasklet *each : t)
+        join(each);
+    assert_int_equal(right, MANY);
+    unlink(path("many"));
+}
+
+// A tasklet that reads from the cache all the time holds nobody up.
+INSIDE_CASE(test_file_gives_way)
+{
+    static bool ran;
+    char c;
+    int fd = open_new("one");
+    ran = false;
+    assert_int_equal(weft_file_pwrite(fd, "x", 1, 0, WEFT_FOREVER), 1);
+    spawn([] { ran = true; });
+    for (int i = 0; i < 600 && !ran; i++)
+        assert_int_equal(weft_file_pread(fd, &c, 1, 0, WEFT_FOREVER), 1);
+    assert_true(ran);
+    close(fd);
+    unlink(path("one"));
+}
+
+RUN_CASES(setup, teardown)
