@@ -103,7 +103,8 @@ ssize_t weft_io_sendfile(int out, int in, off_t *offset, size_t n, weft_deadline
  * cancel up to 1 MiB that was read and not written may be lost, so that is the end of both. */
 ssize_t weft_io_copy(int from, int to, size_t n, weft_deadline d);
 
-/* What was read beyond a delimiter.  The memory is the caller's: {memory, sizeof memory, 0, 0}. */
+/* What was read beyond a delimiter, or is still to be written: one for each direction.  The memory
+ * is the caller's: {memory, sizeof memory, 0, 0}. */
 typedef struct weft_io_buffer {
     char *data;
     size_t room;
@@ -113,13 +114,31 @@ typedef struct weft_io_buffer {
 /* Reads to the next `delimiter` (of `length` bytes, 1 or more) and returns the length of what
  * came, the delimiter included; *text is where, in the buffer, until its next use.  At the end:
  * what came without a delimiter, then 0.
- * Fails with EMSGSIZE when the buffer is full and the delimiter not in it: nothing is lost then,
- * weft_io_read_buffered takes it.  EINVAL. */
+ * Fails with EMSGSIZE when the buffer is full and the delimiter not in it: its room is the limit of
+ * a line.  Nothing is lost then: weft_io_read_buffered takes it, weft_io_skip_until drops it.
+ * EINVAL. */
 ssize_t weft_io_read_until(int fd, weft_io_buffer *b, const void *delimiter, size_t length,
                            char **text, weft_deadline d);
 
+/* Drops all up to the next delimiter, and that, however long it is.  Returns how many bytes; 0 at
+ * the end.  After a failure some may be gone, and the next call goes on.  EINVAL: also when the
+ * delimiter does not fit into the buffer. */
+ssize_t weft_io_skip_until(int fd, weft_io_buffer *b, const void *delimiter, size_t length,
+                           weft_deadline d);
+
 /* As weft_io_read, from the buffer if there is anything in it. */
 ssize_t weft_io_read_buffered(int fd, weft_io_buffer *b, void *buf, size_t n, weft_deadline d);
+
+/* Keeps n bytes in the buffer to be written later, with others in one system call.  As long as they
+ * fit it does not wait, nor look at fd: what is wrong with it the next call says.  Else writes
+ * what is there and these.  Returns n; when that fails how many of them are written, with errno
+ * set, or -1 if none are: then what is left in the buffer is written by the next call, no byte
+ * twice. Flush before the end: weft_io_close knows of no buffer.  EINVAL. */
+ssize_t weft_io_write_buffered(int fd, weft_io_buffer *b, const void *buf, size_t n,
+                               weft_deadline d);
+
+/* Writes all that is in the buffer.  After a failure the rest is still there.  EINVAL. */
+int weft_io_flush(int fd, weft_io_buffer *b, weft_deadline d);
 
 /* ---- Messages ---- */
 

@@ -132,6 +132,9 @@ ssize_t plain_send_file(int fd, descriptor *r, int in, off_t *offset, size_t n);
 // errno, which stays as it was else.
 ssize_t io_do(int fd, int direction, io_call *c, weft_deadline d);
 
+// Writes c->n pieces, struct iovec at c->data, or a part of them.
+ssize_t io_write_pieces(int fd, descriptor *r, io_call *c);
+
 // What a call uses beside the one that it waits for, as long as that is what it was.
 struct io_held {
     int fd;

@@ -94,7 +94,7 @@ ssize_t weft_io_readv(int fd, const struct iovec *pieces, int count, weft_deadli
 
 // ---- Writing ----
 
-static ssize_t write_pieces(int fd, descriptor *r, io_call *c)
+ssize_t weft::io_write_pieces(int fd, descriptor *r, io_call *c)
 {
     struct msghdr m;
     struct iovec *pieces = (struct iovec *)c->data;
@@ -135,7 +135,7 @@ ssize_t weft_io_writev(int fd, const struct iovec *pieces, int count, weft_deadl
         int left = remainder(pieces, count, all, rest, 16);
         if (left == 0) // nothing at all: as a write of nothing
             rest[left++] = {nullptr, 0};
-        io_call c = {write_pieces, rest, (size_t)left, 0, nullptr, nullptr, false};
+        io_call c = {io_write_pieces, rest, (size_t)left, 0, nullptr, nullptr, false};
         ssize_t put = io_do(fd, WEFT_WRITE, &c, d);
         if (put < 0)
             return all > 0 ? (ssize_t)all : -1;

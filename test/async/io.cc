@@ -284,8 +284,10 @@ EACH_PAIR_CASE(test_write_says_how_much)
     ssize_t n = weft_io_write(p[1], much, sizeof much, weft_in_ms(10));
     assert_true(n > 0 && n < (ssize_t)sizeof much);
     assert_int_equal(errno, ETIMEDOUT);
-    assert_errno(weft_io_write(p[1], much, 1 << 16, weft_in_ms(5)), ETIMEDOUT);
-    assert_errno(weft_io_write(p[1], much, 1 << 16, WEFT_NOW), ETIMEDOUT);
+    do { // TCP may take some more, later
+        n = weft_io_write(p[1], much, 1 << 16, weft_in_ms(5));
+    } while (n > 0 || weft_io_write(p[1], much, 1 << 16, WEFT_NOW) > 0);
+    assert_int_equal(errno, ETIMEDOUT);
 }
 
 EACH_PAIR_CASE(test_write_without_a_reader)
