@@ -273,6 +273,8 @@ typedef struct weft_io_serve_options {
     size_t stack_size; /* of a handler's tasklet; 0: 64 KiB */
     int64_t drain_ns;  /* how long handlers have after a stop; 0: no limit; below 0: none */
     const char *name;  /* of their tasklets */
+    int64_t idle_ns;   /* how long nothing may come or go while it is waited for; 0: no limit */
+    size_t rate;       /* connections a second; 0: no limit.  More wait in the backlog */
 } weft_io_serve_options;
 
 /* Accepts connections, each in a tasklet of its own that calls handler(fd, arg) and then closes fd
@@ -280,7 +282,11 @@ typedef struct weft_io_serve_options {
  * listener: then waits for the handlers, cancels those that are left after drain_ns, and
  * returns 0 when all have ended.  When the caller is cancelled it cancels them at once and fails
  * with ECANCELED.  Without descriptors or memory it tries again, 20 times a second at most.
- * Fails with EINVAL for NULL or what does not listen, EBUSY, ENOMEM. */
+ * Idle is a connection on which no call here has moved a byte, in either direction, for idle_ns:
+ * when its handler waits for it, it is shut down in both directions and the wait fails with
+ * ETIMEDOUT (HAProxy's timeout client).  The rate is an average; what was not used in the last
+ * second may be at once (its rate-limit sessions).  It does not slow a drain. Fails with EINVAL for
+ * NULL, a negative idle_ns or what does not listen, EBUSY, ENOMEM. */
 int weft_io_serve(int listener, void (*handler)(int fd, void *arg), void *arg,
                   const weft_io_serve_options *opts);
 

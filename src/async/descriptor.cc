@@ -104,7 +104,7 @@ descriptor *weft::io_begin_slowly(int fd, int direction, weft_deadline d)
     // Of what is no socket nothing later would tell that the number is another's: known is the
     // same as registered.
     if (r->kind == KIND_PLAIN && enroll(io, r, fd, WEFT_READ | WEFT_WRITE) != 0) {
-        static descriptor file = {{nullptr, nullptr}, 0, KIND_PLAIN, 0, 0, 0, 0, 0, 0};
+        static descriptor file = {{nullptr, nullptr}, 0, KIND_PLAIN, 0, 0, 0, 0, 0, 0, 0};
         unlearn(r);
         return errno == EPERM ? &file : nullptr; // it never waits, so nobody writes to this
     }
@@ -162,7 +162,7 @@ static void set_waiters(descriptor *r, int events, weft_tasklet *t)
 }
 
 // Until one of `events` is set in `ready`.
-static int await(io_state *io, descriptor *r, int events, weft_deadline d)
+static int await_event(io_state *io, descriptor *r, int events, weft_deadline d)
 {
     uint32_t generation = r->generation;
     while (!(r->ready & events)) {
@@ -177,6 +177,43 @@ static int await(io_state *io, descriptor *r, int events, weft_deadline d)
     return 0;
 }
 
+static void note_bytes(io_state *io, int fd)
+{
+    record_find(&io->limits, fd)->last = weft_now();
+}
+
+// The same for one that may be idle only so long: then it is shut down, and the wait fails.
+static int await(io_state *io, descriptor *r, int fd, int events, weft_deadline d)
+{
+    if (!r->limited)
+        return await_event(io, r, events, d);
+    const io_limit *l = record_find(&io->limits, fd);
+    for (;;) {
+        int64_t last = l->last;
+        weft_deadline end = last + l->idle;
+        if (await_event(io, r, events, end < d ? end : d) == 0) {
+            note_bytes(io, fd);
+            return 0;
+        }
+        if (errno != ETIMEDOUT || d <= end)
+            return -1;
+        if (l->last == last) {
+            shutdown(fd, SHUT_RDWR);
+            return fail_with(ETIMEDOUT);
+        }
+    }
+}
+
+int weft::io_limit_idle(int fd, int64_t ns)
+{
+    io_limit *l = record_make(&io_here->limits, fd);
+    if (l == nullptr)
+        return -1;
+    *l = {ns, weft_now()};
+    descriptor_find(io_here, fd)->limited = 1;
+    return 0;
+}
+
 int weft::io_await(descriptor *r, int fd, int direction, weft_deadline d)
 {
     io_state *io = io_here;
@@ -184,7 +221,7 @@ int weft::io_await(descriptor *r, int fd, int direction, weft_deadline d)
         return fail_with(ETIMEDOUT);
     if (!r->registered && enroll(io, r, fd, (WEFT_READ | WEFT_WRITE) & ~direction) != 0)
         return -1;
-    return await(io, r, direction, d);
+    return await(io, r, fd, direction, d);
 }
 
 int weft::io_would_not_block(descriptor *r, int fd, int direction)
@@ -251,6 +288,8 @@ ssize_t weft::io_do(int fd, int direction, io_call *c, weft_deadline d)
         if (c->elsewhere || may_try(r, fd, direction, d)) {
             ssize_t n = c->fn(fd, r, c);
             if (n >= 0) {
+                if (__builtin_expect(r->limited, 0) && n > 0)
+                    note_bytes(io_here, fd);
                 errno = saved;
                 return n;
             }
@@ -293,7 +332,7 @@ static int wait_any(io_state *io, descriptor *r, int fd, int events, weft_deadli
             return is;
         if (d <= WEFT_NOW)
             return fail_with(ETIMEDOUT);
-        if (enroll(io, r, fd, 0) != 0 || await(io, r, events, d) != 0)
+        if (enroll(io, r, fd, 0) != 0 || await(io, r, fd, events, d) != 0)
             return -1;
     }
 }

@@ -44,7 +44,14 @@ struct descriptor {
     uint8_t blocking;   // it may block: ask poll(2) first where MSG_DONTWAIT is no help
     uint8_t lasting;    // its end, an error or urgent data was seen: short reads say nothing
     uint8_t nowait;     // as far as is known it takes RWF_NOWAIT
+    uint8_t limited;    // it has an io_limit
     int own;            // it opened again with O_NONBLOCK; 0: it was not
+};
+
+// How long nothing may come or go while a tasklet waits for it.
+struct io_limit {
+    int64_t idle; // nanoseconds
+    int64_t last; // when something did
 };
 
 // What else takes part in a thread's weft_io_run.  It is told of what it has a function for.
@@ -82,6 +89,7 @@ struct io_state {
     int pipe[2];   // weft_io_copy's, empty; 0: none
     pid_t pipe_of; // whose: a forked child shares it
     record_table<descriptor> records;
+    record_table<io_limit> limits; // of those that are limited
 };
 
 extern __thread io_state *io_here;
@@ -149,6 +157,9 @@ static inline bool io_is_same(const io_held *h)
 {
     return h->r->generation == h->generation;
 }
+
+// From now on, and until it is closed or forgotten.  -1: ENOMEM.
+int io_limit_idle(int fd, int64_t ns);
 
 // A socket that was made non-blocking just now by this library.  Closes it when that fails.
 int io_adopt(int fd, int kind);

@@ -217,6 +217,7 @@ static void finish(io_state *io)
     weft_tasklet_set_poller(nullptr);
     io_here = nullptr;
     records_free(&io->records);
+    records_free(&io->limits);
     for (int fd : io->pipe)
         if (fd > 0)
             close(fd);

@@ -17,6 +17,7 @@ using namespace weft;
 
 static const int64_t PAUSE_MS = 50; // out of descriptors or memory
 static const size_t MAX = 10000;
+static const int64_t SECOND = 1000000000;
 
 namespace {
 struct serve_call;
@@ -38,8 +39,10 @@ struct serve_call {
     void (*handler)(int fd, void *arg);
     void *arg;
     size_t count, max;
-    int64_t drain_ns;
-    weft_deadline end; // of the drain
+    int64_t drain_ns, idle_ns;
+    int64_t every;      // so many nanoseconds a connection; 0: as they come
+    weft_deadline turn; // when the next may be accepted
+    weft_deadline end;  // of the drain
     weft_tasklet_options tasklet;
     weft_scope scope;
     connection all; // the list's head
@@ -166,7 +169,8 @@ static int begin(serve_call *v, int fd)
     c->serve = v;
     c->fd = fd;
     c->generation = descriptor_find(io_here, fd)->generation;
-    if (weft_tasklet_spawn(handle, c, &v->tasklet) == nullptr) {
+    if ((v->idle_ns > 0 && io_limit_idle(fd, v->idle_ns) != 0) ||
+        weft_tasklet_spawn(handle, c, &v->tasklet) == nullptr) {
         free_keep_errno(c);
         return -1;
     }
@@ -206,18 +210,37 @@ static int wait_for_room(serve_call *v)
     return 0;
 }
 
+// Waits until the rate allows one more.  A drain is not slowed down: if more came meanwhile than
+// the rate allows it would never end.
+static int wait_for_turn(serve_call *v)
+{
+    while (v->every > 0 && !v->stopping && weft_left(v->turn) > 0)
+        if (pause_for(v, v->turn) != 0)
+            return -1;
+    return 0;
+}
+
+// What was not used in the last second may be used at once.
+static void count_turn(serve_call *v)
+{
+    weft_deadline least = weft_now() - SECOND + v->every;
+    v->turn = (v->turn > least ? v->turn : least) + v->every;
+}
+
 // The next connection; -1 with errno 0: there is none for the moment, but to look again.
 static int next_connection(serve_call *v)
 {
-    if (wait_for_room(v) != 0)
+    if (wait_for_turn(v) != 0 || wait_for_room(v) != 0)
         return -1;
     if (v->closed || v->count >= v->max)
         return fail_with(ETIMEDOUT);
     bool stopping = v->stopping;
     int fd = stopping ? weft_io_accept(v->listener, WEFT_NOW)
                       : io_accept(v->listener, &v->stopping, WEFT_FOREVER);
-    if (fd >= 0)
+    if (fd >= 0) {
+        count_turn(v);
         return fd;
+    }
     if (errno == ECANCELED && v->stopping && !is_cancelled(v->self))
         return fail_with(0);
     if (!lacks_resources(errno))
@@ -256,16 +279,27 @@ static void leave(serve_call *v)
     }
 }
 
+static void set_options(serve_call *v, const weft_io_serve_options *o)
+{
+    v->max = o->max > 0 ? o->max : MAX;
+    v->drain_ns = o->drain_ns;
+    v->idle_ns = o->idle_ns;
+    v->every = o->rate > 0 ? SECOND / (int64_t)o->rate : 0;
+    v->tasklet.name = o->name;
+    v->tasklet.stack_size = o->stack_size;
+}
+
 int weft_io_serve(int listener, void (*handler)(int fd, void *arg), void *arg,
                   const weft_io_serve_options *opts)
 {
     io_state *io = io_here;
+    static const weft_io_serve_options none = {};
     serve_call v;
     int listens = 0, saved = errno;
     socklen_t size = sizeof listens;
     if (io == nullptr)
         return fail_with(EPERM);
-    if (handler == nullptr)
+    if (handler == nullptr || (opts != nullptr && opts->idle_ns < 0))
         return fail_with(EINVAL);
     if (getsockopt(listener, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || !listens)
         return errno == EBADF ? -1 : fail_with(EINVAL);
@@ -276,10 +310,7 @@ int weft_io_serve(int listener, void (*handler)(int fd, void *arg), void *arg,
     v.self = weft_tasklet_self();
     v.handler = handler;
     v.arg = arg;
-    v.max = opts != nullptr && opts->max > 0 ? opts->max : MAX;
-    v.drain_ns = opts != nullptr ? opts->drain_ns : 0;
-    v.tasklet.name = opts != nullptr ? opts->name : nullptr;
-    v.tasklet.stack_size = opts != nullptr ? opts->stack_size : 0;
+    set_options(&v, opts != nullptr ? opts : &none);
     v.tasklet.scope = &v.scope;
     list_init(&v.all);
     if (v.self == nullptr || weft_scope_open(&v.scope) != 0)

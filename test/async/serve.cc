@@ -277,6 +277,9 @@ CASE(test_serve_refuses)
         assert_errno(weft_io_serve(listener, nullptr, nullptr, nullptr), EINVAL);
         assert_errno(weft_io_serve(p[0], echo, nullptr, nullptr), EINVAL);
         assert_errno(weft_io_serve(1000, echo, nullptr, nullptr), EBADF);
+        weft_io_serve_options o = {};
+        o.idle_ns = -1;
+        assert_errno(weft_io_serve(listener, echo, nullptr, &o), EINVAL);
         assert_errno(weft_io_stop(-1), EBADF);
         close_pair(p);
         stop_serving(0);
@@ -337,6 +340,158 @@ INSIDE_CASE(test_serve_without_descriptors)
     weft_io_close(a);
     weft_io_close(b);
     stop_serving(2);
+}
+
+// ---- Idle connections ----
+
+static const int64_t IDLE = 60000000;
+static int64_t moved; // before a byte moved last
+static ssize_t last;  // what the handler's wait said
+static bool go;
+
+static void serve_idle(void (*fn)(int, void *))
+{
+    weft_io_serve_options o = {};
+    o.idle_ns = IDLE;
+    go = false;
+    moved = weft_now();
+    serve(fn, o);
+}
+
+// It has ended, and not too early.
+static void is_ended_idle(int fd)
+{
+    is_ended(fd);
+    assert_true(weft_now() - moved >= IDLE);
+    stop_serving(1);
+}
+
+INSIDE_CASE(test_serve_ends_the_idle)
+{
+    serve_idle(echo);
+    int a = open_one();
+    for (int i = 0; i < 6; i++) {
+        int64_t before = weft_now();
+        if (!answers(a)) // on a machine that stood still
+            break;
+        moved = before;
+        weft_tasklet_sleep(weft_in_ns(IDLE / 3));
+    }
+    is_ended_idle(a);
+}
+
+// What another tasklet writes counts, too.
+INSIDE_CASE(test_serve_idle_in_both_directions)
+{
+    serve_idle([](int fd, void *) {
+        static int to;
+        char byte;
+        to = fd;
+        weft_tasklet *t = spawn(
+            [] {
+                for (int i = 0; i < 6; i++) {
+                    int64_t before = weft_now();
+                    if (weft_io_write(to, "", 1, WEFT_FOREVER) == 1)
+                        moved = before;
+                    weft_tasklet_sleep(weft_in_ns(IDLE / 3));
+                }
+            },
+            true);
+        last = weft_io_read(fd, &byte, 1, WEFT_FOREVER) < 0 ? errno : 0;
+        weft_tasklet_join(t, nullptr, WEFT_FOREVER);
+        handled++;
+    });
+    int a = open_one();
+    char byte;
+    while (weft_io_read(a, &byte, 1, weft_in_s(20)) == 1)
+        ;
+    is_ended_idle(a);
+    assert_int_equal(last, ETIMEDOUT);
+}
+
+// Deadlines of its own don't begin it anew, and the other end may be the one that doesn't read.
+INSIDE_CASE(test_serve_idle_of_a_writer)
+{
+    serve_idle([](int fd, void *) {
+        static char much[1 << 20];
+        do {
+            moved = weft_now();
+        } while (weft_io_write(fd, much, sizeof much, weft_in_ms(5)) > 0);
+        do {
+            last = weft_io_write(fd, much, sizeof much, weft_in_ms(5));
+        } while (last > 0 || (last < 0 && errno == ETIMEDOUT));
+        last = errno;
+        handled++;
+    });
+    int a = open_one();
+    while (handled == 0)
+        weft_tasklet_sleep(weft_in_ms(1));
+    weft_io_close(a);
+    assert_int_equal(last, EPIPE);
+    stop_serving(1);
+}
+
+// One that is busy elsewhere finds what came meanwhile.
+INSIDE_CASE(test_serve_idle_but_busy)
+{
+    serve_idle([](int fd, void *) {
+        char byte;
+        while (!go)
+            weft_tasklet_sleep(weft_in_ms(1));
+        last = weft_io_read(fd, &byte, 1, WEFT_FOREVER);
+        handled++;
+    });
+    int a = open_one();
+    assert_int_equal(weft_io_write(a, "x", 1, WEFT_FOREVER), 1);
+    weft_tasklet_sleep(weft_in_ns(2 * IDLE));
+    go = true;
+    is_ended(a);
+    assert_int_equal(last, 1);
+    stop_serving(1);
+}
+
+// ---- Rate ----
+
+static int64_t serve_at(size_t rate)
+{
+    weft_io_serve_options o = {};
+    o.rate = rate;
+    int64_t begun = weft_now();
+    serve(close_itself, o);
+    return begun;
+}
+
+INSIDE_CASE(test_serve_rate)
+{
+    int fds[30];
+    int64_t begun = serve_at(20);
+    for (int &fd : fds)
+        fd = open_one();
+    for (int fd : fds)
+        is_ended(fd);
+    // 20 at once, the others 50 ms apart.
+    assert_true(weft_now() - begun >= 500000000);
+    stop_serving(30);
+}
+
+INSIDE_CASE(test_serve_rate_when_stopped)
+{
+    int fds[30];
+    for (int cancel = 0; cancel < 2; cancel++) {
+        int64_t begun = serve_at(1);
+        for (int &fd : fds)
+            fd = open_one();
+        is_ended(fds[0]);
+        if (cancel) {
+            weft_tasklet_cancel(server);
+            ends(-1, ECANCELED);
+        } else {
+            stop_serving(30);
+            assert_true(weft_now() - begun < 20000000000);
+        }
+        for (int i = 1; i < 30; i++)
+            weft_io_close(fds[i]);
+    }
 }
 
 RUN_CASES()
