@@ -533,7 +533,7 @@ CASE(test_another_stands_in_for_a_worker_asleep)
 typedef struct strangers {
     weft_executor *ex;
     weft_future *awaited;
-    int ran, before; // ran: atomic
+    int ran, before, timed_out; // ran, timed_out: atomic
 } strangers;
 
 static void *be_strange(void *arg)
@@ -550,6 +550,7 @@ static void *wait_among_strangers(void *arg)
     weft_future *mine = weft_executor_submit(s->ex, same, s);
     int code = weft_future_get(mine, NULL, WEFT_FOREVER);
     code += weft_future_wait(s->awaited, weft_in_ms(2)) == -1 && errno == ETIMEDOUT ? 0 : 1;
+    add_word(&s->timed_out);
     code += weft_future_wait(s->awaited, WEFT_FOREVER);
     s->before = __atomic_load_n(&s->ran, __ATOMIC_ACQUIRE);
     return code == 0 ? arg : NULL;
@@ -560,8 +561,9 @@ CASE(test_a_wait_runs_no_stranger)
     held h;
     void *good = NULL;
     hold(&h);
-    strangers s = {create(1), h.running, 0, -1};
+    strangers s = {create(1), h.running, 0, -1, 0};
     weft_future *f = weft_executor_submit(s.ex, wait_among_strangers, &s);
+    await_word(&s.timed_out, 1);
     assert_errno(weft_future_wait(f, weft_in_ms(20)), ETIMEDOUT);
     weft_event_set(&h.g.open);
     assert_int_equal(weft_future_get(f, &good, WEFT_FOREVER), 0);
