@@ -24,7 +24,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-enum { RAW_SECONDS = RUNNER_SANITIZED ? 60 : 25 };
+enum { RAW_SECONDS = RUNNER_SANITIZED ? 200 : 50 };
 
 // One connection.  Bytes used..have of `in` have come and are not looked at yet.
 struct raw {
