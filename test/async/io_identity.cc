@@ -188,7 +188,14 @@ INSIDE_CASE(test_close_of_what_is_passed)
 // Lines come and go, and with them numbers.  Each byte that one carries, either way, is its name.
 // Tasklets make one random call each, which may be cancelled or come to its deadline; what it
 // returns counts, and in the end what has arrived is what was sent.
-enum { LISTENER = PAIRS, KINDS, SLOTS = 6, ACTORS = 12, STEPS = 5000, BLOCK = 16384 };
+enum {
+    LISTENER = PAIRS,
+    KINDS,
+    SLOTS = 6,
+    ACTORS = 12,
+    STEPS = RUNNER_TSAN ? 1500 : 5000,
+    BLOCK = 16384
+};
 
 typedef struct line {
     unsigned char name;
