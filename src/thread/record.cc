@@ -38,8 +38,10 @@ static void fork_made_us(void)
 {
     fork_generation++;
     for (weft_thread *t = all_records; t != nullptr; t = t->next) {
-        if (t == this_thread)
+        if (t == this_thread) {
             t->state &= RECORD_DETACHED; // who joins it is not here
+            t->forked = true;
+        }
         if (t == this_thread || t->state & RECORD_FREE)
             continue;
         t->sleeps_on = nullptr;

@@ -43,11 +43,12 @@ struct weft_thread {
     const uint32_t *sleeps_on;
     int sleeps_shared; // atomic
 
-    uint32_t held;          // atomic; not 0: its function is not to be called yet, or at all
-    int destructor_rounds;  // the thread's own
-    void *result;           // written before RECORD_COLLECTED
-    pid_t id;               // atomic; 0 until it runs
-    weft_thread *next;      // the record made before
+    uint32_t held;         // atomic; not 0: its function is not to be called yet, or at all
+    int destructor_rounds; // the thread's own
+    void *result;          // written before RECORD_COLLECTED; what fn returned, before RECORD_ENDED
+    bool forked;           // we are the child of its fork
+    pid_t id;              // atomic; 0 until it runs
+    weft_thread *next;     // the record made before
     weft_thread *next_free; // on the free list; guarded by its lock
 };
 

@@ -68,7 +68,7 @@ static void *thread_main(void *arg)
     bool armed = pthread_setspecific(end_key, t) == 0;
     if (t->name[0] != 0)
         prctl(PR_SET_NAME, t->name);
-    void *result = t->fn(t->arg);
+    void *result = t->result = t->fn(t->arg);
     if (!armed) { // no memory for the key's value: the end is seen here, if fn gets here
         t->destructor_rounds = PTHREAD_DESTRUCTOR_ITERATIONS;
         thread_end(t);
@@ -153,6 +153,8 @@ weft_thread *weft_thread_start(void *(*fn)(void *), void *arg, const weft_thread
     if (o->name != nullptr)
         name_cut(t->name, o->name);
     t->stopping = 0;
+    t->result = nullptr;
+    t->forked = false;
     t->destructor_rounds = t->id = 0;
     t->held = o->policy != 0 || o->priority != 0 ? HELD : 0;
     bool held = t->held != 0;
@@ -215,6 +217,14 @@ static void join_end(void *arg)
         futex_wake(&t->state, INT_MAX, 0);
 }
 
+// Whether the kernel has told of the end of a thread that forked, and we are the child.  glibc 2.43
+// lets no pthread_join hear of that: it waits for a word which a fork does not name to the kernel.
+static bool is_unheard(const weft_thread *t)
+{
+    clockid_t clock; // as in weft_thread_id
+    return t->forked && (pthread_getcpuclockid(t->pthread, &clock) != 0 || ~(clock >> 3) == 0);
+}
+
 // Waits for the end of a thread that is past RECORD_ENDED, or for any thread's if the caller has
 // all the time and can't be stopped: then one sleep, in pthread_join, is enough.  What is left
 // after RECORD_ENDED is short, but for the destructors of younger keys in the last round; nothing
@@ -222,13 +232,16 @@ static void join_end(void *arg)
 static int join_pthread(weft_thread *t, void **value, weft_deadline d)
 {
     for (;;) {
-        weft_deadline slice = this_thread != nullptr ? weft_in_ms(20) : d;
+        weft_deadline slice = this_thread != nullptr || t->forked ? weft_in_ms(20) : d;
         if (slice > d)
             slice = d;
         struct timespec at = timespec_of(slice < 0 ? 0 : slice);
+        bool unheard = is_unheard(t); // so it has had its chance
         int error = slice == WEFT_FOREVER
                         ? pthread_join(t->pthread, value)
                         : pthread_clockjoin_np(t->pthread, value, CLOCK_MONOTONIC, &at);
+        if (error == ETIMEDOUT && unheard)
+            return 0; // with what its function returned
         if (error != ETIMEDOUT || weft_left(d) == 0)
             return error;
         if (weft_thread_stopping())
@@ -241,7 +254,7 @@ static int join_pthread(weft_thread *t, void **value, weft_deadline d)
 static int join_wait(joiner *j, weft_deadline d)
 {
     weft_thread *t = j->thread;
-    bool early = d == WEFT_FOREVER && this_thread == nullptr;
+    bool early = d == WEFT_FOREVER && this_thread == nullptr && !t->forked;
     for (int error = 0;;) {
         uint32_t s = state_of(t);
         if (s & RECORD_COLLECTED)

@@ -113,8 +113,9 @@ CASE(test_thread_of_parent)
 
 static void *join_and_exit(void *t)
 {
-    int code = weft_thread_join((weft_thread *)t, nullptr, weft_in_s(20));
-    _exit(code == 0 ? 0 : errno);
+    void *result = nullptr;
+    int code = weft_thread_join((weft_thread *)t, &result, weft_in_s(20));
+    _exit(code != 0 ? errno : result != t);
 }
 
 static void *fork_joined(void *)
@@ -125,7 +126,7 @@ static void *fork_joined(void *)
     if (child == 0) {
         if (weft_thread_start(join_and_exit, weft_thread_self(), nullptr) == nullptr)
             _exit(1);
-        pthread_exit(nullptr);
+        return weft_thread_self();
     }
     waitpid(child, &status, 0);
     return (void *)(intptr_t)status;
