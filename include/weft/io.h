@@ -157,6 +157,30 @@ ssize_t weft_io_sendto(int fd, const void *buf, size_t n, int flags, const struc
                        socklen_t to_size, weft_deadline d);
 ssize_t weft_io_sendmsg(int fd, const struct msghdr *m, int flags, weft_deadline d);
 
+/* A datagram of the calls below.  What was received can be sent back as it is. */
+typedef struct weft_io_datagram {
+    void *data;
+    size_t room;      /* of data, to receive */
+    size_t size;      /* of what is to be sent, or was received */
+    uint32_t segment; /* data are several datagrams of so many bytes, the last maybe of fewer; 0: */
+                      /* one */
+    bool truncated;   /* received: it was longer than room, and the rest is lost */
+    socklen_t address_size; /* 0: to where fd is connected; from one that has no address */
+    struct sockaddr_storage address;
+} weft_io_datagram;
+
+/* Receives up to n datagrams, as soon as there is one, by few system calls (recvmmsg(2)); returns
+ * how many.  Where the program has set UDP_GRO (udp(7)), those of one sender that came together are
+ * one, with `segment`.  EINVAL: NULL, n below 1. */
+int weft_io_recv_many(int fd, weft_io_datagram *datagrams, int n, weft_deadline d);
+
+/* Sends all n datagrams, waits for room, and returns n (sendmmsg(2)).  When one
+ * fails after others were sent returns how many those are, with errno set, so that it is that one's
+ * index; -1 if none were.  One with `segment` costs little more than one without: the kernel cuts
+ * it (UDP_SEGMENT), or, where it can't, this call; if it fails, some of its segments may have been
+ * sent.  EINVAL: NULL, n below 1. */
+int weft_io_send_many(int fd, const weft_io_datagram *datagrams, int n, weft_deadline d);
+
 /* ---- Connections ----
  *
  * Addresses are text:

@@ -185,6 +185,9 @@ static inline void io_check_later(io_state *io, weft_deadline d)
         io_check_arm(io);
 }
 
+// io_many.cc: whether the kernel may cut datagrams; tests take it away.
+extern bool io_segments;
+
 // await.cc: a thread's way to poll while it is in weft_io_run.
 int poll_as_tasklet(struct pollfd *fds, nfds_t n, weft_deadline d);
 

@@ -16,6 +16,7 @@
 static char bytes[4096];
 static struct iovec piece = {bytes, 1};
 static struct msghdr message;
+static weft_io_datagram datagram = {bytes, 1, 1, 0, false, 0, {}};
 static int ends[2]; // ours, the other
 
 static int run_body(void *fn)
@@ -255,6 +256,8 @@ static const row ROWS[] = {
     ROW(weft_io_send, (ends[0], bytes, 1, 0, d), begin_write, drain, IO),
     ROW(weft_io_sendto, (ends[0], bytes, 1, 0, NULL, 0, d), begin_write, drain, IO),
     ROW(weft_io_sendmsg, (ends[0], &message, 0, d), begin_write, drain, IO),
+    ROW(weft_io_recv_many, (ends[0], &datagram, 1, d), begin_read, give, IO),
+    ROW(weft_io_send_many, (ends[0], &datagram, 1, d), begin_write, drain, IO),
     ROW(weft_io_copy, (ends[0], file, 1, d), DO(begin_read(); file = open("/dev/null", O_WRONLY)),
         give, IO),
     ROW(weft_io_send_fd, (ends[0], ends[1], d), begin_write, drain, IO),
