@@ -40,7 +40,7 @@
 #define WEFT_IO_H
 
 #include <weft/deadline.h>
-#include <weft/loop.h> /* WEFT_READ, WEFT_WRITE */
+#include <weft/loop.h> /* WEFT_READ, WEFT_WRITE, WEFT_URGENT */
 #include <weft/tasklet.h>
 
 #include <stdbool.h>
@@ -277,7 +277,8 @@ int weft_io_reset(int fd);
 
 /* Waits until fd can be read (WEFT_READ) or written (WEFT_WRITE; an end or an error counts as
  * both): any descriptor that poll(2) takes, also that of a subprocess, a future, a pool, a queue, a
- * loop. Returns which of `events`.  EINVAL: none of them. */
+ * loop. Returns which of `events`.  With WEFT_URGENT (loop.h) for something urgent, in the place of
+ * one who reads.  EINVAL: none of them. */
 int weft_io_wait(int fd, int events, weft_deadline d);
 
 /* Closes fd; calls that wait for it fail with ECANCELED.  Does not wait.  As close(2); the

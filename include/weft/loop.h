@@ -144,9 +144,11 @@ int weft_loop_blocked(const weft_loop *l, weft_loop_callback *c);
                       /* what it sent before is still to be read, up to read's 0 */
 #define WEFT_ERROR 8  /* the descriptor is in error (SO_ERROR); told without being asked for */
 #define WEFT_EDGE 16  /* tell each change once (EPOLLET), not as long as it lasts */
-#define WEFT_EXCLUSIVE                                                                             \
-    32 /* of the loops that watch it wake one (EPOLLEXCLUSIVE): for listeners                      \
-        */
+/* Of the loops that watch it wake one (EPOLLEXCLUSIVE): for listeners. */
+#define WEFT_EXCLUSIVE 32
+/* There is something urgent (EPOLLPRI): TCP's urgent data, a threshold of /proc/pressure, a change
+ * in an attribute of sysfs or in /proc/mounts; or an error.  Not with WEFT_EXCLUSIVE. */
+#define WEFT_URGENT 64
 
 struct weft_watch {
     void (*fn)(weft_watch *w, int events);
@@ -156,9 +158,10 @@ struct weft_watch {
     int events;      /* readable: what is watched for */
 };
 
-/* Calls fn(w, events) when `fd` is ready for one of `events`: READ, WRITE, HANGUP, with EDGE and
- * EXCLUSIVE if you like, or 0 for the moment.  When the kernel tells of an error or a full hang-up,
- * READ and WRITE are added if they are watched, so that the next read or write finds it.
+/* Calls fn(w, events) when `fd` is ready for one of `events`: READ, WRITE, HANGUP, URGENT, with
+ * EDGE and EXCLUSIVE if you like, or 0 for the moment.  When the kernel tells of an error or a full
+ * hang-up, READ, WRITE and URGENT are added if they are watched, so that the next read or write
+ * finds it.
  * Stop it before closing `fd`: if a duplicate is open the kernel goes on telling, and the loop has
  * to register all anew to be rid of it (with WEFT_IO_CHECK=1 in the environment it says so on
  * standard error); one in another loop can't, and spins.

@@ -104,7 +104,7 @@ descriptor *weft::io_begin_slowly(int fd, int direction, weft_deadline d)
     // Of what is no socket nothing later would tell that the number is another's: known is the
     // same as registered.
     if (r->kind == KIND_PLAIN && enroll(io, r, fd, WEFT_READ | WEFT_WRITE) != 0) {
-        static descriptor file = {{nullptr, nullptr}, 0, KIND_PLAIN, 0, 0, 0, 0, 0, 0, 0};
+        static descriptor file = {{nullptr, nullptr}, 0, KIND_PLAIN, 0, 0, 0, 0, 0, 0, 0, 0};
         unlearn(r);
         return errno == EPERM ? &file : nullptr; // it never waits, so nobody writes to this
     }
@@ -310,7 +310,7 @@ static int ask(int fd, int events)
 {
     struct pollfd p = {fd, 0, 0};
     p.events = (short)((events & WEFT_READ ? POLLIN | POLLPRI | POLLRDHUP : 0) |
-                       (events & WEFT_WRITE ? POLLOUT : 0));
+                       (events & WEFT_WRITE ? POLLOUT : 0) | (events & WEFT_URGENT ? POLLPRI : 0));
     if (poll_now(&p, 1) < 0)
         return -1;
     if (p.revents & POLLNVAL)
@@ -318,30 +318,52 @@ static int ask(int fd, int events)
     if (p.revents & (POLLERR | POLLHUP))
         return events;
     int is = (p.revents & (POLLIN | POLLPRI | POLLRDHUP) ? WEFT_READ : 0) |
-             (p.revents & POLLOUT ? WEFT_WRITE : 0);
+             (p.revents & POLLOUT ? WEFT_WRITE : 0) | (p.revents & POLLPRI ? WEFT_URGENT : 0);
     return is & events;
 }
 
-// A wait that poll(2) decides: the edges only say when to ask again.  What epoll knows of the
-// descriptor may be an earlier one of that number here, so each wait makes sure.
+// What a wait for these events occupies.
+static int directions_of(int events)
+{
+    return (events & (WEFT_READ | WEFT_URGENT) ? WEFT_READ : 0) | (events & WEFT_WRITE);
+}
+
+// A wait that poll(2) decides: the edges only say when to ask again.  What is urgent they may be
+// the only ones to say, for it is told once (/proc/pressure).  What they say of other things is
+// no reason to go on, and is put back.
 static int wait_any(io_state *io, descriptor *r, int fd, int events, weft_deadline d)
 {
-    for (;;) {
-        int is = ask(fd, events);
-        if (is != 0)
-            return is;
-        if (d <= WEFT_NOW)
-            return fail_with(ETIMEDOUT);
-        if (enroll(io, r, fd, 0) != 0 || await(io, r, fd, events, d) != 0)
-            return -1;
+    uint32_t generation = r->generation;
+    int directions = directions_of(events), is = ask(fd, events);
+    uint8_t seen = 0;
+    if (is != 0)
+        return is;
+    if (d <= WEFT_NOW)
+        return fail_with(ETIMEDOUT);
+    // What epoll knows of it may be an earlier one of that number here, so each wait makes sure.
+    if (enroll(io, r, fd, 0) != 0)
+        return -1;
+    while (is == 0) {
+        seen |= r->ready;
+        r->ready &= (uint8_t)~directions;
+        r->urgent = 0;
+        if (await(io, r, fd, directions, d) != 0)
+            is = -1;
+        else
+            is = r->urgent ? events & WEFT_URGENT : 0;
+        if (is == 0)
+            is = ask(fd, events);
     }
+    if (r->generation == generation)
+        r->ready |= seen;
+    return is;
 }
 
 static int check(io_state *io, int fd, int events, weft_deadline d)
 {
     if (io == nullptr)
         return EPERM;
-    if (events == 0 || (events & ~(WEFT_READ | WEFT_WRITE)) != 0)
+    if (events == 0 || (events & ~(WEFT_READ | WEFT_WRITE | WEFT_URGENT)) != 0)
         return EINVAL;
     return fd < 0 ? EBADF : wait_refusal(d);
 }
@@ -355,8 +377,9 @@ int weft_io_wait(int fd, int events, weft_deadline d)
     descriptor *r = descriptor_make(io, fd);
     if (r == nullptr)
         return -1;
-    if ((events & WEFT_READ && r->waiter[0] != nullptr) ||
-        (events & WEFT_WRITE && r->waiter[1] != nullptr))
+    int directions = directions_of(events);
+    if ((directions & WEFT_READ && r->waiter[0] != nullptr) ||
+        (directions & WEFT_WRITE && r->waiter[1] != nullptr))
         return fail_with(EBUSY);
     uint32_t generation = r->generation;
     int is = wait_any(io, r, fd, events, d), saved = errno;

@@ -43,6 +43,7 @@ struct descriptor {
     uint8_t registered; // with epoll
     uint8_t blocking;   // it may block: ask poll(2) first where MSG_DONTWAIT is no help
     uint8_t lasting;    // its end, an error or urgent data was seen: short reads say nothing
+    uint8_t urgent;     // an edge said so, in a wait for that
     uint8_t nowait;     // as far as is known it takes RWF_NOWAIT
     uint8_t limited;    // it has an io_limit
     int own;            // it opened again with O_NONBLOCK; 0: it was not

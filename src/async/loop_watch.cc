@@ -15,8 +15,8 @@
 
 using namespace weft;
 
-enum { ALL_EVENTS = WEFT_READ | WEFT_WRITE | WEFT_HANGUP | WEFT_EDGE | WEFT_EXCLUSIVE };
-enum { WAITS_FOR = WEFT_READ | WEFT_WRITE | WEFT_HANGUP };
+enum { WAITS_FOR = WEFT_READ | WEFT_WRITE | WEFT_HANGUP | WEFT_URGENT };
+enum { ALL_EVENTS = WAITS_FOR | WEFT_EDGE | WEFT_EXCLUSIVE };
 
 static uint32_t mask_of(int events)
 {
@@ -25,9 +25,10 @@ static uint32_t mask_of(int events)
         m |= EPOLLIN;
     if (events & WEFT_WRITE)
         m |= EPOLLOUT;
-    // EPOLL_CTL_ADD refuses EPOLLRDHUP beside EPOLLEXCLUSIVE.
     if (events & WEFT_HANGUP)
         m |= EPOLLRDHUP;
+    if (events & WEFT_URGENT)
+        m |= EPOLLPRI;
     if (events & WEFT_EDGE)
         m |= (uint32_t)EPOLLET;
     if (events & WEFT_EXCLUSIVE)
@@ -37,8 +38,9 @@ static uint32_t mask_of(int events)
 
 static bool events_valid(int events)
 {
+    // The kernel takes nothing but EPOLLIN and EPOLLOUT beside EPOLLEXCLUSIVE.
     return (events & ~ALL_EVENTS) == 0 &&
-           (events & (WEFT_EXCLUSIVE | WEFT_HANGUP)) != (WEFT_EXCLUSIVE | WEFT_HANGUP);
+           ((events & WEFT_EXCLUSIVE) == 0 || (events & (WEFT_HANGUP | WEFT_URGENT)) == 0);
 }
 
 // For one that is watched, or was.
@@ -214,6 +216,8 @@ static int events_of(uint32_t told, int watched)
         e |= WEFT_READ;
     if (told & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         e |= WEFT_WRITE;
+    if (told & (EPOLLPRI | EPOLLHUP | EPOLLERR))
+        e |= WEFT_URGENT;
     // Data before hang-up: whoever watches both is told to read, too.
     if (told & (EPOLLRDHUP | EPOLLHUP))
         e |= WEFT_HANGUP | WEFT_READ;

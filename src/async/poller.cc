@@ -70,6 +70,8 @@ static void dispatch(io_state *io, const struct epoll_event *e)
     uint32_t ends = EPOLLHUP | EPOLLERR;
     if (e->events & (ends | EPOLLRDHUP | EPOLLPRI))
         r->lasting = 1;
+    if (e->events & EPOLLPRI)
+        r->urgent = 1;
     if (e->events & (ends | EPOLLIN | EPOLLRDHUP | EPOLLPRI)) {
         r->ready |= WEFT_READ;
         wake(r, 0);

@@ -240,7 +240,7 @@ INSIDE_CASE(test_bad_descriptors)
     assert_errno(weft_io_wait(1000, WEFT_READ, WEFT_FOREVER), EBADF);
     assert_errno(weft_io_wait(-1, WEFT_READ, WEFT_FOREVER), EBADF);
     assert_errno(weft_io_wait(0, 0, WEFT_FOREVER), EINVAL);
-    assert_errno(weft_io_wait(0, 64, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_io_wait(0, 128, WEFT_FOREVER), EINVAL);
     assert_errno(weft_io_accept(1000, WEFT_FOREVER), EBADF);
     assert_errno(weft_io_shutdown(1000, SHUT_WR), EBADF);
     assert_errno(weft_io_close(-1), EBADF);
