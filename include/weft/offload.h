@@ -28,6 +28,7 @@
 #include <weft/deadline.h>
 
 #include <stddef.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #ifdef __cplusplus
@@ -65,6 +66,14 @@ int weft_offload_owned(void *(*fn)(void *arg), void *arg, void (*release)(void *
  * localhost however many look-ups hang. */
 int weft_offload_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                              struct addrinfo **list, int *code, weft_deadline d);
+
+/* getnameinfo(3): the name of an address, such as a peer's (getpeername(2)), where it has none its
+ * number.  Numbers (NI_NUMERICHOST, NI_NUMERICSERV) are written at once, without a thread.  *code
+ * and errors are as above; ENOENT: it has none (NI_NAMEREQD), ENOBUFS: no room, EINVAL: NULL or no
+ * such address. */
+int weft_offload_getnameinfo(const struct sockaddr *address, socklen_t size, char *host,
+                             socklen_t host_room, char *service, socklen_t service_room, int flags,
+                             int *code, weft_deadline d);
 
 /* As weft_file_open, weft_file_stat, weft_file_fsync, weft_file_pread, weft_file_pwrite (file.h),
  * which work outside of weft_io_run, too. */

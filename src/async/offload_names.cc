@@ -1,4 +1,4 @@
-// offload_names.cc: getaddrinfo(3) in a pool of its own.
+// offload_names.cc: getaddrinfo(3) and getnameinfo(3) in a pool of their own.
 //
 // However many of its threads wait for servers, names that need none are not held up: those are
 // looked up by the pool for files.
@@ -38,6 +38,8 @@ static int errno_of(int code, int error)
         return error;
     case EAI_FAIL:
         return EIO;
+    case EAI_OVERFLOW:
+        return ENOBUFS;
     case EAI_BADFLAGS:
     case EAI_FAMILY:
     case EAI_SOCKTYPE:
@@ -208,6 +210,78 @@ int weft_offload_getaddrinfo(const char *host, const char *service, const struct
     }
     *list = q->list;
     int error = q->error, result = q->code;
+    free(q);
+    return answer(result, error, saved, code);
+}
+
+// ---- Names of addresses ----
+
+namespace {
+struct inquiry {
+    struct sockaddr_storage address;
+    socklen_t size, host_room, service_room;
+    int flags, code, error;
+    char host[NI_MAXHOST], service[NI_MAXSERV];
+};
+} // namespace
+
+static void *inquire(void *arg)
+{
+    inquiry *q = (inquiry *)arg;
+    q->code = getnameinfo((struct sockaddr *)&q->address, q->size, q->host, q->host_room,
+                          q->service, q->service_room, q->flags);
+    q->error = errno;
+    return q;
+}
+
+static void release_inquiry(void *arg, void *)
+{
+    free(arg);
+}
+
+static inquiry *copy_address(const struct sockaddr *address, socklen_t size, socklen_t host_room,
+                             socklen_t service_room, int flags)
+{
+    inquiry *q = (inquiry *)calloc(1, sizeof *q);
+    if (q == nullptr)
+        return nullptr;
+    memcpy(&q->address, address, size);
+    q->size = size;
+    q->host_room = host_room < sizeof q->host ? host_room : sizeof q->host;
+    q->service_room = service_room < sizeof q->service ? service_room : sizeof q->service;
+    q->flags = flags;
+    return q;
+}
+
+int weft_offload_getnameinfo(const struct sockaddr *address, socklen_t size, char *host,
+                             socklen_t host_room, char *service, socklen_t service_room, int flags,
+                             int *code, weft_deadline d)
+{
+    int saved = errno;
+    if (code != nullptr)
+        *code = 0;
+    if (address == nullptr || size > sizeof(struct sockaddr_storage))
+        return fail_with(EINVAL);
+    host_room = host != nullptr ? host_room : 0;
+    service_room = service != nullptr ? service_room : 0;
+    if ((host_room == 0 || flags & NI_NUMERICHOST) &&
+        (service_room == 0 || flags & NI_NUMERICSERV)) { // numbers need nobody
+        int here = getnameinfo(address, size, host, host_room, service, service_room, flags);
+        return answer(here, errno, saved, code);
+    }
+    inquiry *q = copy_address(address, size, host_room, service_room, flags);
+    if (q == nullptr)
+        return -1;
+    if (offload_to(WEFT_OFFLOAD_NAMES, inquire, q, release_inquiry, nullptr, d) != 0) {
+        if (errno != ETIMEDOUT && errno != ECANCELED)
+            free_keep_errno(q); // else `release_inquiry` does
+        return -1;
+    }
+    int result = q->code, error = q->error;
+    if (result == 0 && host_room > 0)
+        strcpy(host, q->host);
+    if (result == 0 && service_room > 0)
+        strcpy(service, q->service);
     free(q);
     return answer(result, error, saved, code);
 }

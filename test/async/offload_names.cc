@@ -58,6 +58,29 @@ extern "C" int getaddrinfo(const char *name, const char *service, const struct a
     return real(name, service, hints, list);
 }
 
+// And of the name of 192.0.2.1.
+extern "C" int getnameinfo(const struct sockaddr *address, socklen_t size, char *host,
+                           socklen_t host_room, char *service, socklen_t service_room, int flags)
+{
+    typedef int look_up(const struct sockaddr *, socklen_t, char *, socklen_t, char *, socklen_t,
+                        int);
+    static look_up *real;
+    if (real == nullptr)
+        real = (look_up *)dlsym(RTLD_NEXT, "getnameinfo");
+    int code = real(address, size, host, host_room, service, service_room,
+                    flags | NI_NUMERICHOST | NI_NUMERICSERV);
+    if (flags & NI_NUMERICHOST || code != 0)
+        return code;
+    if (strcmp(host, "192.0.2.1") == 0)
+        hang();
+    if (flags & NI_NAMEREQD)
+        return EAI_NONAME;
+    if (host_room < sizeof "peer.test")
+        return EAI_OVERFLOW;
+    strcpy(host, "peer.test");
+    return 0;
+}
+
 static int look_up(const char *name, weft_deadline d)
 {
     struct addrinfo *list, hints = {};
@@ -114,6 +137,47 @@ INSIDE_CASE(test_near_names_beside_many_that_hang)
     let_go(1);
     assert_int_equal(look_up("far", WEFT_FOREVER), 0);
     unlink(path);
+}
+
+static char peer[64], port[16];
+
+static int name_of(in_addr_t address, int flags, int *code, weft_deadline d,
+                   socklen_t room = sizeof peer)
+{
+    struct sockaddr_in a = {};
+    a.sin_family = AF_INET;
+    a.sin_addr.s_addr = htonl(address);
+    a.sin_port = htons(7777);
+    memset(peer, 0, sizeof peer);
+    memset(port, 0, sizeof port);
+    return weft_offload_getnameinfo((struct sockaddr *)&a, sizeof a, peer, room, port, sizeof port,
+                                    flags, code, d);
+}
+
+INSIDE_CASE(test_names_of_addresses)
+{
+    const in_addr_t slow = 0xc0000201;
+    int code = 1;
+    let_go(0);
+    errno = 77;
+    assert_int_equal(name_of(INADDR_LOOPBACK, 0, &code, WEFT_FOREVER), 0);
+    assert_int_equal(errno, 77);
+    assert_int_equal(code, 0);
+    assert_string_equal(peer, "peer.test");
+    assert_string_equal(port, "7777");
+    // Numbers are written at once.
+    assert_int_equal(name_of(slow, NI_NUMERICHOST | NI_NUMERICSERV, NULL, WEFT_NOW), 0);
+    assert_string_equal(peer, "192.0.2.1");
+    assert_errno(name_of(slow, 0, &code, weft_in_ms(2)), ETIMEDOUT);
+    assert_int_equal(code, 0);
+    assert_errno(name_of(INADDR_LOOPBACK, NI_NAMEREQD, &code, WEFT_FOREVER), ENOENT);
+    assert_int_equal(code, EAI_NONAME);
+    assert_errno(name_of(INADDR_LOOPBACK, 0, &code, WEFT_FOREVER, 5), ENOBUFS);
+    assert_errno(weft_offload_getnameinfo(NULL, 0, peer, 9, NULL, 0, 0, NULL, WEFT_NOW), EINVAL);
+    let_go(1);
+    await_hanging(0);
+    assert_int_equal(name_of(slow, 0, &code, WEFT_FOREVER), 0);
+    assert_string_equal(peer, "peer.test");
 }
 
 // Threads of the pool, as the system counts them.

@@ -117,6 +117,12 @@ static void connect_one(void)
     connect(fd, (struct sockaddr *)&place, size);
 }
 
+static const struct sockaddr *whose(void)
+{
+    place.sin_family = AF_INET;
+    return (const struct sockaddr *)&place;
+}
+
 // Nobody accepts, and no more are taken.
 static void begin_connect(void)
 {
@@ -274,6 +280,9 @@ static const row ROWS[] = {
         DO(begin_work(); it = (void *)pass_gate), open_gate, UNSTOPPED),
     // What no name server is asked for; what takes long there is not a test's to say.
     ROW(weft_offload_getaddrinfo, ("127.0.0.1", "80", NULL, &found_names, NULL, d), DO(), DO(),
+        IO | ANSWERS),
+    ROW(weft_offload_getnameinfo,
+        (whose(), size, bytes, sizeof bytes, NULL, 0, NI_NUMERICHOST, NULL, d), DO(), DO(),
         IO | ANSWERS),
     ROW(weft_offload_open, (fifo, O_RDONLY, 0, d), begin_fifo, open_other_end, IO, remove_fifo),
     ROW(weft_offload_stat, ("/", &status, d), begin_file, open_other_end, IO, remove_fifo),
