@@ -145,6 +145,27 @@ CASE(test_each_retries)
     }
 }
 
+// What an earlier log has is among all and is done; it is no failure, and a success when one of
+// ours is.
+CASE(test_each_halts_when_resumed)
+{
+    static const char *const rules[] = {"fail=40%",  "fail=2",      "done=50%", "done=6",
+                                        "success=4", "success=50%", "success=6"};
+    static const char *const ends[] = {"ran 5, failed 4", "ran 3, failed 2", "ran 1, failed 1",
+                                       "ran 2, failed 1", "ran 2, failed 1", "ran 2, failed 1",
+                                       "ran 6, failed 5"};
+    for (int i = 0; i < 7; i++) {
+        char command[160];
+        run("rm -f log; seq 4 | weft-processes each -q --joblog log -- test 6 -eq 2>&-");
+        snprintf(command, sizeof command,
+                 "seq 10 | weft-processes each -q -j 1 --joblog log --resume --halt soon,%s -- "
+                 "test 6 -eq 2>&1 | tail -n 1",
+                 rules[i]);
+        run(command);
+        assert_memory_equal(said, ends[i], strlen(ends[i]));
+    }
+}
+
 // One that fails once the rule has said enough is not tried again, but told of and logged.
 CASE(test_each_retries_until_it_halts)
 {

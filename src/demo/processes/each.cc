@@ -132,10 +132,13 @@ static void tell(size_t, const weft_subprocess_result *r, int error, void *)
         weft_thread_stop(weft_thread_self());
 }
 
+// As GNU parallel counts: what the log had before is done and no failure, and a success from the
+// first one of ours on.
 static bool rule_applies(void)
 {
-    const size_t counts[] = {0, failed, succeeded, ran}, count = counts[how.halt.after];
-    size_t all = input_total();
+    const size_t counts[] = {0, failed, succeeded > 0 ? log_count() + succeeded : 0,
+                             log_count() + ran};
+    size_t all = input_total(), count = counts[how.halt.after];
     if (how.halt.percent > 0)
         return all > 0 && 100 * count >= how.halt.percent * all;
     return how.halt.after != halt_rule::NEVER && count >= how.halt.count;

@@ -81,8 +81,9 @@ void bar_redraw(void);
 // Opens the log, for us alone.  resume: keeps what is there, but for a torn last line.
 void log_open(const char *path, bool resume);
 
-// Whether the log had this command when it was opened.
+// Whether the log had this command when it was opened, and how many it had.
 bool log_has(const job *j);
+size_t log_count(void);
 
 // One line, which is written whole or not at all.  -1: errno.
 int log_add(const job *j, const weft_subprocess_result *r, int error);

@@ -149,6 +149,11 @@ bool log_has(const job *j)
     return bsearch(&wanted, entries, count, sizeof *entries, compare) != nullptr;
 }
 
+size_t log_count(void)
+{
+    return count;
+}
+
 static double seconds_of(struct timeval t)
 {
     return (double)t.tv_sec + (double)t.tv_usec / 1e6;
