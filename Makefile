@@ -183,6 +183,10 @@ lint: all ## check format, clang-tidy, man pages, symbols and headers (LINT="for
 torture: all ## kill participants at every instruction and system call, and in storms
 	$Q set -e; for t in $(wildcard test/torture/run); do $$t $B; done
 
+soak: ## echo with rough clients for 5 minutes, 1,000 reloads, 1,000 killed masters (SOAK_SECONDS=300)
+	$Q SOAK_SECONDS=$(or $(SOAK_SECONDS),300) SOAK_RELOADS=1000 SOAK_KILLS=1000 RUNNER_SECONDS=3600 \
+	  $(MAKE) --no-print-directory unit SAN=address,undefined tests='async/soak_rough async/workers_storm'
+
 fuzz: all ## fuzz the parsers (libFuzzer, clang)
 	$Q set -e; for t in $(wildcard test/fuzz/run); do $$t $B; done
 
@@ -237,4 +241,4 @@ help: ## list the targets and variables
 	  '  PREFIX        where install goes (/usr/local);  DESTDIR: a staging folder before it' \
 	  '  WERROR=1      warnings are errors;  V=1: print the commands'
 
-.PHONY: all demo check unit built check-installed check-examples check-aarch64 lint torture fuzz bench deps bench-deps install uninstall clean help
+.PHONY: all demo check unit built check-installed check-examples check-aarch64 lint torture soak fuzz bench deps bench-deps install uninstall clean help

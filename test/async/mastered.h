@@ -136,18 +136,27 @@ static inline int echoing_worker(void *listener)
     return weft_io_run(echo_all, listener);
 }
 
-static inline int listen_on_loopback(struct sockaddr_in *a)
+// At the port of the address, which 0 leaves to the kernel.  -1: errno.
+static inline int listen_on(struct sockaddr_in *a)
 {
     socklen_t length = sizeof *a;
     int one = 1;
-    *a = {};
     a->sin_family = AF_INET;
     a->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(listener, (struct sockaddr *)a, sizeof *a), 0);
-    assert_int_equal(listen(listener, 128), 0);
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (bind(listener, (struct sockaddr *)a, sizeof *a) != 0 || listen(listener, 128) != 0)
+        return -1;
     getsockname(listener, (struct sockaddr *)a, &length);
+    return listener;
+}
+
+static inline int listen_on_loopback(struct sockaddr_in *a)
+{
+    *a = {};
+    int listener = listen_on(a);
+    assert_true(listener >= 0);
     return listener;
 }
 
@@ -156,6 +165,28 @@ static inline int dial(const struct sockaddr_in *a)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (const struct sockaddr *)a, sizeof *a), 0);
     return fd;
+}
+
+// What has been heard of a reload: two workers are to be ready, and two to end.
+struct change {
+    int ready, ended;
+};
+
+static inline void hear_of(struct change *c, int ready, int ended)
+{
+    while (c->ready < ready || c->ended < ended) {
+        struct news n = {};
+        assert_int_equal(read(news_pipe[0], &n, sizeof n), sizeof n);
+        c->ready += n.event == SAYS_READY;
+        c->ended += n.event == WEFT_WORKERS_ENDED;
+        assert_true(n.event != WEFT_WORKERS_ENDED || n.status == 0);
+    }
+}
+
+static inline void reload(void)
+{
+    kill(m, SIGHUP);
+    hear(WEFT_WORKERS_RELOADING);
 }
 
 #endif

@@ -218,28 +218,6 @@ static int serving_worker(void *arg)
     return 0;
 }
 
-// What has been heard of a reload: two workers are to be ready, and two to end.
-struct change {
-    int ready, ended;
-};
-
-static void hear_of(struct change *c, int ready, int ended)
-{
-    while (c->ready < ready || c->ended < ended) {
-        struct news n = {};
-        assert_int_equal(read(news_pipe[0], &n, sizeof n), sizeof n);
-        c->ready += n.event == SAYS_READY;
-        c->ended += n.event == WEFT_WORKERS_ENDED;
-        assert_true(n.event != WEFT_WORKERS_ENDED || n.status == 0);
-    }
-}
-
-static void reload(void)
-{
-    kill(m, SIGHUP);
-    hear(WEFT_WORKERS_RELOADING);
-}
-
 // In callbacks: each connection is answered at once.
 CASE(test_reload_refuses_nobody)
 {
