@@ -16,7 +16,9 @@
 // be seen before that process's; and the read end is to be closed by the owner last, not by a
 // process that perhaps ends at the same time.  Handlers of pthread_atfork(3), set with the first
 // leash, close them there, but the read end of the one that the new process is to join
-// (leash_passed).  (What vfork(2) and clone(2) start, and posix_spawn, executes a program at once.)
+// (leash_passed).  fork(2) returns when they have: the owner may end at once, and if it had begun
+// to, with its write end not yet gone, the last copy of the read end would be closed before, and
+// nobody be told.  (What vfork(2) and clone(2) start, and posix_spawn, executes a program at once.)
 #ifndef WEFT_BASE_LEASH_H
 #define WEFT_BASE_LEASH_H
 
@@ -43,15 +45,28 @@ inline leash leashes = {&leashes, &leashes, -1, -1};
 inline pthread_mutex_t leash_lock = PTHREAD_MUTEX_INITIALIZER;
 inline __thread const leash *leash_passed; // of this thread's fork; null: none
 inline pthread_once_t leash_once = PTHREAD_ONCE_INIT;
+inline int leash_fork[2];      // a pipe that ends when the child has closed them; -1: there is none
+enum { LEASH_FORK_MS = 10000 }; // for that: somebody may have stopped the child
 
 inline void leash_fork_begins(void)
 {
+    int saved = errno;
     pthread_mutex_lock(&leash_lock);
+    if (list_is_empty(&leashes) || make_pipe(leash_fork) != 0)
+        leash_fork[0] = leash_fork[1] = -1;
+    errno = saved;
 }
 
 inline void leash_fork_ended(void)
 {
+    int saved = errno;
+    close_keep_errno(&leash_fork[1]);
+    struct pollfd f = {leash_fork[0], 0, 0};
+    while (f.fd >= 0 && uncancelled(poll, &f, 1, LEASH_FORK_MS) < 0 && errno == EINTR)
+        ;
+    close_keep_errno(&leash_fork[0]);
     pthread_mutex_unlock(&leash_lock);
+    errno = saved;
 }
 
 inline void leash_forked(void)
@@ -62,6 +77,8 @@ inline void leash_forked(void)
             close_keep_errno(&l->kept);
     }
     list_init(&leashes);
+    close_keep_errno(&leash_fork[0]);
+    close_keep_errno(&leash_fork[1]);
     pthread_mutex_unlock(&leash_lock);
 }
 

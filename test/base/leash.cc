@@ -152,4 +152,34 @@ CASE(test_loose)
     close(held);
 }
 
-RUN_CASES()
+static bool late;
+
+static void child_is_late(void)
+{
+    if (late)
+        usleep(50000);
+}
+
+static int before_the_first(void **)
+{
+    return pthread_atfork(nullptr, nullptr, child_is_late); // is called before the leashes' own
+}
+
+// Who forks may end at once: the child has no copy any more.
+CASE(test_fork_returns_when_the_child_has_none)
+{
+    leash l;
+    int held = -1;
+    assert_int_equal(leash_make(&l, &held), 0);
+    late = true;
+    pid_t child = runner_fork();
+    late = false;
+    if (child == 0)
+        _exit(pause());
+    leash_let_go(&l);
+    assert_true(leash_is_loose(held));
+    close(held);
+    kill_and_reap(child);
+}
+
+RUN_CASES(before_the_first)
