@@ -14,7 +14,7 @@
 
 using namespace weft;
 
-enum { PATIENCE_MS = 200, FIRST_ROOM = 4096 };
+enum { PATIENCE_MS = 200, RUNS_MS = 5000, FIRST_ROOM = 4096 };
 
 // Of a line like "17 (a (b) c) S 1 ...": the name may contain anything.  Born is field 22.
 static bool parse(const char *line, relative *r)
@@ -155,18 +155,17 @@ size_t weft::family_look(family *f)
     return f->count;
 }
 
-// By a pidfd of the process that has this birth; by number where there are none.
-static void signal_one(const relative *r, int signal)
+// By a pidfd of the process that has this birth; by number where there are none.  Whether it was.
+static bool signal_one(const relative *r, int signal)
 {
     relative now;
     int fd = (int)syscall(SYS_pidfd_open, r->pid, 0);
-    if (!read_one(r->pid, &now) || now.born != r->born)
-        ;
-    else if (fd < 0 ||
-             (syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0) != 0 && is_refused(errno)))
-        kill(r->pid, signal);
+    bool is = read_one(r->pid, &now) && now.born == r->born;
+    if (is && (fd < 0 || syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0) != 0))
+        is = (fd < 0 || is_refused(errno)) && kill(r->pid, signal) == 0;
     if (fd >= 0)
         uncancelled(close, fd);
+    return is;
 }
 
 void weft::family_signal(const family *f, int signal)
@@ -181,13 +180,15 @@ void weft::family_stop(family *f)
 {
     int saved = errno;
     weft_deadline by = f->patience != 0 ? f->patience : weft_in_ms(PATIENCE_MS);
-    for (bool some = true, first = true; some && (first || weft_left(by) > 0); first = false) {
-        some = false;
+    weft_deadline runs_by = weft_in_ms(RUNS_MS);
+    for (bool some = true, runs = true, first = true;
+         some && (weft_left(by) > 0 || (runs && weft_left(runs_by) > 0)); first = false) {
+        some = runs = false;
         family_look(f);
         for (size_t i = 0; i < f->count; i++)
             if (strchr("Tt", f->members[i].state) == nullptr) {
-                signal_one(&f->members[i], SIGSTOP);
                 some = true;
+                runs |= signal_one(&f->members[i], SIGSTOP) && f->members[i].state != 'D';
             }
         if (some && !first) // who has been told stops at once, unless it waits for a disk
             uncancelled(poll, nullptr, 0, 1);

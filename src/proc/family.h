@@ -38,8 +38,9 @@ size_t family_look(family *f);
 // To all that were there at the last look.
 void family_signal(const family *f, int signal);
 
-// Looks again and again, and stops all, until there is none that runs; with some patience, for one
-// may sleep in the kernel, or have another user's rights.
+// Looks again and again, and stops all, until there is none that runs: until it has stopped, it may
+// be about to start another.  With some patience, for one may sleep in the kernel, or have another
+// user's rights.
 void family_stop(family *f);
 
 void family_free(family *f);
