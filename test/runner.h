@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifdef __cplusplus
@@ -167,11 +168,14 @@ static inline pid_t runner_left(void)
 static inline bool runner_left_none(void)
 {
     pid_t left = runner_left();
-    for (int ms = 0; left != 0 && ms < 3000; ms++, left = runner_left())
+    for (time_t end = time(NULL) + 20; left != 0 && time(NULL) < end; left = runner_left())
         usleep(1000);
     if (left == 0)
         return true;
+    char command[64];
+    snprintf(command, sizeof command, "ps -o pid,ppid,pgid,stat,args -p %d >&2", left);
     fprintf(stderr, "left behind: process %d\n", left);
+    (void)!system(command);
     kill_and_reap(left);
     return false;
 }

@@ -94,9 +94,12 @@ static inline bool no_children(void)
 static inline weft_subprocess_result run_until(const char *script, const char *ready,
                                                const weft_subprocess_options *o)
 {
+    weft_subprocess_options patient = *o;
+    if (o->kill_after_ns == 0)
+        patient.kill_after_ns = 30000000000;
     for (int64_t ms = 100;; ms *= 2) {
         weft_subprocess_result r;
-        assert_errno(weft_subprocess_run(sh(script).argv, o, &r, weft_in_ms(ms)), ETIMEDOUT);
+        assert_errno(weft_subprocess_run(sh(script).argv, &patient, &r, weft_in_ms(ms)), ETIMEDOUT);
         if (strstr(r.out.data, ready) != NULL)
             return r;
         weft_subprocess_result_free(&r);
