@@ -182,25 +182,20 @@ CASE(test_each_retries_until_it_halts)
 CASE(test_each_stops_with_its_commands)
 {
     // The command is one process: a shell that starts another sleeps on, uninterruptibly, while
-    // that one is stopped before its exec.
-    assert_int_equal(run("rm -f pid; echo x | setsid weft-processes each -t 20 sh -c 'echo done; "
-                         "echo $$ >pid; exec sleep 0.2' 2>&1 & until [ -s pid ]; do :; done; "
+    // that one is stopped before its exec.  It ends when it is told to, after it went on.
+    assert_int_equal(run("mkfifo end; echo x | setsid weft-processes each -t 2 sh -c 'echo done; "
+                         "echo $$ >pid; read word <end' 2>&1 & until [ -s pid ]; do :; done; "
                          "kill -TSTP $!; for p in $! $(cat pid); do "
                          "until grep -q 'State:.T' /proc/$p/status; do :; done; done; "
-                         "sleep 0.5; kill -CONT $!; wait $!"),
+                         "sleep 2.5; kill -CONT $!; echo go >end; wait $!"),
                      0);
     assert_non_null(strstr(said, "done\n"));
-    assert_int_equal(run("rm -f pid; echo x | setsid weft-processes each -t 3 sh -c 'echo $$ >pid; "
-                         "exec sleep 1' 2>&1 & until [ -s pid ]; do :; done; kill -TSTP $!; "
-                         "until grep -q 'State:.T' /proc/$!/status; do :; done; "
-                         "sleep 2.5; kill -CONT $!; wait $!"),
-                     0);
 }
 
 CASE(test_each_log)
 {
     assert_int_equal(run("printf 'true\\nsh -c \"exit 3\"\\nsleep 1000\\nfalse\\nno-such-program\\n"
-                         "\"\\n' | weft-processes each -t 0.2 -j 1 --joblog log 2>&-"),
+                         "\"\\n' | weft-processes each -t 2 -j 1 --joblog log 2>&-"),
                      1);
     assert_int_equal(run("awk -F'\\t' 'NR == 1 || ($2 > 1e9 && $3 + $4 >= 0) "
                          "{ print $1, $6, $7, $8, $9 }' log"),
@@ -292,6 +287,8 @@ struct screen {
     size_t size, at, widest, draws;
 };
 
+enum { ENOUGH = 5 }; // draws, which are told of by a file
+
 static int show(const char *bytes, size_t n, void *arg)
 {
     struct screen *s = (struct screen *)arg;
@@ -305,6 +302,8 @@ static int show(const char *bytes, size_t n, void *arg)
             memset(s->row, 0, sizeof s->row);
         } else if (strncmp(bytes + i, "\033[K", 3) == 0) {
             s->draws += strstr(s->row, "running") != nullptr && s->at > 0;
+            if (s->draws == ENOUGH)
+                close(open("drawn", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
             memset(s->row + s->at, 0, sizeof s->row - s->at);
             i += 2;
         } else {
@@ -336,12 +335,13 @@ static struct screen on_terminal(const char *command, unsigned short columns)
 
 CASE(test_each_bar)
 {
-    const char *command =
-        "(echo 0.6; echo 0.7) | weft-processes each -q -j 1 sh -c 'sleep {}; echo x'";
+    const char *command = "rm -f drawn; (echo 1; echo 2) | weft-processes each -q -j 1 sh -c "
+                          "'until test -e drawn; do sleep 0.01; done; echo x'";
     for (unsigned short columns = 25; columns < 200; columns += 60) {
+        weft_deadline begun = weft_now();
         struct screen s = on_terminal(command, columns);
         assert_string_equal(s.rows, "x\nx\nran 2, failed 0\n");
-        assert_true(s.draws >= 6); // five a second
+        assert_true(weft_now() - begun >= (ENOUGH - 2) * 200000000ll); // at most five a second
     }
 }
 
