@@ -140,6 +140,55 @@ ssize_t weft_io_write_buffered(int fd, weft_io_buffer *b, const void *buf, size_
 /* Writes all that is in the buffer.  After a failure the rest is still there.  EINVAL. */
 int weft_io_flush(int fd, weft_io_buffer *b, weft_deadline d);
 
+/* ---- Filters ----
+ *
+ * A filter stands between a stream and its user: TLS, say (the manual has an example).  Its
+ * functions work on memory alone and never wait; bytes of the stream are pushed in and taken out.
+ * Two tasklets may use one at the same time, one to read and one to write.
+ */
+
+typedef struct weft_io_filter weft_io_filter;
+
+/* What its read, write and shutdown return when something else has to come first.  They are called
+ * again then, with the same arguments. */
+#define WEFT_IO_WANT_READ (-2)  /* more bytes of the stream, after what it has itself is sent */
+#define WEFT_IO_WANT_WRITE (-3) /* to have its own taken */
+
+/* Filled in by its owner, who keeps it; zero what is not named here. */
+struct weft_io_filter {
+    /* The user's side.  As read(2) and write(2), at least a byte; 0: the end.  -1 and errno are the
+     * call's; each may want.  shutdown: no more will be written.  0; NULL: nothing is to be said.
+     */
+    ssize_t (*read)(weft_io_filter *f, void *buf, size_t n);
+    ssize_t (*write)(weft_io_filter *f, const void *buf, size_t n);
+    int (*shutdown)(weft_io_filter *f);
+    /* The stream's side.  push takes all n bytes, 0 of them: it has ended.  0; -1.  take gives up
+     * to n, 0: it has none; -1. */
+    int (*push)(weft_io_filter *f, const void *bytes, size_t n);
+    ssize_t (*take)(weft_io_filter *f, void *bytes, size_t n);
+    void *state; /* the owner's */
+    /* The stream's bytes on their way, {memory, size, 0, 0}.  `in` may hold what was read before
+     * there was a filter (STARTTLS). */
+    weft_io_buffer in, out;
+    /* private */
+    weft_tasklet *receives, *sends, *waits;
+    bool ended;
+};
+
+/* As weft_io_read.  EPIPE: the stream has ended, and the filter wants more.  EBUSY: two others use
+ * it.  EINVAL: one of its functions, or memory, is missing. */
+ssize_t weft_io_filter_read(int fd, weft_io_filter *f, void *buf, size_t n, weft_deadline d);
+
+/* Has the filter take all n bytes, in parts of out.room, and sends what comes of them.  Returns n;
+ * when it fails after some were taken how many, with errno set, or -1.  What was taken and is not
+ * sent when the deadline passes, say, the next call sends, or says why it can't: a write of 0 bytes
+ * does that alone. */
+ssize_t weft_io_filter_write(int fd, weft_io_filter *f, const void *buf, size_t n, weft_deadline d);
+
+/* Calls its shutdown, and sends what comes of that; then weft_io_shutdown may follow.  To read goes
+ * on as before.  After a failure call it again. */
+int weft_io_filter_shutdown(int fd, weft_io_filter *f, weft_deadline d);
+
 /* ---- Messages ---- */
 
 /* One recv(2), recvfrom(2), recvmsg(2), once something is there: with MSG_ERRQUEUE in the error

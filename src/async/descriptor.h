@@ -144,6 +144,12 @@ ssize_t io_do(int fd, int direction, io_call *c, weft_deadline d);
 // Writes c->n pieces, struct iovec at c->data, or a part of them.
 ssize_t io_write_pieces(int fd, descriptor *r, io_call *c);
 
+static inline bool io_buffer_is_sound(const weft_io_buffer *b)
+{
+    return b != nullptr && b->data != nullptr && b->room > 0 && b->begin <= b->end &&
+           b->end <= b->room;
+}
+
 // What a call uses beside the one that it waits for, as long as that is what it was.
 struct io_held {
     int fd;

@@ -47,16 +47,10 @@ static ssize_t fill(int fd, weft_io_buffer *b, weft_deadline d)
     return n;
 }
 
-static bool is_sound(const weft_io_buffer *b)
-{
-    return b != nullptr && b->data != nullptr && b->room > 0 && b->begin <= b->end &&
-           b->end <= b->room;
-}
-
 ssize_t weft_io_read_until(int fd, weft_io_buffer *b, const void *delimiter, size_t length,
                            char **text, weft_deadline d)
 {
-    if (!is_sound(b) || delimiter == nullptr || length == 0 || text == nullptr)
+    if (!io_buffer_is_sound(b) || delimiter == nullptr || length == 0 || text == nullptr)
         return fail_with(EINVAL);
     for (size_t searched = 0;;) {
         const char *from = b->data + b->begin + searched;
@@ -76,7 +70,7 @@ ssize_t weft_io_read_until(int fd, weft_io_buffer *b, const void *delimiter, siz
 ssize_t weft_io_skip_until(int fd, weft_io_buffer *b, const void *delimiter, size_t length,
                            weft_deadline d)
 {
-    if (!is_sound(b) || length > b->room)
+    if (!io_buffer_is_sound(b) || length > b->room)
         return fail_with(EINVAL);
     int saved = errno;
     size_t all = 0;
@@ -96,7 +90,7 @@ ssize_t weft_io_skip_until(int fd, weft_io_buffer *b, const void *delimiter, siz
 
 ssize_t weft_io_read_buffered(int fd, weft_io_buffer *b, void *buf, size_t n, weft_deadline d)
 {
-    if (!is_sound(b))
+    if (!io_buffer_is_sound(b))
         return fail_with(EINVAL);
     size_t there = b->end - b->begin;
     if (there == 0)
@@ -154,7 +148,7 @@ ssize_t weft_io_write_buffered(int fd, weft_io_buffer *b, const void *buf, size_
                                weft_deadline d)
 {
     writing w = {b, (const char *)buf, n, false};
-    if (!is_sound(b))
+    if (!io_buffer_is_sound(b))
         return fail_with(EINVAL);
     if (make_room(b, n)) {
         memcpy(b->data + b->end, buf, n);
@@ -167,5 +161,5 @@ ssize_t weft_io_write_buffered(int fd, weft_io_buffer *b, const void *buf, size_
 int weft_io_flush(int fd, weft_io_buffer *b, weft_deadline d)
 {
     writing w = {b, nullptr, 0, false};
-    return is_sound(b) ? write_all(fd, &w, d) : fail_with(EINVAL);
+    return io_buffer_is_sound(b) ? write_all(fd, &w, d) : fail_with(EINVAL);
 }

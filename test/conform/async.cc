@@ -93,6 +93,44 @@ static void begin_sendfile(void)
     file = open("/proc/self/exe", O_RDONLY);
 }
 
+// One that passes on what it gets, a byte at a time.
+static char passed[2];
+static int held[2]; // to be read, to be sent
+static weft_io_filter filter;
+
+static ssize_t filter_read(weft_io_filter *, void *buf, size_t)
+{
+    if (held[0] == 0)
+        return WEFT_IO_WANT_READ;
+    memcpy(buf, passed, 1);
+    return held[0]--;
+}
+
+static ssize_t filter_write(weft_io_filter *, const void *, size_t)
+{
+    return held[1] == 0 ? ++held[1] : WEFT_IO_WANT_WRITE;
+}
+
+static int filter_push(weft_io_filter *, const void *, size_t)
+{
+    held[0] = 1;
+    return 0;
+}
+
+static ssize_t filter_take(weft_io_filter *, void *, size_t)
+{
+    return held[1] > 0 ? held[1]-- : 0;
+}
+
+static void begin_filter(int sending)
+{
+    static char in[1], out[1];
+    held[0] = 0;
+    held[1] = sending;
+    filter = {filter_read,   filter_write,   NULL, filter_push, filter_take, NULL,
+              {in, 1, 0, 0}, {out, 1, 0, 0}, NULL, NULL,        NULL,        false};
+}
+
 // ---- Connections ----
 
 static struct sockaddr_in place;
@@ -253,6 +291,12 @@ static const row ROWS[] = {
         DO(begin_write(); buffer = new_buffer()), drain, IO),
     ROW(weft_io_flush, (ends[0], buffer, d),
         DO(begin_write(); buffer = new_buffer(); buffer->end = 1), drain, IO),
+    ROW(weft_io_filter_read, (ends[0], &filter, bytes, 1, d), DO(begin_read(); begin_filter(0)),
+        give, IO),
+    ROW(weft_io_filter_write, (ends[0], &filter, bytes, 1, d), DO(begin_write(); begin_filter(1)),
+        drain, IO),
+    ROW(weft_io_filter_shutdown, (ends[0], &filter, d), DO(begin_write(); begin_filter(1)), drain,
+        IO),
     ROW(weft_io_recv, (ends[0], bytes, 1, 0, d), begin_read, give, IO),
     ROW(weft_io_recvfrom, (ends[0], bytes, 1, 0, NULL, NULL, d), begin_read, give, IO),
     ROW(weft_io_recvmsg, (ends[0], &message, 0, d), begin_read, give, IO),
