@@ -267,8 +267,9 @@ int weft_io_listen(const char *address, const weft_io_listen_options *opts);
 
 /* The same for each address of the name, of both families: stores up to `room` listening sockets
  * and returns how many.  All have one port, also when it is 0 in the text.  Families that this
- * machine lacks are left out.  `*`, unix, fd, systemd: one.  A failure leaves none open; besides as
- * weft_io_listen, EINVAL: no room. */
+ * machine lacks are left out.  `*`, unix, fd: one; systemd: all that were passed by this name
+ * (several may have it), or, as systemd:*, at all.  A failure leaves none open but what was passed;
+ * besides as weft_io_listen, EINVAL: no room. */
 int weft_io_listen_all(const char *address, const weft_io_listen_options *opts, int *listeners,
                        int room);
 

@@ -214,31 +214,47 @@ static int inherit(int fd)
     return give(fd, KIND_UNKNOWN);
 }
 
-// Which of the names in LISTEN_FDNAMES, that colons part.  -1: none.
-static int index_of(const char *names, const char *name)
-{
-    size_t n = strlen(name);
-    for (int i = 0; names != nullptr; i++) {
-        size_t length = strcspn(names, ":");
-        if (length == n && memcmp(names, name, n) == 0)
-            return i;
-        names = names[length] == ':' ? names + length + 1 : nullptr;
-    }
-    return -1;
-}
-
-static int listen_systemd(const char *name)
+// How many sockets systemd has passed to this process.
+static int systemd_count(void)
 {
     const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
-    int count, index;
+    int count;
     if (pid == nullptr || fds == nullptr || atol(pid) != (long)getpid() ||
         whole_number(fds, &count) != 0)
-        return fail_with(ENOENT);
-    if (whole_number(name, &index) != 0)
-        index = index_of(getenv("LISTEN_FDNAMES"), name);
-    if (index < 0 || index >= count)
-        return fail_with(ENOENT);
-    return inherit(LISTEN_FDS_START + index);
+        return 0;
+    return count;
+}
+
+// Whether `name` is the number of that one, its name in LISTEN_FDNAMES, which colons part, or *.
+static bool is_named(const char *name, int index)
+{
+    const char *names = getenv("LISTEN_FDNAMES");
+    int number;
+    if (whole_number(name, &number) == 0)
+        return number == index;
+    for (; index > 0 && names != nullptr; index--) {
+        names = strchr(names, ':');
+        names = names != nullptr ? names + 1 : nullptr;
+    }
+    size_t n = names != nullptr ? strcspn(names, ":") : 0;
+    return strcmp(name, "*") == 0 ||
+           (names != nullptr && n == strlen(name) && memcmp(names, name, n) == 0);
+}
+
+// Up to `room` of that name.  How many; -1: errno.
+static int listen_systemd(const char *name, int *listeners, int room, bool all)
+{
+    int n = 0;
+    for (int i = 0, count = systemd_count(); i < count && (all || n == 0); i++) {
+        if (!is_named(name, i))
+            continue;
+        if (n == room)
+            return fail_with(EINVAL);
+        listeners[n] = inherit(LISTEN_FDS_START + i);
+        if (listeners[n++] < 0)
+            return -1;
+    }
+    return n > 0 ? n : fail_with(ENOENT);
 }
 
 int weft_io_listen(const char *address, const weft_io_listen_options *opts)
@@ -255,7 +271,7 @@ int weft_io_listen(const char *address, const weft_io_listen_options *opts)
     case ADDRESS_FD:
         return whole_number(a.rest, &fd) != 0 ? fail_with(EINVAL) : inherit(fd);
     case ADDRESS_SYSTEMD:
-        return listen_systemd(a.rest);
+        return listen_systemd(a.rest, &fd, 1, false) < 0 ? -1 : fd;
     default:
         return listen_host(&a, opts);
     }
@@ -332,6 +348,8 @@ int weft_io_listen_all(const char *address, const weft_io_listen_options *opts, 
         return -1;
     if (listeners == nullptr || room < 1)
         return fail_with(EINVAL);
+    if (a.kind == ADDRESS_SYSTEMD)
+        return listen_systemd(a.rest, listeners, room, true);
     if (a.kind > ADDRESS_UDP || strcmp(a.host, "*") == 0) {
         listeners[0] = weft_io_listen(address, opts);
         return listeners[0] < 0 ? -1 : 1;

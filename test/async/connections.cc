@@ -264,6 +264,13 @@ static int listen_systemd(void)
            weft_io_listen("systemd:web", nullptr) == 3;
     well = well && is_none(weft_io_listen("systemd:2", nullptr)) &&
            is_none(weft_io_listen("systemd:adm", nullptr));
+    setenv("LISTEN_FDNAMES", "web:web", 1);
+    int all[2] = {-1, -1};
+    for (const char *name : {"systemd:web", "systemd:*"})
+        well = well && weft_io_listen_all(name, nullptr, all, 2) == 2 && all[0] == 3 &&
+               all[1] == 4 && weft_io_listen_all(name, nullptr, all, 1) == -1 && errno == EINVAL;
+    well = well && weft_io_listen_all("systemd:1", nullptr, all, 2) == 1 && all[0] == 4 &&
+           is_none(weft_io_listen_all("systemd:we", nullptr, all, 2));
     setenv("LISTEN_PID", "1", 1);
     return well && is_none(weft_io_listen("systemd:0", nullptr)) ? 0 : 1;
 }
