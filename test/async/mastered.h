@@ -137,25 +137,31 @@ static inline int echoing_worker(void *listener)
 }
 
 // At the port of the address, which 0 leaves to the kernel.  -1: errno.
-static inline int listen_on(struct sockaddr_in *a)
+static inline int bind_to(struct sockaddr_in *a)
 {
     socklen_t length = sizeof *a;
     int one = 1;
     a->sin_family = AF_INET;
     a->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (bind(listener, (struct sockaddr *)a, sizeof *a) != 0 || listen(listener, 128) != 0)
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (bind(fd, (struct sockaddr *)a, sizeof *a) != 0)
         return -1;
-    getsockname(listener, (struct sockaddr *)a, &length);
-    return listener;
+    getsockname(fd, (struct sockaddr *)a, &length);
+    return fd;
+}
+
+static inline int listen_to(struct sockaddr_in *a)
+{
+    int fd = bind_to(a);
+    return fd >= 0 && listen(fd, 128) == 0 ? fd : -1;
 }
 
 static inline int listen_on_loopback(struct sockaddr_in *a)
 {
     *a = {};
-    int listener = listen_on(a);
+    int listener = listen_to(a);
     assert_true(listener >= 0);
     return listener;
 }
