@@ -3,8 +3,10 @@
 
 #include <base/above_streams.h>
 
+#include <dirent.h>
 #include <ftw.h>
 #include <linux/magic.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -48,6 +50,23 @@ static bool find_own(char *path, size_t size)
     return false;
 }
 
+// Those of wardens that were killed.  One that somebody is in stays, and so does one that was just
+// made, unless by a warden whose number nobody has here: that one does without.
+static void remove_left(const char *folder)
+{
+    char path[4096 + 32];
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d != nullptr && (e = readdir(d)) != nullptr;) {
+        int pid = strncmp(e->d_name, "weft-", 5) == 0 ? atoi(e->d_name + 5) : 0;
+        if (pid <= 0 || kill(pid, 0) == 0 || errno != ESRCH)
+            continue;
+        snprintf(path, sizeof path, "%s/weft-%d", folder, pid);
+        rmdir(path);
+    }
+    if (d != nullptr)
+        closedir(d);
+}
+
 void weft::cgroup_make(cgroup *g)
 {
     const size_t room = sizeof g->path - 64;
@@ -56,8 +75,9 @@ void weft::cgroup_make(cgroup *g)
         *g->path = 0;
         return;
     }
+    remove_left(g->path);
     snprintf(g->path + strlen(g->path), 32, "/weft-%d", (int)getpid());
-    rmdir(g->path); // of a warden that was killed and had our number
+    rmdir(g->path); // of one that had our number
     if (mkdir(g->path, 0755) != 0)
         *g->path = 0; // nothing of ours is there
     else

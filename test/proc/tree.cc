@@ -209,6 +209,13 @@ static int tree_within(const char *path, bool below)
     if (fd < 0 || write(fd, "0", 1) != 1)
         return 1;
     close(fd);
+    // What a warden that was killed has left is gone afterwards, too.
+    pid_t dead = below ? fork() : -1;
+    if (dead == 0)
+        _exit(0);
+    snprintf(inner, sizeof inner, "%s/weft-%d", path, (int)dead);
+    if (below && (waitpid(dead, NULL, 0) != dead || mkdir(inner, 0755) != 0))
+        return 7;
     weft_subprocess_options o = tree();
     weft_subprocess *p =
         weft_subprocess_start(sh("grep ^0: /proc/self/cgroup; " RUNAWAY "; sleep 1000").argv, &o);
