@@ -261,6 +261,7 @@ CASE(test_each_as_parallel)
     if (run("command -v parallel") != 0)
         skip();
     for (const char *form : all) {
+        runner_alarm(); // each has a case's time, for a busy machine is slow to start a perl
         for (int ours = 0; ours < 2; ours++) {
             snprintf(command, sizeof command, form,
                      ours ? "weft-processes each --joblog log" : "parallel --joblog log");
