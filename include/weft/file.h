@@ -4,9 +4,10 @@
  *     ssize_t n = weft_file_pread(fd, text, sizeof text, 0, weft_in_s(5));
  *
  * A regular file is always ready, says poll(2), and then its disk or server takes its time.  So in
- * weft_io_run (io.h) what is in the page cache is read at once, and all else done by the threads
- * for files of offload.h, while the tasklet waits.
- * Outside of weft_io_run these are the plain system calls, which no deadline ends.
+ * weft_io_run (io.h) what is in the page cache is read at once, and all else done by the kernel's
+ * own threads (io_uring(7)) or, where that is missing or forbidden, by those for files of
+ * offload.h, while the tasklet waits. Outside of weft_io_run these are the plain system calls,
+ * which no deadline ends.
  *
  * Errors are the system calls', with these of the wait:
  *   ETIMEDOUT  the deadline has passed.  WEFT_NOW: nothing is begun, only pread reads the cache

@@ -23,14 +23,17 @@ static void end(file_request *r)
     free_keep_errno(r);
 }
 
-// Nobody wants what came of it.
-static void release(void *arg, void *performed)
+void weft::file_release(file_request *r, bool performed)
 {
-    file_request *r = (file_request *)arg;
-    int fd = performed != nullptr && r->call == FILE_OPEN ? (int)r->result : -1;
+    int fd = performed && r->call == FILE_OPEN ? (int)r->result : -1;
     close_keep_errno(&fd);
     free_keep_errno(r->list);
     end(r);
+}
+
+static void release(void *arg, void *performed)
+{
+    file_release((file_request *)arg, performed != nullptr);
 }
 
 static void *perform(void *arg)
@@ -89,6 +92,17 @@ static bool await(file_request *r, weft_deadline d)
         errno = saved;
         return true;
     }
+    int error = d <= WEFT_NOW ? ETIMEDOUT : wait_refusal(d);
+    if (error != 0) {
+        end(r);
+        errno = error;
+        return false;
+    }
+    int by_ring = ring_await(r, d);
+    if (by_ring > 0)
+        errno = saved;
+    if (by_ring != 0)
+        return by_ring > 0;
     if (offload_to(WEFT_OFFLOAD_FILES, perform, r, release, nullptr, d) == 0)
         return true;
     if (errno != ETIMEDOUT && errno != ECANCELED)
@@ -204,6 +218,9 @@ ssize_t weft_file_pwrite(int fd, const void *buf, size_t n, off_t offset, weft_d
     size_t all = 0;
     if (offset < 0 || n > SSIZE_MAX || (buf == nullptr && n > 0))
         return fail_with(EINVAL);
+    // (Of nothing, which tells of what has no places, such as a pipe: a ring would write there.)
+    if (pwritev(fd, nullptr, 0, offset) != 0)
+        return -1;
     file_request *r = create_fd(FILE_WRITE, fd, buf, part_of(n));
     if (r == nullptr)
         return -1;

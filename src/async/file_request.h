@@ -1,11 +1,12 @@
 // file_request.h: one thing that is done with a file while a tasklet waits.
 //
-// It is written down once, as a system call by its number, and a thread carries it out
+// It is written down once, and carried out by the kernel on its own (file_ring.cc) or by a thread
 // (file_perform.cc).  It holds copies of all it needs, the descriptor included (dup(2)): a caller
 // that gave up may close the file and reuse its memory at once.
 #ifndef WEFT_ASYNC_FILE_REQUEST_H
 #define WEFT_ASYNC_FILE_REQUEST_H
 
+#include <weft/deadline.h>
 #include <weft/tasklet.h>
 
 #include <stdint.h>
@@ -27,6 +28,13 @@ enum file_call : uint8_t {
 };
 
 struct file_request {
+    // In a ring, of which it is a member while it is under way.
+    file_request *next, *previous;
+    weft_tasklet *waiter;
+    uint8_t done, abandoned;
+    uint8_t lost; // in the parent of a fork
+    struct statx extended;
+    // What is to be done, and what came of it.
     file_call call;
     int fd;       // its own, or -1
     int how;      // flags
@@ -42,6 +50,16 @@ struct file_request {
 
 // Does it, here and now.
 void file_perform(file_request *r);
+
+// Nobody wants what came of it, if it was done.
+void file_release(file_request *r, bool performed);
+
+// Whether requests may go to a ring; false once the kernel has refused to make one.  Tests set it.
+extern bool files_by_ring;
+
+// Has a ring do it while the tasklet waits.  1: done; 0: it is not for a ring, and nothing has
+// happened; -1: given up (ETIMEDOUT, ECANCELED), and `r` is the ring's.
+int ring_await(file_request *r, weft_deadline d);
 
 } // namespace weft
 

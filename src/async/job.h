@@ -37,6 +37,9 @@ struct offload_job {
 int offload_to(int which, void *(*fn)(void *), void *arg, void (*release)(void *, void *),
                void **result, weft_deadline d);
 
+// Has a thread for files do what nobody waits for; there is none: does it here.
+void offload_alone(void *(*fn)(void *), void *arg);
+
 // The file of names that need no server; tests have another.
 extern const char *names_file;
 

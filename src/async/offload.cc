@@ -161,7 +161,8 @@ static void discard(offload_job *job)
 // The worker's end of a job.
 static void leave_at(post_box *p, offload_job *job)
 {
-    offload_job *head = __atomic_load_n(&p->head, __ATOMIC_RELAXED);
+    // Acquire: who finds it shut, and releases the job, has seen all that its owner did with it.
+    offload_job *head = __atomic_load_n(&p->head, __ATOMIC_ACQUIRE);
     do {
         if (head == SHUT) {
             discard(job);
@@ -171,7 +172,7 @@ static void leave_at(post_box *p, offload_job *job)
         job->next = head;
         // Release: whoever takes the job sees its result.
     } while (!__atomic_compare_exchange_n(&p->head, &head, job, true, __ATOMIC_RELEASE,
-                                          __ATOMIC_RELAXED));
+                                          __ATOMIC_ACQUIRE));
     if (head == nullptr)
         eventfd_write(p->event, 1); // the others' event is still to come, or theirs covers us
     drop(p);
@@ -365,6 +366,16 @@ int weft::offload_to(int which, void *(*fn)(void *), void *arg, void (*release)(
         *result = value;
     errno = error;
     return 0;
+}
+
+void weft::offload_alone(void *(*fn)(void *), void *arg)
+{
+    pool *p = pool_of(WEFT_OFFLOAD_FILES);
+    weft_future *f = p != nullptr ? weft_executor_submit(p->executor, fn, arg) : nullptr;
+    if (f == nullptr)
+        fn(arg);
+    else
+        weft_future_release(f);
 }
 
 int weft_offload(void *(*fn)(void *arg), void *arg, void **result, weft_deadline d)

@@ -3,6 +3,8 @@
 
 #include "inside.h"
 
+#include <async/file_request.h>
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -14,6 +16,8 @@ extern "C" const char *__tsan_default_options(void)
     return "report_thread_leaks=0";
 }
 #endif
+
+using namespace weft;
 
 static char folder[32];
 
@@ -45,11 +49,22 @@ static int open_new(const char *name, int flags = 0)
     return fd;
 }
 
+// In weft_io_run, by threads and by a ring, where the kernel makes one.
+static void both_ways(void (*body)(void))
+{
+    files_by_ring = false;
+    inside(body);
+    files_by_ring = true;
+    inside(body);
+}
+
+#define INSIDE_BOTH_WAYS(fn) CASE_IN(fn, both_ways)
+
 // ---- What the calls do, in weft_io_run and outside ----
 
 static void in_and_out(void (*body)(void))
 {
-    inside(body);
+    both_ways(body);
     body();
 }
 
@@ -210,7 +225,7 @@ FILE_CASE(test_file_refuses)
 // ---- Waits ----
 
 // WEFT_NOW takes what the cache has, and begins nothing.
-INSIDE_CASE(test_file_now)
+INSIDE_BOTH_WAYS(test_file_now)
 {
     char text[4];
     struct stat s;
@@ -241,7 +256,7 @@ static void *let_others(void *end)
 
 // Others run while one waits; what it opens after it has been cancelled or was late is closed
 // again, which `inside` looks for.
-INSIDE_CASE(test_file_given_up)
+INSIDE_BOTH_WAYS(test_file_given_up)
 {
     assert_int_equal(mkfifo(path("fifo"), 0600), 0);
     assert_errno(weft_file_open(path("fifo"), O_RDONLY, 0, weft_in_ms(20)), ETIMEDOUT);
@@ -264,8 +279,18 @@ INSIDE_CASE(test_file_given_up)
     unlink(path("fifo"));
 }
 
+// weft_io_run ends while something goes on.
+INSIDE_BOTH_WAYS(test_file_outlives_run)
+{
+    assert_int_equal(mkfifo(path("fifo"), 0600), 0);
+    assert_errno(weft_file_open(path("fifo"), O_RDONLY, 0, weft_in_ms(20)), ETIMEDOUT);
+    int end = open(path("fifo"), O_RDWR | O_CLOEXEC); // a thread that opened it is let go
+    unlink(path("fifo"));
+    close(end);
+}
+
 // Many at once, each its own bytes, and the file closed meanwhile.
-INSIDE_CASE(test_file_many)
+INSIDE_BOTH_WAYS(test_file_many)
 {
     static int fd, right;
     enum { MANY = 100 };
@@ -292,8 +317,40 @@ INSIDE_CASE(test_file_many)
     unlink(path("many"));
 }
 
+static intptr_t opened;
+
+static void open_in_vain(void)
+{
+    opened = weft_file_open(path("fifo"), O_RDONLY, 0, WEFT_FOREVER);
+    if (opened < 0)
+        opened = -errno;
+}
+
+// What is under way is the parent's: who waits in the child is told, and has ways of its own.
+INSIDE_BOTH_WAYS(test_file_fork)
+{
+    if (RUNNER_SANITIZED)
+        return; // a child of a process with threads must not start others there
+    struct stat s;
+    assert_int_equal(mkfifo(path("fifo"), 0600), 0);
+    weft_tasklet *t = spawn(open_in_vain, true);
+    weft_tasklet_yield(); // it has begun, and waits
+    pid_t child = runner_fork();
+    if (child == 0) {
+        bool well = weft_tasklet_join(t, nullptr, weft_in_s(20)) == 0 && opened == -ECANCELED;
+        _exit(well && weft_file_stat("/", &s, weft_in_s(20)) == 0 ? 0 : 1);
+    }
+    assert_int_equal(end_of(child), 0);
+    int writer = weft_file_open(path("fifo"), O_WRONLY, 0, WEFT_FOREVER);
+    join(t);
+    assert_true(opened >= 0);
+    close(writer);
+    close((int)opened);
+    unlink(path("fifo"));
+}
+
 // A tasklet that reads from the cache all the time holds nobody up.
-INSIDE_CASE(test_file_gives_way)
+INSIDE_BOTH_WAYS(test_file_gives_way)
 {
     static bool ran;
     char c;

@@ -6,6 +6,8 @@
 
 #include "conform.h"
 
+#include <async/file_request.h>
+
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -248,6 +250,7 @@ static void *open_fifo(void *)
 static void begin_file(void)
 {
     begin_fifo();
+    weft::files_by_ring = false;
     weft_offload_threads(WEFT_OFFLOAD_FILES, 1);
     file = open("/proc/self/stat", O_RDONLY);
     weft_tasklet_spawn(open_fifo, NULL, NULL);
