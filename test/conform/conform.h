@@ -83,8 +83,8 @@ static struct handle {
 struct manner {
     void (*run)(void (*fn)(void));
     void (*later)(void (*fn)(void)); // calls it while the caller waits
-    int (*begin)(void **);           // before all cases
-    int (*end)(void **);             // after them
+    int (*begin)(void **) = NULL;    // before all cases
+    int (*end)(void **) = NULL;      // after them
 };
 
 static const row *rows;
