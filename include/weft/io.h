@@ -66,6 +66,9 @@ struct addrinfo;
  * weft_tasklet_run (EDEADLK). */
 int weft_io_run(int (*main_fn)(void *arg), void *arg);
 
+/* (What threads wait for by sync.h, queue.h, executor.h and weft_thread_join a tasklet waits for in
+ * here, too, and its thread goes on; weft(7) tells of the few exceptions.) */
+
 /* A loop for callbacks beside the tasklets, made by the first call and released with weft_io_run.
  * Its functions run between two tasklets, on a stack of 256 KiB, and must not wait: they spawn and
  * wake tasklets, send with WEFT_NOW.  Do not run it.  It alone does not keep weft_io_run

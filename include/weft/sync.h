@@ -13,8 +13,9 @@
  * between processes shared_sync.h has what survives a death.  Their fields are weft's own.  Calls
  * return 0, or -1 with errno set.  Where a wait is spoken of: it fails with ETIMEDOUT when the
  * deadline passes and with ECANCELED when the thread is told to stop (weft_thread_stop); mutexes
- * and rwlocks know no ECANCELED.  A destroy fails with EBUSY while threads hold the
- * object or wait on it; destroying what was never used is fine.
+ * and rwlocks know no ECANCELED.  In weft_io_run (io.h) a wait is the tasklet's, and the thread
+ * goes on.  A destroy fails with EBUSY while threads hold the object or wait on it; destroying what
+ * was never used is fine.
  */
 #ifndef WEFT_SYNC_H
 #define WEFT_SYNC_H
@@ -68,6 +69,9 @@ typedef struct weft_mutex {
 int weft_mutex_init(weft_mutex *m, int flags);
 int weft_mutex_destroy(weft_mutex *m); /* EBUSY: locked */
 
+/* Threads in weft_io_run, whose tasklets may wait for a lock; atomic. */
+extern int weft_private_tasklets_lock;
+
 int weft_private_mutex_lock_until(weft_mutex *m, weft_deadline d);
 
 /* Locks `m`; waits as long as its owner keeps it.  WEFT_NOW tries once.
@@ -78,7 +82,8 @@ int weft_private_mutex_lock_until(weft_mutex *m, weft_deadline d);
 static inline int weft_mutex_lock(weft_mutex *m, weft_deadline d)
 {
     int code;
-    if (d != WEFT_FOREVER || m == NULL)
+    if (d != WEFT_FOREVER || m == NULL ||
+        __builtin_expect(__atomic_load_n(&weft_private_tasklets_lock, __ATOMIC_RELAXED) != 0, 0))
         return weft_private_mutex_lock_until(m, d);
     code = pthread_mutex_lock(&m->pthread);
     if (code == 0)

@@ -145,12 +145,13 @@ int weft::io_adopt(int fd, int kind)
 
 // ---- Waits ----
 
-int weft::io_suspend(io_state *io, weft_deadline d)
+int weft::io_suspend(io_state *io, weft_deadline d, bool regardless)
 {
     io->spree = 0;
     io->waiting++;
-    int result = wait_for_event(d);
-    io->waiting--;
+    int result = regardless ? wait_regardless(d) : wait_for_event(d);
+    if (io_here == io) // else weft_io_run has failed meanwhile
+        io->waiting--;
     return result;
 }
 

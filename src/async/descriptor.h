@@ -171,8 +171,8 @@ int io_limit_idle(int fd, int64_t ns);
 // A socket that was made non-blocking just now by this library.  Closes it when that fails.
 int io_adopt(int fd, int kind);
 
-// wait_for_event, and counts it.
-int io_suspend(io_state *io, weft_deadline d);
+// wait_for_event or wait_regardless, and counts it.
+int io_suspend(io_state *io, weft_deadline d, bool regardless = false);
 
 // Whether epoll still has what the record says.
 bool io_is_registered(io_state *io, const descriptor *r, int fd);
@@ -197,6 +197,9 @@ extern bool io_segments;
 
 // await.cc: a thread's way to poll while it is in weft_io_run.
 int poll_as_tasklet(struct pollfd *fds, nfds_t n, weft_deadline d);
+
+// park.cc: a thread's way to sleep meanwhile.
+int park_tasklet(const void *word, bool (*still)(void *arg), void *arg, weft_deadline d, int how);
 
 // Takes it in; list_remove lets it go again.  `fd` (-1: none) is watched for reading,
 // level-triggered, until it is closed.

@@ -1,6 +1,8 @@
-// job.h: one function that another thread runs for a tasklet (offload.cc).
+// job.h: what other threads have for a tasklet: one function that they run, or a wake (offload.cc).
 #ifndef WEFT_ASYNC_JOB_H
 #define WEFT_ASYNC_JOB_H
+
+#include "descriptor.h"
 
 #include <weft/deadline.h>
 #include <weft/executor.h>
@@ -12,7 +14,31 @@ struct addrinfo;
 
 namespace weft {
 
+struct parking;
+
+// What anyone may leave at the post of a thread that is in weft_io_run.
+struct posted {
+    posted *next;
+    void (*arrived)(posted *item, bool late); // in that thread; late: weft_io_run ends
+};
+
+// The thread's post, made when needed.  nullptr: errno.
+struct post_box *post_of(io_state *io);
+
+// From any thread, also in a signal's handler; false: it is shut.
+bool post(post_box *p, posted *item);
+
+// Takes in what lies there.
+void post_collect(post_box *p);
+
+// The tasklets that are parked at it: the head of a ring.
+parking *post_parked(post_box *p);
+
+// park.cc: ends their waits: of a child of fork, or of weft_io_run.
+void parked_end(parking *all, bool forked);
+
 struct offload_job {
+    posted item; // the first member
     // The worker's, until it leaves the job at the post.
     void *(*fn)(void *arg);
     void *arg;
@@ -22,9 +48,8 @@ struct offload_job {
     int ran;
     int stuck; // 1: it is under way for nobody; 2: fn has returned
     struct pool *of;
-    struct offload_job *next; // at the post
     // The tasklet's thread's.
-    struct post_box *post;
+    post_box *post;
     struct offload_job *later; // under way
     weft_tasklet *waiter;
     weft_future *future;

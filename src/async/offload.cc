@@ -14,6 +14,7 @@
 
 #include "descriptor.h"
 #include "job.h"
+#include "park.h"
 
 #include <base/above_streams.h>
 #include <base/errno.h>
@@ -131,14 +132,15 @@ int weft_offload_threads(int which, int threads)
 // ---- The post ----
 
 struct weft::post_box {
-    io_source source;  // the first member
-    offload_job *head; // pushed by workers; SHUT: by nobody any more
+    io_source source; // the first member
+    posted *head;     // pushed by anyone; SHUT: by nobody any more
     int event;
     uint32_t users;    // the owner and each job under way
     offload_job *mine; // under way; the owner's
+    parking parked;    // the owner's
 };
 
-static offload_job *const SHUT = (offload_job *)-1;
+static posted *const SHUT = (posted *)-1;
 
 static __thread post_box *post_here; // nullptr until needed
 
@@ -158,24 +160,20 @@ static void discard(offload_job *job)
     free(job);
 }
 
-// The worker's end of a job.
-static void leave_at(post_box *p, offload_job *job)
+bool weft::post(post_box *p, posted *item)
 {
     // Acquire: who finds it shut, and releases the job, has seen all that its owner did with it.
-    offload_job *head = __atomic_load_n(&p->head, __ATOMIC_ACQUIRE);
+    posted *head = __atomic_load_n(&p->head, __ATOMIC_ACQUIRE);
     do {
-        if (head == SHUT) {
-            discard(job);
-            drop(p);
-            return;
-        }
-        job->next = head;
-        // Release: whoever takes the job sees its result.
-    } while (!__atomic_compare_exchange_n(&p->head, &head, job, true, __ATOMIC_RELEASE,
+        if (head == SHUT)
+            return false;
+        item->next = head;
+        // Release: whoever takes the item sees what it brings.
+    } while (!__atomic_compare_exchange_n(&p->head, &head, item, true, __ATOMIC_RELEASE,
                                           __ATOMIC_ACQUIRE));
     if (head == nullptr)
         eventfd_write(p->event, 1); // the others' event is still to come, or theirs covers us
-    drop(p);
+    return true;
 }
 
 static void *run(void *arg)
@@ -185,7 +183,10 @@ static void *run(void *arg)
     job->error = errno;
     job->ran = 1;
     account(job->of, -1, -__atomic_exchange_n(&job->stuck, 2, __ATOMIC_RELAXED));
-    leave_at(job->post, job);
+    post_box *p = job->post; // the job may be gone
+    if (!post(p, &job->item))
+        discard(job);
+    drop(p);
     return nullptr;
 }
 
@@ -197,9 +198,14 @@ static void take_off(post_box *p, offload_job *job)
     *at = job->later;
 }
 
-static void settle(post_box *p, offload_job *job)
+static void settle(posted *item, bool late)
 {
-    take_off(p, job);
+    offload_job *job = (offload_job *)(void *)item;
+    if (late) { // nobody waits for it, or weft_io_run would not end
+        discard(job);
+        return;
+    }
+    take_off(job->post, job);
     if (job->abandoned) {
         discard(job);
         return;
@@ -208,19 +214,33 @@ static void settle(post_box *p, offload_job *job)
     end_wait(job->waiter, 0);
 }
 
-static void collect(io_source *source)
+// Takes all off, and leaves `rest` there.
+static void take_in(post_box *p, posted *rest)
 {
-    post_box *p = (post_box *)(void *)source;
+    posted *item = __atomic_exchange_n(&p->head, rest, __ATOMIC_ACQ_REL), *next;
+    for (; item != nullptr; item = next) {
+        next = item->next;
+        item->arrived(item, rest == SHUT);
+    }
+}
+
+void weft::post_collect(post_box *p)
+{
     eventfd_t n;
     int saved = errno;
     eventfd_read(p->event, &n); // before the stack is taken: a later push rings again
-    offload_job *job = __atomic_exchange_n(&p->head, nullptr, __ATOMIC_ACQUIRE);
-    while (job != nullptr) {
-        offload_job *next = job->next;
-        settle(p, job);
-        job = next;
-    }
+    take_in(p, nullptr);
     errno = saved;
+}
+
+static void collect(io_source *source)
+{
+    post_collect((post_box *)(void *)source);
+}
+
+parking *weft::post_parked(post_box *p)
+{
+    return &p->parked;
 }
 
 static void shut(io_source *source)
@@ -228,12 +248,8 @@ static void shut(io_source *source)
     post_box *p = (post_box *)(void *)source;
     list_remove(source);
     post_here = nullptr;
-    offload_job *job = __atomic_exchange_n(&p->head, SHUT, __ATOMIC_ACQ_REL);
-    while (job != nullptr) {
-        offload_job *next = job->next;
-        discard(job); // nobody waits for it, or weft_io_run would not end
-        job = next;
-    }
+    parked_end(&p->parked, false); // there are some after a failure of the poller alone
+    take_in(p, SHUT);
     drop(p);
 }
 
@@ -241,10 +257,11 @@ static void shut(io_source *source)
 // left, as what state it is in nobody can say.
 static void forked(io_source *source)
 {
-    const post_box *p = (post_box *)(void *)source;
+    post_box *p = (post_box *)(void *)source;
     list_remove(source);
     post_here = nullptr;
     close(p->event);
+    parked_end(&p->parked, true);
     for (offload_job *job = p->mine; job != nullptr; job = job->later) {
         job->lost = 1;
         if (!job->abandoned)
@@ -252,7 +269,7 @@ static void forked(io_source *source)
     }
 }
 
-static post_box *post_of(io_state *io)
+post_box *weft::post_of(io_state *io)
 {
     if (io_enter(io) != 0)
         return nullptr;
@@ -265,6 +282,7 @@ static post_box *post_of(io_state *io)
     p->source.forked = forked;
     p->source.end = shut;
     p->users = 1;
+    list_init(&p->parked);
     p->event = above_streams(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     if (p->event < 0 || io_register(io, &p->source, p->event) != 0) {
         close_keep_errno(&p->event);
@@ -344,6 +362,7 @@ int weft::offload_to(int which, void *(*fn)(void *), void *arg, void (*release)(
     offload_job *job = (offload_job *)calloc(1, sizeof *job);
     if (job == nullptr)
         return -1;
+    job->item.arrived = settle;
     job->fn = fn;
     job->arg = arg;
     job->release = release;

@@ -7,6 +7,8 @@
 #include "here.h"
 #include "loop_state.h"
 
+#include <thread/sleep.h>
+
 #include <base/errno.h>
 
 #include <stdio.h>
@@ -249,12 +251,14 @@ int weft_io_run(int (*main_fn)(void *arg), void *arg)
     watch_for_blocked(io);
     poll_way *way = way_to_poll;
     way_to_poll = poll_as_tasklet;
+    sleep_as_tasklets(park_tasklet);
     int result = main_fn(arg), saved = errno;
     if (weft_tasklet_run() != 0)
         result = -1;
     else
         errno = saved;
     way_to_poll = way;
+    sleep_as_tasklets(nullptr);
     finish(io);
     return result;
 }

@@ -23,6 +23,20 @@ int weft::wait_for_event(weft_deadline d)
     return error != 0 ? fail_with(error) : tasklet_suspend(s, IS_POLLING, 0, d);
 }
 
+int weft::wait_regardless(weft_deadline d)
+{
+    scheduler *s = &scheduler_here;
+    weft_tasklet *me = s->running;
+    uint32_t cancelled = me->cancelled;
+    if (me == s->keeper)
+        return fail_with(EPERM);
+    me->cancelled = 0;
+    int result = refusal(s, d) != 0 ? fail_with(EPERM) : wait_for_event(d);
+    if (cancelled != 0)
+        me->cancelled = cancelled;
+    return result;
+}
+
 bool weft::waits_for_event(const weft_tasklet *t)
 {
     return t != nullptr && (t->state & ~IS_TIMED) == IS_POLLING;

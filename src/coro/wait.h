@@ -16,6 +16,10 @@ int wait_refusal(weft_deadline d);
 // ECANCELED; EPERM: it is the scheduler's own, which waits for events.
 int wait_for_event(weft_deadline d);
 
+// The same of one that was cancelled, too: a cancel ends the wait, and the next one waits again.
+// EPERM also of a coroutine that was cancelled.
+int wait_regardless(weft_deadline d);
+
 // Whether it is in wait_for_event and nothing has ended that yet.
 bool waits_for_event(const weft_tasklet *t);
 

@@ -19,7 +19,7 @@ static void end_round(weft_barrier *b, bool failed)
     b->failed[b->generation % 2] = failed;
     b->arrived = 0;
     __atomic_store_n(&b->generation, b->generation + 1, __ATOMIC_RELEASE);
-    futex_wake(&b->generation, INT_MAX, 0);
+    wake_sleepers(&b->generation, INT_MAX);
 }
 
 // In a forked child nobody else is there, and a round has not begun.
@@ -48,7 +48,7 @@ static void drain(weft_barrier *b, uint32_t parity)
 {
     uint32_t n;
     while ((n = __atomic_load_n(&b->inside[parity], __ATOMIC_ACQUIRE)) != 0)
-        futex_wait(&b->inside[parity], n, WEFT_FOREVER, 0);
+        sleep_on(&b->inside[parity], n, WEFT_FOREVER, REGARDLESS);
 }
 
 int weft_barrier_init(weft_barrier *b, uint32_t parties)
@@ -100,7 +100,7 @@ static int await_round(weft_barrier *b, uint32_t mine, weft_deadline d)
 static void depart(weft_barrier *b, uint32_t parity)
 {
     if (__atomic_sub_fetch(&b->inside[parity], 1, __ATOMIC_ACQ_REL) == 0)
-        futex_wake(&b->inside[parity], INT_MAX, 0);
+        wake_sleepers(&b->inside[parity], INT_MAX);
 }
 
 int weft_barrier_wait(weft_barrier *b, weft_deadline d)
@@ -125,8 +125,10 @@ int weft_barrier_wait(weft_barrier *b, weft_deadline d)
     if (last)
         end_round(b, false);
     unlock(b);
+    uint32_t generation = fork_generation;
     int error = last ? 0 : await_round(b, mine, d);
-    depart(b, mine % 2);
+    if (generation == fork_generation) // else it is nobody's round
+        depart(b, mine % 2);
     return error != 0 ? fail_with(error) : last;
 }
 

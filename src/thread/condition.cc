@@ -33,7 +33,7 @@ int weft_condition_signal_n(weft_condition *c, uint32_t n)
         return fail_with(EINVAL);
     if (n != 0 && __atomic_load_n(&c->waiters, __ATOMIC_ACQUIRE) != 0) {
         __atomic_fetch_add(&c->events, 1, __ATOMIC_RELEASE);
-        futex_wake(&c->events, n < INT_MAX ? (int)n : INT_MAX, 0);
+        wake_sleepers(&c->events, n < INT_MAX ? (int)n : INT_MAX);
     }
     return 0;
 }
@@ -64,6 +64,5 @@ int weft_condition_wait(weft_condition *c, weft_mutex *m, weft_deadline d)
     if (error == ECANCELED)
         weft_condition_signal(c);
     __atomic_fetch_sub(&c->waiters, 1, __ATOMIC_ACQ_REL);
-    int code = pthread_mutex_lock(&m->pthread);
-    return from_pthread(code != 0 ? code : error);
+    return weft_mutex_lock(m, WEFT_FOREVER) == 0 ? from_pthread(error) : -1;
 }

@@ -185,11 +185,12 @@ static inline bool is_short(const weft_executor *ex)
 
 extern __thread crew_worker *this_worker; // the calling thread, if a worker
 
-// The same, but null in a forked child, in which it works no more.
+// The same, but null in a forked child, in which it works no more, and in a tasklet, whose waits
+// are not its thread's.
 static inline crew_worker *worker_here(void)
 {
     crew_worker *me = this_worker;
-    return me != nullptr && !is_inherited(me->executor) ? me : nullptr;
+    return me != nullptr && way_to_sleep == nullptr && !is_inherited(me->executor) ? me : nullptr;
 }
 
 // f, which the caller has just taken out of its place.

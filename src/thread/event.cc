@@ -47,7 +47,7 @@ int weft_event_set(weft_event *e)
     while (value_of(before) % 2 == 0)
         if (change_value(&e->state, &before, value_of(before) + 1)) {
             if (waiters_of(before) != 0)
-                futex_wake(futex_of(&e->state), INT_MAX, 0);
+                wake_sleepers(futex_of(&e->state), INT_MAX);
             return 0;
         }
     return 0;

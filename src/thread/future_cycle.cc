@@ -124,7 +124,7 @@ int weft::cycle_enter(crew_worker *me, awaited what, uint32_t *word, bool ends)
     } else if (stuck && other != nullptr) {
         other->waits = {};
         __atomic_fetch_or(other->word, (uint32_t)DEADLOCKED, __ATOMIC_RELEASE);
-        futex_wake(other->word, 1, 0);
+        wake_sleepers(other->word, 1);
     }
     drop_lock(lock);
     return stuck && word != nullptr ? EDEADLK : 0;

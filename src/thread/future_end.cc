@@ -30,7 +30,7 @@ static const weft_executor *to_ring(const weft_future *f)
 static void finished(weft_future *f, uint32_t before)
 {
     if (before & FUTURE_SLEPT_ON)
-        futex_wake(&f->state, INT_MAX, 0); // f may be gone: only its address is used
+        wake_sleepers(&f->state, INT_MAX); // f may be gone: only its address is used
     if (before & FUTURE_RELEASED)
         future_dispose(f);
 }
@@ -82,7 +82,7 @@ static weft_private_watch *tell_watches(weft_future *f)
     while ((w = *at) != nullptr) {
         if (w->word != nullptr) {
             __atomic_fetch_or(w->word, (uint32_t)WATCHED_ENDED, __ATOMIC_RELEASE);
-            futex_wake(w->word, 1, 0);
+            wake_sleepers(w->word, 1);
             at = &w->next;
         } else {
             *at = w->next;

@@ -31,7 +31,7 @@ int weft_latch_count_down(weft_latch *l, uint32_t n)
             return fail_with(EINVAL);
     while (!change_value(&l->state, &before, value_of(before) - n));
     if (value_of(before) == n && waiters_of(before) != 0)
-        futex_wake(futex_of(&l->state), INT_MAX, 0);
+        wake_sleepers(futex_of(&l->state), INT_MAX);
     return 0;
 }
 

@@ -10,8 +10,8 @@
 // done, and waits until it is over.
 #include "tsan_locks.h"
 
+#include "sleep.h"
 #include <base/errno.h>
-#include <base/futex.h>
 #include <weft/sync.h>
 
 using namespace weft;
@@ -92,9 +92,44 @@ int weft_mutex_destroy(weft_mutex *m)
     return from_pthread(pthread_mutex_destroy(&m->pthread));
 }
 
+// ---- In tasklets ----
+//
+// Who unlocks wakes threads alone: to look for tasklets would cost each unlock.  So a tasklet looks
+// again and again, after pauses that grow, and others run meanwhile.
+
+int weft_private_tasklets_lock;
+
+// Whether the caller is a tasklet, and is to wait for what is no other process's.
+static bool as_tasklet(weft_deadline d, bool shared)
+{
+    return way_to_sleep != nullptr && d > WEFT_NOW && !shared;
+}
+
+// Tries until it says something else than ETIMEDOUT.
+template <class Try> static int try_as_tasklet(Try attempt, weft_deadline d)
+{
+    static const uint32_t nothing = 0;
+    enum { FIRST_US = 20, LAST_US = 1000 };
+    int code, us = FIRST_US;
+    while ((code = attempt()) == ETIMEDOUT && weft_left(d) > 0) {
+        weft_deadline soon = weft_in_us(us);
+        sleep_on(&nothing, 0, soon < d ? soon : d, REGARDLESS);
+        us = us * 2 < LAST_US ? us * 2 : LAST_US;
+    }
+    return code;
+}
+
+static int lock_in_turn(weft_mutex *m, weft_deadline d)
+{
+    const int shared = 128; // PTHREAD_MUTEX_PSHARED_BIT
+    if (as_tasklet(d, m->pthread.__data.__kind & shared))
+        return try_as_tasklet([=] { return lock_until(m, WEFT_NOW); }, d);
+    return d == WEFT_FOREVER ? pthread_mutex_lock(&m->pthread) : lock_until(m, d);
+}
+
 int weft_private_mutex_lock_until(weft_mutex *m, weft_deadline d)
 {
-    return from_pthread(m != nullptr ? lock_until(m, d) : EINVAL);
+    return from_pthread(m != nullptr ? lock_in_turn(m, d) : EINVAL);
 }
 
 int weft_mutex_consistent(weft_mutex *m)
@@ -140,26 +175,46 @@ int weft_rwlock_destroy(weft_rwlock *l)
     return from_pthread(pthread_rwlock_destroy(pthread_of(l)));
 }
 
+static int try_read(weft_rwlock *l)
+{
+    int code = pthread_rwlock_tryrdlock(pthread_of(l));
+    return code == EBUSY ? ETIMEDOUT : code;
+}
+
+static int try_write(weft_rwlock *l)
+{
+    int code = pthread_rwlock_trywrlock(pthread_of(l));
+    return code == EBUSY ? ETIMEDOUT : code;
+}
+
+static bool is_shared(weft_rwlock *l)
+{
+    return pthread_of(l)->__data.__shared != 0;
+}
+
 int weft_rwlock_read(weft_rwlock *l, weft_deadline d)
 {
     if (l == nullptr)
         return fail_with(EINVAL);
+    if (as_tasklet(d, is_shared(l)))
+        return from_pthread(try_as_tasklet([=] { return try_read(l); }, d));
     struct timespec t = timespec_of(d);
-    int code = d == WEFT_FOREVER ? pthread_rwlock_rdlock(pthread_of(l))
-               : d > WEFT_NOW    ? pthread_rwlock_clockrdlock(pthread_of(l), CLOCK_MONOTONIC, &t)
-                                 : pthread_rwlock_tryrdlock(pthread_of(l));
-    return from_pthread(code == EBUSY ? ETIMEDOUT : code);
+    return from_pthread(d == WEFT_FOREVER ? pthread_rwlock_rdlock(pthread_of(l))
+                        : d > WEFT_NOW
+                            ? pthread_rwlock_clockrdlock(pthread_of(l), CLOCK_MONOTONIC, &t)
+                            : try_read(l));
 }
 
 static int lock_to_write(weft_rwlock *l, weft_deadline d)
 {
     if (l == nullptr)
         return EINVAL;
+    if (as_tasklet(d, is_shared(l)))
+        return try_as_tasklet([=] { return try_write(l); }, d);
     struct timespec t = timespec_of(d);
-    int code = d == WEFT_FOREVER ? pthread_rwlock_wrlock(pthread_of(l))
-               : d > WEFT_NOW    ? pthread_rwlock_clockwrlock(pthread_of(l), CLOCK_MONOTONIC, &t)
-                                 : pthread_rwlock_trywrlock(pthread_of(l));
-    return code == EBUSY ? ETIMEDOUT : code;
+    return d == WEFT_FOREVER ? pthread_rwlock_wrlock(pthread_of(l))
+           : d > WEFT_NOW    ? pthread_rwlock_clockwrlock(pthread_of(l), CLOCK_MONOTONIC, &t)
+                             : try_write(l);
 }
 
 int weft_rwlock_write(weft_rwlock *l, weft_deadline d)

@@ -20,7 +20,7 @@ static void finish(weft_once *o, uint32_t next)
 {
     uint32_t before = __atomic_exchange_n(&o->state, next, __ATOMIC_ACQ_REL);
     if ((before & 3) == WAITED)
-        futex_wake(&o->state, INT_MAX, 0);
+        wake_sleepers(&o->state, INT_MAX);
 }
 
 static void give_up(void *o)

@@ -130,6 +130,12 @@ static inline void leave(weft_queue *q)
     drop_lock(&q->lock);
 }
 
+// Locked: one waits no more.  (In a forked child tidy may have forgotten it.)
+static void quit(weft_queue *q)
+{
+    q->inside -= q->inside > 0;
+}
+
 // Sleeps, with the lock on entry and return, until `ready` may hold.
 static int nap(weft_queue *q, waiters *list, bool (*ready)(const weft_queue *), weft_deadline d)
 {
@@ -138,7 +144,7 @@ static int nap(weft_queue *q, waiters *list, bool (*ready)(const weft_queue *), 
     watch_for([=] { return ready(q); });
     take_lock(&q->lock);
     int error = ready(q) || q->closed ? 0 : waiters_wait(list, &q->lock, d);
-    q->inside--;
+    quit(q);
     return error;
 }
 
@@ -312,7 +318,7 @@ int weft_queue_join(weft_queue *q, weft_deadline d)
     int error = wait_for(
         d, [=] { return q->unfinished == 0 ? 0 : EAGAIN; },
         [=](weft_deadline until) { return waiters_wait(&q->joiners, &q->lock, until); });
-    q->inside--;
+    quit(q);
     drop_lock(&q->lock);
     return from_pthread(error);
 }
@@ -359,12 +365,15 @@ static int take_any(choice *c)
     return ended == c->n ? EPIPE : EAGAIN;
 }
 
-// How many threads wait in each, for destroy.
-static void count_in(const choice *c, size_t one)
+// One more waits in each, or one less, for destroy.
+static void count_in(const choice *c, bool more)
 {
     for (size_t i = 0; i < c->n; i++) {
         take_lock(&c->queues[i]->lock);
-        c->queues[i]->inside += one;
+        if (more)
+            c->queues[i]->inside++;
+        else
+            quit(c->queues[i]);
         drop_lock(&c->queues[i]->lock);
     }
 }
@@ -443,9 +452,9 @@ ssize_t weft_queue_get_any(weft_queue *const queues[], size_t n, void *item, wef
     if (error == ETIMEDOUT && d > WEFT_NOW) {
         if (n > FEW && (c.nodes = (waiter *)malloc(n * sizeof few[0])) == nullptr)
             return -1;
-        count_in(&c, 1);
+        count_in(&c, true);
         error = await_any(&c, d);
-        count_in(&c, (size_t)-1);
+        count_in(&c, false);
         if (c.nodes != few)
             free_keep_errno(c.nodes);
     }

@@ -5,6 +5,7 @@
 #include "record.h"
 
 #include "forked.h"
+#include "parked.h"
 #include <base/errno.h>
 
 #include <string.h>
@@ -37,6 +38,7 @@ static void put_locked(weft_thread *t)
 static void fork_made_us(void)
 {
     fork_generation++;
+    lot_forked();
     for (weft_thread *t = all_records; t != nullptr; t = t->next) {
         if (t == this_thread) {
             t->state &= RECORD_DETACHED; // who joins it is not here

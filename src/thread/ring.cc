@@ -222,6 +222,7 @@ static int nap(weft_ring *r, waiters *list, uint64_t unit, bool (*can)(const wef
     weft_deadline until = sleep_barrier(r) ? d : weft_in_ns(DISTRUST_NS);
     int error = ETIMEDOUT;
     bool woken = false;
+    uint32_t generation = fork_generation;
     take_lock(&r->lock);
     if (!can(r)) {
         error = waiters_wait(list, &r->lock, until < d ? until : d);
@@ -229,7 +230,7 @@ static int nap(weft_ring *r, waiters *list, uint64_t unit, bool (*can)(const wef
     } else {
         error = 0;
     }
-    if (!woken) // else the waker has
+    if (!woken && generation == fork_generation) // else the waker has, or tidy
         __atomic_fetch_sub(&r->sleepers, unit, __ATOMIC_RELAXED);
     drop_lock(&r->lock);
     return error == ETIMEDOUT && until < d && weft_left(d) > 0 ? 0 : error;
@@ -242,12 +243,14 @@ static __attribute__((noinline)) int wait_in(weft_ring *r, Try attempt, waiters 
                                              uint64_t unit, bool (*can)(const weft_ring *),
                                              weft_deadline d)
 {
+    uint32_t generation = fork_generation;
     __atomic_fetch_add(&r->inside, 1, __ATOMIC_RELAXED);
     int error =
         wait_for(d, attempt, [=](weft_deadline until) { return nap(r, list, unit, can, until); });
     if (error == 0)
         wake_any(r);
-    __atomic_fetch_sub(&r->inside, 1, __ATOMIC_RELEASE);
+    if (generation == fork_generation)
+        __atomic_fetch_sub(&r->inside, 1, __ATOMIC_RELEASE);
     return error;
 }
 
@@ -499,12 +502,14 @@ int weft_ring_join(weft_ring *r, weft_deadline d)
         return fail_with(EINVAL);
     if (!ours(r))
         return fail_with(EPERM);
+    uint32_t generation = fork_generation;
     __atomic_fetch_add(&r->inside, 1, __ATOMIC_RELAXED);
     take_lock(&r->lock);
     int error = wait_for(
         d, [=] { return all_done(r) ? 0 : EAGAIN; },
         [=](weft_deadline until) { return waiters_wait(&r->joiners, &r->lock, until); });
     drop_lock(&r->lock);
-    __atomic_fetch_sub(&r->inside, 1, __ATOMIC_RELEASE);
+    if (generation == fork_generation)
+        __atomic_fetch_sub(&r->inside, 1, __ATOMIC_RELEASE);
     return from_pthread(error);
 }

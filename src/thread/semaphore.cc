@@ -55,7 +55,7 @@ int weft_semaphore_post_n(weft_semaphore *s, uint32_t n)
             return fail_with(EOVERFLOW);
     while (!change_value(&s->state, &before, value_of(before) + n));
     if (n != 0 && waiters_of(before) != 0)
-        futex_wake(futex_of(&s->state), (int)n, 0);
+        wake_sleepers(futex_of(&s->state), (int)n);
     return 0;
 }
 

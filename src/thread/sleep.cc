@@ -9,22 +9,61 @@
 
 #include "record.h"
 #include <base/errno.h>
+#include <weft/sync.h>
 
 #include <limits.h>
 
 using namespace weft;
 
 __thread weft_thread *weft::this_thread;
+__thread sleep_way *weft::way_to_sleep;
 
 static bool told_to_stop(weft_thread *self)
 {
     return __atomic_load_n(&self->stopping, __ATOMIC_SEQ_CST) != 0;
 }
 
+namespace {
+struct reason {
+    const uint32_t *word;
+    uint32_t expected;
+    weft_thread *self; // null: no stop ends it
+};
+} // namespace
+
+static bool is_stopped(const reason *r)
+{
+    return r->self != nullptr && told_to_stop(r->self);
+}
+
+static bool is_still(void *arg)
+{
+    const reason *r = (const reason *)arg;
+    return !is_stopped(r) && __atomic_load_n(r->word, __ATOMIC_SEQ_CST) == r->expected;
+}
+
+static int tasklet_sleeps(const uint32_t *word, uint32_t expected, weft_deadline d, int how)
+{
+    reason r = {word, expected, how & REGARDLESS ? nullptr : this_thread};
+    int error = is_stopped(&r) ? 0 : way_to_sleep(word, is_still, &r, d, how);
+    return is_stopped(&r) ? ECANCELED : error;
+}
+
+void weft::sleep_as_tasklets(sleep_way *way)
+{
+    way_to_sleep = way;
+    __atomic_fetch_add(&weft_private_tasklets_lock, way != nullptr ? 1 : -1, __ATOMIC_SEQ_CST);
+}
+
 int weft::sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int how)
 {
     weft_thread *self = this_thread;
     int shared = how & SHARED;
+    if (way_to_sleep != nullptr && !shared) {
+        int error = tasklet_sleeps(word, expected, d, how);
+        if (error != EPERM)
+            return error;
+    }
     if (self == nullptr || how & REGARDLESS)
         return futex_wait(word, expected, d, shared);
     if (told_to_stop(self))
@@ -47,6 +86,8 @@ static void awake(void *self)
 int weft::sleep_cancellable(const uint32_t *word, uint32_t expected, weft_deadline d)
 {
     int before, error;
+    if (way_to_sleep != nullptr) // a tasklet can't be left at any instruction
+        return sleep_on(word, expected, d, 0);
     pthread_cleanup_push(awake, this_thread);
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before); // acts on a cancel before, too
     error = sleep_on(word, expected, d, 0);
@@ -97,6 +138,7 @@ void weft::disown_thread(void)
 {
     this_thread = nullptr;
     way_to_poll = nullptr;
+    way_to_sleep = nullptr;
 }
 
 int weft_thread_stop(weft_thread *t)
@@ -104,6 +146,7 @@ int weft_thread_stop(weft_thread *t)
     if (t == nullptr || (__atomic_load_n(&t->state, __ATOMIC_ACQUIRE) & RECORD_FREE))
         return fail_with(EINVAL);
     __atomic_store_n(&t->stopping, 1, __ATOMIC_SEQ_CST);
+    lot_stop(t);
     for (int tries = 0;; tries++) {
         const uint32_t *word = __atomic_load_n(&t->sleeps_on, __ATOMIC_SEQ_CST);
         if (word == nullptr || t == this_thread)

@@ -15,7 +15,8 @@
 #ifndef WEFT_THREAD_SLEEP_H
 #define WEFT_THREAD_SLEEP_H
 
-#include <base/futex.h>
+#include "parked.h"
+
 #include <base/poll.h>
 
 #include <sched.h>
@@ -36,6 +37,17 @@ enum {
 // it leaves without taking anything while others may sleep, it wakes one.
 int sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int how);
 
+// A thread's way to sleep while it is in weft_io_run (async/park.cc): the tasklet does, and others
+// run.  It sleeps on the word if still(arg), which is called once at most, says so when it can be
+// woken.  0, ETIMEDOUT, ECANCELED as above; EPERM: no tasklet can sleep here, so the thread has to.
+typedef int sleep_way(const void *word, bool (*still)(void *arg), void *arg, weft_deadline d,
+                      int how);
+
+extern __thread sleep_way *way_to_sleep;
+
+// Sets it, or takes it away.
+void sleep_as_tasklets(sleep_way *way);
+
 // Waits until look() is 0, or an errno for good; EAGAIN: not yet, so sleep(d).  Returns what look
 // does or, if it still says EAGAIN after that, what ended the sleep.  With a past deadline it only
 // looks.
@@ -50,10 +62,10 @@ static inline int wait_for(weft_deadline d, Look look, Sleep sleep)
 }
 
 // What goes before a sleep: watches for a while, and yields so that others can get there.  A sleep
-// and a wake cost as much as a hundred items in a queue.
+// and a wake cost as much as a hundred items in a queue.  A tasklet has others to let run instead.
 template <class Ready> static inline bool watch_for(Ready ready, int rounds = 4, int looks = 32)
 {
-    for (int round = 0; round < rounds; round++) {
+    for (int round = 0; round < rounds && way_to_sleep == nullptr; round++) {
         for (int look = 0; look < looks; look++) {
             if (ready())
                 return true;

@@ -36,7 +36,7 @@ static void thread_end(void *arg)
     if (before & RECORD_DETACHED)
         record_put(t);
     else if (before >= RECORD_JOINER)
-        futex_wake(&t->state, INT_MAX, 0);
+        wake_sleepers(&t->state, INT_MAX);
 }
 
 static void end_key_make(void)
@@ -214,7 +214,7 @@ static void join_end(void *arg)
     if (left & RECORD_COLLECTED && left < RECORD_JOINER)
         record_put(t);
     else if (j->collects)
-        futex_wake(&t->state, INT_MAX, 0);
+        wake_sleepers(&t->state, INT_MAX);
 }
 
 // Whether the kernel has told of the end of a thread that forked, and we are the child.  glibc 2.43
@@ -254,7 +254,8 @@ static int join_pthread(weft_thread *t, void **value, weft_deadline d)
 static int join_wait(joiner *j, weft_deadline d)
 {
     weft_thread *t = j->thread;
-    bool early = d == WEFT_FOREVER && this_thread == nullptr && !t->forked;
+    bool early =
+        d == WEFT_FOREVER && this_thread == nullptr && way_to_sleep == nullptr && !t->forked;
     for (int error = 0;;) {
         uint32_t s = state_of(t);
         if (s & RECORD_COLLECTED)
@@ -281,8 +282,28 @@ static int join_collect(joiner *j, weft_deadline d)
         return error;
     j->collects = false;
     __atomic_fetch_or(&t->state, RECORD_COLLECTED | RECORD_ENDED, __ATOMIC_ACQ_REL);
-    futex_wake(&t->state, INT_MAX, 0);
+    wake_sleepers(&t->state, INT_MAX);
     return 0;
+}
+
+static int join(joiner *j, void **result, weft_deadline d)
+{
+    int error = join_wait(j, d);
+    if (error == 0 && j->collects)
+        error = join_collect(j, d);
+    if (error == 0 && result != nullptr)
+        *result = j->thread->result;
+    return error;
+}
+
+// As a cancellation point.
+static int join_cancellable(joiner *j, void **result, weft_deadline d)
+{
+    int error;
+    pthread_cleanup_push(join_end, j);
+    error = join(j, result, d);
+    pthread_cleanup_pop(1);
+    return error;
 }
 
 int weft_thread_join(weft_thread *t, void **result, weft_deadline d)
@@ -291,14 +312,11 @@ int weft_thread_join(weft_thread *t, void **result, weft_deadline d)
     if (error != 0)
         return fail_with(error);
     joiner j = {t, false};
-    pthread_cleanup_push(join_end, &j);
-    error = join_wait(&j, d);
-    if (error == 0 && j.collects)
-        error = join_collect(&j, d);
-    if (error == 0 && result != nullptr)
-        *result = t->result;
-    pthread_cleanup_pop(1);
-    return error != 0 ? fail_with(error) : 0;
+    if (way_to_sleep == nullptr)
+        return from_pthread(join_cancellable(&j, result, d));
+    error = join(&j, result, d); // clean-up handlers are the thread's, and tasklets take turns
+    join_end(&j);
+    return from_pthread(error);
 }
 
 int weft_thread_detach(weft_thread *t)

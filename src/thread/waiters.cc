@@ -1,6 +1,8 @@
 // waiters.cc: the list of sleepers; see waiters.h.
 #include "waiters.h"
 
+#include "forked.h"
+
 using namespace weft;
 
 void weft::waiters_add(waiters *list, waiter *w)
@@ -18,7 +20,7 @@ void weft::waiters_wake_first(waiters *list)
     __atomic_fetch_or(&w->woken, TAKEN_OFF, __ATOMIC_RELEASE);
     if (w->also != nullptr)
         __atomic_store_n(w->also, TAKEN_OFF, __ATOMIC_RELEASE);
-    futex_wake(w->also != nullptr ? w->also : &w->woken, 1, 0);
+    wake_sleepers(w->also != nullptr ? w->also : &w->woken, 1);
 }
 
 size_t weft::waiters_wake(waiters *list, size_t most)
@@ -29,9 +31,20 @@ size_t weft::waiters_wake(waiters *list, size_t most)
     return n;
 }
 
+// In a forked child a tasklet goes on whose list may have been put in order since.
+static void leave_list(const waiters *list, waiter *me)
+{
+    for (waiter *w = list->next; w != list && w != nullptr; w = w->next)
+        if (w == me) {
+            list_remove(me);
+            return;
+        }
+}
+
 int weft::waiters_wait(waiters *list, uint32_t *lock, weft_deadline d, int how)
 {
     waiter me;
+    uint32_t generation = fork_generation;
     waiters_add(list, &me);
     drop_lock(lock);
     int error = await_word(&me.woken, d, how);
@@ -40,6 +53,9 @@ int weft::waiters_wait(waiters *list, uint32_t *lock, weft_deadline d, int how)
     // again, and meets the error at its next wait if it finds nothing.
     if (me.woken)
         return 0;
-    list_remove(&me);
+    if (generation == fork_generation)
+        list_remove(&me);
+    else
+        leave_list(list, &me);
     return error;
 }
