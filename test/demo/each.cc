@@ -158,8 +158,8 @@ CASE(test_each_halts_when_resumed)
         char command[160];
         run("rm -f log; seq 4 | weft-processes each -q --joblog log -- test 6 -eq 2>&-");
         snprintf(command, sizeof command,
-                 "seq 10 | weft-processes each -q -j 1 --joblog log --resume --halt soon,%s -- "
-                 "test 6 -eq 2>&1 | tail -n 1",
+                 "seq 10 >all; weft-processes each -q -j 1 --joblog log --resume --halt soon,%s -- "
+                 "test 6 -eq <all 2>&1 | tail -n 1",
                  rules[i]);
         run(command);
         assert_memory_equal(said, ends[i], strlen(ends[i]));
