@@ -56,7 +56,7 @@ static int sleep(io_state *io, parking *me, weft_deadline d, int how)
 {
     int error = io_suspend(io, d, how & REGARDLESS) != 0 ? errno : 0;
     if (how & REGARDLESS && error == ECANCELED)
-        error = 0; // it looks again
+        error = 0;                        // it looks again
     if (!me->over && io_enter(io) != 0) { // in a child that has no set of its own
         list_remove(me);
         me->over = true;

@@ -45,7 +45,7 @@ inline leash leashes = {&leashes, &leashes, -1, -1};
 inline pthread_mutex_t leash_lock = PTHREAD_MUTEX_INITIALIZER;
 inline __thread const leash *leash_passed; // of this thread's fork; null: none
 inline pthread_once_t leash_once = PTHREAD_ONCE_INIT;
-inline int leash_fork[2];      // a pipe that ends when the child has closed them; -1: there is none
+inline int leash_fork[2]; // a pipe that ends when the child has closed them; -1: there is none
 enum { LEASH_FORK_MS = 10000 }; // for that: somebody may have stopped the child
 
 inline void leash_fork_begins(void)
