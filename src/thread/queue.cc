@@ -405,6 +405,7 @@ static bool get_up(choice *c)
         take_lock(&q->lock);
         if (c->nodes[at].woken == 0)
             list_remove(&c->nodes[at]);
+        c->nodes[at].also = nullptr;
         if (has_item(q) && !got) {
             take(q, c->item);
             c->which = at;
