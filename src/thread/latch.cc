@@ -16,9 +16,7 @@ int weft_latch_init(weft_latch *l, uint32_t count)
 
 int weft_latch_destroy(weft_latch *l)
 {
-    if (l == nullptr)
-        return 0;
-    return waiters_of(load_state(&l->state)) != 0 ? fail_with(EBUSY) : 0;
+    return l != nullptr && waiters_of(load_state(&l->state)) != 0 ? fail_with(EBUSY) : 0;
 }
 
 int weft_latch_count_down(weft_latch *l, uint32_t n)

@@ -21,9 +21,7 @@ int weft_semaphore_init(weft_semaphore *s, uint32_t count, uint32_t limit)
 
 int weft_semaphore_destroy(weft_semaphore *s)
 {
-    if (s == nullptr)
-        return 0;
-    return waiters_of(load_state(&s->state)) != 0 ? fail_with(EBUSY) : 0;
+    return s != nullptr && waiters_of(load_state(&s->state)) != 0 ? fail_with(EBUSY) : 0;
 }
 
 static bool take_one(uint64_t *state, uint64_t *seen, uint32_t)

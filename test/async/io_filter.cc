@@ -153,13 +153,7 @@ static void with_sides(int kind, void (*fn)(void))
     with_pair(kind, fn);
 }
 
-#define SIDES_CASE(fn, kind)                                                                       \
-    static void fn##_body(void);                                                                   \
-    CASE(fn)                                                                                       \
-    {                                                                                              \
-        with_sides(kind, fn##_body);                                                               \
-    }                                                                                              \
-    static void fn##_body(void)
+#define SIDES_CASE(fn, kind) CASE_WITH(with_sides, fn, kind)
 
 // ---- Calls by other tasklets ----
 

@@ -173,6 +173,15 @@ static inline int dial(const struct sockaddr_in *a)
     return fd;
 }
 
+// Two workers that echo, and clients of theirs: the listener.
+static inline int start_under_load(struct sockaddr_in *a, struct echo_load *load)
+{
+    int listener = listen_on_loopback(a);
+    start_two(echoing_worker, &listener);
+    echo_load_start(load, a);
+    return listener;
+}
+
 // What has been heard of a reload: two workers are to be ready, and two to end.
 struct change {
     int ready, ended;

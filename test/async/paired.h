@@ -28,13 +28,15 @@ static inline void with_pair(int of_kind, void (*fn)(void))
     });
 }
 
-#define PAIR_CASE(fn, kind)                                                                        \
+#define CASE_WITH(with, fn, kind)                                                                  \
     static void fn##_body(void);                                                                   \
     CASE(fn)                                                                                       \
     {                                                                                              \
-        with_pair(kind, fn##_body);                                                                \
+        with(kind, fn##_body);                                                                     \
     }                                                                                              \
     static void fn##_body(void)
+
+#define PAIR_CASE(fn, kind) CASE_WITH(with_pair, fn, kind)
 
 #define EACH_PAIR_CASE(fn)                                                                         \
     static void fn##_body(void);                                                                   \

@@ -135,6 +135,14 @@ static int unlock_rwlock(void)
     return weft_rwlock_unlock(&rwlock);
 }
 
+template <int (*lock)(weft_rwlock *, weft_deadline)> static void hold_rwlock(void)
+{
+    weft_rwlock_init(&rwlock, 0);
+    start([](void *) {
+        return hold_until_gate([] { lock(&rwlock, WEFT_FOREVER); }, [] { unlock_rwlock(); });
+    });
+}
+
 static int await_change(weft_deadline d)
 {
     weft_mutex_lock(&mutex, WEFT_FOREVER);
@@ -220,24 +228,10 @@ static const object objects[] = {
          return and_then(weft_mutex_lock(&mutex, d), [] { return weft_mutex_unlock(&mutex); });
      },
      open_gate, join_thread, true},
-    {"rwlock to read",
-     [] {
-         weft_rwlock_init(&rwlock, 0);
-         start([](void *) {
-             return hold_until_gate([] { weft_rwlock_write(&rwlock, WEFT_FOREVER); },
-                                    [] { unlock_rwlock(); });
-         });
-     },
+    {"rwlock to read", hold_rwlock<weft_rwlock_write>,
      [](weft_deadline d) { return and_then(weft_rwlock_read(&rwlock, d), unlock_rwlock); },
      open_gate, join_thread, true},
-    {"rwlock to write",
-     [] {
-         weft_rwlock_init(&rwlock, 0);
-         start([](void *) {
-             return hold_until_gate([] { weft_rwlock_read(&rwlock, WEFT_FOREVER); },
-                                    [] { unlock_rwlock(); });
-         });
-     },
+    {"rwlock to write", hold_rwlock<weft_rwlock_read>,
      [](weft_deadline d) { return and_then(weft_rwlock_write(&rwlock, d), unlock_rwlock); },
      open_gate, join_thread, true},
     {"task", make_executor, [](weft_deadline d) { return weft_future_wait(futures[1], d); },

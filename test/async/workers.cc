@@ -251,9 +251,7 @@ CASE(test_reload_under_load)
 {
     struct sockaddr_in a;
     struct echo_load load;
-    int listener = listen_on_loopback(&a);
-    start_two(echoing_worker, &listener);
-    echo_load_start(&load, &a);
+    int listener = start_under_load(&a, &load);
     for (int i = 0; i < 10; i++) {
         struct change c = {};
         int half_way = dial(&a);

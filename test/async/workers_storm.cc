@@ -62,9 +62,7 @@ CASE(test_many_reloads_under_load)
 {
     struct sockaddr_in a;
     struct echo_load load;
-    int listener = listen_on_loopback(&a);
-    start_two(echoing_worker, &listener);
-    echo_load_start(&load, &a);
+    int listener = start_under_load(&a, &load);
     for (int i = 0, n = many("SOAK_RELOADS", 50); i < n; i++) {
         struct change c = {};
         reload();

@@ -260,13 +260,21 @@ typedef struct submitter {
     weft_future *f;
 } submitter;
 
-static void *submit_waiting(void *arg)
+// Says where it is, makes the call and says how that ended.
+template <class Call> static void *submitter_calls(void *arg, Call call)
 {
     submitter *s = (submitter *)arg;
     __atomic_store_n(&s->tid, weft_thread_id(NULL), __ATOMIC_RELEASE);
-    s->f = weft_executor_submit_wait(s->ex, add_one, &s->n, WEFT_FOREVER);
+    call(s);
     s->error = errno;
     return NULL;
+}
+
+static void *submit_waiting(void *arg)
+{
+    return submitter_calls(arg, [](submitter *s) {
+        s->f = weft_executor_submit_wait(s->ex, add_one, &s->n, WEFT_FOREVER);
+    });
 }
 
 static void begin_asleep(submitter *s, weft_executor *ex, void *(*fn)(void *))
@@ -349,11 +357,8 @@ static void *wait_for_all(void *arg)
 
 static void *wait_outside(void *arg)
 {
-    submitter *s = (submitter *)arg;
-    __atomic_store_n(&s->tid, weft_thread_id(NULL), __ATOMIC_RELEASE);
-    s->n = weft_executor_wait(s->ex, WEFT_FOREVER);
-    s->error = errno;
-    return NULL;
+    return submitter_calls(arg,
+                           [](submitter *s) { s->n = weft_executor_wait(s->ex, WEFT_FOREVER); });
 }
 
 CASE(test_wait_for_quiet)
@@ -787,11 +792,8 @@ CASE(test_shutdown_by_an_own_task)
 
 static void *shut_down_waiting(void *arg)
 {
-    submitter *s = (submitter *)arg;
-    __atomic_store_n(&s->tid, weft_thread_id(NULL), __ATOMIC_RELEASE);
-    s->n = weft_executor_shutdown(s->ex, WEFT_DRAIN, WEFT_FOREVER);
-    s->error = errno;
-    return NULL;
+    return submitter_calls(
+        arg, [](submitter *s) { s->n = weft_executor_shutdown(s->ex, WEFT_DRAIN, WEFT_FOREVER); });
 }
 
 CASE(test_shutdown_ends_by_stop)
