@@ -38,7 +38,7 @@ static int use_inherited(void *)
 
 static int own_executor(void *)
 {
-    if (RUNNER_TSAN) // which can't, in a child of threads
+    if (RUNNER_SANITIZED) // which can't, in a child of threads: their locks are as they were
         return 0;
     weft_executor *own = weft_executor_create(2, NULL);
     weft_future *f = own != NULL ? weft_executor_submit(own, same, &ex) : NULL;
