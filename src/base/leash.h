@@ -16,9 +16,10 @@
 // be seen before that process's; and the read end is to be closed by the owner last, not by a
 // process that perhaps ends at the same time.  Handlers of pthread_atfork(3), set with the first
 // leash, close them there, but the read end of the one that the new process is to join
-// (leash_passed).  fork(2) returns when they have: the owner may end at once, and if it had begun
-// to, with its write end not yet gone, the last copy of the read end would be closed before, and
-// nobody be told.  (What vfork(2) and clone(2) start, and posix_spawn, executes a program at once.)
+// (leash_passed), which that closes when it has joined.  fork(2) returns when they have (or, for
+// that one, leash_await_join): the owner may end at once, and if it had begun to, with its write
+// end not yet gone, the last copy of the read end would be closed before, and nobody be told. (What
+// vfork(2) and clone(2) start, and posix_spawn, executes a program at once.)
 #ifndef WEFT_BASE_LEASH_H
 #define WEFT_BASE_LEASH_H
 
@@ -44,8 +45,11 @@ struct leash {
 inline leash leashes = {&leashes, &leashes, -1, -1};
 inline pthread_mutex_t leash_lock = PTHREAD_MUTEX_INITIALIZER;
 inline __thread const leash *leash_passed; // of this thread's fork; null: none
+inline __thread bool leash_joins;          // ... whose child calls leash_join
+inline __thread int leash_joining = -1;    // ends when it has
 inline pthread_once_t leash_once = PTHREAD_ONCE_INIT;
-inline int leash_fork[2]; // a pipe that ends when the child has closed them; -1: there is none
+// A pipe that ends when the child has closed them; -1: there is none.
+inline int leash_fork[2] = {-1, -1};
 enum { LEASH_FORK_MS = 10000 }; // for that: somebody may have stopped the child
 
 inline void leash_fork_begins(void)
@@ -57,16 +61,24 @@ inline void leash_fork_begins(void)
     errno = saved;
 }
 
-inline void leash_fork_ended(void)
+static inline void leash_await_end_of(int *fd)
 {
     int saved = errno;
-    close_keep_errno(&leash_fork[1]);
-    struct pollfd f = {leash_fork[0], 0, 0};
+    struct pollfd f = {*fd, 0, 0};
     while (f.fd >= 0 && uncancelled(poll, &f, 1, LEASH_FORK_MS) < 0 && errno == EINTR)
         ;
-    close_keep_errno(&leash_fork[0]);
-    pthread_mutex_unlock(&leash_lock);
+    close_keep_errno(fd);
     errno = saved;
+}
+
+inline void leash_fork_ended(void)
+{
+    close_keep_errno(&leash_fork[1]);
+    if (leash_passed != nullptr && leash_joins)
+        leash_joining = leash_fork[0];
+    else
+        leash_await_end_of(&leash_fork[0]);
+    pthread_mutex_unlock(&leash_lock);
 }
 
 inline void leash_forked(void)
@@ -78,7 +90,8 @@ inline void leash_forked(void)
     }
     list_init(&leashes);
     close_keep_errno(&leash_fork[0]);
-    close_keep_errno(&leash_fork[1]);
+    if (leash_passed == nullptr || !leash_joins)
+        close_keep_errno(&leash_fork[1]);
     pthread_mutex_unlock(&leash_lock);
 }
 
@@ -145,13 +158,23 @@ static inline bool leash_is_loose(int held)
     return n != 0;
 }
 
-// In the child of a fork with leash_passed, which may close `kept` then: the signal goes to it, or
-// to the group that it leads.  -1: errno; ESRCH: the owner has ended already.  Async-signal-safe.
+// In the parent after such a fork.
+static inline void leash_await_join(void)
+{
+    leash_await_end_of(&leash_joining);
+}
+
+// In the child of a fork with leash_passed and leash_joins: the signal goes to it, or to the group
+// that it leads.  Closes `kept`.  -1: errno; ESRCH: the owner has ended already.
+// Async-signal-safe.
 static inline int leash_join(int kept, bool leads)
 {
-    if (fcntl(kept, F_SETOWN, leads ? -getpid() : getpid()) != 0)
-        return -1;
-    return leash_is_loose(kept) ? fail_with(ESRCH) : 0;
+    int result = fcntl(kept, F_SETOWN, leads ? -getpid() : getpid());
+    if (result == 0 && leash_is_loose(kept))
+        result = fail_with(ESRCH);
+    close_keep_errno(&kept);
+    close_keep_errno(&leash_fork[1]);
+    return result;
 }
 
 } // namespace weft

@@ -206,8 +206,8 @@ PLAIN static void set_identity(spawn_plan *plan)
         quit(plan, WEFT_STAGE_UID);
 }
 
-// Our parent's end is ours, and our group's if we lead one (base/leash.h).  Until exec we have the
-// leash's one end, too, but not the other, so that the end can be seen here.
+// Our parent's end is ours, and our group's if we lead one (base/leash.h).  We have the leash's one
+// end, too, but not the other, so that the end can be seen here.
 PLAIN static bool die_with_parent(const spawn_plan *plan)
 {
     const weft_subprocess_options *o = plan->opts;
@@ -218,8 +218,10 @@ PLAIN static bool die_with_parent(const spawn_plan *plan)
     syscall(SYS_close, plan->leash[1]);
     if (syscall(SYS_fcntl, plan->leash[0], F_SETOWN, leads ? -pid : pid) != 0)
         return false;
+    bool there = syscall(SYS_ppoll, &end, 1, &now, nullptr, KERNEL_SIGSET) == 0;
+    syscall(SYS_close, plan->leash[0]); // or exec would, when our parent goes on already
     errno = ESRCH;
-    return syscall(SYS_ppoll, &end, 1, &now, nullptr, KERNEL_SIGSET) == 0;
+    return there;
 }
 
 // The first error that isn't "not there" wins: a program that may not be executed is

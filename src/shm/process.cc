@@ -80,8 +80,6 @@ struct start_plan {
         setpgid(0, 0);
     if (plan->leash >= 0 && leash_join(plan->leash, flags & leads) != 0)
         _exit(127);
-    if (plan->leash >= 0)
-        uncancelled(close, plan->leash);
     if (flags & WEFT_PROCESS_CLOSE_OTHERS)
         close_others(plan->keep, plan->keep_count);
     name_process(plan->opts->name);
@@ -94,10 +92,13 @@ struct start_plan {
 static int start(weft_process *p, const start_plan *plan)
 {
     leash_passed = plan->leash >= 0 ? &p->held : nullptr;
+    leash_joins = true;
     pid_t pid = fork_child(&p->c);
     leash_passed = nullptr;
+    leash_joins = false;
     if (pid == 0)
         child_main(plan);
+    leash_await_join();
     if (pid < 0)
         return -1;
     p->c.leads = plan->opts->flags & leads;

@@ -66,8 +66,12 @@ static void hold_until(how owner_ends, bool by_signal)
         if ((by_signal ? leash_keep(&l, SIGKILL) : leash_make(&l, &held)) != 0)
             _exit(1);
         leash_passed = &l;
+        leash_joins = by_signal;
         pid = child_fork(&c);
         leash_passed = nullptr;
+        leash_joins = false;
+        if (pid != 0)
+            leash_await_join();
         if (pid < 0)
             _exit(1);
         if (pid == 0) {
@@ -137,7 +141,6 @@ CASE(test_join_after_the_end)
     int kept = fcntl(l.kept, F_DUPFD_CLOEXEC, 0);
     leash_let_go(&l);
     assert_errno(leash_join(kept, false), ESRCH);
-    close(kept);
 }
 
 CASE(test_loose)
@@ -179,6 +182,26 @@ CASE(test_fork_returns_when_the_child_has_none)
     leash_let_go(&l);
     assert_true(leash_is_loose(held));
     close(held);
+    kill_and_reap(child);
+}
+
+// ... and is held before the owner goes on, if it is to be.
+CASE(test_owner_waits_until_the_child_has_joined)
+{
+    leash l;
+    assert_int_equal(leash_keep(&l, SIGURG), 0);
+    leash_passed = &l;
+    leash_joins = true;
+    pid_t child = runner_fork();
+    leash_passed = nullptr;
+    leash_joins = false;
+    if (child == 0) {
+        usleep(50000);
+        _exit(leash_join(l.kept, false) == 0 ? pause() : 1);
+    }
+    leash_await_join();
+    assert_int_equal(fcntl(l.kept, F_GETOWN), child);
+    leash_let_go(&l);
     kill_and_reap(child);
 }
 

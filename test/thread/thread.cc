@@ -142,14 +142,18 @@ CASE(test_join_twice)
     assert_errno(weft_thread_detach(nullptr), EINVAL);
 }
 
+static int joining; // atomic: how many have come that far
+
 static void *join_target(void *t)
 {
+    add_word(&joining);
     void *result = nullptr;
     return weft_thread_join((weft_thread *)t, &result, WEFT_FOREVER) == 0 ? result : code_of(-1);
 }
 
 static void *join_target_in_time(void *t)
 {
+    add_word(&joining);
     void *result = nullptr;
     return weft_thread_join((weft_thread *)t, &result, weft_in_s(300)) == 0 ? result : code_of(-1);
 }
@@ -173,7 +177,9 @@ CASE(test_all_who_join_get_the_result)
         weft_event go = WEFT_EVENT_INIT;
         weft_thread *ours[JOINERS], *target = weft_thread_start(wait_event, &go, nullptr);
         pthread_t others[JOINERS];
+        joining = 0;
         start_joiners(others, ours, target);
+        await_word(&joining, 2 * JOINERS);
         for (weft_thread *each : ours)
             await_asleep(weft_thread_id(each));
         assert_errno(weft_thread_detach(target), EBUSY);
@@ -182,7 +188,7 @@ CASE(test_all_who_join_get_the_result)
         for (int i = 0; i < JOINERS; i++) {
             void *result = nullptr;
             pthread_join(others[i], &result);
-            // Whoever had not begun to join yet may find it released.
+            // Whoever is not quite there yet may find it released.
             assert_true(result == &go || result == code_of((errno = EINVAL, -1)));
             assert_int_equal(joined(ours[i]), (intptr_t)&go);
         }
