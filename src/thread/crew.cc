@@ -154,8 +154,9 @@ int weft::worker_blocks(crew_worker *me, weft_future *const futures[], size_t n,
     for (; n > 0; n--)
         if (futures[n - 1]->executor == ex)
             make_urgent(ex, futures[n - 1]);
-    ex->active--;
-    ex->blocked++;
+    bool first = me->blocks++ == 0;
+    ex->active -= first;
+    ex->blocked += first;
     ex->short_of_room += for_room;
     int error = find_hand(ex);
     // Without a thread it matters only where nobody is left to run what this one waits for.
@@ -166,8 +167,9 @@ void weft::worker_goes_on(crew_worker *me, bool for_room)
 {
     weft_executor *ex = me->executor;
     take_lock(&ex->lock);
-    ex->blocked--;
-    ex->active++;
+    bool last = --me->blocks == 0;
+    ex->blocked -= last;
+    ex->active += last;
     ex->short_of_room -= for_room;
     note(ex);
     wake_worker(ex); // there may be spares again

@@ -49,6 +49,9 @@ struct crew_worker {
     void *(*runs)(void *);
     void *with;
     unsigned depth;
+    // The waits of its task that others stand in for: several in tasklets.  Guarded by the
+    // executor's lock.
+    unsigned blocks;
 
     // While it sleeps in a wait; guarded by the cycles' lock (future_cycle.cc).
     awaited waits;  // nothing: it does not
@@ -185,12 +188,11 @@ static inline bool is_short(const weft_executor *ex)
 
 extern __thread crew_worker *this_worker; // the calling thread, if a worker
 
-// The same, but null in a forked child, in which it works no more, and in a tasklet, whose waits
-// are not its thread's.
+// The same, but null in a forked child, in which it works no more.
 static inline crew_worker *worker_here(void)
 {
     crew_worker *me = this_worker;
-    return me != nullptr && way_to_sleep == nullptr && !is_inherited(me->executor) ? me : nullptr;
+    return me != nullptr && !is_inherited(me->executor) ? me : nullptr;
 }
 
 // f, which the caller has just taken out of its place.

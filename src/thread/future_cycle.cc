@@ -114,6 +114,8 @@ static bool is_stuck(crew_worker *me, crew_worker **other)
 int weft::cycle_enter(crew_worker *me, awaited what, uint32_t *word, bool ends)
 {
     crew_worker *other = nullptr;
+    if (way_to_sleep != nullptr) // a tasklet, and others of its thread go on
+        return 0;
     take_lock(lock);
     me->waits = what;
     me->word = word;

@@ -69,11 +69,12 @@ static void run_guarded(crew_worker *me, weft_future *f)
 }
 
 // What it runs on top of the waiting task is to find half of the stack.  (A coroutine has
-// a stack of its own: nothing is put on top of that.)
+// a stack of its own: nothing is put on top of that, nor of the main tasklet, for others would
+// wait.)
 static bool stack_allows(const crew_worker *me)
 {
     const char *here = (const char *)__builtin_frame_address(0);
-    return here > me->stack_half && here < me->stack_top;
+    return way_to_sleep == nullptr && here > me->stack_half && here < me->stack_top;
 }
 
 bool weft::task_run_awaited(crew_worker *me, weft_future *f)

@@ -143,6 +143,9 @@ static void worker_left(void *arg)
         return;
     task_left(&me->bottom);
     take_lock(&ex->lock);
+    ex->blocked -= me->blocks != 0; // by its tasklets, which are not to go on
+    ex->active += me->blocks != 0;
+    me->blocks = 0;
     share_return(ex, me);
     task_ended(ex);
     bool replace = !ex->closed || has_pending(ex);
