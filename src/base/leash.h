@@ -26,6 +26,7 @@
 #include "above_streams.h"
 #include "errno.h"
 #include "list.h"
+#include "time.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -65,7 +66,8 @@ static inline void leash_await_end_of(int *fd)
 {
     int saved = errno;
     struct pollfd f = {*fd, 0, 0};
-    while (f.fd >= 0 && uncancelled(poll, &f, 1, LEASH_FORK_MS) < 0 && errno == EINTR)
+    weft_deadline d = weft_in_ms(LEASH_FORK_MS);
+    while (f.fd >= 0 && uncancelled(poll, &f, 1, poll_ms(d)) < 0 && errno == EINTR)
         ;
     close_keep_errno(fd);
     errno = saved;
