@@ -48,10 +48,11 @@ int weft_private_once_run(weft_once *o, int (*fn)(void *), void *arg, weft_deadl
     if (o == nullptr || fn == nullptr)
         return fail_with(EINVAL);
     watch_forks();
-    uint32_t me = (fork_generation & 0xff) << 24 | (uint32_t)syscall(SYS_gettid) << 2;
     uint32_t s = __atomic_load_n(&o->state, __ATOMIC_ACQUIRE);
     int error = 0;
     while (s != DONE) {
+        // Anew each time: a tasklet may go on in a forked child.
+        uint32_t me = (fork_generation & 0xff) << 24 | (uint32_t)syscall(SYS_gettid) << 2;
         bool ours = is_new(s);
         uint32_t next = ours ? (me | RUNNING) : (s | WAITED);
         if (ours)

@@ -335,6 +335,7 @@ struct choice {
     void *item;
     bool got; // in passing
     size_t which;
+    uint32_t generation; // in which it lay down
 };
 
 // One of n by chance, so that a busy queue leaves none out.
@@ -404,7 +405,7 @@ static bool get_up(choice *c)
         weft_queue *q = c->queues[at];
         take_lock(&q->lock);
         if (c->nodes[at].woken == 0)
-            list_remove(&c->nodes[at]);
+            waiters_leave(&q->getters, &c->nodes[at], c->generation);
         c->nodes[at].also = nullptr;
         if (has_item(q) && !got) {
             take(q, c->item);
@@ -431,6 +432,7 @@ static int nap_in_all(choice *c, weft_deadline d)
     uint32_t word = 0;
     if (watch_for([=] { return any_ready(c); }))
         return 0;
+    c->generation = fork_generation;
     int error = lie_down(c, &word) ? await_word(&word, d, 0) : 0;
     c->got = get_up(c);
     return error;
@@ -446,7 +448,7 @@ static int await_any(choice *c, weft_deadline d)
 ssize_t weft_queue_get_any(weft_queue *const queues[], size_t n, void *item, weft_deadline d)
 {
     waiter few[FEW];
-    choice c = {queues, n, few, item, false, 0};
+    choice c = {queues, n, few, item, false, 0, 0};
     if (queues == nullptr || n == 0)
         return fail_with(EINVAL);
     int error = await_any(&c, WEFT_NOW);

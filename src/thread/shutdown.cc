@@ -158,6 +158,8 @@ int weft_executor_destroy(weft_executor *ex, int how)
     if (busy)
         return fail_with(EBUSY);
     shut_down(ex, how, WEFT_FOREVER, false);
+    if (is_inherited(ex)) // a tasklet waited, and this is a forked child
+        return fail_with(EPERM);
     release(ex);
     return 0;
 }

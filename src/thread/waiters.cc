@@ -32,13 +32,13 @@ size_t weft::waiters_wake(waiters *list, size_t most)
 }
 
 // In a forked child a tasklet goes on whose list may have been put in order since.
-static void leave_list(const waiters *list, waiter *me)
+void weft::waiters_leave(const waiters *list, waiter *w, uint32_t generation)
 {
-    for (waiter *w = list->next; w != list && w != nullptr; w = w->next)
-        if (w == me) {
-            list_remove(me);
-            return;
-        }
+    const waiter *at = generation == fork_generation ? w : list->next;
+    while (at != w && at != list && at != nullptr)
+        at = at->next;
+    if (at == w)
+        list_remove(w);
 }
 
 int weft::waiters_wait(waiters *list, uint32_t *lock, weft_deadline d, int how)
@@ -53,9 +53,6 @@ int weft::waiters_wait(waiters *list, uint32_t *lock, weft_deadline d, int how)
     // again, and meets the error at its next wait if it finds nothing.
     if (me.woken)
         return 0;
-    if (generation == fork_generation)
-        list_remove(&me);
-    else
-        leave_list(list, &me);
+    waiters_leave(list, &me, generation);
     return error;
 }

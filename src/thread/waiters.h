@@ -36,6 +36,9 @@ void waiters_add(waiters *list, waiter *w);
 void waiters_wake_first(waiters *list); // the list is not empty
 size_t waiters_wake(waiters *list, size_t most);
 
+// Takes off one that was added in that fork_generation, and that no waker has taken off.
+void waiters_leave(const waiters *list, waiter *w, uint32_t generation);
+
 static inline void waiters_wake_one(waiters *list)
 {
     if (__builtin_expect(!list_is_empty(list), 0))

@@ -6,6 +6,7 @@
 #include <weft/sync.h>
 #include <weft/thread.h>
 
+#include <fcntl.h>
 #include <signal.h>
 
 // ---- One of each ----
@@ -456,15 +457,18 @@ CASE(test_thread_stop)
     assert_int_equal(weft_semaphore_destroy(&semaphore), 0);
 }
 
-static int go_on_in_child(void *)
+static int go_on_in_child(void *kind)
 {
     waiting w, v;
-    w = v = {&objects[3], WEFT_FOREVER, 0, 0, false}; // a get
+    int other = 0;
+    w = v = {(const object *)kind, WEFT_FOREVER, 0, 0, false};
     weft_tasklet *t = spawn(wait_for_it, &w, true);
     weft_tasklet_yield();
     pid_t child = runner_fork();
-    if (child != 0)
-        weft_queue_put(queue, &item, WEFT_NOW); // it is the parent's
+    for (int i = 0; i < 2 && child != 0; i++)
+        weft_queue_put(queue, &other, WEFT_FOREVER); // they are the parent's
+    if (child == 0)
+        weft_queue_get(queue, &other, WEFT_NOW); // puts it in order, before the tasklet goes on
     join(t);
     if (child != 0)
         return w.result == 0 ? end_of(child) : 100;
@@ -477,12 +481,89 @@ static int go_on_in_child(void *)
     _exit(v.result != 0 ? 2 : weft_queue_destroy(queue) != 0 ? 3 : 0);
 }
 
+static void *get_first(void *)
+{
+    int other;
+    weft_queue_get(queue, &other, WEFT_FOREVER);
+    return nullptr;
+}
+
 CASE(test_fork)
 {
     forks_coroutines();
-    make_queue();
-    assert_int_equal(weft_io_run(go_on_in_child, nullptr), 0);
-    drop_queue();
+    for (int kind = 3; kind <= 5; kind += 2) { // a get, and from any
+        make_queue();
+        thread = weft_thread_start(get_first, nullptr, nullptr);
+        await_asleep(weft_thread_id(thread));
+        assert_int_equal(weft_io_run(go_on_in_child, (void *)&objects[kind]), 0);
+        join_thread();
+        drop_queue();
+    }
+}
+
+static int destroy_in_child(void *)
+{
+    static int result, error;
+    weft_tasklet *t = spawn(
+        [] {
+            result = weft_executor_destroy(executor, WEFT_DRAIN);
+            error = errno;
+        },
+        true);
+    weft_tasklet_yield();
+    pid_t child = runner_fork();
+    if (child != 0)
+        open_gate();
+    else
+        dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
+    join(t);
+    if (child != 0)
+        return result == 0 ? end_of(child) : 100;
+    _exit(result == 0 || error != EPERM ? 1 : fcntl(0, F_GETFD) < 0 ? 2 : 0);
+}
+
+CASE(test_fork_in_a_destroy)
+{
+    forks_coroutines();
+    weft_event_init(&gate);
+    make_executor();
+    for (weft_future *f : futures)
+        weft_future_release(f);
+    assert_int_equal(weft_io_run(destroy_in_child, nullptr), 0);
+}
+
+// ---- In a task ----
+
+static void *get_task(void *)
+{
+    void *result = nullptr;
+    weft_future *f = weft_executor_submit(
+        executor, [](void *arg) { return arg; }, &item);
+    weft_future_get(f, &result, WEFT_FOREVER);
+    return result;
+}
+
+static int get_tasks(void *)
+{
+    void *results[3] = {};
+    weft_tasklet *t[] = {spawn(get_task, nullptr, true), spawn(get_task, nullptr, true)};
+    results[2] = get_task(nullptr);
+    for (int i = 0; i < 2; i++)
+        weft_tasklet_join(t[i], &results[i], WEFT_FOREVER);
+    return (results[0] == &item) + (results[1] == &item) + (results[2] == &item);
+}
+
+// For tasks of its own executor, which has one thread.
+CASE(test_a_task_waits_for_others)
+{
+    void *result = nullptr;
+    executor = weft_executor_create(1, nullptr);
+    weft_future *f = weft_executor_submit(
+        executor, [](void *) { return (void *)(intptr_t)weft_io_run(get_tasks, nullptr); },
+        nullptr);
+    assert_int_equal(weft_future_get(f, &result, WEFT_FOREVER), 0);
+    assert_int_equal((intptr_t)result, 3);
+    assert_int_equal(weft_executor_destroy(executor, WEFT_DRAIN), 0);
 }
 
 // ---- Many of both kinds ----
