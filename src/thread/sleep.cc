@@ -7,6 +7,7 @@
 // the sleeper has said that it is awake, for which that needs no lock.
 #include "sleep.h"
 
+#include "forked.h"
 #include "record.h"
 #include <base/errno.h>
 #include <weft/sync.h>
@@ -51,6 +52,7 @@ static int tasklet_sleeps(const uint32_t *word, uint32_t expected, weft_deadline
 
 void weft::sleep_as_tasklets(sleep_way *way)
 {
+    watch_forks(); // what is parked is the parent's
     way_to_sleep = way;
     __atomic_fetch_add(&weft_private_tasklets_lock, way != nullptr ? 1 : -1, __ATOMIC_SEQ_CST);
 }

@@ -27,6 +27,36 @@ static weft_executor *executor;
 static weft_thread *thread;
 static int item, held, changed;
 
+static weft_tasklet *wait_for_event(void)
+{
+    weft_tasklet *t = spawn([] { weft_event_wait(&event, WEFT_FOREVER); }, true);
+    weft_tasklet_yield();
+    return t;
+}
+
+static int wait_in_both(void *)
+{
+    weft_tasklet *t = wait_for_event();
+    pid_t child = runner_fork();
+    if (child == 0) {
+        alarm(20);
+        join(t); // it was told
+        t = wait_for_event();
+    }
+    weft_event_set(&event);
+    join(t);
+    if (child == 0)
+        _exit(0);
+    return end_of(child);
+}
+
+// Comes first, while nothing has been used that looks out for forks itself.
+CASE(test_fork_at_first)
+{
+    forks_coroutines();
+    assert_int_equal(weft_io_run(wait_in_both, nullptr), 0);
+}
+
 static void *wait_at_gate(void *)
 {
     weft_event_wait(&gate, WEFT_FOREVER);
