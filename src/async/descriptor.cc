@@ -210,7 +210,8 @@ int weft::io_limit_idle(int fd, int64_t ns)
     io_limit *l = record_make(&io_here->limits, fd);
     if (l == nullptr)
         return -1;
-    *l = {ns, weft_now()};
+    const int64_t most = WEFT_FOREVER / 2; // so that its end can be told
+    *l = {ns < most ? ns : most, weft_now()};
     descriptor_find(io_here, fd)->limited = 1;
     return 0;
 }

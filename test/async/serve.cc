@@ -450,6 +450,19 @@ INSIDE_CASE(test_serve_idle_but_busy)
     stop_serving(1);
 }
 
+// So long that it never is.
+INSIDE_CASE(test_serve_idle_for_ever)
+{
+    weft_io_serve_options o = {};
+    o.idle_ns = INT64_MAX;
+    serve(echo, o);
+    int a = open_answered();
+    weft_tasklet_sleep(weft_in_ms(1));
+    assert_true(answers(a));
+    weft_io_close(a);
+    stop_serving(1);
+}
+
 // ---- Rate ----
 
 static int64_t serve_at(size_t rate)
