@@ -161,5 +161,7 @@ ssize_t weft_io_write_buffered(int fd, weft_io_buffer *b, const void *buf, size_
 int weft_io_flush(int fd, weft_io_buffer *b, weft_deadline d)
 {
     writing w = {b, nullptr, 0, false};
-    return io_buffer_is_sound(b) ? write_all(fd, &w, d) : fail_with(EINVAL);
+    if (!io_buffer_is_sound(b))
+        return fail_with(EINVAL);
+    return b->begin < b->end ? write_all(fd, &w, d) : 0;
 }

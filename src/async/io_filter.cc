@@ -65,7 +65,7 @@ static int send_pieces(const use *u, weft_deadline d)
     for (ssize_t n;;) {
         if (!io_is_same(&u->stream))
             return fail_with(ECANCELED);
-        if (f->out.begin < f->out.end && weft_io_flush(u->stream.fd, &f->out, d) != 0)
+        if (weft_io_flush(u->stream.fd, &f->out, d) != 0)
             return -1;
         n = f->take(f, f->out.data, f->out.room);
         if (n <= 0)

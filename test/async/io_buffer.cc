@@ -125,6 +125,17 @@ PAIR_CASE(test_buffered_cancelled, UNIX_PAIR)
     assert_int_equal(check_next(&got), -1);
 }
 
+// Where there is no room nothing needs none.
+PAIR_CASE(test_flush_of_nothing, UNIX_PAIR)
+{
+    begin_buffer();
+    fill_connection();
+    assert_int_equal(keep("x", 1), 1);
+    assert_errno(flush(weft_in_ms(1)), ETIMEDOUT);
+    begin_buffer();
+    assert_int_equal(flush(weft_in_s(1)), 0);
+}
+
 // Who puts more in meanwhile comes after the one that waits, whose bytes stay together.
 PAIR_CASE(test_buffered_by_two, UNIX_PAIR)
 {
