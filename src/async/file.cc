@@ -99,7 +99,7 @@ static bool await(file_request *r, weft_deadline d)
         return false;
     }
     int by_ring = ring_await(r, d);
-    if (by_ring > 0)
+    if (by_ring >= 0)
         errno = saved;
     if (by_ring != 0)
         return by_ring > 0;
@@ -218,6 +218,8 @@ ssize_t weft_file_pwrite(int fd, const void *buf, size_t n, off_t offset, weft_d
     size_t all = 0;
     if (offset < 0 || n > SSIZE_MAX || (buf == nullptr && n > 0))
         return fail_with(EINVAL);
+    if (begin(fd, d) != 0)
+        return -1;
     // (Of nothing, which tells of what has no places, such as a pipe: a ring would write there.)
     if (pwritev(fd, nullptr, 0, offset) != 0)
         return -1;

@@ -322,7 +322,12 @@ static void convert(const struct statx *from, struct stat *to)
 static void abandon(file_request *r)
 {
     int saved = errno;
-    if (io_enter(io_here) == 0 && !r->lost) {
+    bool entered = io_enter(io_here) == 0;
+    if (r->lost) {
+        file_release(r, false);
+    } else if (!entered) { // in a child, which has to let go of the ring yet
+        r->abandoned = 1;
+    } else {
         struct io_uring_sqe s = {};
         s.opcode = IORING_OP_ASYNC_CANCEL;
         s.fd = -1;
@@ -330,8 +335,6 @@ static void abandon(file_request *r)
         r->abandoned = 1;
         submit(ring_here, &s); // if it fails the request comes to its end
         collect(ring_here);
-    } else if (r->lost) {
-        file_release(r, false);
     }
     errno = saved;
 }

@@ -248,7 +248,8 @@ static void shut(io_source *source)
     post_box *p = (post_box *)(void *)source;
     list_remove(source);
     post_here = nullptr;
-    parked_end(&p->parked, false); // there are some after a failure of the poller alone
+    // There are some after a failure of the poller alone.
+    parked_end(&p->parked, events_forked(&io_here->set));
     take_in(p, SHUT);
     drop(p);
 }
@@ -299,12 +300,12 @@ post_box *weft::post_of(io_state *io)
 static void abandon(offload_job *job)
 {
     int saved = errno;
+    job->abandoned = 1;
     // (In a child nobody lets go of the locks that the parent's pool had.)
     if (io_enter(io_here) != 0 || job->lost) {
         errno = saved;
         return;
     }
-    job->abandoned = 1;
     if (weft_future_cancel(job->future) == 0) {
         post_box *p = job->post;
         take_off(p, job);

@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #if RUNNER_TSAN
@@ -349,6 +350,58 @@ INSIDE_BOTH_WAYS(test_file_fork)
     unlink(path("fifo"));
 }
 
+static int ends[2];
+
+static void read_one(void)
+{
+    char c;
+    opened = weft_io_read(ends[0], &c, 1, WEFT_FOREVER);
+}
+
+static void open_late(void)
+{
+    weft_file_open(path("fifo"), O_RDONLY, 0, weft_in_ms(20));
+}
+
+// It gives up in the child while that can have no set of its own; then another is in its place.
+static int give_up_in_child(weft_tasklet *t)
+{
+    struct rlimit before, none;
+    getrlimit(RLIMIT_NOFILE, &before);
+    none = before;
+    none.rlim_cur = 0;
+    setrlimit(RLIMIT_NOFILE, &none);
+    while (weft_tasklet_join(t, nullptr, WEFT_FOREVER) != 0)
+        ;
+    setrlimit(RLIMIT_NOFILE, &before);
+    t = spawn(read_one, true);
+    weft_tasklet_sleep(weft_in_ms(1));
+    if (write(ends[1], "x", 1) != 1)
+        return 1;
+    join(t);
+    return opened == 1 ? 0 : 2;
+}
+
+INSIDE_BOTH_WAYS(test_file_fork_without_descriptors)
+{
+    if (RUNNER_SANITIZED)
+        return;
+    char c;
+    make_pair(PIPE_PAIR, ends);
+    assert_errno(weft_io_read(ends[0], &c, 1, weft_in_ms(1)), ETIMEDOUT); // it is known
+    assert_int_equal(mkfifo(path("fifo"), 0600), 0);
+    weft_tasklet *t = spawn(open_late, true);
+    weft_tasklet_yield();
+    pid_t child = runner_fork();
+    if (child == 0)
+        _exit(give_up_in_child(t));
+    join(t);
+    assert_int_equal(end_of(child), 0);
+    close(open(path("fifo"), O_RDWR | O_CLOEXEC)); // a thread that opened it is let go
+    unlink(path("fifo"));
+    close_pair(ends);
+}
+
 // A tasklet that reads from the cache all the time holds nobody up.
 INSIDE_BOTH_WAYS(test_file_gives_way)
 {
@@ -363,6 +416,19 @@ INSIDE_BOTH_WAYS(test_file_gives_way)
     assert_true(ran);
     close(fd);
     unlink(path("one"));
+}
+
+// Nor one that writes what takes no time.
+INSIDE_BOTH_WAYS(test_file_write_gives_way)
+{
+    static bool ran;
+    int fd = weft_file_open("/dev/null", O_WRONLY, 0, WEFT_FOREVER);
+    ran = false;
+    spawn([] { ran = true; });
+    for (int i = 0; i < 600 && !ran; i++)
+        assert_int_equal(weft_file_pwrite(fd, "x", 1, 0, WEFT_FOREVER), 1);
+    assert_true(ran);
+    close(fd);
 }
 
 RUN_CASES(setup, teardown)
