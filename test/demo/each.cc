@@ -183,11 +183,11 @@ CASE(test_each_stops_with_its_commands)
 {
     // The command is one process: a shell that starts another sleeps on, uninterruptibly, while
     // that one is stopped before its exec.  It ends when it is told to, after it went on.
-    assert_int_equal(run("mkfifo end; echo x | setsid weft-processes each -t 2 sh -c 'echo done; "
+    assert_int_equal(run("mkfifo end; echo x | setsid weft-processes each -t 4 sh -c 'echo done; "
                          "echo $$ >pid; read word <end' 2>&1 & until [ -s pid ]; do :; done; "
                          "kill -TSTP $!; for p in $! $(cat pid); do "
                          "until grep -q 'State:.T' /proc/$p/status; do :; done; done; "
-                         "sleep 2.5; kill -CONT $!; echo go >end; wait $!"),
+                         "sleep 4.5; kill -CONT $!; echo go >end; wait $!"),
                      0);
     assert_non_null(strstr(said, "done\n"));
 }
