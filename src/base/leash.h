@@ -163,7 +163,9 @@ static inline bool leash_is_loose(int held)
 // In the parent after such a fork.
 static inline void leash_await_join(void)
 {
-    leash_await_end_of(&leash_joining);
+    int fd = leash_joining; // not its address: UBSan takes a relaxed one of gcc's for null
+    leash_joining = -1;
+    leash_await_end_of(&fd);
 }
 
 // In the child of a fork with leash_passed and leash_joins: the signal goes to it, or to the group
