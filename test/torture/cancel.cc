@@ -206,7 +206,9 @@ static int strike_all(const struct row *r, int strikes, long stride, bool quiet)
     for (int s = 0; s < strikes; s++) {
         struct plan p = {r, (enum strike)s, RECORD};
         const char *wrong;
-        long n = run(&p, &wrong);
+        long n = 0;
+        for (int i = 0; i < 20 && n == 0; i++) // by chance it may need none
+            n = run(&p, &wrong);
         usual = report->left;
         for (p.at = wrong == nullptr ? (long)ASLEEP : n; p.at < n && fatal < 9;
              p.at += p.at < 0 ? 1 : stride, points++)
