@@ -221,9 +221,9 @@ typedef struct weft_io_datagram {
     struct sockaddr_storage address;
 } weft_io_datagram;
 
-/* Receives up to n datagrams, as soon as there is one, by few system calls (recvmmsg(2)); returns
- * how many.  Where the program has set UDP_GRO (udp(7)), those of one sender that came together are
- * one, with `segment`.  EINVAL: NULL, n below 1. */
+/* Receives up to n datagrams, 32 at most, as soon as there is one (recvmmsg(2)); returns how many.
+ * Where the program has set UDP_GRO (udp(7)), those of one sender that came together are one, with
+ * `segment`.  EINVAL: NULL, n below 1. */
 int weft_io_recv_many(int fd, weft_io_datagram *datagrams, int n, weft_deadline d);
 
 /* Sends all n datagrams, waits for room, and returns n (sendmmsg(2)).  When one

@@ -96,17 +96,12 @@ static int receive_batch(int fd, weft_io_datagram *to, int n, bool joined)
     return got;
 }
 
+// One system call: another could take an error that there would be no way to tell of.
 static ssize_t receive_many(int fd, descriptor *, io_call *c)
 {
     const receiving *r = (const receiving *)c->data;
-    int all = 0, got, room;
-    bool joined = udp_option(fd, UDP_GRO) > 0;
-    do {
-        room = r->n - all < BATCH ? r->n - all : BATCH;
-        got = receive_batch(fd, r->datagrams + all, room, joined);
-        all += got > 0 ? got : 0;
-    } while (got == room && all < r->n);
-    return all > 0 ? all : -1;
+    int n = r->n < BATCH ? r->n : BATCH;
+    return receive_batch(fd, r->datagrams, n, udp_option(fd, UDP_GRO) > 0);
 }
 
 int weft_io_recv_many(int fd, weft_io_datagram *datagrams, int n, weft_deadline d)

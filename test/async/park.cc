@@ -418,7 +418,7 @@ static void *lock_in_turn(void *which)
 {
     weft_mutex_lock(&mutex, WEFT_FOREVER);
     order[orders++] = (int)(intptr_t)which;
-    weft_tasklet_sleep(weft_in_ms(5));
+    weft_tasklet_yield(); // the other finds it locked
     weft_mutex_unlock(&mutex);
     return nullptr;
 }
@@ -479,7 +479,7 @@ CASE(test_thread_stop)
         while (!__atomic_load_n(&held, __ATOMIC_ACQUIRE))
             sched_yield();
         if (i % 2 == 0)
-            usleep(2000); // asleep
+            await_asleep(weft_thread_id(t));
         assert_int_equal(weft_thread_stop(t), 0);
         assert_int_equal(weft_thread_join(t, &result, WEFT_FOREVER), 0);
         assert_int_equal((intptr_t)result, ECANCELED);

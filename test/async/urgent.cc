@@ -98,7 +98,7 @@ static int wait_for_a_mount(void *)
 {
     p[0] = open("/proc/self/mounts", O_RDONLY | O_CLOEXEC);
     weft_tasklet *t = spawn(wait_for_urgent, true);
-    weft_tasklet_sleep(weft_in_ms(2));
+    weft_tasklet_yield();
     if (mount("none", "/tmp", "tmpfs", 0, nullptr) != 0)
         return NOT_PERMITTED;
     weft_tasklet_join(t, nullptr, WEFT_FOREVER);
