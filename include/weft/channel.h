@@ -23,6 +23,7 @@
 #include <weft/tasklet.h>
 
 #include <stddef.h>
+#include <sys/types.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -86,9 +87,9 @@ typedef struct weft_select_case {
 /* Waits until one of the n cases can happen, has exactly that one happen, and returns its index.
  * If several can at once, each is as likely.  With WEFT_NOW: only if one can at once.  n 0
  * waits for the deadline.
- * Fails (-1) with EINVAL for a negative n, NULL cases or a bad op, EPERM for another thread's
- * channel. */
-int weft_select(weft_select_case cases[], int n, weft_deadline d);
+ * Fails (-1) with EINVAL for more cases than an int counts, NULL cases or a bad op, EPERM for
+ * another thread's channel. */
+ssize_t weft_select(weft_select_case cases[], size_t n, weft_deadline d);
 
 #ifdef __cplusplus
 }

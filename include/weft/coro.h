@@ -100,7 +100,10 @@ void *weft_coro_switch(weft_coro *to, void *value);
  * Cancelling a dead one changes nothing.  Fails with EINVAL for NULL, a negative error or the
  * main coroutine, EPERM from another thread or on a tasklet, EBUSY as resume when it waits, and
  * when control came back and `co` has not ended (it resumed one that switched away). */
-int weft_coro_cancel(weft_coro *co, int error);
+int weft_coro_throw(weft_coro *co, int error);
+
+/* The same with ECANCELED. */
+int weft_coro_cancel(weft_coro *co);
 
 /* Ends and releases `co`.  A suspended one never runs on: its deferred functions run on
  * its stack and the stack is dropped (cancel it first if its body must clean up).  Its

@@ -1,10 +1,10 @@
 /* executor.h: run functions on a pool of threads, and collect what they return.
  *
  *     weft_executor *ex = weft_executor_create(0, NULL);       // a thread per CPU
- *     weft_future *f = weft_executor_submit(ex, parse, "a.txt");
+ *     weft_future *f = weft_executor_submit(ex, parse, "a.txt", WEFT_NOW);
  *     void *tree;
  *     weft_future_get(f, &tree, WEFT_FOREVER);                 // releases f
- *     weft_executor_destroy(ex, WEFT_DRAIN);
+ *     weft_executor_destroy(ex);
  *
  * A task may submit tasks and wait for them on its own executor.  A worker that waits
  * without deadline runs what it waits for, if nobody has begun it, and nothing else;
@@ -72,20 +72,21 @@ typedef struct weft_executor_options {
  * EAGAIN: the system has no thread to give. */
 weft_executor *weft_executor_create(int threads, const weft_executor_options *opts);
 
-/* Ends the pool: later submits fail with EPIPE.  WEFT_DRAIN: pending tasks are run;
- * WEFT_DISCARD: they end with ECANCELED, and the threads are told to stop, so that
- * what a running task waits for in weft's calls fails with ECANCELED.  Waits until
- * the threads have ended.
- * ETIMEDOUT, ECANCELED: some still run; the pool stays closed, call again (also to
- * turn a drain into a discard).  EDEADLK: called by one of its own tasks.  EINVAL:
- * another `how`. */
-int weft_executor_shutdown(weft_executor *ex, int how, weft_deadline d);
+/* Lets no more tasks in (EPIPE).  WEFT_DRAIN: pending tasks are run; WEFT_DISCARD: they end with
+ * ECANCELED, and the threads are told to stop, so that what a running task waits for in weft's
+ * calls fails with ECANCELED.  Doesn't wait: join.  Again, to turn a drain into a discard.
+ * EINVAL: another `how`. */
+int weft_executor_close(weft_executor *ex, int how);
 
-/* Shuts down without deadline and releases ex.  Futures that have not been got stay
- * valid: they have ended.  EBUSY: a thread waits in weft_executor_submit_wait, _map,
- * _map_ranges, _wait or _shutdown; EDEADLK, ECANCELED, EINVAL: as shutdown.  On an
+/* Waits until the threads of a closed pool have ended.  ETIMEDOUT, ECANCELED: some still run; call
+ * again.  EBUSY: it is not closed; EDEADLK: called by one of its own tasks. */
+int weft_executor_join(weft_executor *ex, weft_deadline d);
+
+/* Closes it with WEFT_DRAIN if it is open, joins it, whatever that takes, and releases ex.  Futures
+ * that have not been got stay valid: they have ended.  EBUSY: a thread waits in
+ * weft_executor_submit and its kind, _map, _map_ranges, _wait or _join; EDEADLK: as join.  On an
  * error nothing is released.  NULL is ignored. */
-int weft_executor_destroy(weft_executor *ex, int how);
+int weft_executor_destroy(weft_executor *ex);
 
 /* Makes the pool `threads` threads strong.  More start at once; those too many end
  * when they have finished their task.  EINVAL: threads below 1; EPIPE: shut down;
@@ -98,25 +99,23 @@ size_t weft_executor_pending(weft_executor *ex);
 
 /* ---- Giving it work ---- */
 
-/* Queues fn(arg) and returns its future, to be ended by weft_future_get or
- * weft_future_release.  One allocation.  Never waits.
- * NULL and EAGAIN: the backlog is full; EPIPE: shut down; EINVAL: no fn; ENOMEM. */
-weft_future *weft_executor_submit(weft_executor *ex, void *(*fn)(void *), void *arg);
-
-/* As submit, but waits for room in the backlog.  ETIMEDOUT: no room at d; ECANCELED; EAGAIN,
- * ENOMEM: in a task, only another thread could make room, and there is none to be had. */
-weft_future *weft_executor_submit_wait(weft_executor *ex, void *(*fn)(void *), void *arg,
-                                       weft_deadline d);
+/* Queues fn(arg) and returns its future, to be ended by weft_future_get or weft_future_release.
+ * One allocation.  Without a limit of the backlog it never waits, with one until d for room.
+ * NULL and ETIMEDOUT: no room (WEFT_NOW: at once); EPIPE: closed; EINVAL: no fn; ECANCELED; ENOMEM;
+ * EAGAIN, ENOMEM: in a task, only another thread could make room, and there is none to be had. */
+weft_future *weft_executor_submit(weft_executor *ex, void *(*fn)(void *), void *arg,
+                                  weft_deadline d);
 
 /* As submit, with the caller's memory for the future: no allocation.  *f must stay
  * until it has ended and weft_future_get or weft_future_release has succeeded;
  * neither frees it.  What it held before is of no matter. */
-int weft_executor_submit_at(weft_executor *ex, weft_future *f, void *(*fn)(void *), void *arg);
+int weft_executor_submit_at(weft_executor *ex, weft_future *f, void *(*fn)(void *), void *arg,
+                            weft_deadline d);
 
-/* As submit_at, for n tasks at once: fn(args[i]) with futures[i].  All or none: EAGAIN
- * if they don't all fit into the backlog.  args may go when it returns. */
+/* As submit_at, for n tasks at once: fn(args[i]) with futures[i].  All or none, also in the
+ * backlog; EMSGSIZE: more than it ever has room for.  args may go when it returns. */
 int weft_executor_submit_many(weft_executor *ex, weft_future futures[], size_t n,
-                              void *(*fn)(void *), void *const args[]);
+                              void *(*fn)(void *), void *const args[], weft_deadline d);
 
 /* As submit, for a task that is queued when f has ended, be it by cancellation; until then it is
  * pending, and may be cancelled.  f may be of any executor, or a promise, and may have any

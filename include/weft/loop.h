@@ -1,6 +1,6 @@
 /* loop.h: an event loop: descriptors, alarms, signals, children, posted functions.
  *
- *     static void on_read(weft_watch *w, int events) { ... read(w->fd, ...) ... }
+ *     static void on_read(weft_watch *w, int events, void *arg) { ... read(w->fd, ...) ... }
  *
  *     weft_loop *l = weft_loop_create(NULL);
  *     weft_watch w = {0};
@@ -65,7 +65,7 @@ typedef struct weft_loop_options {
     int64_t blocked_ns;
     void (*blocked)(weft_loop *l, const weft_loop_callback *c,
                     void *arg); /* NULL: a line on standard error */
-    void *blocked_arg;
+    void *arg;
 } weft_loop_options;
 
 /* NULL and EINVAL: a number below 0; EMFILE, ENFILE, ENOMEM. */
@@ -93,10 +93,10 @@ int weft_loop_run(weft_loop *l, int how, weft_deadline d);
 
 /* Lets weft_loop_run return 1 at the end of the round of callbacks: the present run, or else the
  * next.  Any thread, signal handlers. */
-void weft_loop_stop(weft_loop *l);
+int weft_loop_stop(weft_loop *l);
 
 /* Ends the loop's sleep: weft_loop_run(ONCE) returns.  Any thread, signal handlers. */
-void weft_loop_wake(weft_loop *l);
+int weft_loop_wake(weft_loop *l);
 
 /* Adds `by` to what keeps weft_loop_run(ALL) running: 1 for something the loop can't see, such as
  * a post that will come, -1 for a watch or an alarm that shall not keep it; take it back with the
@@ -114,7 +114,7 @@ int64_t weft_loop_now(const weft_loop *l);
  * -1 and EMFILE, ENFILE, ENOMEM, EPERM. */
 int weft_loop_fd(weft_loop *l);
 
-typedef struct weft_loop_statistics {
+typedef struct weft_loop_counters {
     uint64_t rounds;     /* how often it asked the kernel */
     uint64_t events;     /* calls for watches (signals and children included) */
     uint64_t alarms;     /* calls for alarms */
@@ -127,10 +127,10 @@ typedef struct weft_loop_statistics {
     int64_t late_max_ns; /* the latest alarm so far */
     size_t watches;      /* now: descriptors, signals, children */
     size_t armed;        /* now: alarms */
-} weft_loop_statistics;
+} weft_loop_counters;
 
 /* Fills `s`.  EPERM. */
-int weft_loop_stats(const weft_loop *l, weft_loop_statistics *s);
+int weft_loop_statistics(const weft_loop *l, weft_loop_counters *s);
 
 /* What runs now and for how long, for a watchdog thread or a signal handler: needs the option
  * blocked_ns.  Returns 1 and fills `c` when a callback runs, else 0.  Any thread. */
@@ -151,7 +151,7 @@ int weft_loop_blocked(const weft_loop *l, weft_loop_callback *c);
 #define WEFT_URGENT 64
 
 struct weft_watch {
-    void (*fn)(weft_watch *w, int events);
+    void (*fn)(weft_watch *w, int events, void *arg);
     void *arg;
     weft_loop *loop; /* readable: NULL when it is not watched */
     int fd;          /* readable */
@@ -169,7 +169,7 @@ struct weft_watch {
  * already; EBADF; EPERM: not a descriptor that can be waited for (regular files), or another
  * thread; ENOMEM; ENOSPC (/proc/sys/fs/epoll/max_user_watches). */
 int weft_loop_watch(weft_loop *l, weft_watch *w, int fd, int events,
-                    void (*fn)(weft_watch *w, int events), void *arg);
+                    void (*fn)(weft_watch *w, int events, void *arg), void *arg);
 
 /* Watches for `events` from now on.  Costs nothing until the loop sleeps: changes back and forth
  * cancel out.  If the kernel refuses then (`fd` was closed), fn(w, WEFT_ERROR) is called and
@@ -177,13 +177,13 @@ int weft_loop_watch(weft_loop *l, weft_watch *w, int fd, int events,
 int weft_watch_change(weft_watch *w, int events);
 
 /* Stops: fn is not called any more.  EALREADY: it isn't watched; EPERM. */
-int weft_watch_stop(weft_watch *w);
+int weft_loop_unwatch(weft_watch *w);
 
 /* ---- Alarms ---- */
 
 struct weft_alarm {
     weft_loop_link link;
-    void (*fn)(weft_alarm *a);
+    void (*fn)(weft_alarm *a, void *arg);
     void *arg;
     weft_loop *loop;  /* readable: NULL when it is not armed */
     weft_deadline at; /* readable: when it is due; in fn, the next time or what it was */
@@ -198,25 +198,21 @@ struct weft_alarm {
  * round.  Those that are due together are called in the order of their times if they are few
  * (16), else those of the same 2^19 ns in any order.  Arming one that is armed moves it.
  * EINVAL: no fn, every_ns below 0; EBUSY: armed in another loop; EPERM. */
-int weft_loop_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
-                    void (*fn)(weft_alarm *a), void *arg);
-
-/* The same: it is from a time when the other one was less exact. */
-int weft_loop_precise_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
-                            void (*fn)(weft_alarm *a), void *arg);
+int weft_loop_arm(weft_loop *l, weft_alarm *a, int64_t every_ns,
+                  void (*fn)(weft_alarm *a, void *arg), void *arg, weft_deadline at);
 
 /* Moves an armed alarm, or arms one that was armed before again; later than it is now costs one
  * store (an idle timeout that each request puts off).  EINVAL: never armed; EPERM. */
 int weft_alarm_set(weft_alarm *a, weft_deadline at);
 
 /* Disarms.  EALREADY: it isn't armed; EPERM. */
-int weft_alarm_stop(weft_alarm *a);
+int weft_loop_disarm(weft_alarm *a);
 
 /* ---- Signals ---- */
 
 struct weft_signal {
     weft_loop_link link;
-    void (*fn)(weft_signal *s);
+    void (*fn)(weft_signal *s, void *arg);
     void *arg;
     weft_loop *loop; /* readable: NULL when it is not watched */
     int signo;       /* readable; below, when fn is called: of the signal that came */
@@ -232,18 +228,18 @@ struct weft_signal {
  * EINVAL: no fn, no signal, or one that can't be waited for (SIGKILL, SIGSTOP) or is about the
  * instruction that caused it (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP); EBUSY: `s` is in use;
  * EMFILE, ENFILE, ENOMEM, EPERM. */
-int weft_loop_signal(weft_loop *l, weft_signal *s, int signo, void (*fn)(weft_signal *s),
-                     void *arg);
+int weft_loop_watch_signal(weft_loop *l, weft_signal *s, int signo,
+                           void (*fn)(weft_signal *s, void *arg), void *arg);
 
 /* Stops; with the last one of the thread's loops the signal is unblocked, unless it was blocked
  * before.  One that is pending then has its usual effect.  EALREADY, EPERM. */
-int weft_signal_stop(weft_signal *s);
+int weft_loop_unwatch_signal(weft_signal *s);
 
 /* ---- Processes ---- */
 
 struct weft_child {
     weft_watch watch;
-    void (*fn)(weft_child *c, int status);
+    void (*fn)(weft_child *c, int status, void *arg);
     void *arg;
     pid_t pid; /* readable: 0 if given by a descriptor */
     int own;
@@ -254,23 +250,23 @@ struct weft_child {
  * `status` is -1.  By pidfd: SIGCHLD is neither needed nor touched.
  * EINVAL: no fn, pid below 1; ESRCH: no such process; EBUSY: `c` is in use; EMFILE, ENFILE,
  * ENOMEM, EPERM; ENOSYS: the kernel has no pidfd_open(2). */
-int weft_loop_child(weft_loop *l, weft_child *c, pid_t pid, void (*fn)(weft_child *c, int status),
-                    void *arg);
+int weft_loop_watch_child(weft_loop *l, weft_child *c, pid_t pid,
+                          void (*fn)(weft_child *c, int status, void *arg), void *arg);
 
 /* The same by a pidfd, which stays the caller's.  EINVAL: no fn; EBADF: not a pidfd; EEXIST: it is
  * watched by this loop already; EBUSY, ENOMEM, EPERM. */
-int weft_loop_child_fd(weft_loop *l, weft_child *c, int pidfd,
-                       void (*fn)(weft_child *c, int status), void *arg);
+int weft_loop_watch_child_fd(weft_loop *l, weft_child *c, int pidfd,
+                             void (*fn)(weft_child *c, int status, void *arg), void *arg);
 
 /* Stops; the process goes on and is not reaped.  EALREADY, EPERM. */
-int weft_child_stop(weft_child *c);
+int weft_loop_unwatch_child(weft_child *c);
 
 /* ---- Functions to call ---- */
 
 /* `weft_task t = {0}; t.fn = flush; t.arg = log;`: fn and arg are for the caller to set. */
 struct weft_task {
     weft_loop_link link;
-    void (*fn)(weft_task *t);
+    void (*fn)(weft_task *t, void *arg);
     void *arg;
     uint32_t state;
     weft_loop *loop;
@@ -292,14 +288,14 @@ int weft_loop_idle(weft_loop *l, weft_task *t);
 
 /* Takes a deferred or idle task back.  EALREADY: it is neither (a post can't be taken back);
  * EPERM. */
-int weft_task_stop(weft_task *t);
+int weft_task_cancel(weft_task *t);
 
 /* ---- Listeners ---- */
 
 struct weft_listener {
     weft_watch watch;
     weft_alarm retry;
-    void (*fn)(weft_listener *s, int fd);
+    void (*fn)(weft_listener *s, int fd, void *arg);
     void *arg;
     int error; /* readable: why it waits at the moment (EMFILE, ...); 0: it accepts */
     int *stopped;
@@ -311,12 +307,12 @@ struct weft_listener {
  * none is lost, and the loop does not spin.  Of several loops one is woken (WEFT_EXCLUSIVE).
  * EINVAL: no fn, a blocking socket, one that does not listen; else as weft_loop_watch. */
 int weft_loop_listen(weft_loop *l, weft_listener *s, int listener,
-                     void (*fn)(weft_listener *s, int fd), void *arg);
+                     void (*fn)(weft_listener *s, int fd, void *arg), void *arg);
 
 /* Stops accepting; the socket stays open.  Where other loops share the socket, do it in a deferred
  * function (weft_loop_defer): the kernel may have woken this loop alone for a connection of this
  * round, and no other is woken for it before the next one comes.  EALREADY, EPERM. */
-int weft_listener_stop(weft_listener *s);
+int weft_loop_unlisten(weft_listener *s);
 
 #ifdef __cplusplus
 }

@@ -53,7 +53,7 @@ typedef struct weft_manager_options {
     int flags;            /* WEFT_MANAGER_... */
     /* Called once the server listens, in its process, with the address as a client may use it. */
     void (*listening)(const char *address, void *arg);
-    void *listening_arg;
+    void *arg;
 } weft_manager_options;
 
 typedef struct weft_manager weft_manager;
@@ -77,7 +77,7 @@ int weft_manager_fd(const weft_manager *m);
 
 /* Tells the server to end and waits until it has; at `d` it is killed.  0 also when it had ended.
  * -1: ETIMEDOUT (it was killed); ECANCELED: the thread was told to stop (it goes on). */
-int weft_manager_stop(weft_manager *m, weft_deadline d);
+int weft_manager_end(weft_manager *m, weft_deadline d);
 
 /* Releases this process's handle.  The server ends if nobody else has one; this does not wait for
  * that.  NULL is ignored. */

@@ -40,7 +40,7 @@ weft_subprocess *weft_pipeline_stage(const weft_pipeline *l, size_t i);
 
 /* Waits until all stages have ended.  *status (may be NULL): the last stage's.  ETIMEDOUT;
  * ECHILD: all ended, but a status is lost (weft_subprocess_wait tells whose). */
-int weft_pipeline_wait(weft_pipeline *l, int *status, weft_deadline d);
+int weft_pipeline_join(weft_pipeline *l, int *status, weft_deadline d);
 
 /* The shell's pipefail, after a wait: the status of the last stage that did not exit with 0; 0 if
  * all did (or their statuses are lost).  EBUSY: not all have ended. */
@@ -59,11 +59,11 @@ int weft_pipeline_close(weft_pipeline *l, int stream);
 
 /* Sends a signal to the pipeline's group, or without one to each stage that has not been
  * waited for.  ESRCH: none was left. */
-int weft_pipeline_signal(weft_pipeline *l, int signal);
+int weft_pipeline_send_signal(weft_pipeline *l, int signal);
 
 /* As weft_subprocess_stop, for all stages at once: input closed, SIGTERM, SIGKILL. */
-int weft_pipeline_stop(weft_pipeline *l, int *status, weft_deadline close_by, weft_deadline term_by,
-                       weft_deadline d);
+int weft_pipeline_end(weft_pipeline *l, int *status, weft_deadline close_by, weft_deadline term_by,
+                      weft_deadline d);
 
 /* As weft_subprocess_run.  r->status is the last stage's; *failure (may be NULL) is that of
  * weft_pipeline_failure. */

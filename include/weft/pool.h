@@ -2,7 +2,7 @@
  *
  *     static int square(const void *arg, size_t n, void *result, size_t room);   // 0 or an errno
  *     weft_pool *p = weft_pool_create(0, NULL);                 // a worker per CPU
- *     weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof y);
+ *     weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof y, WEFT_NOW);
  *     if (weft_result_get(r, &y, weft_in_s(5)) != 0)            // releases r when it has ended
  *         perror("square");                                     // ECHILD: its worker was killed
  *     weft_pool_close(p), weft_pool_join(p, WEFT_FOREVER), weft_pool_destroy(p);
@@ -64,7 +64,7 @@ typedef int (*weft_pool_fn)(const void *arg, size_t n, void *result, size_t resu
 /* Zero means the default, for each. */
 typedef struct weft_pool_options {
     int (*initialiser)(void *arg); /* run by each worker before its first task: 0 or an errno */
-    void *initialiser_arg;
+    void *arg;
     uint32_t tasks_per_child; /* a worker is replaced after so many calls (in a map: at the
                                  end of a chunk); 0: never */
     uint32_t retries;         /* how often a task is run again when its worker died in it */
@@ -121,7 +121,7 @@ int weft_pool_fd(weft_pool *p);
  * called by calls before), EINVAL (NULL), EPERM. */
 ssize_t weft_pool_dispatch(weft_pool *p, weft_deadline d);
 
-typedef struct weft_pool_statistics {
+typedef struct weft_pool_counters {
     uint64_t submitted;    /* tasks; in a map, items */
     uint64_t done;         /* of those, ended by their function's return, well or ill */
     uint64_t lost;         /* ended with ECHILD */
@@ -136,11 +136,11 @@ typedef struct weft_pool_statistics {
     int initialiser_error; /* the last initialiser's; ECHILD: it died; 0: fine */
     int fork_error;        /* EAGAIN, ENOMEM: the last try to fork a worker failed; 0: fine */
     pid_t supervisor;
-} weft_pool_statistics;
+} weft_pool_counters;
 
 /* How it stands; the numbers are taken one after the other while work goes on.
  * -1: EINVAL (NULL), EPERM. */
-int weft_pool_stat(weft_pool *p, weft_pool_statistics *s);
+int weft_pool_statistics(weft_pool *p, weft_pool_counters *s);
 
 /* The process in one of the `workers` places, from 0: its id, and whether it is in a task.
  * It may be gone when the caller reads this.
@@ -150,20 +150,16 @@ pid_t weft_pool_worker(weft_pool *p, int place, bool *busy);
 /* ---- One task ---- */
 
 /* Queues fn(arg, n) with room for result_size bytes, copies arg, and returns its result, to be
- * ended by weft_result_get or weft_result_release.  Never waits.
- * NULL: EAGAIN (all slots or all memory in use), EMSGSIZE (more than the pool's memory could ever
- * hold), EPIPE (closed, terminated, or its supervisor dead), EINVAL (no pool, no fn, no arg for n
- * bytes), EPERM. */
+ * ended by weft_result_get or weft_result_release.  Waits until d for a slot and memory.
+ * NULL: ETIMEDOUT (all slots or all memory in use), ECANCELED, EMSGSIZE (more than the pool's
+ * memory could ever hold), EPIPE (closed, terminated, or its supervisor dead), EINVAL (no pool, no
+ * fn, no arg for n bytes), EPERM. */
 weft_result *weft_pool_apply_async(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n,
-                                   size_t result_size);
-
-/* The same, but waits until d for slots and memory.  ETIMEDOUT and ECANCELED instead of EAGAIN. */
-weft_result *weft_pool_apply_async_until(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n,
-                                         size_t result_size, weft_deadline d);
+                                   size_t result_size, weft_deadline d);
 
 /* Both in one: runs fn in a worker and waits for its result.  A task that has not ended at d is
  * given up: cancelled if it had not begun, else it goes on unheard.  Errors as
- * weft_pool_apply_async_until and weft_result_get. */
+ * weft_pool_apply_async and weft_result_get. */
 int weft_pool_apply(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n, void *result,
                     size_t result_size, weft_deadline d);
 
@@ -184,8 +180,8 @@ int weft_result_get(weft_result *r, void *result, weft_deadline d);
  * -1: ETIMEDOUT, ECANCELED, EINVAL, EPERM: all of them about the wait. */
 int weft_result_wait(weft_result *r, weft_outcome *outcome, weft_deadline d);
 
-/* Whether it has ended.  Never waits. */
-bool weft_result_ready(weft_result *r);
+/* 1: it has ended; 0: it has not; -1: EINVAL, EPERM.  Never waits. */
+int weft_result_poll(weft_result *r);
 
 /* Its bytes in the pool's memory, aligned to 16, without a copy, until r is released; NULL: it
  * has not ended with 0. */
@@ -208,11 +204,11 @@ int weft_result_release(weft_result *r);
 /* ---- Many tasks ---- */
 
 /* Zero means the default, for each. */
-typedef struct weft_map_options {
+typedef struct weft_pool_map_options {
     size_t chunk;           /* items that a worker takes at a time; 0: as fits */
     bool unordered;         /* imap: results as they come */
     weft_outcome *outcomes; /* map: not NULL: n places for how each item ended */
-} weft_map_options;
+} weft_pool_map_options;
 
 /* Calls fn in the workers once for each of n items of item_size bytes, waits for all, and puts
  * their results of result_size bytes side by side into results, where 0 bytes stand for an item
@@ -222,14 +218,15 @@ typedef struct weft_map_options {
  * when d came first: what had not begun was cancelled, what runs goes on unheard, and outcomes tell
  * ETIMEDOUT for it.  EINVAL, EMSGSIZE, EPIPE, EPERM: as weft_pool_apply_async. */
 int weft_pool_map(weft_pool *p, weft_pool_fn fn, const void *items, size_t item_size, size_t n,
-                  void *results, size_t result_size, const weft_map_options *opts, weft_deadline d);
+                  void *results, size_t result_size, const weft_pool_map_options *opts,
+                  weft_deadline d);
 
 /* Begins the same and hands the results out one by one, in the items' order or, if so asked, as
  * they come.  Only a few chunks for each worker are in the pool at a time; items must stay until
  * the end.  Never waits.
  * NULL: EINVAL, EMSGSIZE, EPIPE, EPERM, ENOMEM. */
 weft_imap *weft_pool_imap(weft_pool *p, weft_pool_fn fn, const void *items, size_t item_size,
-                          size_t n, size_t result_size, const weft_map_options *opts);
+                          size_t n, size_t result_size, const weft_pool_map_options *opts);
 
 /* The next result: 1, with its bytes (of an item that ended with 0), the item's index, and how it
  * ended in *outcome; each pointer may be NULL.  0: that was all.  -1: ETIMEDOUT, ECANCELED: of the

@@ -70,15 +70,9 @@ weft_process *weft_process_start(int (*fn)(void *arg), void *arg, const weft_pro
  * somebody else reaped it or SIGCHLD is ignored: its status is lost), EINVAL (NULL). */
 int weft_process_join(weft_process *p, int *status, weft_deadline d);
 
-/* Whether it has not ended yet.  Never waits.  NULL is not alive. */
-bool weft_process_is_alive(weft_process *p);
-
-/* Its exit code, 0 to 255, or 128 + the signal that killed it, as a shell's $?.  Never waits.
- * -1: EBUSY (it has not ended), ECHILD (status lost), EINVAL (NULL). */
-int weft_process_exit_code(weft_process *p);
-
-/* The signal that killed it, 0 if none did.  Errors as weft_process_exit_code. */
-int weft_process_signal(weft_process *p);
+/* 1: it has ended, *status (may be NULL) is set as by join; 0: it has not.  Never waits.
+ * -1: ECHILD (it has ended, its status is lost), EINVAL (NULL). */
+int weft_process_poll(weft_process *p, int *status);
 
 /* Its process id, also when it has ended.  -1: EINVAL (NULL). */
 pid_t weft_process_pid(const weft_process *p);

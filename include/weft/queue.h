@@ -47,7 +47,8 @@ typedef struct weft_queue_options {
     int order; /* WEFT_FIFO (the default), WEFT_LIFO, WEFT_PRIORITY */
     /* WEFT_PRIORITY: less than 0 when *a is to leave before *b, as for qsort(3).
      * Called with the queue locked: it must not use the queue. */
-    int (*compare)(const void *a, const void *b);
+    int (*compare)(const void *a, const void *b, void *arg);
+    void *arg;
 } weft_queue_options;
 
 /* A queue of items of `item_size` bytes, at most `capacity` of them; 0: as many as

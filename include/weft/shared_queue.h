@@ -77,8 +77,8 @@ int weft_shared_queue_put(weft_shared_queue *q, const void *message, size_t n, w
 
 /* Puts as many of `n` messages as there is room for, at least one, in one step that others see at
  * once; waits for room for the first.  How many; -1 as put. */
-ssize_t weft_shared_queue_put_batch(weft_shared_queue *q, const struct iovec *messages, size_t n,
-                                    weft_deadline d);
+ssize_t weft_shared_queue_put_many(weft_shared_queue *q, const struct iovec *messages, size_t n,
+                                   weft_deadline d);
 
 /* The same without a copy: room for a message of up to `n` bytes where it will be read, in one
  * piece, 8-byte aligned; waits for room.  It comes after what was put or reserved before, and what
@@ -100,8 +100,8 @@ ssize_t weft_shared_queue_get(weft_shared_queue *q, void *message, size_t room, 
 
 /* Takes as many as there are, up to `n`, each into its buffer, whose iov_len becomes the message's
  * size; waits for the first.  Ends before one that is too long.  How many; -1 as get. */
-ssize_t weft_shared_queue_get_batch(weft_shared_queue *q, struct iovec *messages, size_t n,
-                                    weft_deadline d);
+ssize_t weft_shared_queue_get_many(weft_shared_queue *q, struct iovec *messages, size_t n,
+                                   weft_deadline d);
 
 /* The size of the message that the next get (lease) would take.  -1: ETIMEDOUT (there is none). */
 ssize_t weft_shared_queue_next_size(weft_shared_queue *q);

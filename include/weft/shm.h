@@ -4,7 +4,7 @@
  *     weft_shm_set_root(s, weft_shm_allocate(s, sizeof(struct prices)));
  *     weft_shm_ready(s);
  *
- *     weft_shm *s = weft_shm_attach("prices", weft_in_ms(500));     // another
+ *     weft_shm *s = weft_shm_attach("prices", NULL, weft_in_ms(500));     // another
  *     struct prices *p = weft_shm_root(s);
  *
  * An anonymous segment (no name) is shared with children made by fork, which see it at
@@ -65,15 +65,12 @@ weft_shm *weft_shm_create(const char *name, size_t size, const weft_shm_options 
 /* What the creator keeps in it is in place: attach may go on.  Anonymous ones are born ready. */
 int weft_shm_ready(weft_shm *s);
 
-/* Opens a named segment of version 0, or of the version given; waits until it is ready.
+/* Opens a named segment of the version of opts (NULL: 0); waits until it is ready.
  * NULL: ENOENT (no such name, or only what the dead have left, which is removed), ETIMEDOUT,
  * ECANCELED (the thread was told to stop), EPROTO (another version of the user's or of weft's
  * layout), EBADMSG (no segment of weft's, or cut short), EACCES (not this user's), EINVAL,
  * ENAMETOOLONG, ENOMEM, EMFILE. */
-weft_shm *weft_shm_attach(const char *name, weft_deadline d);
-weft_shm *weft_shm_attach_version(const char *name, uint32_t version, weft_deadline d);
-weft_shm *weft_shm_attach_with(const char *name, const weft_shm_attach_options *opts,
-                               weft_deadline d);
+weft_shm *weft_shm_attach(const char *name, const weft_shm_attach_options *opts, weft_deadline d);
 
 /* The same from a descriptor, inherited over exec or received; it is duplicated.  One that can only
  * be read makes a segment that can only be read.  Any version (see weft_shm_version).  NULL: EBADF,
@@ -122,7 +119,7 @@ weft_shm *weft_shm_receive(int socket, weft_deadline d);
 void *weft_shm_allocate(weft_shm *s, size_t size);
 
 /* Gives a block back; NULL is fine.  -1: EINVAL (not a block in use). */
-int weft_shm_release(weft_shm *s, void *block);
+int weft_shm_free(weft_shm *s, void *block);
 
 /* Where something lies in the segment: the same number in each process, never 0.  And back:
  * NULL for 0 and for what lies outside.  weft_shm_offset: 0 for what lies outside. */
@@ -164,7 +161,7 @@ int weft_posix_semaphore_destroy(weft_posix_semaphore *s);
 /* A named one ("/name"), made with `count` units if there is none.  Kept by the kernel until
  * weft_posix_semaphore_unlink.  NULL and -1: errors of sem_open, sem_unlink. */
 weft_posix_semaphore *weft_posix_semaphore_open(const char *name, unsigned count);
-int weft_posix_semaphore_close(weft_posix_semaphore *s);
+int weft_posix_semaphore_detach(weft_posix_semaphore *s);
 int weft_posix_semaphore_unlink(const char *name);
 
 /* Takes a unit, waits for one.  -1: ETIMEDOUT.  weft_thread_stop does not end this wait. */

@@ -185,7 +185,7 @@ typedef struct weft_subprocess_options {
     size_t groups_count;
     int nice;        /* added to our niceness */
     const int *cpus; /* not NULL: the processors it may run on */
-    size_t cpus_count;
+    size_t cpu_count;
     const weft_limit *limits; /* setrlimit(2) */
     size_t limits_count;
 
@@ -202,7 +202,7 @@ typedef struct weft_subprocess_options {
      * env_add or env_unset are given, and what it sets of signals stays.
      * Not 0: start fails with the callback's errno, ECANCELED if that is 0. */
     int (*callback)(void *arg);
-    void *callback_arg;
+    void *arg;
 
     int *stage; /* not NULL: what failed, a WEFT_STAGE_..., or WEFT_STAGE_NONE */
 
@@ -253,14 +253,14 @@ int weft_subprocess_fd(const weft_subprocess *p);
 
 /* Waits until it has ended.  *status (may be NULL) as from waitpid(2); again any number
  * of times.  ETIMEDOUT; ECHILD: it has ended, but its status is lost. */
-int weft_subprocess_wait(weft_subprocess *p, int *status, weft_deadline d);
+int weft_subprocess_join(weft_subprocess *p, int *status, weft_deadline d);
 
 /* 1: ended, *status set; 0: still running; -1 with ECHILD: ended, status lost. */
 int weft_subprocess_poll(weft_subprocess *p, int *status);
 
 /* Waits until one of ps[0..n-1] has ended (NULL entries don't count) and returns its
  * index; a weft_subprocess_wait on it then returns at once.  ETIMEDOUT; EINVAL: all NULL. */
-int weft_subprocess_wait_any(weft_subprocess *const ps[], size_t n, weft_deadline d);
+ssize_t weft_subprocess_join_any(weft_subprocess *const ps[], size_t n, weft_deadline d);
 
 /* ---- Its streams ---- */
 
@@ -298,7 +298,7 @@ int weft_subprocess_send_signal(weft_subprocess *p, int signal);
 /* Sends a signal to its whole process group.  EPERM: it was not started as a leader
  * (WEFT_GROUP_NEW, new session).  ESRCH: nobody is left in it; before Linux 6.9 also: it was
  * waited for, and its group's number may by now be somebody else's. */
-int weft_subprocess_signal_group(weft_subprocess *p, int signal);
+int weft_subprocess_send_signal_group(weft_subprocess *p, int signal);
 
 /* SIGTERM (and SIGCONT, for it may be stopped), SIGKILL: to its group if it leads one, else to it
  * alone. */
@@ -311,8 +311,8 @@ int weft_subprocess_kill(weft_subprocess *p);
  * descends from it is killed with it, as far as /proc tells.  In a thread that was told to stop no
  * stage waits.
  * *status as in wait.  ETIMEDOUT: not even dead by d. */
-int weft_subprocess_stop(weft_subprocess *p, int *status, weft_deadline close_by,
-                         weft_deadline term_by, weft_deadline d);
+int weft_subprocess_end(weft_subprocess *p, int *status, weft_deadline close_by,
+                        weft_deadline term_by, weft_deadline d);
 
 /* ---- All in one ---- */
 
@@ -355,7 +355,7 @@ enum weft_map_verdict {
 };
 
 /* How weft_subprocess_map goes about its commands. */
-typedef struct weft_subprocess_batch {
+typedef struct weft_subprocess_map_options {
     int jobs;         /* so many at once; 0: one for each processor that we may use */
     int64_t limit_ns; /* the longest any command may take; 0: no limit.  Then it is ended: it, or
                          the group that it leads, gets SIGTERM, kill_after_ns later SIGKILL */
@@ -380,7 +380,7 @@ typedef struct weft_subprocess_batch {
      * their groups if they lead one.  SIGTSTP then stops this process, too; when it goes on, so do
      * they, and their limits stood still meanwhile. */
     int signal_fd;
-} weft_subprocess_batch;
+} weft_subprocess_map_options;
 
 /* Runs the n commands argvs[0..n-1], or those that batch.next gives, several at once, and tells of
  * each.  What comes through a WEFT_STREAM_PIPE for out or err until the command has ended (and for
@@ -393,8 +393,8 @@ typedef struct weft_subprocess_batch {
  * jobs or a limit below 0, `in` a pipe without input; EDEADLK: next said EAGAIN, and nothing can
  * change that. */
 int weft_subprocess_map(const char *const *const argvs[], size_t n,
-                        const weft_subprocess_options *opts, const weft_subprocess_batch *batch,
-                        weft_deadline d);
+                        const weft_subprocess_options *opts,
+                        const weft_subprocess_map_options *batch, weft_deadline d);
 
 /* sh -c command, with our streams (as system(3), but signals stay as they are).  A deadline ends it
  * as weft_subprocess_run does.  In a group of its own, which it has with a deadline unless we are

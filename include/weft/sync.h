@@ -283,8 +283,8 @@ typedef struct weft_timer_options {
  * EINVAL. `opts` may be NULL.  The handle is the caller's until a join succeeds; that of a detached
  * timer only until it can have been called, or cancelled.  Doesn't wait. NULL: EINVAL, ENOMEM,
  * errno as weft_thread_start.  (Python threading.Timer) */
-weft_timer *weft_timer_start(void (*fn)(void *), void *arg, weft_deadline at,
-                             const weft_timer_options *opts);
+weft_timer *weft_timer_start(void (*fn)(void *), void *arg, const weft_timer_options *opts,
+                             weft_deadline at);
 
 /* Keeps the function from being called, or called again: it may be running.  Doesn't wait; the
  * timer still has to be joined.

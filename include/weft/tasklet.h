@@ -122,7 +122,7 @@ weft_tasklet *weft_tasklet_self(void);
 const char *weft_tasklet_name(const weft_tasklet *t);
 
 /* Whether `t`, which is not released yet, has ended.  -1: EINVAL for NULL, EPERM. */
-int weft_tasklet_ended(const weft_tasklet *t);
+int weft_tasklet_poll(const weft_tasklet *t);
 
 /* How many of this thread have not ended, the main one not counted. */
 size_t weft_tasklet_count(void);
@@ -151,7 +151,7 @@ int weft_scope_open(weft_scope *s);
  * children cancelled.
  * Fails with the errno of the first child that failed, else as waits do; EINVAL for NULL, EPERM
  * when the caller did not open it (or it is closed), EBUSY when an inner one is still open. */
-int weft_scope_close(weft_scope *s, weft_deadline d);
+int weft_scope_join(weft_scope *s, weft_deadline d);
 
 /* Cancels all children, and refuses new ones.  The scope is still to be closed, which then returns
  * 0 if no child failed for another reason.  Fails with EINVAL for NULL, EPERM when it is not
@@ -169,7 +169,8 @@ int weft_scope_cancel(weft_scope *s);
  * thread, idle while no tasklet runs; a forked child has neither.  limit_ns 0 ends it.
  * Fails with EINVAL for a negative limit or a bad signal, EBUSY when the signal has a
  * handler already, EAGAIN for lack of timers (timer_create). */
-int weft_tasklet_watchdog(int64_t limit_ns, int sig, void (*report)(weft_tasklet *hog, int64_t ns));
+int weft_tasklet_watchdog(int64_t limit_ns, int sig,
+                          void (*report)(weft_tasklet *hog, int64_t ns, void *arg), void *arg);
 
 /* ---- The poller: where events come from ---- */
 

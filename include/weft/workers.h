@@ -47,7 +47,7 @@ typedef enum weft_workers_event {
 } weft_workers_event;
 
 /* Of those that have had a number, all in all. */
-typedef struct weft_worker_statistics {
+typedef struct weft_worker_counters {
     pid_t pid;           /* who has it; -1: nobody for now */
     int last_status;     /* of the last that ended unasked, as waitpid(2) has it; -1: none has */
     uint64_t starts;     /* how many have had it */
@@ -55,15 +55,15 @@ typedef struct weft_worker_statistics {
     uint64_t early;      /* ... in their first second */
     uint64_t accepted;   /* connections that have begun */
     int64_t connections; /* ... and have not ended, those of who drains among them */
-} weft_worker_statistics;
+} weft_worker_counters;
 
-typedef struct weft_workers_statistics {
-    int workers;                        /* how many numbers there are */
-    int draining;                       /* processes, besides those that have the numbers */
-    uint64_t reloads, killed, failed;   /* how often: SIGHUP, WEFT_WORKERS_KILLED, _FAILED */
-    weft_worker_statistics all;         /* the sums; the master's pid */
-    const weft_worker_statistics *each; /* of each number */
-} weft_workers_statistics;
+typedef struct weft_workers_counters {
+    int workers;                      /* how many numbers there are */
+    int draining;                     /* processes, besides those that have the numbers */
+    uint64_t reloads, killed, failed; /* how often: SIGHUP, WEFT_WORKERS_KILLED, _FAILED */
+    weft_worker_counters all;         /* the sums; the master's pid */
+    const weft_worker_counters *each; /* of each number */
+} weft_workers_counters;
 
 /* weft_workers_options.flags */
 enum {
@@ -80,15 +80,14 @@ typedef struct weft_workers_options {
     /* Called in the master.  NULL: a line on standard error for each that ends unasked, or with
      * another status than 0, or does not start. */
     void (*tell)(weft_workers_event e, int number, pid_t pid, int status, void *arg);
-    void *tell_arg;
     int flags;       /* WEFT_WORKERS_... */
     const int *keep; /* descriptors that CLOSE_OTHERS leaves open, in any order */
     size_t keep_count;
     /* Called in the master each metrics_ns (0: 10 s), and when all have ended; `s` is the
      * library's.  What a worker that was killed had open ends with it. */
-    void (*metrics)(const weft_workers_statistics *s, void *arg);
-    void *metrics_arg;
+    void (*metrics)(const weft_workers_counters *s, void *arg);
     int64_t metrics_ns;
+    void *arg; /* of tell and metrics */
 } weft_workers_options;
 
 /* Keeps `workers` processes running, each of which calls fn(arg) and exits with what it returns

@@ -17,7 +17,7 @@ __thread char weft::thread_mark;
 
 // ---- The kernel's part ----
 
-static void drained(weft_watch *w, int)
+static void drained(weft_watch *w, int, void *)
 {
     uint64_t count;
     int saved = errno;
@@ -107,7 +107,7 @@ weft_loop *weft_loop_create(const weft_loop_options *opts)
     l->batch = o.batch > 0 ? o.batch : 64;
     l->blocked_ns = o.blocked_ns > 0 ? o.blocked_ns : events_blocked_ns();
     l->blocked = o.blocked;
-    l->blocked_arg = o.blocked_arg;
+    l->arg = o.arg;
     l->now = weft_now();
     l->clock_at = WEFT_FOREVER;
     wheel_init(&l->wheel, tick_of(l->now));
@@ -292,7 +292,7 @@ int64_t weft_loop_now(const weft_loop *l)
     return l != nullptr ? l->now : 0;
 }
 
-int weft_loop_stats(const weft_loop *l, weft_loop_statistics *s)
+int weft_loop_statistics(const weft_loop *l, weft_loop_counters *s)
 {
     if (l == nullptr)
         return fail_with(EINVAL);

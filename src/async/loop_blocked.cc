@@ -45,7 +45,7 @@ void weft::loop_callback_ends(weft_loop *l)
         return;
     l->stats.blocked++;
     if (l->blocked != nullptr)
-        l->blocked(l, &c, l->blocked_arg);
+        l->blocked(l, &c, l->arg);
     else
         complain(&c);
 }

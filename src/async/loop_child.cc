@@ -18,12 +18,12 @@ static child held(const weft_child *c)
 
 static void release(weft_child *c)
 {
-    weft_watch_stop(&c->watch);
+    weft_loop_unwatch(&c->watch);
     if (c->own)
         close_keep_errno(&c->watch.fd);
 }
 
-static void on_end(weft_watch *w, int)
+static void on_end(weft_watch *w, int, void *)
 {
     weft_child *c = (weft_child *)w->arg;
     weft_loop *l = w->loop;
@@ -33,11 +33,11 @@ static void on_end(weft_watch *w, int)
     child_reap(&ended, 0);
     release(c);
     loop_callback_is(l, "child", (void (*)(void))c->fn);
-    c->fn(c, ended.ended && !ended.lost ? ended.status : -1);
+    c->fn(c, ended.ended && !ended.lost ? ended.status : -1, c->arg);
 }
 
-static int start(weft_loop *l, weft_child *c, int pidfd, void (*fn)(weft_child *c, int status),
-                 void *arg)
+static int start(weft_loop *l, weft_child *c, int pidfd,
+                 void (*fn)(weft_child *c, int status, void *), void *arg)
 {
     if (weft_loop_watch(l, &c->watch, pidfd, WEFT_READ, on_end, c) != 0)
         return -1;
@@ -46,8 +46,8 @@ static int start(weft_loop *l, weft_child *c, int pidfd, void (*fn)(weft_child *
     return 0;
 }
 
-int weft_loop_child(weft_loop *l, weft_child *c, pid_t pid, void (*fn)(weft_child *c, int status),
-                    void *arg)
+int weft_loop_watch_child(weft_loop *l, weft_child *c, pid_t pid,
+                          void (*fn)(weft_child *c, int status, void *), void *arg)
 {
     if (loop_enter_with(l, fn != nullptr && pid >= 1, c->watch.loop) != 0)
         return -1;
@@ -63,8 +63,8 @@ int weft_loop_child(weft_loop *l, weft_child *c, pid_t pid, void (*fn)(weft_chil
     return 0;
 }
 
-int weft_loop_child_fd(weft_loop *l, weft_child *c, int pidfd,
-                       void (*fn)(weft_child *c, int status), void *arg)
+int weft_loop_watch_child_fd(weft_loop *l, weft_child *c, int pidfd,
+                             void (*fn)(weft_child *c, int status, void *), void *arg)
 {
     if (loop_enter_with(l, fn != nullptr, c->watch.loop) != 0)
         return -1;
@@ -83,7 +83,7 @@ int weft_loop_child_fd(weft_loop *l, weft_child *c, int pidfd,
     return 0;
 }
 
-int weft_child_stop(weft_child *c)
+int weft_loop_unwatch_child(weft_child *c)
 {
     if (loop_enter_of(c != nullptr ? &c->watch : nullptr) == nullptr)
         return -1;

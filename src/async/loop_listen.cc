@@ -13,7 +13,7 @@ using namespace weft;
 
 enum { ACCEPTS_A_ROUND = 64, RETRY_MS = 100 };
 
-static void retry(weft_alarm *a)
+static void retry(weft_alarm *a, void *)
 {
     weft_listener *s = (weft_listener *)a->arg;
     s->error = 0;
@@ -24,7 +24,7 @@ static void look_away(weft_listener *s, int error)
 {
     s->error = error;
     weft_watch_change(&s->watch, 0);
-    weft_loop_timer(s->watch.loop, &s->retry, weft_in_ms(RETRY_MS), 0, retry, s);
+    weft_loop_arm(s->watch.loop, &s->retry, 0, retry, s, weft_in_ms(RETRY_MS));
 }
 
 // Ready but nothing there: another process was faster, or the listener was shut down, which a
@@ -35,7 +35,7 @@ static bool hung_up(int fd)
     return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0;
 }
 
-static void on_connections(weft_watch *w, int)
+static void on_connections(weft_watch *w, int, void *)
 {
     weft_listener *s = (weft_listener *)w->arg;
     int saved = errno, stopped = 0;
@@ -45,7 +45,7 @@ static void on_connections(weft_watch *w, int)
         int fd = accept4(w->fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             errno = saved;
-            s->fn(s, fd);
+            s->fn(s, fd, s->arg);
             if (stopped)
                 return; // `s` may be gone
         } else if (!is_of_connection(errno)) {
@@ -71,7 +71,7 @@ static bool listens(int fd)
 }
 
 int weft_loop_listen(weft_loop *l, weft_listener *s, int listener,
-                     void (*fn)(weft_listener *s, int fd), void *arg)
+                     void (*fn)(weft_listener *s, int fd, void *), void *arg)
 {
     if (loop_enter(l) != 0)
         return -1;
@@ -91,14 +91,14 @@ int weft_loop_listen(weft_loop *l, weft_listener *s, int listener,
     return 0;
 }
 
-int weft_listener_stop(weft_listener *s)
+int weft_loop_unlisten(weft_listener *s)
 {
     weft_loop *l = loop_enter_of(s != nullptr ? &s->watch : nullptr);
     if (l == nullptr)
         return -1;
-    weft_watch_stop(&s->watch);
+    weft_loop_unwatch(&s->watch);
     if (s->retry.loop != nullptr)
-        weft_alarm_stop(&s->retry);
+        weft_loop_disarm(&s->retry);
     if (s->stopped != nullptr)
         *s->stopped = 1;
     s->stopped = nullptr;

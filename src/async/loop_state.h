@@ -64,10 +64,10 @@ struct weft_loop {
 
     int hold;
     size_t internal; // watches of our own
-    weft_loop_statistics stats;
+    weft_loop_counters stats;
     int64_t blocked_ns;
     void (*blocked)(weft_loop *l, const weft_loop_callback *c, void *arg);
-    void *blocked_arg;
+    void *arg;
 
     // ---- Any thread ----
     weft_loop_link *posted; // atomic: a stack, last first
@@ -144,7 +144,8 @@ static inline void loop_changed(weft_loop *l)
 // refuses (else they are left); returns how many those were.
 size_t loop_flush(weft_loop *l, bool tell);
 void loop_dispatch(weft_loop *l, const struct epoll_event *e);
-int loop_watch_internal(weft_loop *l, weft_watch *w, int fd, void (*fn)(weft_watch *w, int events));
+int loop_watch_internal(weft_loop *l, weft_watch *w, int fd,
+                        void (*fn)(weft_watch *w, int events, void *));
 void loop_stop_internal(weft_loop *l, weft_watch *w);
 void loop_attach_all(weft_loop *l);
 void loop_drop_watches(weft_loop *l);
@@ -179,11 +180,11 @@ template <class Handle, class... More>
 static inline void loop_call(weft_loop *l, const char *kind, int fd, Handle *h, More... more)
 {
     if (__builtin_expect(l->blocked_ns == 0, 1)) {
-        h->fn(h, more...);
+        h->fn(h, more..., h->arg);
         return;
     }
     loop_callback_begins(l, kind, (void (*)(void))h->fn, fd);
-    h->fn(h, more...);
+    h->fn(h, more..., h->arg);
     loop_callback_ends(l);
 }
 

@@ -19,20 +19,22 @@ static void ring(const weft_loop *l)
     errno = saved;
 }
 
-void weft_loop_wake(weft_loop *l)
+int weft_loop_wake(weft_loop *l)
 {
     if (l == nullptr)
-        return;
+        return fail_with(EINVAL);
     ring(l);
+    return 0;
 }
 
-void weft_loop_stop(weft_loop *l)
+int weft_loop_stop(weft_loop *l)
 {
     if (l == nullptr)
-        return;
+        return fail_with(EINVAL);
     // seq_cst with the eventfd's own order: set before the loop is woken to look.
     __atomic_store_n(&l->stopped, 1, __ATOMIC_SEQ_CST);
     ring(l);
+    return 0;
 }
 
 int weft_loop_post(weft_loop *l, weft_task *t)
@@ -123,7 +125,7 @@ static void delist(weft_loop *l, weft_task *t)
     __atomic_store_n(&t->state, 0, __ATOMIC_RELEASE);
 }
 
-int weft_task_stop(weft_task *t)
+int weft_task_cancel(weft_task *t)
 {
     if (t == nullptr)
         return fail_with(EINVAL);

@@ -93,7 +93,7 @@ static int attach(weft_loop *l, weft_watch *w, int fd, int events)
 }
 
 int weft_loop_watch(weft_loop *l, weft_watch *w, int fd, int events,
-                    void (*fn)(weft_watch *w, int events), void *arg)
+                    void (*fn)(weft_watch *w, int events, void *), void *arg)
 {
     if (loop_enter_with(l, fn != nullptr && events_valid(events), w->loop) != 0)
         return -1;
@@ -107,7 +107,7 @@ int weft_loop_watch(weft_loop *l, weft_watch *w, int fd, int events,
 }
 
 int weft::loop_watch_internal(weft_loop *l, weft_watch *w, int fd,
-                              void (*fn)(weft_watch *w, int events))
+                              void (*fn)(weft_watch *w, int events, void *))
 {
     if (attach(l, w, fd, WEFT_READ) != 0)
         return -1;
@@ -142,7 +142,7 @@ int weft_watch_change(weft_watch *w, int events)
     return 0;
 }
 
-int weft_watch_stop(weft_watch *w)
+int weft_loop_unwatch(weft_watch *w)
 {
     weft_loop *l = loop_enter_of(w);
     if (l == nullptr)
@@ -156,7 +156,7 @@ int weft_watch_stop(weft_watch *w)
 
 void weft::loop_stop_internal(weft_loop *l, weft_watch *w)
 {
-    weft_watch_stop(w);
+    weft_loop_unwatch(w);
     l->internal--;
 }
 

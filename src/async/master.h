@@ -50,8 +50,8 @@ struct master {
     master_place *places;
     int count;
     weft_loop_link all;
-    weft_workers_statistics s;
-    weft_worker_statistics *each; // s.each
+    weft_workers_counters s;
+    weft_worker_counters *each; // s.each
     bool stopping, killed, reloading;
 };
 

@@ -83,7 +83,8 @@ static pool *pool_of(int which)
     if (__atomic_compare_exchange_n(&pools[which], &p, fresh, false, __ATOMIC_ACQ_REL,
                                     __ATOMIC_ACQUIRE))
         return fresh;
-    weft_executor_destroy(fresh->executor, WEFT_DISCARD); // another thread was first
+    weft_executor_close(fresh->executor, WEFT_DISCARD);
+    weft_executor_destroy(fresh->executor); // another thread was first
     free(fresh);
     return p;
 }
@@ -334,10 +335,10 @@ static int submit(offload_job *job, int which)
     __atomic_add_fetch(&p->users, 1, __ATOMIC_RELAXED);
     job->later = p->mine;
     p->mine = job;
-    job->future = weft_executor_submit(job->of->executor, run, job);
+    job->future = weft_executor_submit(job->of->executor, run, job, WEFT_NOW);
     if (job->future != nullptr)
         return 0;
-    int saved = errno;
+    int saved = errno == ETIMEDOUT ? EAGAIN : errno; // too much waits already
     account(job->of, -1, 0);
     take_off(p, job);
     drop(p);
@@ -391,7 +392,7 @@ int weft::offload_to(int which, void *(*fn)(void *), void *arg, void (*release)(
 void weft::offload_alone(void *(*fn)(void *), void *arg)
 {
     pool *p = pool_of(WEFT_OFFLOAD_FILES);
-    weft_future *f = p != nullptr ? weft_executor_submit(p->executor, fn, arg) : nullptr;
+    weft_future *f = p != nullptr ? weft_executor_submit(p->executor, fn, arg, WEFT_NOW) : nullptr;
     if (f == nullptr)
         fn(arg);
     else

@@ -164,7 +164,7 @@ static void watch_for_blocked(io_state *io)
     int64_t limit = events_blocked_ns();
     if (limit == 0)
         return;
-    io->watchdog = weft_tasklet_watchdog(limit, 0, nullptr) == 0;
+    io->watchdog = weft_tasklet_watchdog(limit, 0, nullptr, NULL) == 0;
     if (!io->watchdog)
         perror("weft: WEFT_IO_BLOCKED");
 }
@@ -217,7 +217,7 @@ static void finish(io_state *io)
     tell_sources(io, &io_source::end);
     weft_loop_destroy(io->loop);
     if (io->watchdog)
-        weft_tasklet_watchdog(0, 0, nullptr);
+        weft_tasklet_watchdog(0, 0, nullptr, NULL);
     weft_tasklet_set_poller(nullptr);
     io_here = nullptr;
     records_free(&io->records);

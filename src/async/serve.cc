@@ -318,7 +318,7 @@ int weft_io_serve(int listener, void (*handler)(int fd, void *arg), void *arg,
     v.source.closing = closing;
     io_register(io, &v.source, -1);
     int result = accept_all(&v), error = result != 0 ? errno : saved;
-    weft_scope_close(&v.scope, result != 0 ? WEFT_NOW : v.end);
+    weft_scope_join(&v.scope, result != 0 ? WEFT_NOW : v.end);
     if (result == 0 && is_cancelled(v.self)) { // in the drain
         result = -1;
         error = ECANCELED;

@@ -93,11 +93,11 @@ static void call_watchers(weft_loop *l, const struct signalfd_siginfo *info)
         s->sender = (int)info->ssi_pid;
         s->value = info->ssi_int;
         loop_callback_is(l, "signal", (void (*)(void))s->fn);
-        s->fn(s);
+        s->fn(s, s->arg);
     }
 }
 
-static void on_signal(weft_watch *w, int)
+static void on_signal(weft_watch *w, int, void *)
 {
     weft_loop *l = w->loop;
     struct signalfd_siginfo info;
@@ -130,7 +130,8 @@ static int listen_to(weft_loop *l, uint64_t bits)
     return -1;
 }
 
-int weft_loop_signal(weft_loop *l, weft_signal *s, int signo, void (*fn)(weft_signal *s), void *arg)
+int weft_loop_watch_signal(weft_loop *l, weft_signal *s, int signo,
+                           void (*fn)(weft_signal *s, void *), void *arg)
 {
     if (loop_enter_with(l, fn != nullptr && waitable(signo), s->loop) != 0)
         return -1;
@@ -150,7 +151,7 @@ int weft_loop_signal(weft_loop *l, weft_signal *s, int signo, void (*fn)(weft_si
     return 0;
 }
 
-int weft_signal_stop(weft_signal *s)
+int weft_loop_unwatch_signal(weft_signal *s)
 {
     weft_loop *l = loop_enter_of(s);
     if (l == nullptr)

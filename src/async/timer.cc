@@ -90,8 +90,8 @@ static __attribute__((noinline)) int prepare(weft_loop *l, weft_alarm *a)
     return 0;
 }
 
-int weft_loop_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
-                    void (*fn)(weft_alarm *a), void *arg)
+int weft_loop_arm(weft_loop *l, weft_alarm *a, int64_t every_ns, void (*fn)(weft_alarm *a, void *),
+                  void *arg, weft_deadline at)
 {
     if (l == nullptr || fn == nullptr || every_ns < 0)
         return fail_with(EINVAL);
@@ -104,12 +104,6 @@ int weft_loop_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every
     arm(l, a, at);
     loop_changed(l);
     return 0;
-}
-
-int weft_loop_precise_timer(weft_loop *l, weft_alarm *a, weft_deadline at, int64_t every_ns,
-                            void (*fn)(weft_alarm *a), void *arg)
-{
-    return weft_loop_timer(l, a, at, every_ns, fn, arg);
 }
 
 int weft_alarm_set(weft_alarm *a, weft_deadline at)
@@ -135,7 +129,7 @@ int weft_alarm_set(weft_alarm *a, weft_deadline at)
     return 0;
 }
 
-int weft_alarm_stop(weft_alarm *a)
+int weft_loop_disarm(weft_alarm *a)
 {
     weft_loop *l = loop_enter_of(a);
     if (l == nullptr)

@@ -29,7 +29,7 @@ static void kill_it(master_worker *w)
     child_signal(&w->process, SIGKILL);
 }
 
-static void on_limit(weft_alarm *a)
+static void on_limit(weft_alarm *a, void *)
 {
     kill_it((master_worker *)a->arg);
 }
@@ -43,8 +43,8 @@ static void drain(master_worker *w)
         w->place->now = nullptr;
     w->place = nullptr;
     int64_t now = weft_now(), ns = w->master->o.drain_ns;
-    weft_loop_timer(w->master->loop, &w->limit, ns < WEFT_FOREVER - now ? now + ns : WEFT_FOREVER,
-                    0, on_limit, w);
+    weft_loop_arm(w->master->loop, &w->limit, 0, on_limit, w,
+                  ns < WEFT_FOREVER - now ? now + ns : WEFT_FOREVER);
 }
 
 static void drain_all(master *m)
@@ -55,14 +55,14 @@ static void drain_all(master *m)
 
 // ---- What happens ----
 
-static void on_pause_over(weft_alarm *)
+static void on_pause_over(weft_alarm *, void *)
 {
     // That it has gone off is what start_missing looks for.
 }
 
 static void pause_place(master *m, master_place *p)
 {
-    weft_loop_timer(m->loop, &p->pause, weft_in_ns(p->pause_ns), 0, on_pause_over, nullptr);
+    weft_loop_arm(m->loop, &p->pause, 0, on_pause_over, nullptr, weft_in_ns(p->pause_ns));
     p->pause_ns = p->pause_ns < m->o.pause_max_ns / 2 ? p->pause_ns * 2 : m->o.pause_max_ns;
 }
 
@@ -76,7 +76,7 @@ static int64_t replace(master_worker *w, int status, bool early)
 {
     master *m = w->master;
     master_place *p = w->place;
-    weft_worker_statistics *s = &m->each[w->number];
+    weft_worker_counters *s = &m->each[w->number];
     int64_t pause = early ? p->pause_ns : 0;
     p->now = nullptr;
     s->restarts++;
@@ -98,7 +98,7 @@ static void forget(master_worker *w)
     free_keep_errno(w);
 }
 
-static void on_end(weft_child *c, int status)
+static void on_end(weft_child *c, int status, void *)
 {
     master_worker *w = (master_worker *)c->arg;
     master *m = w->master;
@@ -113,7 +113,7 @@ static void on_end(weft_child *c, int status)
         master_say_end(w, status, pause);
     m->places[w->number].accepted += w->counts->accepted;
     if (w->limit.loop != nullptr)
-        weft_alarm_stop(&w->limit);
+        weft_loop_disarm(&w->limit);
     list_remove(&w->link);
     forget(w);
 }
@@ -130,7 +130,7 @@ static void stop(master *m)
     master_tell(m, WEFT_WORKERS_STOPPING, -1, -1, 0);
     for (int i = 0; i < m->count; i++)
         if (m->places[i].pause.loop != nullptr)
-            weft_alarm_stop(&m->places[i].pause);
+            weft_loop_disarm(&m->places[i].pause);
     drain_all(m);
 }
 
@@ -153,11 +153,11 @@ static void reload(master *m)
         p->now = nullptr;
         p->pause_ns = m->o.pause_ns; // what kept it from living may be mended
         if (p->pause.loop != nullptr)
-            weft_alarm_stop(&p->pause);
+            weft_loop_disarm(&p->pause);
     }
 }
 
-static void on_signal(weft_signal *s)
+static void on_signal(weft_signal *s, void *)
 {
     master *m = (master *)s->arg;
     if (s->signo == SIGTERM || s->signo == SIGINT) {
@@ -205,7 +205,7 @@ static int start(master *m, int number)
     if (pid == 0)
         worker_live(m, w, stop_fd);
     close_keep_errno(&stop_fd);
-    if (pid < 0 || weft_loop_child_fd(m->loop, &w->watch, w->process.pidfd, on_end, w) != 0) {
+    if (pid < 0 || weft_loop_watch_child_fd(m->loop, &w->watch, w->process.pidfd, on_end, w) != 0) {
         int error = pid < 0 || w->process.pidfd >= 0 ? errno : ENOSYS;
         if (pid > 0)
             child_end(&w->process, WEFT_NOW, weft_in_s(2));
@@ -254,12 +254,12 @@ static void start_missing(master *m)
 
 // ---- The master ----
 
-static void on_watchdog(weft_alarm *)
+static void on_watchdog(weft_alarm *, void *)
 {
     notify("WATCHDOG=1");
 }
 
-static void on_metrics(weft_alarm *a)
+static void on_metrics(weft_alarm *a, void *)
 {
     master_tell_metrics((master *)a->arg);
 }
@@ -268,16 +268,16 @@ static void begin_alarms(master *m)
 {
     int64_t watchdog = notify_watchdog_ns();
     if (watchdog > 0)
-        weft_loop_timer(m->loop, &m->watchdog, weft_in_ns(watchdog), watchdog, on_watchdog, m);
+        weft_loop_arm(m->loop, &m->watchdog, watchdog, on_watchdog, m, weft_in_ns(watchdog));
     if (m->o.metrics != nullptr)
-        weft_loop_timer(m->loop, &m->metrics, weft_in_ns(m->o.metrics_ns), m->o.metrics_ns,
-                        on_metrics, m);
+        weft_loop_arm(m->loop, &m->metrics, m->o.metrics_ns, on_metrics, m,
+                      weft_in_ns(m->o.metrics_ns));
 }
 
 static int run(master *m)
 {
     for (int i = 0; i < MASTER_SIGNALS; i++)
-        if (weft_loop_signal(m->loop, &m->signals[i], master_signals[i], on_signal, m) != 0)
+        if (weft_loop_watch_signal(m->loop, &m->signals[i], master_signals[i], on_signal, m) != 0)
             return -1;
     for (int i = 0; i < m->count; i++)
         if (start(m, i) != 0)
@@ -301,11 +301,11 @@ static void end_all(master *m)
     for (weft_loop_link *next, *i = m->all.next; i != &m->all; i = next) {
         master_worker *w = (master_worker *)i;
         next = i->next;
-        weft_child_stop(&w->watch);
+        weft_loop_unwatch_child(&w->watch);
         child_end(&w->process, WEFT_NOW, weft_in_s(2));
         child_poll(&w->process);
         if (w->limit.loop != nullptr)
-            weft_alarm_stop(&w->limit);
+            weft_loop_disarm(&w->limit);
         forget(w);
     }
     errno = saved;
@@ -336,7 +336,7 @@ static int make(master *m)
 {
     list_init(&m->all);
     m->places = (master_place *)calloc((size_t)m->count, sizeof *m->places);
-    m->each = (weft_worker_statistics *)calloc((size_t)m->count, sizeof *m->each);
+    m->each = (weft_worker_counters *)calloc((size_t)m->count, sizeof *m->each);
     m->keep = (int *)calloc(m->o.keep_count + 1, sizeof *m->keep);
     if (m->places == nullptr || m->each == nullptr || m->keep == nullptr)
         return -1;

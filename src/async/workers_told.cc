@@ -9,7 +9,7 @@ using namespace weft;
 void weft::master_tell(const master *m, weft_workers_event e, int number, pid_t pid, int status)
 {
     if (m->o.tell != nullptr)
-        m->o.tell(e, number, pid, status, m->o.tell_arg);
+        m->o.tell(e, number, pid, status, m->o.arg);
     else if (e == WEFT_WORKERS_FAILED)
         fprintf(stderr, "weft: worker %d does not start: %s\n", number, strerror(status));
 }
@@ -39,7 +39,7 @@ void weft::master_say_end(const master_worker *w, int status, int64_t pause_ns)
 
 // ---- Metrics ----
 
-static void add(weft_worker_statistics *sum, const weft_worker_statistics *s)
+static void add(weft_worker_counters *sum, const weft_worker_counters *s)
 {
     sum->starts += s->starts;
     sum->restarts += s->restarts;
@@ -59,7 +59,7 @@ static void collect(master *m)
     }
     for (weft_loop_link *i = m->all.next; i != &m->all; i = i->next) {
         const master_worker *w = (const master_worker *)i;
-        weft_worker_statistics *s = &m->each[w->number];
+        weft_worker_counters *s = &m->each[w->number];
         m->s.draining += w->place == nullptr;
         s->accepted += __atomic_load_n(&w->counts->accepted, __ATOMIC_RELAXED);
         s->connections += __atomic_load_n(&w->counts->now, __ATOMIC_RELAXED);
@@ -77,5 +77,5 @@ void weft::master_tell_metrics(master *m)
     m->s.all.last_status = last_status;
     for (int i = 0; i < m->count; i++)
         add(&m->s.all, &m->each[i]);
-    m->o.metrics(&m->s, m->o.metrics_arg);
+    m->o.metrics(&m->s, m->o.arg);
 }

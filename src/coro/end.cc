@@ -103,21 +103,21 @@ static int still_lives(const coro_thread *t, const weft_coro *co, uint64_t life)
     return 0;
 }
 
-int weft_coro_cancel(weft_coro *co, int error)
+int weft_coro_throw(weft_coro *co, int error)
 {
     int saved = errno;
     coro_thread *t = coro_enter();
     if (t == nullptr)
         return -1;
     int wrong = coro_check(co);
-    if (wrong != 0 || error < 0 || co == &t->main)
+    if (wrong != 0 || error <= 0 || co == &t->main)
         return fail_with(wrong != 0 ? wrong : EINVAL);
     if (co->special & SPECIAL_DEAD)
         return 0;
     int above = co->started && coro_is_ancestor(co, t->current);
     if (above ? coro_waits(co) : coro_refusal(t->current, co))
         return fail_with(EBUSY);
-    co->error = error != 0 ? error : ECANCELED;
+    co->error = error;
     co->special |= SPECIAL_CANCELLED;
     if (co == t->current)
         return 0;
@@ -135,6 +135,11 @@ int weft_coro_cancel(weft_coro *co, int error)
         return fail_with(EBUSY);
     errno = saved;
     return 0;
+}
+
+int weft_coro_cancel(weft_coro *co)
+{
+    return weft_coro_throw(co, ECANCELED);
 }
 
 // Runs what a suspended one has deferred, on its own stack, below its frames.

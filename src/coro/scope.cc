@@ -90,7 +90,7 @@ static int close_refusal(const scheduler *s, const weft_scope *scope)
     return s->running->scopes != scope ? EBUSY : 0;
 }
 
-int weft_scope_close(weft_scope *scope, weft_deadline d)
+int weft_scope_join(weft_scope *scope, weft_deadline d)
 {
     int saved = errno;
     scheduler *s = &scheduler_here;

@@ -41,8 +41,9 @@ static int refusal(scheduler *s, const weft_select_case cases[], int n, weft_dea
     return refusal(s, d);
 }
 
-int weft_select(weft_select_case cases[], int n, weft_deadline d)
+ssize_t weft_select(weft_select_case cases[], size_t count, weft_deadline d)
 {
+    int n = count <= INT32_MAX ? (int)count : -1;
     scheduler *s = scheduler_enter();
     int error = refusal(s, cases, n, d);
     if (error != 0)

@@ -318,7 +318,7 @@ const char *weft_tasklet_name(const weft_tasklet *t)
     return t != nullptr ? t->coro->name : nullptr;
 }
 
-int weft_tasklet_ended(const weft_tasklet *t)
+int weft_tasklet_poll(const weft_tasklet *t)
 {
     int error = check(t);
     return error != 0 ? fail_with(error) : t->state == IS_ENDED;

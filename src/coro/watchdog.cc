@@ -27,7 +27,8 @@ struct watchdog {
     int64_t limit; // ns; 0: none
     timer_t timer;
     pid_t pid; // whose: in a forked child that number may be another's
-    void (*report)(weft_tasklet *hog, int64_t ns);
+    void (*report)(weft_tasklet *hog, int64_t ns, void *arg);
+    void *arg;
     const weft_tasklet *hog; // the turn that was running at the last look
     uint32_t budget;
     uint32_t rounds;
@@ -61,7 +62,7 @@ static void look(int sig)
     } else if (w->limit != 0 && !w->told && now - w->since >= w->limit && s->alive != 0) {
         w->told = 1;
         if (w->report != nullptr)
-            w->report(running, now - w->since);
+            w->report(running, now - w->since, w->arg);
         else
             tell(running, now - w->since);
     }
@@ -117,7 +118,8 @@ static int install(int sig)
     return sigaction(sig, &ours, nullptr);
 }
 
-int weft_tasklet_watchdog(int64_t limit_ns, int sig, void (*report)(weft_tasklet *hog, int64_t ns))
+int weft_tasklet_watchdog(int64_t limit_ns, int sig,
+                          void (*report)(weft_tasklet *hog, int64_t ns, void *arg), void *arg)
 {
     struct sigevent event;
     if (limit_ns < 0)
@@ -143,6 +145,7 @@ int weft_tasklet_watchdog(int64_t limit_ns, int sig, void (*report)(weft_tasklet
     dog.timer = timer;
     dog.pid = getpid();
     dog.report = report;
+    dog.arg = arg;
     dog.hog = nullptr;
     dog.limit = limit_ns;
     arm(&dog, half(limit_ns));

@@ -270,7 +270,7 @@ static void wind_up(batch *b)
 }
 
 int weft_subprocess_map(const char *const *const argvs[], size_t n,
-                        const weft_subprocess_options *opts, const weft_subprocess_batch *how,
+                        const weft_subprocess_options *opts, const weft_subprocess_map_options *how,
                         weft_deadline d)
 {
     static const weft_subprocess_options defaults = {};

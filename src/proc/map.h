@@ -27,7 +27,7 @@ struct command {
 };
 
 struct batch {
-    const weft_subprocess_batch *how;
+    const weft_subprocess_map_options *how;
     const weft_subprocess_options *opts;
     const char *const *const *argvs;
     size_t n, next, jobs;

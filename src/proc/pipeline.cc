@@ -170,7 +170,7 @@ weft_subprocess *weft_pipeline_stage(const weft_pipeline *l, size_t i)
     return nullptr;
 }
 
-int weft_pipeline_wait(weft_pipeline *l, int *status, weft_deadline d)
+int weft_pipeline_join(weft_pipeline *l, int *status, weft_deadline d)
 {
     return l != nullptr ? streams_wait(&l->s, status, d) : fail_with(EINVAL);
 }
@@ -217,13 +217,13 @@ int weft_pipeline_close(weft_pipeline *l, int stream)
     return l != nullptr ? streams_close_one(&l->s, stream) : fail_with(EINVAL);
 }
 
-int weft_pipeline_signal(weft_pipeline *l, int signal)
+int weft_pipeline_send_signal(weft_pipeline *l, int signal)
 {
     return l != nullptr ? streams_signal(&l->s, signal) : fail_with(EINVAL);
 }
 
-int weft_pipeline_stop(weft_pipeline *l, int *status, weft_deadline close_by, weft_deadline term_by,
-                       weft_deadline d)
+int weft_pipeline_end(weft_pipeline *l, int *status, weft_deadline close_by, weft_deadline term_by,
+                      weft_deadline d)
 {
     return l != nullptr ? streams_stop(&l->s, status, close_by, term_by, d) : fail_with(EINVAL);
 }

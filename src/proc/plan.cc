@@ -204,7 +204,7 @@ static int set_cpus(struct spawn_plan *plan, const weft_subprocess_options *o)
 {
     const int bits = 8 * (int)sizeof plan->cpus[0];
     memset(plan->cpus, 0, sizeof plan->cpus);
-    for (size_t i = 0; o->cpus != nullptr && i < o->cpus_count; i++) {
+    for (size_t i = 0; o->cpus != nullptr && i < o->cpu_count; i++) {
         int cpu = o->cpus[i];
         if (cpu < 0 || cpu >= CPU_WORDS * bits)
             return fail_with(EINVAL);

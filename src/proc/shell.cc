@@ -83,7 +83,7 @@ int weft_pclose(weft_subprocess *p, FILE *stream, int *status, weft_deadline d)
     p->flush_by = d;
     if (uncancelled(fclose, stream) != 0)
         error = errno;
-    if (weft_subprocess_wait(p, status, d) != 0) {
+    if (weft_subprocess_join(p, status, d) != 0) {
         error = errno;
         if (error != ECHILD)
             streams_end(&p->s, nullptr, nullptr, status);

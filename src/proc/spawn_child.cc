@@ -251,7 +251,7 @@ PLAIN static bool call_back(spawn_plan *plan)
     const weft_subprocess_options *o = plan->opts;
     bool inherits = plan->envp == environ;
     errno = 0;
-    if (o->callback != nullptr && o->callback(o->callback_arg) != 0) {
+    if (o->callback != nullptr && o->callback(o->arg) != 0) {
         errno = errno != 0 ? errno : ECANCELED;
         return false;
     }

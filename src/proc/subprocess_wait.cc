@@ -28,7 +28,7 @@ int weft_subprocess_poll(weft_subprocess *p, int *status)
     return result_of(p, status) == 0 ? 1 : -1;
 }
 
-int weft_subprocess_wait(weft_subprocess *p, int *status, weft_deadline d)
+int weft_subprocess_join(weft_subprocess *p, int *status, weft_deadline d)
 {
     return p != nullptr ? streams_wait(&p->s, status, d) : fail_with(EINVAL);
 }
@@ -60,7 +60,7 @@ static int wait_any(weft_subprocess *const ps[], size_t n, struct pollfd *fds, b
     }
 }
 
-int weft_subprocess_wait_any(weft_subprocess *const ps[], size_t n, weft_deadline d)
+ssize_t weft_subprocess_join_any(weft_subprocess *const ps[], size_t n, weft_deadline d)
 {
     if (ps == nullptr)
         return fail_with(EINVAL);
@@ -92,7 +92,7 @@ int weft_subprocess_send_signal(weft_subprocess *p, int signal)
     return p != nullptr ? child_signal(&p->c, signal) : fail_with(EINVAL);
 }
 
-int weft_subprocess_signal_group(weft_subprocess *p, int signal)
+int weft_subprocess_send_signal_group(weft_subprocess *p, int signal)
 {
     return p != nullptr ? child_signal_group(&p->c, signal) : fail_with(EINVAL);
 }
@@ -107,8 +107,8 @@ int weft_subprocess_kill(weft_subprocess *p)
     return p != nullptr ? child_signal_all(&p->c, SIGKILL) : fail_with(EINVAL);
 }
 
-int weft_subprocess_stop(weft_subprocess *p, int *status, weft_deadline close_by,
-                         weft_deadline term_by, weft_deadline d)
+int weft_subprocess_end(weft_subprocess *p, int *status, weft_deadline close_by,
+                        weft_deadline term_by, weft_deadline d)
 {
     return p != nullptr ? streams_stop(&p->s, status, close_by, term_by, d) : fail_with(EINVAL);
 }

@@ -162,7 +162,7 @@ weft_pool *weft_pool_create(int workers, const weft_pool_options *opts)
         return nullptr;
     p->control_fd = p->held = p->supervisor_leash.end = p->supervisor.pidfd = p->epoll_fd = -1;
     p->initialiser = o->initialiser;
-    p->initialiser_arg = o->initialiser_arg;
+    p->arg = o->arg;
     pthread_mutex_init(&p->lock, nullptr);
     if (o->name != nullptr)
         strncpy(p->name, o->name, sizeof p->name - 1);
@@ -393,7 +393,7 @@ static uint64_t read_count(const uint64_t *n)
     return __atomic_load_n(n, __ATOMIC_RELAXED);
 }
 
-int weft_pool_stat(weft_pool *p, weft_pool_statistics *s)
+int weft_pool_statistics(weft_pool *p, weft_pool_counters *s)
 {
     int error = s == nullptr ? EINVAL : pool_check(p);
     if (error != 0)

@@ -45,7 +45,7 @@ static size_t choose_chunk(const weft_imap *it, const weft_pool *p)
     return share < fits ? share : fits;
 }
 
-static int imap_init(weft_imap *it, weft_pool *p, const weft_map_options *o)
+static int imap_init(weft_imap *it, weft_pool *p, const weft_pool_map_options *o)
 {
     it->pool = p;
     if (it->item_size > SIZE_MAX / 4 || it->result_size > SIZE_MAX / 4)
@@ -97,7 +97,7 @@ static bool take_ended(weft_imap *it)
 {
     size_t n = it->unordered || it->pieces == 0 ? it->pieces : 1;
     for (size_t i = 0; i < n; i++)
-        if (weft_result_ready(it->window[i].r)) {
+        if ((weft_result_poll(it->window[i].r) == 1)) {
             take_piece(it, i);
             return true;
         }
@@ -167,9 +167,9 @@ static weft_outcome outcome_at(const weft_imap *it, size_t at)
 }
 
 weft_imap *weft_pool_imap(weft_pool *p, weft_pool_fn fn, const void *items, size_t item_size,
-                          size_t n, size_t result_size, const weft_map_options *opts)
+                          size_t n, size_t result_size, const weft_pool_map_options *opts)
 {
-    static const weft_map_options defaults = {};
+    static const weft_pool_map_options defaults = {};
     int saved = errno, error = imap_check(p, fn, items, item_size, n);
     weft_imap *it = error == 0 ? (weft_imap *)calloc(1, sizeof *it) : nullptr;
     if (it != nullptr) {
@@ -294,7 +294,7 @@ static void gather_rest(weft_imap *it, gathered *g, int error)
     for (size_t i = 0; i < it->pieces; i++) {
         piece *p = &it->window[i], lost = {nullptr, p->first, p->count};
         int why = result_cancel(p->r);
-        gather(it, g, why == EBUSY && !weft_result_ready(p->r) ? &lost : p, {ETIMEDOUT, 0});
+        gather(it, g, why == EBUSY && !(weft_result_poll(p->r) == 1) ? &lost : p, {ETIMEDOUT, 0});
         result_release(p->r);
     }
     it->pieces = 0;
@@ -304,9 +304,10 @@ static void gather_rest(weft_imap *it, gathered *g, int error)
 }
 
 int weft_pool_map(weft_pool *p, weft_pool_fn fn, const void *items, size_t item_size, size_t n,
-                  void *results, size_t result_size, const weft_map_options *opts, weft_deadline d)
+                  void *results, size_t result_size, const weft_pool_map_options *opts,
+                  weft_deadline d)
 {
-    weft_map_options o = opts != nullptr ? *opts : weft_map_options{};
+    weft_pool_map_options o = opts != nullptr ? *opts : weft_pool_map_options{};
     gathered g = {(unsigned char *)results, o.outcomes, 0, 0};
     o.unordered = false;
     if (n == 0)

@@ -37,7 +37,7 @@ struct weft_pool {
 
     // What supervisor and workers need to begin.
     int (*initialiser)(void *);
-    void *initialiser_arg;
+    void *arg;
     char name[16];
     bool close_others;
     int *keep; // sorted

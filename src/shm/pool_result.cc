@@ -199,16 +199,6 @@ static int task_check(const weft_pool *p, weft_pool_fn fn, const void *argument,
     return error == 0 && (fn == nullptr || (argument == nullptr && n != 0)) ? EINVAL : error;
 }
 
-weft_result *weft_pool_apply_async(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n,
-                                   size_t result_size)
-{
-    int error = task_check(p, fn, arg, n);
-    if (error == 0)
-        return pool_submit(p, fn, arg, n, 1, result_size);
-    errno = error;
-    return nullptr;
-}
-
 namespace {
 struct attempt {
     weft_pool *p;
@@ -230,8 +220,8 @@ static bool try_again(void *arg)
     return a->error == EAGAIN;
 }
 
-weft_result *weft_pool_apply_async_until(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n,
-                                         size_t result_size, weft_deadline d)
+weft_result *weft_pool_apply_async(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n,
+                                   size_t result_size, weft_deadline d)
 {
     attempt a = {p, fn, arg, n, result_size, nullptr, task_check(p, fn, arg, n)};
     int error = a.error;
@@ -248,7 +238,7 @@ weft_result *weft_pool_apply_async_until(weft_pool *p, weft_pool_fn fn, const vo
 int weft_pool_apply(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n, void *result,
                     size_t result_size, weft_deadline d)
 {
-    weft_result *r = weft_pool_apply_async_until(p, fn, arg, n, result_size, d);
+    weft_result *r = weft_pool_apply_async(p, fn, arg, n, result_size, d);
     if (r == nullptr)
         return -1;
     int error = result_await(r, d);
@@ -383,9 +373,12 @@ int weft_result_wait(weft_result *r, weft_outcome *outcome, weft_deadline d)
     return 0;
 }
 
-bool weft_result_ready(weft_result *r)
+int weft_result_poll(weft_result *r)
 {
-    return result_check(r) == 0 && (result_ended(r) || pool_look(r->pool) != 0);
+    int error = result_check(r);
+    if (error != 0)
+        return fail_with(error);
+    return result_ended(r) || pool_look(r->pool) != 0;
 }
 
 const void *weft_result_bytes(weft_result *r)

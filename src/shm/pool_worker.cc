@@ -170,7 +170,7 @@ static void begin(worker *w)
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
-    int error = p->initialiser != nullptr ? p->initialiser(p->initialiser_arg) : 0;
+    int error = p->initialiser != nullptr ? p->initialiser(p->arg) : 0;
     if (*p->whose != POOL_WORKER)
         _exit(0);
     if (error != 0) {

@@ -23,7 +23,7 @@ weft_posix_semaphore *weft_posix_semaphore_open(const char *name, unsigned count
     return s != SEM_FAILED ? (weft_posix_semaphore *)(void *)s : nullptr;
 }
 
-int weft_posix_semaphore_close(weft_posix_semaphore *s)
+int weft_posix_semaphore_detach(weft_posix_semaphore *s)
 {
     return s != nullptr ? sem_close(&s->posix) : fail_with(EINVAL);
 }

@@ -182,32 +182,11 @@ int weft_process_join(weft_process *p, int *status, weft_deadline d)
     return 0;
 }
 
-bool weft_process_is_alive(weft_process *p)
-{
-    return p != nullptr && !reap(p);
-}
-
-static int status_of(weft_process *p, int *status)
+int weft_process_poll(weft_process *p, int *status)
 {
     if (p != nullptr && !reap(p))
-        return fail_with(EBUSY);
-    return weft_process_join(p, status, WEFT_NOW);
-}
-
-int weft_process_exit_code(weft_process *p)
-{
-    int status;
-    if (status_of(p, &status) != 0)
-        return -1;
-    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-}
-
-int weft_process_signal(weft_process *p)
-{
-    int status;
-    if (status_of(p, &status) != 0)
-        return -1;
-    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+        return 0;
+    return weft_process_join(p, status, WEFT_NOW) == 0 ? 1 : -1;
 }
 
 pid_t weft_process_pid(const weft_process *p)

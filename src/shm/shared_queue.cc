@@ -169,8 +169,8 @@ static bool too_large(const weft_shared_queue *q, size_t n)
     return n > (size_t)q->r->room * 8 || units_for(n, q->r->leases) > q->r->room;
 }
 
-ssize_t weft_shared_queue_put_batch(weft_shared_queue *q, const struct iovec *messages, size_t n,
-                                    weft_deadline d)
+ssize_t weft_shared_queue_put_many(weft_shared_queue *q, const struct iovec *messages, size_t n,
+                                   weft_deadline d)
 {
     if (q == nullptr)
         return fail_with(EINVAL);
@@ -200,7 +200,7 @@ int weft_shared_queue_put(weft_shared_queue *q, const void *message, size_t n, w
     if (q == nullptr)
         return fail_with(EINVAL);
     struct iovec one = {(void *)(uintptr_t)message, n};
-    return weft_shared_queue_put_batch(q, &one, 1, d) == 1 ? 0 : -1;
+    return weft_shared_queue_put_many(q, &one, 1, d) == 1 ? 0 : -1;
 }
 
 // ---- done and joined ----

@@ -64,7 +64,7 @@ weft_shared_queue *weft_shared_queue_create(weft_shm *s, size_t bytes,
         return q;
     }
     int saved = errno;
-    weft_shm_release(s, r);
+    weft_shm_free(s, r);
     if (own)
         weft_shm_detach(s);
     errno = saved;
@@ -126,6 +126,6 @@ int weft_shared_queue_destroy(weft_shared_queue *q)
         return fail_with(EBUSY);
     brief_unlock(&r->get_lock);
     r->magic = 0;
-    weft_shm_release(q->shm, r);
+    weft_shm_free(q->shm, r);
     return weft_shared_queue_detach(q);
 }

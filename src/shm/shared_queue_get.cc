@@ -100,8 +100,8 @@ void weft::queue_skip_pads(weft_shared_queue *q)
         ring_all(&r->putters);
 }
 
-ssize_t weft_shared_queue_get_batch(weft_shared_queue *q, struct iovec *messages, size_t n,
-                                    weft_deadline d)
+ssize_t weft_shared_queue_get_many(weft_shared_queue *q, struct iovec *messages, size_t n,
+                                   weft_deadline d)
 {
     if (q == nullptr || q->r->leases)
         return fail_with(EINVAL);
@@ -128,7 +128,7 @@ ssize_t weft_shared_queue_get(weft_shared_queue *q, void *message, size_t room, 
     if (q == nullptr)
         return fail_with(EINVAL);
     struct iovec one = {message, room};
-    return weft_shared_queue_get_batch(q, &one, 1, d) == 1 ? (ssize_t)one.iov_len : -1;
+    return weft_shared_queue_get_many(q, &one, 1, d) == 1 ? (ssize_t)one.iov_len : -1;
 }
 
 ssize_t weft_shared_queue_next_size(weft_shared_queue *q)

@@ -215,8 +215,7 @@ static int try_attach(weft_shm *s, const weft_shm_attach_options *o)
     return 0;
 }
 
-weft_shm *weft_shm_attach_with(const char *name, const weft_shm_attach_options *opts,
-                               weft_deadline d)
+weft_shm *weft_shm_attach(const char *name, const weft_shm_attach_options *opts, weft_deadline d)
 {
     static const weft_shm_attach_options defaults = {};
     const weft_shm_attach_options *o = opts != nullptr ? opts : &defaults;
@@ -247,18 +246,6 @@ weft_shm *weft_shm_attach_with(const char *name, const weft_shm_attach_options *
         s->head = (shm_head *)MAP_FAILED;
         close_keep_errno(&s->fd);
     }
-}
-
-weft_shm *weft_shm_attach_version(const char *name, uint32_t version, weft_deadline d)
-{
-    weft_shm_attach_options o = {};
-    o.version = version;
-    return weft_shm_attach_with(name, &o, d);
-}
-
-weft_shm *weft_shm_attach(const char *name, weft_deadline d)
-{
-    return weft_shm_attach_with(name, nullptr, d);
 }
 
 weft_shm *weft_shm_attach_fd(int fd)

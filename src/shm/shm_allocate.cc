@@ -143,7 +143,7 @@ void *weft_shm_allocate(weft_shm *s, size_t size)
     return p;
 }
 
-int weft_shm_release(weft_shm *s, void *p)
+int weft_shm_free(weft_shm *s, void *p)
 {
     if (s == nullptr)
         return fail_with(EINVAL);

@@ -112,7 +112,8 @@ weft_executor *weft_executor_create(int threads, const weft_executor_options *op
     open_up(ex, threads, opts);
     error = hire_all(ex);
     if (error != 0) {
-        weft_executor_destroy(ex, WEFT_DISCARD);
+        weft_executor_close(ex, WEFT_DISCARD);
+        weft_executor_destroy(ex);
         errno = error;
         return nullptr;
     }

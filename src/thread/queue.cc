@@ -56,7 +56,7 @@ static bool enter(weft_queue *q)
 
 weft_queue *weft_queue_create(size_t item_size, size_t capacity, const weft_queue_options *opts)
 {
-    static const weft_queue_options defaults = {WEFT_FIFO, nullptr};
+    static const weft_queue_options defaults = {};
     if (opts == nullptr)
         opts = &defaults;
     bool ordered = opts->order == WEFT_PRIORITY;
@@ -67,7 +67,7 @@ weft_queue *weft_queue_create(size_t item_size, size_t capacity, const weft_queu
     }
     struct store store;
     if (!store_init(&store, item_size, capacity != 0 ? capacity : SIZE_MAX, opts->order,
-                    opts->compare)) {
+                    opts->compare, opts->arg)) {
         errno = EOVERFLOW;
         return nullptr;
     }

@@ -36,7 +36,6 @@ namespace {
 struct shutting_down {
     weft_executor *ex;
     int how;
-    bool stays; // in the shutdown, to wait
 };
 } // namespace
 
@@ -48,15 +47,14 @@ static void closed_down(void *arg)
     take_lock(&ex->lock);
     if (s->how == WEFT_DISCARD)
         discard(ex);
-    ex->inside -= !s->stays;
+    ex->inside--;
     wake_all_idle(ex);
     drop_lock(&ex->lock);
 }
 
-// Leaves the caller counted in `inside`.
 static void close_down(weft_executor *ex, int how)
 {
-    shutting_down s = {ex, how, false};
+    shutting_down s = {ex, how};
     pthread_cleanup_push(closed_down, &s);
     take_lock(&ex->lock);
     ex->inside++;
@@ -65,7 +63,6 @@ static void close_down(weft_executor *ex, int how)
     if (how == WEFT_DISCARD)
         discard(ex);
     drop_lock(&ex->lock);
-    s.stays = true;
     pthread_cleanup_pop(1);
 }
 
@@ -102,9 +99,14 @@ static int join_all(weft_executor *ex, weft_deadline d, bool stoppable)
     return 0;
 }
 
-static int shut_down(weft_executor *ex, int how, weft_deadline d, bool stoppable)
+static int join_crew(weft_executor *ex, weft_deadline d, bool stoppable)
 {
-    close_down(ex, how);
+    take_lock(&ex->lock);
+    bool open = !ex->closed;
+    ex->inside += !open;
+    drop_lock(&ex->lock);
+    if (open)
+        return EBUSY;
     int error = await_end(ex, d, stoppable);
     if (error == 0)
         error = join_all(ex, d, stoppable);
@@ -114,21 +116,28 @@ static int shut_down(weft_executor *ex, int how, weft_deadline d, bool stoppable
     return error;
 }
 
-static int check_end(const weft_executor *ex, int how)
+static int check_join(const weft_executor *ex)
 {
     int error = executor_refusal(ex);
-    if (error != 0)
-        return error;
-    if (how != WEFT_DRAIN && how != WEFT_DISCARD)
-        return EINVAL;
-    return in_task_of(ex) ? EDEADLK : 0;
+    return error == 0 && in_task_of(ex) ? EDEADLK : error;
 }
 
-int weft_executor_shutdown(weft_executor *ex, int how, weft_deadline d)
+int weft_executor_close(weft_executor *ex, int how)
 {
-    int error = check_end(ex, how);
+    int error = executor_refusal(ex);
+    if (error == 0 && how != WEFT_DRAIN && how != WEFT_DISCARD)
+        error = EINVAL;
+    if (error != 0)
+        return fail_with(error);
+    close_down(ex, how);
+    return 0;
+}
+
+int weft_executor_join(weft_executor *ex, weft_deadline d)
+{
+    int error = check_join(ex);
     if (error == 0)
-        error = shut_down(ex, how, d, true);
+        error = join_crew(ex, d, true);
     return error == 0 ? 0 : fail_with(error);
 }
 
@@ -145,19 +154,21 @@ static void release(weft_executor *ex)
     executor_put(ex);
 }
 
-int weft_executor_destroy(weft_executor *ex, int how)
+int weft_executor_destroy(weft_executor *ex)
 {
     if (ex == nullptr)
         return 0;
-    int error = check_end(ex, how);
+    int error = check_join(ex);
     if (error != 0)
         return fail_with(error);
     take_lock(&ex->lock);
-    bool busy = ex->inside != 0;
+    bool busy = ex->inside != 0, open = !ex->closed;
     drop_lock(&ex->lock);
     if (busy)
         return fail_with(EBUSY);
-    shut_down(ex, how, WEFT_FOREVER, false);
+    if (open)
+        close_down(ex, WEFT_DRAIN);
+    join_crew(ex, WEFT_FOREVER, false);
     if (is_inherited(ex)) // a tasklet waited, and this is a forked child
         return fail_with(EPERM);
     release(ex);

@@ -9,7 +9,7 @@ using namespace weft;
 enum { FIRST_ROOM = 16, KEPT = 262144 }; // cells; bytes
 
 bool weft::store_init(store *s, size_t item_size, size_t limit, int order,
-                      int (*compare)(const void *, const void *))
+                      int (*compare)(const void *, const void *, void *), void *arg)
 {
     size_t stride = item_size, end;
     if (compare != nullptr) {
@@ -27,6 +27,7 @@ bool weft::store_init(store *s, size_t item_size, size_t limit, int order,
     s->stride = stride;
     s->limit = limit;
     s->compare = compare;
+    s->arg = arg;
     s->order = order;
     return true;
 }
@@ -89,7 +90,7 @@ static uint64_t arrival(const store *s, const char *cell)
 
 static bool before(const store *s, const char *a, const char *b)
 {
-    int order = s->compare(a, b);
+    int order = s->compare(a, b, s->arg);
     return order < 0 || (order == 0 && arrival(s, a) < arrival(s, b));
 }
 
@@ -99,7 +100,7 @@ void weft::heap_push(store *s, const void *item)
     size_t hole = s->count;
     while (hole > 0) {
         size_t parent = (hole - 1) / 2;
-        if (s->compare(item, store_cell(s, parent)) >= 0)
+        if (s->compare(item, store_cell(s, parent), s->arg) >= 0)
             break;
         memcpy(store_cell(s, hole), store_cell(s, parent), s->stride);
         hole = parent;

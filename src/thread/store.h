@@ -24,14 +24,15 @@ struct store {
     size_t count; // written with store_count, so that it can be read without a lock
     size_t item_size, stride;
     size_t limit; // the most it may hold
-    int (*compare)(const void *, const void *);
+    int (*compare)(const void *, const void *, void *);
+    void *arg;
     uint64_t arrivals;
     int order;
 };
 
 // False: capacity times item_size is too large.
 bool store_init(store *s, size_t item_size, size_t limit, int order,
-                int (*compare)(const void *, const void *));
+                int (*compare)(const void *, const void *, void *), void *arg);
 bool store_grow(store *s);   // false: no memory
 void store_shrink(store *s); // if there is memory to do that with
 void store_clear(store *s);

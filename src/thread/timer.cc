@@ -160,8 +160,8 @@ static void *timers_main(void *)
     return nullptr;
 }
 
-weft_timer *weft_timer_start(void (*fn)(void *), void *arg, weft_deadline at,
-                             const weft_timer_options *opts)
+weft_timer *weft_timer_start(void (*fn)(void *), void *arg, const weft_timer_options *opts,
+                             weft_deadline at)
 {
     static const weft_timer_options defaults = {};
     if (opts == nullptr)

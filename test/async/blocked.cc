@@ -78,7 +78,7 @@ CASE(test_blocked_callback_is_told)
 {
     with_limit("1", [] {
         static weft_task t;
-        t.fn = [](weft_task *) {
+        t.fn = [](weft_task *, void *) {
             for (int64_t end = weft_now() + 2000000; weft_now() < end;)
                 ;
         };

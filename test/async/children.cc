@@ -20,12 +20,12 @@ struct wait_case {
 
 static int call_wait(weft_subprocess *p, weft_deadline d)
 {
-    return weft_subprocess_wait(p, NULL, d);
+    return weft_subprocess_join(p, NULL, d);
 }
 
 static int call_wait_any(weft_subprocess *p, weft_deadline d)
 {
-    return weft_subprocess_wait_any(&p, 1, d);
+    return (int)weft_subprocess_join_any(&p, 1, d);
 }
 
 static int call_read(weft_subprocess *p, weft_deadline d)
@@ -41,7 +41,7 @@ static int call_communicate(weft_subprocess *p, weft_deadline d)
 
 static int call_stop(weft_subprocess *p, weft_deadline d)
 {
-    return weft_subprocess_stop(p, NULL, d, d, d) == 0 ? 0 : -1;
+    return weft_subprocess_end(p, NULL, d, d, d) == 0 ? 0 : -1;
 }
 
 static int call_run(weft_subprocess *, weft_deadline d)
@@ -62,7 +62,7 @@ static void no_report(size_t, const weft_subprocess_result *, int, void *)
 static int call_map(weft_subprocess *, weft_deadline d)
 {
     const char *const *const commands[] = {sleeps, sleeps};
-    weft_subprocess_batch how = {};
+    weft_subprocess_map_options how = {};
     how.report = no_report;
     return weft_subprocess_map(commands, 2, NULL, &how, d);
 }
@@ -86,7 +86,7 @@ static void stop_in(int (*call)(weft_subprocess *p, weft_deadline d))
     assert_int_equal(weft_thread_join(t, NULL, WEFT_FOREVER), 0);
     assert_int_equal(c.error, ECANCELED);
     weft_subprocess_kill(c.p);
-    assert_int_equal(weft_subprocess_wait(c.p, NULL, WEFT_FOREVER), 0);
+    assert_int_equal(weft_subprocess_join(c.p, NULL, WEFT_FOREVER), 0);
     assert_int_equal(weft_subprocess_destroy(c.p), 0);
 }
 
@@ -111,7 +111,7 @@ static void *stop_by_degrees(void *arg)
     weft_subprocess *q = weft_subprocess_start(done, NULL);
     while (weft_subprocess_poll(q, NULL) == 0)
         ;
-    int result = weft_subprocess_wait(q, NULL, WEFT_FOREVER);
+    int result = weft_subprocess_join(q, NULL, WEFT_FOREVER);
     weft_subprocess_destroy(q);
     if (result != 0)
         return NULL;
@@ -127,7 +127,7 @@ CASE(test_stopped_threads_reap_what_has_ended)
     assert_int_equal(weft_thread_stop(t), 0);
     assert_int_equal(weft_thread_join(t, &result, WEFT_FOREVER), 0);
     assert_ptr_equal(result, p);
-    assert_int_equal(weft_subprocess_wait(p, NULL, WEFT_FOREVER), 0); // it was killed
+    assert_int_equal(weft_subprocess_join(p, NULL, WEFT_FOREVER), 0); // it was killed
     assert_int_equal(weft_subprocess_destroy(p), 0);
 }
 
@@ -152,7 +152,7 @@ static void *read_cat(void *)
 
 static void *wait_for_cat(void *)
 {
-    result = weft_subprocess_wait(cat, NULL, WEFT_FOREVER);
+    result = weft_subprocess_join(cat, NULL, WEFT_FOREVER);
     error = errno;
     return NULL;
 }
@@ -186,7 +186,7 @@ static void start_cat(void)
 static void end_cat(void)
 {
     weft_subprocess_kill(cat);
-    assert_int_equal(weft_subprocess_wait(cat, NULL, WEFT_FOREVER), 0);
+    assert_int_equal(weft_subprocess_join(cat, NULL, WEFT_FOREVER), 0);
     assert_int_equal(weft_subprocess_destroy(cat), 0);
 }
 
@@ -205,7 +205,7 @@ static int cancel_a_wait(void *)
     assert_int_equal(weft_tasklet_join(waiter, NULL, WEFT_FOREVER), 0);
     assert_int_equal(result, -1);
     assert_int_equal(error, ECANCELED);
-    assert_errno(weft_subprocess_wait(cat, NULL, weft_in_ms(5)), ETIMEDOUT);
+    assert_errno(weft_subprocess_join(cat, NULL, weft_in_ms(5)), ETIMEDOUT);
     return 0;
 }
 

@@ -345,7 +345,7 @@ INSIDE_CASE(test_wait_for_a_subprocess)
         open_gate_later();
         assert_int_equal(weft_io_wait(weft_subprocess_fd(child), WEFT_READ, WEFT_FOREVER),
                          WEFT_READ);
-        assert_int_equal(weft_subprocess_wait(child, &status, WEFT_NOW), 0);
+        assert_int_equal(weft_subprocess_join(child, &status, WEFT_NOW), 0);
         assert_int_equal(WEXITSTATUS(status), 3);
         weft_subprocess_destroy(child);
     }
@@ -362,12 +362,12 @@ INSIDE_CASE(test_wait_for_a_future)
             char byte;
             return read(gate[0], &byte, 1) == 0 ? (void *)5 : nullptr;
         },
-        nullptr);
+        nullptr, WEFT_NOW);
     open_gate_later();
     assert_int_equal(weft_io_wait(weft_future_fd(f), WEFT_READ, WEFT_FOREVER), WEFT_READ);
     assert_int_equal(weft_future_get(f, &result, WEFT_NOW), 0);
     assert_int_equal((intptr_t)result, 5);
-    weft_executor_destroy(ex, WEFT_DRAIN);
+    weft_executor_destroy(ex);
     close(gate[0]);
 }
 
@@ -378,9 +378,10 @@ PAIR_CASE(test_loop_beside, UNIX_PAIR)
     weft_loop *l = weft_io_loop();
     assert_non_null(l);
     assert_ptr_equal(l, weft_io_loop());
-    assert_int_equal(weft_loop_timer(
-                         l, &bell, weft_in_ms(5), 0,
-                         [](weft_alarm *) { weft_io_write(p[1], "ring", 4, WEFT_NOW); }, nullptr),
+    assert_int_equal(weft_loop_arm(
+                         l, &bell, 0,
+                         [](weft_alarm *, void *) { weft_io_write(p[1], "ring", 4, WEFT_NOW); },
+                         nullptr, weft_in_ms(5)),
                      0);
     gets("ring");
 }
@@ -394,20 +395,20 @@ PAIR_CASE(test_loop_beside_heals, UNIX_PAIR)
     weft_loop *l = weft_io_loop();
     int copy = dup(q[0]);
     weft_loop_watch(
-        l, &w, q[0], WEFT_READ, [](weft_watch *, int) {}, nullptr);
+        l, &w, q[0], WEFT_READ, [](weft_watch *, int, void *) {}, nullptr);
     close(q[0]);
-    weft_watch_stop(&w);
+    weft_loop_unwatch(&w);
     send(q[1], "x", 1, 0);
     weft_tasklet_sleep(weft_in_ms(5));
-    weft_loop_statistics before, after;
-    weft_loop_stats(l, &before);
+    weft_loop_counters before, after;
+    weft_loop_statistics(l, &before);
     weft_tasklet_sleep(weft_in_ms(20));
-    weft_loop_stats(l, &after);
+    weft_loop_statistics(l, &after);
     assert_in_range(after.rounds - before.rounds, 0, 2);
     weft_loop_watch(
         l, &w, copy, WEFT_READ,
-        [](weft_watch *self, int) {
-            weft_watch_stop(self);
+        [](weft_watch *self, int, void *) {
+            weft_loop_unwatch(self);
             weft_io_write(p[1], "read", 4, WEFT_NOW);
         },
         nullptr);
@@ -469,7 +470,7 @@ CASE(test_fork_makes_a_loop)
             static weft_watch w;
             char byte;
             weft_loop_watch(
-                weft_io_loop(), &w, p[1], WEFT_WRITE, [](weft_watch *, int) {}, nullptr);
+                weft_io_loop(), &w, p[1], WEFT_WRITE, [](weft_watch *, int, void *) {}, nullptr);
             _exit(read(p[1], &byte, 1) == 1 ? 0 : 1); // with all that blocked
         }
         assert_errno(weft_io_read(p[0], text, 8, weft_in_ms(20)), ETIMEDOUT);
@@ -505,17 +506,17 @@ CASE(test_fork_with_a_loop_beside)
         weft_watch w = {};
         transfer t;
         weft_loop *l = weft_io_loop();
-        weft_loop_timer(
-            l, &bell, weft_in_ms(20), 0,
-            [](weft_alarm *) { weft_io_write(p[1], "ring", 4, WEFT_NOW); }, nullptr);
+        weft_loop_arm(
+            l, &bell, 0, [](weft_alarm *, void *) { weft_io_write(p[1], "ring", 4, WEFT_NOW); },
+            nullptr, weft_in_ms(20));
         pid_t child = runner_fork();
         if (child == 0) {
             int q[2];
             make_pair(UNIX_PAIR, q);
-            weft_alarm_stop(&bell);
+            weft_loop_disarm(&bell);
             weft_loop_watch(
-                l, &w, q[0], WEFT_READ, [](weft_watch *self, int) { weft_watch_stop(self); },
-                nullptr);
+                l, &w, q[0], WEFT_READ,
+                [](weft_watch *self, int, void *) { weft_loop_unwatch(self); }, nullptr);
             send(q[1], "x", 1, 0);
             while (w.loop != nullptr && weft_tasklet_sleep(weft_in_ms(1)) == 0)
                 ;

@@ -97,7 +97,8 @@ LOOP_CASE(test_hold_leaves_once_alone)
 
 LOOP_CASE(test_stop_in_a_callback)
 {
-    weft_task s = task([](weft_task *) { weft_loop_stop(l); }), after = task(count_task, &calls);
+    weft_task s = task([](weft_task *, void *) { weft_loop_stop(l); }),
+              after = task(count_task, &calls);
     weft_loop_hold(l, 1);
     assert_int_equal(weft_loop_defer(l, &s), 0);
     assert_int_equal(weft_loop_defer(l, &after), 0);
@@ -115,7 +116,7 @@ static int error_of(int result)
     return result == -1 ? errno : 0;
 }
 
-static void misuse_it(weft_task *t)
+static void misuse_it(weft_task *t, void *)
 {
     int *errors = (int *)t->arg;
     errors[0] = error_of(weft_loop_run(l, WEFT_LOOP_ONCE, WEFT_NOW));
@@ -136,13 +137,13 @@ LOOP_CASE(test_run_inside_of_itself)
 
 // ---- Threads ----
 
-static void nothing_signal(weft_signal *)
+static void nothing_signal(weft_signal *, void *)
 {
 }
-static void nothing_child(weft_child *, int)
+static void nothing_child(weft_child *, int, void *)
 {
 }
-static void nothing_listener(weft_listener *, int fd)
+static void nothing_listener(weft_listener *, int fd, void *)
 {
     close(fd);
 }
@@ -157,30 +158,30 @@ static void nothing_listener(weft_listener *, int fd)
 static void *call_them_all(void *)
 {
     struct handles mine = {};
-    weft_loop_statistics stats;
+    weft_loop_counters stats;
     mine.t = task(count_task);
     REFUSED(weft_loop_run(l, WEFT_LOOP_ONCE, WEFT_NOW));
     REFUSED(weft_loop_destroy(l));
     REFUSED(weft_loop_hold(l, 1));
     REFUSED(weft_loop_fd(l));
-    REFUSED(weft_loop_stats(l, &stats));
+    REFUSED(weft_loop_statistics(l, &stats));
     REFUSED(weft_loop_watch(l, &mine.w, p[1], WEFT_READ, count_watch, nullptr));
     REFUSED(weft_watch_change(&h.w, 0));
-    REFUSED(weft_watch_stop(&h.w));
-    REFUSED(weft_loop_timer(l, &mine.a, 1, 0, count_alarm, nullptr));
-    REFUSED(weft_loop_precise_timer(l, &mine.a, 1, 0, count_alarm, nullptr));
+    REFUSED(weft_loop_unwatch(&h.w));
+    REFUSED(weft_loop_arm(l, &mine.a, 0, count_alarm, nullptr, 1));
+    REFUSED(weft_loop_arm(l, &mine.a, 0, count_alarm, nullptr, 1));
     REFUSED(weft_alarm_set(&h.a, 1));
-    REFUSED(weft_alarm_stop(&h.a));
-    REFUSED(weft_loop_signal(l, &mine.s, SIGUSR1, nothing_signal, nullptr));
-    REFUSED(weft_signal_stop(&h.s));
-    REFUSED(weft_loop_child(l, &mine.c, getpid(), nothing_child, nullptr));
-    REFUSED(weft_loop_child_fd(l, &mine.c, h.c.watch.fd, nothing_child, nullptr));
-    REFUSED(weft_child_stop(&h.c));
+    REFUSED(weft_loop_disarm(&h.a));
+    REFUSED(weft_loop_watch_signal(l, &mine.s, SIGUSR1, nothing_signal, nullptr));
+    REFUSED(weft_loop_unwatch_signal(&h.s));
+    REFUSED(weft_loop_watch_child(l, &mine.c, getpid(), nothing_child, nullptr));
+    REFUSED(weft_loop_watch_child_fd(l, &mine.c, h.c.watch.fd, nothing_child, nullptr));
+    REFUSED(weft_loop_unwatch_child(&h.c));
     REFUSED(weft_loop_defer(l, &mine.t));
     REFUSED(weft_loop_idle(l, &mine.t));
-    REFUSED(weft_task_stop(&h.t));
+    REFUSED(weft_task_cancel(&h.t));
     REFUSED(weft_loop_listen(l, &mine.li, h.li.watch.fd, nothing_listener, nullptr));
-    REFUSED(weft_listener_stop(&h.li));
+    REFUSED(weft_loop_unlisten(&h.li));
     return nullptr;
 }
 
@@ -193,9 +194,9 @@ LOOP_CASE(test_calls_from_another_thread)
     assert_int_equal(listen(listener, 1), 0);
     h.t = task(count_task);
     assert_int_equal(weft_loop_watch(l, &h.w, p[0], WEFT_READ, count_watch, nullptr), 0);
-    assert_int_equal(weft_loop_timer(l, &h.a, weft_in_s(60), 0, count_alarm, nullptr), 0);
-    assert_int_equal(weft_loop_signal(l, &h.s, SIGUSR1, nothing_signal, nullptr), 0);
-    assert_int_equal(weft_loop_child(l, &h.c, getpid(), nothing_child, nullptr), 0);
+    assert_int_equal(weft_loop_arm(l, &h.a, 0, count_alarm, nullptr, weft_in_s(60)), 0);
+    assert_int_equal(weft_loop_watch_signal(l, &h.s, SIGUSR1, nothing_signal, nullptr), 0);
+    assert_int_equal(weft_loop_watch_child(l, &h.c, getpid(), nothing_child, nullptr), 0);
     assert_int_equal(weft_loop_listen(l, &h.li, listener, nothing_listener, nullptr), 0);
     assert_int_equal(weft_loop_idle(l, &h.t), 0);
     weft_thread *t = weft_thread_start(call_them_all, nullptr, nullptr);
@@ -218,7 +219,7 @@ static void *own_and_run(void *)
 
 LOOP_CASE(test_own_hands_over)
 {
-    weft_loop_timer(l, &h.a, weft_in_ms(1), 0, count_alarm, &calls);
+    weft_loop_arm(l, &h.a, 0, count_alarm, &calls, weft_in_ms(1));
     void *result = nullptr;
     weft_thread *t = weft_thread_start(own_and_run, nullptr, nullptr);
     assert_int_equal(weft_thread_join(t, &result, WEFT_FOREVER), 0);
@@ -237,10 +238,10 @@ static int make_all(void *)
     if (child == 0)
         _exit(0);
     bool well = own != nullptr && weft_loop_fd(own) >= 0 &&
-                weft_loop_signal(
-                    own, &s, SIGUSR1, [](weft_signal *) {}, nullptr) == 0 &&
-                weft_loop_child(
-                    own, &c, child, [](weft_child *, int) {}, nullptr) == 0;
+                weft_loop_watch_signal(
+                    own, &s, SIGUSR1, [](weft_signal *, void *) {}, nullptr) == 0 &&
+                weft_loop_watch_child(
+                    own, &c, child, [](weft_child *, int, void *) {}, nullptr) == 0;
     return well ? 0 : 9;
 }
 

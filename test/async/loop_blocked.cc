@@ -21,7 +21,7 @@ static void on_blocked(weft_loop *, const weft_loop_callback *c, void *arg)
     r->count++;
 }
 
-static void slow_alarm(weft_alarm *)
+static void slow_alarm(weft_alarm *, void *)
 {
     weft_loop_callback c;
     spin(3000000);
@@ -29,13 +29,13 @@ static void slow_alarm(weft_alarm *)
         report.inside++;
 }
 
-static void slow_watch(weft_watch *w, int)
+static void slow_watch(weft_watch *w, int, void *)
 {
     spin(2000000);
-    weft_watch_stop(w);
+    weft_loop_unwatch(w);
 }
 
-static void slow_task(weft_task *)
+static void slow_task(weft_task *, void *)
 {
     spin(2000000);
 }
@@ -44,13 +44,13 @@ LOOP_CASE(test_blocked_tells_which)
 {
     weft_loop_options o = {};
     weft_loop_callback c;
-    weft_loop_statistics s;
+    weft_loop_counters s;
     o.blocked_ns = 1500000;
     o.blocked = on_blocked;
-    o.blocked_arg = &report;
+    o.arg = &report;
     loop_create(&o);
     assert_int_equal(weft_loop_blocked(l, &c), 0);
-    weft_loop_timer(l, &h.a, WEFT_NOW, 0, slow_alarm, nullptr);
+    weft_loop_arm(l, &h.a, 0, slow_alarm, nullptr, WEFT_NOW);
     assert_int_equal(run_all(), 0);
     assert_int_equal(report.count, 1);
     assert_int_equal(report.inside, 1);
@@ -65,7 +65,7 @@ LOOP_CASE(test_blocked_tells_which)
     weft_loop_post(l, &h.t);
     assert_int_equal(run_all(), 0);
     assert_string_equal(report.last.kind, "task");
-    assert_int_equal(weft_loop_stats(l, &s), 0);
+    assert_int_equal(weft_loop_statistics(l, &s), 0);
     assert_true(s.blocked >= 3);
     assert_int_equal(s.blocked, report.count);
     assert_true(s.lag_max_ns >= 3000000);
@@ -106,7 +106,7 @@ LOOP_CASE(test_blocked_from_a_watchdog_thread)
     weft_loop_options o = {};
     o.blocked_ns = INT64_MAX;
     loop_create(&o);
-    h.t = task([](weft_task *) {
+    h.t = task([](weft_task *, void *) {
         while (__atomic_load_n(&saw, __ATOMIC_ACQUIRE) == 0)
             ;
     });
@@ -119,13 +119,13 @@ LOOP_CASE(test_blocked_from_a_watchdog_thread)
 
 LOOP_CASE(test_stats_count)
 {
-    weft_loop_statistics s;
+    weft_loop_counters s;
     h.t = task(count_task, &calls);
-    weft_loop_timer(l, &h.a, weft_in_s(60), 0, count_alarm, &calls);
+    weft_loop_arm(l, &h.a, 0, count_alarm, &calls, weft_in_s(60));
     weft_loop_watch(l, &h.w, p[1], WEFT_WRITE, count_watch, &calls);
     weft_loop_defer(l, &h.t);
     assert_int_equal(once(), 1);
-    assert_int_equal(weft_loop_stats(l, &s), 0);
+    assert_int_equal(weft_loop_statistics(l, &s), 0);
     assert_int_equal(s.watches, 1);
     assert_int_equal(s.armed, 1);
     assert_int_equal(s.events, 1);
@@ -133,9 +133,9 @@ LOOP_CASE(test_stats_count)
     assert_int_equal(s.alarms, 0);
     assert_int_equal(s.rounds, 1);
     weft_alarm_set(&h.a, WEFT_NOW);
-    weft_watch_stop(&h.w);
+    weft_loop_unwatch(&h.w);
     assert_int_equal(run_all(), 0);
-    assert_int_equal(weft_loop_stats(l, &s), 0);
+    assert_int_equal(weft_loop_statistics(l, &s), 0);
     assert_int_equal(s.alarms, 1);
     assert_int_equal(s.watches, 0);
     assert_int_equal(s.armed, 0);

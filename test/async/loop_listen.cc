@@ -9,11 +9,11 @@
 static struct sockaddr_un address;
 static int accepted[100], stop_at;
 
-static void keep(weft_listener *s, int fd)
+static void keep(weft_listener *s, int fd, void *)
 {
     accepted[calls++] = fd;
     if (calls == stop_at)
-        weft_listener_stop(s);
+        weft_loop_unlisten(s);
 }
 
 static int listener(int most)
@@ -45,7 +45,7 @@ LOOP_CASE(test_listen_accepts_in_batches)
     int talker = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_errno(weft_loop_listen(l, &h.li, talker, keep, nullptr), EINVAL); // it does not listen
     close(talker);
-    assert_errno(weft_listener_stop(&h.li), EALREADY);
+    assert_errno(weft_loop_unlisten(&h.li), EALREADY);
     assert_int_equal(weft_loop_listen(l, &h.li, fd, keep, nullptr), 0);
     assert_errno(weft_loop_listen(l, &h.li, fd, keep, nullptr), EBUSY);
     for (int &c : clients)
@@ -65,7 +65,7 @@ LOOP_CASE(test_listen_accepts_in_batches)
 LOOP_CASE(test_listen_without_descriptors)
 {
     struct rlimit before, none;
-    weft_loop_statistics stats = {};
+    weft_loop_counters stats = {};
     int fd = listener(1), client = connect_there();
     assert_int_equal(weft_loop_listen(l, &h.li, fd, keep, nullptr), 0);
     getrlimit(RLIMIT_NOFILE, &before);
@@ -74,7 +74,7 @@ LOOP_CASE(test_listen_without_descriptors)
     setrlimit(RLIMIT_NOFILE, &none);
     // Three retries, a few rounds each: no spin.
     int r = weft_loop_run(l, WEFT_LOOP_ALL, weft_in_ms(350));
-    weft_loop_stats(l, &stats);
+    weft_loop_statistics(l, &stats);
     while (h.li.error == 0) // a retry had begun
         once();
     int error = h.li.error;
@@ -97,7 +97,7 @@ LOOP_CASE(test_listen_stop_while_looking_away)
     while (h.li.error == 0)
         assert_int_equal(once(), 1);
     assert_int_equal(h.li.error, EINVAL);
-    assert_int_equal(weft_listener_stop(&h.li), 0);
+    assert_int_equal(weft_loop_unlisten(&h.li), 0);
     assert_int_equal(run_all(), 0);
     close(fd);
 }

@@ -20,7 +20,7 @@ LOOP_CASE(test_fd_shows_what_is_ready)
     assert_int_equal(weft_loop_fd(l), fd);
     assert_false(readable(fd, 0));
     // An alarm armed outside of a run.
-    weft_loop_timer(l, &h.a, weft_in_ms(3), 0, count_alarm, &calls);
+    weft_loop_arm(l, &h.a, 0, count_alarm, &calls, weft_in_ms(3));
     assert_true(readable(fd, -1));
     while (calls == 0)
         weft_loop_run(l, WEFT_LOOP_ONCE, WEFT_NOW);
@@ -48,7 +48,7 @@ LOOP_CASE(test_fd_shows_what_is_ready)
     assert_int_equal(calls, 4);
     assert_false(readable(fd, 0));
     // It doesn't keep the loop running.
-    weft_watch_stop(&h.w);
+    weft_loop_unwatch(&h.w);
     assert_int_equal(run_all(), 0);
 }
 
@@ -68,10 +68,10 @@ LOOP_CASE(test_fd_is_quiet_after_a_wake_for_nothing)
     assert_false(readable(fd, 0));
 }
 
-static void run_inner(weft_watch *w, int)
+static void run_inner(weft_watch *w, int, void *)
 {
     if (weft_loop_run((weft_loop *)w->arg, WEFT_LOOP_ONCE, WEFT_NOW) == 0)
-        weft_watch_stop(w);
+        weft_loop_unwatch(w);
 }
 
 static weft_loop *nest(void)
@@ -84,13 +84,13 @@ static weft_loop *nest(void)
 // Whether an alarm of the inner loop goes off three times as the outer one is run.
 static bool rings_thrice(weft_loop *inner)
 {
-    bool ok = weft_loop_timer(
-                  inner, &h.a, weft_in_ms(1), 1000000,
-                  [](weft_alarm *a) {
+    bool ok = weft_loop_arm(
+                  inner, &h.a, 1000000,
+                  [](weft_alarm *a, void *) {
                       if (++calls == 3)
-                          weft_alarm_stop(a);
+                          weft_loop_disarm(a);
                   },
-                  nullptr) == 0;
+                  nullptr, weft_in_ms(1)) == 0;
     while (ok && calls < 3)
         ok = once() == 1;
     return ok;
@@ -106,7 +106,7 @@ LOOP_CASE(test_fd_in_another_loop)
 
 // ---- Fork ----
 
-static void read_one(weft_watch *w, int)
+static void read_one(weft_watch *w, int, void *)
 {
     char c;
     if (read(w->fd, &c, 1) == 1)
@@ -124,8 +124,8 @@ LOOP_CASE(test_fork_child_has_its_own)
     if (child == 0) {
         // Stopping in the child doesn't stop in the parent; both can wait.
         h.t = task(count_task, &calls);
-        bool ok = weft_watch_stop(&h.w) == 0 &&
-                  weft_loop_timer(l, &h.a, weft_in_ms(1), 0, count_alarm, &calls) == 0;
+        bool ok = weft_loop_unwatch(&h.w) == 0 &&
+                  weft_loop_arm(l, &h.a, 0, count_alarm, &calls, weft_in_ms(1)) == 0;
         ok = ok && weft_loop_post(l, &h.t) == 0;
         while (ok && (calls < 2 || from_q < 1))
             ok = once() == 1;
@@ -141,13 +141,13 @@ LOOP_CASE(test_fork_child_has_its_own)
         assert_int_equal(once(), 1);
     assert_int_equal(from_p, 1);
     assert_int_equal(from_q, 0);
-    weft_watch_stop(&more.w);
+    weft_loop_unwatch(&more.w);
     close_pair(q);
 }
 
 static pid_t forked;
 
-static void fork_here(weft_watch *w, int)
+static void fork_here(weft_watch *w, int, void *)
 {
     char c;
     forked = runner_fork();
@@ -155,7 +155,7 @@ static void fork_here(weft_watch *w, int)
         return; // goes on with the loop
     if (read(w->fd, &c, 1) != 1)
         abort();
-    weft_watch_stop(w);
+    weft_loop_unwatch(w);
 }
 
 LOOP_CASE(test_fork_inside_a_callback)
@@ -164,9 +164,9 @@ LOOP_CASE(test_fork_inside_a_callback)
     weft_loop_watch(l, &h.w, p[0], WEFT_READ, fork_here, nullptr);
     assert_int_equal(once(), 1);
     if (forked == 0) {
-        weft_watch_stop(&h.w);
-        weft_loop_timer(
-            l, &h.a, weft_in_ms(1), 0, [](weft_alarm *) { _exit(42); }, nullptr);
+        weft_loop_unwatch(&h.w);
+        weft_loop_arm(
+            l, &h.a, 0, [](weft_alarm *, void *) { _exit(42); }, nullptr, weft_in_ms(1));
         run_all();
         _exit(1);
     }
@@ -186,18 +186,18 @@ LOOP_CASE(test_fork_amid_events)
     assert_int_equal(write(q[1], "x", 1), 1);
     weft_loop_watch(
         l, &h.w, p[0], WEFT_READ,
-        [](weft_watch *w, int) {
+        [](weft_watch *w, int, void *) {
             char c;
             forked = runner_fork();
             if (forked != 0)
-                weft_watch_stop(w);
+                weft_loop_unwatch(w);
             else if (read(go[0], &c, 1) != 1) // until the parent has read all
                 _exit(2);
         },
         nullptr);
     weft_loop_watch(
         l, &more.w, q[0], WEFT_READ,
-        [](weft_watch *w, int) {
+        [](weft_watch *w, int, void *) {
             char c;
             told += forked != 0 ? (int)read(w->fd, &c, 1) : 1;
         },
@@ -208,7 +208,7 @@ LOOP_CASE(test_fork_amid_events)
     assert_int_equal(told, 1);
     assert_int_equal(write(go[1], "x", 1), 1);
     assert_int_equal(end_of(forked), 0);
-    weft_watch_stop(&more.w);
+    weft_loop_unwatch(&more.w);
     close_pair(q);
     close_pair(go);
 }
@@ -231,7 +231,7 @@ static void *fork_elsewhere(void *)
 {
     forked = fork();
     if (forked == 0) {
-        h.t = task([](weft_task *) { weft_loop_stop(l); });
+        h.t = task([](weft_task *, void *) { weft_loop_stop(l); });
         // The thread that ran it is not in this process.
         bool ok = weft_loop_own(l) == 0 && weft_loop_defer(l, &h.t) == 0 && run_all() == 1 &&
                   weft_loop_destroy(l) == 0;

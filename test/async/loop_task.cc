@@ -37,7 +37,7 @@ LOOP_CASE(test_post_from_threads)
     assert_int_equal(calls, POSTERS * POSTS);
 }
 
-static void note_order(weft_task *t)
+static void note_order(weft_task *t, void *)
 {
     *(int *)t->arg = ++calls;
 }
@@ -54,7 +54,7 @@ LOOP_CASE(test_post_in_order_and_once)
     assert_int_equal(weft_loop_post(l, &twice), 0);
     assert_errno(weft_loop_post(l, &none), EINVAL);
     assert_errno(weft_loop_defer(l, &twice), EBUSY);
-    assert_errno(weft_task_stop(&twice), EALREADY);
+    assert_errno(weft_task_cancel(&twice), EALREADY);
     assert_int_equal(run_all(), 0);
     for (int i = 0; i < 3; i++)
         assert_int_equal(order[i], i + 1);
@@ -63,7 +63,7 @@ LOOP_CASE(test_post_in_order_and_once)
 
 LOOP_CASE(test_post_itself_again)
 {
-    h.t = task([](weft_task *t) {
+    h.t = task([](weft_task *t, void *) {
         if (++calls < 5)
             weft_loop_post(l, t);
     });
@@ -76,7 +76,7 @@ LOOP_CASE(test_post_may_free_itself)
 {
     for (int i = 0; i < 3; i++) {
         weft_task *t = (weft_task *)calloc(1, sizeof *t);
-        t->fn = [](weft_task *self) { free(self); };
+        t->fn = [](weft_task *self, void *) { free(self); };
         assert_int_equal(weft_loop_post(l, t), 0);
     }
     assert_int_equal(run_all(), 0);
@@ -153,8 +153,8 @@ LOOP_CASE(test_defer_runs_once)
     assert_errno(weft_loop_post(l, &t), EBUSY);
     assert_errno(weft_loop_defer(l, &none), EINVAL);
     assert_errno(weft_loop_idle(l, &none), EINVAL);
-    assert_int_equal(weft_task_stop(&t), 0);
-    assert_errno(weft_task_stop(&t), EALREADY);
+    assert_int_equal(weft_task_cancel(&t), 0);
+    assert_errno(weft_task_cancel(&t), EALREADY);
     assert_int_equal(run_all(), 0);
     assert_int_equal(calls, 0);
     assert_int_equal(weft_loop_defer(l, &t), 0);
@@ -162,10 +162,10 @@ LOOP_CASE(test_defer_runs_once)
     assert_int_equal(calls, 1);
 }
 
-static void defer_again(weft_task *t)
+static void defer_again(weft_task *t, void *)
 {
-    weft_loop_statistics s;
-    weft_loop_stats(l, &s);
+    weft_loop_counters s;
+    weft_loop_statistics(l, &s);
     ((uint64_t *)t->arg)[calls++] = s.rounds;
     if (calls < 3)
         weft_loop_defer(l, t);
@@ -182,10 +182,10 @@ LOOP_CASE(test_defer_again_is_the_next_round)
     assert_int_equal(rounds[2], rounds[1] + 1);
 }
 
-static void idle_thrice(weft_task *t)
+static void idle_thrice(weft_task *t, void *)
 {
     if (++*(int *)t->arg == 3)
-        weft_task_stop(t);
+        weft_task_cancel(t);
 }
 
 LOOP_CASE(test_idle_when_nothing_else)
@@ -204,7 +204,8 @@ LOOP_CASE(test_idle_when_nothing_else)
 LOOP_CASE(test_stop_within_a_batch_of_tasks)
 {
     weft_task victim = task(count_task, &calls);
-    weft_task killer = task([](weft_task *t) { weft_task_stop((weft_task *)t->arg); }, &victim);
+    weft_task killer =
+        task([](weft_task *t, void *) { weft_task_cancel((weft_task *)t->arg); }, &victim);
     weft_loop_defer(l, &killer);
     weft_loop_defer(l, &victim);
     assert_int_equal(run_all(), 0);

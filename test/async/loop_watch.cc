@@ -6,21 +6,21 @@
 
 static int events; // of the last call
 
-static void see(weft_watch *, int told)
+static void see(weft_watch *, int told, void *)
 {
     calls++;
     events = told;
 }
 
-static void see_and_read(weft_watch *w, int told)
+static void see_and_read(weft_watch *w, int told, void *)
 {
     char c[4];
-    see(w, told);
+    see(w, told, nullptr);
     ssize_t n = read(w->fd, c, sizeof c);
     if (n > 0)
         *(ssize_t *)w->arg += n;
     else
-        weft_watch_stop(w);
+        weft_loop_unwatch(w);
 }
 
 static void watch(int wanted)
@@ -39,7 +39,7 @@ LOOP_CASE(test_watch_errors)
     assert_errno(weft_loop_watch(l, &h.w, file, WEFT_READ, see, nullptr), EPERM);
     assert_null(h.w.loop);
     assert_errno(weft_watch_change(&h.w, WEFT_READ), EALREADY);
-    assert_errno(weft_watch_stop(&h.w), EALREADY);
+    assert_errno(weft_loop_unwatch(&h.w), EALREADY);
     assert_int_equal(weft_loop_watch(l, &h.w, p[0], WEFT_READ, see, nullptr), 0);
     assert_errno(weft_loop_watch(l, &h.w, p[1], WEFT_READ, see, nullptr), EBUSY);
     assert_errno(weft_loop_watch(l, &more.w, p[0], WEFT_READ, see, nullptr), EEXIST);
@@ -47,7 +47,7 @@ LOOP_CASE(test_watch_errors)
     assert_ptr_equal(h.w.loop, l);
     assert_int_equal(h.w.fd, p[0]);
     assert_int_equal(h.w.events, WEFT_READ);
-    assert_int_equal(weft_watch_stop(&h.w), 0);
+    assert_int_equal(weft_loop_unwatch(&h.w), 0);
     assert_null(h.w.loop);
     close(file);
 }
@@ -60,7 +60,7 @@ LOOP_CASE(test_watch_level_and_edge)
     assert_int_equal(once(), 1);
     assert_int_equal(calls, 2);
     assert_int_equal(events, WEFT_READ);
-    weft_watch_stop(&h.w);
+    weft_loop_unwatch(&h.w);
     watch(WEFT_READ | WEFT_WRITE | WEFT_HANGUP | WEFT_EDGE);
     assert_int_equal(once(), 1);
     assert_int_equal(events, WEFT_READ | WEFT_WRITE);
@@ -118,12 +118,12 @@ LOOP_CASE(test_change_of_a_closed_descriptor)
     assert_int_equal(h.w.events, 0);
     assert_true(quiet());
     assert_int_equal(calls, 1);
-    assert_int_equal(weft_watch_stop(&h.w), 0);
+    assert_int_equal(weft_loop_unwatch(&h.w), 0);
 }
 
-static void stop_itself(weft_watch *w, int)
+static void stop_itself(weft_watch *w, int, void *)
 {
-    weft_watch_stop(w);
+    weft_loop_unwatch(w);
 }
 
 // What it does when it is told may leave nothing to wait for.
@@ -154,14 +154,14 @@ static enum mode mode;
 static weft_watch fresh;
 static int reused[2], fresh_calls;
 
-static void kill_the_other(weft_watch *w, int)
+static void kill_the_other(weft_watch *w, int, void *)
 {
     weft_watch *other = (weft_watch *)w->arg;
     int fd = other->fd;
     if (other->loop == nullptr)
         return;
     calls++;
-    weft_watch_stop(other);
+    weft_loop_unwatch(other);
     if (mode == FREE)
         memset((void *)other, 0xee, sizeof *other);
     if (mode != REUSE)
@@ -172,7 +172,7 @@ static void kill_the_other(weft_watch *w, int)
 }
 
 // Two are ready in one batch; the first that is called does something to the other.
-static void batch_of_two(void (*fn)(weft_watch *w, int), int q[2])
+static void batch_of_two(void (*fn)(weft_watch *w, int, void *), int q[2])
 {
     make_pair(q);
     assert_int_equal(write(p[1], "x", 1) + write(q[1], "x", 1), 2);
@@ -185,12 +185,12 @@ static void batch_of_two(void (*fn)(weft_watch *w, int), int q[2])
 static void kill_in_the_same_batch(enum mode how)
 {
     int q[2];
-    weft_loop_statistics stats;
+    weft_loop_counters stats;
     mode = how;
     make_pair(reused);
     batch_of_two(kill_the_other, q);
     assert_int_equal(fresh_calls, 0); // nothing came for the new owner of the number
-    weft_loop_stats(l, &stats);
+    weft_loop_statistics(l, &stats);
     assert_int_equal(stats.stale, 1);
     if (mode == REUSE) {
         assert_ptr_equal(fresh.loop, l);
@@ -217,7 +217,7 @@ LOOP_CASE(test_number_reused_in_the_same_batch)
     kill_in_the_same_batch(REUSE);
 }
 
-static void change_both(weft_watch *, int)
+static void change_both(weft_watch *, int, void *)
 {
     calls++;
     weft_watch_change(&h.w, WEFT_HANGUP);
@@ -232,10 +232,10 @@ LOOP_CASE(test_change_in_the_same_batch)
     close_pair(q);
 }
 
-static void free_itself(weft_watch *w, int)
+static void free_itself(weft_watch *w, int, void *)
 {
     int fd = w->fd;
-    weft_watch_stop(w);
+    weft_loop_unwatch(w);
     close(fd);
     free(w);
 }
@@ -253,17 +253,17 @@ LOOP_CASE(test_stop_with_a_duplicate_open)
 {
     int copy = dup(p[0]);
     watch(WEFT_READ);
-    weft_watch_stop(&h.w);
+    weft_loop_unwatch(&h.w);
     close_end(&p[0]);
     assert_int_equal(write(p[1], "x", 1), 1);
     weft_loop_hold(l, 1);
     assert_true(quiet()); // a registration left behind would wake us for ever
-    weft_loop_statistics stats;
-    weft_loop_stats(l, &stats);
+    weft_loop_counters stats;
+    weft_loop_statistics(l, &stats);
     assert_int_equal(stats.stale, 0);
     assert_int_equal(weft_loop_watch(l, &more.w, copy, WEFT_READ, see, nullptr), 0);
     assert_int_equal(once(), 1);
-    weft_watch_stop(&more.w);
+    weft_loop_unwatch(&more.w);
     close(copy);
 }
 
@@ -281,7 +281,7 @@ static void closed_too_soon(bool paused)
         weft_watch_change(&h.w, WEFT_WRITE);
         assert_int_equal(once(), 1);
     } else {
-        weft_watch_stop(&h.w);
+        weft_loop_unwatch(&h.w);
     }
     assert_int_equal(write(p[1], "x", 1), 1);
     weft_loop_hold(l, 1);
@@ -296,8 +296,8 @@ static void closed_too_soon(bool paused)
     assert_int_equal(once(), 1); // the others are still watched
     assert_int_equal(calls, 1);
     if (h.w.loop != nullptr)
-        weft_watch_stop(&h.w);
-    weft_watch_stop(&more.w);
+        weft_loop_unwatch(&h.w);
+    weft_loop_unwatch(&more.w);
     weft_loop_hold(l, -1);
     close(copy);
     close_pair(p);
@@ -316,7 +316,7 @@ LOOP_CASE(test_closed_before_its_stop_and_back)
     int copy = dup(p[0]);
     watch(WEFT_READ);
     close(p[0]);
-    weft_watch_stop(&h.w);
+    weft_loop_unwatch(&h.w);
     assert_int_equal(dup2(copy, p[0]), p[0]);
     errno = 77;
     watch(WEFT_READ);
@@ -324,7 +324,7 @@ LOOP_CASE(test_closed_before_its_stop_and_back)
     assert_int_equal(write(p[1], "x", 1), 1);
     assert_int_equal(once(), 1);
     assert_int_equal(calls, 1);
-    weft_watch_stop(&h.w);
+    weft_loop_unwatch(&h.w);
     close(copy);
 }
 
@@ -378,7 +378,7 @@ LOOP_CASE(test_refused_connection_is_told)
     if (error == 0)
         getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
     assert_int_equal(error, ECONNREFUSED);
-    weft_watch_stop(&h.w);
+    weft_loop_unwatch(&h.w);
     close(closed), close(fd);
 }
 

@@ -100,22 +100,22 @@ static inline bool quiet(void)
 
 // ---- Callbacks ----
 
-static inline void count_task(weft_task *t)
+static inline void count_task(weft_task *t, void *)
 {
     ++*(int *)t->arg;
 }
 
-static inline void count_alarm(weft_alarm *a)
+static inline void count_alarm(weft_alarm *a, void *)
 {
     ++*(int *)a->arg;
 }
 
-static inline void count_watch(weft_watch *w, int)
+static inline void count_watch(weft_watch *w, int, void *)
 {
     ++*(int *)w->arg;
 }
 
-static inline weft_task task(void (*fn)(weft_task *), void *arg = nullptr)
+static inline weft_task task(void (*fn)(weft_task *, void *), void *arg = nullptr)
 {
     weft_task t = {};
     t.fn = fn;

@@ -121,17 +121,17 @@ static void make_executor(void)
     weft_executor_options o = {};
     o.backlog = 1;
     executor = weft_executor_create(1, &o);
-    futures[0] = weft_executor_submit(executor, wait_at_gate, nullptr);
+    futures[0] = weft_executor_submit(executor, wait_at_gate, nullptr, WEFT_NOW);
     while (weft_executor_pending(executor) != 0) // until the worker has it
         sched_yield();
-    futures[1] = weft_executor_submit(executor, wait_at_gate, nullptr);
+    futures[1] = weft_executor_submit(executor, wait_at_gate, nullptr, WEFT_NOW);
 }
 
 static void drop_executor(void)
 {
     for (weft_future *f : futures)
         weft_future_release(f);
-    assert_int_equal(weft_executor_destroy(executor, WEFT_DRAIN), 0);
+    assert_int_equal(weft_executor_destroy(executor), 0);
 }
 
 template <class Lock, class Unlock> static void *hold_until_gate(Lock lock, Unlock unlock)
@@ -269,7 +269,7 @@ static const object objects[] = {
      open_gate, drop_executor, false},
     {"room", make_executor,
      [](weft_deadline d) {
-         weft_future *f = weft_executor_submit_wait(executor, wait_at_gate, nullptr, d);
+         weft_future *f = weft_executor_submit(executor, wait_at_gate, nullptr, d);
          return f != nullptr ? weft_future_release(f) : -1;
      },
      open_gate, drop_executor, false},
@@ -536,7 +536,7 @@ static int destroy_in_child(void *)
     static int result, error;
     weft_tasklet *t = spawn(
         [] {
-            result = weft_executor_destroy(executor, WEFT_DRAIN);
+            result = weft_executor_destroy(executor);
             error = errno;
         },
         true);
@@ -568,7 +568,7 @@ static void *get_task(void *)
 {
     void *result = nullptr;
     weft_future *f = weft_executor_submit(
-        executor, [](void *arg) { return arg; }, &item);
+        executor, [](void *arg) { return arg; }, &item, WEFT_NOW);
     weft_future_get(f, &result, WEFT_FOREVER);
     return result;
 }
@@ -589,11 +589,11 @@ CASE(test_a_task_waits_for_others)
     void *result = nullptr;
     executor = weft_executor_create(1, nullptr);
     weft_future *f = weft_executor_submit(
-        executor, [](void *) { return (void *)(intptr_t)weft_io_run(get_tasks, nullptr); },
-        nullptr);
+        executor, [](void *) { return (void *)(intptr_t)weft_io_run(get_tasks, nullptr); }, nullptr,
+        WEFT_NOW);
     assert_int_equal(weft_future_get(f, &result, WEFT_FOREVER), 0);
     assert_int_equal((intptr_t)result, 3);
-    assert_int_equal(weft_executor_destroy(executor, WEFT_DRAIN), 0);
+    assert_int_equal(weft_executor_destroy(executor), 0);
 }
 
 // ---- Many of both kinds ----

@@ -22,7 +22,7 @@
 
 static weft_deadline went_off;
 
-static void note_time(weft_alarm *)
+static void note_time(weft_alarm *, void *)
 {
     went_off = weft_now();
 }
@@ -31,15 +31,15 @@ static int run_timer(weft_loop *l)
 {
     weft_alarm coarse = {}, fine = {};
     weft_deadline at = weft_in_ms(5);
-    RIGHT(weft_loop_timer(l, &coarse, at, 0, note_time, NULL) == 0);
-    RIGHT(weft_loop_precise_timer(l, &fine, at, 0, note_time, NULL) == 0);
+    RIGHT(weft_loop_arm(l, &coarse, 0, note_time, NULL, at) == 0);
+    RIGHT(weft_loop_arm(l, &fine, 0, note_time, NULL, at) == 0);
     if (weft_loop_run(l, WEFT_LOOP_ALL, late()) != 0)
         return errno;
     RIGHT(went_off >= at);
     return 0;
 }
 
-static void note_status(weft_child *c, int status)
+static void note_status(weft_child *c, int status, void *)
 {
     *(int *)c->arg = status;
 }
@@ -53,7 +53,7 @@ static int run_child(weft_loop *l)
         return errno;
     if (pid == 0)
         _exit(5);
-    if (weft_loop_child(l, &c, pid, note_status, &status) != 0) {
+    if (weft_loop_watch_child(l, &c, pid, note_status, &status) != 0) {
         int error = errno;
         return waitpid(pid, NULL, 0) == pid ? error : WRONG;
     }
@@ -62,17 +62,17 @@ static int run_child(weft_loop *l)
     return 0;
 }
 
-static void note_signal(weft_signal *s)
+static void note_signal(weft_signal *s, void *)
 {
     *(int *)s->arg = s->signo;
-    weft_signal_stop(s);
+    weft_loop_unwatch_signal(s);
 }
 
 static int run_signal(weft_loop *l)
 {
     weft_signal s = {};
     int signo = 0;
-    if (weft_loop_signal(l, &s, SIGUSR1, note_signal, &signo) != 0)
+    if (weft_loop_watch_signal(l, &s, SIGUSR1, note_signal, &signo) != 0)
         return errno;
     RIGHT(raise(SIGUSR1) == 0 && weft_loop_run(l, WEFT_LOOP_ALL, late()) == 0);
     RIGHT(signo == SIGUSR1);

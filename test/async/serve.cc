@@ -175,7 +175,7 @@ INSIDE_CASE(test_serve_stop_drains)
 INSIDE_CASE(test_serve_stop_while_it_wakes)
 {
     weft_task theft = {};
-    theft.fn = [](weft_task *) {
+    theft.fn = [](weft_task *, void *) {
         int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
         if (fd >= 0)
             close(fd);

@@ -10,29 +10,30 @@
 static weft_signal last; // as the last call found it
 
 // Counts into *arg, and stops itself or another.
-static void see(weft_signal *s)
+static void see(weft_signal *s, void *)
 {
     last = *s;
     ++*(int *)s->arg;
 }
 
-static void see_and_stop(weft_signal *s)
+static void see_and_stop(weft_signal *s, void *)
 {
     weft_signal *other = s == &h.s ? &more.s : &h.s;
-    see(s);
+    see(s, nullptr);
     if (other->loop != nullptr)
-        weft_signal_stop(other);
+        weft_loop_unwatch_signal(other);
 }
 
-static void see_and_stop_itself(weft_signal *s)
+static void see_and_stop_itself(weft_signal *s, void *)
 {
-    see(s);
-    weft_signal_stop(s);
+    see(s, nullptr);
+    weft_loop_unwatch_signal(s);
 }
 
-static void watch(weft_signal *s, int signo, void (*fn)(weft_signal *) = see, int *count = &calls)
+static void watch(weft_signal *s, int signo, void (*fn)(weft_signal *, void *) = see,
+                  int *count = &calls)
 {
-    assert_int_equal(weft_loop_signal(l, s, signo, fn, count), 0);
+    assert_int_equal(weft_loop_watch_signal(l, s, signo, fn, count), 0);
 }
 
 static bool blocked(int signo)
@@ -47,12 +48,12 @@ LOOP_CASE(test_signal_errors)
     static const int bad[] = {0,       -1,     65,     32,     SIGKILL, SIGSTOP,
                               SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
     for (int signo : bad)
-        assert_errno(weft_loop_signal(l, &h.s, signo, see, nullptr), EINVAL);
-    assert_errno(weft_loop_signal(l, &h.s, SIGUSR1, nullptr, nullptr), EINVAL);
-    assert_errno(weft_signal_stop(&h.s), EALREADY);
+        assert_errno(weft_loop_watch_signal(l, &h.s, signo, see, nullptr), EINVAL);
+    assert_errno(weft_loop_watch_signal(l, &h.s, SIGUSR1, nullptr, nullptr), EINVAL);
+    assert_errno(weft_loop_unwatch_signal(&h.s), EALREADY);
     watch(&h.s, SIGRTMAX);
-    assert_errno(weft_loop_signal(l, &h.s, SIGUSR1, see, nullptr), EBUSY);
-    assert_int_equal(weft_signal_stop(&h.s), 0);
+    assert_errno(weft_loop_watch_signal(l, &h.s, SIGUSR1, see, nullptr), EBUSY);
+    assert_int_equal(weft_loop_unwatch_signal(&h.s), 0);
     assert_int_equal(run_all(), 0);
 }
 
@@ -70,7 +71,7 @@ LOOP_CASE(test_signal_is_seen_with_its_sender)
     assert_int_equal(last.sender, getpid());
     assert_int_equal(last.value, 4711);
     assert_int_equal(last.signo, SIGUSR1);
-    assert_int_equal(weft_signal_stop(&h.s), 0);
+    assert_int_equal(weft_loop_unwatch_signal(&h.s), 0);
     assert_false(blocked(SIGUSR1));
 }
 
@@ -81,7 +82,7 @@ LOOP_CASE(test_signal_blocked_before_stays_blocked)
     sigaddset(&set, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     watch(&h.s, SIGUSR2);
-    weft_signal_stop(&h.s);
+    weft_loop_unwatch_signal(&h.s);
     assert_true(blocked(SIGUSR2));
     pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
     watch(&h.s, SIGUSR2);
@@ -102,8 +103,8 @@ LOOP_CASE(test_signal_with_several_watchers)
     assert_int_equal(calls, 2);
     assert_int_equal(others, 0);
     // The first that is called stops the second.
-    weft_signal_stop(&h.s);
-    weft_signal_stop(&more.s);
+    weft_loop_unwatch_signal(&h.s);
+    weft_loop_unwatch_signal(&more.s);
     watch(&h.s, SIGUSR1, see_and_stop);
     watch(&more.s, SIGUSR1, see_and_stop);
     raise(SIGUSR1);
@@ -132,9 +133,9 @@ LOOP_CASE(test_signal_watched_by_two_loops_of_a_thread)
     weft_loop *second = weft_loop_create(nullptr);
     weft_signal one = {}, other = {};
     watch(&h.s, SIGUSR1);
-    assert_int_equal(weft_loop_signal(second, &one, SIGUSR1, see, &calls), 0);
-    assert_int_equal(weft_loop_signal(second, &other, SIGUSR2, see, &calls), 0);
-    weft_signal_stop(&h.s);
+    assert_int_equal(weft_loop_watch_signal(second, &one, SIGUSR1, see, &calls), 0);
+    assert_int_equal(weft_loop_watch_signal(second, &other, SIGUSR2, see, &calls), 0);
+    weft_loop_unwatch_signal(&h.s);
     assert_true(blocked(SIGUSR1));
     watch(&h.s, SIGUSR1);
     assert_int_equal(weft_loop_destroy(second), 0);
@@ -143,7 +144,7 @@ LOOP_CASE(test_signal_watched_by_two_loops_of_a_thread)
     raise(SIGUSR1);
     assert_int_equal(once(), 1);
     assert_int_equal(calls, 1);
-    weft_signal_stop(&h.s);
+    weft_loop_unwatch_signal(&h.s);
     assert_false(blocked(SIGUSR1));
 }
 
@@ -181,7 +182,7 @@ LOOP_CASE(test_signal_in_a_forked_child)
     if (child == 0) {
         raise(SIGUSR1);
         bool ok = once() == 1 && calls == 1 && last.sender == getpid();
-        weft_signal_stop(&more.s); // must not make the parent deaf to it
+        weft_loop_unwatch_signal(&more.s); // must not make the parent deaf to it
         _exit(ok ? 0 : 1);
     }
     assert_int_equal(end_of(child), 0);
@@ -194,7 +195,7 @@ LOOP_CASE(test_signal_in_a_forked_child)
 
 static int end_status;
 
-static void note_end(weft_child *, int status)
+static void note_end(weft_child *, int status, void *)
 {
     calls++;
     end_status = status;
@@ -224,10 +225,10 @@ static pid_t start(int code, int sig = 0)
 LOOP_CASE(test_child_exits)
 {
     pid_t child = start(7);
-    assert_int_equal(weft_loop_child(l, &h.c, child, note_end, nullptr), 0);
+    assert_int_equal(weft_loop_watch_child(l, &h.c, child, note_end, nullptr), 0);
     assert_int_equal(h.c.pid, child);
-    assert_errno(weft_loop_child(l, &h.c, child, note_end, nullptr), EBUSY);
-    assert_errno(weft_loop_child_fd(l, &h.c, h.c.watch.fd, note_end, nullptr), EBUSY);
+    assert_errno(weft_loop_watch_child(l, &h.c, child, note_end, nullptr), EBUSY);
+    assert_errno(weft_loop_watch_child_fd(l, &h.c, h.c.watch.fd, note_end, nullptr), EBUSY);
     assert_true(quiet());
     close_end(&p[1]);
     assert_int_equal(run_all(), 0);
@@ -235,12 +236,12 @@ LOOP_CASE(test_child_exits)
     assert_true(WIFEXITED(end_status));
     assert_int_equal(WEXITSTATUS(end_status), 7);
     assert_errno(waitpid(child, nullptr, WNOHANG), ECHILD); // reaped
-    assert_errno(weft_child_stop(&h.c), EALREADY);
+    assert_errno(weft_loop_unwatch_child(&h.c), EALREADY);
 }
 
 LOOP_CASE(test_child_is_killed)
 {
-    weft_loop_child(l, &h.c, start(0, SIGKILL), note_end, nullptr);
+    weft_loop_watch_child(l, &h.c, start(0, SIGKILL), note_end, nullptr);
     close_end(&p[1]);
     assert_int_equal(run_all(), 0);
     assert_true(WIFSIGNALED(end_status));
@@ -249,34 +250,34 @@ LOOP_CASE(test_child_is_killed)
 
 LOOP_CASE(test_child_errors)
 {
-    assert_errno(weft_loop_child(l, &h.c, 0, note_end, nullptr), EINVAL);
-    assert_errno(weft_loop_child(l, &h.c, getpid(), nullptr, nullptr), EINVAL);
-    assert_errno(weft_loop_child(l, &h.c, 0x7ffffff0, note_end, nullptr), ESRCH);
-    assert_errno(weft_loop_child_fd(l, &h.c, 0, nullptr, nullptr), EINVAL);
-    assert_errno(weft_loop_child_fd(l, &h.c, -1, note_end, nullptr), EBADF);
-    assert_errno(weft_loop_child_fd(l, &h.c, p[0], note_end, nullptr), EBADF); // no process
+    assert_errno(weft_loop_watch_child(l, &h.c, 0, note_end, nullptr), EINVAL);
+    assert_errno(weft_loop_watch_child(l, &h.c, getpid(), nullptr, nullptr), EINVAL);
+    assert_errno(weft_loop_watch_child(l, &h.c, 0x7ffffff0, note_end, nullptr), ESRCH);
+    assert_errno(weft_loop_watch_child_fd(l, &h.c, 0, nullptr, nullptr), EINVAL);
+    assert_errno(weft_loop_watch_child_fd(l, &h.c, -1, note_end, nullptr), EBADF);
+    assert_errno(weft_loop_watch_child_fd(l, &h.c, p[0], note_end, nullptr), EBADF); // no process
 }
 
 LOOP_CASE(test_child_by_descriptor_and_stop)
 {
     int fd = (int)syscall(SYS_pidfd_open, start(3), 0);
-    assert_int_equal(weft_loop_child_fd(l, &h.c, fd, note_end, nullptr), 0);
-    assert_errno(weft_loop_child_fd(l, &more.c, fd, note_end, nullptr), EEXIST);
-    assert_int_equal(weft_child_stop(&h.c), 0);
+    assert_int_equal(weft_loop_watch_child_fd(l, &h.c, fd, note_end, nullptr), 0);
+    assert_errno(weft_loop_watch_child_fd(l, &more.c, fd, note_end, nullptr), EEXIST);
+    assert_int_equal(weft_loop_unwatch_child(&h.c), 0);
     close_end(&p[1]);
     assert_int_equal(run_all(), 0);
     assert_int_equal(calls, 0); // stopped, and not reaped:
-    assert_int_equal(weft_loop_child_fd(l, &h.c, fd, note_end, nullptr), 0);
+    assert_int_equal(weft_loop_watch_child_fd(l, &h.c, fd, note_end, nullptr), 0);
     assert_int_equal(run_all(), 0);
     assert_int_equal(WEXITSTATUS(end_status), 3);
     assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC); // still ours
     close(fd);
 }
 
-static void see_end(weft_watch *w, int)
+static void see_end(weft_watch *w, int, void *)
 {
     calls += weft_subprocess_poll((weft_subprocess *)w->arg, &end_status);
-    weft_watch_stop(w);
+    weft_loop_unwatch(w);
     weft_subprocess_destroy((weft_subprocess *)w->arg);
 }
 
@@ -314,7 +315,7 @@ LOOP_CASE(test_child_of_another_process)
         _exit(end_of(g));
     }
     assert_int_equal(read(tell[0], &grandchild, sizeof grandchild), sizeof grandchild);
-    assert_int_equal(weft_loop_child(l, &h.c, grandchild, note_end, nullptr), 0);
+    assert_int_equal(weft_loop_watch_child(l, &h.c, grandchild, note_end, nullptr), 0);
     close_end(&p[1]);
     assert_int_equal(run_all(), 0);
     assert_int_equal(calls, 1);
@@ -326,7 +327,7 @@ LOOP_CASE(test_child_of_another_process)
 LOOP_CASE(test_child_watched_when_the_loop_goes)
 {
     pid_t child = start(0);
-    weft_loop_child(l, &h.c, child, note_end, nullptr);
+    weft_loop_watch_child(l, &h.c, child, note_end, nullptr);
     loop_destroy();
     close_end(&p[1]);
     assert_int_equal(end_of(child), 0);

@@ -77,7 +77,7 @@ static int exchange_all(exchange *x)
     errno = EPROTO; // should the end come too early
     size_t all = receive_all(x);
     int error = all == x->n ? 0 : errno;
-    weft_scope_close(&scope, WEFT_NOW);
+    weft_scope_join(&scope, WEFT_NOW);
     return error;
 }
 

@@ -138,7 +138,7 @@ static void exchange(client *c)
         c->fd = -1; // for its sender: the number may be another's when that goes on
         c->well = weft_io_reset(fd) == 0 && c->well;
     }
-    weft_scope_close(&scope, late());
+    weft_scope_join(&scope, late());
 }
 
 // A port comes once in a round.

@@ -7,13 +7,13 @@ struct fired {
     int stop_at;
 };
 
-static void note_time(weft_alarm *a)
+static void note_time(weft_alarm *a, void *)
 {
     struct fired *f = (struct fired *)a->arg;
     f->calls++;
     f->when = weft_now();
     if (f->calls == f->stop_at)
-        weft_alarm_stop(a);
+        weft_loop_disarm(a);
 }
 
 LOOP_CASE(test_timer_errors)
@@ -21,18 +21,18 @@ LOOP_CASE(test_timer_errors)
     weft_loop *other = weft_loop_create(nullptr);
     weft_alarm a = {};
     struct fired f = {};
-    assert_errno(weft_loop_timer(l, &a, 1, 0, nullptr, nullptr), EINVAL);
-    assert_errno(weft_loop_timer(l, &a, 1, -1, note_time, &f), EINVAL);
-    assert_errno(weft_loop_precise_timer(l, &a, 1, -1, note_time, &f), EINVAL);
+    assert_errno(weft_loop_arm(l, &a, 0, nullptr, nullptr, 1), EINVAL);
+    assert_errno(weft_loop_arm(l, &a, -1, note_time, &f, 1), EINVAL);
+    assert_errno(weft_loop_arm(l, &a, -1, note_time, &f, 1), EINVAL);
     assert_errno(weft_alarm_set(&a, 1), EINVAL);
-    assert_errno(weft_alarm_stop(&a), EALREADY);
-    assert_int_equal(weft_loop_timer(l, &a, weft_in_s(60), 0, note_time, &f), 0);
+    assert_errno(weft_loop_disarm(&a), EALREADY);
+    assert_int_equal(weft_loop_arm(l, &a, 0, note_time, &f, weft_in_s(60)), 0);
     assert_ptr_equal(a.loop, l);
-    assert_errno(weft_loop_timer(other, &a, 1, 0, note_time, &f), EBUSY);
-    assert_errno(weft_loop_timer(l, &a, 1, 0, nullptr, nullptr), EINVAL);
+    assert_errno(weft_loop_arm(other, &a, 0, note_time, &f, 1), EBUSY);
+    assert_errno(weft_loop_arm(l, &a, 0, nullptr, nullptr, 1), EINVAL);
     assert_ptr_equal(a.loop, l); // still
-    assert_int_equal(weft_alarm_stop(&a), 0);
-    assert_errno(weft_alarm_stop(&a), EALREADY);
+    assert_int_equal(weft_loop_disarm(&a), 0);
+    assert_errno(weft_loop_disarm(&a), EALREADY);
     assert_int_equal(run_all(), 0);
     assert_int_equal(f.calls, 0);
     weft_loop_destroy(other);
@@ -45,7 +45,7 @@ static void never_early(bool old_kernel)
         weft_alarm a = {};
         struct fired f = {};
         weft_deadline at = weft_in_us(100 + i * 130);
-        assert_int_equal(weft_loop_timer(l, &a, at, 0, note_time, &f), 0);
+        assert_int_equal(weft_loop_arm(l, &a, 0, note_time, &f, at), 0);
         assert_int_equal(run_all(), 0);
         assert_int_equal(f.calls, 1);
         assert_true(f.when >= at);
@@ -67,7 +67,7 @@ LOOP_CASE(test_timer_costs_one_wake_up)
     weft_alarm a = {};
     struct fired f = {};
     f.stop_at = 50;
-    weft_loop_timer(l, &a, weft_in_us(700), 1700000, note_time, &f);
+    weft_loop_arm(l, &a, 1700000, note_time, &f, weft_in_us(700));
     assert_int_equal(run_all(), 0);
     assert_in_range(l->stats.rounds, 1, 50 + 3);
 }
@@ -80,7 +80,7 @@ LOOP_CASE(test_few_timers_in_order)
     int64_t now = weft_now();
     for (int late = 0; late < 2; late++) { // each in time, and all late
         for (int i = 0; i < FEW; i++)
-            weft_loop_timer(l, &a[i], now + 1500000 + i * 7 % FEW * 100000, 0, note_time, &f[i]);
+            weft_loop_arm(l, &a[i], 0, note_time, &f[i], now + 1500000 + i * 7 % FEW * 100000);
         while (late && weft_now() < now + 4000000)
             ;
         assert_int_equal(run_all(), 0);
@@ -90,7 +90,7 @@ LOOP_CASE(test_few_timers_in_order)
     }
 }
 
-static void note_if_early(weft_alarm *a)
+static void note_if_early(weft_alarm *a, void *)
 {
     calls++;
     if (weft_now() < a->at)
@@ -106,13 +106,12 @@ LOOP_CASE(test_many_timers_at_their_times)
     int64_t now = weft_now();
     int stopped = 0;
     for (int i = 0; i < MANY; i++)
-        weft_loop_timer(l, &a[i], now + i * 7919 % MANY * (SPAN_NS / MANY), 0, note_if_early,
-                        &early);
+        weft_loop_arm(l, &a[i], 0, note_if_early, &early, now + i * 7919 % MANY * (SPAN_NS / MANY));
     for (int i = 0; l->stats.armed > 0; i++) {
         weft_alarm *x = &a[i % MANY];
         assert_int_equal(weft_loop_run(l, WEFT_LOOP_ONCE, weft_in_s(30)), 1);
         if (x->loop != nullptr && i % 3 == 0)
-            stopped += weft_alarm_stop(x) == 0;
+            stopped += weft_loop_disarm(x) == 0;
         else if (x->loop != nullptr && i % 3 == 1)
             weft_alarm_set(x, x->at + 100000);
         else if (x->loop != nullptr)
@@ -128,8 +127,8 @@ LOOP_CASE(test_timer_at_once)
 {
     weft_alarm a = {}, b = {};
     struct fired f = {};
-    weft_loop_timer(l, &a, WEFT_NOW, 0, note_time, &f);
-    weft_loop_precise_timer(l, &b, WEFT_NOW, 0, note_time, &f);
+    weft_loop_arm(l, &a, 0, note_time, &f, WEFT_NOW);
+    weft_loop_arm(l, &b, 0, note_time, &f, WEFT_NOW);
     while (f.calls < 2)
         assert_int_equal(once(), 1);
     assert_int_equal(run_all(), 0);
@@ -141,8 +140,8 @@ LOOP_CASE(test_timer_repeats)
     struct fired f = {}, g = {};
     f.stop_at = g.stop_at = 5;
     int64_t begin = weft_now();
-    weft_loop_timer(l, &a, begin + 1000000, 2000000, note_time, &f);
-    weft_loop_precise_timer(l, &b, begin + 100000, 300000, note_time, &g);
+    weft_loop_arm(l, &a, 2000000, note_time, &f, begin + 1000000);
+    weft_loop_arm(l, &b, 300000, note_time, &g, begin + 100000);
     assert_int_equal(run_all(), 0);
     assert_int_equal(f.calls, 5);
     assert_int_equal(g.calls, 5);
@@ -157,7 +156,7 @@ LOOP_CASE(test_timer_leaves_missed_times_out)
     struct fired f = {};
     f.stop_at = 2;
     int64_t begin = weft_now() - 1000000000;
-    weft_loop_timer(l, &a, begin, 700000, note_time, &f); // 1400 of them were missed
+    weft_loop_arm(l, &a, 700000, note_time, &f, begin); // 1400 of them were missed
     assert_int_equal(once(), 1);
     assert_int_equal(f.calls, 1);
     assert_true(a.at > weft_loop_now(l));
@@ -169,17 +168,17 @@ LOOP_CASE(test_timer_for_ever)
 {
     weft_alarm a = {}, b = {}, c = {};
     struct fired f = {};
-    weft_loop_timer(l, &a, WEFT_FOREVER, 0, note_time, &f);
-    weft_loop_precise_timer(l, &b, WEFT_FOREVER, 0, note_time, &f);
-    weft_loop_timer(l, &c, weft_now() - 5, INT64_MAX, note_time, &f);
+    weft_loop_arm(l, &a, 0, note_time, &f, WEFT_FOREVER);
+    weft_loop_arm(l, &b, 0, note_time, &f, WEFT_FOREVER);
+    weft_loop_arm(l, &c, INT64_MAX, note_time, &f, weft_now() - 5);
     assert_errno(weft_loop_run(l, WEFT_LOOP_ALL, weft_in_ms(2)), ETIMEDOUT);
     assert_int_equal(f.calls, 1);
     assert_int_equal(c.at, WEFT_FOREVER);
     assert_int_equal(weft_alarm_set(&a, WEFT_NOW), 0); // from far to near
     assert_int_equal(once(), 1);
     assert_int_equal(f.calls, 2);
-    weft_alarm_stop(&b);
-    weft_alarm_stop(&c);
+    weft_loop_disarm(&b);
+    weft_loop_disarm(&c);
     assert_int_equal(run_all(), 0);
 }
 
@@ -187,7 +186,7 @@ LOOP_CASE(test_set_puts_off_without_moving)
 {
     weft_alarm a = {};
     struct fired f = {};
-    weft_loop_timer(l, &a, weft_in_ms(2), 0, note_time, &f);
+    weft_loop_arm(l, &a, 0, note_time, &f, weft_in_ms(2));
     uint64_t tick = alarm_tick(&a);
     weft_deadline later = weft_in_ms(6);
     assert_int_equal(weft_alarm_set(&a, later), 0);
@@ -201,8 +200,8 @@ LOOP_CASE(test_set_sooner_and_again)
 {
     weft_alarm a = {}, b = {};
     struct fired f = {};
-    weft_loop_timer(l, &a, weft_in_s(3600), 0, note_time, &f);
-    weft_loop_precise_timer(l, &b, weft_in_s(3600), 0, note_time, &f);
+    weft_loop_arm(l, &a, 0, note_time, &f, weft_in_s(3600));
+    weft_loop_arm(l, &b, 0, note_time, &f, weft_in_s(3600));
     assert_int_equal(weft_alarm_set(&a, weft_in_ms(1)), 0);
     assert_int_equal(weft_alarm_set(&b, weft_in_us(50)), 0); // this very tick: near
     assert_int_equal(weft_alarm_set(&b, weft_in_us(2000)), 0);
@@ -215,14 +214,14 @@ LOOP_CASE(test_set_sooner_and_again)
     assert_int_equal(f.calls, 3);
 }
 
-static void stop_the_other(weft_alarm *a)
+static void stop_the_other(weft_alarm *a, void *)
 {
     weft_alarm *other = (weft_alarm *)a->arg;
     if (other->loop != nullptr)
-        weft_alarm_stop(other);
+        weft_loop_disarm(other);
 }
 
-static void put_off_the_other(weft_alarm *a)
+static void put_off_the_other(weft_alarm *a, void *)
 {
     weft_alarm_set((weft_alarm *)a->arg, weft_in_ms(4));
 }
@@ -232,19 +231,19 @@ LOOP_CASE(test_stop_and_set_in_the_same_batch)
     weft_alarm a = {}, b = {};
     struct fired f = {};
     weft_deadline at = weft_in_us(200);
-    weft_loop_timer(l, &a, at, 0, stop_the_other, &b);
-    weft_loop_timer(l, &b, at, 0, note_time, &f);
+    weft_loop_arm(l, &a, 0, stop_the_other, &b, at);
+    weft_loop_arm(l, &b, 0, note_time, &f, at);
     assert_int_equal(run_all(), 0);
     assert_int_equal(f.calls, 0);
     at = weft_in_us(200);
-    weft_loop_timer(l, &a, at, 0, put_off_the_other, &b);
-    weft_loop_timer(l, &b, at, 0, note_time, &f);
+    weft_loop_arm(l, &a, 0, put_off_the_other, &b, at);
+    weft_loop_arm(l, &b, 0, note_time, &f, at);
     assert_int_equal(run_all(), 0);
     assert_int_equal(f.calls, 1);
     assert_true(f.when >= at + 4000000 - 200000);
 }
 
-static void rearm_at_once(weft_alarm *a)
+static void rearm_at_once(weft_alarm *a, void *)
 {
     struct fired *f = (struct fired *)a->arg;
     if (++f->calls < 3)
@@ -255,9 +254,9 @@ LOOP_CASE(test_alarm_may_free_and_rearm_itself)
 {
     weft_alarm *a = (weft_alarm *)calloc(1, sizeof *a), again = {};
     struct fired f = {};
-    weft_loop_timer(
-        l, a, WEFT_NOW, 0, [](weft_alarm *self) { free(self); }, nullptr);
-    weft_loop_timer(l, &again, WEFT_NOW, 0, rearm_at_once, &f);
+    weft_loop_arm(
+        l, a, 0, [](weft_alarm *self, void *) { free(self); }, nullptr, WEFT_NOW);
+    weft_loop_arm(l, &again, 0, rearm_at_once, &f, WEFT_NOW);
     assert_int_equal(run_all(), 0);
     assert_int_equal(f.calls, 3);
 }
@@ -268,14 +267,14 @@ LOOP_CASE(test_alarm_at_once_comes_in_the_next_round)
     struct fired f = {};
     f.calls = -997;
     for (weft_alarm &each : others) // some lie in the same tick
-        weft_loop_timer(l, &each, weft_in_us(500), 500000, count_alarm, &calls);
-    weft_loop_timer(l, &a, WEFT_NOW, 0, rearm_at_once, &f);
+        weft_loop_arm(l, &each, 500000, count_alarm, &calls, weft_in_us(500));
+    weft_loop_arm(l, &a, 0, rearm_at_once, &f, WEFT_NOW);
     while (a.loop != nullptr)
         assert_int_equal(once(), 1);
     assert_int_equal(f.calls, 3);
     assert_in_range(l->stats.rounds, 1000, 1001);
     for (weft_alarm &each : others)
-        weft_alarm_stop(&each);
+        weft_loop_disarm(&each);
     assert_int_equal(run_all(), 0);
 }
 

@@ -7,7 +7,7 @@
 
 static int told;
 
-static void on_event(weft_watch *w, int events)
+static void on_event(weft_watch *w, int events, void *)
 {
     char byte;
     told |= events;

@@ -15,7 +15,7 @@ static int short_lived_worker(void *)
     return 1;
 }
 
-static void on_user_signal(weft_signal *s)
+static void on_user_signal(weft_signal *s, void *)
 {
     report(SAYS_SIGNAL);
     weft_loop_stop(s->loop);
@@ -25,7 +25,7 @@ static int listening_worker(void *)
 {
     weft_loop *l = weft_loop_create(nullptr);
     weft_signal s = {};
-    weft_loop_signal(l, &s, SIGUSR1, on_user_signal, nullptr);
+    weft_loop_watch_signal(l, &s, SIGUSR1, on_user_signal, nullptr);
     report(SAYS_READY);
     weft_loop_run(l, WEFT_LOOP_ALL, WEFT_FOREVER);
     wait_for_stop();
@@ -190,7 +190,7 @@ CASE(test_user_signals_are_passed_on)
 
 // ---- Reload under load ----
 
-static void on_connection(weft_listener *, int fd)
+static void on_connection(weft_listener *, int fd, void *)
 {
     char c; // the client writes before it reads: wait for that, then answer
     struct pollfd p = {fd, POLLIN, 0};
@@ -200,7 +200,7 @@ static void on_connection(weft_listener *, int fd)
     close(fd);
 }
 
-static void on_told_to_stop(weft_watch *w, int)
+static void on_told_to_stop(weft_watch *w, int, void *)
 {
     weft_loop_stop(w->loop);
 }

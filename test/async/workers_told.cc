@@ -5,9 +5,9 @@
 #include <sys/un.h>
 
 // Of number 0, and of all, in other places; left out while nobody reads.
-static void tell_metrics(const weft_workers_statistics *s, void *)
+static void tell_metrics(const weft_workers_counters *s, void *)
 {
-    const weft_worker_statistics *w = &s->each[0];
+    const weft_worker_counters *w = &s->each[0];
     struct pollfd room = {news_pipe[1], POLLOUT, 0};
     if (poll(&room, 1, 0) != 1)
         return;

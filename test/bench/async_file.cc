@@ -39,7 +39,7 @@ int run(void *)
     weft_scope_open(&all);
     for (int i = 0; i < readers; i++)
         weft_tasklet_spawn(read_blocks, nullptr, &in);
-    return weft_scope_close(&all, WEFT_FOREVER);
+    return weft_scope_join(&all, WEFT_FOREVER);
 }
 
 double us_each(int at_once, bool cached)

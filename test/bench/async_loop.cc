@@ -141,7 +141,7 @@ static void serve_bare(const std::vector<int> &fds)
     close(ep);
 }
 
-static void weft_echo(weft_watch *w, int)
+static void weft_echo(weft_watch *w, int, void *)
 {
     char buffer[4096];
     ssize_t got = read(w->fd, buffer, sizeof buffer);
@@ -354,7 +354,7 @@ static double ns_each(double seconds)
     return seconds * 1e9 / double(armed);
 }
 
-static void never(weft_alarm *)
+static void never(weft_alarm *, void *)
 {
 }
 
@@ -376,7 +376,7 @@ struct WeftTimers {
     void arm()
     {
         for (size_t i = 0; i < armed; i++)
-            weft_loop_timer(l, &a[i], begin + first.ms[i] * 1000000, 0, never, nullptr);
+            weft_loop_arm(l, &a[i], 0, never, nullptr, begin + first.ms[i] * 1000000);
     }
     void rearm(const Times &t)
     {
@@ -386,7 +386,7 @@ struct WeftTimers {
     void stop()
     {
         for (size_t i : order.at)
-            weft_alarm_stop(&a[i]);
+            weft_loop_disarm(&a[i]);
     }
 };
 
@@ -465,7 +465,7 @@ static void timers()
 
 static int64_t woken_at;
 
-static void note_time(weft_alarm *)
+static void note_time(weft_alarm *, void *)
 {
     woken_at = weft_now();
 }
@@ -493,7 +493,7 @@ static double weft_late(int64_t ns, bool least)
     double us = late_us(
         [&] {
             weft_deadline at = weft_now() + ns;
-            weft_loop_timer(l, &a, at, 0, note_time, nullptr);
+            weft_loop_arm(l, &a, 0, note_time, nullptr, at);
             weft_loop_run(l, WEFT_LOOP_ALL, WEFT_FOREVER);
             return woken_at - at;
         },
@@ -540,7 +540,7 @@ static void lateness()
 
 static int64_t calls_left;
 
-static void count_down(weft_alarm *)
+static void count_down(weft_alarm *, void *)
 {
     calls_left--;
 }
@@ -555,7 +555,7 @@ static double expire_ms()
     int64_t begin = weft_now();
     calls_left = MANY;
     for (weft_alarm &each : a)
-        weft_loop_timer(l, &each, begin + int64_t(random() % SPAN_NS), 0, count_down, nullptr);
+        weft_loop_arm(l, &each, 0, count_down, nullptr, begin + int64_t(random() % SPAN_NS));
     double cpu = cpu_seconds();
     weft_loop_run(l, WEFT_LOOP_ALL, WEFT_FOREVER);
     double took = cpu_seconds() - cpu;
@@ -565,7 +565,7 @@ static double expire_ms()
     return took * 1e3;
 }
 
-static void again(weft_alarm *a)
+static void again(weft_alarm *a, void *)
 {
     if (--calls_left > 0)
         weft_alarm_set(a, WEFT_NOW);
@@ -577,7 +577,7 @@ static double again_ms()
     weft_loop *l = weft_loop_create(nullptr);
     calls_left = 1000;
     double took = bench::seconds([&] {
-        weft_loop_timer(l, &a, WEFT_NOW, 0, again, nullptr);
+        weft_loop_arm(l, &a, 0, again, nullptr, WEFT_NOW);
         weft_loop_run(l, WEFT_LOOP_ALL, WEFT_FOREVER);
     });
     weft_loop_destroy(l);
@@ -596,7 +596,7 @@ static void expiry()
 
 // ---- Memory of idle connections; without descriptors ----
 
-static void idle(weft_watch *, int)
+static void idle(weft_watch *, int, void *)
 {
 }
 
@@ -631,7 +631,7 @@ static double idle_bytes()
 
 static int served;
 
-static void answer(weft_listener *, int fd)
+static void answer(weft_listener *, int fd, void *)
 {
     served += write(fd, "x", 1) == 1;
     close(fd);

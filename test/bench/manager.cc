@@ -141,8 +141,8 @@ void server::start()
 void server::stop()
 {
     if (ours) {
-        weft_manager_stop(tcp, weft_in_s(10));
-        weft_manager_stop(local, weft_in_s(10));
+        weft_manager_end(tcp, weft_in_s(10));
+        weft_manager_end(local, weft_in_s(10));
         weft_manager_destroy(tcp);
         weft_manager_destroy(local);
     } else {

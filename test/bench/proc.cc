@@ -29,7 +29,7 @@ char *const *const yes_argv = const_cast<char *const *>(yes);
 void by_weft()
 {
     weft_subprocess *p = weft_subprocess_start(yes, nullptr);
-    weft_subprocess_wait(p, nullptr, WEFT_FOREVER);
+    weft_subprocess_join(p, nullptr, WEFT_FOREVER);
     weft_subprocess_destroy(p);
 }
 
@@ -324,11 +324,11 @@ void idle_children()
         p.push_back(weft_subprocess_start(sleeps, nullptr));
     rusage before, after;
     getrusage(RUSAGE_SELF, &before);
-    weft_subprocess_wait_any(p.data(), MANY, weft_in_s(2));
+    weft_subprocess_join_any(p.data(), MANY, weft_in_s(2));
     getrusage(RUSAGE_SELF, &after);
     for (auto *one : p) {
         weft_subprocess_kill(one);
-        weft_subprocess_wait(one, nullptr, WEFT_FOREVER);
+        weft_subprocess_join(one, nullptr, WEFT_FOREVER);
         weft_subprocess_destroy(one);
     }
     double share = (milliseconds(after) - milliseconds(before)) / 2000 * 100;

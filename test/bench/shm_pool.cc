@@ -34,7 +34,7 @@ static double apply_async()
     return TASKS / 1e6 / bench::seconds([] {
                for (int base = 0; base < TASKS; base += WINDOW) {
                    for (unsigned i = 0; i < WINDOW; i++)
-                       r[i] = weft_pool_apply_async(pool, square, &i, sizeof i, sizeof i);
+                       r[i] = weft_pool_apply_async(pool, square, &i, sizeof i, sizeof i, WEFT_NOW);
                    for (unsigned i = 0, y; i < WINDOW; i++)
                        check(weft_result_get(r[i], &y, WEFT_FOREVER) == 0 && y == i * i);
                }
@@ -68,7 +68,7 @@ static double round_trip_asleep()
 static double map_chunk(size_t chunk, size_t n)
 {
     static unsigned in[ITEMS], out[ITEMS];
-    weft_map_options o = {};
+    weft_pool_map_options o = {};
     o.chunk = chunk;
     for (unsigned i = 0; i < n; i++)
         in[i] = i;

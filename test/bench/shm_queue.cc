@@ -88,8 +88,8 @@ static double weft_batch_flow()
                 size_t n = MESSAGES - k < BATCH ? (size_t)(MESSAGES - k) : BATCH;
                 for (int j = 0; j < BATCH; j++)
                     v[j] = {m[j], SIZE};
-                k += (int)(i ? weft_shared_queue_get_batch(q, v, n, WEFT_FOREVER)
-                             : weft_shared_queue_put_batch(q, v, n, WEFT_FOREVER));
+                k += (int)(i ? weft_shared_queue_get_many(q, v, n, WEFT_FOREVER)
+                             : weft_shared_queue_put_many(q, v, n, WEFT_FOREVER));
             }
         });
     });

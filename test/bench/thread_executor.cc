@@ -56,7 +56,7 @@ template <class F> double with_weft(int threads, F fn)
         for (size_t i = 0; i < BATCHES; i++)
             fn(ex);
     });
-    weft_executor_destroy(ex, WEFT_DRAIN);
+    weft_executor_destroy(ex);
     return rate(s);
 }
 
@@ -65,7 +65,7 @@ void submit_get(weft_executor *ex)
 {
     static std::vector<weft_future *> f(BATCH);
     for (size_t i = 0; i < BATCH; i++)
-        f[i] = weft_executor_submit(ex, count, nullptr);
+        f[i] = weft_executor_submit(ex, count, nullptr, WEFT_NOW);
     for (size_t i = 0; i < BATCH; i++)
         weft_future_get(f[i], nullptr, WEFT_FOREVER);
 }
@@ -74,7 +74,7 @@ void submit_get(weft_executor *ex)
 void release_wait(weft_executor *ex)
 {
     for (size_t i = 0; i < BATCH; i++)
-        weft_future_release(weft_executor_submit(ex, count, nullptr));
+        weft_future_release(weft_executor_submit(ex, count, nullptr, WEFT_NOW));
     weft_executor_wait(ex, WEFT_FOREVER);
 }
 
@@ -83,7 +83,7 @@ void submit_at_get(weft_executor *ex)
 {
     static std::vector<weft_future> f(BATCH);
     for (size_t i = 0; i < BATCH; i++)
-        weft_executor_submit_at(ex, &f[i], count, nullptr);
+        weft_executor_submit_at(ex, &f[i], count, nullptr, WEFT_NOW);
     for (size_t i = 0; i < BATCH; i++)
         weft_future_get(&f[i], nullptr, WEFT_FOREVER);
 }
@@ -189,7 +189,7 @@ void *fib(void *arg)
         return nullptr;
     }
     part a = {p->ex, p->n - 1, 0}, b = {p->ex, p->n - 2, 0};
-    weft_future *f = weft_executor_submit(p->ex, fib, &a);
+    weft_future *f = weft_executor_submit(p->ex, fib, &a, WEFT_NOW);
     fib(&b);
     weft_future_get(f, nullptr, WEFT_FOREVER);
     p->result = a.result + b.result;
@@ -200,9 +200,10 @@ double with_weft_fib(int threads, long n)
 {
     weft_executor *ex = weft_executor_create(threads, nullptr);
     part p = {ex, n, 0};
-    double s = bench::seconds(
-        [&] { weft_future_get(weft_executor_submit(ex, fib, &p), nullptr, WEFT_FOREVER); });
-    weft_executor_destroy(ex, WEFT_DRAIN);
+    double s = bench::seconds([&] {
+        weft_future_get(weft_executor_submit(ex, fib, &p, WEFT_NOW), nullptr, WEFT_FOREVER);
+    });
+    weft_executor_destroy(ex);
     return tasks_of(n) / s / 1e6;
 }
 

@@ -104,7 +104,7 @@ static const row ROWS[] = {
     ROW(weft_tasklet_join, (it, NULL, d), begin_other, wake_other, UNSTOPPED),
     ROW(weft_tasklet_suspend, (d), DO(other = weft_tasklet_self()), wake_other,
         NO_HANDLE | UNSTOPPED),
-    ROW(weft_scope_close, (it, d), begin_scope, wake_other, UNSTOPPED),
+    ROW(weft_scope_join, (it, d), begin_scope, wake_other, UNSTOPPED),
     ROW(weft_channel_send, (it, &item, d), begin_channel, receive_one, UNSTOPPED),
     ROW(weft_channel_send_error, (it, EIO, d), begin_channel, receive_one, UNSTOPPED),
     ROW(weft_channel_receive, (it, &item, d), begin_channel, send_one, UNSTOPPED),

@@ -163,7 +163,7 @@ static void go_on(void)
 static void end_own(void)
 {
     if (own != NULL)
-        weft_manager_stop(own, WEFT_NOW);
+        weft_manager_end(own, WEFT_NOW);
 }
 
 static void begin_stopped(void)
@@ -204,7 +204,7 @@ static void begin_next(void)
 // ---- The table ----
 
 static const row ROWS[] = {
-    ROW(weft_manager_stop, (it, d), begin_stopped, go_on, 0, end_own),
+    ROW(weft_manager_end, (it, d), begin_stopped, go_on, 0, end_own),
     ROW(weft_client_connect, (it, NULL, d), begin_connect, go_on, 0, end_own),
     ROW(weft_client_command, (it, 1, PING, NULL, d), begin_command, go_on, 0, end_own),
     ROW(weft_client_next, (it, d), begin_next, put),
@@ -282,7 +282,7 @@ static int begin_all(void **)
 
 static int end_all(void **)
 {
-    int code = weft_manager_stop(shared, weft_in_s(20));
+    int code = weft_manager_end(shared, weft_in_s(20));
     weft_manager_destroy(shared);
     return code;
 }

@@ -74,7 +74,7 @@ static bool releases(const char *name)
     static const char *const ends[] = {"_destroy", "_free", "_release"};
     for (const char *end : ends)
         if (strlen(name) > strlen(end) && strcmp(name + strlen(name) - strlen(end), end) == 0)
-            return strcmp(name, "weft_shm_release") != 0;
+            return strcmp(name, "weft_shm_free") != 0;
     return false;
 }
 

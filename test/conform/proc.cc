@@ -87,9 +87,9 @@ static int ignore(size_t, const weft_subprocess_result *, int, void *)
     return WEFT_MAP_GO_ON;
 }
 
-static const weft_subprocess_batch *batch(void)
+static const weft_subprocess_map_options *batch(void)
 {
-    static weft_subprocess_batch b;
+    static weft_subprocess_map_options b;
     b.ended = ignore;
     return &b;
 }
@@ -101,13 +101,13 @@ static weft_deadline beyond(weft_deadline d)
 }
 
 static const row ROWS[] = {
-    ROW(weft_subprocess_wait, (it, NULL, d), DO(begin_child(SLEEP)), end_it),
-    ROW(weft_subprocess_wait_any, (it, 1, d), DO(begin_child(SLEEP); it = &child), end_it),
+    ROW(weft_subprocess_join, (it, NULL, d), DO(begin_child(SLEEP)), end_it),
+    ROW(weft_subprocess_join_any, (it, 1, d), DO(begin_child(SLEEP); it = &child), end_it),
     ROW(weft_subprocess_communicate, (it, NULL, 0, NULL, NULL, d), DO(begin_child(SLEEP)), end_it),
     ROW(weft_subprocess_read, (it, 1, bytes, sizeof bytes, d),
         DO(begin_child(CAT); ours = weft_subprocess_stream(child, 0)), write_ours),
     ROW(weft_subprocess_write, (it, bytes, 1, d), begin_full_child, go_on, 0, end_it),
-    ROW(weft_subprocess_stop, (it, NULL, d, d, beyond(d)), DO(begin_child(SLEEP)), end_it,
+    ROW(weft_subprocess_end, (it, NULL, d, d, beyond(d)), DO(begin_child(SLEEP)), end_it,
         SLEEPS | HASTENED),
     ROW(weft_subprocess_run, (it, &options, NULL, d), DO(it = SLEEP), DO(it = TRUE), ALONE),
     ROW(weft_subprocess_map, (it, 2, &options, batch(), d), DO(it = sleeps), DO(it = trues), ALONE),
@@ -116,12 +116,12 @@ static const row ROWS[] = {
         DO(it = child = weft_popen("exec sleep 1000", "r", &stream);
            id = weft_subprocess_pid(child)),
         end_it),
-    ROW(weft_pipeline_wait, (it, NULL, d), DO(begin_line(sleeps)), end_it),
+    ROW(weft_pipeline_join, (it, NULL, d), DO(begin_line(sleeps)), end_it),
     ROW(weft_pipeline_communicate, (it, NULL, 0, NULL, NULL, d), DO(begin_line(sleeps)), end_it),
     ROW(weft_pipeline_read, (it, 1, bytes, sizeof bytes, d),
         DO(begin_line(cats); ours = weft_pipeline_stream(line, 0)), write_ours),
     ROW(weft_pipeline_write, (it, bytes, 1, d), begin_full_line, go_on, 0, end_it),
-    ROW(weft_pipeline_stop, (it, NULL, d, d, beyond(d)), DO(begin_line(sleeps)), end_it,
+    ROW(weft_pipeline_end, (it, NULL, d, d, beyond(d)), DO(begin_line(sleeps)), end_it,
         SLEEPS | HASTENED),
     ROW(weft_pipeline_run, (it, 2, &options, NULL, NULL, d), DO(it = sleeps), DO(it = trues),
         ALONE),

@@ -240,7 +240,7 @@ static void begin_pool(void)
 static void begin_task(void)
 {
     begin_pool();
-    task = weft_pool_apply_async(pool, work, NULL, 0, 0);
+    task = weft_pool_apply_async(pool, work, NULL, 0, 0, WEFT_NOW);
 }
 
 static void end_task(void)
@@ -251,11 +251,8 @@ static void end_task(void)
 }
 
 static const row ROWS[] = {
-    ROW(weft_shm_attach, (it, d), begin_attach, DO(weft_shm_ready(segment)), 0, remove_name),
-    ROW(weft_shm_attach_version, (it, 0, d), begin_attach, DO(weft_shm_ready(segment)), 0,
-        remove_name),
-    ROW(weft_shm_attach_with, (it, NULL, d), begin_attach, DO(weft_shm_ready(segment)), 0,
-        remove_name),
+    ROW(weft_shm_attach, (it, NULL, d), begin_attach, DO(weft_shm_ready(segment)), 0, remove_name),
+    ROW(weft_shm_attach, (it, NULL, d), begin_attach, DO(weft_shm_ready(segment)), 0, remove_name),
     ROW(weft_shm_send, (it, ends[0], d), fill_socket, drain_socket),
     ROW(weft_shm_receive, (ends[1], d), begin_sockets,
         DO(weft_shm_send(segment, ends[0], WEFT_FOREVER)), NO_HANDLE),
@@ -283,10 +280,10 @@ static const row ROWS[] = {
         DO(weft_thread_start(come_to_barrier, NULL, NULL))),
 
     ROW(weft_shared_queue_put, (it, bytes, sizeof bytes, d), fill_queue, take_all),
-    ROW(weft_shared_queue_put_batch, (it, pieces, 1, d), fill_queue, take_all),
+    ROW(weft_shared_queue_put_many, (it, pieces, 1, d), fill_queue, take_all),
     ROW(weft_shared_queue_reserve, (it, sizeof bytes, d), fill_queue, take_all),
     ROW(weft_shared_queue_get, (it, bytes, sizeof bytes, d), DO(begin_queue()), put_one),
-    ROW(weft_shared_queue_get_batch, (it, pieces, 1, d), DO(begin_queue()), put_one),
+    ROW(weft_shared_queue_get_many, (it, pieces, 1, d), DO(begin_queue()), put_one),
     ROW(weft_shared_queue_lease, (it, bytes, sizeof bytes, &lease, d), DO(begin_queue(true)),
         put_one),
     ROW(weft_shared_queue_join, (it, d), DO(begin_queue(); put_one()),
@@ -298,7 +295,7 @@ static const row ROWS[] = {
         DO(begin_task(); weft_result_then(
                task, [](weft_result *, void *) {}, NULL)),
         open_gate),
-    ROW(weft_pool_apply_async_until, (it, work, NULL, 0, 0, d), begin_task, end_task),
+    ROW(weft_pool_apply_async, (it, work, NULL, 0, 0, d), begin_task, end_task),
     ROW(weft_pool_apply, (it, work, NULL, 0, NULL, 0, d), begin_pool, open_gate),
     ROW(weft_result_get, (it, NULL, d), DO(begin_task(); it = task), open_gate),
     ROW(weft_result_wait, (it, NULL, d), DO(begin_task(); it = task), open_gate),

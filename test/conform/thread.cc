@@ -169,15 +169,24 @@ static void take_whiles(size_t, size_t, void *)
 }
 
 // One task runs, and one waits, for which there is no more room.
+static weft_future task;
+static void *arguments[1];
+
 static void begin_executor(void)
 {
     weft_executor_options o = {};
     o.backlog = 1;
     it = executor = weft_executor_create(1, &o);
-    weft_executor_submit(executor, pass_gate, NULL);
+    weft_executor_submit(executor, pass_gate, NULL, WEFT_NOW);
     while (weft_executor_pending(executor) != 0)
         sched_yield();
-    weft_executor_submit(executor, pass_gate, NULL);
+    weft_executor_submit(executor, pass_gate, NULL, WEFT_NOW);
+}
+
+static void begin_join(void)
+{
+    begin_executor();
+    weft_executor_close(executor, WEFT_DRAIN);
 }
 
 static void begin_map(void)
@@ -224,7 +233,7 @@ static const row ROWS[] = {
     ROW(weft_latch_wait, (it, d), DO(it = &latch), DO(weft_latch_count_down(&latch, 1))),
     ROW(weft_once_run, (it, run_once, NULL, d), begin_once, open_gate),
     ROW(weft_timer_join, (it, d),
-        DO(it = timer = weft_timer_start(ring_out, NULL, weft_in_s(1000), NULL)),
+        DO(it = timer = weft_timer_start(ring_out, NULL, NULL, weft_in_s(1000))),
         DO(weft_timer_cancel(timer))),
 
     ROW(weft_queue_put, (it, &item, d), DO(it = full_queue()), take_item),
@@ -241,8 +250,11 @@ static const row ROWS[] = {
     ROW(weft_ring_get_many, (it, items, 2, d), DO(it = ring = new_ring()), give_to_ring),
     ROW(weft_ring_join, (it, d), DO(it = full_ring()), DO(weft_ring_close(ring, WEFT_DISCARD))),
 
-    ROW(weft_executor_shutdown, (it, WEFT_DRAIN, d), begin_executor, DO(open_gate(); open_gate())),
-    ROW(weft_executor_submit_wait, (it, pass_gate, NULL, d), begin_executor, open_gate),
+    ROW(weft_executor_join, (it, d), begin_join, DO(open_gate(); open_gate())),
+    ROW(weft_executor_submit, (it, pass_gate, NULL, d), begin_executor, open_gate),
+    ROW(weft_executor_submit_at, (it, &task, pass_gate, NULL, d), begin_executor, open_gate),
+    ROW(weft_executor_submit_many, (it, &task, 1, pass_gate, arguments, d), begin_executor,
+        open_gate),
     ROW(weft_executor_map, (it, take_a_while, NULL, map_size, d), begin_map, DO(map_size = 1),
         ALONE),
     ROW(weft_executor_map_ranges, (it, take_whiles, NULL, map_size, 1, d), begin_map,

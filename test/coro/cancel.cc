@@ -97,7 +97,7 @@ CASE(test_destroyed_parent_leaves_children_to_its_own)
 CASE(test_cancel_new_dies_unborn)
 {
     a = create(echo);
-    assert_int_equal(weft_coro_cancel(a, EIO), 0);
+    assert_int_equal(weft_coro_throw(a, EIO), 0);
     assert_int_equal(weft_coro_state(a), WEFT_CORO_DEAD);
     assert_errno(weft_coro_result(a), EIO);
     assert_ptr_equal(weft_coro_resume(a, V(3)), V(3));
@@ -109,7 +109,7 @@ CASE(test_cancel_suspended_runs_to_its_end)
     a = create(echo);
     weft_coro_resume(a, V(1));
     errno = 9;
-    assert_int_equal(weft_coro_cancel(a, 0), 0);
+    assert_int_equal(weft_coro_cancel(a), 0);
     assert_int_equal(errno, 9);
     assert_int_equal(weft_coro_state(a), WEFT_CORO_DEAD);
     assert_ptr_equal(weft_coro_result(a), V(ECANCELED));
@@ -119,9 +119,9 @@ CASE(test_cancel_suspended_runs_to_its_end)
 CASE(test_cancel_dead_or_badly)
 {
     a = create(give_back);
-    assert_errno(weft_coro_cancel(a, -1), EINVAL);
+    assert_errno(weft_coro_throw(a, -1), EINVAL);
     weft_coro_resume(a, V(1));
-    assert_int_equal(weft_coro_cancel(a, EIO), 0);
+    assert_int_equal(weft_coro_throw(a, EIO), 0);
     assert_ptr_equal(weft_coro_result(a), V(1));
     destroy(a);
 }
@@ -141,7 +141,7 @@ CASE(test_cancel_lasts_until_the_end)
         return V(failures);
     });
     weft_coro_resume(a, NULL);
-    assert_int_equal(weft_coro_cancel(a, EIO), 0);
+    assert_int_equal(weft_coro_throw(a, EIO), 0);
     assert_ptr_equal(weft_coro_result(a), V(5));
     destroy(a);
     destroy(b);
@@ -156,7 +156,7 @@ CASE(test_cancel_error_is_not_lost)
     };
     a = create(other_error);
     weft_coro_resume(a, NULL);
-    assert_int_equal(weft_coro_cancel(a, EIO), 0);
+    assert_int_equal(weft_coro_throw(a, EIO), 0);
     assert_errno(weft_coro_result(a), ENOSPC);
     destroy(a);
     a = create(other_error);
@@ -168,7 +168,7 @@ CASE(test_cancel_error_is_not_lost)
 CASE(test_cancel_self_fails_the_next_yield)
 {
     a = create([](void *, void *v) {
-        int r = weft_coro_cancel(weft_coro_self(), ENXIO);
+        int r = weft_coro_throw(weft_coro_self(), ENXIO);
         return V(r == 0 && weft_coro_yield(v) == WEFT_FAILED ? errno : 2);
     });
     assert_ptr_equal(weft_coro_resume(a, NULL), V(ENXIO));
@@ -183,7 +183,7 @@ CASE(test_cancel_an_ancestor_fails_its_pending_call)
         return V(failed);
     });
     b = create([](void *, void *v) {
-        int r = weft_coro_cancel(weft_coro_parent(weft_coro_self()), ENXIO);
+        int r = weft_coro_throw(weft_coro_parent(weft_coro_self()), ENXIO);
         return r != 0 ? V(1) : weft_coro_yield(v);
     });
     assert_ptr_equal(weft_coro_resume(a, V(1)), V(2));
@@ -209,7 +209,7 @@ static void begin_cleaning_up(void)
 CASE(test_cancel_that_is_not_finished_is_busy)
 {
     begin_cleaning_up();
-    assert_errno(weft_coro_cancel(a, 0), EBUSY);
+    assert_errno(weft_coro_cancel(a), EBUSY);
     assert_int_equal(weft_coro_state(a), WEFT_CORO_SUSPENDED);
     assert_ptr_equal(weft_coro_switch(b, NULL), V(3)); // b ends into a, a into main
     assert_int_equal(weft_coro_state(a), WEFT_CORO_DEAD);
@@ -221,7 +221,7 @@ CASE(test_cancel_that_is_not_finished_is_busy)
 CASE(test_cancel_of_one_that_is_destroyed_meanwhile)
 {
     begin_cleaning_up();
-    c = create([](void *, void *) { return V(weft_coro_cancel(a, 0) == 0 ? 7 : errno); });
+    c = create([](void *, void *) { return V(weft_coro_cancel(a) == 0 ? 7 : errno); });
     assert_ptr_equal(weft_coro_resume(c, NULL), V(1)); // b handed control here
     assert_int_equal(weft_coro_state(c), WEFT_CORO_SUSPENDED);
     destroy(a);
@@ -249,7 +249,7 @@ CASE(test_cancel_at_every_suspension_point)
             &seen);
         for (int i = 0; i <= point; i++)
             weft_coro_resume(a, NULL);
-        assert_int_equal(weft_coro_cancel(a, EINTR), 0);
+        assert_int_equal(weft_coro_throw(a, EINTR), 0);
         assert_ptr_equal(weft_coro_result(a), V(EINTR));
         assert_int_equal(seen, point);
         destroy(a);

@@ -73,7 +73,7 @@ CASE(test_null_is_an_error)
 {
     assert_errno(weft_coro_resume(NULL, NULL), EINVAL);
     assert_errno(weft_coro_switch(NULL, NULL), EINVAL);
-    assert_errno(weft_coro_cancel(NULL, 0), EINVAL);
+    assert_errno(weft_coro_cancel(NULL), EINVAL);
     assert_errno(weft_coro_parent(NULL), EINVAL);
     assert_errno(weft_coro_set_parent(NULL, weft_coro_main()), EINVAL);
     assert_errno(weft_coro_state(NULL), EINVAL);
@@ -86,7 +86,7 @@ CASE(test_yield_on_main_is_an_error)
 {
     assert_errno(weft_coro_yield(NULL), EPERM);
     assert_errno(weft_defer(free, NULL), EPERM);
-    assert_errno(weft_coro_cancel(weft_coro_main(), 0), EINVAL);
+    assert_errno(weft_coro_cancel(weft_coro_main()), EINVAL);
     assert_errno(weft_coro_destroy(weft_coro_main()), EBUSY);
     assert_errno(weft_coro_set_parent(weft_coro_main(), weft_coro_main()), EINVAL);
     assert_null(weft_coro_parent(weft_coro_main()));
@@ -269,7 +269,7 @@ static void *try_from_elsewhere(void *)
     intptr_t refused = 0;
     refused += weft_coro_resume(a, NULL) == WEFT_FAILED && errno == EPERM;
     refused += weft_coro_switch(a, NULL) == WEFT_FAILED && errno == EPERM;
-    refused += weft_coro_cancel(a, 0) == -1 && errno == EPERM;
+    refused += weft_coro_cancel(a) == -1 && errno == EPERM;
     refused += weft_coro_destroy(a) == -1 && errno == EPERM;
     refused += weft_coro_state(a) == -1 && errno == EPERM;
     refused += weft_coro_result(a) == WEFT_FAILED && errno == EPERM;

@@ -116,7 +116,7 @@ static int step(void)
     else if (what < 72)
         outcome(weft_coro_switch(pick(), V(value)));
     else if (what < 77)
-        event(weft_coro_cancel(pick(), (int)draw(3)) ? errno : 0);
+        event(weft_coro_throw(pick(), (int)draw(3)) ? errno : 0);
     else if (what < 82)
         event(weft_coro_set_parent(pick(), pick()) ? errno : 0);
     else if (what < 86)

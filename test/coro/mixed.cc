@@ -201,7 +201,7 @@ static void cancel(actor *self)
     if (a == nullptr)
         return;
     actor *before = begin_call(self, a);
-    int r = weft_coro_cancel(a->coro, 0);
+    int r = weft_coro_cancel(a->coro);
     // Only marked, refused, or it is the caller's child now.
     bool adopted = weft_coro_parent(a->coro) == weft_coro_self();
     end_call(self, adopted ? self : before, r != 0 || weft_coro_state(a->coro) != WEFT_CORO_DEAD);
@@ -246,7 +246,7 @@ static void detach(actor *)
     actor *a = pick(TASKLET);
     if (a == nullptr)
         return;
-    int ended = weft_tasklet_ended(a->tasklet);
+    int ended = weft_tasklet_poll(a->tasklet);
     if (weft_tasklet_detach(a->tasklet) != 0)
         return;
     if (ended)

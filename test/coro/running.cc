@@ -140,7 +140,7 @@ CASE(test_slot_is_each_ones_own)
 CASE(test_join_gives_the_result)
 {
     weft_tasklet *t = spawn(identity, V(42));
-    assert_int_equal(weft_tasklet_ended(t), 0);
+    assert_int_equal(weft_tasklet_poll(t), 0);
     errno = 77;
     assert_ptr_equal(join(t), V(42));
     assert_int_equal(errno, 77);
@@ -151,7 +151,7 @@ CASE(test_join_of_an_ended_one)
     void *result = NULL;
     weft_tasklet *t = spawn(identity, V(43));
     run_all();
-    assert_int_equal(weft_tasklet_ended(t), 1);
+    assert_int_equal(weft_tasklet_poll(t), 1);
     assert_int_equal(weft_tasklet_join(t, &result, WEFT_NOW), 0);
     assert_ptr_equal(result, V(43));
 }
@@ -218,7 +218,7 @@ CASE(test_join_claims_until_it_returns)
     assert_int_equal(weft_tasklet_yield(), 0);
     assert_int_equal(weft_tasklet_wake(t), 0);
     for (int ended = 0; ended < 2; ended++) {
-        assert_int_equal(weft_tasklet_ended(t), ended);
+        assert_int_equal(weft_tasklet_poll(t), ended);
         assert_errno(weft_tasklet_join(t, NULL, WEFT_FOREVER), EBUSY);
         assert_errno(weft_tasklet_detach(t), EBUSY);
         assert_int_equal(ended ? weft_tasklet_cancel(joiner) : weft_tasklet_yield(), 0);

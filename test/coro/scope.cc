@@ -34,7 +34,7 @@ CASE(test_scope_waits_for_its_children)
     for (int i = 0; i < 3; i++)
         assert_non_null(spawn_in(&scope, yield_and_note));
     errno = 77;
-    assert_int_equal(weft_scope_close(&scope, WEFT_FOREVER), 0);
+    assert_int_equal(weft_scope_join(&scope, WEFT_FOREVER), 0);
     assert_int_equal(errno, 77);
     assert_noted("done done done ");
     assert_int_equal(weft_tasklet_count(), 0);
@@ -43,11 +43,11 @@ CASE(test_scope_waits_for_its_children)
 CASE(test_scope_without_children)
 {
     open_scope();
-    assert_int_equal(weft_scope_close(&scope, WEFT_NOW), 0);
-    assert_errno(weft_scope_close(&scope, WEFT_NOW), EPERM);
+    assert_int_equal(weft_scope_join(&scope, WEFT_NOW), 0);
+    assert_errno(weft_scope_join(&scope, WEFT_NOW), EPERM);
     assert_errno(weft_scope_cancel(&scope), EPERM);
     assert_errno(weft_scope_open(NULL), EINVAL);
-    assert_errno(weft_scope_close(NULL, WEFT_NOW), EINVAL);
+    assert_errno(weft_scope_join(NULL, WEFT_NOW), EINVAL);
     assert_errno(weft_scope_cancel(NULL), EINVAL);
 }
 
@@ -58,7 +58,7 @@ CASE(test_scope_first_failure_cancels_the_rest)
     spawn_in(&scope, fail_after_a_yield, V(EIO));
     spawn_in(&scope, suspend_for_ever);
     spawn_in(&scope, fail_after_a_yield, V(ENOENT));
-    assert_errno(weft_scope_close(&scope, WEFT_FOREVER), EIO);
+    assert_errno(weft_scope_join(&scope, WEFT_FOREVER), EIO);
     assert_noted("ECANCELED ECANCELED ");
 }
 
@@ -69,7 +69,7 @@ CASE(test_scope_cancel)
     weft_tasklet_yield();
     assert_int_equal(weft_scope_cancel(&scope), 0);
     assert_errno(spawn_in(&scope, suspend_for_ever), ECANCELED);
-    assert_int_equal(weft_scope_close(&scope, WEFT_FOREVER), 0);
+    assert_int_equal(weft_scope_join(&scope, WEFT_FOREVER), 0);
     assert_noted("ECANCELED ");
 }
 
@@ -79,7 +79,7 @@ CASE(test_scope_deadline_cancels_the_children)
         open_scope();
         spawn_in(&scope, suspend_for_ever);
         weft_tasklet_yield();
-        assert_errno(weft_scope_close(&scope, now ? WEFT_NOW : weft_in_ms(1)), ETIMEDOUT);
+        assert_errno(weft_scope_join(&scope, now ? WEFT_NOW : weft_in_ms(1)), ETIMEDOUT);
         assert_noted("ECANCELED ");
     }
 }
@@ -90,7 +90,7 @@ CASE(test_scope_owner_cancelled)
         weft_scope s;
         weft_scope_open(&s);
         spawn_in(&s, suspend_for_ever);
-        note_result(weft_scope_close(&s, WEFT_FOREVER), "closed");
+        note_result(weft_scope_join(&s, WEFT_FOREVER), "closed");
         return arg;
     });
     weft_tasklet_yield();
@@ -105,7 +105,7 @@ CASE(test_scope_child_cancelled_alone_is_no_failure)
     weft_tasklet *t = spawn_in(&scope, suspend_for_ever);
     spawn_in(&scope, yield_and_note);
     weft_tasklet_cancel(t); // before it runs
-    assert_int_equal(weft_scope_close(&scope, WEFT_FOREVER), 0);
+    assert_int_equal(weft_scope_join(&scope, WEFT_FOREVER), 0);
     assert_noted("done ");
 }
 
@@ -116,11 +116,11 @@ CASE(test_scopes_nest)
     assert_int_equal(weft_scope_open(&inner), 0);
     spawn_in(&scope, suspend_for_ever);
     spawn_in(&inner, yield_and_note);
-    assert_errno(weft_scope_close(&scope, WEFT_FOREVER), EBUSY);
-    assert_int_equal(weft_scope_close(&inner, WEFT_FOREVER), 0);
+    assert_errno(weft_scope_join(&scope, WEFT_FOREVER), EBUSY);
+    assert_int_equal(weft_scope_join(&inner, WEFT_FOREVER), 0);
     assert_noted("done ");
     weft_scope_cancel(&scope);
-    assert_int_equal(weft_scope_close(&scope, WEFT_FOREVER), 0);
+    assert_int_equal(weft_scope_join(&scope, WEFT_FOREVER), 0);
     assert_noted("ECANCELED ");
 }
 
@@ -149,12 +149,12 @@ CASE(test_scope_children_spawn_more)
 {
     open_scope();
     weft_tasklet *t = spawn_in(&scope, [](void *arg) {
-        note_result(weft_scope_close(&scope, WEFT_FOREVER), "closed");
+        note_result(weft_scope_join(&scope, WEFT_FOREVER), "closed");
         return arg;
     });
     assert_errno(weft_tasklet_join(t, NULL, WEFT_NOW), EINVAL);
     spawn_in(&scope, grow, V(3));
-    assert_int_equal(weft_scope_close(&scope, WEFT_FOREVER), 0);
+    assert_int_equal(weft_scope_join(&scope, WEFT_FOREVER), 0);
     assert_noted("EPERM xxxxxxxxxxxxxxx");
 }
 
@@ -163,7 +163,7 @@ CASE(test_scope_children_spawn_more)
 static volatile sig_atomic_t reports;
 static weft_tasklet *volatile reported;
 
-static void report_and_cancel(weft_tasklet *hog, int64_t ns)
+static void report_and_cancel(weft_tasklet *hog, int64_t ns, void *)
 {
     reported = hog;
     reports = reports + (ns >= 20000000);
@@ -173,8 +173,8 @@ static void report_and_cancel(weft_tasklet *hog, int64_t ns)
 static void set_watchdog(int64_t limit_ns)
 {
     reports = 0;
-    assert_int_equal(weft_tasklet_watchdog(limit_ns, 0, limit_ns != 0 ? report_and_cancel : NULL),
-                     0);
+    assert_int_equal(
+        weft_tasklet_watchdog(limit_ns, 0, limit_ns != 0 ? report_and_cancel : NULL, NULL), 0);
 }
 
 CASE(test_watchdog_reports_and_stops_a_hog)
@@ -198,7 +198,7 @@ CASE(test_watchdog_names_the_hog)
 {
     weft_tasklet_options o = {"greedy", 0, NULL, true, false, false};
     move_stderr();
-    int r = weft_tasklet_watchdog(5000000, SIGUSR2, NULL);
+    int r = weft_tasklet_watchdog(5000000, SIGUSR2, NULL, NULL);
     weft_tasklet_spawn(
         [](void *arg) {
             char text[10];
@@ -232,10 +232,10 @@ CASE(test_watchdog_spares_who_yields_or_sleeps)
 
 CASE(test_watchdog_checks_its_arguments)
 {
-    assert_errno(weft_tasklet_watchdog(-1, 0, NULL), EINVAL);
-    assert_errno(weft_tasklet_watchdog(1000000, 9999, NULL), EINVAL);
+    assert_errno(weft_tasklet_watchdog(-1, 0, NULL, NULL), EINVAL);
+    assert_errno(weft_tasklet_watchdog(1000000, 9999, NULL, NULL), EINVAL);
     signal(SIGUSR1, [](int) {});
-    assert_errno(weft_tasklet_watchdog(1000000, SIGUSR1, NULL), EBUSY);
+    assert_errno(weft_tasklet_watchdog(1000000, SIGUSR1, NULL, NULL), EBUSY);
     signal(SIGUSR1, SIG_DFL);
     set_watchdog(0);
 }

@@ -38,7 +38,7 @@ static int select_abc(unsigned n, weft_deadline d)
     cases[0] = make(a, WEFT_RECEIVE, &x);
     cases[1] = make(b, WEFT_RECEIVE, &y);
     cases[2] = make(c, WEFT_SEND, &z);
-    return weft_select(cases, (int)n, d);
+    return (int)weft_select(cases, n, d);
 }
 
 static void assert_nobody_waits(void)
@@ -130,7 +130,7 @@ static void *select_both_ways(void *arg)
 {
     int64_t in = 0, out = (intptr_t)arg;
     weft_select_case k[] = {make(a, WEFT_RECEIVE, &in), make(a, WEFT_SEND, &out)};
-    int i = weft_select(k, 2, WEFT_FOREVER);
+    ssize_t i = weft_select(k, 2, WEFT_FOREVER);
     met += i == 0 ? (int)in * 100 : i == 1 ? 1 : 1000000;
     return NULL;
 }
@@ -217,8 +217,8 @@ static int select_any(void)
 {
     weft_select_case k[] = {make(a, WEFT_RECEIVE, &x), make(b, WEFT_RECEIVE, &x),
                             make(c, WEFT_RECEIVE, &x)};
-    int i = weft_select(k, 3, WEFT_FOREVER);
-    return i < 0 || k[i].error != 0 ? -1 : i;
+    ssize_t i = weft_select(k, 3, WEFT_FOREVER);
+    return i < 0 || k[i].error != 0 ? -1 : (int)i;
 }
 
 CASE(test_select_is_fair)
@@ -263,7 +263,7 @@ CASE(test_select_loses_nothing)
                 int64_t mine = 0;
                 weft_select_case k[] = {make(a, WEFT_RECEIVE, &mine), make(b, WEFT_RECEIVE, &mine),
                                         make(c, WEFT_RECEIVE, &mine)};
-                for (int j; (j = weft_select(k, 3, WEFT_FOREVER)) >= 0 && k[j].error == 0;)
+                for (ssize_t j; (j = weft_select(k, 3, WEFT_FOREVER)) >= 0 && k[j].error == 0;)
                     got_sum += mine;
                 return arg;
             });

@@ -17,7 +17,7 @@ static int select_two(weft_deadline d)
     c[0].channel = c[2].channel = channel;
     c[0].item = c[2].item = &item;
     c[2].op = WEFT_SEND;
-    return weft_select(c, 3, d);
+    return (int)weft_select(c, 3, d);
 }
 
 static int close_a_scope(void)
@@ -29,7 +29,7 @@ static int close_a_scope(void)
     weft_tasklet_spawn(
         [](void *arg) { return weft_tasklet_sleep(WEFT_FOREVER) == 0 ? arg : WEFT_FAILED; }, NULL,
         &o);
-    return weft_scope_close(&s, WEFT_FOREVER);
+    return weft_scope_join(&s, WEFT_FOREVER);
 }
 
 // Runs a generator that waits.
@@ -87,7 +87,7 @@ CASE(test_cancel_at_every_suspension_point)
         begin_waiting(0);
         weft_tasklet *t = spawn(wait_by, (const void *)&wait);
         weft_tasklet_yield();
-        if (weft_tasklet_ended(t) != 0)
+        if (weft_tasklet_poll(t) != 0)
             fail_msg("wait %d did not wait", (int)(&wait - waits));
         assert_int_equal(weft_tasklet_cancel(t), 0);
         assert_int_equal(weft_tasklet_cancel(t), 0);
@@ -298,7 +298,7 @@ static void *meddle_from_afar(void *tasklet)
     refused += weft_tasklet_wake(t) == -1 && errno == EPERM;
     refused += weft_tasklet_remove(t) == -1 && errno == EPERM;
     refused += weft_tasklet_detach(t) == -1 && errno == EPERM;
-    refused += weft_tasklet_ended(t) == -1 && errno == EPERM;
+    refused += weft_tasklet_poll(t) == -1 && errno == EPERM;
     refused += send(0, WEFT_NOW) == -1 && errno == EPERM;
     refused += receive(&item, WEFT_NOW) == -1 && errno == EPERM;
     refused += weft_channel_next(channel, &item, WEFT_NOW) == -1 && errno == EPERM;

@@ -63,7 +63,7 @@ static int work(void)
                 if (weft_coro_resume(some[i], &item) != &item)
                     return 1;
         for (int i = 0; i < 10; i++)
-            if (weft_coro_cancel(some[i], 0) != 0 || weft_coro_destroy(some[i]) != 0)
+            if (weft_coro_cancel(some[i]) != 0 || weft_coro_destroy(some[i]) != 0)
                 return 2;
     }
     weft_generator *g = weft_generator_create(count, NULL, sizeof(int), NULL);

@@ -59,7 +59,7 @@ static void *meddles(void *, void *v)
     for (weft_coro *co : chain) {
         assert_errno(weft_coro_resume(co, V(1)), EBUSY);
         assert_errno(weft_coro_switch(co, V(1)), EBUSY);
-        assert_errno(weft_coro_cancel(co, 0), EBUSY);
+        assert_errno(weft_coro_cancel(co), EBUSY);
         assert_errno(weft_coro_destroy(co), EBUSY);
         assert_errno(weft_coro_set_parent(co, weft_coro_self()), EBUSY);
         assert_int_equal(weft_coro_state(co), WEFT_CORO_SUSPENDED);
@@ -215,7 +215,7 @@ CASE(test_consumer_goes_on_with_its_item_only)
     assert_errno(weft_generator_next(g, NULL), EBUSY);
     assert_errno(weft_coro_resume(consumer, NULL), EBUSY);
     assert_errno(weft_coro_switch(consumer, NULL), EBUSY);
-    assert_errno(weft_coro_cancel(consumer, 0), EBUSY);
+    assert_errno(weft_coro_cancel(consumer), EBUSY);
     // It ends into g, g yields to the consumer, and that one ends into main.
     assert_ptr_equal(weft_coro_switch(stray, NULL), V(1));
     destroy_all(1);

@@ -30,7 +30,7 @@ static void *await_result(void *arg)
 {
     weft_pool *p = (weft_pool *)arg;
     int x = 12, fd = weft_pool_fd(p);
-    weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof answer);
+    weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof answer, WEFT_NOW);
     while (weft_result_get(r, &answer, WEFT_NOW) != 0 && errno == ETIMEDOUT) {
         weft_io_wait(fd, WEFT_READ, weft_in_s(20));
         weft_pool_dispatch(p, WEFT_NOW);

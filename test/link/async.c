@@ -7,27 +7,27 @@
 
 static int seen;
 
-static void on_read(weft_watch *w, int events)
+static void on_read(weft_watch *w, int events, void *)
 {
     char c;
     if ((events & WEFT_READ) && read(w->fd, &c, 1) == 1)
         seen++;
-    weft_watch_stop(w);
+    weft_loop_unwatch(w);
 }
 
-static void on_alarm(weft_alarm *a)
+static void on_alarm(weft_alarm *a, void *)
 {
     seen += a->arg == &seen;
     raise(SIGUSR1);
 }
 
-static void on_signal(weft_signal *s)
+static void on_signal(weft_signal *s, void *)
 {
     seen++;
-    weft_signal_stop(s);
+    weft_loop_unwatch_signal(s);
 }
 
-static void on_post(weft_task *t)
+static void on_post(weft_task *t, void *)
 {
     (void)t;
     seen++;
@@ -46,8 +46,8 @@ int main(void)
     if (l == NULL || pipe(p) != 0 || write(p[1], "x", 1) != 1)
         return 1;
     if (weft_loop_watch(l, &w, p[0], WEFT_READ, on_read, NULL) != 0 ||
-        weft_loop_timer(l, &a, weft_in_ms(1), 0, on_alarm, &seen) != 0 ||
-        weft_loop_signal(l, &s, SIGUSR1, on_signal, NULL) != 0 || weft_loop_post(l, &t) != 0)
+        weft_loop_arm(l, &a, 0, on_alarm, &seen, weft_in_ms(1)) != 0 ||
+        weft_loop_watch_signal(l, &s, SIGUSR1, on_signal, NULL) != 0 || weft_loop_post(l, &t) != 0)
         return 1;
     if (weft_loop_run(l, WEFT_LOOP_ALL, weft_in_s(30)) != 0 || seen != 4)
         return 1;

@@ -39,9 +39,9 @@ int main(void)
     }
     if (weft_thread_join(t, &result, WEFT_FOREVER) != 0 || result != q || sum != 5050)
         return 1;
-    if (weft_future_get(weft_executor_submit(ex, square, &twelve), &result, weft_in_s(30)) != 0)
+    if (weft_future_get(weft_executor_submit(ex, square, &twelve, WEFT_NOW), &result, weft_in_s(30)) != 0)
         return 1;
-    weft_executor_destroy(ex, WEFT_DRAIN);
+    weft_executor_destroy(ex);
     weft_queue_destroy(q);
     return twelve == 144 && result == &twelve ? 0 : 1;
 }

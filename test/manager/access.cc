@@ -209,9 +209,9 @@ CASE(test_socket_file_of_another)
     assert_int_equal(unlink(at + 5), 0);
     weft_manager *second = weft_manager_start(at, nullptr);
     assert_non_null(second);
-    assert_int_equal(weft_manager_stop(first, weft_in_s(60)), 0);
+    assert_int_equal(weft_manager_end(first, weft_in_s(60)), 0);
     assert_int_equal(stat(at + 5, &st), 0);
-    assert_int_equal(weft_manager_stop(second, weft_in_s(60)), 0);
+    assert_int_equal(weft_manager_end(second, weft_in_s(60)), 0);
     assert_errno(stat(at + 5, &st), ENOENT);
     weft_manager_destroy(first);
     weft_manager_destroy(second);

@@ -77,7 +77,7 @@ static inline int beside_end(void **)
     if (stand_in.pid > 0)
         redis_stop(&stand_in);
     if (manager != nullptr) {
-        stopped = weft_manager_stop(manager, weft_in_s(RAW_SECONDS));
+        stopped = weft_manager_end(manager, weft_in_s(RAW_SECONDS));
         weft_manager_destroy(manager);
     }
     manager = nullptr;

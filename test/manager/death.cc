@@ -262,7 +262,7 @@ static void start_manager(void)
 static void stop_manager(void)
 {
     raw_close(&control);
-    assert_int_equal(weft_manager_stop(manager, in_time()), 0);
+    assert_int_equal(weft_manager_end(manager, in_time()), 0);
     weft_manager_destroy(manager);
     assert_int_equal(rmdir(folder), 0); // the socket file has gone
 }
@@ -476,7 +476,7 @@ CASE(test_server_killed)
     assert_true(weft_now() - killed < 5000000000);
     assert_true(raw_ready(weft_manager_fd(manager), POLLIN, in_time()));
     raw_close(&control);
-    assert_int_equal(weft_manager_stop(manager, in_time()), 0);
+    assert_int_equal(weft_manager_end(manager, in_time()), 0);
     weft_manager_destroy(manager);
     // The socket file was left; the next one takes its place.
     manager = weft_manager_start(address, nullptr);

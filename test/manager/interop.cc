@@ -293,7 +293,7 @@ static int end(void **state)
 {
     weft_manager *both[] = {local, tcp};
     for (weft_manager *m : both) {
-        if (weft_manager_stop(m, weft_in_s(RAW_SECONDS)) != 0)
+        if (weft_manager_end(m, weft_in_s(RAW_SECONDS)) != 0)
             return -1;
         weft_manager_destroy(m);
     }

@@ -167,7 +167,7 @@ CASE(test_tcp)
         assert_true(answers_at(tcp_address));
         assert_asks(tcp_address);
     });
-    assert_int_equal(weft_manager_stop(m, soon()), 0);
+    assert_int_equal(weft_manager_end(m, soon()), 0);
     assert_errno(weft_client_connect(tcp_address, "sesame", soon()), ECONNREFUSED);
     assert_int_equal(weft_manager_destroy(m), 0);
 }

@@ -22,7 +22,7 @@ static int serve(bool stop)
         weft_remote_destroy(v);
         weft_client_destroy(c);
     }
-    if (stop && weft_manager_stop(m, late()) != 0)
+    if (stop && weft_manager_end(m, late()) != 0)
         result = WRONG;
     weft_manager_destroy(m);
     return result;

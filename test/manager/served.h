@@ -20,7 +20,7 @@ static inline weft_deadline in_time(void)
 static inline void start_at(const char *where, const weft_manager_options *with)
 {
     if (manager != nullptr) { // a failed test has left it
-        weft_manager_stop(manager, in_time());
+        weft_manager_end(manager, in_time());
         weft_manager_destroy(manager);
     }
     manager = weft_manager_start(where, with);
@@ -38,7 +38,7 @@ static inline void start(const weft_manager_options *with = nullptr)
 static inline void stop_server(void)
 {
     raw_close(&c);
-    assert_int_equal(weft_manager_stop(manager, in_time()), 0);
+    assert_int_equal(weft_manager_end(manager, in_time()), 0);
     assert_int_equal(weft_manager_destroy(manager), 0);
     manager = nullptr;
 }

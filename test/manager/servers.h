@@ -92,7 +92,7 @@ static inline void kill_server(server *s)
     if (s->kind == WEFT_SERVER_REDIS) {
         waitpid(s->pid, nullptr, 0);
     } else {
-        weft_manager_stop(s->manager, weft_in_s(20));
+        weft_manager_end(s->manager, weft_in_s(20));
         weft_manager_destroy(s->manager);
     }
     s->manager = nullptr;

@@ -21,7 +21,7 @@ static int start_and_ask(void *address)
     int result = r != nullptr && strcmp(r->text, "PONG") == 0 ? 0 : 2;
     weft_reply_free(r);
     weft_client_destroy(c);
-    if (weft_manager_stop(m, weft_in_s(10)) != 0)
+    if (weft_manager_end(m, weft_in_s(10)) != 0)
         result = 3;
     weft_manager_destroy(m);
     return result;

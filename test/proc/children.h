@@ -65,7 +65,7 @@ static inline weft_subprocess *started(const char *text, const weft_subprocess_o
 static inline int finished(weft_subprocess *p)
 {
     int status = -1;
-    assert_int_equal(weft_subprocess_wait(p, &status, WEFT_FOREVER), 0);
+    assert_int_equal(weft_subprocess_join(p, &status, WEFT_FOREVER), 0);
     assert_int_equal(weft_subprocess_destroy(p), 0);
     return status;
 }

@@ -170,7 +170,7 @@ CASE(test_deadline_ends_all)
         expect_all_ended([&] {
             const char *const *const argvs[] = {s.argv, s.argv};
             int errors = 0;
-            weft_subprocess_batch b = {};
+            weft_subprocess_map_options b = {};
             b.limit_ns = 50000000;
             b.report = ignore;
             b.arg = &errors;

@@ -42,9 +42,9 @@ static int count_end(size_t i, const weft_subprocess_result *r, int error, void 
     return WEFT_MAP_GO_ON;
 }
 
-static weft_subprocess_batch batch(struct seen *s, int jobs)
+static weft_subprocess_map_options batch(struct seen *s, int jobs)
 {
-    weft_subprocess_batch b;
+    weft_subprocess_map_options b;
     memset(&b, 0, sizeof b);
     memset(s, 0, sizeof *s);
     s->in_order = s->long_enough = true;
@@ -70,7 +70,7 @@ CASE(test_map_in_order)
     weft_subprocess_options o = piped();
     o.err.kind = WEFT_STREAM_PIPE;
     for (int jobs = 0; jobs < 9; jobs += 4) {
-        weft_subprocess_batch b = batch(&s, jobs);
+        weft_subprocess_map_options b = batch(&s, jobs);
         int before = open_descriptors();
         errno = EDOM;
         assert_int_equal(weft_subprocess_map(argvs, MOST, &o, &b, WEFT_FOREVER), MOST - 13);
@@ -98,7 +98,7 @@ CASE(test_map_errors)
     struct script good = sh("true"), slow = sh("sleep 1000 & sleep 1000");
     const char *const none[] = {"/nonexistent", NULL};
     const char *const *argvs[] = {good.argv, none, NULL, slow.argv, good.argv};
-    weft_subprocess_batch b = batch(&s, 2);
+    weft_subprocess_map_options b = batch(&s, 2);
     weft_subprocess_options o = no_options();
     o.process_group = WEFT_GROUP_NEW;
     b.limit_ns = 2000000000;
@@ -121,7 +121,7 @@ CASE(test_map_deadline)
     struct seen s;
     struct script quick = sh("echo x"), slow = sh("exec sleep 1000");
     const char *const *argvs[] = {quick.argv, slow.argv, quick.argv, slow.argv};
-    weft_subprocess_batch b = batch(&s, 4);
+    weft_subprocess_map_options b = batch(&s, 4);
     weft_subprocess_options o = piped();
     int before = open_descriptors();
     assert_errno(weft_subprocess_map(argvs, 4, &o, &b, weft_in_ms(200)), ETIMEDOUT);
@@ -138,7 +138,7 @@ CASE(test_map_out_of_descriptors)
     struct script good = sh("true");
     const char *const *argvs[] = {good.argv, good.argv};
     weft_subprocess_options o = piped();
-    weft_subprocess_batch b = batch(&s, 2);
+    weft_subprocess_map_options b = batch(&s, 2);
     struct rlimit old, few;
     int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
     close(next);
@@ -161,7 +161,7 @@ CASE(test_map_output_opened_again)
     const char *const *argvs[] = {one.argv};
     weft_subprocess_options o = piped();
     o.err.kind = WEFT_STREAM_STDOUT;
-    weft_subprocess_batch b = batch(&s, 1);
+    weft_subprocess_map_options b = batch(&s, 1);
     assert_int_equal(weft_subprocess_map(argvs, 1, &o, &b, WEFT_FOREVER), 0);
     assert_string_equal(s.out[0], "A\nB\nC\nD\n");
     o.err.kind = WEFT_STREAM_PIPE;
@@ -185,7 +185,7 @@ static void run_with_few_descriptors(int jobs)
     struct script slow = sh("sleep 0.2; echo ok"), quick = sh("echo ok");
     static const char *const *argvs[COMMANDS];
     weft_subprocess_options o = piped();
-    weft_subprocess_batch b = {};
+    weft_subprocess_map_options b = {};
     struct rlimit old, few;
     b.jobs = jobs;
     b.report = count_good;
@@ -234,7 +234,7 @@ static int map_beside_another(void)
     struct script quick = sh("echo ok");
     const char *const *argvs[] = {quick.argv, quick.argv};
     weft_subprocess_options o = piped();
-    weft_subprocess_batch b = {};
+    weft_subprocess_map_options b = {};
     b.report = count_good;
     b.arg = &good;
     if (setresuid(nobody_else, nobody_else, nobody_else) != 0 || setrlimit(RLIMIT_NPROC, &two) != 0)
@@ -267,7 +267,7 @@ CASE(test_map_large_output)
     struct script large = sh("head -c 3000000 /dev/zero | tr '\\0' x");
     const char *const *argvs[] = {large.argv, large.argv, large.argv};
     weft_subprocess_options o = piped();
-    weft_subprocess_batch b = {};
+    weft_subprocess_map_options b = {};
     b.jobs = 3;
     b.report = [](size_t, const weft_subprocess_result *r, int error, void *arg) {
         *(int *)arg += error == 0 && r->out.size == 3000000 && strlen(r->out.data) == 3000000;
@@ -317,7 +317,7 @@ CASE(test_map_gives_when_there_is_room)
     struct source s = {};
     struct script one = sh("echo x");
     weft_subprocess_options o = piped();
-    weft_subprocess_batch b = {};
+    weft_subprocess_map_options b = {};
     b.jobs = 3;
     b.next = give;
     b.report = take;
@@ -352,7 +352,7 @@ CASE(test_map_starts_while_commands_come)
 {
     struct source s = {};
     struct script one = sh("true");
-    weft_subprocess_batch b = {};
+    weft_subprocess_map_options b = {};
     assert_int_equal(pipe2(s.pipe, O_CLOEXEC | O_NONBLOCK), 0);
     assert_int_equal(write(s.pipe[1], "", 1), 1);
     s.most = 5;
@@ -385,7 +385,7 @@ CASE(test_map_options_of_each)
     own[0].input_size = 3;
     own[1].env = environment;
     own[1].cwd = "/";
-    weft_subprocess_batch b = batch(&s, 1);
+    weft_subprocess_map_options b = batch(&s, 1);
     b.next = [](size_t i, weft_subprocess_command *c, void *) -> int {
         c->argv = scripts[i % 3].argv;
         c->opts = i < 3 ? &own[i] : NULL;
@@ -414,7 +414,7 @@ static void expect_answer(int answer, int jobs, const char *first, const int tri
     struct script one = sh(first), bad = sh("exit 3"), slow = sh("sleep 1000 & sleep 1000");
     const char *const *argvs[] = {one.argv, bad.argv, slow.argv};
     weft_subprocess_options o = no_options();
-    weft_subprocess_batch b = {};
+    weft_subprocess_map_options b = {};
     o.process_group = WEFT_GROUP_NEW;
     b.jobs = jobs;
     b.ended = answer_fault;
@@ -444,7 +444,7 @@ CASE(test_map_runs_again)
     struct script third = sh(text);
     const char *const none[] = {"/nonexistent", NULL}, *const * argvs[] = {third.argv, none};
     weft_subprocess_options o = piped();
-    weft_subprocess_batch b = batch(&s, 1);
+    weft_subprocess_map_options b = batch(&s, 1);
     b.ended = [](size_t, const weft_subprocess_result *r, int error, void *) -> int {
         return (error != 0 || r->status != 0) && r->tries < 5 ? WEFT_MAP_AGAIN : WEFT_MAP_GO_ON;
     };
@@ -464,7 +464,7 @@ CASE(test_map_misuse)
     struct script good = sh("true");
     const char *const *argvs[] = {good.argv};
     weft_subprocess_options o = no_options();
-    weft_subprocess_batch b = batch(&s, -1);
+    weft_subprocess_map_options b = batch(&s, -1);
     assert_errno(weft_subprocess_map(argvs, 1, &o, NULL, WEFT_FOREVER), EINVAL);
     assert_errno(weft_subprocess_map(argvs, 1, &o, &b, WEFT_FOREVER), EINVAL);
     b = batch(&s, 1);

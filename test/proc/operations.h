@@ -18,7 +18,7 @@ static inline int given_up(weft_subprocess *p, int result)
     if (weft_subprocess_destroy(p) == 0)
         return result;
     weft_subprocess_kill(p);
-    weft_subprocess_wait(p, NULL, late());
+    weft_subprocess_join(p, NULL, late());
     return weft_subprocess_destroy(p) == 0 ? result : WRONG;
 }
 
@@ -28,7 +28,7 @@ static inline int ended(weft_subprocess *p, int code)
     int status = 0;
     if (p == NULL)
         return errno;
-    if (weft_subprocess_wait(p, &status, late()) != 0)
+    if (weft_subprocess_join(p, &status, late()) != 0)
         return given_up(p, errno);
     return given_up(p, RIGHT_IF(weft_status_code(status) == code));
 }
@@ -86,7 +86,7 @@ static inline int give_up_waiting(void)
     weft_subprocess *p = weft_subprocess_start(SLEEP, NULL);
     if (p == NULL)
         return errno;
-    if (weft_subprocess_poll(p, NULL) != 0 || weft_subprocess_wait(p, NULL, soon()) != -1 ||
+    if (weft_subprocess_poll(p, NULL) != 0 || weft_subprocess_join(p, NULL, soon()) != -1 ||
         errno != ETIMEDOUT)
         return given_up(p, WRONG);
     if (weft_subprocess_destroy(p) == 0)
@@ -176,7 +176,7 @@ static inline int stop_pipeline(void)
     weft_pipeline *l = weft_pipeline_start(stages, 2, NULL);
     if (l == NULL)
         return errno;
-    int result = weft_pipeline_stop(l, &status, WEFT_NOW, late(), late()) == 0 ? 0 : errno;
+    int result = weft_pipeline_end(l, &status, WEFT_NOW, late(), late()) == 0 ? 0 : errno;
     return weft_pipeline_destroy(l) == 0 ? result : WRONG;
 }
 
@@ -217,7 +217,7 @@ static inline void note(size_t i, const weft_subprocess_result *, int error, voi
 static inline int map_of(const char *const *const *commands, size_t n, int64_t limit_ns)
 {
     weft_subprocess_options o = {};
-    weft_subprocess_batch batch = {};
+    weft_subprocess_map_options batch = {};
     o.out.kind = WEFT_STREAM_PIPE;
     o.process_group = WEFT_GROUP_NEW;
     batch.jobs = 2;
@@ -305,7 +305,7 @@ static inline int run_twice(size_t i, const weft_subprocess_result *r, int error
 
 static inline int map_source(void)
 {
-    weft_subprocess_batch batch = {};
+    weft_subprocess_map_options batch = {};
     memset(failures, 0, sizeof failures);
     batch.jobs = 2;
     batch.next = give_three;
@@ -325,9 +325,9 @@ static inline int wait_for_any(void)
     int error = errno, result = 0;
     if (ps[2] == NULL)
         return ps[0] != NULL ? given_up(ps[0], error) : error;
-    if (weft_subprocess_wait_any(ps, 3, late()) != 2 ||
-        weft_subprocess_wait_any(ps, 2, soon()) != -1 || errno != ETIMEDOUT ||
-        weft_subprocess_kill(ps[0]) != 0 || weft_subprocess_wait_any(ps, 2, late()) != 0)
+    if (weft_subprocess_join_any(ps, 3, late()) != 2 ||
+        weft_subprocess_join_any(ps, 2, soon()) != -1 || errno != ETIMEDOUT ||
+        weft_subprocess_kill(ps[0]) != 0 || weft_subprocess_join_any(ps, 2, late()) != 0)
         result = WRONG;
     int first = result != 0 ? given_up(ps[0], result) : ended(ps[0], 128 + SIGKILL);
     int last = result != 0 ? given_up(ps[2], result) : ended(ps[2], 3);
@@ -346,10 +346,10 @@ static inline int stop_by_degrees(void)
     weft_subprocess *p = weft_subprocess_start(argv, &o);
     if (p == NULL)
         return errno;
-    int result = weft_subprocess_read(p, 1, &c, 1, late()) != 1                    ? WRONG
-                 : weft_subprocess_stop(p, &status, WEFT_NOW, soon(), late()) != 0 ? errno
-                 : weft_status_signal(status) == SIGKILL                           ? 0
-                                                                                   : WRONG;
+    int result = weft_subprocess_read(p, 1, &c, 1, late()) != 1                   ? WRONG
+                 : weft_subprocess_end(p, &status, WEFT_NOW, soon(), late()) != 0 ? errno
+                 : weft_status_signal(status) == SIGKILL                          ? 0
+                                                                                  : WRONG;
     return given_up(p, result);
 }
 

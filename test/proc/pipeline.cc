@@ -79,20 +79,20 @@ CASE(test_pipeline_statuses)
     int status = -1, failure = -1;
     weft_subprocess_options o = ends_piped();
     weft_pipeline *l = start_three("read x; exit 3", "cat >/dev/null; exit 4", "cat; exit 0", &o);
-    assert_errno(weft_pipeline_wait(l, &status, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_pipeline_join(l, &status, WEFT_NOW), ETIMEDOUT);
     assert_errno(weft_pipeline_failure(l, &failure), EBUSY);
     assert_errno(weft_pipeline_destroy(l), EBUSY);
     assert_int_equal(weft_pipeline_close(l, 0), 0);
     assert_errno(weft_pipeline_close(l, 0), EBADF);
     assert_errno(weft_pipeline_communicate(l, "x", 1, NULL, NULL, WEFT_FOREVER), EINVAL);
-    assert_int_equal(weft_pipeline_wait(l, &status, WEFT_FOREVER), 0);
+    assert_int_equal(weft_pipeline_join(l, &status, WEFT_FOREVER), 0);
     assert_int_equal(weft_status_exited(status), 0);
     assert_int_equal(weft_pipeline_failure(l, &failure), 0);
     assert_int_equal(weft_status_exited(failure), 4);
-    assert_int_equal(weft_subprocess_wait(weft_pipeline_stage(l, 0), &status, WEFT_NOW), 0);
+    assert_int_equal(weft_subprocess_join(weft_pipeline_stage(l, 0), &status, WEFT_NOW), 0);
     assert_int_equal(weft_status_exited(status), 3);
     assert_errno(weft_pipeline_stage(l, 3), EINVAL);
-    assert_errno(weft_pipeline_signal(l, SIGTERM), ESRCH);
+    assert_errno(weft_pipeline_send_signal(l, SIGTERM), ESRCH);
     assert_int_equal(weft_pipeline_destroy(l), 0);
     assert_int_equal(weft_pipeline_destroy(NULL), 0);
 }
@@ -201,17 +201,17 @@ CASE(test_pipeline_group)
     pid_t first = weft_subprocess_pid(weft_pipeline_stage(l, 0));
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(getpgid(weft_subprocess_pid(weft_pipeline_stage(l, i))), first);
-    assert_int_equal(weft_pipeline_signal(l, SIGTERM), 0);
+    assert_int_equal(weft_pipeline_send_signal(l, SIGTERM), 0);
     int status;
-    assert_int_equal(weft_pipeline_wait(l, &status, WEFT_FOREVER), 0);
+    assert_int_equal(weft_pipeline_join(l, &status, WEFT_FOREVER), 0);
     assert_int_equal(weft_status_signal(status), SIGTERM);
     weft_pipeline_destroy(l);
     // Without a group: each stage.
     o.process_group = 0;
     l = start_three("exec cat", "exec cat", "exec cat", &o);
     assert_int_equal(getpgid(weft_subprocess_pid(weft_pipeline_stage(l, 1))), getpgrp());
-    assert_int_equal(weft_pipeline_signal(l, SIGKILL), 0);
-    assert_int_equal(weft_pipeline_wait(l, &status, WEFT_FOREVER), 0);
+    assert_int_equal(weft_pipeline_send_signal(l, SIGKILL), 0);
+    assert_int_equal(weft_pipeline_join(l, &status, WEFT_FOREVER), 0);
     assert_int_equal(weft_status_signal(status), SIGKILL);
     weft_pipeline_destroy(l);
 }
@@ -230,7 +230,7 @@ CASE(test_pipeline_by_hand)
     assert_errno(weft_pipeline_read(l, 1, bytes, sizeof bytes, weft_in_ms(1)), ETIMEDOUT);
     assert_errno(weft_pipeline_read(l, 0, bytes, sizeof bytes, WEFT_NOW), EBADF);
     int status = -1;
-    assert_int_equal(weft_pipeline_stop(l, &status, WEFT_FOREVER, WEFT_FOREVER, WEFT_FOREVER), 0);
+    assert_int_equal(weft_pipeline_end(l, &status, WEFT_FOREVER, WEFT_FOREVER, WEFT_FOREVER), 0);
     assert_int_equal(status, 0);
     weft_pipeline_destroy(l);
 }
@@ -246,8 +246,8 @@ CASE(test_pipeline_stop_by_degrees)
         weft_pipeline *l = start_three("cat", deaf, "cat", &o);
         char bytes[16];
         assert_int_equal(weft_pipeline_read(l, 2, bytes, sizeof bytes, WEFT_FOREVER), 6);
-        assert_int_equal(weft_pipeline_stop(l, &status, WEFT_NOW, weft_in_ms(10), WEFT_FOREVER), 0);
-        assert_int_equal(weft_subprocess_wait(weft_pipeline_stage(l, 1), &status, WEFT_NOW), 0);
+        assert_int_equal(weft_pipeline_end(l, &status, WEFT_NOW, weft_in_ms(10), WEFT_FOREVER), 0);
+        assert_int_equal(weft_subprocess_join(weft_pipeline_stage(l, 1), &status, WEFT_NOW), 0);
         assert_int_equal(weft_status_signal(status), SIGKILL);
         weft_pipeline_destroy(l);
     }
@@ -277,7 +277,7 @@ CASE(test_pipeline_status_lost)
     weft_pipeline *l = start_three("true", "cat", "exit 3", &o);
     pid_t pid = weft_subprocess_pid(weft_pipeline_stage(l, 1));
     assert_int_equal(waitpid(pid, NULL, 0), pid);
-    assert_errno(weft_pipeline_wait(l, NULL, WEFT_FOREVER), ECHILD);
+    assert_errno(weft_pipeline_join(l, NULL, WEFT_FOREVER), ECHILD);
     assert_int_equal(weft_pipeline_failure(l, &failure), 0);
     assert_int_equal(weft_status_exited(failure), 3);
     assert_int_equal(weft_pipeline_destroy(l), 0);

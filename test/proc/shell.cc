@@ -119,7 +119,7 @@ CASE(test_popen_write_errors)
     FILE *stream;
     int status = -1;
     weft_subprocess *p = weft_popen("exec 0<&-; exit 2", "w", &stream);
-    weft_subprocess_wait(p, NULL, WEFT_FOREVER);
+    weft_subprocess_join(p, NULL, WEFT_FOREVER);
     assert_int_equal(fputs("lost\n", stream), 1);
     assert_errno(weft_pclose(p, stream, &status, WEFT_FOREVER), EPIPE);
     assert_int_equal(weft_status_exited(status), 2);

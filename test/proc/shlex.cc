@@ -287,7 +287,7 @@ CASE(test_split_agrees_with_python)
         print_message("no python3: not compared\n");
         return;
     }
-    weft_subprocess_wait(python, NULL, WEFT_FOREVER);
+    weft_subprocess_join(python, NULL, WEFT_FOREVER);
     weft_subprocess_destroy(python);
     enum { CASES = 100000 };
     char text[128], *cases = NULL;

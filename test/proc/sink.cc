@@ -277,7 +277,7 @@ CASE(test_sink_of_a_map)
     struct script few = sh("echo a"), many = sh("yes"), stubborn = sh("trap '' TERM PIPE; yes");
     const char *const *const argvs[] = {few.argv, many.argv, stubborn.argv};
     weft_subprocess_options o = into(&s);
-    weft_subprocess_batch b = {};
+    weft_subprocess_map_options b = {};
     b.jobs = 3;
     b.report = [](size_t i, const weft_subprocess_result *r, int error, void *) {
         errors[i] = error;

@@ -255,12 +255,12 @@ CASE(test_start_cpus)
     snprintf(expected, sizeof expected, "Cpus_allowed_list:\t%d\n", cpu);
     weft_subprocess_options o = no_options();
     o.cpus = &cpu;
-    o.cpus_count = 1;
+    o.cpu_count = 1;
     assert_string_equal(output_of("grep Cpus_allowed_list /proc/self/status", &o), expected);
-    o.cpus_count = 0;
+    o.cpu_count = 0;
     expect_no_start(sh("true").argv, &o, EINVAL, WEFT_STAGE_LIMITS);
     cpu = 1 << 20;
-    o.cpus_count = 1;
+    o.cpu_count = 1;
     expect_no_start(sh("true").argv, &o, EINVAL, WEFT_STAGE_PREPARE);
 }
 
@@ -339,11 +339,11 @@ CASE(test_start_callback)
     int error = EXDEV;
     weft_subprocess_options o = no_options();
     o.callback = change_environment;
-    o.callback_arg = (void *)(uintptr_t) "x";
+    o.arg = (void *)(uintptr_t) "x";
     assert_string_equal(output_of("pwd; echo $CALLED", &o), "/proc\nx\n");
     assert_null(getenv("CALLED"));
     o.callback = fail_callback;
-    o.callback_arg = &error;
+    o.arg = &error;
     expect_no_start(sh("true").argv, &o, EXDEV, WEFT_STAGE_CALLBACK);
 }
 
@@ -415,7 +415,7 @@ CASE(test_start_leaves_errno_alone)
     weft_subprocess *p = weft_subprocess_start(sh("exit 0").argv, NULL);
     assert_non_null(p);
     assert_int_equal(errno, EDOM);
-    assert_int_equal(weft_subprocess_wait(p, NULL, WEFT_FOREVER), 0);
+    assert_int_equal(weft_subprocess_join(p, NULL, WEFT_FOREVER), 0);
     assert_int_equal(errno, EDOM);
     assert_int_equal(weft_subprocess_destroy(p), 0);
     assert_int_equal(errno, EDOM);
@@ -646,7 +646,7 @@ CASE(test_start_beside_forks)
     for (int i = 0; i < 60; i++) {
         weft_subprocess *p = weft_subprocess_start(sh("true").argv, &o);
         assert_non_null(p);
-        assert_int_equal(weft_subprocess_wait(p, NULL, WEFT_FOREVER), 0);
+        assert_int_equal(weft_subprocess_join(p, NULL, WEFT_FOREVER), 0);
         weft_subprocess_destroy(p);
     }
     __atomic_store_n(&enough, 1, __ATOMIC_RELEASE);

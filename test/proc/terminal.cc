@@ -105,7 +105,7 @@ CASE(test_pty_signals)
     p = started("echo ready; exec sleep 1000", &o);
     expect_line(p, 1, "ready\r");
     assert_int_equal(weft_subprocess_close(p, 0), 0);
-    assert_int_equal(weft_subprocess_stop(p, &status, weft_in_ms(10), WEFT_FOREVER, WEFT_FOREVER),
+    assert_int_equal(weft_subprocess_end(p, &status, weft_in_ms(10), WEFT_FOREVER, WEFT_FOREVER),
                      0);
     assert_int_equal(weft_status_signal(status), SIGTERM);
     weft_subprocess_destroy(p);

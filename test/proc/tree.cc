@@ -116,9 +116,9 @@ CASE(test_tree_is_killed_and_stopped)
             assert_int_equal(weft_subprocess_send_signal(p, SIGKILL), 0);
         else if (way == 2)
             assert_int_equal(
-                weft_subprocess_stop(p, &status, WEFT_NOW, weft_in_ms(20), WEFT_FOREVER), 0);
+                weft_subprocess_end(p, &status, WEFT_NOW, weft_in_ms(20), WEFT_FOREVER), 0);
         else
-            weft_subprocess_stop(p, &status, WEFT_NOW, WEFT_NOW, WEFT_NOW); // does not wait
+            weft_subprocess_end(p, &status, WEFT_NOW, WEFT_NOW, WEFT_NOW); // does not wait
         assert_int_equal(weft_status_signal(finished(p)), SIGKILL);
         expect_nobody(&w);
     }
@@ -133,7 +133,7 @@ CASE(test_tree_is_signalled_as_a_whole)
              "trap 'wait; exit 7' USR1; setsid sh -c \"%s\" & while :; do sleep 0.01; done", hears);
     weft_subprocess *p = started(script, &o);
     expect_line(p, 1, "ready");
-    assert_int_equal(weft_subprocess_signal_group(p, SIGUSR1), 0);
+    assert_int_equal(weft_subprocess_send_signal_group(p, SIGUSR1), 0);
     expect_line(p, 1, "heard");
     assert_int_equal(weft_status_exited(finished(p)), 7);
 }
@@ -174,7 +174,7 @@ CASE(test_tree_of_a_pipeline)
     assert_non_null(l);
     expect_witness(&w, "away");
     int status;
-    assert_int_equal(weft_pipeline_stop(l, &status, WEFT_NOW, weft_in_ms(50), WEFT_FOREVER), 0);
+    assert_int_equal(weft_pipeline_end(l, &status, WEFT_NOW, weft_in_ms(50), WEFT_FOREVER), 0);
     assert_int_equal(weft_pipeline_destroy(l), 0);
     expect_nobody(&w);
 }
@@ -230,7 +230,7 @@ static int tree_within(const char *path, bool below)
         return 6;
     if (strstr(line, "away") == NULL && weft_subprocess_read(p, 1, line, 4, WEFT_FOREVER) <= 0)
         return 3;
-    if (weft_subprocess_stop(p, NULL, WEFT_NOW, WEFT_NOW, WEFT_FOREVER) != 0)
+    if (weft_subprocess_end(p, NULL, WEFT_NOW, WEFT_NOW, WEFT_FOREVER) != 0)
         return 4;
     weft_subprocess_destroy(p);
     return entries(path, "weft-") == 0 ? 0 : 5;
@@ -291,7 +291,7 @@ CASE(test_tree_without_its_warden)
     assert_int_equal(kill(warden, SIGKILL), 0);
     char byte;
     assert_int_equal(weft_subprocess_read(p, 1, &byte, 1, WEFT_FOREVER), 0);
-    assert_int_equal(weft_subprocess_wait(p, &status, WEFT_FOREVER), 0);
+    assert_int_equal(weft_subprocess_join(p, &status, WEFT_FOREVER), 0);
     assert_int_equal(weft_status_signal(status), SIGKILL);
     assert_errno(weft_subprocess_send_signal(p, SIGTERM), ESRCH);
     assert_int_equal(weft_subprocess_destroy(p), 0);

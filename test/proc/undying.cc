@@ -42,7 +42,7 @@ static bool stop_one(void)
 {
     weft_subprocess *p = weft_subprocess_start(cat, NULL);
     return p != NULL &&
-           weft_subprocess_stop(p, NULL, weft_in_ms(10), weft_in_ms(20), weft_in_ms(30)) == -1 &&
+           weft_subprocess_end(p, NULL, weft_in_ms(10), weft_in_ms(20), weft_in_ms(30)) == -1 &&
            errno == ETIMEDOUT;
 }
 
@@ -95,7 +95,7 @@ static int go_on(size_t, const weft_subprocess_result *, int, void *)
 static int map_many(int64_t limit_ns, weft_deadline d)
 {
     weft_subprocess_options o = quick();
-    weft_subprocess_batch b = {};
+    weft_subprocess_map_options b = {};
     b.jobs = 30;
     b.ended = go_on;
     b.next = give;
@@ -115,7 +115,7 @@ static bool map_is_late(void)
 {
     const char *const *const five[] = {cat, cat, cat, cat, cat};
     weft_subprocess_options o = quick();
-    weft_subprocess_batch b = {};
+    weft_subprocess_map_options b = {};
     b.ended = go_on;
     b.jobs = 3;
     b.limit_ns = 50000000;

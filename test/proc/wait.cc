@@ -22,17 +22,17 @@ CASE(test_wait_and_poll)
     int status = -1;
     weft_subprocess *p = reader("read x; exit 5", 0);
     assert_int_equal(weft_subprocess_poll(p, &status), 0);
-    assert_errno(weft_subprocess_wait(p, &status, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_subprocess_join(p, &status, WEFT_NOW), ETIMEDOUT);
     int64_t before = weft_now();
-    assert_errno(weft_subprocess_wait(p, &status, weft_in_ms(20)), ETIMEDOUT);
+    assert_errno(weft_subprocess_join(p, &status, weft_in_ms(20)), ETIMEDOUT);
     assert_true(weft_now() - before >= 20000000);
     assert_errno(weft_subprocess_destroy(p), EBUSY);
     assert_int_equal(status, -1);
     assert_int_equal(weft_subprocess_close(p, 0), 0);
-    assert_int_equal(weft_subprocess_wait(p, &status, weft_in_s(50)), 0);
+    assert_int_equal(weft_subprocess_join(p, &status, weft_in_s(50)), 0);
     assert_int_equal(weft_status_exited(status), 5);
     status = -1;
-    assert_int_equal(weft_subprocess_wait(p, &status, WEFT_NOW), 0);
+    assert_int_equal(weft_subprocess_join(p, &status, WEFT_NOW), 0);
     assert_int_equal(weft_status_exited(status), 5);
     assert_int_equal(weft_subprocess_poll(p, &status), 1);
     assert_int_equal(weft_subprocess_poll(p, NULL), 1);
@@ -66,22 +66,22 @@ CASE(test_fd_missing)
 CASE(test_wait_any)
 {
     weft_subprocess *ps[4] = {reader("read x", 0), NULL, reader("read x", 0), reader("read x", 0)};
-    assert_errno(weft_subprocess_wait_any(ps, 4, WEFT_NOW), ETIMEDOUT);
-    assert_errno(weft_subprocess_wait_any(ps, 4, weft_in_ms(5)), ETIMEDOUT);
+    assert_errno(weft_subprocess_join_any(ps, 4, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_subprocess_join_any(ps, 4, weft_in_ms(5)), ETIMEDOUT);
     weft_subprocess_close(ps[2], 0);
-    assert_int_equal(weft_subprocess_wait_any(ps, 4, WEFT_FOREVER), 2);
+    assert_int_equal(weft_subprocess_join_any(ps, 4, WEFT_FOREVER), 2);
     assert_int_equal(weft_status_exited(finished(ps[2])), 1);
     ps[2] = NULL;
     weft_subprocess_close(ps[3], 0);
-    assert_int_equal(weft_subprocess_wait_any(ps, 4, weft_in_s(50)), 3);
+    assert_int_equal(weft_subprocess_join_any(ps, 4, weft_in_s(50)), 3);
     finished(ps[3]);
     ps[3] = NULL;
     weft_subprocess_kill(ps[0]);
-    assert_int_equal(weft_subprocess_wait_any(ps, 4, WEFT_FOREVER), 0);
+    assert_int_equal(weft_subprocess_join_any(ps, 4, WEFT_FOREVER), 0);
     finished(ps[0]);
     ps[0] = NULL;
-    assert_errno(weft_subprocess_wait_any(ps, 4, WEFT_FOREVER), EINVAL);
-    assert_errno(weft_subprocess_wait_any(ps, 0, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_subprocess_join_any(ps, 4, WEFT_FOREVER), EINVAL);
+    assert_errno(weft_subprocess_join_any(ps, 0, WEFT_FOREVER), EINVAL);
 }
 CASE_WITHOUT(test_wait_any, pidfd, NO_PIDFD)
 
@@ -92,7 +92,7 @@ CASE(test_wait_any_of_many)
     for (int i = 0; i < MANY; i++)
         ps[i] = reader("read x", 0);
     weft_subprocess_close(ps[MANY - 1], 0);
-    assert_int_equal(weft_subprocess_wait_any(ps, MANY, WEFT_FOREVER), MANY - 1);
+    assert_int_equal(weft_subprocess_join_any(ps, MANY, WEFT_FOREVER), MANY - 1);
     for (int i = 0; i < MANY; i++) {
         weft_subprocess_kill(ps[i]);
         finished(ps[i]);
@@ -119,7 +119,7 @@ CASE(test_wait_status_taken_by_another)
     int status = -1;
     weft_subprocess *p = started("exit 3", NULL);
     assert_int_equal(waitpid(weft_subprocess_pid(p), &status, 0), weft_subprocess_pid(p));
-    assert_errno(weft_subprocess_wait(p, &status, WEFT_FOREVER), ECHILD);
+    assert_errno(weft_subprocess_join(p, &status, WEFT_FOREVER), ECHILD);
     assert_errno(weft_subprocess_poll(p, &status), ECHILD);
     assert_errno(weft_subprocess_send_signal(p, SIGTERM), ESRCH);
     assert_int_equal(weft_subprocess_destroy(p), 0);
@@ -135,9 +135,9 @@ CASE(test_wait_sigchld_ignored)
     weft_subprocess *p = reader("read x; exit 3", 0);
     int running = weft_subprocess_poll(p, NULL);
     weft_subprocess_close(p, 0);
-    int forever = weft_subprocess_wait(p, NULL, WEFT_FOREVER), error = errno;
+    int forever = weft_subprocess_join(p, NULL, WEFT_FOREVER), error = errno;
     weft_subprocess *q = started("exit 3", NULL);
-    int later = weft_subprocess_wait(q, NULL, weft_in_s(50)), error2 = errno;
+    int later = weft_subprocess_join(q, NULL, weft_in_s(50)), error2 = errno;
     const char *const no[] = {"/nonexistent", NULL};
     weft_subprocess *none = weft_subprocess_start(no, NULL);
     int error3 = errno;
@@ -207,7 +207,7 @@ CASE(test_interrupted_everywhere)
         weft_subprocess_result_free(&r);
         weft_subprocess *p = started("sleep 0.01; exit 1", NULL);
         int status;
-        good = good && weft_subprocess_wait(p, &status, weft_in_s(50)) == 0 &&
+        good = good && weft_subprocess_join(p, &status, weft_in_s(50)) == 0 &&
                weft_status_exited(status) == 1;
         weft_subprocess_destroy(p);
     }
@@ -226,11 +226,11 @@ CASE(test_send_signal)
     assert_int_equal(weft_subprocess_write(p, "\n\n", 2, WEFT_FOREVER), 2);
     expect_line(p, 1, "usr1");
     int status;
-    assert_int_equal(weft_subprocess_wait(p, &status, WEFT_FOREVER), 0);
+    assert_int_equal(weft_subprocess_join(p, &status, WEFT_FOREVER), 0);
     assert_errno(weft_subprocess_send_signal(p, SIGUSR1), ESRCH);
     assert_errno(weft_subprocess_terminate(p), ESRCH);
     assert_errno(weft_subprocess_kill(p), ESRCH);
-    assert_errno(weft_subprocess_signal_group(p, SIGUSR1), EPERM);
+    assert_errno(weft_subprocess_send_signal_group(p, SIGUSR1), EPERM);
     weft_subprocess_destroy(p);
     p = reader("read x", 0);
     assert_errno(weft_subprocess_send_signal(p, 12345), EINVAL);
@@ -251,12 +251,12 @@ CASE(test_signals_reach_the_group)
     weft_subprocess *p = reader("sleep 1000 & echo ready; wait", WEFT_GROUP_NEW);
     expect_line(p, 1, "ready");
     assert_int_equal(weft_subprocess_terminate(p), 0);
-    assert_int_equal(weft_subprocess_wait(p, NULL, WEFT_FOREVER), 0);
+    assert_int_equal(weft_subprocess_join(p, NULL, WEFT_FOREVER), 0);
     expect_end(p);
     weft_subprocess_destroy(p);
     p = reader("sleep 1000 & echo ready; wait", WEFT_GROUP_NEW);
     expect_line(p, 1, "ready");
-    assert_int_equal(weft_subprocess_signal_group(p, SIGKILL), 0);
+    assert_int_equal(weft_subprocess_send_signal_group(p, SIGKILL), 0);
     expect_end(p);
     assert_int_equal(weft_status_signal(finished(p)), SIGKILL);
 }
@@ -268,7 +268,7 @@ CASE(test_signals_reach_what_is_left)
     weft_subprocess *p = reader("sleep 1000 & echo $!", WEFT_GROUP_NEW);
     char line[32] = "";
     assert_true(weft_subprocess_read(p, 1, line, sizeof line - 1, WEFT_FOREVER) > 0);
-    assert_int_equal(weft_subprocess_wait(p, NULL, WEFT_FOREVER), 0);
+    assert_int_equal(weft_subprocess_join(p, NULL, WEFT_FOREVER), 0);
     errno = 0;
     if (weft_subprocess_kill(p) != 0) {
         assert_int_equal(errno, ESRCH);
@@ -370,10 +370,10 @@ CASE(test_stop_by_closing)
 {
     int status = -1;
     weft_subprocess *p = reader("trap '' TERM; read x; exit 8", 0);
-    assert_int_equal(weft_subprocess_stop(p, &status, WEFT_FOREVER, WEFT_FOREVER, WEFT_FOREVER), 0);
+    assert_int_equal(weft_subprocess_end(p, &status, WEFT_FOREVER, WEFT_FOREVER, WEFT_FOREVER), 0);
     assert_int_equal(weft_status_exited(status), 8);
     // Again: it has ended already.
-    assert_int_equal(weft_subprocess_stop(p, &status, WEFT_NOW, WEFT_NOW, WEFT_NOW), 0);
+    assert_int_equal(weft_subprocess_end(p, &status, WEFT_NOW, WEFT_NOW, WEFT_NOW), 0);
     weft_subprocess_destroy(p);
 }
 CASE_WITHOUT(test_stop_by_closing, pidfd, NO_PIDFD)
@@ -382,7 +382,7 @@ CASE(test_stop_by_terminating)
 {
     int status = -1;
     weft_subprocess *p = reader("exec sleep 1000", 0);
-    assert_int_equal(weft_subprocess_stop(p, &status, WEFT_NOW, WEFT_FOREVER, WEFT_FOREVER), 0);
+    assert_int_equal(weft_subprocess_end(p, &status, WEFT_NOW, WEFT_FOREVER, WEFT_FOREVER), 0);
     assert_int_equal(weft_status_signal(status), SIGTERM);
     weft_subprocess_destroy(p);
 }
@@ -392,7 +392,7 @@ CASE(test_stop_by_killing)
     int status = -1;
     weft_subprocess *p = reader("trap '' TERM; echo ready; while :; do sleep 0.01; done", 0);
     expect_line(p, 1, "ready");
-    assert_int_equal(weft_subprocess_stop(p, &status, weft_in_ms(1), weft_in_ms(20), WEFT_FOREVER),
+    assert_int_equal(weft_subprocess_end(p, &status, weft_in_ms(1), weft_in_ms(20), WEFT_FOREVER),
                      0);
     assert_int_equal(weft_status_signal(status), SIGKILL);
     weft_subprocess_destroy(p);
@@ -405,7 +405,7 @@ CASE(test_stop_takes_the_group)
     weft_subprocess *p = reader(
         "sh -c \"trap '' TERM; echo ready; while :; do sleep 0.01; done\" & wait", WEFT_GROUP_NEW);
     expect_line(p, 1, "ready");
-    assert_int_equal(weft_subprocess_stop(p, NULL, WEFT_NOW, WEFT_FOREVER, WEFT_FOREVER), 0);
+    assert_int_equal(weft_subprocess_end(p, NULL, WEFT_NOW, WEFT_FOREVER, WEFT_FOREVER), 0);
     expect_end(p);
     weft_subprocess_destroy(p);
 }
@@ -418,8 +418,8 @@ CASE(test_stop_of_a_stopped_child)
     siginfo_t info;
     assert_int_equal(waitid(P_PID, (id_t)weft_subprocess_pid(p), &info, WSTOPPED | WNOWAIT), 0);
     assert_int_equal(weft_subprocess_poll(p, &status), 0);
-    assert_errno(weft_subprocess_wait(p, &status, weft_in_ms(2)), ETIMEDOUT);
-    assert_int_equal(weft_subprocess_stop(p, &status, WEFT_NOW, WEFT_FOREVER, WEFT_FOREVER), 0);
+    assert_errno(weft_subprocess_join(p, &status, weft_in_ms(2)), ETIMEDOUT);
+    assert_int_equal(weft_subprocess_end(p, &status, WEFT_NOW, WEFT_FOREVER, WEFT_FOREVER), 0);
     assert_int_equal(weft_status_signal(status), SIGTERM);
     weft_subprocess_destroy(p);
 }

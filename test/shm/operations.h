@@ -43,9 +43,11 @@ static inline int joined(weft_process *p, int code)
 {
     if (p == NULL)
         return errno;
-    if (weft_process_join(p, NULL, late()) != 0)
+    int status;
+    if (weft_process_join(p, &status, late()) != 0)
         return given_up(p, errno);
-    return given_up(p, RIGHT_IF(weft_process_exit_code(p) == code));
+    return given_up(
+        p, RIGHT_IF((WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status)) == code));
 }
 
 static inline int start_and_join(void)
@@ -62,7 +64,8 @@ static inline int kill_process(int flags)
     weft_process *p = weft_process_start(sleep_long, NULL, &o);
     if (p == NULL)
         return errno;
-    if (weft_process_join(p, NULL, soon()) != -1 || errno != ETIMEDOUT || !weft_process_is_alive(p))
+    if (weft_process_join(p, NULL, soon()) != -1 || errno != ETIMEDOUT ||
+        !(weft_process_poll(p, NULL) == 0))
         return given_up(p, WRONG);
     if (weft_process_destroy(p) == 0)
         return WRONG;
@@ -246,7 +249,7 @@ static inline int watch_pool(weft_pool *p)
     struct pollfd f = {weft_pool_fd(p), POLLIN, 0};
     if (f.fd < 0)
         return errno;
-    weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof x);
+    weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof x, WEFT_NOW);
     if (r == NULL)
         return errno;
     if (weft_result_then(r, note_end, &error) != 0 || !heard_of(&f))
@@ -271,7 +274,7 @@ static inline int named_segment(void)
     if (s == NULL)
         return errno;
     weft_shm_ready(s);
-    weft_shm *other = weft_shm_attach(name, late());
+    weft_shm *other = weft_shm_attach(name, NULL, late());
     int error = errno;
     if (other != NULL)
         weft_shm_detach(other);

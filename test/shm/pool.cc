@@ -32,17 +32,17 @@ CASE(test_create_bad_arguments)
 
 CASE(test_null_handles)
 {
-    weft_pool_statistics s;
+    weft_pool_counters s;
     assert_errno(weft_pool_close(nullptr), EINVAL);
     assert_errno(weft_pool_terminate(nullptr), EINVAL);
     assert_errno(weft_pool_join(nullptr, WEFT_NOW), EINVAL);
     assert_int_equal(weft_pool_destroy(nullptr), 0);
     assert_errno(weft_pool_fd(nullptr), EINVAL);
     assert_errno(weft_pool_dispatch(nullptr, WEFT_NOW), EINVAL);
-    assert_errno(weft_pool_stat(nullptr, &s), EINVAL);
+    assert_errno(weft_pool_statistics(nullptr, &s), EINVAL);
     assert_errno(weft_pool_worker(nullptr, 0, nullptr), EINVAL);
-    assert_errno(weft_pool_apply_async(nullptr, square, nullptr, 0, 0), EINVAL);
-    assert_errno(weft_pool_apply_async_until(nullptr, square, nullptr, 0, 0, WEFT_NOW), EINVAL);
+    assert_errno(weft_pool_apply_async(nullptr, square, nullptr, 0, 0, WEFT_NOW), EINVAL);
+    assert_errno(weft_pool_apply_async(nullptr, square, nullptr, 0, 0, WEFT_NOW), EINVAL);
     assert_errno(weft_pool_apply(nullptr, square, nullptr, 0, nullptr, 0, WEFT_NOW), EINVAL);
     assert_errno(weft_pool_map(nullptr, square, nullptr, 0, 1, nullptr, 0, nullptr, WEFT_NOW),
                  EINVAL);
@@ -51,7 +51,7 @@ CASE(test_null_handles)
     assert_int_equal(weft_imap_destroy(nullptr), 0);
     assert_errno(weft_result_get(nullptr, nullptr, WEFT_NOW), EINVAL);
     assert_errno(weft_result_wait(nullptr, nullptr, WEFT_NOW), EINVAL);
-    assert_false(weft_result_ready(nullptr));
+    assert_false((weft_result_poll(nullptr) == 1));
     assert_null(weft_result_bytes(nullptr));
     assert_errno(weft_result_cancel(nullptr), EINVAL);
     assert_int_equal(weft_result_release(nullptr), 0);
@@ -66,7 +66,7 @@ CASE(test_close_join_destroy)
     assert_errno(weft_pool_destroy(p), EBUSY);
     assert_int_equal(weft_pool_close(p), 0);
     assert_int_equal(weft_pool_close(p), 0);
-    assert_errno(weft_pool_apply_async(p, square, &x, sizeof x, sizeof x), EPIPE);
+    assert_errno(weft_pool_apply_async(p, square, &x, sizeof x, sizeof x, WEFT_NOW), EPIPE);
     assert_errno(weft_pool_join(p, weft_in_ms(5)), ETIMEDOUT);
     assert_errno(weft_pool_destroy(p), EBUSY);
     add(&shared->gate, 1);
@@ -100,10 +100,10 @@ CASE(test_terminate)
     weft_result *running = start(p, square_behind_gate, 1), *queued = start(p, square, 1);
     await(&shared->entered, 1);
     assert_int_equal(weft_pool_terminate(p), 0);
-    assert_errno(weft_pool_apply_async(p, square, nullptr, 0, 0), EPIPE);
+    assert_errno(weft_pool_apply_async(p, square, nullptr, 0, 0, WEFT_NOW), EPIPE);
     assert_int_equal(weft_pool_join(p, WEFT_FOREVER), 0);
     assert_int_equal(get(done), 4);
-    assert_true(weft_result_ready(running));
+    assert_true((weft_result_poll(running) == 1));
     assert_null(weft_result_bytes(running));
     assert_errno(weft_result_cancel(running), EALREADY);
     assert_errno(weft_result_get(running, nullptr, WEFT_FOREVER), ECANCELED);
@@ -133,9 +133,9 @@ CASE(test_terminate_ends_waits)
 
 CASE(test_default_workers)
 {
-    weft_pool_statistics s;
+    weft_pool_counters s;
     weft_pool *p = pool_of(0, nullptr);
-    assert_int_equal(weft_pool_stat(p, &s), 0);
+    assert_int_equal(weft_pool_statistics(p, &s), 0);
     assert_int_equal(s.workers, weft_cpu_count());
     assert_true(s.supervisor > 0);
     end(p);
@@ -209,11 +209,11 @@ CASE(test_task_errors)
 CASE(test_apply_bad_arguments)
 {
     weft_pool *p = pool_of(1, nullptr);
-    assert_errno(weft_pool_apply_async(p, nullptr, "x", 1, 0), EINVAL);
-    assert_errno(weft_pool_apply_async(p, square, nullptr, 1, 0), EINVAL);
-    assert_errno(weft_pool_apply_async(p, square, "x", 1, SIZE_MAX), EMSGSIZE);
-    assert_errno(weft_pool_apply_async(p, square, "x", 1, (size_t)1 << 40), EMSGSIZE);
-    assert_errno(weft_pool_apply_async_until(p, nullptr, "x", 1, 0, WEFT_NOW), EINVAL);
+    assert_errno(weft_pool_apply_async(p, nullptr, "x", 1, 0, WEFT_NOW), EINVAL);
+    assert_errno(weft_pool_apply_async(p, square, nullptr, 1, 0, WEFT_NOW), EINVAL);
+    assert_errno(weft_pool_apply_async(p, square, "x", 1, SIZE_MAX, WEFT_NOW), EMSGSIZE);
+    assert_errno(weft_pool_apply_async(p, square, "x", 1, (size_t)1 << 40, WEFT_NOW), EMSGSIZE);
+    assert_errno(weft_pool_apply_async(p, nullptr, "x", 1, 0, WEFT_NOW), EINVAL);
     end(p);
 }
 
@@ -222,17 +222,17 @@ CASE(test_result_wait_ready_bytes)
     weft_pool *p = pool_of(1, nullptr);
     weft_result *r = start(p, square_behind_gate, 5);
     int y;
-    assert_false(weft_result_ready(r));
+    assert_false((weft_result_poll(r) == 1));
     assert_null(weft_result_bytes(r));
     assert_errno(weft_result_get(r, &y, WEFT_NOW), ETIMEDOUT);
     assert_errno(weft_result_get(r, &y, weft_in_ms(3)), ETIMEDOUT);
     assert_errno(weft_result_wait(r, nullptr, weft_in_ms(3)), ETIMEDOUT);
     add(&shared->gate, 1);
     assert_int_equal(weft_result_wait(r, nullptr, WEFT_FOREVER), 0);
-    assert_true(weft_result_ready(r));
+    assert_true((weft_result_poll(r) == 1));
     assert_int_equal(*(const int *)weft_result_bytes(r), 25);
     assert_int_equal(get(r), 25);
-    assert_false(weft_result_ready(r));
+    assert_false((weft_result_poll(r) == 1));
     assert_errno(weft_result_release(r), EINVAL);
     end(p);
 }
@@ -272,9 +272,9 @@ CASE(test_cancel_and_reuse_slots)
     await(&shared->entered, 1);
     int x = 6, full = 0;
     for (int i = 0; i < 10; i++) {
-        weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof x);
+        weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof x, WEFT_NOW);
         if (r == nullptr) {
-            assert_int_equal(errno, EAGAIN);
+            assert_int_equal(errno, ETIMEDOUT);
             full++;
             continue;
         }
@@ -284,7 +284,7 @@ CASE(test_cancel_and_reuse_slots)
     assert_true(full > 0); // of entries, not of slots
     add(&shared->gate, 1);
     assert_int_equal(get(running), 4);
-    weft_result *r = weft_pool_apply_async_until(p, square, &x, sizeof x, sizeof x, WEFT_FOREVER);
+    weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof x, WEFT_FOREVER);
     assert_int_equal(get(r), 36);
     end(p);
 }
@@ -297,11 +297,11 @@ CASE(test_release_before_the_end)
     assert_int_equal(weft_result_release(r), 0);
     assert_errno(weft_result_get(r, nullptr, WEFT_NOW), EINVAL);
     assert_int_equal(weft_result_release(start(p, square_behind_gate, 1)), 0);
-    assert_errno(weft_pool_apply_async(p, square, &x, sizeof x, sizeof x), EAGAIN);
+    assert_errno(weft_pool_apply_async(p, square, &x, sizeof x, sizeof x, WEFT_NOW), ETIMEDOUT);
     add(&shared->gate, 1);
     // Their slots come back by themselves.
     for (int i = 0; i < 100; i++) {
-        r = weft_pool_apply_async_until(p, square, &x, sizeof x, sizeof x, WEFT_FOREVER);
+        r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof x, WEFT_FOREVER);
         assert_non_null(r);
         assert_int_equal(weft_result_release(r), 0);
     }
@@ -370,7 +370,7 @@ CASE(test_initialiser)
     int seven = 7;
     weft_pool_options o = {};
     o.initialiser = initialise;
-    o.initialiser_arg = &seven;
+    o.arg = &seven;
     weft_pool *p = pool_of(3, &o);
     await(&shared->entered, 3);
     assert_int_equal(shared->sum, 7);
@@ -391,14 +391,14 @@ CASE(test_initialiser_that_fails)
 {
     for (int crash = 0; crash < 2; crash++) {
         weft_pool_options o = {};
-        weft_pool_statistics s;
+        weft_pool_counters s;
         o.initialiser = crash ? crash_in_initialiser : fail_to_initialise;
         weft_pool *p = pool_of(2, &o);
         int x = 1;
-        weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof x);
+        weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof x, WEFT_NOW);
         if (r != nullptr)
             assert_errno(weft_result_get(r, nullptr, WEFT_FOREVER), EPIPE);
-        assert_int_equal(weft_pool_stat(p, &s), 0);
+        assert_int_equal(weft_pool_statistics(p, &s), 0);
         assert_int_equal(s.initialiser_error, crash ? ECHILD : ENOENT);
         assert_errno(weft_pool_join(p, WEFT_FOREVER), EPIPE);
         assert_int_equal(weft_pool_destroy(p), 0);
@@ -410,14 +410,14 @@ CASE(test_tasks_per_child)
     weft_pool_options o = {};
     o.tasks_per_child = 3;
     weft_pool *p = pool_of(1, &o);
-    weft_pool_statistics s;
+    weft_pool_counters s;
     pid_t pid[9];
     for (int i = 0; i < 9; i++)
         assert_int_equal(
             weft_pool_apply(p, tell_pid, nullptr, 0, &pid[i], sizeof pid[i], WEFT_FOREVER), 0);
     for (int i = 1; i < 9; i++)
         assert_int_equal(pid[i] == pid[i - 1], i % 3 != 0);
-    assert_int_equal(weft_pool_stat(p, &s), 0);
+    assert_int_equal(weft_pool_statistics(p, &s), 0);
     assert_int_equal(s.deaths, 0);
     assert_true(s.forked >= 3);
     end(p);
@@ -428,16 +428,15 @@ CASE(test_slots)
     weft_pool *p = pool_of_slots(2);
     int x = 4;
     weft_result *a = start(p, square_behind_gate, 1), *b = start(p, square, 2);
-    assert_errno(weft_pool_apply_async(p, square, &x, sizeof x, sizeof x), EAGAIN);
-    assert_errno(weft_pool_apply_async_until(p, square, &x, sizeof x, sizeof x, WEFT_NOW),
-                 ETIMEDOUT);
-    assert_errno(weft_pool_apply_async_until(p, square, &x, sizeof x, sizeof x, weft_in_ms(5)),
+    assert_errno(weft_pool_apply_async(p, square, &x, sizeof x, sizeof x, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_pool_apply_async(p, square, &x, sizeof x, sizeof x, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_pool_apply_async(p, square, &x, sizeof x, sizeof x, weft_in_ms(5)),
                  ETIMEDOUT);
     // Another thread gets a result, and so makes room.
     weft_thread *t = weft_thread_start(
         [](void *r) -> void * { return (void *)(intptr_t)get((weft_result *)r); }, a, nullptr);
     add(&shared->gate, 1);
-    weft_result *c = weft_pool_apply_async_until(p, square, &x, sizeof x, sizeof x, WEFT_FOREVER);
+    weft_result *c = weft_pool_apply_async(p, square, &x, sizeof x, sizeof x, WEFT_FOREVER);
     assert_non_null(c);
     assert_int_equal(get(b), 4);
     assert_int_equal(get(c), 16);
@@ -463,29 +462,30 @@ CASE(test_memory)
     weft_pool *p = pool_of(2, &o);
     for (unsigned i = 0; i < sizeof bytes; i++)
         expected += bytes[i] = (unsigned char)i;
-    assert_errno(weft_pool_apply_async(p, sum_bytes, bytes, sizeof bytes, 4), EMSGSIZE);
+    assert_errno(weft_pool_apply_async(p, sum_bytes, bytes, sizeof bytes, 4, WEFT_NOW), EMSGSIZE);
     expected -= bytes[sizeof bytes - 1] + bytes[sizeof bytes - 2];
     for (int i = 0; i < 16; i++)
         expected -= bytes[sizeof bytes - 3 - (unsigned)i];
     size_t most = sizeof bytes - 18;
-    weft_result *r = weft_pool_apply_async(p, sum_bytes, bytes, most, 4);
+    weft_result *r = weft_pool_apply_async(p, sum_bytes, bytes, most, 4, WEFT_NOW);
     assert_non_null(r);
-    assert_errno(weft_pool_apply_async(p, sum_bytes, bytes, 1000, 4), EAGAIN);
+    assert_errno(weft_pool_apply_async(p, sum_bytes, bytes, 1000, 4, WEFT_NOW), ETIMEDOUT);
     assert_int_equal(weft_result_get(r, &sum, WEFT_FOREVER), 0);
     assert_int_equal(sum, expected);
     // Blocks of all sizes, in an order that splits and joins them.
     for (int round = 0; round < 50; round++) {
         weft_result *many[24] = {};
         int n = 0;
-        while (n < 24 && (many[n] = weft_pool_apply_async(
-                              p, sum_bytes, bytes, 200 + (size_t)(n * round * 37 % 3000), 4)))
+        while (n < 24 &&
+               (many[n] = weft_pool_apply_async(
+                    p, sum_bytes, bytes, 200 + (size_t)(n * round * 37 % 3000), 4, WEFT_NOW)))
             n++;
         assert_true(n > 5);
         for (int odd = 0; odd < 2; odd++)
             for (int i = odd; i < n; i += 2)
                 assert_int_equal(weft_result_get(many[i], nullptr, WEFT_FOREVER), 0);
     }
-    r = weft_pool_apply_async(p, sum_bytes, bytes, most, 4); // all in one again
+    r = weft_pool_apply_async(p, sum_bytes, bytes, most, 4, WEFT_NOW); // all in one again
     assert_non_null(r);
     assert_int_equal(weft_result_get(r, &sum, WEFT_FOREVER), 0);
     assert_int_equal(sum, expected);

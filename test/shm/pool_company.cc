@@ -142,15 +142,15 @@ CASE(test_not_in_a_child)
     weft_result *r = start(p, square, 3);
     pid_t pid = fork();
     if (pid == 0) {
-        weft_pool_statistics s;
+        weft_pool_counters s;
         int wrong = 0;
-        wrong += weft_pool_apply_async(p, square, &x, 4, 4) != nullptr || errno != EPERM;
+        wrong += weft_pool_apply_async(p, square, &x, 4, 4, WEFT_NOW) != nullptr || errno != EPERM;
         wrong += weft_result_get(r, &x, WEFT_FOREVER) == 0 || errno != EPERM;
         wrong += weft_pool_close(p) == 0 || errno != EPERM;
         wrong += weft_pool_join(p, WEFT_FOREVER) == 0 || errno != EPERM;
         wrong += weft_pool_terminate(p) == 0 || errno != EPERM;
         wrong += weft_pool_destroy(p) == 0 || errno != EPERM;
-        wrong += weft_pool_stat(p, &s) == 0 || errno != EPERM;
+        wrong += weft_pool_statistics(p, &s) == 0 || errno != EPERM;
         wrong += weft_result_cancel(r) == 0 || errno != EPERM;
         _exit(wrong);
     }
@@ -170,7 +170,7 @@ static void *use_pool(void *arg)
     for (int i = 0; i < EACH; i += 30) {
         for (int k = 0; k < 30; k++) {
             int x = i + k;
-            r[k] = weft_pool_apply_async_until(p, square, &x, sizeof x, sizeof x, WEFT_FOREVER);
+            r[k] = weft_pool_apply_async(p, square, &x, sizeof x, sizeof x, WEFT_FOREVER);
         }
         for (int k = 0; k < 30; k++) {
             int y = 0;
@@ -183,7 +183,7 @@ static void *use_pool(void *arg)
 CASE(test_many_threads)
 {
     weft_pool_options o = {};
-    weft_pool_statistics s;
+    weft_pool_counters s;
     weft_thread *t[THREADS];
     void *wrong;
     o.slots = 128;
@@ -194,7 +194,7 @@ CASE(test_many_threads)
         assert_int_equal(weft_thread_join(thread, &wrong, WEFT_FOREVER), 0);
         assert_null(wrong);
     }
-    assert_int_equal(weft_pool_stat(p, &s), 0);
+    assert_int_equal(weft_pool_statistics(p, &s), 0);
     assert_int_equal(s.submitted, THREADS * EACH);
     assert_int_equal(s.done, THREADS * EACH);
     assert_int_equal(s.lost + s.timed_out + s.retried + s.deaths, 0);
@@ -204,11 +204,11 @@ CASE(test_many_threads)
 
 CASE(test_stat_and_worker)
 {
-    weft_pool_statistics s;
+    weft_pool_counters s;
     bool busy = false;
     pid_t pid;
     weft_pool *p = pool_of(1, nullptr);
-    assert_errno(weft_pool_stat(p, nullptr), EINVAL);
+    assert_errno(weft_pool_statistics(p, nullptr), EINVAL);
     assert_errno(weft_pool_worker(p, -1, nullptr), EINVAL);
     assert_errno(weft_pool_worker(p, 1, nullptr), EINVAL);
     assert_int_equal(weft_pool_apply(p, tell_pid, nullptr, 0, &pid, sizeof pid, WEFT_FOREVER), 0);
@@ -218,7 +218,7 @@ CASE(test_stat_and_worker)
     await(&shared->entered, 1);
     assert_int_equal(weft_pool_worker(p, 0, &busy), pid);
     assert_true(busy);
-    assert_int_equal(weft_pool_stat(p, &s), 0);
+    assert_int_equal(weft_pool_statistics(p, &s), 0);
     assert_int_equal(s.busy, 1);
     assert_int_equal(s.alive, 1);
     assert_int_equal(s.pending, 1);
@@ -301,9 +301,9 @@ static int size_of_own_file(const void *, size_t, void *result, size_t)
 
 static void told_by_descriptor(weft_pool *p, weft_pool_fn fn)
 {
-    weft_result *r = weft_pool_apply_async(p, fn, NULL, 0, 0);
+    weft_result *r = weft_pool_apply_async(p, fn, NULL, 0, 0, WEFT_NOW);
     struct pollfd f = {weft_pool_fd(p), POLLIN, 0};
-    while (!weft_result_ready(r)) {
+    while (!(weft_result_poll(r) == 1)) {
         assert_int_equal(poll(&f, 1, -1), 1);
         weft_pool_dispatch(p, WEFT_NOW);
     }
@@ -350,10 +350,10 @@ CASE(test_fd_says_nothing_of_a_release)
     int x = 3, y;
     struct pollfd f = {weft_pool_fd(p), POLLIN, 0};
     for (int i = 0; i < 20; i++) {
-        weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof y);
+        weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof y, WEFT_NOW);
         assert_int_equal(poll(&f, 1, -1), 1);
         weft_pool_dispatch(p, WEFT_NOW);
-        assert_true(weft_result_ready(r));
+        assert_true((weft_result_poll(r) == 1));
         assert_int_equal(weft_result_get(r, &y, WEFT_NOW), 0);
         assert_int_equal(poll(&f, 1, 0), 0);
     }
@@ -383,7 +383,7 @@ CASE(test_a_stopped_worker_has_time)
     weft_pool *p = pool_of(1, &o);
     int x = 5, y = 0;
     bool busy;
-    weft_result *r = weft_pool_apply_async(p, square_behind_gate, &x, sizeof x, sizeof y);
+    weft_result *r = weft_pool_apply_async(p, square_behind_gate, &x, sizeof x, sizeof y, WEFT_NOW);
     await(&shared->entered, 1);
     pid_t worker = weft_pool_worker(p, 0, &busy);
     assert_int_equal(kill(worker, SIGSTOP), 0);

@@ -38,7 +38,7 @@ CASE(test_ways_to_die)
 {
     static const int signals[] = {SIGUSR1, 0, SIGABRT, 0, 0, SIGSEGV};
     static const int codes[] = {0, 3, 0, 5, 0, 0};
-    weft_pool_statistics s;
+    weft_pool_counters s;
     weft_pool *p = pool_of(2, nullptr);
     for (int how = BY_SIGNAL; how <= BY_FAULT; how++) {
         weft_outcome o;
@@ -50,7 +50,7 @@ CASE(test_ways_to_die)
         assert_errno(weft_result_get(r, nullptr, WEFT_NOW), ECHILD);
         assert_int_equal(get(other), how * how);
     }
-    assert_int_equal(weft_pool_stat(p, &s), 0);
+    assert_int_equal(weft_pool_statistics(p, &s), 0);
     assert_int_equal(s.lost, 6);
     assert_int_equal(s.deaths, 6);
     assert_int_equal(s.retried, 0);
@@ -70,7 +70,7 @@ static int die_first(const void *arg, size_t n, void *result, size_t room)
 CASE(test_retries)
 {
     weft_pool_options o = {};
-    weft_pool_statistics s;
+    weft_pool_counters s;
     weft_outcome outcome;
     o.retries = 3;
     weft_pool *p = pool_of(2, &o);
@@ -82,7 +82,7 @@ CASE(test_retries)
     assert_int_equal(outcome.error, ECHILD);
     assert_int_equal(WTERMSIG(outcome.status), SIGKILL);
     assert_int_equal(weft_result_release(r), 0);
-    assert_int_equal(weft_pool_stat(p, &s), 0);
+    assert_int_equal(weft_pool_statistics(p, &s), 0);
     assert_int_equal(s.retried, 6);
     assert_int_equal(s.lost, 1);
     assert_int_equal(s.deaths, 7);
@@ -104,7 +104,7 @@ CASE(test_map_with_lethal_items)
     static int in[N], out[N];
     static weft_outcome outcomes[N];
     for (size_t chunk = 0; chunk <= 1000; chunk += 250) {
-        weft_map_options o = {};
+        weft_pool_map_options o = {};
         o.chunk = chunk;
         o.outcomes = outcomes;
         weft_pool *p = pool_of(2, nullptr);
@@ -155,7 +155,7 @@ static int loop_if_odd(const void *arg, size_t n, void *result, size_t room)
 CASE(test_task_deadline)
 {
     weft_pool_options o = {};
-    weft_pool_statistics s;
+    weft_pool_counters s;
     weft_outcome outcome;
     o.task_ms = 250; // more than a busy machine keeps a short task waiting
     o.retries = 5;   // a task that took too long is not tried again
@@ -169,13 +169,13 @@ CASE(test_task_deadline)
     assert_int_equal(outcome.error, ETIMEDOUT);
     assert_int_equal(outcome.status, 0);
     assert_int_equal(weft_result_release(slow), 0);
-    assert_int_equal(weft_pool_stat(p, &s), 0);
+    assert_int_equal(weft_pool_statistics(p, &s), 0);
     assert_int_equal(s.timed_out, 1);
     assert_int_equal(s.lost + s.retried, 0);
     // In a map each item has its own time.
     int in[6] = {0, 1, 2, 3, 4, 6}, out[6];
     weft_outcome outcomes[6];
-    weft_map_options m = {};
+    weft_pool_map_options m = {};
     m.chunk = 6;
     m.outcomes = outcomes;
     assert_errno(weft_pool_map(p, loop_if_odd, in, 4, 6, out, 4, &m, WEFT_FOREVER), ETIMEDOUT);
@@ -201,7 +201,7 @@ CASE(test_tasks_at_their_deadline)
 {
     enum { N = 60 };
     weft_pool_options o = {};
-    weft_pool_statistics s;
+    weft_pool_counters s;
     weft_result *r[N];
     unsigned late = 0;
     o.task_ms = 2;
@@ -219,7 +219,7 @@ CASE(test_tasks_at_their_deadline)
             late++;
         }
     }
-    assert_int_equal(weft_pool_stat(p, &s), 0);
+    assert_int_equal(weft_pool_statistics(p, &s), 0);
     assert_int_equal(s.timed_out, late);
     assert_int_equal(s.lost, 0);
     end(p);
@@ -246,11 +246,11 @@ static void *kill_workers(void *arg)
 {
     storm *s = (storm *)arg;
     unsigned seed = 12345;
-    weft_pool_statistics st;
+    weft_pool_counters st;
     while (!__atomic_load_n(&s->stop, __ATOMIC_SEQ_CST)) {
         // A number that is out of date by now is nobody's: it comes round again after all
         // others.
-        weft_pool_stat(s->p, &st);
+        weft_pool_statistics(s->p, &st);
         pid_t pid =
             weft_pool_worker(s->p, (int)((unsigned)rand_r(&seed) % (unsigned)st.workers), nullptr);
         if (pid > 0)
@@ -269,8 +269,8 @@ enum { BATCH = 500, DEATHS = RUNNER_SANITIZED ? 20 : 60 };
 
 static uint64_t deaths(weft_pool *p)
 {
-    weft_pool_statistics st = {};
-    weft_pool_stat(p, &st);
+    weft_pool_counters st = {};
+    weft_pool_statistics(p, &st);
     return st.deaths;
 }
 
@@ -314,10 +314,10 @@ CASE(test_storm_with_retries)
 {
     storm s;
     unsigned lost;
-    weft_pool_statistics st;
+    weft_pool_counters st;
     storm_over(3, 1000, 1200, &lost, &s);
     assert_int_equal(lost, 0);
-    assert_int_equal(weft_pool_stat(s.p, &st), 0);
+    assert_int_equal(weft_pool_statistics(s.p, &st), 0);
     assert_int_equal(st.lost, 0);
     assert_int_equal(get(start(s.p, square, 5)), 25);
     end(s.p);
@@ -328,11 +328,11 @@ CASE(test_storm_without_retries)
 {
     storm s;
     unsigned lost;
-    weft_pool_statistics st;
+    weft_pool_counters st;
     storm_over(2, 0, 1200, &lost, &s);
     for (int i = 0; i < 1 << 16; i++)
         assert_true(shared->runs[i] <= 1);
-    assert_int_equal(weft_pool_stat(s.p, &st), 0);
+    assert_int_equal(weft_pool_statistics(s.p, &st), 0);
     assert_int_equal(st.lost, lost);
     assert_true(st.deaths >= lost);
     assert_int_equal(st.retried, 0);
@@ -345,8 +345,8 @@ CASE(test_storm_over_a_map)
     static int in[N], out[N];
     static weft_outcome outcomes[N];
     weft_pool_options o = {};
-    weft_map_options m = {};
-    weft_pool_statistics st;
+    weft_pool_map_options m = {};
+    weft_pool_counters st;
     m.outcomes = outcomes;
     for (uint32_t retries = 0; retries <= 1000; retries += 1000) {
         unsigned lost = 0;
@@ -371,7 +371,7 @@ CASE(test_storm_over_a_map)
         }
         __atomic_store_n(&s.stop, 1, __ATOMIC_SEQ_CST);
         weft_thread_join(killer, nullptr, WEFT_FOREVER);
-        assert_int_equal(weft_pool_stat(s.p, &st), 0);
+        assert_int_equal(weft_pool_statistics(s.p, &st), 0);
         assert_int_equal(st.lost, lost);
         assert_true(st.deaths > 0);
         assert_true(retries == 0 || lost == 0);
@@ -413,7 +413,7 @@ static void assert_gone(int held)
 CASE(test_supervisor_killed)
 {
     int held[2], x = 1;
-    weft_pool_statistics s;
+    weft_pool_counters s;
     assert_int_equal(pipe2(held, O_CLOEXEC), 0);
     weft_pool *p = pool_of(2, nullptr);
     close(held[1]);
@@ -435,7 +435,7 @@ CASE(test_supervisor_killed)
                      0);
     struct pollfd f = {weft_pool_fd(p), POLLIN, 0};
     assert_int_equal(weft_pool_dispatch(p, WEFT_NOW) == 0 || errno == ETIMEDOUT, 1);
-    assert_int_equal(weft_pool_stat(p, &s), 0);
+    assert_int_equal(weft_pool_statistics(p, &s), 0);
     assert_int_equal(kill(s.supervisor, SIGKILL), 0);
     assert_gone(held[0]);
     assert_int_equal(poll(&f, 1, 1000), 1);
@@ -444,7 +444,7 @@ CASE(test_supervisor_killed)
     assert_int_equal(weft_pool_dispatch(p, WEFT_NOW), 1);
     assert_int_equal(error, EPIPE);
     assert_int_equal(get(done), 36);
-    assert_errno(weft_pool_apply_async(p, square, &x, sizeof x, sizeof x), EPIPE);
+    assert_errno(weft_pool_apply_async(p, square, &x, sizeof x, sizeof x, WEFT_NOW), EPIPE);
     assert_errno(weft_pool_join(p, WEFT_FOREVER), EPIPE);
     assert_int_equal(weft_pool_destroy(p), 0);
 }
@@ -459,10 +459,10 @@ static void *kill_it(void *pid)
 
 CASE(test_supervisor_killed_while_waiting)
 {
-    weft_pool_statistics s;
+    weft_pool_counters s;
     weft_pool *p = pool_of(1, nullptr);
     weft_result *r = start(p, square_behind_gate, 2);
-    weft_pool_stat(p, &s);
+    weft_pool_statistics(p, &s);
     weft_thread *t = weft_thread_start(kill_it, (void *)(intptr_t)s.supervisor, nullptr);
     assert_errno(weft_result_get(r, nullptr, weft_in_s(20)), EPIPE);
     weft_thread_join(t, nullptr, WEFT_FOREVER);
@@ -474,11 +474,11 @@ CASE(test_supervisor_killed_while_waiting)
 CASE(test_supervisor_terminated)
 {
     int held[2];
-    weft_pool_statistics s;
+    weft_pool_counters s;
     assert_int_equal(pipe2(held, O_CLOEXEC), 0);
     weft_pool *p = pool_of(2, nullptr);
     close(held[1]);
-    weft_pool_stat(p, &s);
+    weft_pool_statistics(p, &s);
     assert_int_equal(kill(s.supervisor, SIGTERM), 0);
     assert_gone(held[0]);
     struct pollfd f = {weft_pool_fd(p), POLLIN, 0};
@@ -490,11 +490,11 @@ CASE(test_supervisor_terminated)
 // Who waits for all children takes the supervisor's status from the pool; it knows all the same.
 CASE(test_supervisor_reaped_by_others)
 {
-    weft_pool_statistics s;
+    weft_pool_counters s;
     for (int killed = 0; killed < 2; killed++) {
         weft_pool *p = pool_of(1, nullptr);
         assert_int_equal(get(start(p, square, 3)), 9);
-        weft_pool_stat(p, &s);
+        weft_pool_statistics(p, &s);
         if (killed)
             assert_int_equal(kill(s.supervisor, SIGKILL), 0);
         weft_pool_close(p);
@@ -520,8 +520,8 @@ CASE(test_supervisor_reaped_by_others)
     int x = 3;
     if (busy == nullptr || idle == nullptr)
         _exit(1);
-    weft_pool_apply_async(busy, square_behind_gate, &x, sizeof x, sizeof x);
-    weft_pool_apply_async(busy, square_behind_gate, &x, sizeof x, sizeof x);
+    weft_pool_apply_async(busy, square_behind_gate, &x, sizeof x, sizeof x, WEFT_NOW);
+    weft_pool_apply_async(busy, square_behind_gate, &x, sizeof x, sizeof x, WEFT_NOW);
     pid_t child = fork();
     if (child == 0) {
         close(held);
@@ -559,7 +559,7 @@ CASE(test_program_exits)
     if (program == 0) {
         weft_pool *p = weft_pool_create(2, nullptr);
         int x = 1;
-        weft_pool_apply_async(p, square_behind_gate, &x, sizeof x, sizeof x);
+        weft_pool_apply_async(p, square_behind_gate, &x, sizeof x, sizeof x, WEFT_NOW);
         await(&shared->entered, 1);
         _exit(0);
     }
@@ -577,9 +577,9 @@ CASE(test_exec_of_the_program_ends_the_pool)
     assert_int_equal(pipe2(report, O_CLOEXEC), 0);
     pid_t program = fork();
     if (program == 0) {
-        weft_pool_statistics s;
+        weft_pool_counters s;
         weft_pool *p = weft_pool_create(2, NULL);
-        if (p == NULL || weft_pool_stat(p, &s) != 0)
+        if (p == NULL || weft_pool_statistics(p, &s) != 0)
             _exit(1);
         (void)!write(report[1], &s.supervisor, sizeof s.supervisor);
         execlp("sleep", "sleep", "1000", (char *)NULL);

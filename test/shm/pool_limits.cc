@@ -54,14 +54,14 @@ static int pool_without_workers(void)
     if (setresuid(nobody_else, nobody_else, nobody_else) != 0 || setrlimit(RLIMIT_NPROC, &two) != 0)
         return 1;
     int x = 3, y;
-    weft_pool_statistics s;
+    weft_pool_counters s;
     weft_pool *p = weft_pool_create(2, nullptr);
     if (p == nullptr)
         return 2;
     if (weft_pool_apply(p, square, &x, sizeof x, &y, sizeof y, WEFT_FOREVER) != -1 ||
         errno != EAGAIN)
         return 3;
-    weft_pool_stat(p, &s);
+    weft_pool_statistics(p, &s);
     if (s.fork_error != EAGAIN || s.forked != 0)
         return 4;
     weft_pool_close(p);

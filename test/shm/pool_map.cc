@@ -19,7 +19,7 @@ CASE(test_map_sizes_and_chunks)
         in[i] = i;
     for (size_t n : counts)
         for (size_t chunk : chunks) {
-            weft_map_options o = {};
+            weft_pool_map_options o = {};
             o.chunk = chunk;
             memset(out, 0xff, sizeof out);
             assert_int_equal(
@@ -39,7 +39,7 @@ CASE(test_map_errors)
     enum { N = 3000 };
     static int in[N], out[N];
     static weft_outcome outcomes[N];
-    weft_map_options o = {};
+    weft_pool_map_options o = {};
     o.outcomes = outcomes;
     weft_pool *p = pool_of(2, nullptr);
     for (int i = 0; i < N; i++)
@@ -71,7 +71,7 @@ CASE(test_map_deadline)
     enum { N = 100 };
     int in[N] = {}, out[N];
     weft_outcome outcomes[N];
-    weft_map_options o = {};
+    weft_pool_map_options o = {};
     o.chunk = 1;
     o.outcomes = outcomes;
     weft_pool *p = pool_of(1, nullptr);
@@ -96,7 +96,7 @@ CASE(test_map_in_little_room)
     enum { N = 5000 };
     static int in[N], out[N];
     weft_pool_options o = {};
-    weft_map_options m = {};
+    weft_pool_map_options m = {};
     o.slots = 2;
     o.memory = 4096;
     m.chunk = 50;
@@ -119,7 +119,7 @@ CASE(test_imap)
     for (int i = 0; i < N; i++)
         in[i] = i;
     for (int unordered = 0; unordered < 2; unordered++) {
-        weft_map_options o = {};
+        weft_pool_map_options o = {};
         weft_outcome outcome;
         size_t index, count = 0;
         int y, r;
@@ -155,7 +155,7 @@ CASE(test_imap_waits)
 {
     int in[4] = {0, 1, 2, 3}, y;
     size_t index;
-    weft_map_options o = {};
+    weft_pool_map_options o = {};
     o.chunk = 1;
     weft_pool *p = pool_of(2, nullptr);
     // In order, nothing comes before the first; unordered, all others do.
@@ -204,7 +204,7 @@ CASE(test_imap_order_in_little_room)
     int in[3] = {0, 1, 2}, y;
     size_t index;
     weft_pool_options o = {};
-    weft_map_options m = {};
+    weft_pool_map_options m = {};
     o.slots = 2;
     m.chunk = 1;
     weft_pool *p = pool_of(2, &o);
@@ -239,7 +239,7 @@ CASE(test_imap_room_while_first_runs)
 {
     int in[3] = {0, 1, 2}, out[3];
     weft_pool_options o = {};
-    weft_map_options m = {};
+    weft_pool_map_options m = {};
     o.slots = 2;
     m.chunk = 1;
     weft_pool *p = pool_of(2, &o);
@@ -256,7 +256,7 @@ CASE(test_imap_terminated)
 {
     int in[100] = {}, r, errors[2] = {};
     weft_outcome o;
-    weft_map_options m = {};
+    weft_pool_map_options m = {};
     m.chunk = 1;
     weft_pool *p = pool_of(1, nullptr);
     weft_imap *it = weft_pool_imap(p, square_behind_gate, in, 4, 100, 4, &m);

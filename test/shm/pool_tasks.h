@@ -83,7 +83,7 @@ static inline void end(weft_pool *p)
 
 static inline weft_result *start(weft_pool *p, weft_pool_fn fn, int x)
 {
-    weft_result *r = weft_pool_apply_async(p, fn, &x, sizeof x, sizeof(int));
+    weft_result *r = weft_pool_apply_async(p, fn, &x, sizeof x, sizeof(int), WEFT_NOW);
     assert_non_null(r);
     return r;
 }

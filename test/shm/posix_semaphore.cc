@@ -35,8 +35,8 @@ CASE(test_posix_semaphore_named)
     assert_non_null(a);
     assert_int_equal(weft_posix_semaphore_wait(b, WEFT_NOW), 0);
     assert_int_equal(weft_posix_semaphore_value(a), 1);
-    assert_int_equal(weft_posix_semaphore_close(a), 0);
-    assert_int_equal(weft_posix_semaphore_close(b), 0);
+    assert_int_equal(weft_posix_semaphore_detach(a), 0);
+    assert_int_equal(weft_posix_semaphore_detach(b), 0);
     assert_int_equal(weft_posix_semaphore_unlink(slashed), 0);
     assert_errno(weft_posix_semaphore_unlink(slashed), ENOENT);
 }

@@ -26,9 +26,9 @@ CASE(test_start_returns_its_code)
         assert_true(WIFEXITED(status));
         assert_int_equal(WEXITSTATUS(status), code & 0xff);
         assert_int_equal(weft_process_join(p, nullptr, WEFT_NOW), 0); // again
-        assert_int_equal(weft_process_exit_code(p), code & 0xff);
-        assert_int_equal(weft_process_signal(p), 0);
-        assert_false(weft_process_is_alive(p));
+        status = -1;
+        assert_int_equal(weft_process_poll(p, &status), 1);
+        assert_int_equal(WEXITSTATUS(status), code & 0xff);
         assert_int_equal(weft_process_destroy(p), 0);
     }
 }
@@ -52,9 +52,7 @@ CASE(test_start_bad_arguments)
 CASE(test_null_handle)
 {
     assert_errno(weft_process_join(nullptr, nullptr, WEFT_NOW), EINVAL);
-    assert_false(weft_process_is_alive(nullptr));
-    assert_errno(weft_process_exit_code(nullptr), EINVAL);
-    assert_errno(weft_process_signal(nullptr), EINVAL);
+    assert_errno(weft_process_poll(nullptr, nullptr), EINVAL);
     assert_errno(weft_process_pid(nullptr), EINVAL);
     assert_errno(weft_process_fd(nullptr), EINVAL);
     assert_errno(weft_process_send_signal(nullptr, SIGTERM), EINVAL);
@@ -65,11 +63,11 @@ CASE(test_running_child)
 {
     weft_process *p = weft_process_start(wait_for_signal, nullptr, nullptr);
     assert_non_null(p);
-    assert_true(weft_process_is_alive(p));
+    int status = 4711;
+    assert_int_equal(weft_process_poll(p, &status), 0);
+    assert_int_equal(status, 4711);
     assert_errno(weft_process_join(p, nullptr, WEFT_NOW), ETIMEDOUT);
     assert_errno(weft_process_join(p, nullptr, weft_in_ms(2)), ETIMEDOUT);
-    assert_errno(weft_process_exit_code(p), EBUSY);
-    assert_errno(weft_process_signal(p), EBUSY);
     assert_errno(weft_process_destroy(p), EBUSY);
     assert_errno(weft_process_send_signal(p, 12345), EINVAL);
     struct pollfd f = {weft_process_fd(p), POLLIN, 0};
@@ -77,8 +75,8 @@ CASE(test_running_child)
     assert_int_equal(weft_process_terminate(p), 0);
     assert_int_equal(poll(&f, 1, -1), 1);
     assert_int_equal(weft_process_join(p, nullptr, WEFT_NOW), 0);
-    assert_int_equal(weft_process_signal(p), SIGTERM);
-    assert_int_equal(weft_process_exit_code(p), 128 + SIGTERM);
+    assert_int_equal(weft_process_poll(p, &status), 1);
+    assert_int_equal(WIFSIGNALED(status) ? WTERMSIG(status) : 0, SIGTERM);
     assert_errno(weft_process_kill(p), ESRCH);
     assert_true(weft_process_pid(p) > 0);
     assert_int_equal(weft_process_destroy(p), 0);
@@ -91,8 +89,7 @@ CASE(test_status_lost)
     assert_non_null(p);
     assert_int_equal(waitpid(weft_process_pid(p), nullptr, 0), weft_process_pid(p));
     assert_errno(weft_process_join(p, nullptr, WEFT_FOREVER), ECHILD);
-    assert_errno(weft_process_exit_code(p), ECHILD);
-    assert_errno(weft_process_signal(p), ECHILD);
+    assert_errno(weft_process_poll(p, nullptr), ECHILD);
     assert_int_equal(weft_process_destroy(p), 0);
     signal(SIGCHLD, SIG_IGN);
     p = weft_process_start(wait_for_signal, nullptr, nullptr);
@@ -139,11 +136,11 @@ static void *start_while_stopping(void *)
     while (!weft_thread_stopping())
         sched_yield();
     weft_process *p = weft_process_start(look_at_self, nullptr, nullptr);
-    while (weft_process_is_alive(p))
+    int status = 0;
+    while (weft_process_poll(p, &status) == 0)
         sched_yield();
-    void *code = (void *)(intptr_t)weft_process_exit_code(p);
     weft_process_destroy(p);
-    return code;
+    return (void *)(intptr_t)WEXITSTATUS(status);
 }
 
 CASE(test_child_of_a_thread_is_a_main_thread)

@@ -72,7 +72,7 @@ CASE(test_detach_without_descriptors)
 
 static void is_no_segment(void)
 {
-    assert_errno(weft_shm_attach(name, WEFT_NOW), EBADMSG);
+    assert_errno(weft_shm_attach(name, NULL, WEFT_NOW), EBADMSG);
     assert_errno(weft_shm_create(name, 4096, nullptr), EEXIST);
     assert_errno(weft_shm_unlink(name), EBADMSG);
     struct stat st;
@@ -113,7 +113,7 @@ static void leave_cut(off_t size)
 {
     assert_int_equal(end_of(child_of(create_and_die, nullptr)), 256 + SIGKILL);
     assert_int_equal(truncate(path, size), 0);
-    assert_errno(weft_shm_attach(name, WEFT_NOW), EBADMSG);
+    assert_errno(weft_shm_attach(name, NULL, WEFT_NOW), EBADMSG);
 }
 
 CASE(test_cut_segments_can_be_removed)

@@ -82,7 +82,7 @@ CASE(test_mutex_among_robust_pthread_mutexes)
                 assert_int_equal(weft_mutex_unlock(&c->robust[k]), 0);
         }
     }
-    weft_shm_release(segment, c);
+    weft_shm_free(segment, c);
 }
 
 static void *lock_and_end(void *)
@@ -119,7 +119,7 @@ CASE(test_mutex_held_over_fork)
     assert_int_equal(weft_shared_mutex_unlock(&w->mutex), 0);
     for (int k = 0; k < EACH_KIND; k++)
         assert_int_equal(weft_shared_mutex_unlock(&c->shared[k * 3 % EACH_KIND]), 0);
-    weft_shm_release(segment, c);
+    weft_shm_free(segment, c);
 }
 
 // ---- condition ----

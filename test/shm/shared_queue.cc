@@ -96,23 +96,23 @@ CASE(test_batches)
         v[i] = {&in[i], 8};
         w[i] = {&out[i], 8};
     }
-    assert_int_equal(weft_shared_queue_put_batch(q, v, 0, WEFT_NOW), 0);
-    assert_int_equal(weft_shared_queue_get_batch(q, w, 0, WEFT_NOW), 0);
-    assert_int_equal(weft_shared_queue_put_batch(q, v, 10, WEFT_NOW), 8);
-    assert_errno(weft_shared_queue_put_batch(q, v, 10, WEFT_NOW), ETIMEDOUT);
-    assert_int_equal(weft_shared_queue_get_batch(q, w, 3, WEFT_NOW), 3);
+    assert_int_equal(weft_shared_queue_put_many(q, v, 0, WEFT_NOW), 0);
+    assert_int_equal(weft_shared_queue_get_many(q, w, 0, WEFT_NOW), 0);
+    assert_int_equal(weft_shared_queue_put_many(q, v, 10, WEFT_NOW), 8);
+    assert_errno(weft_shared_queue_put_many(q, v, 10, WEFT_NOW), ETIMEDOUT);
+    assert_int_equal(weft_shared_queue_get_many(q, w, 3, WEFT_NOW), 3);
     w[2].iov_len = 4; // ends before the one that is too long
-    assert_int_equal(weft_shared_queue_get_batch(q, w, 10, WEFT_NOW), 2);
-    assert_int_equal(weft_shared_queue_get_batch(q, w + 3, 7, WEFT_NOW), 3);
+    assert_int_equal(weft_shared_queue_get_many(q, w, 10, WEFT_NOW), 2);
+    assert_int_equal(weft_shared_queue_get_many(q, w + 3, 7, WEFT_NOW), 3);
     for (uint64_t i = 0; i < 3; i++)
         assert_int_equal(out[3 + i], 5 + i);
     w[0].iov_len = 4;
     weft_shared_queue_put(q, in, 8, WEFT_NOW);
-    assert_errno(weft_shared_queue_get_batch(q, w, 1, WEFT_NOW), EMSGSIZE);
+    assert_errno(weft_shared_queue_get_many(q, w, 1, WEFT_NOW), EMSGSIZE);
     v[0].iov_len = 1000;
-    assert_errno(weft_shared_queue_put_batch(q, v, 2, WEFT_NOW), EMSGSIZE);
+    assert_errno(weft_shared_queue_put_many(q, v, 2, WEFT_NOW), EMSGSIZE);
     v[0].iov_len = 8, v[1].iov_len = 1000;
-    assert_int_equal(weft_shared_queue_put_batch(q, v, 2, WEFT_NOW), 1);
+    assert_int_equal(weft_shared_queue_put_many(q, v, 2, WEFT_NOW), 1);
     weft_shared_queue_destroy(q);
 }
 
@@ -131,7 +131,7 @@ static char segment[64];
 static int other_program(void *arg)
 {
     (void)arg;
-    weft_shm *s = weft_shm_attach(segment, weft_in_s(20));
+    weft_shm *s = weft_shm_attach(segment, NULL, weft_in_s(20));
     uint64_t *offset = (uint64_t *)weft_shm_root(s);
     weft_shared_queue *q = weft_shared_queue_attach(s, *offset);
     int bad = weft_shared_queue_put(q, "from afar", 9, WEFT_FOREVER);

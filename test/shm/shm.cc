@@ -46,8 +46,8 @@ CASE(test_create_bad_arguments)
     memset(longer, 'n', sizeof longer);
     longer[sizeof longer - 1] = 0;
     assert_errno(weft_shm_create(longer, 4096, nullptr), ENAMETOOLONG);
-    assert_errno(weft_shm_attach(nullptr, WEFT_NOW), EINVAL);
-    assert_errno(weft_shm_attach(longer, WEFT_NOW), ENAMETOOLONG);
+    assert_errno(weft_shm_attach(nullptr, NULL, WEFT_NOW), EINVAL);
+    assert_errno(weft_shm_attach(longer, NULL, WEFT_NOW), ENAMETOOLONG);
     assert_errno(weft_shm_detach(nullptr), EINVAL);
     assert_errno(weft_shm_unlink("a/b"), EINVAL);
 }
@@ -86,10 +86,10 @@ static int fill_and_ready(void *arg)
 CASE(test_attach_waits_until_ready)
 {
     weft_shm *s = weft_shm_create(name, 4096, nullptr);
-    assert_errno(weft_shm_attach(name, WEFT_NOW), ETIMEDOUT);
-    assert_errno(weft_shm_attach(name, weft_in_ms(20)), ETIMEDOUT);
+    assert_errno(weft_shm_attach(name, NULL, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_shm_attach(name, NULL, weft_in_ms(20)), ETIMEDOUT);
     pid_t p = child_of(fill_and_ready, s);
-    weft_shm *again = weft_shm_attach(name, WEFT_FOREVER);
+    weft_shm *again = weft_shm_attach(name, NULL, WEFT_FOREVER);
     assert_non_null(again);
     assert_string_equal((char *)weft_shm_address(again), "filled");
     assert_ptr_not_equal(weft_shm_address(again), weft_shm_address(s));
@@ -117,25 +117,28 @@ CASE(test_detach_in_a_child_keeps_the_name)
 
 CASE(test_attach_missing)
 {
-    assert_errno(weft_shm_attach(name, weft_in_ms(10)), ENOENT);
+    assert_errno(weft_shm_attach(name, NULL, weft_in_ms(10)), ENOENT);
     assert_errno(weft_shm_unlink(name), ENOENT);
 }
 
 CASE(test_attach_version)
 {
+    weft_shm_attach_options six = {}, seven = {};
+    six.version = 6;
+    seven.version = 7;
     weft_shm_options o = {};
     o.version = 7;
     weft_shm *s = weft_shm_create(name, 4096, &o);
     weft_shm_ready(s);
-    assert_errno(weft_shm_attach(name, WEFT_NOW), EPROTO);
-    assert_errno(weft_shm_attach_version(name, 6, WEFT_NOW), EPROTO);
-    weft_shm *again = weft_shm_attach_version(name, 7, WEFT_NOW);
+    assert_errno(weft_shm_attach(name, NULL, WEFT_NOW), EPROTO);
+    assert_errno(weft_shm_attach(name, &six, WEFT_NOW), EPROTO);
+    weft_shm *again = weft_shm_attach(name, &seven, WEFT_NOW);
     assert_non_null(again);
     assert_int_equal(weft_shm_version(again), 7);
     weft_shm_detach(again);
     uint32_t other = 99; // weft's own layout
     assert_int_equal(pwrite(weft_shm_fd(s), &other, sizeof other, 8), sizeof other);
-    assert_errno(weft_shm_attach_version(name, 7, WEFT_NOW), EPROTO);
+    assert_errno(weft_shm_attach(name, &seven, WEFT_NOW), EPROTO);
     weft_shm_detach(s);
     unlink(path);
 }
@@ -154,7 +157,7 @@ CASE(test_attach_garbage)
     size_t sizes[] = {0, 1, 100, sizeof bytes};
     for (size_t n : sizes) {
         write_file(bytes, n);
-        assert_errno(weft_shm_attach(name, WEFT_NOW), EBADMSG);
+        assert_errno(weft_shm_attach(name, NULL, WEFT_NOW), EBADMSG);
         assert_errno(weft_shm_create(name, 4096, nullptr), EEXIST);
         assert_errno(weft_shm_unlink(name), EBADMSG);
         assert_true(weft_shm_reap() >= 0);
@@ -173,7 +176,7 @@ CASE(test_attach_cut_short)
     size_t sizes[] = {200, 512, 4096};
     for (size_t n : sizes) {
         write_file(head, n);
-        assert_errno(weft_shm_attach(name, WEFT_NOW), EBADMSG);
+        assert_errno(weft_shm_attach(name, NULL, WEFT_NOW), EBADMSG);
         int fd = open(path, O_RDWR | O_CLOEXEC);
         assert_errno(weft_shm_attach_fd(fd), EBADMSG);
         close(fd);
@@ -185,7 +188,7 @@ CASE(test_attach_cut_short)
         memcpy(lying, head, sizeof lying);
         memcpy(lying + at, &lie, 8);
         write_file(lying, sizeof lying);
-        assert_null(weft_shm_attach(name, WEFT_NOW));
+        assert_null(weft_shm_attach(name, NULL, WEFT_NOW));
     }
     unlink(path);
     weft_shm_detach(s);
@@ -212,7 +215,7 @@ static void leave_one_behind(void)
 CASE(test_stale_is_reaped)
 {
     leave_one_behind();
-    assert_errno(weft_shm_attach(name, WEFT_FOREVER), ENOENT);
+    assert_errno(weft_shm_attach(name, NULL, WEFT_FOREVER), ENOENT);
     assert_errno(access(path, F_OK), ENOENT);
     leave_one_behind();
     weft_shm *s = weft_shm_create(name, 4096, nullptr);
@@ -237,7 +240,7 @@ static int create_race(void *arg)
         } else if (errno != EEXIST) {
             return 2;
         }
-        s = weft_shm_attach(name, WEFT_NOW);
+        s = weft_shm_attach(name, NULL, WEFT_NOW);
         if (s != nullptr)
             weft_shm_detach(s);
         else if (errno != ENOENT && errno != ETIMEDOUT)

@@ -15,11 +15,11 @@ CASE(test_allocate)
     assert_true(second >= first + 100);
     assert_errno(weft_shm_allocate(s, 8192), ENOMEM);
     assert_errno(weft_shm_allocate(s, SIZE_MAX), ENOMEM);
-    assert_int_equal(weft_shm_release(s, nullptr), 0);
-    assert_int_equal(weft_shm_release(s, first), 0);
-    assert_errno(weft_shm_release(s, first), EINVAL);
-    assert_errno(weft_shm_release(s, second + 64), EINVAL);
-    assert_errno(weft_shm_release(s, &o), EINVAL);
+    assert_int_equal(weft_shm_free(s, nullptr), 0);
+    assert_int_equal(weft_shm_free(s, first), 0);
+    assert_errno(weft_shm_free(s, first), EINVAL);
+    assert_errno(weft_shm_free(s, second + 64), EINVAL);
+    assert_errno(weft_shm_free(s, &o), EINVAL);
     assert_ptr_equal(weft_shm_allocate(s, 50), first);
     weft_shm_detach(s);
 }
@@ -47,10 +47,10 @@ CASE(test_allocate_joins_neighbours)
             n++;
         assert_int_equal(n, 16);
         for (size_t i = 0; i < 16; i++)
-            assert_int_equal(weft_shm_release(s, blocks[i * 7 % 16]), 0);
+            assert_int_equal(weft_shm_free(s, blocks[i * 7 % 16]), 0);
         void *all = weft_shm_allocate(s, 16 * 3000);
         assert_non_null(all);
-        assert_int_equal(weft_shm_release(s, all), 0);
+        assert_int_equal(weft_shm_free(s, all), 0);
     }
     weft_shm_detach(s);
 }
@@ -68,7 +68,7 @@ static int allocate_for_ever(void *arg)
                 memset(each, (int)n, n);
         }
         for (auto each : p)
-            if (weft_shm_release(s, each) != 0)
+            if (weft_shm_free(s, each) != 0)
                 return 1;
     }
 }
@@ -85,7 +85,7 @@ CASE(test_allocate_survives_kills)
         kill_and_reap(q);
         void *mine = weft_shm_allocate(s, 1000);
         assert_non_null(mine);
-        assert_int_equal(weft_shm_release(s, mine), 0);
+        assert_int_equal(weft_shm_free(s, mine), 0);
     }
     assert_non_null(weft_shm_allocate(s, (4 << 20) - 400 * 4 * 832 - 4096));
     weft_shm_detach(s);

@@ -48,7 +48,7 @@ CASE(test_keep)
         weft_shm_reap();
         assert_true(exists());
         assert_errno(weft_shm_create(name, 4096, nullptr), EEXIST);
-        s = weft_shm_attach(name, WEFT_NOW);
+        s = weft_shm_attach(name, NULL, WEFT_NOW);
         assert_non_null(s);
         assert_string_equal((const char *)weft_shm_root(s), "kept");
         assert_int_equal(weft_shm_detach(s), 0);
@@ -69,7 +69,7 @@ CASE(test_keep_from_ready_on)
 {
     assert_int_equal(end_of(child_of(make_kept_and_die, nullptr)), 256 + SIGKILL);
     assert_true(exists());
-    assert_errno(weft_shm_attach(name, WEFT_FOREVER), ENOENT);
+    assert_errno(weft_shm_attach(name, NULL, WEFT_FOREVER), ENOENT);
     assert_false(exists());
 }
 
@@ -98,17 +98,17 @@ static int own_and_pause(void *mode)
 static int attach_as_another(void *mode)
 {
     weft_shm_attach_options o = {};
-    if (become(OTHER) != 0 || weft_shm_attach(name, WEFT_NOW) != nullptr || errno != EACCES)
+    if (become(OTHER) != 0 || weft_shm_attach(name, NULL, WEFT_NOW) != nullptr || errno != EACCES)
         return 1;
     o.others = true;
     bool may_write = (uintptr_t)mode & 020;
-    weft_shm *other = weft_shm_attach_with(name, &o, WEFT_NOW);
+    weft_shm *other = weft_shm_attach(name, &o, WEFT_NOW);
     if (may_write ? other == nullptr : other != nullptr || errno != EACCES)
         return 2;
     if (other != nullptr && weft_shm_detach(other) != 0)
         return 3;
     o.read_only = true;
-    other = weft_shm_attach_with(name, &o, WEFT_NOW);
+    other = weft_shm_attach(name, &o, WEFT_NOW);
     if (other == nullptr || *(int *)weft_shm_address(other) != 77 || weft_shm_detach(other) != 0)
         return 4;
     weft_shm_reap();
@@ -119,7 +119,7 @@ static int attach_to_what_is_left(void *)
 {
     weft_shm_attach_options o = {};
     o.others = true;
-    return become(OTHER) == 0 && weft_shm_attach_with(name, &o, WEFT_FOREVER) == nullptr &&
+    return become(OTHER) == 0 && weft_shm_attach(name, &o, WEFT_FOREVER) == nullptr &&
                    errno == ENOENT
                ? 0
                : 1;
@@ -167,13 +167,13 @@ CASE(test_read_only)
     weft_shm_set_root(s, number);
     weft_shm_attach_options o = {};
     o.read_only = true;
-    assert_errno(weft_shm_attach_with(name, &o, weft_in_ms(5)), ETIMEDOUT); // not ready
+    assert_errno(weft_shm_attach(name, &o, weft_in_ms(5)), ETIMEDOUT); // not ready
     weft_shm_ready(s);
-    weft_shm *r = weft_shm_attach_with(name, &o, WEFT_NOW);
+    weft_shm *r = weft_shm_attach(name, &o, WEFT_NOW);
     assert_non_null(r);
     assert_int_equal(*(int *)weft_shm_root(r), 42);
     assert_errno(weft_shm_allocate(r, 1), EACCES);
-    assert_errno(weft_shm_release(r, weft_shm_root(r)), EACCES);
+    assert_errno(weft_shm_free(r, weft_shm_root(r)), EACCES);
     assert_errno(weft_shm_set_root(r, weft_shm_root(r)), EACCES);
     assert_errno(weft_shm_grow(r, 1 << 16), EACCES);
     assert_errno(weft_shm_seal(r), EACCES);

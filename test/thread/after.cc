@@ -26,7 +26,7 @@ CASE(test_after_makes_chains)
     for (int threads = 1; threads <= 3; threads++) {
         begin(threads);
         void *result = NULL;
-        weft_future *f = weft_executor_submit(ex, same, NULL);
+        weft_future *f = weft_executor_submit(ex, same, NULL, WEFT_NOW);
         for (int i = 0; i < 1000; i++) {
             f = weft_executor_submit_after(ex, f, plus_one, f);
             assert_non_null(f);
@@ -64,7 +64,7 @@ CASE(test_after_waits_for_its_time)
     assert_int_equal(n, 10);
     assert_int_equal(weft_future_release(p), 0);
     end();
-    assert_int_equal(weft_executor_destroy(other, WEFT_DRAIN), 0);
+    assert_int_equal(weft_executor_destroy(other), 0);
 }
 
 CASE(test_after_a_cancelled_one)
@@ -72,8 +72,8 @@ CASE(test_after_a_cancelled_one)
     begin(1);
     weft_event open = WEFT_EVENT_INIT;
     int n = 0;
-    weft_future *held = weft_executor_submit(ex, pass, &open);
-    weft_future *f = weft_executor_submit(ex, same, NULL);
+    weft_future *held = weft_executor_submit(ex, pass, &open, WEFT_NOW);
+    weft_future *f = weft_executor_submit(ex, same, NULL, WEFT_NOW);
     weft_future *g = weft_executor_submit_after(ex, f, count, &n);
     assert_int_equal(weft_future_cancel(f), 0);
     weft_event_set(&open);
@@ -100,9 +100,9 @@ CASE(test_after_and_shutdown)
         weft_future *f = weft_executor_submit_after(ex, p, count, &n);
         weft_thread *t = weft_thread_start(i % 4 < 2 ? set_soon : same, p, NULL);
         int how = i % 4 < 2 ? WEFT_DRAIN : WEFT_DISCARD;
-        assert_errno(weft_executor_shutdown(ex, WEFT_DRAIN, WEFT_NOW), ETIMEDOUT);
+        assert_errno(shut(ex, WEFT_DRAIN, WEFT_NOW), ETIMEDOUT);
         assert_errno(weft_executor_submit_after(ex, p, count, &n), EPIPE);
-        assert_int_equal(weft_executor_destroy(ex, how), 0);
+        assert_int_equal(finish(ex, how), 0);
         assert_int_equal(n, how == WEFT_DRAIN);
         assert_int_equal(weft_future_state(f),
                          how == WEFT_DRAIN ? WEFT_FUTURE_DONE : WEFT_FUTURE_CANCELLED);
@@ -122,11 +122,11 @@ CASE(test_after_raced_for)
     weft_executor *source = weft_executor_create(2, NULL);
     for (int i = 0; i < ROUNDS; i++) {
         begin(1);
-        weft_future *f = weft_executor_submit(source, same, NULL), *g[EACH];
+        weft_future *f = weft_executor_submit(source, same, NULL, WEFT_NOW), *g[EACH];
         for (int k = 0; k < EACH; k++)
             g[k] = weft_executor_submit_after(ex, f, count, &n);
         weft_future_cancel(g[i % EACH]);
-        assert_int_equal(weft_executor_destroy(ex, i % 2 ? WEFT_DISCARD : WEFT_DRAIN), 0);
+        assert_int_equal(finish(ex, i % 2 ? WEFT_DISCARD : WEFT_DRAIN), 0);
         for (int k = 0; k < EACH; k++) {
             cancelled += weft_future_state(g[k]) == WEFT_FUTURE_CANCELLED;
             assert_int_equal(weft_future_release(g[k]), 0);
@@ -134,7 +134,7 @@ CASE(test_after_raced_for)
         assert_int_equal(weft_future_get(f, NULL, WEFT_FOREVER), 0);
     }
     assert_int_equal(n + cancelled, ROUNDS * EACH);
-    assert_int_equal(weft_executor_destroy(source, WEFT_DRAIN), 0);
+    assert_int_equal(weft_executor_destroy(source), 0);
 }
 
 // On one thread: what it waits for comes after something that another thread ends.
@@ -152,7 +152,7 @@ CASE(test_after_is_run_while_its_worker_waits)
         int n = 0;
         weft_future *f[2] = {weft_future_create(), NULL};
         f[1] = weft_executor_submit_after(ex, f[0], count, &n);
-        weft_future *waits = weft_executor_submit(ex, wait_after, f);
+        weft_future *waits = weft_executor_submit(ex, wait_after, f, WEFT_NOW);
         if (i % 2)
             assert_errno(weft_future_wait(waits, weft_in_ms(2)), ETIMEDOUT);
         assert_int_equal(weft_future_set(f[0], NULL), 0);
@@ -193,7 +193,7 @@ CASE(test_after_the_one_that_waits)
         void *good = NULL;
         int n = 0;
         begin(1 + i % 2);
-        k.own = weft_executor_submit(ex, wait_for_successor, &k);
+        k.own = weft_executor_submit(ex, wait_for_successor, &k, WEFT_NOW);
         k.next = weft_executor_submit_after(ex, k.own, count, &n);
         k.last = weft_executor_submit_after(ex, k.next, count, &n);
         weft_event_set(&k.tied);
@@ -224,7 +224,7 @@ CASE(test_completions_of_those_who_wait)
         weft_future *f[2], *p = weft_future_create();
         begin(2);
         for (int j = 0; j <= i % 2; j++) {
-            assert_non_null(f[j] = weft_executor_submit(ex, take_all_there_are, &k));
+            assert_non_null(f[j] = weft_executor_submit(ex, take_all_there_are, &k, WEFT_NOW));
             assert_int_equal(weft_completions_add(k.among, f[j]), 0);
         }
         assert_int_equal(weft_completions_add(k.among, p), 0);
@@ -302,12 +302,14 @@ CASE(test_completions_shared)
     weft_thread *t[THREADS];
     void *good = NULL;
     weft_event open = WEFT_EVENT_INIT;
-    assert_int_equal(weft_completions_add(all.c, weft_executor_submit(ex, pass, &open)), 0);
+    assert_int_equal(weft_completions_add(all.c, weft_executor_submit(ex, pass, &open, WEFT_NOW)),
+                     0);
     for (int i = 0; i < THREADS; i++)
         t[i] = weft_thread_start(collect_all, &all, NULL);
-    weft_future *f = weft_executor_submit(ex, collect_all, &all);
+    weft_future *f = weft_executor_submit(ex, collect_all, &all, WEFT_NOW);
     for (int i = 0; i < N; i++)
-        assert_int_equal(weft_completions_add(all.c, weft_executor_submit(ex, same, NULL)), 0);
+        assert_int_equal(
+            weft_completions_add(all.c, weft_executor_submit(ex, same, NULL, WEFT_NOW)), 0);
     await_word(&all.got, N);
     weft_event_set(&open);
     assert_int_equal(weft_future_get(f, &good, WEFT_FOREVER), 0);

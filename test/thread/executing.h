@@ -3,6 +3,7 @@
 #define WEFT_TEST_EXECUTING_H
 
 #include "asleep.h"
+#include "closing.h"
 
 #include <weft/executor.h>
 #include <weft/sync.h>
@@ -17,7 +18,7 @@ static inline void begin(int threads)
 static inline void end(void)
 {
     assert_int_equal(weft_executor_wait(ex, WEFT_FOREVER), 0);
-    assert_int_equal(weft_executor_destroy(ex, WEFT_DRAIN), 0);
+    assert_int_equal(weft_executor_destroy(ex), 0);
 }
 
 static inline void *same(void *arg)

@@ -17,7 +17,7 @@ CASE(test_create_refuses_bad_arguments)
     assert_errno(weft_executor_create(-1, NULL), EINVAL);
     weft_executor_options o = {NULL, 1, 0, 0, NULL, NULL, NULL};
     assert_errno(weft_executor_create(1, &o), EINVAL);
-    assert_int_equal(weft_executor_destroy(NULL, WEFT_DRAIN), 0);
+    assert_int_equal(weft_executor_destroy(NULL), 0);
 }
 
 CASE(test_create_takes_a_thread_per_cpu)
@@ -39,12 +39,14 @@ CASE(test_options_name_and_stack)
     weft_executor *ex = weft_executor_create(1, &o);
     char name[16] = "";
     assert_int_equal(
-        weft_future_get(weft_executor_submit(ex, thread_name, name), NULL, WEFT_FOREVER), 0);
+        weft_future_get(weft_executor_submit(ex, thread_name, name, WEFT_NOW), NULL, WEFT_FOREVER),
+        0);
     assert_string_equal(name, "a-very-long-nam");
     drain(ex);
     ex = create(1);
     assert_int_equal(
-        weft_future_get(weft_executor_submit(ex, thread_name, name), NULL, WEFT_FOREVER), 0);
+        weft_future_get(weft_executor_submit(ex, thread_name, name, WEFT_NOW), NULL, WEFT_FOREVER),
+        0);
     assert_string_equal(name, "weft-worker");
     drain(ex);
 }
@@ -57,7 +59,7 @@ CASE(test_submit_runs_every_task)
     int n = 0;
     weft_future *f[200];
     for (int i = 0; i < 200; i++)
-        assert_non_null(f[i] = weft_executor_submit(ex, add_one, &n));
+        assert_non_null(f[i] = weft_executor_submit(ex, add_one, &n, WEFT_NOW));
     for (int i = 0; i < 200; i++) {
         void *result = NULL;
         assert_int_equal(weft_future_get(f[i], &result, WEFT_FOREVER), 0);
@@ -71,9 +73,9 @@ CASE(test_submit_refuses_no_function)
 {
     weft_executor *ex = create(1);
     weft_future f;
-    assert_errno(weft_executor_submit(ex, NULL, NULL), EINVAL);
-    assert_errno(weft_executor_submit_wait(ex, NULL, NULL, WEFT_NOW), EINVAL);
-    assert_errno(weft_executor_submit_at(ex, &f, NULL, NULL), EINVAL);
+    assert_errno(weft_executor_submit(ex, NULL, NULL, WEFT_NOW), EINVAL);
+    assert_errno(weft_executor_submit(ex, NULL, NULL, WEFT_NOW), EINVAL);
+    assert_errno(weft_executor_submit_at(ex, &f, NULL, NULL, WEFT_NOW), EINVAL);
     assert_errno(weft_executor_map(ex, NULL, NULL, 1, WEFT_FOREVER), EINVAL);
     assert_errno(weft_executor_map_ranges(ex, NULL, NULL, 1, 1, WEFT_FOREVER), EINVAL);
     drain(ex);
@@ -100,7 +102,7 @@ CASE(test_one_worker_keeps_the_order)
         n[i].log = log;
         n[i].count = &count;
         n[i].number = i;
-        assert_int_equal(weft_executor_submit_at(ex, &f[i], write_number, &n[i]), 0);
+        assert_int_equal(weft_executor_submit_at(ex, &f[i], write_number, &n[i], WEFT_NOW), 0);
     }
     assert_int_equal(weft_executor_wait(ex, WEFT_FOREVER), 0);
     for (int i = 0; i < 50; i++) {
@@ -117,11 +119,11 @@ CASE(test_submit_many)
     void *args[N];
     int n[2] = {0, 0};
     weft_executor *ex = create(2);
-    assert_errno(weft_executor_submit_many(ex, f, N, NULL, args), EINVAL);
-    assert_int_equal(weft_executor_submit_many(ex, f, 0, add_one, args), 0);
+    assert_errno(weft_executor_submit_many(ex, f, N, NULL, args, WEFT_NOW), EINVAL);
+    assert_int_equal(weft_executor_submit_many(ex, f, 0, add_one, args, WEFT_NOW), 0);
     for (int i = 0; i < N; i++)
         args[i] = &n[i % 2];
-    assert_int_equal(weft_executor_submit_many(ex, f, N, add_one, args), 0);
+    assert_int_equal(weft_executor_submit_many(ex, f, N, add_one, args, WEFT_NOW), 0);
     for (int i = 0; i < N; i++) {
         void *result = NULL;
         assert_int_equal(weft_future_get(&f[i], &result, WEFT_FOREVER), 0);
@@ -129,8 +131,8 @@ CASE(test_submit_many)
     }
     assert_int_equal(n[0], N / 2);
     assert_int_equal(n[1], N / 2);
-    assert_int_equal(weft_executor_shutdown(ex, WEFT_DRAIN, WEFT_FOREVER), 0);
-    assert_errno(weft_executor_submit_many(ex, f, 2, add_one, args), EPIPE);
+    assert_int_equal(shut(ex, WEFT_DRAIN, WEFT_FOREVER), 0);
+    assert_errno(weft_executor_submit_many(ex, f, 2, add_one, args, WEFT_NOW), EPIPE);
     drain(ex);
 }
 
@@ -168,7 +170,7 @@ CASE(test_workers_begin_and_end)
     weft_executor_options o = {NULL, 0, 0, 0, begin_worker, end_worker, &c};
     weft_executor *ex = weft_executor_create(3, &o);
     for (int i = 0; i < 100; i++)
-        weft_future_release(weft_executor_submit(ex, i % 10 ? is_begun : leave_crew, &c));
+        weft_future_release(weft_executor_submit(ex, i % 10 ? is_begun : leave_crew, &c, WEFT_NOW));
     assert_int_equal(weft_executor_wait(ex, WEFT_FOREVER), 0);
     assert_int_equal(weft_executor_resize(ex, 1), 0);
     drain(ex);
@@ -187,7 +189,7 @@ static void submit_one(void *arg)
     first_last *f = (first_last *)arg;
     weft_executor *ex = __atomic_load_n(&f->ex, __ATOMIC_ACQUIRE);
     if (ex != NULL)
-        weft_future_release(weft_executor_submit(ex, add_one, &f->n));
+        weft_future_release(weft_executor_submit(ex, add_one, &f->n, WEFT_NOW));
 }
 
 // What they submit is run by whoever is there.
@@ -196,8 +198,9 @@ CASE(test_begin_and_end_submit)
     first_last f = {NULL, 0};
     weft_executor_options o = {NULL, 0, 0, 0, submit_one, submit_one, &f};
     weft_executor *ex = weft_executor_create(1, &o);
-    assert_int_equal(weft_future_get(weft_executor_submit(ex, add_one, &f.n), NULL, WEFT_FOREVER),
-                     0); // the first has begun
+    assert_int_equal(
+        weft_future_get(weft_executor_submit(ex, add_one, &f.n, WEFT_NOW), NULL, WEFT_FOREVER),
+        0); // the first has begun
     __atomic_store_n(&f.ex, ex, __ATOMIC_RELEASE);
     assert_int_equal(weft_executor_resize(ex, 3), 0);
     await_word(&f.n, 3);
@@ -221,9 +224,9 @@ static void fill(full *p)
     weft_executor_options o = {NULL, 0, 1, 0, NULL, NULL, NULL};
     p->ex = weft_executor_create(1, &o);
     gate_init(&p->g);
-    p->running = weft_executor_submit(p->ex, pass, &p->g);
+    p->running = weft_executor_submit(p->ex, pass, &p->g, WEFT_NOW);
     await_word(&p->g.inside, 1);
-    p->pending = weft_executor_submit(p->ex, pass, &p->g);
+    p->pending = weft_executor_submit(p->ex, pass, &p->g, WEFT_NOW);
     assert_non_null(p->pending);
     assert_int_equal(weft_executor_pending(p->ex), 1);
 }
@@ -242,12 +245,12 @@ CASE(test_backlog_refuses_more)
     weft_future f;
     int n = 0;
     fill(&p);
-    assert_errno(weft_executor_submit(p.ex, add_one, &n), EAGAIN);
-    assert_errno(weft_executor_submit_at(p.ex, &f, add_one, &n), EAGAIN);
+    assert_errno(weft_executor_submit(p.ex, add_one, &n, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_executor_submit_at(p.ex, &f, add_one, &n, WEFT_NOW), ETIMEDOUT);
     void *arg = &n;
-    assert_errno(weft_executor_submit_many(p.ex, &f, 1, add_one, &arg), EAGAIN);
-    assert_errno(weft_executor_submit_wait(p.ex, add_one, &n, WEFT_NOW), ETIMEDOUT);
-    assert_errno(weft_executor_submit_wait(p.ex, add_one, &n, weft_in_ms(2)), ETIMEDOUT);
+    assert_errno(weft_executor_submit_many(p.ex, &f, 1, add_one, &arg, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_executor_submit(p.ex, add_one, &n, WEFT_NOW), ETIMEDOUT);
+    assert_errno(weft_executor_submit(p.ex, add_one, &n, weft_in_ms(2)), ETIMEDOUT);
     empty(&p);
     assert_int_equal(n, 0);
 }
@@ -273,7 +276,7 @@ template <class Call> static void *submitter_calls(void *arg, Call call)
 static void *submit_waiting(void *arg)
 {
     return submitter_calls(arg, [](submitter *s) {
-        s->f = weft_executor_submit_wait(s->ex, add_one, &s->n, WEFT_FOREVER);
+        s->f = weft_executor_submit(s->ex, add_one, &s->n, WEFT_FOREVER);
     });
 }
 
@@ -294,7 +297,7 @@ CASE(test_backlog_waits_for_room)
     submitter s;
     fill(&p);
     begin_asleep(&s, p.ex, submit_waiting);
-    assert_errno(weft_executor_destroy(p.ex, WEFT_DRAIN), EBUSY);
+    assert_errno(weft_executor_destroy(p.ex), EBUSY);
     assert_int_equal(weft_future_cancel(p.pending), 0); // makes room
     weft_thread_join(s.thread, NULL, WEFT_FOREVER);
     assert_non_null(s.f);
@@ -315,7 +318,7 @@ CASE(test_backlog_wait_ends_by_stop_and_shutdown)
     assert_null(s.f);
     assert_int_equal(s.error, ECANCELED);
     begin_asleep(&s, p.ex, submit_waiting);
-    assert_errno(weft_executor_shutdown(p.ex, WEFT_DRAIN, WEFT_NOW), ETIMEDOUT);
+    assert_errno(shut(p.ex, WEFT_DRAIN, WEFT_NOW), ETIMEDOUT);
     weft_thread_join(s.thread, NULL, WEFT_FOREVER);
     assert_null(s.f);
     assert_int_equal(s.error, EPIPE);
@@ -329,7 +332,7 @@ static void *submit_from_worker(void *arg)
     n = 0;
     weft_future *f[20];
     for (int i = 0; i < 20; i++)
-        f[i] = weft_executor_submit_wait(ex, add_one, &n, WEFT_FOREVER);
+        f[i] = weft_executor_submit(ex, add_one, &n, WEFT_FOREVER);
     for (int i = 0; i < 20; i++)
         weft_future_get(f[i], NULL, WEFT_FOREVER);
     return &n;
@@ -340,7 +343,7 @@ CASE(test_worker_makes_its_own_room)
     weft_executor_options o = {NULL, 0, 2, 0, NULL, NULL, NULL};
     weft_executor *ex = weft_executor_create(1, &o);
     void *n;
-    weft_future *f = weft_executor_submit(ex, submit_from_worker, ex);
+    weft_future *f = weft_executor_submit(ex, submit_from_worker, ex, WEFT_NOW);
     assert_int_equal(weft_future_get(f, &n, WEFT_FOREVER), 0);
     assert_int_equal(*(int *)n, 20);
     drain(ex);
@@ -369,7 +372,7 @@ CASE(test_wait_for_quiet)
     assert_errno(weft_executor_wait(p.ex, WEFT_NOW), ETIMEDOUT);
     assert_errno(weft_executor_wait(p.ex, weft_in_ms(2)), ETIMEDOUT);
     begin_asleep(&s, p.ex, wait_outside);
-    assert_errno(weft_executor_destroy(p.ex, WEFT_DRAIN), EBUSY);
+    assert_errno(weft_executor_destroy(p.ex), EBUSY);
     weft_thread_stop(s.thread);
     weft_thread_join(s.thread, NULL, WEFT_FOREVER);
     assert_int_equal(s.n, -1);
@@ -385,7 +388,7 @@ CASE(test_wait_within_a_task)
 {
     weft_executor *ex = create(1);
     void *told = NULL;
-    weft_future *f = weft_executor_submit(ex, wait_for_all, ex);
+    weft_future *f = weft_executor_submit(ex, wait_for_all, ex, WEFT_NOW);
     assert_int_equal(weft_future_get(f, &told, WEFT_FOREVER), 0);
     assert_non_null(told);
     drain(ex);
@@ -577,7 +580,7 @@ CASE(test_resize_grows)
     gate_init(&g);
     weft_future *f[4];
     for (int i = 0; i < 4; i++)
-        f[i] = weft_executor_submit(ex, pass, &g);
+        f[i] = weft_executor_submit(ex, pass, &g, WEFT_NOW);
     assert_int_equal(weft_executor_resize(ex, 4), 0);
     assert_int_equal(weft_executor_threads(ex), 4);
     await_word(&g.inside, 4); // all at once
@@ -608,7 +611,7 @@ CASE(test_resize_shrinks)
     while (threads_of_this_process() > before + 2)
         sched_yield();
     for (int i = 0; i < 20; i++)
-        weft_future_release(weft_executor_submit(ex, add_one, &n));
+        weft_future_release(weft_executor_submit(ex, add_one, &n, WEFT_NOW));
     assert_int_equal(weft_executor_wait(ex, WEFT_FOREVER), 0);
     assert_int_equal(n, 20);
     assert_int_equal(weft_executor_resize(ex, 3), 0);
@@ -662,7 +665,7 @@ CASE(test_resize_by_another_kind_of_thread)
     sched_setaffinity(0, sizeof cpus, &cpus);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     for (int i = 0; i < 2; i++) // each on a worker of its own
-        weft_future_release(weft_executor_submit(ex, look_at_self, seen[i]));
+        weft_future_release(weft_executor_submit(ex, look_at_self, seen[i], WEFT_NOW));
     for (int i = 0; i < 2; i++)
         await_word(&seen[i][3], 1);
     for (int i = 0; i < 2; i++) {
@@ -678,7 +681,7 @@ CASE(test_resize_by_another_kind_of_thread)
 CASE(test_resize_after_shutdown)
 {
     weft_executor *ex = create(1);
-    assert_int_equal(weft_executor_shutdown(ex, WEFT_DRAIN, WEFT_FOREVER), 0);
+    assert_int_equal(shut(ex, WEFT_DRAIN, WEFT_FOREVER), 0);
     assert_errno(weft_executor_resize(ex, 2), EPIPE);
     drain(ex);
 }
@@ -691,23 +694,23 @@ CASE(test_shutdown_drains)
     weft_future f;
     int n = 0;
     for (int i = 0; i < 100; i++)
-        weft_future_release(weft_executor_submit(ex, add_one, &n));
-    assert_errno(weft_executor_shutdown(ex, 3, WEFT_FOREVER), EINVAL);
-    assert_int_equal(weft_executor_shutdown(ex, WEFT_DRAIN, WEFT_FOREVER), 0);
+        weft_future_release(weft_executor_submit(ex, add_one, &n, WEFT_NOW));
+    assert_errno(shut(ex, 3, WEFT_FOREVER), EINVAL);
+    assert_int_equal(shut(ex, WEFT_DRAIN, WEFT_FOREVER), 0);
     assert_int_equal(n, 100);
-    assert_errno(weft_executor_submit(ex, add_one, &n), EPIPE);
-    assert_errno(weft_executor_submit_wait(ex, add_one, &n, WEFT_FOREVER), EPIPE);
-    assert_errno(weft_executor_submit_at(ex, &f, add_one, &n), EPIPE);
+    assert_errno(weft_executor_submit(ex, add_one, &n, WEFT_NOW), EPIPE);
+    assert_errno(weft_executor_submit(ex, add_one, &n, WEFT_FOREVER), EPIPE);
+    assert_errno(weft_executor_submit_at(ex, &f, add_one, &n, WEFT_NOW), EPIPE);
     static tally t;
     assert_errno(weft_executor_map(ex, count_index, &t, 10, WEFT_FOREVER), EPIPE);
-    assert_int_equal(weft_executor_shutdown(ex, WEFT_DISCARD, WEFT_NOW), 0);
-    assert_errno(weft_executor_destroy(ex, 3), EINVAL);
+    assert_int_equal(shut(ex, WEFT_DISCARD, WEFT_NOW), 0);
+    assert_errno(finish(ex, 3), EINVAL);
     drain(ex);
 }
 
 static void *drain(void *ex)
 {
-    return code_of(weft_executor_shutdown((weft_executor *)ex, WEFT_DRAIN, WEFT_FOREVER));
+    return code_of(shut((weft_executor *)ex, WEFT_DRAIN, WEFT_FOREVER));
 }
 
 // The last task that a drain waits for may end by being cancelled, with all workers asleep.
@@ -721,7 +724,7 @@ CASE(test_shutdown_drains_until_the_last_is_cancelled)
     await_asleep(weft_thread_id(t));
     assert_int_equal(weft_future_cancel(after), 0);
     assert_int_equal(joined(t), 0);
-    assert_int_equal(weft_executor_destroy(ex, WEFT_DRAIN), 0);
+    assert_int_equal(weft_executor_destroy(ex), 0);
     assert_int_equal(weft_future_cancel(promise), 0);
     weft_future_release(after);
     weft_future_release(promise);
@@ -740,15 +743,16 @@ CASE(test_many_where_more_wait_than_the_limit)
         weft_event_wait(&go, WEFT_FOREVER);
         return nullptr;
     };
-    weft_future *busy = weft_executor_submit(ex, wait, nullptr);
+    weft_future *busy = weft_executor_submit(ex, wait, nullptr, WEFT_NOW);
     while (weft_future_state(busy) == WEFT_FUTURE_PENDING)
         sched_yield();
     for (weft_future *&each : after)
         each = weft_executor_submit_after(ex, promise, wait, nullptr);
     assert_int_equal(weft_future_set(promise, nullptr), 0);
-    assert_errno(weft_executor_submit_many(ex, many, 3, wait, args), EAGAIN);
+    assert_errno(weft_executor_submit_many(ex, many, 3, wait, args, WEFT_NOW), EMSGSIZE);
+    assert_errno(weft_executor_submit_many(ex, many, 1, wait, args, WEFT_NOW), ETIMEDOUT);
     weft_event_set(&go);
-    assert_int_equal(weft_executor_destroy(ex, WEFT_DRAIN), 0);
+    assert_int_equal(weft_executor_destroy(ex), 0);
     for (weft_future *each : after)
         weft_future_release(each);
     weft_future_release(busy);
@@ -760,9 +764,9 @@ CASE(test_shutdown_times_out_then_discards)
     full p;
     void *result = &p;
     fill(&p);
-    assert_errno(weft_executor_shutdown(p.ex, WEFT_DRAIN, weft_in_ms(2)), ETIMEDOUT);
+    assert_errno(shut(p.ex, WEFT_DRAIN, weft_in_ms(2)), ETIMEDOUT);
     // The running task waits in weft_event_wait: the discard ends that.
-    assert_int_equal(weft_executor_shutdown(p.ex, WEFT_DISCARD, WEFT_FOREVER), 0);
+    assert_int_equal(shut(p.ex, WEFT_DISCARD, WEFT_FOREVER), 0);
     assert_int_equal(weft_future_get(p.running, &result, WEFT_NOW), 0);
     assert_null(result);
     assert_int_equal(weft_future_state(p.pending), WEFT_FUTURE_CANCELLED);
@@ -775,8 +779,8 @@ CASE(test_shutdown_times_out_then_discards)
 static void *end_own_pool(void *arg)
 {
     weft_executor *ex = (weft_executor *)arg;
-    int ok = weft_executor_shutdown(ex, WEFT_DRAIN, WEFT_FOREVER) == -1 && errno == EDEADLK;
-    ok &= weft_executor_destroy(ex, WEFT_DISCARD) == -1 && errno == EDEADLK;
+    int ok = shut(ex, WEFT_DRAIN, WEFT_FOREVER) == -1 && errno == EDEADLK;
+    ok &= finish(ex, WEFT_DISCARD) == -1 && errno == EDEADLK;
     return ok ? arg : NULL;
 }
 
@@ -784,7 +788,7 @@ CASE(test_shutdown_by_an_own_task)
 {
     weft_executor *ex = create(1);
     void *ok = NULL;
-    weft_future *f = weft_executor_submit(ex, end_own_pool, ex);
+    weft_future *f = weft_executor_submit(ex, end_own_pool, ex, WEFT_NOW);
     assert_int_equal(weft_future_get(f, &ok, WEFT_FOREVER), 0);
     assert_non_null(ok);
     drain(ex);
@@ -792,8 +796,7 @@ CASE(test_shutdown_by_an_own_task)
 
 static void *shut_down_waiting(void *arg)
 {
-    return submitter_calls(
-        arg, [](submitter *s) { s->n = weft_executor_shutdown(s->ex, WEFT_DRAIN, WEFT_FOREVER); });
+    return submitter_calls(arg, [](submitter *s) { s->n = shut(s->ex, WEFT_DRAIN, WEFT_FOREVER); });
 }
 
 CASE(test_shutdown_ends_by_stop)
@@ -802,7 +805,7 @@ CASE(test_shutdown_ends_by_stop)
     submitter s;
     fill(&p);
     begin_asleep(&s, p.ex, shut_down_waiting);
-    assert_errno(weft_executor_destroy(p.ex, WEFT_DRAIN), EBUSY);
+    assert_errno(weft_executor_destroy(p.ex), EBUSY);
     weft_thread_stop(s.thread);
     weft_thread_join(s.thread, NULL, WEFT_FOREVER);
     assert_int_equal(s.n, -1);
@@ -818,8 +821,8 @@ static void *destroy_stopped(void *arg)
     while (!weft_thread_stopping())
         sched_yield();
     for (int i = 0; i < 50; i++)
-        weft_future_release(weft_executor_submit(t->ex, add_one, t->counts));
-    return weft_executor_destroy(t->ex, WEFT_DRAIN) == 0 ? NULL : arg;
+        weft_future_release(weft_executor_submit(t->ex, add_one, t->counts, WEFT_NOW));
+    return weft_executor_destroy(t->ex) == 0 ? NULL : arg;
 }
 
 CASE(test_destroy_by_a_stopped_thread)
@@ -855,11 +858,12 @@ CASE(test_shutdown_does_not_outlast_its_deadline)
     weft_executor *ex = create(1);
     void *set = NULL;
     assert_int_equal(weft_slot_init(&slow_slot, end_slowly), 0);
-    assert_int_equal(
-        weft_future_get(weft_executor_submit(ex, take_slow_slot, &go), &set, WEFT_FOREVER), 0);
+    assert_int_equal(weft_future_get(weft_executor_submit(ex, take_slow_slot, &go, WEFT_NOW), &set,
+                                     WEFT_FOREVER),
+                     0);
     assert_ptr_equal(set, &go);
-    assert_errno(weft_executor_shutdown(ex, WEFT_DRAIN, weft_in_ms(20)), ETIMEDOUT);
-    assert_errno(weft_executor_shutdown(ex, WEFT_DRAIN, WEFT_NOW), ETIMEDOUT);
+    assert_errno(shut(ex, WEFT_DRAIN, weft_in_ms(20)), ETIMEDOUT);
+    assert_errno(shut(ex, WEFT_DRAIN, WEFT_NOW), ETIMEDOUT);
     weft_event_set(&go);
     drain(ex);
     assert_int_equal(weft_slot_destroy(&slow_slot), 0);
@@ -880,7 +884,7 @@ CASE(test_idle_workers_take_no_processor)
     weft_executor *ex = create(4);
     weft_future *p = weft_future_create(), *f[2];
     for (int i = 0; i < 2; i++)
-        assert_non_null(f[i] = weft_executor_submit(ex, wait_for_promise, p));
+        assert_non_null(f[i] = weft_executor_submit(ex, wait_for_promise, p, WEFT_NOW));
     struct timespec before, after;
     int64_t used;
     do {
@@ -911,7 +915,7 @@ CASE(test_fd_counts_ended_tasks)
     assert_int_equal(poll(&p, 1, 0), 0); // a map's parts are not tasks of the user
     weft_future *f[3];
     for (int i = 0; i < 3; i++)
-        f[i] = weft_executor_submit(ex, add_one, &n);
+        f[i] = weft_executor_submit(ex, add_one, &n, WEFT_NOW);
     uint64_t sum = 0, ended;
     while (sum < 3) {
         assert_int_equal(poll(&p, 1, -1), 1);
@@ -945,7 +949,7 @@ static void *submit_load(void *arg)
 {
     load *l = (load *)arg;
     for (int i = 0; i < EACH; i++) {
-        weft_future *f = weft_executor_submit(l->ex, count_run, l);
+        weft_future *f = weft_executor_submit(l->ex, count_run, l, WEFT_NOW);
         if (f == NULL) {
             add_word(&l->refused);
             continue;
@@ -995,7 +999,7 @@ CASE(test_shutdown_under_load)
         start_load(&l, t, 2);
         await_word(&l.ran, 50 * round);
         int how = round % 2 ? WEFT_DISCARD : WEFT_DRAIN;
-        assert_int_equal(weft_executor_shutdown(l.ex, how, WEFT_FOREVER), 0);
+        assert_int_equal(shut(l.ex, how, WEFT_FOREVER), 0);
         int ran = l.ran;
         for (int i = 0; i < SUBMITTERS; i++)
             weft_thread_join(t[i], NULL, WEFT_FOREVER);

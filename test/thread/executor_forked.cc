@@ -21,16 +21,16 @@ static int use_inherited(void *)
 {
     weft_future f;
     int fails = 0;
-    fails += weft_executor_submit(ex, same, NULL) == NULL && errno == EPERM;
-    fails += weft_executor_submit_wait(ex, same, NULL, WEFT_FOREVER) == NULL && errno == EPERM;
-    fails += weft_executor_submit_at(ex, &f, same, NULL) == -1 && errno == EPERM;
+    fails += weft_executor_submit(ex, same, NULL, WEFT_NOW) == NULL && errno == EPERM;
+    fails += weft_executor_submit(ex, same, NULL, WEFT_FOREVER) == NULL && errno == EPERM;
+    fails += weft_executor_submit_at(ex, &f, same, NULL, WEFT_NOW) == -1 && errno == EPERM;
     fails += weft_executor_map(ex, never_called, NULL, 9, WEFT_FOREVER) == -1 && errno == EPERM;
     fails += weft_executor_wait(ex, WEFT_FOREVER) == -1 && errno == EPERM;
     fails += weft_executor_resize(ex, 3) == -1 && errno == EPERM;
     fails += weft_executor_threads(ex) == -1 && errno == EPERM;
     fails += weft_executor_fd(ex) == -1 && errno == EPERM;
-    fails += weft_executor_shutdown(ex, WEFT_DISCARD, WEFT_FOREVER) == -1 && errno == EPERM;
-    fails += weft_executor_destroy(ex, WEFT_DISCARD) == -1 && errno == EPERM;
+    fails += shut(ex, WEFT_DISCARD, WEFT_FOREVER) == -1 && errno == EPERM;
+    fails += finish(ex, WEFT_DISCARD) == -1 && errno == EPERM;
     fails += weft_future_get(parents, NULL, WEFT_FOREVER) == -1 && errno == EPERM;
     fails += weft_future_cancel(parents) == -1 && errno == EPERM;
     return fails;
@@ -41,11 +41,11 @@ static int own_executor(void *)
     if (RUNNER_SANITIZED) // which can't, in a child of threads: their locks are as they were
         return 0;
     weft_executor *own = weft_executor_create(2, NULL);
-    weft_future *f = own != NULL ? weft_executor_submit(own, same, &ex) : NULL;
+    weft_future *f = own != NULL ? weft_executor_submit(own, same, &ex, WEFT_NOW) : NULL;
     void *result = NULL;
     if (f == NULL || weft_future_get(f, &result, WEFT_FOREVER) != 0)
         return 1;
-    return result != &ex || weft_executor_destroy(own, WEFT_DRAIN) != 0;
+    return result != &ex || weft_executor_destroy(own) != 0;
 }
 
 static void *fork_in_task(void *arg)
@@ -59,13 +59,13 @@ CASE(test_a_forked_child_is_refused_and_has_its_own)
 {
     weft_event open = WEFT_EVENT_INIT;
     begin(2);
-    parents = weft_executor_submit(ex, pass, &open);
+    parents = weft_executor_submit(ex, pass, &open, WEFT_NOW);
     assert_int_equal(end_of(child_of(use_inherited, NULL)), 12);
     assert_int_equal(end_of(child_of(own_executor, NULL)), 0);
     int (*in_task[])(void *) = {use_inherited, own_executor};
     for (int i = 0; i < 2; i++) {
         void *code = NULL;
-        weft_future *f = weft_executor_submit(ex, fork_in_task, &in_task[i]);
+        weft_future *f = weft_executor_submit(ex, fork_in_task, &in_task[i], WEFT_NOW);
         assert_int_equal(weft_future_get(f, &code, WEFT_FOREVER), 0);
         assert_int_equal((intptr_t)code, i == 0 ? 12 : 0);
     }
@@ -169,9 +169,9 @@ CASE(test_a_task_that_forks_and_returns_in_both)
     pid_t child;
     int n = 0;
     begin(1);
-    weft_future *f = weft_executor_submit(ex, fork_and_return, &child);
+    weft_future *f = weft_executor_submit(ex, fork_and_return, &child, WEFT_NOW);
     for (int i = 0; i < 100; i++) // which the child is not to run
-        weft_future_release(weft_executor_submit(ex, same, &n));
+        weft_future_release(weft_executor_submit(ex, same, &n, WEFT_NOW));
     assert_int_equal(weft_future_get(f, NULL, WEFT_FOREVER), 0);
     assert_true(child > 0);
     assert_int_equal(end_of(child), 0);
@@ -222,7 +222,7 @@ CASE(test_a_map_whose_own_part_forks)
 
 static void *submit_for_ever(void *arg)
 {
-    weft_future_release(weft_executor_submit(ex, submit_for_ever, arg));
+    weft_future_release(weft_executor_submit(ex, submit_for_ever, arg, WEFT_NOW));
     add_word((int *)arg);
     return arg;
 }
@@ -238,11 +238,11 @@ static int exits(void *in_task)
     int n = 0;
     weft_event never = WEFT_EVENT_INIT;
     ex = weft_executor_create(3, NULL);
-    weft_executor_submit(ex, pass, &never);
-    weft_executor_submit(ex, submit_for_ever, &n);
+    weft_executor_submit(ex, pass, &never, WEFT_NOW);
+    weft_executor_submit(ex, submit_for_ever, &n, WEFT_NOW);
     await_word(&n, 100);
     if (in_task != NULL)
-        weft_future_wait(weft_executor_submit(ex, exit_7, NULL), WEFT_FOREVER);
+        weft_future_wait(weft_executor_submit(ex, exit_7, NULL, WEFT_NOW), WEFT_FOREVER);
     exit(7);
 }
 
@@ -256,7 +256,8 @@ CASE(test_exit_while_tasks_run)
 
 static void *wait_for_either(void *arg)
 {
-    weft_future *f[] = {weft_executor_submit(ex, same, arg), weft_executor_submit(ex, same, arg)};
+    weft_future *f[] = {weft_executor_submit(ex, same, arg, WEFT_NOW),
+                        weft_executor_submit(ex, same, arg, WEFT_NOW)};
     ssize_t code = weft_future_wait_any(f, 2, WEFT_FOREVER); // so it runs neither
     return code == -1 && (errno == EAGAIN || errno == ENOMEM) ? arg : NULL;
 }
@@ -264,7 +265,7 @@ static void *wait_for_either(void *arg)
 static void *wait_among(void *arg)
 {
     weft_completions *c = weft_completions_create();
-    weft_future *f = weft_executor_submit(ex, same, arg);
+    weft_future *f = weft_executor_submit(ex, same, arg, WEFT_NOW);
     bool told = weft_completions_add(c, f) == 0 && weft_completions_next(c, WEFT_FOREVER) == NULL &&
                 (errno == EAGAIN || errno == ENOMEM);
     return told ? arg : NULL;
@@ -272,9 +273,9 @@ static void *wait_among(void *arg)
 
 static void *wait_for_room(void *arg)
 {
-    while (weft_executor_submit(ex, same, arg) != NULL) {
+    while (weft_executor_submit(ex, same, arg, WEFT_NOW) != NULL) {
     }
-    weft_future *f = weft_executor_submit_wait(ex, same, arg, WEFT_FOREVER);
+    weft_future *f = weft_executor_submit(ex, same, arg, WEFT_FOREVER);
     return f == NULL && (errno == EAGAIN || errno == ENOMEM) ? arg : NULL;
 }
 
@@ -294,10 +295,10 @@ static int limited_memory(void *task)
     void *told = NULL;
     if (setrlimit(RLIMIT_AS, &most) != 0)
         return 2;
-    weft_future *f = weft_executor_submit(ex, *(void *(**)(void *))task, &ex);
+    weft_future *f = weft_executor_submit(ex, *(void *(**)(void *))task, &ex, WEFT_NOW);
     if (weft_future_get(f, &told, WEFT_FOREVER) != 0)
         return 3;
-    return told != &ex || weft_executor_destroy(ex, WEFT_DRAIN) != 0;
+    return told != &ex || weft_executor_destroy(ex) != 0;
 }
 
 CASE(test_a_wait_for_a_thread_that_is_not_to_be_had)

@@ -1,6 +1,7 @@
 // Everything at once on one executor, counted exactly: each task that was accepted has run or was
 // cancelled, once.
 #include "asleep.h"
+#include "closing.h"
 
 #include <weft/executor.h>
 #include <weft/thread.h>
@@ -46,8 +47,8 @@ static weft_future *given(weft_future *f)
 static weft_future *give(intptr_t depth)
 {
     weft_deadline d = below(2) ? WEFT_NOW : weft_in_us(below(300));
-    return given(below(3) ? weft_executor_submit(s.ex, task, (void *)depth)
-                          : weft_executor_submit_wait(s.ex, task, (void *)depth, d));
+    return given(below(3) ? weft_executor_submit(s.ex, task, (void *)depth, WEFT_NOW)
+                          : weft_executor_submit(s.ex, task, (void *)depth, d));
 }
 
 // Waits for it or not, and gives it up.
@@ -137,11 +138,11 @@ static void run_storm(int round)
     if (round % 4 == 1)
         assert_int_equal(weft_executor_wait(s.ex, WEFT_FOREVER), 0);
     int how = round % 4 == 2 ? WEFT_DISCARD : WEFT_DRAIN;
-    assert_int_equal(weft_executor_shutdown(s.ex, how, WEFT_FOREVER), 0);
+    assert_int_equal(shut(s.ex, how, WEFT_FOREVER), 0);
     for (int i = 0; i < OUTSIDE; i++)
         assert_int_equal(weft_thread_join(t[i], NULL, WEFT_FOREVER), 0);
     assert_int_equal(weft_executor_pending(s.ex), 0);
-    assert_int_equal(weft_executor_destroy(s.ex, WEFT_DRAIN), 0);
+    assert_int_equal(weft_executor_destroy(s.ex), 0);
 }
 
 CASE(test_storm)
@@ -196,9 +197,9 @@ CASE(test_late_looks_at_an_executor)
         assert_non_null(t[i] = weft_thread_start(look_late, &l, NULL));
     for (int round = 1; round <= LATE_ROUNDS; round++) {
         weft_executor *ex = weft_executor_create(1, NULL);
-        assert_int_equal(weft_executor_submit_many(ex, l.f, FEW, nothing, args), 0);
+        assert_int_equal(weft_executor_submit_many(ex, l.f, FEW, nothing, args, WEFT_NOW), 0);
         __atomic_store_n(&l.round, round, __ATOMIC_RELEASE);
-        assert_int_equal(weft_executor_destroy(ex, round % 3 ? WEFT_DRAIN : WEFT_DISCARD), 0);
+        assert_int_equal(finish(ex, round % 3 ? WEFT_DRAIN : WEFT_DISCARD), 0);
         await_word(&l.looked, 2 * round);
     }
     for (int i = 0; i < 2; i++)

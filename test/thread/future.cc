@@ -20,9 +20,9 @@ static void hold(held *h)
 {
     h->ex = create(1);
     gate_init(&h->g);
-    h->running = weft_executor_submit(h->ex, pass, &h->g);
+    h->running = weft_executor_submit(h->ex, pass, &h->g, WEFT_NOW);
     await_word(&h->g.inside, 1);
-    h->pending = weft_executor_submit(h->ex, same, h);
+    h->pending = weft_executor_submit(h->ex, same, h, WEFT_NOW);
     assert_non_null(h->pending);
 }
 
@@ -41,10 +41,11 @@ CASE(test_get_returns_the_result)
     weft_executor *ex = create(2);
     void *result = NULL;
     errno = 4711;
-    weft_future *f = weft_executor_submit(ex, same, &ex);
+    weft_future *f = weft_executor_submit(ex, same, &ex, WEFT_NOW);
     assert_int_equal(weft_future_get(f, &result, WEFT_FOREVER), 0);
     assert_ptr_equal(result, &ex);
-    assert_int_equal(weft_future_get(weft_executor_submit(ex, same, NULL), NULL, WEFT_FOREVER), 0);
+    assert_int_equal(
+        weft_future_get(weft_executor_submit(ex, same, NULL, WEFT_NOW), NULL, WEFT_FOREVER), 0);
     assert_int_equal(errno, 4711);
     drain(ex);
 }
@@ -83,7 +84,8 @@ CASE(test_state_follows_the_task)
 CASE(test_futures_outlive_the_executor)
 {
     weft_executor *ex = create(1);
-    weft_future *f = weft_executor_submit(ex, same, &ex), *g = weft_executor_submit(ex, same, NULL);
+    weft_future *f = weft_executor_submit(ex, same, &ex, WEFT_NOW),
+                *g = weft_executor_submit(ex, same, NULL, WEFT_NOW);
     assert_true(weft_future_fd(g) >= 0);
     drain(ex);
     void *result;
@@ -100,12 +102,12 @@ CASE(test_own_memory)
     void *result = NULL;
     memset(&f, 0xa5, sizeof f);
     hold(&h);
-    assert_int_equal(weft_executor_submit_at(h.ex, &f, same, &h), 0);
+    assert_int_equal(weft_executor_submit_at(h.ex, &f, same, &h, WEFT_NOW), 0);
     assert_errno(weft_future_release(&f), EBUSY);
     weft_event_set(&h.g.open);
     assert_int_equal(weft_future_get(&f, &result, WEFT_FOREVER), 0);
     assert_ptr_equal(result, &h);
-    assert_int_equal(weft_executor_submit_at(h.ex, &f, same, NULL), 0); // again
+    assert_int_equal(weft_executor_submit_at(h.ex, &f, same, NULL, WEFT_NOW), 0); // again
     assert_int_equal(weft_future_wait(&f, WEFT_FOREVER), 0);
     assert_int_equal(weft_future_release(&f), 0);
     let_go(&h);
@@ -217,7 +219,7 @@ CASE(test_wait_any_of_many)
     weft_future *f[30];
     hold(&h);
     for (int i = 0; i < 30; i++)
-        f[i] = weft_executor_submit(h.ex, same, NULL);
+        f[i] = weft_executor_submit(h.ex, same, NULL, WEFT_NOW);
     assert_errno(weft_future_wait_any(f, 30, weft_in_ms(2)), ETIMEDOUT);
     weft_event_set(&h.g.open);
     assert_true(weft_future_wait_any(f, 30, WEFT_FOREVER) >= 0);
@@ -276,7 +278,7 @@ CASE(test_cancel_in_the_middle)
     weft_future *f[5];
     hold(&h);
     for (int i = 0; i < 5; i++)
-        f[i] = weft_executor_submit(h.ex, same, &h);
+        f[i] = weft_executor_submit(h.ex, same, &h, WEFT_NOW);
     int order[] = {2, 0, 4};
     for (int i = 0; i < 3; i++)
         assert_int_equal(weft_future_cancel(f[order[i]]), 0);
@@ -297,7 +299,7 @@ CASE(test_release_lets_the_task_run)
     assert_int_equal(weft_event_init(&second.open), 0);
     second.inside = 0;
     weft_event_set(&second.open);
-    assert_int_equal(weft_future_release(weft_executor_submit(h.ex, pass, &second)), 0);
+    assert_int_equal(weft_future_release(weft_executor_submit(h.ex, pass, &second, WEFT_NOW)), 0);
     assert_int_equal(weft_future_release(NULL), 0);
     weft_event_set(&h.g.open);
     assert_int_equal(weft_executor_wait(h.ex, WEFT_FOREVER), 0);
@@ -349,7 +351,7 @@ static void note_end(weft_future *f, void *arg)
 CASE(test_then_after_the_end)
 {
     weft_executor *ex = create(1);
-    weft_future *f = weft_executor_submit(ex, same, NULL);
+    weft_future *f = weft_executor_submit(ex, same, NULL, WEFT_NOW);
     int seen = -1;
     assert_int_equal(weft_future_wait(f, WEFT_FOREVER), 0);
     assert_int_equal(weft_future_then(f, note_end, &seen), 0);
@@ -372,8 +374,9 @@ CASE(test_then_on_cancel_and_discard)
     assert_int_equal(c.state, WEFT_FUTURE_CANCELLED);
     assert_null(c.result);
     assert_int_equal(c.deadlock, EDEADLK);
-    assert_int_equal(weft_future_then(weft_executor_submit(h.ex, same, NULL), on_end, &d), 0);
-    assert_int_equal(weft_executor_shutdown(h.ex, WEFT_DISCARD, WEFT_FOREVER), 0);
+    assert_int_equal(weft_future_then(weft_executor_submit(h.ex, same, NULL, WEFT_NOW), on_end, &d),
+                     0);
+    assert_int_equal(shut(h.ex, WEFT_DISCARD, WEFT_FOREVER), 0);
     assert_int_equal(d.times, 1);
     assert_int_equal(d.state, WEFT_FUTURE_CANCELLED);
     let_go(&h);
@@ -391,8 +394,9 @@ CASE(test_then_may_release)
     weft_executor *ex = create(2);
     int times = 0;
     for (int i = 0; i < 300; i++)
-        assert_int_equal(
-            weft_future_then(weft_executor_submit(ex, same, NULL), release_at_end, &times), 0);
+        assert_int_equal(weft_future_then(weft_executor_submit(ex, same, NULL, WEFT_NOW),
+                                          release_at_end, &times),
+                         0);
     assert_int_equal(weft_executor_wait(ex, WEFT_FOREVER), 0);
     assert_int_equal(times, 300);
     drain(ex);
@@ -439,8 +443,8 @@ static void *sum(void *arg)
     int middle = (s->from + s->to) / 2;
     sums left = {s->ex, s->from, middle}, right = {s->ex, middle, s->to};
     void *a = NULL, *b = NULL;
-    weft_future *f = weft_executor_submit(s->ex, sum, &left);
-    weft_future *g = weft_executor_submit(s->ex, sum, &right);
+    weft_future *f = weft_executor_submit(s->ex, sum, &left, WEFT_NOW);
+    weft_future *g = weft_executor_submit(s->ex, sum, &right, WEFT_NOW);
     weft_future *both[] = {f, g};
     if (middle % 3 == 0)
         weft_future_wait_any(both, 2, WEFT_FOREVER);
@@ -455,8 +459,9 @@ CASE(test_nested_waits_never_deadlock)
         weft_executor *ex = create(threads);
         sums all = {ex, 0, 500};
         void *total;
-        assert_int_equal(weft_future_get(weft_executor_submit(ex, sum, &all), &total, WEFT_FOREVER),
-                         0);
+        assert_int_equal(
+            weft_future_get(weft_executor_submit(ex, sum, &all, WEFT_NOW), &total, WEFT_FOREVER),
+            0);
         assert_int_equal((intptr_t)total, 500 * 499 / 2);
         drain(ex);
     }
@@ -474,7 +479,7 @@ CASE(test_get_of_the_own_task)
     weft_executor *ex = create(1);
     weft_future f, *self = &f;
     void *told = NULL;
-    assert_int_equal(weft_executor_submit_at(ex, &f, get_own, &self), 0);
+    assert_int_equal(weft_executor_submit_at(ex, &f, get_own, &self, WEFT_NOW), 0);
     assert_int_equal(weft_future_get(&f, &told, WEFT_FOREVER), 0);
     assert_non_null(told);
     drain(ex);
@@ -502,7 +507,7 @@ static void *task_b(void *arg)
     while ((tid = __atomic_load_n(&t->tid, __ATOMIC_ACQUIRE)) == 0)
         sched_yield();
     await_asleep(tid);
-    weft_future_release(weft_executor_submit(t->ex, task_c, t));
+    weft_future_release(weft_executor_submit(t->ex, task_c, t, WEFT_NOW));
     weft_event_wait(&t->done, WEFT_FOREVER);
     return NULL;
 }
@@ -510,7 +515,7 @@ static void *task_b(void *arg)
 static void *task_a(void *arg)
 {
     three *t = (three *)arg;
-    weft_executor_submit_at(t->ex, &t->b, task_b, t);
+    weft_executor_submit_at(t->ex, &t->b, task_b, t, WEFT_NOW);
     while (weft_future_state(&t->b) == WEFT_FUTURE_PENDING) // until the other worker has it
         sched_yield();
     __atomic_store_n(&t->tid, weft_thread_id(NULL), __ATOMIC_RELEASE);
@@ -524,7 +529,7 @@ CASE(test_another_stands_in_for_a_worker_asleep)
     memset(&t, 0, sizeof t);
     assert_int_equal(weft_event_init(&t.done), 0);
     t.ex = create(2);
-    weft_future *a = weft_executor_submit(t.ex, task_a, &t);
+    weft_future *a = weft_executor_submit(t.ex, task_a, &t, WEFT_NOW);
     assert_int_equal(weft_future_get(a, NULL, WEFT_FOREVER), 0);
     drain(t.ex);
 }
@@ -546,8 +551,8 @@ static void *wait_among_strangers(void *arg)
 {
     strangers *s = (strangers *)arg;
     for (int i = 0; i < 10; i++)
-        weft_future_release(weft_executor_submit(s->ex, be_strange, s));
-    weft_future *mine = weft_executor_submit(s->ex, same, s);
+        weft_future_release(weft_executor_submit(s->ex, be_strange, s, WEFT_NOW));
+    weft_future *mine = weft_executor_submit(s->ex, same, s, WEFT_NOW);
     int code = weft_future_get(mine, NULL, WEFT_FOREVER);
     code += weft_future_wait(s->awaited, weft_in_ms(2)) == -1 && errno == ETIMEDOUT ? 0 : 1;
     add_word(&s->timed_out);
@@ -562,7 +567,7 @@ CASE(test_a_wait_runs_no_stranger)
     void *good = NULL;
     hold(&h);
     strangers s = {create(1), h.running, 0, -1, 0};
-    weft_future *f = weft_executor_submit(s.ex, wait_among_strangers, &s);
+    weft_future *f = weft_executor_submit(s.ex, wait_among_strangers, &s, WEFT_NOW);
     await_word(&s.timed_out, 1);
     assert_errno(weft_future_wait(f, weft_in_ms(20)), ETIMEDOUT);
     weft_event_set(&h.g.open);
@@ -578,7 +583,7 @@ CASE(test_a_wait_runs_no_stranger)
 static void *wait_for_a_gate(void *arg)
 {
     held *h = (held *)arg;
-    weft_future *f = weft_executor_submit(h->ex, pass, &h->g);
+    weft_future *f = weft_executor_submit(h->ex, pass, &h->g, WEFT_NOW);
     int code = 0;
     do // until another thread has begun it
         code += weft_future_wait(f, weft_in_ms(5)) == -1 && errno == ETIMEDOUT ? 0 : 1;
@@ -595,8 +600,9 @@ CASE(test_a_deadline_in_a_task_holds)
     memset(&h, 0, sizeof h);
     h.ex = create(1);
     assert_int_equal(weft_event_init(&h.g.open), 0);
-    assert_int_equal(
-        weft_future_get(weft_executor_submit(h.ex, wait_for_a_gate, &h), &good, WEFT_FOREVER), 0);
+    assert_int_equal(weft_future_get(weft_executor_submit(h.ex, wait_for_a_gate, &h, WEFT_NOW),
+                                     &good, WEFT_FOREVER),
+                     0);
     assert_ptr_equal(good, &h);
     drain(h.ex);
 }
@@ -630,8 +636,8 @@ static void *sum_by_deadline(void *arg)
     int middle = (s->from + s->to) / 2;
     sums left = {s->ex, s->from, middle}, right = {s->ex, middle, s->to};
     void *a = NULL, *b = NULL;
-    weft_future *f = weft_executor_submit(s->ex, sum_by_deadline, &left);
-    weft_future *g = weft_executor_submit(s->ex, sum_by_deadline, &right);
+    weft_future *f = weft_executor_submit(s->ex, sum_by_deadline, &left, WEFT_NOW);
+    weft_future *g = weft_executor_submit(s->ex, sum_by_deadline, &right, WEFT_NOW);
     weft_future_get(f, &a, weft_in_s(600));
     weft_future_get(g, &b, weft_in_s(600));
     __atomic_fetch_sub(&begun, 1, __ATOMIC_RELAXED);
@@ -645,9 +651,9 @@ CASE(test_trees_by_deadline_take_few_threads)
         sums all = {ex, 0, 512};
         void *total = NULL;
         most_begun = 0;
-        assert_int_equal(
-            weft_future_get(weft_executor_submit(ex, sum_by_deadline, &all), &total, WEFT_FOREVER),
-            0);
+        assert_int_equal(weft_future_get(weft_executor_submit(ex, sum_by_deadline, &all, WEFT_NOW),
+                                         &total, WEFT_FOREVER),
+                         0);
         assert_int_equal((intptr_t)total, 512 * 511 / 2);
         assert_in_range(most_begun, 9, 9 * 2 * threads + 10); // of 511
         drain(ex);
@@ -663,10 +669,10 @@ CASE(test_many_tasks_wait_for_one)
     threads_seen = 0;
     weft_executor_options o = {NULL, 0, 0, 3, NULL, NULL, NULL};
     weft_executor *ex = weft_executor_create(2, &o);
-    weft_future *f = weft_executor_submit(ex, pass, &g);
+    weft_future *f = weft_executor_submit(ex, pass, &g, WEFT_NOW);
     await_word(&g.inside, 1);
     for (int i = 0; i < 5000; i++)
-        weft_future_release(weft_executor_submit(ex, wait_for_it, f));
+        weft_future_release(weft_executor_submit(ex, wait_for_it, f, WEFT_NOW));
     await_word(&threads_seen, 4); // all but the one that runs f
     weft_event_set(&g.open);
     assert_int_equal(weft_executor_wait(ex, WEFT_FOREVER), 0);
@@ -701,7 +707,7 @@ CASE(test_a_chain_longer_than_the_stack)
     for (int i = 0; i < LENGTH; i++) {
         c[i].ready = &ready;
         c[i].next = i + 1 < LENGTH ? &c[i + 1] : NULL;
-        assert_int_equal(weft_executor_submit_at(ex, &c[i].f, wait_for_next, &c[i]), 0);
+        assert_int_equal(weft_executor_submit_at(ex, &c[i].f, wait_for_next, &c[i], WEFT_NOW), 0);
     }
     weft_event_set(&ready);
     for (int i = 0; i < LENGTH; i++) {
@@ -732,7 +738,7 @@ static void submit_linked(weft_executor *ex, linked *l, weft_future *a, weft_fut
     l->until[0] = a;
     l->until[1] = b;
     l->g = g;
-    assert_int_equal(weft_executor_submit_at(ex, &l->f, wait_and_pass, l), 0);
+    assert_int_equal(weft_executor_submit_at(ex, &l->f, wait_and_pass, l, WEFT_NOW), 0);
 }
 
 CASE(test_one_that_leaves_hands_on_what_is_awaited)
@@ -757,7 +763,7 @@ CASE(test_one_that_leaves_hands_on_what_is_awaited)
         await_asleep(l[i].tid);
     weft_future_set(soon, NULL);
     await_word(&g.inside, 1);
-    weft_future *f = weft_executor_submit(ex, same, NULL);
+    weft_future *f = weft_executor_submit(ex, same, NULL, WEFT_NOW);
     begin_asleep(&w[1], f, NULL, 0);
     weft_event_set(&g.open);
     for (int i = 0; i < 2; i++)
@@ -782,7 +788,7 @@ CASE(test_wait_across_pools)
     held h;
     hold(&h);
     weft_executor *ex = create(1);
-    weft_future *f = weft_executor_submit(ex, get_foreign, h.pending);
+    weft_future *f = weft_executor_submit(ex, get_foreign, h.pending, WEFT_NOW);
     weft_event_set(&h.g.open);
     void *result = NULL;
     assert_int_equal(weft_future_get(f, &result, WEFT_FOREVER), 0);
@@ -805,7 +811,7 @@ CASE(test_wait_in_a_task_times_out)
     hold(&h);
     weft_executor *ex = create(1);
     void *told = NULL;
-    weft_future *f = weft_executor_submit(ex, get_with_deadline, h.running);
+    weft_future *f = weft_executor_submit(ex, get_with_deadline, h.running, WEFT_NOW);
     assert_int_equal(weft_future_get(f, &told, WEFT_FOREVER), 0);
     assert_non_null(told);
     drain(ex);
@@ -825,7 +831,7 @@ static void *promise_and_wait(void *arg)
     weft_executor *ex = (weft_executor *)arg;
     void *result = NULL;
     weft_future *p = weft_future_create();
-    weft_future *f = weft_executor_submit(ex, set_promise, p);
+    weft_future *f = weft_executor_submit(ex, set_promise, p, WEFT_NOW);
     int code = weft_future_get(p, &result, WEFT_FOREVER);
     code += weft_future_release(f);
     return code == 0 && result == p ? arg : NULL;
@@ -862,7 +868,7 @@ CASE(test_promise_is_cancelled_or_released)
     assert_int_equal(weft_future_release(p), 0); // nobody will want it
     assert_int_equal(weft_future_set(p, NULL), 0);
     weft_executor *ex = create(1);
-    weft_future *f = weft_executor_submit(ex, same, NULL);
+    weft_future *f = weft_executor_submit(ex, same, NULL, WEFT_NOW);
     assert_errno(weft_future_set(f, NULL), EINVAL);
     assert_errno(weft_future_set(NULL, NULL), EINVAL);
     assert_int_equal(weft_future_release(f), 0);
@@ -876,7 +882,7 @@ CASE(test_promise_between_tasks)
     for (int i = 0; i < 200; i++) {
         weft_executor *ex = weft_executor_create(1, &o);
         void *good = NULL;
-        weft_future *f = weft_executor_submit(ex, promise_and_wait, ex);
+        weft_future *f = weft_executor_submit(ex, promise_and_wait, ex, WEFT_NOW);
         assert_int_equal(weft_future_get(f, &good, WEFT_FOREVER), 0);
         assert_ptr_equal(good, ex);
         drain(ex);
@@ -923,8 +929,8 @@ CASE(test_promise_kept_by_who_waits_for_a_task)
         weft_executor *ex = create(1);
         kept_outside k = {WEFT_EVENT_INIT, weft_future_create(), NULL, 0};
         void *good = NULL;
-        weft_future *f = weft_executor_submit(ex, wait_for_promise, &k);
-        k.task = weft_executor_submit(ex, same, NULL);
+        weft_future *f = weft_executor_submit(ex, wait_for_promise, &k, WEFT_NOW);
+        k.task = weft_executor_submit(ex, same, NULL, WEFT_NOW);
         if (!outside_first) {
             weft_event_set(&k.go);
             await_asleep_there(&k);
@@ -953,8 +959,8 @@ CASE(test_promise_raced_for)
     weft_executor *ex = create(3);
     for (int i = 0; i < 500; i++) {
         weft_future *p = weft_future_create();
-        weft_future *f[] = {weft_executor_submit(ex, set_promise, p),
-                            weft_executor_submit(ex, cancel_promise, p)};
+        weft_future *f[] = {weft_executor_submit(ex, set_promise, p, WEFT_NOW),
+                            weft_executor_submit(ex, cancel_promise, p, WEFT_NOW)};
         assert_int_equal(weft_future_wait(p, WEFT_FOREVER), 0);
         assert_int_equal(weft_future_wait_all(f, 2, WEFT_FOREVER), 0);
         int state = weft_future_state(p);
@@ -992,10 +998,11 @@ CASE(test_dump_tells_what_each_does)
     weft_executor *ex = create(3);
     void *good = NULL, *text[2] = {NULL, ex};
     hold(&h);
-    weft_future *waits = weft_executor_submit(ex, wait_by_deadline, h.running);
+    weft_future *waits = weft_executor_submit(ex, wait_by_deadline, h.running, WEFT_NOW);
     for (bool seen = false; !seen;) { // until it sleeps
-        assert_int_equal(
-            weft_future_get(weft_executor_submit(ex, dump_within, text), &good, WEFT_FOREVER), 0);
+        assert_int_equal(weft_future_get(weft_executor_submit(ex, dump_within, text, WEFT_NOW),
+                                         &good, WEFT_FOREVER),
+                         0);
         assert_ptr_equal(good, text);
         char line[80];
         seen = strstr((char *)text[0], "waits for ") != NULL;
@@ -1022,7 +1029,7 @@ CASE(test_load_of_extras)
     for (int i = 0; i < ROUNDS; i++) {
         weft_future *f[6];
         for (int k = 0; k < 6; k++)
-            f[k] = weft_executor_submit(ex, same, &c);
+            f[k] = weft_executor_submit(ex, same, &c, WEFT_NOW);
         assert_true(weft_future_fd(f[0]) >= 0);
         assert_int_equal(weft_future_then(f[1], note_end, &c.state), 0);
         assert_int_equal(weft_future_release(f[2]), 0);

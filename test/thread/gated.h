@@ -3,6 +3,7 @@
 #define WEFT_TEST_GATED_H
 
 #include "asleep.h"
+#include "closing.h"
 
 #include <weft/executor.h>
 #include <weft/sync.h>
@@ -16,7 +17,7 @@ static inline weft_executor *create(int threads)
 
 static inline void drain(weft_executor *ex)
 {
-    assert_int_equal(weft_executor_destroy(ex, WEFT_DRAIN), 0);
+    assert_int_equal(weft_executor_destroy(ex), 0);
 }
 
 // A task that occupies a worker until its gate opens.

@@ -146,7 +146,7 @@ static void walk(graph *g)
     for (int i = 0; i < g->n; i++) {
         node *v = &g->nodes[order[i]];
         weft_executor *ex = g->pool[below(g, g->pools)];
-        assert_int_equal(weft_executor_submit_at(ex, &v->f, visit, v), 0);
+        assert_int_equal(weft_executor_submit_at(ex, &v->f, visit, v, WEFT_NOW), 0);
         ex = g->pool[below(g, g->pools)];
         assert_non_null(v->tail = weft_executor_submit_after(ex, &v->f, pass_on, v));
     }
@@ -161,7 +161,7 @@ static void walk(graph *g)
     for (int i = 0; i < g->n; i++)
         assert_int_equal(weft_future_get(g->nodes[i].tail, NULL, WEFT_FOREVER), 0);
     for (int i = 0; i < g->pools; i++)
-        assert_int_equal(weft_executor_destroy(g->pool[i], WEFT_DRAIN), 0);
+        assert_int_equal(weft_executor_destroy(g->pool[i]), 0);
 }
 
 CASE(test_without_a_circle_all_end)

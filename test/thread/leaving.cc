@@ -29,8 +29,8 @@ CASE(test_a_task_that_leaves_is_cancelled_and_its_worker_replaced)
     for (int threads = 1; threads <= 3; threads++) {
         begin(threads);
         for (int i = 0; i < 50; i++) {
-            weft_future *f = weft_executor_submit(ex, i % 2 ? leave : be_cancelled, &ex);
-            weft_future *g = weft_executor_submit(ex, same, &ex);
+            weft_future *f = weft_executor_submit(ex, i % 2 ? leave : be_cancelled, &ex, WEFT_NOW);
+            weft_future *g = weft_executor_submit(ex, same, &ex, WEFT_NOW);
             assert_cancelled(f);
             assert_int_equal(weft_future_get(g, NULL, WEFT_FOREVER), 0);
         }
@@ -42,7 +42,7 @@ static weft_future *inner, *innermost;
 
 static void *leave_deep(void *arg)
 {
-    weft_future *f = weft_executor_submit(ex, leave, arg);
+    weft_future *f = weft_executor_submit(ex, leave, arg, WEFT_NOW);
     __atomic_store_n(&innermost, f, __ATOMIC_RELEASE);
     weft_future_wait(f, WEFT_FOREVER);
     return arg;
@@ -50,7 +50,7 @@ static void *leave_deep(void *arg)
 
 static void *wait_for_leaver(void *arg)
 {
-    weft_future *f = weft_executor_submit(ex, leave_deep, arg);
+    weft_future *f = weft_executor_submit(ex, leave_deep, arg, WEFT_NOW);
     __atomic_store_n(&inner, f, __ATOMIC_RELEASE);
     weft_future_wait(f, WEFT_FOREVER);
     return arg;
@@ -60,8 +60,8 @@ static void *wait_for_leaver(void *arg)
 CASE(test_a_task_that_leaves_takes_those_below_along)
 {
     begin(1);
-    weft_future *f = weft_executor_submit(ex, wait_for_leaver, &ex);
-    weft_future *g = weft_executor_submit(ex, same, &ex);
+    weft_future *f = weft_executor_submit(ex, wait_for_leaver, &ex, WEFT_NOW);
+    weft_future *g = weft_executor_submit(ex, same, &ex, WEFT_NOW);
     assert_cancelled(f);
     assert_cancelled(inner);
     assert_cancelled(innermost);
@@ -104,8 +104,8 @@ static int seen_error; // atomic
 static void wait_in_callback(weft_future *f, void *arg)
 {
     int ok = weft_executor_wait(ex, WEFT_FOREVER) == -1 && errno == EDEADLK;
-    ok &= weft_executor_shutdown(ex, WEFT_DRAIN, WEFT_FOREVER) == -1 && errno == EDEADLK;
-    ok &= weft_executor_destroy(ex, WEFT_DISCARD) == -1 && errno == EDEADLK;
+    ok &= weft_executor_join(ex, WEFT_FOREVER) == -1 && errno == EDEADLK;
+    ok &= weft_executor_destroy(ex) == -1 && errno == EDEADLK;
     ok &= weft_future_wait(f, WEFT_FOREVER) == -1 && errno == EDEADLK;
     add_word((int *)arg);
     __atomic_store_n(&seen_error, ok ? EDEADLK : -1, __ATOMIC_RELEASE);
@@ -117,8 +117,8 @@ static weft_event may_pass;
 static weft_future *behind(weft_future **held, void (*callback)(weft_future *, void *), int *calls)
 {
     weft_event_clear(&may_pass);
-    *held = weft_executor_submit(ex, pass, &may_pass);
-    weft_future *f = weft_executor_submit(ex, same, NULL);
+    *held = weft_executor_submit(ex, pass, &may_pass, WEFT_NOW);
+    weft_future *f = weft_executor_submit(ex, same, NULL, WEFT_NOW);
     assert_int_equal(weft_future_then(f, callback, calls), 0);
     return f;
 }

@@ -6,9 +6,10 @@
 #include <errno.h>
 #include <malloc.h>
 
-static weft_queue *create(size_t capacity, int order, int (*compare)(const void *, const void *))
+static weft_queue *create(size_t capacity, int order,
+                          int (*compare)(const void *, const void *, void *))
 {
-    weft_queue_options o = {order, compare};
+    weft_queue_options o = {order, compare, NULL};
     weft_queue *q = weft_queue_create(sizeof(int), capacity, &o);
     assert_non_null(q);
     return q;
@@ -33,22 +34,22 @@ static int get(weft_queue *q)
 
 // ---- Create ----
 
-static int by_value(const void *a, const void *b)
+static int by_value(const void *a, const void *b, void *)
 {
     return *(const int *)a - *(const int *)b;
 }
 
 CASE(test_create_refuses_bad_arguments)
 {
-    weft_queue_options order = {7, NULL}, negative = {-1, NULL}, lost = {WEFT_PRIORITY, NULL},
-                       needless = {WEFT_FIFO, by_value};
+    weft_queue_options order = {7, NULL, NULL}, negative = {-1, NULL, NULL},
+                       lost = {WEFT_PRIORITY, NULL, NULL}, needless = {WEFT_FIFO, by_value, NULL};
     assert_errno(weft_queue_create(0, 1, NULL), EINVAL);
     assert_errno(weft_queue_create(4, 1, &order), EINVAL);
     assert_errno(weft_queue_create(4, 1, &negative), EINVAL);
     assert_errno(weft_queue_create(4, 1, &lost), EINVAL);
     assert_errno(weft_queue_create(4, 1, &needless), EINVAL);
     assert_errno(weft_queue_create(4, SIZE_MAX / 2, NULL), EOVERFLOW);
-    weft_queue_options heap = {WEFT_PRIORITY, by_value};
+    weft_queue_options heap = {WEFT_PRIORITY, by_value, NULL};
     assert_errno(weft_queue_create(SIZE_MAX - 3, 1, &heap), EOVERFLOW);
 }
 
@@ -109,14 +110,14 @@ typedef struct job {
     char pad[5]; // an odd size
 } job;
 
-static int by_key(const void *a, const void *b)
+static int by_key(const void *a, const void *b, void *)
 {
     return ((const job *)a)->key - ((const job *)b)->key;
 }
 
 CASE(test_priority_is_stable)
 {
-    weft_queue_options o = {WEFT_PRIORITY, by_key};
+    weft_queue_options o = {WEFT_PRIORITY, by_key, NULL};
     weft_queue *q = weft_queue_create(sizeof(job), 0, &o);
     unsigned random = 1;
     for (int i = 0; i < 1000; i++) {
@@ -151,7 +152,7 @@ CASE(test_items_of_every_size)
 {
     for (size_t size = 1; size <= 40; size++)
         for (int order = WEFT_FIFO; order <= WEFT_LIFO; order++) {
-            weft_queue_options o = {order, NULL};
+            weft_queue_options o = {order, NULL, NULL};
             weft_queue *q = weft_queue_create(size, 3, &o);
             char in[40], out[41];
             memset(in, (int)size, sizeof in);

@@ -81,7 +81,7 @@ static void set_up(void)
     weft_barrier_init(&all.barrier, 2);
     weft_latch_init(&all.latch, 1);
     all.other = weft_thread_start(wait_never, nullptr, nullptr);
-    all.timer = weft_timer_start([](void *) {}, nullptr, weft_in_s(3600), nullptr);
+    all.timer = weft_timer_start([](void *) {}, nullptr, nullptr, weft_in_s(3600));
 }
 
 static void tear_down(void)

@@ -26,7 +26,7 @@ CASE(test_timer_fires_never_early)
 {
     alarm_case c = {};
     weft_deadline at = weft_in_ms(10);
-    c.self = weft_timer_start(ring, &c, at, nullptr);
+    c.self = weft_timer_start(ring, &c, nullptr, at);
     assert_non_null(c.self);
     assert_int_equal(weft_event_wait(&c.fired, weft_in_s(60)), 0);
     assert_true(c.at >= at);
@@ -40,15 +40,15 @@ CASE(test_timer_fires_never_early)
 CASE(test_timer_cancel)
 {
     alarm_case c = {};
-    weft_timer *t = weft_timer_start(ring, &c, weft_in_s(3600), nullptr);
+    weft_timer *t = weft_timer_start(ring, &c, nullptr, weft_in_s(3600));
     assert_int_equal(weft_timer_cancel(t), 0);
     assert_errno(weft_timer_cancel(t), EALREADY);
     assert_int_equal(weft_timer_join(t, WEFT_FOREVER), 0);
     assert_false(weft_event_is_set(&c.fired));
-    assert_errno(weft_timer_start(nullptr, nullptr, weft_in_ms(1), nullptr), EINVAL);
-    assert_errno(weft_timer_start(ring, nullptr, WEFT_FOREVER, nullptr), EINVAL);
+    assert_errno(weft_timer_start(nullptr, nullptr, nullptr, weft_in_ms(1)), EINVAL);
+    assert_errno(weft_timer_start(ring, nullptr, nullptr, WEFT_FOREVER), EINVAL);
     weft_timer_options o = {-1, false};
-    assert_errno(weft_timer_start(ring, nullptr, WEFT_NOW, &o), EINVAL);
+    assert_errno(weft_timer_start(ring, nullptr, &o, WEFT_NOW), EINVAL);
 }
 
 static void count(void *word)
@@ -61,7 +61,7 @@ CASE(test_timer_races_cancel)
 {
     int fired = 0, cancelled = 0, called = 0;
     for (int i = 0; i < 300; i++) {
-        weft_timer *t = weft_timer_start(count, &fired, weft_in_us(i % 100), nullptr);
+        weft_timer *t = weft_timer_start(count, &fired, nullptr, weft_in_us(i % 100));
         for (int spin = 0; spin < i % 50; spin++)
             sched_yield();
         cancelled += weft_timer_cancel(t) == 0;
@@ -99,11 +99,11 @@ CASE(test_many_timers_have_one_thread)
     int order = 0;
     alarm_case first = {}; // holds up the thread until all are there
     weft_deadline at = weft_in_ms(1);
-    first.self = weft_timer_start(ring, &first, WEFT_NOW, nullptr);
+    first.self = weft_timer_start(ring, &first, nullptr, WEFT_NOW);
     assert_int_equal(weft_event_wait(&first.fired, WEFT_FOREVER), 0);
     for (int i = 0; i < MANY; i++) {
         each[i].order = &order;
-        timer[i] = weft_timer_start(note_order, &each[i], at + (i * 7 % 10) * 1000000, nullptr);
+        timer[i] = weft_timer_start(note_order, &each[i], nullptr, at + (i * 7 % 10) * 1000000);
         assert_non_null(timer[i]);
     }
     assert_int_equal(timer_threads(), 1);
@@ -120,11 +120,11 @@ CASE(test_many_timers_have_one_thread)
 CASE(test_the_thread_ends_when_it_has_been_idle)
 {
     int fired = 0;
-    weft_timer *t = weft_timer_start(count, &fired, WEFT_NOW, nullptr);
+    weft_timer *t = weft_timer_start(count, &fired, nullptr, WEFT_NOW);
     assert_int_equal(weft_timer_join(t, WEFT_FOREVER), 1);
     while (timer_threads() != 0)
         usleep(1000);
-    t = weft_timer_start(count, &fired, WEFT_NOW, nullptr);
+    t = weft_timer_start(count, &fired, nullptr, WEFT_NOW);
     assert_int_equal(weft_timer_join(t, WEFT_FOREVER), 1);
     assert_int_equal(fired, 2);
 }
@@ -134,7 +134,7 @@ CASE(test_periodic_timer)
     int fired = 0;
     weft_timer_options o = {1000000, false};
     int64_t start = weft_now();
-    weft_timer *t = weft_timer_start(count, &fired, weft_in_ms(1), &o);
+    weft_timer *t = weft_timer_start(count, &fired, &o, weft_in_ms(1));
     await_word(&fired, 5);
     assert_true(weft_now() - start >= 5000000);
     assert_errno(weft_timer_join(t, WEFT_NOW), ETIMEDOUT);
@@ -151,7 +151,7 @@ CASE(test_periodic_timer_leaves_out_what_has_passed)
 {
     alarm_case c = {};
     weft_timer_options o = {1000, false}; // a microsecond
-    c.self = weft_timer_start(ring, &c, WEFT_NOW, &o);
+    c.self = weft_timer_start(ring, &c, &o, WEFT_NOW);
     assert_int_equal(weft_event_wait(&c.fired, WEFT_FOREVER), 0);
     weft_thread_sleep(weft_in_ms(2));
     assert_int_equal(weft_timer_cancel(c.self), 0); // while it runs: no other call
@@ -171,12 +171,12 @@ static void join_it(void *arg)
 CASE(test_function_joins_another_timer)
 {
     alarm_case c = {};
-    c.self = weft_timer_start(ring, &c, weft_in_s(3600), nullptr);
-    weft_timer *t = weft_timer_start(join_it, &c, WEFT_NOW, nullptr);
+    c.self = weft_timer_start(ring, &c, nullptr, weft_in_s(3600));
+    weft_timer *t = weft_timer_start(join_it, &c, nullptr, WEFT_NOW);
     assert_int_equal(weft_timer_join(t, WEFT_FOREVER), 1);
     assert_int_equal(c.join_error, EDEADLK);
     assert_int_equal(weft_timer_cancel(c.self), 0);
-    t = weft_timer_start(join_it, &c, WEFT_NOW, nullptr); // one that has ended is released there
+    t = weft_timer_start(join_it, &c, nullptr, WEFT_NOW); // one that has ended is released there
     assert_int_equal(weft_timer_join(t, WEFT_FOREVER), 1);
     assert_int_equal(c.join_error, 0);
 }
@@ -196,8 +196,8 @@ CASE(test_detached_timers)
 {
     static int once, thrice;
     weft_timer_options detached = {0, true}, periodic = {1000000, true};
-    assert_non_null(weft_timer_start(count, &once, weft_in_ms(1), &detached));
-    weft_timer *t = weft_timer_start(cancel_at_three, &thrice, WEFT_NOW, &periodic);
+    assert_non_null(weft_timer_start(count, &once, &detached, weft_in_ms(1)));
+    weft_timer *t = weft_timer_start(cancel_at_three, &thrice, &periodic, WEFT_NOW);
     __atomic_store_n(&own_timer, t, __ATOMIC_RELEASE);
     await_word(&once, 1);
     await_word(&thrice, 3);
@@ -225,8 +225,8 @@ CASE(test_function_ends_its_thread)
     for (intptr_t how = 0; how < 3; how++) {
         alarm_case c = {};
         weft_deadline at = weft_in_ms(1);
-        weft_timer *t = weft_timer_start(leave, (void *)how, at, nullptr);
-        c.self = weft_timer_start(ring, &c, at, nullptr);
+        weft_timer *t = weft_timer_start(leave, (void *)how, nullptr, at);
+        c.self = weft_timer_start(ring, &c, nullptr, at);
         weft_event_set(&c.go);
         assert_int_equal(weft_timer_join(t, WEFT_FOREVER), 1);
         assert_int_equal(weft_timer_join(c.self, WEFT_FOREVER), 1);
@@ -240,7 +240,7 @@ static int use_timers(weft_timer *of_parent)
     if (weft_timer_join(of_parent, WEFT_FOREVER) != -1 || errno != ESRCH ||
         weft_timer_cancel(of_parent) != -1 || errno != ESRCH)
         return 1;
-    weft_timer *t = weft_timer_start(count, &fired, weft_in_ms(1), nullptr);
+    weft_timer *t = weft_timer_start(count, &fired, nullptr, weft_in_ms(1));
     return t == nullptr || weft_timer_join(t, WEFT_FOREVER) != 1 || fired != 1 ? 2 : 0;
 }
 
@@ -250,7 +250,7 @@ CASE(test_timers_in_a_forked_child)
         skip(); // the child of a program with threads must start none there
     alarm_case c = {};
     int status;
-    weft_timer *t = weft_timer_start(ring, &c, weft_in_ms(1), nullptr);
+    weft_timer *t = weft_timer_start(ring, &c, nullptr, weft_in_ms(1));
     c.self = t;
     assert_int_equal(weft_event_wait(&c.fired, WEFT_FOREVER), 0);
     pid_t child = runner_fork();

@@ -9,6 +9,7 @@
 
 #include "../proc/operations.h"
 #include "../shm/operations.h"
+#include "../thread/closing.h"
 
 #include <weft/executor.h>
 #include <weft/queue.h>
@@ -504,10 +505,10 @@ static void nothing_of(void *)
 
 static int start_timers(void)
 {
-    weft_timer *t = weft_timer_start(nothing_of, nullptr, weft_in_s(100), nullptr);
+    weft_timer *t = weft_timer_start(nothing_of, nullptr, nullptr, weft_in_s(100));
     if (t == nullptr || weft_timer_cancel(t) != 0 || weft_timer_join(t, WEFT_FOREVER) != 0)
         return errno;
-    t = weft_timer_start(nothing_of, nullptr, shortly(), nullptr);
+    t = weft_timer_start(nothing_of, nullptr, nullptr, shortly());
     if (t == nullptr)
         return errno;
     while (weft_timer_join(t, weft_in_s(10)) < 0)
@@ -605,7 +606,7 @@ static void executor_begin(void)
 
 static int get_future(void)
 {
-    weft_future *f = weft_executor_submit(executor, wait_for_event, nullptr);
+    weft_future *f = weft_executor_submit(executor, wait_for_event, nullptr, WEFT_NOW);
     if (f == nullptr)
         return errno;
     void *result;
@@ -615,7 +616,7 @@ static int get_future(void)
 
 static int await_executor(void)
 {
-    weft_future *f = weft_executor_submit(executor, wait_for_event, nullptr);
+    weft_future *f = weft_executor_submit(executor, wait_for_event, nullptr, WEFT_NOW);
     if (f == nullptr || weft_future_fd(f) < 0 || weft_executor_fd(executor) < 0)
         return errno;
     int code = code_of(weft_executor_wait(executor, weft_in_s(10)));
@@ -645,23 +646,24 @@ static int executor_works(int result)
 {
     weft_event_set(&event);
     REQUIRE(result == 0 || result == ECANCELED);
-    weft_future *f = weft_executor_submit(executor, give_back, &event);
+    weft_future *f = weft_executor_submit(executor, give_back, &event, WEFT_NOW);
     void *got = nullptr;
     REQUIRE(f != nullptr && weft_future_get(f, &got, weft_in_s(10)) == 0 && got == &event);
-    REQUIRE(weft_executor_destroy(executor, WEFT_DRAIN) == 0);
+    REQUIRE(weft_executor_destroy(executor) == 0);
     return no_thread_is_there(0);
 }
 
 static int shut_executor_down(void)
 {
-    return code_of(weft_executor_shutdown(executor, WEFT_DRAIN, weft_in_s(10)));
+    return code_of(shut(executor, WEFT_DRAIN, weft_in_s(10)));
 }
 
 static int executor_is_shut_down(int result)
 {
     REQUIRE(result == 0 || result == ECANCELED);
-    REQUIRE(weft_executor_submit(executor, give_back, nullptr) == nullptr && errno == EPIPE);
-    REQUIRE(weft_executor_destroy(executor, WEFT_DRAIN) == 0);
+    REQUIRE(weft_executor_submit(executor, give_back, nullptr, WEFT_NOW) == nullptr &&
+            errno == EPIPE);
+    REQUIRE(weft_executor_destroy(executor) == 0);
     return no_thread_is_there(0);
 }
 

@@ -104,7 +104,7 @@ static inline void ring(void *)
 
 static inline void busy_timers(int)
 {
-    weft_timer *t = weft_timer_start(ring, NULL, weft_in_ns(20000), NULL);
+    weft_timer *t = weft_timer_start(ring, NULL, NULL, weft_in_ns(20000));
     weft_timer_cancel(t);
     weft_timer_join(t, WEFT_FOREVER);
 }
@@ -112,7 +112,7 @@ static inline void busy_timers(int)
 static inline int use_timers(void)
 {
     int before = __atomic_load_n(&rung, __ATOMIC_SEQ_CST);
-    weft_timer *t = weft_timer_start(ring, NULL, weft_in_ns(20000), NULL);
+    weft_timer *t = weft_timer_start(ring, NULL, NULL, weft_in_ns(20000));
     REQUIRE(t != NULL && weft_timer_join(t, soon()) == 1);
     return __atomic_load_n(&rung, __ATOMIC_SEQ_CST) > before ? 0 : __LINE__;
 }
@@ -255,7 +255,7 @@ static inline void begin_executor(void)
 
 static inline void busy_executor(int i)
 {
-    futures[i] = weft_executor_submit(executor, return_it, NULL);
+    futures[i] = weft_executor_submit(executor, return_it, NULL, WEFT_NOW);
     weft_future_wait(futures[i], WEFT_FOREVER);
     weft_future *f = __atomic_exchange_n(&futures[i], NULL, __ATOMIC_SEQ_CST);
     weft_future_release(f);
@@ -263,7 +263,7 @@ static inline void busy_executor(int i)
 
 static inline int use_executor(void)
 {
-    REQUIRE(weft_executor_submit(executor, return_it, NULL) == NULL && errno == EPERM);
+    REQUIRE(weft_executor_submit(executor, return_it, NULL, WEFT_NOW) == NULL && errno == EPERM);
     REQUIRE(weft_executor_wait(executor, soon()) == -1 && errno == EPERM);
     for (weft_future *f : futures)
         if (f != NULL)
@@ -271,9 +271,9 @@ static inline int use_executor(void)
     int x;
     void *result = NULL;
     weft_executor *own = weft_executor_create(2, NULL);
-    weft_future *f = own != NULL ? weft_executor_submit(own, return_it, &x) : NULL;
+    weft_future *f = own != NULL ? weft_executor_submit(own, return_it, &x, WEFT_NOW) : NULL;
     REQUIRE(f != NULL && weft_future_get(f, &result, soon()) == 0 && result == &x);
-    return weft_executor_destroy(own, WEFT_DRAIN) == 0 ? 0 : __LINE__;
+    return weft_executor_destroy(own) == 0 ? 0 : __LINE__;
 }
 
 // ---- Promises ----
@@ -328,7 +328,7 @@ static inline void busy_shared(int i)
     weft_shared_mutex_unlock(shared_mutex);
     weft_shared_semaphore_wait(shared_semaphore, WEFT_FOREVER);
     weft_shared_semaphore_post(shared_semaphore);
-    weft_shm_release(segment, weft_shm_allocate(segment, 100));
+    weft_shm_free(segment, weft_shm_allocate(segment, 100));
 }
 
 static inline int use_shared(void)
@@ -343,7 +343,7 @@ static inline int use_shared(void)
     REQUIRE(weft_shared_semaphore_wait(shared_semaphore, soon()) == 0);
     REQUIRE(weft_shared_semaphore_post(shared_semaphore) == 0);
     void *block = weft_shm_allocate(segment, 100);
-    return block != NULL && weft_shm_release(segment, block) == 0 ? 0 : __LINE__;
+    return block != NULL && weft_shm_free(segment, block) == 0 ? 0 : __LINE__;
 }
 
 static weft_shared_rwlock *shared_rwlock;
@@ -464,7 +464,7 @@ static inline int use_processes(void)
 {
     weft_subprocess_result r;
     REQUIRE(weft_process_join(lasting, NULL, soon()) == -1 && errno == ECHILD);
-    REQUIRE(weft_subprocess_wait(running, NULL, soon()) == -1 && errno == ECHILD);
+    REQUIRE(weft_subprocess_join(running, NULL, soon()) == -1 && errno == ECHILD);
     REQUIRE(weft_subprocess_run(TRUE, NULL, &r, soon()) == 0 && r.status == 0);
     weft_process *p = weft_process_start(end_well, NULL, NULL);
     REQUIRE(p != NULL && weft_process_join(p, NULL, soon()) == 0 && weft_process_destroy(p) == 0);
@@ -520,7 +520,7 @@ static inline int use_tasklets(void)
 
 static weft_loop *loop;
 
-static inline void on_task(weft_task *)
+static inline void on_task(weft_task *, void *)
 {
 }
 

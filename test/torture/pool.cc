@@ -236,7 +236,7 @@ static pid_t heir(weft_result **r)
     store(&shared->held, 0);
     store(&shared->hold, 1);
     store(&shared->deaths_left, 1);
-    *r = weft_pool_apply_async(pool, die_first, &x, sizeof x, sizeof x);
+    *r = weft_pool_apply_async(pool, die_first, &x, sizeof x, sizeof x, WEFT_NOW);
     while (load(&shared->held) == 0)
         usleep(50);
     return load(&shared->held);
@@ -262,7 +262,7 @@ static void *wait_for_result(void *arg)
 static int items[ITEMS] = {0, 1, 2, 3, 4}, squares[ITEMS], map_error;
 static void *run_map(void *)
 {
-    weft_map_options o = {};
+    weft_pool_map_options o = {};
     o.chunk = 3;
     map_error = weft_pool_map(pool, square, items, sizeof *items, ITEMS, squares, sizeof *squares,
                               &o, weft_in_s(5)) == 0
@@ -300,7 +300,7 @@ static const char *kill_worker(enum situation s, long steps, bool *over)
         return "can't take hold of the worker";
     store(&shared->hold, 0);
     for (int i = 0; i < TASKS[s] && s != RECOVERY; i++)
-        r[i] = weft_pool_apply_async(pool, square, &i, sizeof i, sizeof i);
+        r[i] = weft_pool_apply_async(pool, square, &i, sizeof i, sizeof i, WEFT_NOW);
     if (s == BLOCKED) {
         blocked.r = r[0];
         t = start_quiet(wait_for_result, &blocked);
@@ -308,15 +308,15 @@ static const char *kill_worker(enum situation s, long steps, bool *over)
             usleep(20);
     }
     if (s == MAP) {
-        weft_pool_statistics st;
+        weft_pool_counters st;
         t = start_quiet(run_map, nullptr);
-        while (weft_pool_stat(pool, &st) == 0 && st.pending < 2)
+        while (weft_pool_statistics(pool, &st) == 0 && st.pending < 2)
             usleep(20);
     }
     *over = !step_on(victim, steps);
     late = true;
     for (int i = 0; i < TASKS[s]; i++)
-        late = late && (s == BLOCKED ? load(&shared->runs[0]) != 0 : weft_result_ready(r[i]));
+        late = late && (s == BLOCKED ? load(&shared->runs[0]) != 0 : (weft_result_poll(r[i]) == 1));
     if (s == MAP)
         late = squares[ITEMS - 1] != 0;
     end_victim(victim);
@@ -358,16 +358,16 @@ static bool all_gone(int held)
 // Kills the supervisor while it resolves a worker's death.
 static const char *kill_supervisor(enum situation, long steps, bool *over)
 {
-    weft_pool_statistics st;
+    weft_pool_counters st;
     int held[2], x = 1;
     if (pipe2(held, O_CLOEXEC) != 0)
         return "pipe2";
     pool_begin(ONE);
     close(held[1]);
-    weft_result *r = weft_pool_apply_async(pool, wait_at_gate, &x, sizeof x, sizeof x);
+    weft_result *r = weft_pool_apply_async(pool, wait_at_gate, &x, sizeof x, sizeof x, WEFT_NOW);
     while (load(&shared->entered) == 0)
         usleep(20);
-    weft_pool_stat(pool, &st);
+    weft_pool_statistics(pool, &st);
     while (!asleep(st.supervisor))
         usleep(20);
     if (!seize(st.supervisor))
@@ -381,7 +381,7 @@ static const char *kill_supervisor(enum situation, long steps, bool *over)
     *over = !step_on(st.supervisor, steps);
     end_victim(st.supervisor);
     bool told = weft_result_get(r, nullptr, weft_in_ms(200)) != 0 && errno == EPIPE;
-    bool refused = weft_pool_apply_async(pool, square, &x, sizeof x, sizeof x) == nullptr;
+    bool refused = weft_pool_apply_async(pool, square, &x, sizeof x, sizeof x, WEFT_NOW) == nullptr;
     bool joined = weft_pool_join(pool, weft_in_ms(200)) != 0 && errno == EPIPE;
     bool gone = all_gone(held[0]);
     return !told                          ? "its end was not told"

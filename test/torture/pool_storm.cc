@@ -75,7 +75,7 @@ static void run_tasks(weft_pool **pools)
     for (int i = 0; i < TASKS; i++)
         for (int k = 0; k < 2; k++) {
             task t = {k, i, i % 7 == 0 ? 20000 : 50};
-            r[k][i] = weft_pool_apply_async(pools[k], work, &t, sizeof t, sizeof(int));
+            r[k][i] = weft_pool_apply_async(pools[k], work, &t, sizeof t, sizeof(int), WEFT_NOW);
             EXPECT(r[k][i] != nullptr);
         }
     for (int i = 0; i < TASKS; i++)
@@ -90,7 +90,7 @@ static void run_map(weft_pool *p, int k)
     static task items[ITEMS];
     static int values[ITEMS];
     static weft_outcome outcomes[ITEMS];
-    weft_map_options o = {};
+    weft_pool_map_options o = {};
     o.outcomes = outcomes;
     memset(shared, 0, sizeof *shared);
     for (int i = 0; i < ITEMS; i++)
@@ -102,11 +102,11 @@ static void run_map(weft_pool *p, int k)
 
 static void lose_a_supervisor(void)
 {
-    weft_pool_statistics s;
+    weft_pool_counters s;
     weft_pool *p = weft_pool_create(2, nullptr);
     task t = {0, 0, 100000000};
-    weft_result *r = weft_pool_apply_async(p, work, &t, sizeof t, sizeof(int));
-    weft_pool_stat(p, &s);
+    weft_result *r = weft_pool_apply_async(p, work, &t, sizeof t, sizeof(int), WEFT_NOW);
+    weft_pool_statistics(p, &s);
     kill(s.supervisor, SIGKILL);
     EXPECT(weft_result_get(r, nullptr, weft_in_s(1)) != 0 && errno == EPIPE);
     EXPECT(weft_pool_join(p, weft_in_s(1)) != 0 && errno == EPIPE);
@@ -119,7 +119,7 @@ int main(void)
     weft_deadline end = weft_in_s(given != nullptr ? atol(given) : 60);
     weft_pool_options retrying = {}, plain = {};
     weft_pool *pools[2];
-    weft_pool_statistics s[2];
+    weft_pool_counters s[2];
     shared = (struct shared *)mmap(nullptr, sizeof *shared, PROT_READ | PROT_WRITE,
                                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     retrying.retries = 1000000;
@@ -137,7 +137,7 @@ int main(void)
     for (int k = 0; k < 2; k++) {
         weft_pool_close(pools[k]);
         EXPECT(weft_pool_join(pools[k], weft_in_s(5)) == 0);
-        weft_pool_stat(pools[k], &s[k]);
+        weft_pool_statistics(pools[k], &s[k]);
         EXPECT(s[k].lost == lost[k]);
         EXPECT(k == 1 || s[k].lost == 0);
         EXPECT(weft_pool_destroy(pools[k]) == 0);

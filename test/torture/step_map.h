@@ -58,7 +58,7 @@ static void map_begin(void)
 
 static void map_end(void)
 {
-    weft_shm_release(segment, map);
+    weft_shm_free(segment, map);
 }
 
 static int act_map_set(void *)

@@ -88,7 +88,7 @@ static int act_put_batch(void *)
 {
     struct message m[2] = {{{MINE, MINE, MINE}}, {{MINE + 1, MINE + 1, MINE + 1}}};
     struct iovec v[2] = {{&m[0], sizeof m[0]}, {&m[1], sizeof m[1]}};
-    return (int)weft_shared_queue_put_batch(queue, v, 2, patience());
+    return (int)weft_shared_queue_put_many(queue, v, 2, patience());
 }
 
 static int act_reserve(void *)

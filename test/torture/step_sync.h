@@ -359,8 +359,8 @@ static void heap_begin(void)
         void *p[4];
         for (void *&each : p)
             each = weft_shm_allocate(heap, now == FULL ? 1900 : 200);
-        weft_shm_release(heap, p[1]);
-        weft_shm_release(heap, p[2]);
+        weft_shm_free(heap, p[1]);
+        weft_shm_free(heap, p[2]);
     }
 }
 
@@ -377,7 +377,7 @@ static int act_allocate(void *)
 static int act_allocate_release(void *)
 {
     void *p = weft_shm_allocate(heap, 100);
-    return weft_shm_release(heap, p);
+    return weft_shm_free(heap, p);
 }
 
 static int die_in_heap(void *)
@@ -397,7 +397,7 @@ static int check_heap(void *)
     for (int i = 0; i < n; i++) {
         for (int k = 0; k < 128; k++)
             REQUIRE(p[i][k] == i + 1);
-        REQUIRE(weft_shm_release(heap, p[i]) == 0);
+        REQUIRE(weft_shm_free(heap, p[i]) == 0);
     }
     return 0;
 }

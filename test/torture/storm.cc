@@ -211,7 +211,7 @@ static void work_heap(unsigned dice)
     for (size_t i = 0; i < n; i++)
         if (p[i] != (unsigned char)dice)
             count(&w->torn);
-    weft_shm_release(segment, p);
+    weft_shm_free(segment, p);
 }
 
 static int work(int)

@@ -157,8 +157,8 @@ static void end(weft_subprocess *p, int way)
     if (way == DESTROY)
         weft_subprocess_send_signal(p, SIGKILL);
     if (way == STOP)
-        weft_subprocess_stop(p, &status, WEFT_NOW, weft_in_us(dice(5000)), weft_in_s(60));
-    if (weft_subprocess_wait(p, &status, weft_in_s(60)) != 0)
+        weft_subprocess_end(p, &status, WEFT_NOW, weft_in_us(dice(5000)), weft_in_s(60));
+    if (weft_subprocess_join(p, &status, weft_in_s(60)) != 0)
         perror("tree: wait");
     weft_subprocess_destroy(p);
 }

@@ -42,14 +42,14 @@ static const queue_kind *kind;
 
 // ---- Between threads ----
 
-static int by_value(const void *a, const void *b)
+static int by_value(const void *a, const void *b, void *)
 {
     return *(const int *)a - *(const int *)b;
 }
 
 static void *queue_open(size_t capacity, int order)
 {
-    weft_queue_options o = {order, order == WEFT_PRIORITY ? by_value : nullptr};
+    weft_queue_options o = {order, order == WEFT_PRIORITY ? by_value : nullptr, nullptr};
     return weft_queue_create(sizeof(int), capacity, &o);
 }
 
@@ -103,7 +103,7 @@ static ssize_t shared_put_many(void *q, const int *v, size_t n, weft_deadline d)
     struct iovec messages[6];
     for (size_t i = 0; i < n; i++)
         messages[i] = {(void *)(v + i), sizeof *v};
-    return weft_shared_queue_put_batch((weft_shared_queue *)q, messages, n, d);
+    return weft_shared_queue_put_many((weft_shared_queue *)q, messages, n, d);
 }
 
 static ssize_t shared_get_many(void *q, int *v, size_t n, weft_deadline d)
@@ -111,7 +111,7 @@ static ssize_t shared_get_many(void *q, int *v, size_t n, weft_deadline d)
     struct iovec messages[6];
     for (size_t i = 0; i < n; i++)
         messages[i] = {v + i, sizeof *v};
-    return weft_shared_queue_get_batch((weft_shared_queue *)q, messages, n, d);
+    return weft_shared_queue_get_many((weft_shared_queue *)q, messages, n, d);
 }
 
 static void *shared_open(size_t capacity, int spin)

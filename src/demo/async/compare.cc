@@ -75,7 +75,7 @@ static void compare_pool(long n)
     if (p == nullptr)
         options_fail("weft-async: a pool");
     for (long i = 0; i < n; i++)
-        all[i] = weft_pool_apply_async_until(p, compare_task, nullptr, 0, 0, WEFT_FOREVER);
+        all[i] = weft_pool_apply_async(p, compare_task, nullptr, 0, 0, WEFT_FOREVER);
     for (long i = 0; i < n; i++)
         compare_done += weft_result_get(all[i], nullptr, WEFT_FOREVER) == 0;
     weft_pool_close(p);
@@ -89,9 +89,9 @@ static void compare_alarms(long n)
     weft_loop *l = weft_loop_create(nullptr);
     weft_alarm *all = (weft_alarm *)calloc((size_t)n, sizeof *all);
     for (long i = 0; i < n; i++)
-        weft_loop_timer(
-            l, &all[i], weft_in_ms(compare_wait_ms), 0, [](weft_alarm *) { compare_work(); },
-            nullptr);
+        weft_loop_arm(
+            l, &all[i], 0, [](weft_alarm *, void *) { compare_work(); }, nullptr,
+            weft_in_ms(compare_wait_ms));
     weft_loop_run(l, WEFT_LOOP_ALL, WEFT_FOREVER);
     weft_loop_destroy(l);
     free(all);

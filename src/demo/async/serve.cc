@@ -31,14 +31,14 @@ static int serve(void *)
     weft_io_serve_options o = {};
     o.drain_ns = stop < 0 ? 1000000000 : 10000000000; // a second to finish; longer at a reload
     for (int i = 0; stop < 0 && i < 2; i++)
-        failed |= weft_loop_signal(
-            weft_io_loop(), &signals[i], numbers[i], [](weft_signal *) { weft_io_stop(listener); },
-            nullptr);
+        failed |= weft_loop_watch_signal(
+            weft_io_loop(), &signals[i], numbers[i],
+            [](weft_signal *, void *) { weft_io_stop(listener); }, nullptr);
     if (stop >= 0)
         failed = weft_loop_watch(
             weft_io_loop(), &master, stop, WEFT_READ,
-            [](weft_watch *w, int) {
-                weft_watch_stop(w);
+            [](weft_watch *w, int, void *) {
+                weft_loop_unwatch(w);
                 weft_io_stop(listener);
             },
             nullptr);

@@ -20,7 +20,7 @@
 
 static const weft_sink in_memory = {nullptr, nullptr, false, 0, 1 << 20};
 static weft_subprocess_options options;
-static weft_subprocess_batch batch;
+static weft_subprocess_map_options batch;
 static const int ending[] = {SIGHUP, SIGINT, SIGTERM};
 
 each_options how;

@@ -32,9 +32,9 @@ static int pool_run(const void *arg, size_t, void *, size_t)
 // Kills one of the workers that are in a task, whichever; waits for one while tasks are left.
 static void pool_kill_one(weft_pool *p, int workers)
 {
-    weft_pool_statistics s;
+    weft_pool_counters s;
     bool busy = false;
-    while (weft_pool_stat(p, &s) == 0 && s.done < s.submitted) {
+    while (weft_pool_statistics(p, &s) == 0 && s.done < s.submitted) {
         pid_t pid = weft_pool_worker(p, rand() % workers, &busy);
         if (pid > 0 && busy && kill(pid, SIGKILL) == 0) {
             printf("Killed a worker (%d).\n", (int)pid);
@@ -48,7 +48,7 @@ static void pool_kill_one(weft_pool *p, int workers)
 static int pool_show(int workers, int tasks, double seconds, bool killing)
 {
     weft_pool_options o = {};
-    weft_pool_statistics s;
+    weft_pool_counters s;
     o.retries = 1;
     weft_pool *p = weft_pool_create(workers, &o);
     if (p == nullptr)
@@ -58,7 +58,7 @@ static int pool_show(int workers, int tasks, double seconds, bool killing)
     fflush(stdout);
     for (int i = 0; i < tasks; i++) {
         pool_task t = {i, seconds * (0.5 + 0.5 * rand() / RAND_MAX)};
-        weft_result *r = weft_pool_apply_async_until(p, pool_run, &t, sizeof t, 0, WEFT_FOREVER);
+        weft_result *r = weft_pool_apply_async(p, pool_run, &t, sizeof t, 0, WEFT_FOREVER);
         if (r == nullptr || weft_result_release(r) != 0) // the statistics tell what became of it
             options_fail("weft-processes: pool");
     }
@@ -67,7 +67,7 @@ static int pool_show(int workers, int tasks, double seconds, bool killing)
     if (killing)
         pool_kill_one(p, workers);
     weft_pool_close(p);
-    if (weft_pool_join(p, WEFT_FOREVER) != 0 || weft_pool_stat(p, &s) != 0)
+    if (weft_pool_join(p, WEFT_FOREVER) != 0 || weft_pool_statistics(p, &s) != 0)
         options_fail("weft-processes: pool");
     weft_pool_destroy(p);
     puts("All subprocesses done.");

@@ -47,7 +47,7 @@ static int open_signals(void)
 static void send(const course *c, int signal)
 {
     bool to_all = c->l->group || c->l->tree;
-    (to_all ? weft_subprocess_signal_group : weft_subprocess_send_signal)(c->p, signal);
+    (to_all ? weft_subprocess_send_signal_group : weft_subprocess_send_signal)(c->p, signal);
 }
 
 // From now on orphans become our children: a container may have nobody else who reaps them.
@@ -114,12 +114,12 @@ static void end_rest(course *c)
         return;
     if (syscall(SYS_pidfd_send_signal, weft_subprocess_fd(c->p), 0, nullptr, TO_GROUP) == 0) {
         c->due = c->late == 0 ? weft_in_ns(c->l->kill_after) : c->due;
-        weft_subprocess_wait(c->p, nullptr, WEFT_FOREVER);
-        while (weft_subprocess_signal_group(c->p, 0) == 0 && weft_left(c->due) > 0)
+        weft_subprocess_join(c->p, nullptr, WEFT_FOREVER);
+        while (weft_subprocess_send_signal_group(c->p, 0) == 0 && weft_left(c->due) > 0)
             if (waitpid(-1, nullptr, WNOHANG) <= 0)
                 look(c, -1, 10);
     }
-    weft_subprocess_signal_group(c->p, SIGKILL);
+    weft_subprocess_send_signal_group(c->p, SIGKILL);
 }
 
 static int run_one(char **argv, const limits *l)
@@ -139,7 +139,7 @@ static int run_one(char **argv, const limits *l)
     attend(&c);
     int64_t took = weft_now() - began;
     end_rest(&c);
-    weft_subprocess_wait(p, &status, WEFT_FOREVER);
+    weft_subprocess_join(p, &status, WEFT_FOREVER);
     weft_subprocess_destroy(p);
     warnx("%s: %s%s after %.3f s", argv[0], c.late > 0 ? "out of time, " : "",
           weft_status_text(status, text, sizeof text), (double)took / 1e9);

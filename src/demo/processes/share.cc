@@ -102,7 +102,7 @@ static int run(int argc, char **argv)
             options_fail("weft-processes: share");
         weft_process_destroy(both[i]);
     }
-    weft_manager_stop(m, weft_in_s(10));
+    weft_manager_end(m, weft_in_s(10));
     weft_manager_destroy(m);
     bool all = status[0] == 0 && status[1] == 0;
     if (all)

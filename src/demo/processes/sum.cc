@@ -72,7 +72,7 @@ static int sum_file(const void *arg, size_t, void *result, size_t)
 static int sum_show(int workers, char **names, size_t n)
 {
     weft_pool_options o = {};
-    weft_map_options m = {};
+    weft_pool_map_options m = {};
     summed_file f;
     weft_outcome outcome;
     size_t i;

@@ -116,7 +116,7 @@ static int count(char **names, int n)
         files[i].name = names[i];
     int width = column_width(names, n), failed = 0;
     weft_executor_map(ex, count_file, files, (size_t)n, WEFT_FOREVER);
-    weft_executor_destroy(ex, WEFT_DRAIN);
+    weft_executor_destroy(ex);
     text_counts total = {};
     for (int i = 0; i < n; i++) {
         if (files[i].error != 0) {

@@ -108,7 +108,7 @@ static void drop_expiry(server *s, int db, entry *e)
     if (x == nullptr)
         return;
     if (x->alarm.loop != nullptr)
-        weft_alarm_stop(&x->alarm);
+        weft_loop_disarm(&x->alarm);
     s->expiring[db]--;
     memory_give(x);
 }
@@ -162,13 +162,13 @@ static weft_deadline in_ms(int64_t ms)
     return ms < 0 ? WEFT_NOW : weft_in_ms(ms);
 }
 
-static void on_expiry(weft_alarm *a)
+static void on_expiry(weft_alarm *a, void *)
 {
     expiry *x = (expiry *)a->arg;
     const entry *e = x->entry;
     int64_t left = x->at_ms - wall_ms();
     if (left > 0) // the wall clock was set back
-        weft_loop_timer(this_server->loop, a, in_ms(left), 0, on_expiry, x);
+        weft_loop_arm(this_server->loop, a, 0, on_expiry, x, in_ms(left));
     else // looking at it removes it
         find(this_server, x->db, entry_key(e), e->key_size, e->hash);
     if (this_server->ready != nullptr)
@@ -188,7 +188,7 @@ void weft::key_expire_at(server *s, int db, entry **link, int64_t at_ms)
         left = at_ms < 0 ? 0 : INT64_MAX;
     x->at_ms = at_ms;
     x->db = db;
-    weft_loop_timer(s->loop, &x->alarm, in_ms(left), 0, on_expiry, x);
+    weft_loop_arm(s->loop, &x->alarm, 0, on_expiry, x, in_ms(left));
 }
 
 void weft::key_persist(server *s, int db, entry **link)

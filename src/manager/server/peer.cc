@@ -59,7 +59,7 @@ static void watch(peer *p)
         weft_watch_change(&p->watch, events);
 }
 
-static void second(weft_alarm *a)
+static void second(weft_alarm *a, void *)
 {
     server *s = (server *)a->arg;
     int64_t now = weft_now();
@@ -70,7 +70,7 @@ static void second(weft_alarm *a)
             peer_end(p);
     }
     if (any)
-        weft_loop_timer(s->loop, a, weft_in_s(1), 0, second, s);
+        weft_loop_arm(s->loop, a, 0, second, s, weft_in_s(1));
 }
 
 static void stall_begins(peer *p)
@@ -78,7 +78,7 @@ static void stall_begins(peer *p)
     server *s = p->server;
     p->moved = weft_now();
     if (s->second.loop == nullptr)
-        weft_loop_timer(s->loop, &s->second, weft_in_s(1), 0, second, s);
+        weft_loop_arm(s->loop, &s->second, 0, second, s, weft_in_s(1));
 }
 
 static void flush(peer *p)
@@ -231,7 +231,7 @@ void weft::peer_tidy(peer *p)
         watch(p);
 }
 
-static void on_event(weft_watch *w, int events)
+static void on_event(weft_watch *w, int events, void *)
 {
     peer *p = (peer *)w->arg;
     bool listed = p->is_dirty;
@@ -264,7 +264,7 @@ static bool is_allowed(const server *s, int fd)
            (who.uid == geteuid() || who.uid == 0);
 }
 
-void weft::peer_open(weft_listener *l, int fd)
+void weft::peer_open(weft_listener *l, int fd, void *)
 {
     static const char full[] = "-ERR max number of clients reached\r\n";
     server *s = (server *)l->arg;
@@ -299,7 +299,7 @@ void weft::peer_free(peer *p)
     server *s = p->server;
     int fd = p->watch.fd;
     p->is_dirty = true; // it is in no list, and shall not be put into one any more
-    weft_watch_stop(&p->watch);
+    weft_loop_unwatch(&p->watch);
     close(fd);
     if (p->wait != nullptr)
         wait_end(p->wait);

@@ -98,7 +98,7 @@ void weft::places_serve(server *s)
 
 // ---- Waits ----
 
-static void on_time_out(weft_alarm *a)
+static void on_time_out(weft_alarm *a, void *)
 {
     peer_wait *w = (peer_wait *)a->arg;
     server *s = w->peer->server;
@@ -119,7 +119,7 @@ peer_wait *weft::wait_begin(peer *p, int links, const word *text, weft_deadline 
     if (n > 0)
         memcpy((char *)w + all, text->text, n);
     if (d != WEFT_FOREVER)
-        weft_loop_timer(p->server->loop, &w->alarm, d, 0, on_time_out, w);
+        weft_loop_arm(p->server->loop, &w->alarm, 0, on_time_out, w, d);
     p->wait = w;
     p->server->waiting++;
     return w;
@@ -158,7 +158,7 @@ void weft::wait_end(peer_wait *w)
     peer *p = w->peer;
     server *s = p->server;
     if (w->alarm.loop != nullptr)
-        weft_alarm_stop(&w->alarm);
+        weft_loop_disarm(&w->alarm);
     for (int i = 0; i < w->links; i++) {
         place_link *l = &w->link[i];
         place *place = l->place;

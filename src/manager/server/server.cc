@@ -20,7 +20,7 @@ server *weft::this_server;
 
 // Sees to all that are dirty, and to those that become so by that: whoever ends may leave
 // something to others.  Only here are peers freed.
-static void tidy(weft_task *t)
+static void tidy(weft_task *t, void *)
 {
     server *s = (server *)t->arg;
     while (s->dirty != nullptr) {
@@ -121,7 +121,7 @@ static int open_listener(server *s, const char *address)
     return fail_with(error);
 }
 
-static void on_signal(weft_signal *g)
+static void on_signal(weft_signal *g, void *)
 {
     server_end((server *)g->arg);
 }
@@ -130,8 +130,8 @@ static int open_signals(server *s)
 {
     if (!(s->o.flags & WEFT_MANAGER_SIGNALS))
         return 0;
-    return weft_loop_signal(s->loop, &s->signals[0], SIGTERM, on_signal, s) != 0 ||
-                   weft_loop_signal(s->loop, &s->signals[1], SIGINT, on_signal, s) != 0
+    return weft_loop_watch_signal(s->loop, &s->signals[0], SIGTERM, on_signal, s) != 0 ||
+                   weft_loop_watch_signal(s->loop, &s->signals[1], SIGINT, on_signal, s) != 0
                ? -1
                : 0;
 }
@@ -171,7 +171,7 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
 int weft::server_run(server *s)
 {
     if (s->o.listening != nullptr)
-        s->o.listening(s->address, s->o.listening_arg);
+        s->o.listening(s->address, s->o.arg);
     while (!s->ending)
         if (weft_loop_run(s->loop, WEFT_LOOP_ALL, WEFT_FOREVER) < 0)
             return -1;
@@ -200,7 +200,7 @@ void weft::server_close(server *s)
     int saved = errno, fd = s->listener.watch.fd;
     remove_file(s);
     if (s->loop != nullptr && s->listener.watch.loop != nullptr)
-        weft_listener_stop(&s->listener);
+        weft_loop_unlisten(&s->listener);
     close(fd);
     while (s->peers.next != nullptr && s->peers.next != &s->peers)
         peer_free(s->peers.next);

@@ -138,7 +138,7 @@ void server_end(server *s);
 
 // ---- peer.cc ----
 
-void peer_open(weft_listener *l, int fd);
+void peer_open(weft_listener *l, int fd, void *);
 void peer_free(peer *p);
 
 // Sees to it that what is in `out`, or left in `in`, or its end, is dealt with in this round.

@@ -82,9 +82,9 @@ static void tell(int channel, int error, const char *address)
     close_keep_errno(&self);
 }
 
-static void on_end(weft_watch *w, int)
+static void on_end(weft_watch *w, int, void *)
 {
-    weft_watch_stop(w);
+    weft_loop_unwatch(w);
     server_end((server *)w->arg);
 }
 
@@ -272,7 +272,7 @@ int weft_manager_fd(const weft_manager *m)
     return m != nullptr ? m->server.pidfd : fail_with(EINVAL);
 }
 
-int weft_manager_stop(weft_manager *m, weft_deadline d)
+int weft_manager_end(weft_manager *m, weft_deadline d)
 {
     if (m == nullptr)
         return fail_with(EINVAL);
