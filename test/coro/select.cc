@@ -62,7 +62,7 @@ CASE(test_select_checks_its_arguments)
     assert_errno(weft_select(&k, 1, WEFT_NOW), EINVAL);
     k = make(a, WEFT_SEND, NULL);
     assert_errno(weft_select(&k, 1, WEFT_NOW), EINVAL);
-    assert_errno(weft_select(&k, -1, WEFT_NOW), EINVAL);
+    assert_errno(weft_select(&k, SIZE_MAX, WEFT_NOW), EINVAL);
     assert_errno(weft_select(NULL, 1, WEFT_NOW), EINVAL);
     end();
 }
