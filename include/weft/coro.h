@@ -39,7 +39,9 @@ extern "C" {
 #endif
 
 /* What a function that returns a pointer returns when it fails and NULL could be a value. */
-#ifndef WEFT_FAILED
+#ifdef __cplusplus
+#define WEFT_FAILED (reinterpret_cast<void *>(-1L))
+#else
 #define WEFT_FAILED ((void *)-1)
 #endif
 

@@ -30,7 +30,7 @@ int clock_gettime(int clock, struct timespec *t);
 typedef int64_t weft_deadline;
 
 /* Never wait: what can't be done at once fails with ETIMEDOUT. */
-#define WEFT_NOW ((weft_deadline)0)
+#define WEFT_NOW INT64_C(0)
 
 /* Wait as long as it takes. */
 #define WEFT_FOREVER INT64_MAX
@@ -39,8 +39,10 @@ typedef int64_t weft_deadline;
 static inline int64_t weft_now(void)
 {
     struct timespec t;
+    int64_t s;
     clock_gettime(WEFT_CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    s = t.tv_sec;
+    return s * 1000000000 + t.tv_nsec;
 }
 
 /* The deadline `ns` nanoseconds from now.  A span of 0 or less is WEFT_NOW; one

@@ -137,11 +137,11 @@ enum {
 };
 
 /* options.process_group: a new one, which the child leads; ours, with a deadline, too. */
-#define WEFT_GROUP_NEW ((pid_t)-1)
-#define WEFT_GROUP_OURS ((pid_t)-2)
+#define WEFT_GROUP_NEW (-1)
+#define WEFT_GROUP_OURS (-2)
 
 /* options.kill_after_ns, if 0. */
-#define WEFT_KILL_AFTER_NS ((int64_t)1000000000)
+#define WEFT_KILL_AFTER_NS INT64_C(1000000000)
 
 /* All zero: inherit everything. */
 typedef struct weft_subprocess_options {

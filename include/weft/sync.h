@@ -82,7 +82,7 @@ int weft_private_mutex_lock_until(weft_mutex *m, weft_deadline d);
 static inline int weft_mutex_lock(weft_mutex *m, weft_deadline d)
 {
     int code;
-    if (d != WEFT_FOREVER || m == NULL ||
+    if (d != WEFT_FOREVER || !m ||
         __builtin_expect(__atomic_load_n(&weft_private_tasklets_lock, __ATOMIC_RELAXED) != 0, 0))
         return weft_private_mutex_lock_until(m, d);
     code = pthread_mutex_lock(&m->pthread);
@@ -95,7 +95,7 @@ static inline int weft_mutex_lock(weft_mutex *m, weft_deadline d)
 /* Unlocks it.  -1: EPERM (CHECKED, RECURSIVE, ROBUST: not the owner). */
 static inline int weft_mutex_unlock(weft_mutex *m)
 {
-    int code = m != NULL ? pthread_mutex_unlock(&m->pthread) : EINVAL;
+    int code = m ? pthread_mutex_unlock(&m->pthread) : EINVAL;
     if (code == 0)
         return 0;
     errno = code;
@@ -260,7 +260,7 @@ int weft_private_once_run(weft_once *o, int (*fn)(void *), void *arg, weft_deadl
  * -1: fn's errno, ETIMEDOUT, ECANCELED, EDEADLK (fn calls it for its own `o`). */
 static inline int weft_once_run(weft_once *o, int (*fn)(void *), void *arg, weft_deadline d)
 {
-    if (o != NULL && __atomic_load_n(&o->state, __ATOMIC_ACQUIRE) == 2)
+    if (o && __atomic_load_n(&o->state, __ATOMIC_ACQUIRE) == 2)
         return 0;
     return weft_private_once_run(o, fn, arg, d);
 }

@@ -33,6 +33,7 @@
 #ifndef WEFT_TASKLET_H
 #define WEFT_TASKLET_H
 
+#include <weft/coro.h> /* WEFT_FAILED */
 #include <weft/deadline.h>
 
 #include <stdbool.h>
@@ -41,11 +42,6 @@
 
 #ifdef __cplusplus
 extern "C" {
-#endif
-
-/* What a function that returns a pointer returns when it fails and NULL could be a value. */
-#ifndef WEFT_FAILED
-#define WEFT_FAILED ((void *)-1)
 #endif
 
 typedef struct weft_tasklet weft_tasklet;
