@@ -2,7 +2,7 @@
  *
  *     weft_manager *m = weft_manager_start("unix:/run/me/shared", NULL);
  *     ... client.h and remote.h use it, from anywhere ...
- *     weft_manager_stop(m, weft_in_s(1));
+ *     weft_manager_end(m, weft_in_s(1));
  *     weft_manager_destroy(m);
  *
  * The server speaks RESP, the Redis protocol (versions 2 and 3), so that any Redis client can
@@ -61,7 +61,7 @@ typedef struct weft_manager weft_manager;
 /* Forks a server process; returns when it listens.  It closes what it inherits but standard error,
  * is in a session of its own (a terminal's ^C does not reach it), and ends when this process
  * dies in whatever way; when each process that has the handle, by fork, has destroyed it or ended;
- * on weft_manager_stop; or on the command SHUTDOWN.  It is no child of this process:
+ * on weft_manager_end; or on the command SHUTDOWN.  It is no child of this process:
  * wait(2) does not see it.
  * NULL: EINVAL (no address, an option below 0, a longer max_message than there is), EACCES (tcp:
  * without a password), EADDRINUSE and others as weft_io_listen, EAGAIN, EMFILE, ENFILE, ENOMEM;

@@ -7,36 +7,13 @@
  *         perror("square");                                     // ECHILD: its worker was killed
  *     weft_pool_close(p), weft_pool_join(p, WEFT_FOREVER), weft_pool_destroy(p);
  *
- * Arguments and results are bytes, copied into memory shared with the workers and back.
- * Pointers in them mean nothing to a worker, unless what they point to was
- * there when the pool was created, and is not changed since, or lies in shared memory.  A
- * task's function must have been there then too (no library loaded later).
- *
- * weft_pool_create forks one process, the supervisor, and only this one forks workers: so
- * the locks that the program's other threads hold matter at that moment alone.
- * Create pools early.
- *
- * A task ends in one of these ways, of which its result tells:
- *     0           its function returned 0; the result's bytes are there
- *     an errno    that its function returned, from 1 to 4095 (EINVAL for any other number)
- *     ECHILD      its worker died in it, and in each of its retries; the status tells how
- *     ETIMEDOUT   it took longer than the pool's task_ms; its worker was killed
- *     ECANCELED   it was cancelled, or the pool was terminated
- *     EPIPE       the supervisor died
- * A worker's death costs no other task anything.  A task runs at most once, or, with retries,
- * once more for each death of its worker.  When this process ends, in whatever way, supervisor
- * and workers end at once; when the supervisor is killed, so are the workers.
- *
- * Workers ignore SIGINT and SIGQUIT, so that a key pressed is the program's to judge; all other
- * signals have their default action, unless the program ignored them, and none is blocked.
- * A pool may be used by all threads of the process that created it, and by no
- * other process (EPERM); a result belongs to one thread at a time.  Waits end with
- * ECANCELED when the thread is told to stop (weft_thread_stop).
+ * Arguments and results are bytes, copied.  A function, and what pointers in its argument mean,
+ * must have been there, as it is, when the pool was created.  Create pools early.
  */
 #ifndef WEFT_POOL_H
 #define WEFT_POOL_H
 
-#include <weft/deadline.h>
+#include <weft/result.h>
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,7 +28,6 @@ extern "C" {
 #define WEFT_POOL_SLOTS_MAX (1 << 20)
 
 typedef struct weft_pool weft_pool;
-typedef struct weft_result weft_result;
 typedef struct weft_imap weft_imap;
 
 /* A task, run in a worker: reads n bytes at arg, writes its result's bytes, which are 0 before.
@@ -68,7 +44,7 @@ typedef struct weft_pool_options {
     uint32_t tasks_per_child; /* a worker is replaced after so many calls (in a map: at the
                                  end of a chunk); 0: never */
     uint32_t retries;         /* how often a task is run again when its worker died in it */
-    int64_t task_ms;          /* how long one call of a task may take; 0: as long as it likes */
+    int64_t task_ns;          /* how long one call of a task may take; 0: as long as it likes */
     size_t slots;             /* how many tasks (and chunks) may exist at a time, until
                                  their results are released; 0: 16384 */
     size_t memory;            /* bytes for arguments and results that don't fit into their
@@ -86,7 +62,7 @@ typedef struct weft_pool_options {
  * system has no process to give it is asked again, up to once a second; but a pool that has had
  * none after two seconds ends: EAGAIN or ENOMEM for its tasks and join, as with EMFILE a supervisor
  * that lacks a descriptor.  NULL: EINVAL (workers not in 0 .. WEFT_POOL_WORKERS_MAX, slots above
- * WEFT_POOL_SLOTS_MAX, task_ms negative, keep without close_others), EBADF (keep), EAGAIN, ENOMEM,
+ * WEFT_POOL_SLOTS_MAX, task_ns negative, keep without close_others), EBADF (keep), EAGAIN, ENOMEM,
  * EMFILE, ENFILE. */
 weft_pool *weft_pool_create(int workers, const weft_pool_options *opts);
 
@@ -145,7 +121,7 @@ int weft_pool_statistics(weft_pool *p, weft_pool_counters *s);
 /* The process in one of the `workers` places, from 0: its id, and whether it is in a task.
  * It may be gone when the caller reads this.
  * -1: EINVAL (no such place), ESRCH (it is empty now), EPERM. */
-pid_t weft_pool_worker(weft_pool *p, int place, bool *busy);
+pid_t weft_pool_worker(weft_pool *p, size_t place, bool *busy);
 
 /* ---- One task ---- */
 
@@ -162,44 +138,6 @@ weft_result *weft_pool_apply_async(weft_pool *p, weft_pool_fn fn, const void *ar
  * weft_pool_apply_async and weft_result_get. */
 int weft_pool_apply(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n, void *result,
                     size_t result_size, weft_deadline d);
-
-/* How a task ended. */
-typedef struct weft_outcome {
-    int error;  /* 0, or the errno with which it ended */
-    int status; /* ECHILD: its worker's, as of waitpid(2): WIFSIGNALED, ...; else 0 */
-} weft_outcome;
-
-/* Waits until r has ended, copies its bytes to result (may be NULL; only if it ended with 0), and
- * releases r.
- * -1: the errno with which it ended, r is released; or, **and r is still the caller's**:
- * ETIMEDOUT and ECANCELED for the wait itself.  Where a task too may end with these,
- * weft_result_wait tells first.  EINVAL (NULL, or released before), EPERM. */
-int weft_result_get(weft_result *r, void *result, weft_deadline d);
-
-/* Waits until r has ended, well or ill, and leaves it at that; `outcome` (may be NULL) tells how.
- * -1: ETIMEDOUT, ECANCELED, EINVAL, EPERM: all of them about the wait. */
-int weft_result_wait(weft_result *r, weft_outcome *outcome, weft_deadline d);
-
-/* 1: it has ended; 0: it has not; -1: EINVAL, EPERM.  Never waits. */
-int weft_result_poll(weft_result *r);
-
-/* Its bytes in the pool's memory, aligned to 16, without a copy, until r is released; NULL: it
- * has not ended with 0. */
-const void *weft_result_bytes(weft_result *r);
-
-/* Takes a task that has not begun out of the queue: it ends with ECANCELED.  Doesn't release r.
- * -1: EBUSY (it runs), EALREADY (it has ended otherwise), EINVAL, EPERM. */
-int weft_result_cancel(weft_result *r);
-
-/* Has fn(r, arg) called once when r has ended: by weft_pool_dispatch or weft_pool_join, in the
- * thread that calls them, and at once if it has ended already.  There is no hidden thread.  fn owns
- * r, and releases it: by weft_result_get with WEFT_NOW, or weft_result_release.
- * -1: EBUSY (it has a callback), EINVAL, EPERM. */
-int weft_result_then(weft_result *r, void (*fn)(weft_result *r, void *arg), void *arg);
-
-/* Gives r up without its bytes, whatever its state: what is queued will still run.
- * -1: EINVAL, EPERM.  NULL is ignored. */
-int weft_result_release(weft_result *r);
 
 /* ---- Many tasks ---- */
 

@@ -41,7 +41,7 @@ typedef weft_remote weft_remote_namespace;
 
 /* Writes the proxy as text that weft_remote_open takes in any process; without the password.
  * Returns the length; what does not fit is cut, as with snprintf(3). */
-int weft_remote_text(const weft_remote *r, char *text, size_t room);
+ssize_t weft_remote_text(const weft_remote *r, char *text, size_t room);
 
 /* Connects, and opens what the text names, on a client of its own. */
 weft_remote *weft_remote_open(const char *text, const char *password, weft_deadline d);
@@ -89,17 +89,17 @@ int weft_remote_lock_lock(weft_remote_lock *l, int64_t *token, weft_deadline d);
 /* EPERM: this client does not have it (any more). */
 int weft_remote_lock_unlock(weft_remote_lock *l, weft_deadline d);
 
-/* On Redis a lock, and units of a semaphore, are on a lease of WEFT_REMOTE_LEASE_MS: after that
+/* On Redis a lock, and units of a semaphore, are on a lease of WEFT_REMOTE_LEASE_NS: after that
  * others get them.  Each lock and unlock by its owner renews that of the lock, each wait and post
  * that of all units that the client holds there; who works longer calls this in between.
  * Elsewhere it only looks.  EPERM: this client does not have it (any more). */
-#define WEFT_REMOTE_LEASE_MS 30000
+#define WEFT_REMOTE_LEASE_NS INT64_C(30000000000)
 int weft_remote_lock_renew(weft_remote_lock *l, weft_deadline d);
 
 /* ---- semaphore ---- */
 
-/* Made with `units` free by whom opens it first, which asks the server. */
-weft_remote_semaphore *weft_remote_semaphore_open(weft_client *c, const char *name, uint32_t units,
+/* Made with `count` units free by whom opens it first, which asks the server. */
+weft_remote_semaphore *weft_remote_semaphore_open(weft_client *c, const char *name, uint32_t count,
                                                   weft_deadline d);
 
 int weft_remote_semaphore_wait(weft_remote_semaphore *s, weft_deadline d);

@@ -34,9 +34,9 @@ extern "C" {
 typedef struct weft_shared_queue weft_shared_queue;
 
 typedef struct weft_shared_queue_options {
-    bool leases;  /* lease mode: weft_shared_queue_lease instead of get */
-    int spin;     /* at most so many looks before sleeping; 0: the default, -1: none */
-    int lease_ms; /* a lease ends after so long, unless it is extended; 0: only with its holder */
+    bool leases;      /* lease mode: weft_shared_queue_lease instead of get */
+    int spin;         /* at most so many looks before sleeping; 0: the default, -1: none */
+    int64_t lease_ns; /* a lease ends after so long, unless it is extended; 0: with its holder */
 } weft_shared_queue_options;
 
 /* A message got in lease mode. */

@@ -130,25 +130,25 @@ typedef struct weft_shared_holder {
 } weft_shared_holder;
 
 typedef struct weft_shared_semaphore {
-    uint32_t lock;  /* robust; guards units and holders */
-    uint32_t units; /* all there are, held or not */
+    uint32_t lock;  /* robust; guards count and holders */
+    uint32_t count; /* of all units, held or not */
     uint32_t limit; /* 0: not bounded */
     uint32_t posts; /* one more when units become free; sleepers watch it */
     uint32_t armed; /* odd: somebody may sleep */
     weft_shared_look look;
     uint32_t used;      /* no holder lies behind this many */
-    uint32_t anonymous; /* not 0: `units` are those that are free, and nobody holds any */
+    uint32_t anonymous; /* not 0: `count` is of those that are free, and nobody holds any */
     weft_shared_holder holders[WEFT_SHARED_HOLDERS];
 } weft_shared_semaphore;
 
-/* A semaphore with `units`.  With a limit it is bounded, and `units` may not exceed it.
+/* A semaphore with `count` units, and never more than `limit`; 0: not bounded.
  * -1: EINVAL. */
-int weft_shared_semaphore_init(weft_shared_semaphore *s, uint32_t units, uint32_t limit);
+int weft_shared_semaphore_init(weft_shared_semaphore *s, uint32_t count, uint32_t limit);
 
 /* The same, but its units are nobody's: any process posts, as often as it likes, and any number
  * wait, as a signal or to count what one produces and others consume.  **What a killed process took
  * is gone**, as with a POSIX semaphore; who waits for a post of the living is not harmed. */
-int weft_shared_semaphore_init_anonymous(weft_shared_semaphore *s, uint32_t units, uint32_t limit);
+int weft_shared_semaphore_init_anonymous(weft_shared_semaphore *s, uint32_t count, uint32_t limit);
 
 /* Takes a unit for this process, waits for one.  A dead process's units come back.
  * -1: ETIMEDOUT, ECANCELED, EUSERS (too many processes hold some). */

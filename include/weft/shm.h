@@ -1,28 +1,19 @@
-/* shm.h: memory that processes share, an allocator in it, POSIX semaphores.
+/* shm.h: memory that processes share, and an allocator in it.
  *
- *     weft_shm *s = weft_shm_create("prices", 1 << 20, NULL);       // one program
+ *     weft_shm *s = weft_shm_create("prices", 1 << 20, NULL);         // one program
  *     weft_shm_set_root(s, weft_shm_allocate(s, sizeof(struct prices)));
  *     weft_shm_ready(s);
- *
- *     weft_shm *s = weft_shm_attach("prices", NULL, weft_in_ms(500));     // another
+ *     weft_shm *s = weft_shm_attach("prices", NULL, weft_in_ms(500)); // another
  *     struct prices *p = weft_shm_root(s);
  *
- * An anonymous segment (no name) is shared with children made by fork, which see it at
- * the same address, and with whoever is passed its descriptor.  A named one lives in
- * /dev/shm **as long as some process has it**: the last to detach removes the name; what
- * processes left behind that were all killed is removed by the next call that opens that
- * name, or by weft_shm_reap.  Options make one outlive its users, and open it to other users;
- * without them it is one user's own, mode 0600.
- *
- * Processes that attach see a segment at different addresses: keep offsets in it, not
- * pointers.  All that weft keeps there survives a SIGKILL of any process at any instruction.
+ * Processes that attach see a segment at different addresses: keep offsets in it, not pointers.
+ * All that weft keeps there survives a SIGKILL of any process at any instruction.
  */
 #ifndef WEFT_SHM_H
 #define WEFT_SHM_H
 
 #include <weft/deadline.h>
 
-#include <semaphore.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -87,7 +78,7 @@ int weft_shm_unlink(const char *name);
 
 /* Removes all of this user's segments in /dev/shm that no living process has, and that are not to
  * be kept; how many. */
-int weft_shm_reap(void);
+ssize_t weft_shm_reap(void);
 
 /* The first of its bytes (page-aligned); how many there are now; their version; the descriptor,
  * which stays the segment's. */
@@ -145,29 +136,6 @@ void *weft_shm_object(weft_shm *s, const char *name, size_t size,
 /* Takes the name away and gives the memory back, which nobody may use any more.  -1: ENOENT, EBUSY
  * (it is being made), EACCES. */
 int weft_shm_object_remove(weft_shm *s, const char *name);
-
-/* ---- POSIX semaphores (sem_init(3), sem_open(3)) ---- */
-
-/* Interoperable, and as POSIX has them: **what a killed process held is gone**.  Inside weft's
- * own programs take weft_shared_semaphore. */
-typedef struct weft_posix_semaphore {
-    sem_t posix;
-} weft_posix_semaphore;
-
-/* An unnamed one, in shared memory or not.  -1: EINVAL (count above SEM_VALUE_MAX). */
-int weft_posix_semaphore_init(weft_posix_semaphore *s, unsigned count);
-int weft_posix_semaphore_destroy(weft_posix_semaphore *s);
-
-/* A named one ("/name"), made with `count` units if there is none.  Kept by the kernel until
- * weft_posix_semaphore_unlink.  NULL and -1: errors of sem_open, sem_unlink. */
-weft_posix_semaphore *weft_posix_semaphore_open(const char *name, unsigned count);
-int weft_posix_semaphore_detach(weft_posix_semaphore *s);
-int weft_posix_semaphore_unlink(const char *name);
-
-/* Takes a unit, waits for one.  -1: ETIMEDOUT.  weft_thread_stop does not end this wait. */
-int weft_posix_semaphore_wait(weft_posix_semaphore *s, weft_deadline d);
-int weft_posix_semaphore_post(weft_posix_semaphore *s); /* EOVERFLOW */
-int weft_posix_semaphore_value(weft_posix_semaphore *s);
 
 #ifdef __cplusplus
 }

@@ -34,11 +34,12 @@ int weft::pool_check(const weft_pool *p)
 
 static const size_t DEFAULT_SLOTS = 16384, DEFAULT_MEMORY = (size_t)256 << 20,
                     MEMORY_MAX = (size_t)1 << 39;
+static const int64_t LONGEST_TASK = INT64_MAX / 2; // so that a sum with the clock overflows not
 
 static int options_check(int workers, const weft_pool_options *o)
 {
     if (workers < 0 || workers > WEFT_POOL_WORKERS_MAX || o->slots > WEFT_POOL_SLOTS_MAX ||
-        o->memory > MEMORY_MAX || o->task_ms < 0 || o->task_ms > INT64_MAX / 1000000 ||
+        o->memory > MEMORY_MAX || o->task_ns < 0 ||
         (o->keep_count != 0 && (o->keep == nullptr || !o->close_others)))
         return fail_with(EINVAL);
     return 0;
@@ -79,7 +80,7 @@ static int map_shared(weft_pool *p, int workers, const weft_pool_options *o)
     sh.asleep_words = (sh.workers + 63) / 64;
     sh.tasks_per_child = o->tasks_per_child;
     sh.retries = o->retries;
-    sh.task_ns = o->task_ms * 1000000;
+    sh.task_ns = o->task_ns < LONGEST_TASK ? o->task_ns : LONGEST_TASK;
     sh.spin_ns = cpus > 1 ? 50000 : 0; // about what a sleep and a wake cost
     sh.done_fd = -1;
     p->shared_size = lay_out(&sh, nullptr, slots, memory);
@@ -422,10 +423,10 @@ int weft_pool_statistics(weft_pool *p, weft_pool_counters *s)
     return 0;
 }
 
-pid_t weft_pool_worker(weft_pool *p, int place, bool *busy)
+pid_t weft_pool_worker(weft_pool *p, size_t place, bool *busy)
 {
     int error = pool_check(p);
-    if (error == 0 && (place < 0 || (uint32_t)place >= p->shared->workers))
+    if (error == 0 && place >= p->shared->workers)
         error = EINVAL;
     if (error != 0)
         return fail_with(error);

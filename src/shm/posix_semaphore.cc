@@ -1,7 +1,7 @@
 // posix_semaphore.cc: sem_t with deadlines on the monotonic clock.
 #include <base/errno.h>
 #include <base/time.h>
-#include <weft/shm.h>
+#include <weft/posix_semaphore.h>
 
 #include <fcntl.h>
 
@@ -55,7 +55,7 @@ int weft_posix_semaphore_post(weft_posix_semaphore *s)
     return s != nullptr ? sem_post(&s->posix) : fail_with(EINVAL);
 }
 
-int weft_posix_semaphore_value(weft_posix_semaphore *s)
+ssize_t weft_posix_semaphore_value(weft_posix_semaphore *s)
 {
     if (s == nullptr)
         return fail_with(EINVAL);

@@ -169,16 +169,13 @@ static bool too_large(const weft_shared_queue *q, size_t n)
     return n > (size_t)q->r->room * 8 || units_for(n, q->r->leases) > q->r->room;
 }
 
-ssize_t weft_shared_queue_put_many(weft_shared_queue *q, const struct iovec *messages, size_t n,
-                                   weft_deadline d)
+// Puts what there is room for, one at least; waits for that.  How many; -1: errno.
+static ssize_t put_next(weft_shared_queue *q, const struct iovec *messages, size_t n,
+                        weft_deadline d)
 {
-    if (q == nullptr)
-        return fail_with(EINVAL);
     size_t fit = 0;
     while (fit < n && !too_large(q, messages[fit].iov_len))
         fit++;
-    if (n == 0)
-        return 0;
     if (fit == 0)
         return fail_with(EMSGSIZE);
     size_t units = units_for(messages[0].iov_len, q->r->leases);
@@ -195,12 +192,27 @@ ssize_t weft_shared_queue_put_many(weft_shared_queue *q, const struct iovec *mes
     }
 }
 
+ssize_t weft_shared_queue_put_many(weft_shared_queue *q, const struct iovec *messages, size_t n,
+                                   weft_deadline d)
+{
+    if (q == nullptr)
+        return fail_with(EINVAL);
+    size_t done = 0;
+    while (done < n) {
+        ssize_t put = put_next(q, messages + done, n - done, d);
+        if (put < 0)
+            return done != 0 ? (ssize_t)done : -1;
+        done += (size_t)put;
+    }
+    return (ssize_t)done;
+}
+
 int weft_shared_queue_put(weft_shared_queue *q, const void *message, size_t n, weft_deadline d)
 {
     if (q == nullptr)
         return fail_with(EINVAL);
     struct iovec one = {(void *)(uintptr_t)message, n};
-    return weft_shared_queue_put_many(q, &one, 1, d) == 1 ? 0 : -1;
+    return put_next(q, &one, 1, d) == 1 ? 0 : -1;
 }
 
 // ---- done and joined ----

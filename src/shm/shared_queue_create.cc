@@ -35,7 +35,7 @@ static void ring_init(ring *r, uint64_t units, const weft_shared_queue_options *
     r->room = (uint32_t)units;
     r->units = (uint32_t)(o->leases ? 2 * units : units);
     r->leases = o->leases;
-    r->lease_ns = o->lease_ms > 0 ? (int64_t)o->lease_ms * 1000000 : WEFT_FOREVER;
+    r->lease_ns = o->lease_ns != 0 ? o->lease_ns : WEFT_FOREVER;
     r->spin = (uint32_t)(o->spin == 0 ? DEFAULT_SPIN : o->spin < 0 ? 0 : o->spin);
     r->magic = RING_MAGIC;
 }
@@ -45,7 +45,7 @@ weft_shared_queue *weft_shared_queue_create(weft_shm *s, size_t bytes,
 {
     static const weft_shared_queue_options defaults = {};
     const weft_shared_queue_options *o = opts != nullptr ? opts : &defaults;
-    if (bytes == 0 || bytes > (size_t)1 << (o->leases ? 31 : 32) || o->lease_ms < 0) {
+    if (bytes == 0 || bytes > (size_t)1 << (o->leases ? 31 : 32) || o->lease_ns < 0) {
         errno = EINVAL;
         return nullptr;
     }

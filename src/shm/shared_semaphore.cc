@@ -16,21 +16,21 @@
 
 using namespace weft;
 
-int weft_shared_semaphore_init(weft_shared_semaphore *s, uint32_t units, uint32_t limit)
+int weft_shared_semaphore_init(weft_shared_semaphore *s, uint32_t count, uint32_t limit)
 {
-    if (s == nullptr || (limit != 0 && units > limit))
+    if (s == nullptr || (limit != 0 && count > limit))
         return fail_with(EINVAL);
     memset(s, 0, sizeof *s);
-    s->units = units;
+    s->count = count;
     s->limit = limit;
     return 0;
 }
 
-int weft_shared_semaphore_init_anonymous(weft_shared_semaphore *s, uint32_t units, uint32_t limit)
+int weft_shared_semaphore_init_anonymous(weft_shared_semaphore *s, uint32_t count, uint32_t limit)
 {
     if (s == nullptr)
         return fail_with(EINVAL);
-    if (weft_shared_semaphore_init(s, units, limit) != 0)
+    if (weft_shared_semaphore_init(s, count, limit) != 0)
         return -1;
     s->anonymous = 1;
     return 0;
@@ -43,7 +43,7 @@ static uint32_t free_units(const weft_shared_semaphore *s)
     uint32_t held = 0;
     for (uint32_t i = 0; i < s->used; i++)
         held += s->holders[i].count;
-    return s->units - held;
+    return s->count - held;
 }
 
 static void set_count(weft_shared_holder *h, uint32_t count)
@@ -90,7 +90,7 @@ static int take(weft_shared_semaphore *s, uint64_t self)
     if (free_units(s) == 0)
         return EAGAIN;
     if (s->anonymous) {
-        s->units--;
+        s->count--;
         return 0;
     }
     weft_shared_holder *h = place_of(s, self);
@@ -157,10 +157,10 @@ int weft_shared_semaphore_post_n(weft_shared_semaphore *s, uint32_t n)
     brief_lock(&s->lock, WEFT_FOREVER);
     weft_shared_holder *h = place_of(s, self);
     uint32_t back = h == nullptr ? 0 : h->count < n ? h->count : n;
-    bool over = n - back > (s->limit != 0 ? s->limit : UINT32_MAX) - s->units;
+    bool over = n - back > (s->limit != 0 ? s->limit : UINT32_MAX) - s->count;
     if (!over) {
         // Who is killed between the two stores gives the rest back by its death.
-        __atomic_store_n(&s->units, s->units + n - back, __ATOMIC_RELEASE);
+        __atomic_store_n(&s->count, s->count + n - back, __ATOMIC_RELEASE);
         if (h != nullptr)
             set_count(h, h->count - back);
     }

@@ -158,7 +158,8 @@ static void close_watch(weft_shared_queue *q)
 // The timer, and the set that the user polls.
 static int start_ticks(weft_shared_queue *q, int watch)
 {
-    const int64_t second = 1000000000, ns = q->r->lease_ns < second ? q->r->lease_ns : second;
+    const int64_t least = 1000000, most = 1000000000, lease = q->r->lease_ns;
+    const int64_t ns = lease < least ? least : lease < most ? lease : most;
     struct itimerspec every = {timespec_of(ns), timespec_of(ns)};
     struct epoll_event readable = {};
     readable.events = EPOLLIN;

@@ -148,9 +148,10 @@ int weft_shm_unlink(const char *name)
     return n;
 }
 
-int weft_shm_reap(void)
+ssize_t weft_shm_reap(void)
 {
-    int saved = errno, count = 0;
+    int saved = errno;
+    ssize_t count = 0;
     DIR *folder = opendir(SHM_FOLDER);
     if (folder == nullptr)
         return -1;

@@ -11,6 +11,7 @@
 #include <weft/offload.h>
 #include <weft/pipeline.h>
 #include <weft/pool.h>
+#include <weft/posix_semaphore.h>
 #include <weft/process.h>
 #include <weft/queue.h>
 #include <weft/remote.h>

@@ -2,6 +2,7 @@
 #include <shm/brief_lock.h>
 #include <shm/map_table.h>
 #include <weft/pool.h>
+#include <weft/posix_semaphore.h>
 #include <weft/process.h>
 #include <weft/shared_map.h>
 #include <weft/shared_queue.h>
@@ -50,6 +51,7 @@ template <class T> static T *shared(size_t size = sizeof(T))
 
 // ---- Segments ----
 
+static const weft_shm_attach_options reading = {0, true, false};
 static int ends[2];
 static char name[32];
 
@@ -252,7 +254,8 @@ static void end_task(void)
 
 static const row ROWS[] = {
     ROW(weft_shm_attach, (it, NULL, d), begin_attach, DO(weft_shm_ready(segment)), 0, remove_name),
-    ROW(weft_shm_attach, (it, NULL, d), begin_attach, DO(weft_shm_ready(segment)), 0, remove_name),
+    ROW(weft_shm_attach, (it, &reading, d), begin_attach, DO(weft_shm_ready(segment)), 0,
+        remove_name),
     ROW(weft_shm_send, (it, ends[0], d), fill_socket, drain_socket),
     ROW(weft_shm_receive, (ends[1], d), begin_sockets,
         DO(weft_shm_send(segment, ends[0], WEFT_FOREVER)), NO_HANDLE),

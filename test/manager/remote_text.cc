@@ -36,7 +36,7 @@ CASE(test_text_opens_the_same)
         weft_remote *r = open_kind(c, kind);
         assert_non_null(r);
         assert_ptr_equal(weft_remote_client(r), c);
-        int n = weft_remote_text(r, text, sizeof text);
+        ssize_t n = weft_remote_text(r, text, sizeof text);
         assert_int_equal(n, strlen(text));
         errno = 77;
         weft_remote *s = weft_remote_open(text, here.password, soon());
@@ -69,7 +69,7 @@ CASE(test_text_room)
 {
     char text[256], little[8];
     weft_remote_event *e = weft_remote_event_open(client_of(&here), "event");
-    int n = weft_remote_text(e, text, sizeof text);
+    ssize_t n = weft_remote_text(e, text, sizeof text);
     assert_int_equal(weft_remote_text(e, nullptr, 0), n);
     assert_int_equal(weft_remote_text(e, little, sizeof little), n);
     assert_string_equal(little, "event:0");

@@ -210,7 +210,7 @@ static inline int take_too_long(weft_pool *p)
 static inline int limit_of_task(void)
 {
     weft_pool_options o = {};
-    o.task_ms = 30;
+    o.task_ns = 30000000;
     return in_pool(&o, take_too_long);
 }
 

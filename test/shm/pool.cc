@@ -16,7 +16,7 @@ CASE(test_create_bad_arguments)
     o.slots = WEFT_POOL_SLOTS_MAX + 1;
     assert_errno(weft_pool_create(1, &o), EINVAL);
     o = {};
-    o.task_ms = -1;
+    o.task_ns = -1;
     assert_errno(weft_pool_create(1, &o), EINVAL);
     o = {};
     o.memory = SIZE_MAX;

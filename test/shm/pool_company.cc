@@ -209,7 +209,7 @@ CASE(test_stat_and_worker)
     pid_t pid;
     weft_pool *p = pool_of(1, nullptr);
     assert_errno(weft_pool_statistics(p, nullptr), EINVAL);
-    assert_errno(weft_pool_worker(p, -1, nullptr), EINVAL);
+    assert_errno(weft_pool_worker(p, SIZE_MAX, nullptr), EINVAL);
     assert_errno(weft_pool_worker(p, 1, nullptr), EINVAL);
     assert_int_equal(weft_pool_apply(p, tell_pid, nullptr, 0, &pid, sizeof pid, WEFT_FOREVER), 0);
     assert_int_equal(weft_pool_worker(p, 0, &busy), pid);
@@ -379,7 +379,7 @@ static char state_of(pid_t pid)
 CASE(test_a_stopped_worker_has_time)
 {
     weft_pool_options o = {};
-    o.task_ms = 1000;
+    o.task_ns = 1000000000;
     weft_pool *p = pool_of(1, &o);
     int x = 5, y = 0;
     bool busy;

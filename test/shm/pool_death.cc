@@ -157,8 +157,8 @@ CASE(test_task_deadline)
     weft_pool_options o = {};
     weft_pool_counters s;
     weft_outcome outcome;
-    o.task_ms = 250; // more than a busy machine keeps a short task waiting
-    o.retries = 5;   // a task that took too long is not tried again
+    o.task_ns = 250000000; // more than a busy machine keeps a short task waiting
+    o.retries = 5;         // a task that took too long is not tried again
     weft_pool *p = pool_of(2, &o);
     weft_result *slow = start(p, loop_if_odd, 1), *fast[200];
     for (int i = 0; i < 200; i++)
@@ -196,6 +196,16 @@ static int last_a_moment(const void *arg, size_t n, void *result, size_t room)
     return square(arg, n, result, room);
 }
 
+// A time so long that its end would lie beyond the clock's.
+CASE(test_task_without_a_deadline)
+{
+    weft_pool_options o = {};
+    o.task_ns = INT64_MAX;
+    weft_pool *p = pool_of(1, &o);
+    assert_int_equal(get(start(p, last_a_moment, 3)), 9);
+    end(p);
+}
+
 // Tasks that end just when their time does: each ends one way or the other, none disturbs the next.
 CASE(test_tasks_at_their_deadline)
 {
@@ -204,7 +214,7 @@ CASE(test_tasks_at_their_deadline)
     weft_pool_counters s;
     weft_result *r[N];
     unsigned late = 0;
-    o.task_ms = 2;
+    o.task_ns = 2000000;
     weft_pool *p = pool_of(2, &o);
     for (int i = 0; i < N; i++)
         r[i] = start(p, last_a_moment, i);

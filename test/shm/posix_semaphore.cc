@@ -1,6 +1,7 @@
 // POSIX semaphores: unnamed ones in a segment, and named ones.
 #include "processes.h"
 
+#include <weft/posix_semaphore.h>
 #include <weft/shm.h>
 
 #include <limits.h>

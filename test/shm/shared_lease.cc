@@ -11,11 +11,11 @@
 static weft_shared_queue *q;
 static char text[256];
 
-static void begin(size_t bytes, int lease_ms)
+static void begin(size_t bytes, int64_t lease_ms)
 {
     weft_shared_queue_options o = {};
     o.leases = true;
-    o.lease_ms = lease_ms;
+    o.lease_ns = lease_ms * 1000000;
     q = weft_shared_queue_create(nullptr, bytes, &o);
     assert_non_null(q);
 }
@@ -181,9 +181,9 @@ CASE(test_errors)
 {
     weft_shared_queue_options o = {};
     o.leases = true;
-    o.lease_ms = -1;
+    o.lease_ns = -1;
     assert_errno(weft_shared_queue_create(nullptr, 64, &o), EINVAL);
-    o.lease_ms = 0;
+    o.lease_ns = 0;
     assert_errno(weft_shared_queue_create(nullptr, ((size_t)1 << 31) + 1, &o), EINVAL);
     weft_shared_lease none = {};
     q = weft_shared_queue_create(nullptr, 64, nullptr);

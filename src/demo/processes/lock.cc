@@ -40,7 +40,7 @@ static int remote_lock(const remote_order *o, char **command)
         return status;
     }
     bool lost = false;
-    while (weft_subprocess_join(p, &status, weft_in_ms(WEFT_REMOTE_LEASE_MS / 3)) != 0)
+    while (weft_subprocess_join(p, &status, weft_in_ns(WEFT_REMOTE_LEASE_NS / 3)) != 0)
         if (!lost && !remote_insist(weft_remote_lock_renew, l)) {
             warn("%s: the lock is lost while %s runs", o->name, command[0]);
             lost = true;

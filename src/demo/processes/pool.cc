@@ -35,7 +35,7 @@ static void pool_kill_one(weft_pool *p, int workers)
     weft_pool_counters s;
     bool busy = false;
     while (weft_pool_statistics(p, &s) == 0 && s.done < s.submitted) {
-        pid_t pid = weft_pool_worker(p, rand() % workers, &busy);
+        pid_t pid = weft_pool_worker(p, (size_t)(rand() % workers), &busy);
         if (pid > 0 && busy && kill(pid, SIGKILL) == 0) {
             printf("Killed a worker (%d).\n", (int)pid);
             fflush(stdout);

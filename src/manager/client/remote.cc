@@ -110,7 +110,7 @@ static void put_name(writer *w, const weft_remote *r)
     }
 }
 
-int weft_remote_text(const weft_remote *r, char *text, size_t room)
+ssize_t weft_remote_text(const weft_remote *r, char *text, size_t room)
 {
     char head[64];
     writer w = {text, room, 0};
@@ -123,7 +123,7 @@ int weft_remote_text(const weft_remote *r, char *text, size_t room)
     put_text(&w, r->client->address);
     if (room > 0)
         text[w.n < room ? w.n : room - 1] = 0;
-    return (int)w.n;
+    return (ssize_t)w.n;
 }
 
 // Undoes %XX in place.  The length; -1.

@@ -49,7 +49,7 @@ static size_t write_eval(const weft_remote *r, const remote_operation *op, const
     for (int i = 1; i <= keys; i++)
         all[k++] = key(r, &op->redis, i);
     all[k++] = client_number(text->id, (int64_t)(r->client->id >> 1));
-    all[k++] = client_number(text->lease, WEFT_REMOTE_LEASE_MS);
+    all[k++] = client_number(text->lease, WEFT_REMOTE_LEASE_NS / 1000000);
     for (size_t i = 0; i < n; i++)
         if (!remote_waits(&words[i], 1))
             all[k++] = words[i];
