@@ -21,7 +21,7 @@
  * for the answer of one that does, is that tasklet's business alone: for others resume, switch,
  * cancel, destroy and set_parent fail with EBUSY.  The thread's own stack counts as
  * a coroutine, the main one, which is the root of the tree of parents.  When a thread
- * ends, its coroutines are destroyed (not when it calls pthread_exit inside one of them).
+ * ends, its coroutines are destroyed (inside one of them: their deferred functions run).
  *
  * errno is the thread's, not the coroutine's: read it before the next transfer.
  * No function here waits.  (Terms: M. E. Conway 1963; de Moura and Ierusalimschy,

@@ -59,8 +59,10 @@ static void release_all(coro_thread *t)
 static void thread_end(void *p)
 {
     coro_thread *t = (coro_thread *)p;
-    if (t->current != &t->main)
-        return; // pthread_exit inside a coroutine: this very stack is one of them
+    if (t->current != &t->main) { // pthread_exit inside a coroutine
+        coro_leave_all(t);
+        return;
+    }
     if (t->scheduler_end != nullptr)
         t->scheduler_end(0);
     release_all(t);
@@ -73,6 +75,7 @@ static void thread_end(void *p)
     memset((void *)t->spares, 0, sizeof t->spares); // they were on those
     t->current = &nobody;
     t->ready = 0;
+    leavings_here = nullptr;
 }
 
 static void thread_key_create(void)
@@ -105,6 +108,7 @@ static int thread_start(coro_thread *t)
     }
     t->current = &t->main;
     t->ready = 1;
+    leavings_here = coro_leavings;
     return 0;
 }
 

@@ -25,6 +25,8 @@
 
 #include "stack.h"
 
+#include <base/leave.h>
+
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -87,7 +89,6 @@ struct exceptions_in_flight {
     uintptr_t uncaught; // an unsigned int and padding
 };
 
-struct deferred;
 struct coro_thread;
 struct slow_machine;
 
@@ -125,7 +126,7 @@ struct weft_coro {
     weft_coro *children;        // the eldest
     weft_coro *older, *younger; // siblings, in a ring
 
-    struct deferred *deferred;                            // the last one first
+    leaving *deferred;                                    // the last one first
     weft_coro *(*on_end)(weft_coro *dying, void **value); // NULL: the parent gets the result
     void (*on_orphan)(weft_coro *co);                     // its parent waits for it no more
     const char *waits_for;                                // static text: "receive", "sleep"; NULL
@@ -217,6 +218,12 @@ void slow_machine_destroy(weft_coro *co);
 
 // Makes this thread's state ready.  NULL: ENOMEM.
 coro_thread *coro_start(void);
+
+// Runs what all coroutines of a thread have deferred, which ends inside one of them.
+void coro_leave_all(coro_thread *t);
+
+// leavings_here (base/leave.h).
+leaving **coro_leavings(void);
 
 // weft_coro_create, with `extra` zeroed bytes below the record.
 weft_coro *coro_create(void *(*fn)(void *arg, void *first), void *arg,

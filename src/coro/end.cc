@@ -13,12 +13,6 @@
 
 using namespace weft;
 
-struct weft::deferred {
-    deferred *next;
-    void (*fn)(void *);
-    void *arg;
-};
-
 // ---- From the first call to the last ----
 
 static void run_deferred(weft_coro *co)
@@ -28,13 +22,31 @@ static void run_deferred(weft_coro *co)
         co->error = ECANCELED;
     }
     while (co->deferred != nullptr) {
-        deferred *d = co->deferred;
-        void (*fn)(void *) = d->fn;
-        void *arg = d->arg;
-        co->deferred = d->next;
-        free(d);
-        fn(arg);
+        leaving d = *co->deferred;
+        if (d.allocated)
+            free(co->deferred);
+        co->deferred = d.next;
+        d.fn(d.arg);
     }
+}
+
+// A thread ends inside a coroutine.
+void weft::coro_leave_all(coro_thread *t)
+{
+    run_deferred(t->current); // from here on it may not suspend
+    int depth = 0;
+    for (weft_coro *co = &t->main; co != nullptr; co = (weft_coro *)coro_next(&t->main, co, &depth))
+        if (co->deferred != nullptr) {
+            run_deferred(co);
+            co = &t->main; // the tree may be another
+            depth = 0;
+        }
+}
+
+leaving **weft::coro_leavings(void)
+{
+    coro_thread *t = &coro_here;
+    return t->current != &t->main ? &t->current->deferred : nullptr;
 }
 
 // Everything that an end may have to do; `result` is what the body returned.
@@ -251,12 +263,10 @@ int weft_defer(void (*fn)(void *), void *arg)
         return -1;
     if (fn == nullptr || t->current == &t->main)
         return fail_with(fn == nullptr ? EINVAL : EPERM);
-    deferred *d = (deferred *)malloc(sizeof *d);
+    leaving *d = (leaving *)malloc(sizeof *d);
     if (d == nullptr)
         return -1;
-    d->fn = fn;
-    d->arg = arg;
-    d->next = t->current->deferred;
+    *d = {t->current->deferred, fn, arg, true};
     t->current->deferred = d;
     return 0;
 }

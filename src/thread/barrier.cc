@@ -31,11 +31,13 @@ static bool tidy(void *arg)
     return true;
 }
 
+// The thread waits, also in a tasklet: the lock is held for an instant only, and what gave way here
+// could go on in a forked child.
 static void lock(weft_barrier *b)
 {
     watch_forks();
     is_ours(&b->forks, tidy, b);
-    weft_mutex_lock(&b->lock, WEFT_FOREVER);
+    pthread_mutex_lock(&b->lock.pthread);
 }
 
 static void unlock(weft_barrier *b)
@@ -43,12 +45,20 @@ static void unlock(weft_barrier *b)
     weft_mutex_unlock(&b->lock);
 }
 
-// Waits until the threads of ended rounds of this parity have left; they need no lock for that.
-static void drain(weft_barrier *b, uint32_t parity)
+// Threads that have not left such a round yet; they need no lock for that.
+static uint32_t count_inside(const weft_barrier *b, uint32_t round)
+{
+    return __atomic_load_n(&b->inside[round % 2], __ATOMIC_ACQUIRE);
+}
+
+// Waits until they have, no round being under way.
+static void drain(weft_barrier *b, uint32_t round)
 {
     uint32_t n;
-    while ((n = __atomic_load_n(&b->inside[parity], __ATOMIC_ACQUIRE)) != 0)
-        sleep_on(&b->inside[parity], n, WEFT_FOREVER, REGARDLESS);
+    while ((n = count_inside(b, round)) != 0) {
+        sleep_on(&b->inside[round % 2], n, WEFT_FOREVER, REGARDLESS);
+        is_ours(&b->forks, tidy, b); // a tasklet may go on in a forked child
+    }
 }
 
 int weft_barrier_init(weft_barrier *b, uint32_t parties)
@@ -79,9 +89,12 @@ int weft_barrier_destroy(weft_barrier *b)
 // it is we who break it.
 static int await_round(weft_barrier *b, uint32_t mine, weft_deadline d)
 {
+    uint32_t generation = fork_generation;
     int error = wait_for(
         d, [=] { return __atomic_load_n(&b->generation, __ATOMIC_ACQUIRE) != mine ? 0 : EAGAIN; },
         [=](weft_deadline until) { return sleep_on(&b->generation, mine, until, 0); });
+    if (error != 0 && generation != fork_generation)
+        return error; // nobody's round: there is none to break
     if (error != 0) {
         lock(b);
         bool still = b->generation == mine;
@@ -108,12 +121,11 @@ int weft_barrier_wait(weft_barrier *b, weft_deadline d)
     if (b == nullptr)
         return fail_with(EINVAL);
     lock(b);
-    while (b->arrived == 0 && !b->broken &&
-           __atomic_load_n(&b->inside[b->generation % 2], __ATOMIC_ACQUIRE) != 0) {
-        uint32_t parity = b->generation % 2;
+    for (uint32_t n; b->arrived == 0 && !b->broken && (n = count_inside(b, b->generation)) != 0;) {
+        const uint32_t *inside = &b->inside[b->generation % 2];
         unlock(b);
-        drain(b, parity);
-        lock(b);
+        sleep_on(inside, n, WEFT_FOREVER, REGARDLESS);
+        lock(b); // another may have arrived meanwhile, whom to wait for would be in vain
     }
     uint32_t mine = b->generation;
     if (b->broken) {

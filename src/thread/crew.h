@@ -18,6 +18,7 @@
 #include "future.h"
 #include "waiters.h"
 
+#include <base/leave.h>
 #include <weft/executor.h>
 #include <weft/thread.h>
 

@@ -82,14 +82,15 @@ void weft_executor_dump(weft_executor *ex, FILE *out)
     if (executor_refusal(ex) != 0 || out == nullptr)
         return;
     seen_worker *workers = (seen_worker *)malloc(MOST * sizeof *workers);
-    pthread_cleanup_push(free, workers); // a cancel may act as it writes
-    seen all = look(ex, workers, workers != nullptr ? MOST : 0);
-    fprintf(out,
-            "weft: the executor \"%s\": %d threads wanted, %d active, %d idle, %d waiting; "
-            "%zu tasks pending\n",
-            ex->name, all.wanted, all.active, all.parked, all.blocked, all.pending);
-    for (size_t i = 0; i < all.count; i++)
-        print(out, &workers[i]);
-    pthread_cleanup_pop(1);
+    call_or_leave(free, workers, [=] { // a cancel may act as it writes
+        seen all = look(ex, workers, workers != nullptr ? MOST : 0);
+        fprintf(out,
+                "weft: the executor \"%s\": %d threads wanted, %d active, %d idle, %d waiting; "
+                "%zu tasks pending\n",
+                ex->name, all.wanted, all.active, all.parked, all.blocked, all.pending);
+        for (size_t i = 0; i < all.count; i++)
+            print(out, &workers[i]);
+    });
+    free(workers);
     errno = saved;
 }

@@ -143,10 +143,15 @@ weft_completions *weft_completions_create(void)
     return c;
 }
 
-// EPERM: a forked child's parent made it.
-static int refusal(const weft_completions *c)
+static bool ours(void *c)
 {
-    return c == nullptr ? EINVAL : c->generation != fork_generation ? EPERM : 0;
+    return ((weft_completions *)c)->generation == fork_generation;
+}
+
+// EPERM: a forked child's parent made it.
+static int refusal(weft_completions *c)
+{
+    return c == nullptr ? EINVAL : ours(c) ? 0 : EPERM;
 }
 
 int weft_completions_destroy(weft_completions *c)
@@ -259,12 +264,14 @@ static int await_completion(weft_completions *c, weft_deadline d)
     bool wait = list_is_empty(&c->ended) && !list_is_empty(&c->open);
     if (wait && me == nullptr) {
         c->waiting++;
-        error = waiters_wait(&c->list, &c->lock, d);
+        error = waiters_wait(&c->list, &c->lock, d, 0, ours, c);
     } else if (wait) {
         c->waiting++;
         waiters_add(&c->list, &w);
         drop_lock(&c->lock);
         error = sleep_among(c, me, &w, d);
+        if (!ours(c))
+            return EPERM; // this is a forked child
         take_lock(&c->lock);
         if (w.woken & TAKEN_OFF)
             error = 0; // look again

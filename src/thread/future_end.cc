@@ -121,15 +121,11 @@ static void end_with_extras(weft_future *f, uint32_t outcome)
     take_lock(&f->lock);
     void (*then)(weft_future *, void *) = f->then; // set once
     drop_lock(&f->lock);
-    if (then == nullptr) {
-        finish_with_extras(f);
-        return;
-    }
     int saved = errno;
-    pthread_cleanup_push(finish_with_extras, f); // it may leave its thread
-    then(f, f->then_arg);
+    if (then != nullptr)
+        call_or_leave(finish_with_extras, f, [=] { then(f, f->then_arg); });
     errno = saved;
-    pthread_cleanup_pop(1);
+    finish_with_extras(f);
 }
 
 void weft::future_end(weft_future *f, uint32_t outcome)

@@ -103,10 +103,9 @@ struct spreading {
 static void gather(void *arg)
 {
     spreading *s = (spreading *)arg;
-    if (is_inherited(s->ex)) // nobody is there to go on with them
-        return;
     __atomic_store_n(&s->m->next, s->m->pieces, __ATOMIC_RELAXED);
-    for (size_t i = 0; i < s->n; i++) {
+    // In a forked child nobody is there to go on with them.
+    for (size_t i = 0; i < s->n && !is_inherited(s->ex); i++) {
         weft_future *f = &s->tasks[i];
         size_t which;
         if (claim(s->ex, f)) {
@@ -116,9 +115,11 @@ static void gather(void *arg)
         future_await(&f, 1, WEFT_FOREVER, false, &which);
         s->left |= (future_state(f) & FUTURE_OUTCOME) == WEFT_FUTURE_CANCELLED;
         // A worker's watch sends the ending thread through the lock: let it out of there.
-        take_lock(&f->lock);
-        drop_lock(&f->lock);
+        lock_future(f);
+        unlock_future(f);
     }
+    if (is_inherited(s->ex))
+        return;
     take_lock(&s->ex->lock);
     s->ex->inside--;
     tell_quiet(s->ex); // what was taken back never ran
@@ -128,10 +129,11 @@ static void gather(void *arg)
 // The caller's own part, and the wait for the others.  0 or the errno.
 static int take_part(spreading *s)
 {
-    pthread_cleanup_push(gather, s);
-    while (take_piece(s->m, true)) {
-    }
-    pthread_cleanup_pop(1);
+    call_or_leave(gather, s, [=] {
+        while (take_piece(s->m, true)) {
+        }
+    });
+    gather(s);
     if (is_inherited(s->ex))
         return EPERM;
     return s->m->over == 0 && s->left ? ECANCELED : s->m->over;

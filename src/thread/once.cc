@@ -8,9 +8,8 @@
 #include "sleep.h"
 
 #include <base/errno.h>
+#include <base/leave.h>
 #include <weft/sync.h>
-
-#include <pthread.h>
 
 using namespace weft;
 
@@ -30,10 +29,8 @@ static void give_up(void *o)
 
 static int call(weft_once *o, int (*fn)(void *), void *arg)
 {
-    int failed;
-    pthread_cleanup_push(give_up, o); // fn was cancelled or called pthread_exit: as if never called
-    failed = fn(arg);
-    pthread_cleanup_pop(0);
+    int failed = 0;
+    call_or_leave(give_up, o, [=, &failed] { failed = fn(arg); }); // left: as if never called
     finish(o, failed ? NEW : DONE);
     return failed ? -1 : 0;
 }

@@ -43,10 +43,15 @@ static bool tidy(void *arg)
     return q->lock == 0; // else a thread that is not here was changing it
 }
 
+static bool ours(void *q)
+{
+    return is_ours(&((weft_queue *)q)->generation, tidy, q);
+}
+
 // Locked; false: EPERM, in errno.
 static bool enter(weft_queue *q)
 {
-    if (q == nullptr || !is_ours(&q->generation, tidy, q)) {
+    if (q == nullptr || !ours(q)) {
         errno = q == nullptr ? EINVAL : EPERM;
         return false;
     }
@@ -130,21 +135,22 @@ static inline void leave(weft_queue *q)
     drop_lock(&q->lock);
 }
 
-// Locked: one waits no more.  (In a forked child tidy may have forgotten it.)
-static void quit(weft_queue *q)
+// Locked: one waits no more, which began in that fork_generation.  (Of others tidy knows nothing.)
+static void quit(weft_queue *q, uint32_t generation)
 {
-    q->inside -= q->inside > 0;
+    q->inside -= generation == fork_generation;
 }
 
 // Sleeps, with the lock on entry and return, until `ready` may hold.
 static int nap(weft_queue *q, waiters *list, bool (*ready)(const weft_queue *), weft_deadline d)
 {
+    uint32_t generation = fork_generation;
     q->inside++;
     drop_lock(&q->lock);
     watch_for([=] { return ready(q); });
     take_lock(&q->lock);
-    int error = ready(q) || q->closed ? 0 : waiters_wait(list, &q->lock, d);
-    quit(q);
+    int error = ready(q) || q->closed ? 0 : waiters_wait(list, &q->lock, d, 0, ours, q);
+    quit(q, generation);
     return error;
 }
 
@@ -314,11 +320,14 @@ int weft_queue_join(weft_queue *q, weft_deadline d)
 {
     if (!enter(q))
         return -1;
+    uint32_t generation = fork_generation;
     q->inside++;
     int error = wait_for(
         d, [=] { return q->unfinished == 0 ? 0 : EAGAIN; },
-        [=](weft_deadline until) { return waiters_wait(&q->joiners, &q->lock, until); });
-    quit(q);
+        [=](weft_deadline until) {
+            return waiters_wait(&q->joiners, &q->lock, until, 0, ours, q);
+        });
+    quit(q, generation);
     drop_lock(&q->lock);
     return from_pthread(error);
 }
@@ -335,7 +344,7 @@ struct choice {
     void *item;
     bool got; // in passing
     size_t which;
-    uint32_t generation; // in which it lay down
+    uint32_t generation; // in which it came
 };
 
 // One of n by chance, so that a busy queue leaves none out.
@@ -369,12 +378,14 @@ static int take_any(choice *c)
 // One more waits in each, or one less, for destroy.
 static void count_in(const choice *c, bool more)
 {
+    if (c->generation != fork_generation)
+        return; // nor does it count here
     for (size_t i = 0; i < c->n; i++) {
         take_lock(&c->queues[i]->lock);
         if (more)
             c->queues[i]->inside++;
         else
-            quit(c->queues[i]);
+            quit(c->queues[i], c->generation);
         drop_lock(&c->queues[i]->lock);
     }
 }
@@ -405,7 +416,7 @@ static bool get_up(choice *c)
         weft_queue *q = c->queues[at];
         take_lock(&q->lock);
         if (c->nodes[at].woken == 0)
-            waiters_leave(&q->getters, &c->nodes[at], c->generation);
+            list_remove(&c->nodes[at]);
         c->nodes[at].also = nullptr;
         if (has_item(q) && !got) {
             take(q, c->item);
@@ -432,8 +443,9 @@ static int nap_in_all(choice *c, weft_deadline d)
     uint32_t word = 0;
     if (watch_for([=] { return any_ready(c); }))
         return 0;
-    c->generation = fork_generation;
     int error = lie_down(c, &word) ? await_word(&word, d, 0) : 0;
+    if (c->generation != fork_generation)
+        return ECANCELED; // the nodes are the parent's affair, as are the locks
     c->got = get_up(c);
     return error;
 }
@@ -448,7 +460,7 @@ static int await_any(choice *c, weft_deadline d)
 ssize_t weft_queue_get_any(weft_queue *const queues[], size_t n, void *item, weft_deadline d)
 {
     waiter few[FEW];
-    choice c = {queues, n, few, item, false, 0, 0};
+    choice c = {queues, n, few, item, false, 0, fork_generation};
     if (queues == nullptr || n == 0)
         return fail_with(EINVAL);
     int error = await_any(&c, WEFT_NOW);

@@ -184,6 +184,38 @@ static inline __attribute__((always_inline)) int try_get(weft_ring *r, char *ite
     }
 }
 
+// ---- In a forked child ----
+
+// Whether no thread stood between the claim of a cell and its publishing.
+static bool is_whole(const weft_ring *r)
+{
+    uint64_t head = r->head, tail = r->tail & ~CLOSED, at = head;
+    if ((head & CLOSED) != 0) // discarded: no cell will be looked at
+        return true;
+    for (; at != tail; at++)
+        if (sequence_of(cell_at(r, at)) != at + 1)
+            return false;
+    for (; at != head + r->mask + 1; at++)
+        if (sequence_of(cell_at(r, at)) != at)
+            return false;
+    return true;
+}
+
+static bool tidy(void *arg)
+{
+    weft_ring *r = (weft_ring *)arg;
+    list_init(&r->getters);
+    list_init(&r->putters);
+    list_init(&r->joiners);
+    r->sleepers = r->inside = 0;
+    return r->lock == 0 && is_whole(r);
+}
+
+static inline bool ours(void *r)
+{
+    return is_ours(&((weft_ring *)r)->generation, tidy, r);
+}
+
 // ---- Sleeping and waking ----
 
 static void wake_first(weft_ring *r, waiters *list, uint64_t unit)
@@ -225,7 +257,7 @@ static int nap(weft_ring *r, waiters *list, uint64_t unit, bool (*can)(const wef
     uint32_t generation = fork_generation;
     take_lock(&r->lock);
     if (!can(r)) {
-        error = waiters_wait(list, &r->lock, until < d ? until : d);
+        error = waiters_wait(list, &r->lock, until < d ? until : d, 0, ours, r);
         woken = error == 0;
     } else {
         error = 0;
@@ -264,38 +296,6 @@ static int wait_get(weft_ring *r, char *items, size_t n, size_t *done, weft_dead
 {
     return wait_in(
         r, [=] { return try_get(r, items, n, done); }, &r->getters, GETTER, can_get, d);
-}
-
-// ---- In a forked child ----
-
-// Whether no thread stood between the claim of a cell and its publishing.
-static bool is_whole(const weft_ring *r)
-{
-    uint64_t head = r->head, tail = r->tail & ~CLOSED, at = head;
-    if ((head & CLOSED) != 0) // discarded: no cell will be looked at
-        return true;
-    for (; at != tail; at++)
-        if (sequence_of(cell_at(r, at)) != at + 1)
-            return false;
-    for (; at != head + r->mask + 1; at++)
-        if (sequence_of(cell_at(r, at)) != at)
-            return false;
-    return true;
-}
-
-static bool tidy(void *arg)
-{
-    weft_ring *r = (weft_ring *)arg;
-    list_init(&r->getters);
-    list_init(&r->putters);
-    list_init(&r->joiners);
-    r->sleepers = r->inside = 0;
-    return r->lock == 0 && is_whole(r);
-}
-
-static inline bool ours(weft_ring *r)
-{
-    return is_ours(&r->generation, tidy, r);
 }
 
 // ---- The calls ----
@@ -507,7 +507,9 @@ int weft_ring_join(weft_ring *r, weft_deadline d)
     take_lock(&r->lock);
     int error = wait_for(
         d, [=] { return all_done(r) ? 0 : EAGAIN; },
-        [=](weft_deadline until) { return waiters_wait(&r->joiners, &r->lock, until); });
+        [=](weft_deadline until) {
+            return waiters_wait(&r->joiners, &r->lock, until, 0, ours, r);
+        });
     drop_lock(&r->lock);
     if (generation == fork_generation)
         __atomic_fetch_sub(&r->inside, 1, __ATOMIC_RELEASE);

@@ -55,15 +55,16 @@ static void closed_down(void *arg)
 static void close_down(weft_executor *ex, int how)
 {
     shutting_down s = {ex, how};
-    pthread_cleanup_push(closed_down, &s);
-    take_lock(&ex->lock);
-    ex->inside++;
-    inbox_close(ex);
-    waiters_wake(&ex->room, SIZE_MAX);
-    if (how == WEFT_DISCARD)
-        discard(ex);
-    drop_lock(&ex->lock);
-    pthread_cleanup_pop(1);
+    call_or_leave(closed_down, &s, [=] {
+        take_lock(&ex->lock);
+        ex->inside++;
+        inbox_close(ex);
+        waiters_wake(&ex->room, SIZE_MAX);
+        if (how == WEFT_DISCARD)
+            discard(ex);
+        drop_lock(&ex->lock);
+    });
+    closed_down(&s);
 }
 
 // Also what is being cancelled, or delivered after the end of another.

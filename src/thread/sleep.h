@@ -50,12 +50,12 @@ void sleep_as_tasklets(sleep_way *way);
 
 // Waits until look() is 0, or an errno for good; EAGAIN: not yet, so sleep(d).  Returns what look
 // does or, if it still says EAGAIN after that, what ended the sleep.  With a past deadline it only
-// looks.
+// looks.  After EPERM it does not: in a forked child that is the parent's.
 template <class Look, class Sleep>
 static inline int wait_for(weft_deadline d, Look look, Sleep sleep)
 {
     for (int error = d <= WEFT_NOW ? ETIMEDOUT : 0;; error = sleep(d)) {
-        int code = look();
+        int code = error != EPERM ? look() : EAGAIN;
         if (code != EAGAIN || error != 0)
             return code != EAGAIN ? code : error;
     }

@@ -97,7 +97,11 @@ struct ending {
 static void ended_by_hand(void *arg)
 {
     ending *e = (ending *)arg;
-    task_frames = e->frame.outer;
+    task_frame **at = &task_frames; // tasklets of one thread do not end in order
+    while (*at != nullptr && *at != &e->frame)
+        at = &(*at)->outer;
+    if (*at != nullptr)
+        *at = e->frame.outer;
     if (e->ex == nullptr)
         return;
     take_lock(&e->ex->lock);
@@ -112,7 +116,6 @@ void weft::end_by_hand(weft_executor *ex, weft_future *f, uint32_t outcome)
 {
     ending e = {ex, {ex, f, task_frames, true}};
     task_frames = &e.frame;
-    pthread_cleanup_push(ended_by_hand, &e);
-    future_end(f, outcome);
-    pthread_cleanup_pop(1);
+    call_or_leave(ended_by_hand, &e, [=] { future_end(f, outcome); });
+    ended_by_hand(&e);
 }

@@ -50,9 +50,14 @@ static bool tidy(void *)
     return true;
 }
 
+static bool ours(void *)
+{
+    return is_ours(&timers.generation, tidy, nullptr);
+}
+
 static void enter(void)
 {
-    is_ours(&timers.generation, tidy, nullptr);
+    ours(nullptr);
     take_lock(&timers.lock);
 }
 
@@ -228,7 +233,9 @@ static int await_end(weft_timer *t, weft_deadline d)
     t->joined = true;
     error = wait_for(
         d, [=] { return t->state == weft_timer::ENDED ? 0 : EAGAIN; },
-        [=](weft_deadline until) { return waiters_wait(&t->joiner, &timers.lock, until); });
+        [=](weft_deadline until) {
+            return waiters_wait(&t->joiner, &timers.lock, until, 0, ours);
+        });
     if (error != 0)
         t->joined = false;
     return error; // 0: it stays the caller's, which releases it when it has let the lock go

@@ -31,28 +31,22 @@ size_t weft::waiters_wake(waiters *list, size_t most)
     return n;
 }
 
-// In a forked child a tasklet goes on whose list may have been put in order since.
-void weft::waiters_leave(const waiters *list, waiter *w, uint32_t generation)
-{
-    const waiter *at = generation == fork_generation ? w : list->next;
-    while (at != w && at != list && at != nullptr)
-        at = at->next;
-    if (at == w)
-        list_remove(w);
-}
-
-int weft::waiters_wait(waiters *list, uint32_t *lock, weft_deadline d, int how)
+int weft::waiters_wait(waiters *list, uint32_t *lock, weft_deadline d, int how,
+                       bool (*ours)(void *), void *object)
 {
     waiter me;
     uint32_t generation = fork_generation;
     waiters_add(list, &me);
     drop_lock(lock);
     int error = await_word(&me.woken, d, how);
+    if (generation != fork_generation && ours != nullptr && !ours(object))
+        return EPERM;
     take_lock(lock);
     // Under the lock `woken` is final.  A wake outweighs an error: the caller looks
     // again, and meets the error at its next wait if it finds nothing.
     if (me.woken)
         return 0;
-    waiters_leave(list, &me, generation);
+    if (generation == fork_generation) // else the list has been put in order
+        list_remove(&me);
     return error;
 }

@@ -36,9 +36,6 @@ void waiters_add(waiters *list, waiter *w);
 void waiters_wake_first(waiters *list); // the list is not empty
 size_t waiters_wake(waiters *list, size_t most);
 
-// Takes off one that was added in that fork_generation, and that no waker has taken off.
-void waiters_leave(const waiters *list, waiter *w, uint32_t generation);
-
 static inline void waiters_wake_one(waiters *list)
 {
     if (__builtin_expect(!list_is_empty(list), 0))
@@ -48,7 +45,11 @@ static inline void waiters_wake_one(waiters *list)
 // Adds the caller to `list`, sleeps without the lock, and takes the lock again.
 // 0: woken, by a waker that has taken it off; ETIMEDOUT or ECANCELED (returned, not
 // in errno): off the list, and no wake was spent on it.
-int waiters_wait(waiters *list, uint32_t *lock, weft_deadline d, int how = 0);
+//
+// In a forked child a tasklet goes on here, where a thread of the parent's may have the lock.
+// ours(object) is asked first; false: EPERM, and the lock, which then guards nothing, is not taken.
+int waiters_wait(waiters *list, uint32_t *lock, weft_deadline d, int how = 0,
+                 bool (*ours)(void *object) = nullptr, void *object = nullptr);
 
 } // namespace weft
 
