@@ -13,7 +13,8 @@ VERSION := 0.2.0
 # ---- The house: each library, top floor first ----
 #
 # needs: the floors it stands on.  headers: its public ones.  offers: the private ones that floors
-# above may include; all others are its own.  `make lint` holds the code and the README to this.
+# above may include; all others are its own.  none: headers that need no library.  `make lint`
+# holds the code and the README to this.
 
 LIBRARIES := manager async shm proc coro thread
 
@@ -24,11 +25,12 @@ async.headers   := loop io file offload workers
 async.offers    := address here
 shm.needs       := thread
 shm.headers     := shm posix_semaphore shared_sync shared_queue shared_map process pool result
-proc.headers    := subprocess pipeline shlex
+proc.headers    := subprocess subprocess_map pipeline shell sink shlex
 coro.headers    := coro generator tasklet channel
 coro.offers     := wait
 thread.headers  := thread sync queue executor
 thread.offers   := sleep
+none.headers    := deadline status weft
 
 # Libraries, demos, tests and benchmarks are what stands in their folders; a demo has a main.cc.
 libs  := $(LIBRARIES)

@@ -1,18 +1,12 @@
-/* pipeline.h: programs joined by pipes, as the shell's `ls -l | wc`.
+/* pipeline.h: programs joined by pipes, as the shell's `ls -l | wc`.  See weft_pipeline(3).
  *
  *     const char *const ls[] = {"ls", "-l", NULL}, *const wc[] = {"wc", NULL};
  *     const char *const *const stages[] = {ls, wc};
- *     weft_subprocess_options o = {0};
- *     o.out.kind = WEFT_STREAM_PIPE;
- *     weft_pipeline_run(stages, 2, &o, &result, weft_in_s(5));
+ *     weft_subprocess_options o = {.out = {.kind = WEFT_STREAM_PIPE}};
+ *     weft_pipeline_run(stages, 2, &o, &result, NULL, weft_in_s(5));
  *
- * The whole looks like one subprocess: options.in is the first stage's, options.out the
- * last one's, options.err is shared by all (WEFT_STREAM_STDOUT: each stage's error output
- * follows its own standard output); everything else holds for each stage.  Only the stages
- * hold the pipes between them, so when one ends early those before it end by SIGPIPE.
- *
- * With WEFT_GROUP_NEW all stages are in one new process group, led by the first; otherwise they
- * stay in ours, and signals go to each stage alone.  As with subprocesses: one thread at a time.
+ * The whole looks like one subprocess: options.in is the first stage's, options.out the last one's,
+ * options.err is shared; everything else holds for each stage.  One thread at a time.
  */
 #ifndef WEFT_PIPELINE_H
 #define WEFT_PIPELINE_H
@@ -39,14 +33,14 @@ size_t weft_pipeline_size(const weft_pipeline *l);
 weft_subprocess *weft_pipeline_stage(const weft_pipeline *l, size_t i);
 
 /* Waits until all stages have ended.  *status (may be NULL): the last stage's.  ETIMEDOUT;
- * ECHILD: all ended, but a status is lost (weft_subprocess_wait tells whose). */
+ * ECHILD: all ended, but a status is lost (weft_subprocess_poll tells whose). */
 int weft_pipeline_join(weft_pipeline *l, int *status, weft_deadline d);
 
-/* The shell's pipefail, after a wait: the status of the last stage that did not exit with 0; 0 if
+/* The shell's pipefail, after a join: the status of the last stage that did not exit with 0; 0 if
  * all did (or their statuses are lost).  EBUSY: not all have ended. */
 int weft_pipeline_failure(const weft_pipeline *l, int *status);
 
-/* As weft_subprocess_communicate, for the ends of the pipeline; waits for all stages. */
+/* As weft_subprocess_communicate, for the ends of the pipeline; joins all stages. */
 int weft_pipeline_communicate(weft_pipeline *l, const void *in, size_t n, weft_buffer *out,
                               weft_buffer *err, weft_deadline d);
 
@@ -61,7 +55,7 @@ int weft_pipeline_close(weft_pipeline *l, int stream);
  * waited for.  ESRCH: none was left. */
 int weft_pipeline_send_signal(weft_pipeline *l, int signal);
 
-/* As weft_subprocess_stop, for all stages at once: input closed, SIGTERM, SIGKILL. */
+/* As weft_subprocess_end, for all stages at once: input closed, SIGTERM, SIGKILL. */
 int weft_pipeline_end(weft_pipeline *l, int *status, weft_deadline close_by, weft_deadline term_by,
                       weft_deadline d);
 

@@ -1,4 +1,4 @@
-/* shlex.h: split a line into words as the shell does, and quote words for it.
+/* shlex.h: split a line into words as the shell does, and quote words for it.  See weft_shlex(3).
  *
  *     size_t at;
  *     char **words = weft_shlex_split("cp 'my file' /tmp", 0, &at);
@@ -24,18 +24,8 @@ enum {
     WEFT_SHLEX_STRICT = 4       /* the POSIX shell's rules instead of Python's */
 };
 
-/* The words of `text`, in an array ended by NULL; one free() releases it all.  An empty text
- * has no words: the array is {NULL}.
- *
- * The result is what Python's shlex.split gives: blanks, tabs, newlines and carriage returns
- * separate; '...' is literal; in "..." a backslash escapes only itself and the double quote;
- * elsewhere it escapes any byte.  (COMMENTS: its comments=True, where # also ends a word.
- * PUNCTUATION: a shlex object with punctuation_chars=True and whitespace_split=True.)
- *
- * STRICT follows POSIX XCU 2.2 and 2.3: a backslash before a newline removes both; in "..."
- * it escapes $ ` " \ and newline; a carriage return is an ordinary byte; # starts a comment
- * only where a word could start.
- *
+/* The words of `text`, in an array ended by NULL, as Python's shlex.split gives them or, with
+ * STRICT, a shell; one free() releases it all.  An empty text has no words: the array is {NULL}.
  * EINVAL: a quote that is not closed, or a backslash at the end of the text; *error_at (may
  * be NULL) is the offset of that quote or backslash.  EINVAL, *error_at = 0: text is NULL,
  * or unknown flags.  ENOMEM. */

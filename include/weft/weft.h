@@ -3,6 +3,7 @@
 #define WEFT_WEFT_H
 
 #include <weft/deadline.h>
+#include <weft/status.h>
 
 #include <weft/executor.h>
 #include <weft/queue.h>
@@ -15,11 +16,16 @@
 #include <weft/tasklet.h>
 
 #include <weft/pipeline.h>
+#include <weft/shell.h>
 #include <weft/shlex.h>
+#include <weft/sink.h>
 #include <weft/subprocess.h>
+#include <weft/subprocess_map.h>
 
 #include <weft/pool.h>
+#include <weft/posix_semaphore.h>
 #include <weft/process.h>
+#include <weft/result.h>
 #include <weft/shared_map.h>
 #include <weft/shared_queue.h>
 #include <weft/shared_sync.h>

@@ -230,7 +230,7 @@ static bool is_done(const batch *b)
     return (b->all_given || b->halted) && b->count == 0 && b->waiting == nullptr;
 }
 
-static int run_all(batch *b, weft_deadline d)
+static ssize_t run_all(batch *b, weft_deadline d)
 {
     for (;;) {
         if (start_some(b, d) != 0)
@@ -269,9 +269,9 @@ static void wind_up(batch *b)
     errno = saved;
 }
 
-int weft_subprocess_map(const char *const *const argvs[], size_t n,
-                        const weft_subprocess_options *opts, const weft_subprocess_map_options *how,
-                        weft_deadline d)
+ssize_t weft_subprocess_map(const char *const *const argvs[], size_t n,
+                            const weft_subprocess_options *opts,
+                            const weft_subprocess_map_options *how, weft_deadline d)
 {
     static const weft_subprocess_options defaults = {};
     batch b = {};
@@ -283,10 +283,10 @@ int weft_subprocess_map(const char *const *const argvs[], size_t n,
     b.last = &b.first;
     if (how == nullptr || (how->report == nullptr && how->ended == nullptr) || how->jobs < 0 ||
         how->limit_ns < 0 || (argvs == nullptr && n > 0) || (argvs != nullptr && how->next) ||
-        n > INT32_MAX || (b.opts->in.kind == WEFT_STREAM_PIPE && b.opts->input == nullptr))
+        (b.opts->in.kind == WEFT_STREAM_PIPE && b.opts->input == nullptr))
         return fail_with(EINVAL);
     b.jobs = how->jobs > 0 ? (size_t)how->jobs : processors();
-    int failed = make_place(&b) == 0 ? run_all(&b, d) : -1;
+    ssize_t failed = make_place(&b) == 0 ? run_all(&b, d) : -1;
     if (failed < 0 && errno == ETIMEDOUT)
         wind_up(&b);
     batch_free(&b);

@@ -5,6 +5,8 @@
 #ifndef WEFT_PROC_MAP_H
 #define WEFT_PROC_MAP_H
 
+#include <weft/subprocess_map.h>
+
 #include "pump.h"
 
 namespace weft {
@@ -38,7 +40,8 @@ struct batch {
     bool halted;            // as `ended` answered
     bool bounded;           // the call has a deadline
     bool silent;            // nothing more is told
-    int failed, error;
+    int error;
+    ssize_t failed;
     flow **running;
     struct pollfd *fds;     // that of the source, then those of the flows
     size_t count, room;     // of `running`

@@ -138,7 +138,7 @@ bool weft::options_fit(const char *const argv[], const weft_subprocess_options *
     return argv != nullptr && argv[0] != nullptr && (o->flags & ~flags) == 0 &&
            !(o->flags & WEFT_SUBPROCESS_SET_UID && o->uid == (uid_t)-1) &&
            !(o->flags & WEFT_SUBPROCESS_SET_GID && o->gid == (gid_t)-1) &&
-           o->process_group >= WEFT_GROUP_OURS && o->grace_ms >= 0 &&
+           o->process_group >= WEFT_GROUP_OURS && o->grace_ns >= 0 &&
            !((o->flags & WEFT_SUBPROCESS_NEW_SESSION) && o->process_group > 0) &&
            !((o->flags & WEFT_SUBPROCESS_FOREGROUND) &&
              (o->process_group != WEFT_GROUP_NEW ||

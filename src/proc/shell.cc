@@ -4,7 +4,7 @@
 // pipe into children started at the same time, and wait without end.  The stream of
 // weft_popen is a custom one over weft_subprocess_read and _write: its writes raise no SIGPIPE and
 // its last flush obeys the deadline of weft_pclose.
-#include <weft/subprocess.h>
+#include <weft/shell.h>
 
 #include "streams.h"
 

@@ -120,7 +120,7 @@ PLAIN static bool pass_descriptors(const spawn_plan *plan)
 PLAIN static bool set_limits(const spawn_plan *plan)
 {
     const weft_subprocess_options *o = plan->opts;
-    for (size_t i = 0; i < o->limits_count; i++)
+    for (size_t i = 0; i < o->limit_count; i++)
         if (syscall(SYS_prlimit64, 0, o->limits[i].resource, &o->limits[i].limit, nullptr) != 0)
             return false;
     if (o->nice != 0) {
@@ -198,7 +198,7 @@ PLAIN static bool set_group(const spawn_plan *plan)
 PLAIN static void set_identity(spawn_plan *plan)
 {
     const weft_subprocess_options *o = plan->opts;
-    if (o->groups != nullptr && syscall(SYS_setgroups, o->groups_count, o->groups) != 0)
+    if (o->groups != nullptr && syscall(SYS_setgroups, o->group_count, o->groups) != 0)
         quit(plan, WEFT_STAGE_GROUPS);
     if (o->flags & WEFT_SUBPROCESS_SET_GID && syscall(SYS_setresgid, o->gid, o->gid, o->gid) != 0)
         quit(plan, WEFT_STAGE_GID);

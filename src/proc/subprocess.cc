@@ -65,7 +65,7 @@ static weft_subprocess *new_handle(const weft_subprocess_options *o)
     p->s.takes_input = o->in.kind == WEFT_STREAM_PIPE || o->in.kind == WEFT_STREAM_PTY;
     p->s.pty = -1;
     p->s.last = '\n';
-    p->s.grace = o->grace_ms < INT64_MAX / 1000000 ? o->grace_ms * 1000000 : INT64_MAX;
+    p->s.grace = o->grace_ns;
     p->s.kill_after = o->kill_after_ns == 0  ? WEFT_KILL_AFTER_NS
                       : o->kill_after_ns > 0 ? o->kill_after_ns
                                              : 0;

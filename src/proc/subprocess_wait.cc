@@ -1,9 +1,7 @@
 // subprocess_wait.cc: until a child has ended, and making it end (base/child.h).
 #include "streams.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 using namespace weft;
 
@@ -111,40 +109,4 @@ int weft_subprocess_end(weft_subprocess *p, int *status, weft_deadline close_by,
                         weft_deadline term_by, weft_deadline d)
 {
     return p != nullptr ? streams_stop(&p->s, status, close_by, term_by, d) : fail_with(EINVAL);
-}
-
-// ---- Statuses ----
-
-int weft_status_exited(int status)
-{
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-int weft_status_signal(int status)
-{
-    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-}
-
-bool weft_status_core(int status)
-{
-    return WIFSIGNALED(status) && WCOREDUMP(status);
-}
-
-int weft_status_code(int status)
-{
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-char *weft_status_text(int status, char *text, size_t size)
-{
-    int s = weft_status_signal(status);
-    const char *name = s != 0 ? sigabbrev_np(s) : nullptr,
-               *core = weft_status_core(status) ? " (core dumped)" : "";
-    if (s == 0)
-        snprintf(text, size, "exited with %d", weft_status_exited(status));
-    else if (name != nullptr)
-        snprintf(text, size, "killed by SIG%s%s", name, core);
-    else
-        snprintf(text, size, "killed by signal %d%s", s, core);
-    return text;
 }

@@ -5,6 +5,8 @@
 // and then.
 #include "streams.h"
 
+#include <weft/status.h>
+
 #include <fcntl.h>
 
 using namespace weft;

@@ -4,6 +4,7 @@
 #include <weft/io.h>
 #include <weft/pipeline.h>
 #include <weft/subprocess.h>
+#include <weft/subprocess_map.h>
 #include <weft/tasklet.h>
 #include <weft/thread.h>
 
@@ -64,7 +65,7 @@ static int call_map(weft_subprocess *, weft_deadline d)
     const char *const *const commands[] = {sleeps, sleeps};
     weft_subprocess_map_options how = {};
     how.report = no_report;
-    return weft_subprocess_map(commands, 2, NULL, &how, d);
+    return weft_subprocess_map(commands, 2, NULL, &how, d) < 0 ? -1 : 0;
 }
 
 static void *make_call(void *arg)

@@ -5,6 +5,7 @@
 #include <weft/io.h>
 #include <weft/loop.h>
 #include <weft/offload.h>
+#include <weft/status.h>
 #include <weft/subprocess.h>
 #include <weft/tasklet.h>
 #include <weft/workers.h>

@@ -18,8 +18,10 @@
 #include <weft/shared_map.h>
 #include <weft/shared_queue.h>
 #include <weft/shared_sync.h>
+#include <weft/shell.h>
 #include <weft/shm.h>
 #include <weft/subprocess.h>
+#include <weft/subprocess_map.h>
 #include <weft/sync.h>
 #include <weft/tasklet.h>
 #include <weft/thread.h>

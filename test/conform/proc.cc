@@ -1,6 +1,8 @@
 // What weft(7) says of deadlines, stops, signals, errno and NULL, of the calls of libweft-proc.
 #include <weft/pipeline.h>
+#include <weft/shell.h>
 #include <weft/subprocess.h>
+#include <weft/subprocess_map.h>
 
 #include "conform.h"
 

@@ -6,6 +6,7 @@
 #include <weft/pool.h>
 #include <weft/process.h>
 #include <weft/shared_queue.h>
+#include <weft/status.h>
 
 #include <errno.h>
 #include <sys/wait.h>
@@ -111,7 +112,7 @@ static void *join_child(void *child)
 {
     int status = -1;
     int result = weft_process_join((weft_process *)child, &status, weft_in_s(30));
-    return (void *)(intptr_t)(result != 0 ? -errno : WEXITSTATUS(status));
+    return (void *)(intptr_t)(result != 0 ? -errno : weft_status_exited(status));
 }
 
 // The first is cancelled while it waits; the second waits until the main tasklet opens the gate.

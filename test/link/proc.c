@@ -1,7 +1,8 @@
-/* A program against the installed processes: words, a child, a pipeline. */
+/* A program against the installed processes: words, a child, a pipeline, a shell. */
 #include <weft/pipeline.h>
+#include <weft/shell.h>
 #include <weft/shlex.h>
-#include <weft/subprocess.h>
+#include <weft/status.h>
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,7 +17,8 @@ int main(void)
     weft_subprocess_options o;
     weft_buffer out = {NULL, 0, 0};
     weft_pipeline *p;
-    int failed;
+    char text[64];
+    int failed, status;
 
     memset(&o, 0, sizeof o);
     o.in.kind = o.out.kind = WEFT_STREAM_PIPE;
@@ -27,5 +29,8 @@ int main(void)
     weft_pipeline_destroy(p);
     weft_buffer_free(&out);
     free(words);
+    if (weft_system("exit 3", &status, weft_in_s(30)) != 0 ||
+        strcmp(weft_status_text(status, text, sizeof text), "exited with 3") != 0)
+        return 1;
     return failed || weft_subprocess_start(absent, NULL) != NULL || errno != ENOENT;
 }

@@ -2,6 +2,7 @@
 #include <weft/shared_queue.h>
 #include <weft/shared_sync.h>
 #include <weft/shm.h>
+#include <weft/status.h>
 
 #include <stdio.h>
 #include <sys/wait.h>
@@ -44,8 +45,9 @@ int main(void)
         if (weft_shared_queue_put(q, &i, sizeof i, WEFT_FOREVER) != 0)
             return 1;
     weft_shared_queue_close(q, WEFT_DRAIN);
-    while (wait(NULL) > 0)
-        ;
+    while (wait(&i) > 0)
+        if (weft_status_code(i) != 0)
+            return 1;
     printf("the sum is %ld\n", (long)weft_shared_value_get(&w->sum));
     i = weft_shared_value_get(&w->sum) == 5050 ? 0 : 1;
     weft_shared_queue_destroy(q);

@@ -6,6 +6,7 @@
 #include "../descriptors.h"
 #include "../runner.h"
 
+#include <weft/status.h>
 #include <weft/subprocess.h>
 
 #include <errno.h>

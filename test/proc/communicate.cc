@@ -201,7 +201,7 @@ CASE(test_communicate_grandchild_and_grace)
 {
     weft_subprocess_options o = piped();
     weft_subprocess_result r;
-    o.grace_ms = 20;
+    o.grace_ns = 20000000;
     assert_int_equal(weft_subprocess_run(sh(holder).argv, &o, &r, WEFT_FOREVER), 0);
     assert_true(r.incomplete);
     assert_int_equal(weft_status_exited(r.status), 9);

@@ -3,6 +3,8 @@
 #include "children.h"
 
 #include <weft/pipeline.h>
+#include <weft/shell.h>
+#include <weft/subprocess_map.h>
 
 #include <pthread.h>
 #include <sys/prctl.h>

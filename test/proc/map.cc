@@ -1,6 +1,8 @@
 // weft_subprocess_map: many commands, a few at a time, reported in order.
 #include "children.h"
 
+#include <weft/subprocess_map.h>
+
 #include <proc/spawn.h>
 
 #include <signal.h>
@@ -146,7 +148,7 @@ CASE(test_map_out_of_descriptors)
     few = old;
     few.rlim_cur = (rlim_t)next;
     setrlimit(RLIMIT_NOFILE, &few);
-    int failed = weft_subprocess_map(argvs, 2, &o, &b, WEFT_FOREVER);
+    ssize_t failed = weft_subprocess_map(argvs, 2, &o, &b, WEFT_FOREVER);
     setrlimit(RLIMIT_NOFILE, &old);
     assert_int_equal(failed, 2);
     assert_int_equal(s.errors[0], EMFILE);
@@ -197,7 +199,7 @@ static void run_with_few_descriptors(int jobs)
     few.rlim_cur = FEW;
     setrlimit(RLIMIT_NOFILE, &few);
     errno = EDOM;
-    int failed = weft_subprocess_map(argvs, COMMANDS, &o, &b, WEFT_FOREVER);
+    ssize_t failed = weft_subprocess_map(argvs, COMMANDS, &o, &b, WEFT_FOREVER);
     assert_int_equal(errno, EDOM);
     setrlimit(RLIMIT_NOFILE, &old);
     assert_int_equal(failed, 0);
@@ -245,7 +247,7 @@ static int map_beside_another(void)
             pause();
     signal(SIGALRM, make_room);
     setitimer(ITIMER_REAL, &soon, NULL);
-    int failed = weft_subprocess_map(argvs, 2, &o, &b, WEFT_FOREVER);
+    ssize_t failed = weft_subprocess_map(argvs, 2, &o, &b, WEFT_FOREVER);
     return failed != 0 ? 2 : good != 2 ? 3 : 0;
 }
 

@@ -5,6 +5,9 @@
 #include "../operation.h"
 
 #include <weft/pipeline.h>
+#include <weft/shell.h>
+#include <weft/status.h>
+#include <weft/subprocess_map.h>
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -214,7 +217,7 @@ static inline void note(size_t i, const weft_subprocess_result *, int error, voi
     failures[i] = error;
 }
 
-static inline int map_of(const char *const *const *commands, size_t n, int64_t limit_ns)
+static inline ssize_t map_of(const char *const *const *commands, size_t n, int64_t limit_ns)
 {
     weft_subprocess_options o = {};
     weft_subprocess_map_options batch = {};
@@ -227,7 +230,7 @@ static inline int map_of(const char *const *const *commands, size_t n, int64_t l
 }
 
 // The first of its errors, but for `expected`.
-static inline int map_result(int failed, const int *expected, int n)
+static inline int map_result(ssize_t failed, const int *expected, int n)
 {
     int wrong = 0;
     for (int i = 0; i < n; i++) {
@@ -311,7 +314,7 @@ static inline int map_source(void)
     batch.next = give_three;
     batch.next_fd = -1;
     batch.ended = run_twice;
-    int failed = weft_subprocess_map(NULL, 0, NULL, &batch, late());
+    ssize_t failed = weft_subprocess_map(NULL, 0, NULL, &batch, late());
     for (int i = 0; failed >= 0 && i < 3; i++)
         if (failures[i] != 0)
             return failures[i];

@@ -1,6 +1,8 @@
 // weft_system, weft_popen, weft_pclose.
 #include "children.h"
 
+#include <weft/shell.h>
+
 CASE(test_system)
 {
     int status = -1;

@@ -2,6 +2,7 @@
 #include "children.h"
 
 #include <weft/pipeline.h>
+#include <weft/subprocess_map.h>
 
 #include <sys/resource.h>
 

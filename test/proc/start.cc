@@ -33,7 +33,7 @@ CASE(test_start_misuse)
     o.process_group = 17;
     assert_errno(weft_subprocess_start(yes, &o), EINVAL);
     o = no_options();
-    o.grace_ms = -1;
+    o.grace_ns = -1;
     assert_errno(weft_subprocess_start(yes, &o), EINVAL);
     o = no_options();
     o.process_group = -3;
@@ -232,10 +232,10 @@ CASE(test_start_umask_nice_limits)
     assert_string_equal(output_of("umask", &o), "0137\n");
     o = no_options();
     o.limits = limits;
-    o.limits_count = 2;
+    o.limit_count = 2;
     assert_string_equal(output_of("ulimit -Sn; ulimit -Hn", &o), "77\n78\n");
     o.limits = bad;
-    o.limits_count = 1;
+    o.limit_count = 1;
     expect_no_start(sh("true").argv, &o, EINVAL, WEFT_STAGE_LIMITS);
     o = no_options();
     o.nice = 3;
@@ -274,9 +274,9 @@ CASE(test_start_identity)
     o.gid = geteuid() == 0 ? 65533 : getegid();
     if (geteuid() == 0) {
         o.groups = groups;
-        o.groups_count = 2;
+        o.group_count = 2;
         assert_string_equal(output_of("id -G", &o), "65533 4 5\n");
-        o.groups_count = 0;
+        o.group_count = 0;
         assert_string_equal(output_of("id -G", &o), "65533\n");
     }
     char expected[64];
@@ -298,7 +298,7 @@ static int refusals(void)
     o.flags = WEFT_SUBPROCESS_SET_UID | WEFT_SUBPROCESS_SET_GID;
     o.uid = o.gid = 12345;
     o.groups = groups;
-    o.groups_count = 1;
+    o.group_count = 1;
     if (weft_subprocess_start(sh("true").argv, &o) != NULL || errno != EPERM ||
         stage != WEFT_STAGE_GROUPS)
         return 2;

@@ -252,7 +252,7 @@ CASE(test_pass_nothing_above_the_limit)
     int fd = fcntl(1, F_DUPFD, 50);
     assert_int_equal(fd, 50);
     o.limits = few;
-    o.limits_count = 1;
+    o.limit_count = 1;
     for (int without = 0; without < 16; without += 4) {
         spawn_without = without;
         assert_string_equal(output_of("ls /proc/$$/fd", &o), "0\n1\n2\n");

@@ -4,6 +4,8 @@
 #include "children.h"
 
 #include <weft/pipeline.h>
+#include <weft/shell.h>
+#include <weft/subprocess_map.h>
 
 namespace {
 struct attempt {
@@ -92,7 +94,7 @@ static int go_on(size_t, const weft_subprocess_result *, int, void *)
     return WEFT_MAP_GO_ON;
 }
 
-static int map_many(int64_t limit_ns, weft_deadline d)
+static ssize_t map_many(int64_t limit_ns, weft_deadline d)
 {
     weft_subprocess_options o = quick();
     weft_subprocess_map_options b = {};

@@ -2,6 +2,7 @@
 #include "process_children.h"
 
 #include <weft/process.h>
+#include <weft/status.h>
 #include <weft/thread.h>
 
 #include <errno.h>
@@ -23,12 +24,11 @@ CASE(test_start_returns_its_code)
         errno = 4711;
         assert_int_equal(weft_process_join(p, &status, WEFT_FOREVER), 0);
         assert_int_equal(errno, 4711);
-        assert_true(WIFEXITED(status));
-        assert_int_equal(WEXITSTATUS(status), code & 0xff);
+        assert_int_equal(weft_status_exited(status), code & 0xff);
         assert_int_equal(weft_process_join(p, nullptr, WEFT_NOW), 0); // again
         status = -1;
         assert_int_equal(weft_process_poll(p, &status), 1);
-        assert_int_equal(WEXITSTATUS(status), code & 0xff);
+        assert_int_equal(weft_status_exited(status), code & 0xff);
         assert_int_equal(weft_process_destroy(p), 0);
     }
 }
@@ -76,7 +76,7 @@ CASE(test_running_child)
     assert_int_equal(poll(&f, 1, -1), 1);
     assert_int_equal(weft_process_join(p, nullptr, WEFT_NOW), 0);
     assert_int_equal(weft_process_poll(p, &status), 1);
-    assert_int_equal(WIFSIGNALED(status) ? WTERMSIG(status) : 0, SIGTERM);
+    assert_int_equal(weft_status_signal(status), SIGTERM);
     assert_errno(weft_process_kill(p), ESRCH);
     assert_true(weft_process_pid(p) > 0);
     assert_int_equal(weft_process_destroy(p), 0);
@@ -140,7 +140,7 @@ static void *start_while_stopping(void *)
     while (weft_process_poll(p, &status) == 0)
         sched_yield();
     weft_process_destroy(p);
-    return (void *)(intptr_t)WEXITSTATUS(status);
+    return (void *)(intptr_t)weft_status_exited(status);
 }
 
 CASE(test_child_of_a_thread_is_a_main_thread)

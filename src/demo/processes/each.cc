@@ -10,6 +10,7 @@
 
 #include "../verbs.h"
 
+#include <weft/status.h>
 #include <weft/thread.h>
 
 #include <err.h>
@@ -170,8 +171,7 @@ static int end(size_t i, const weft_subprocess_result *r, int error, void *)
 
 static void *run_all(void *)
 {
-    int result = weft_subprocess_map(nullptr, 0, &options, &batch, WEFT_FOREVER);
-    int error = result < 0 ? errno : 0;
+    int error = weft_subprocess_map(nullptr, 0, &options, &batch, WEFT_FOREVER) < 0 ? errno : 0;
     kill(getpid(), SIGUSR1); // wakes the first thread
     return (void *)(intptr_t)error;
 }

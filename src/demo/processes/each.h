@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <weft/subprocess.h>
+#include <weft/subprocess_map.h>
 
 // After so many ends of a kind no more are started, or what runs is ended, too.
 struct halt_rule {

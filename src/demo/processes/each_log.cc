@@ -11,6 +11,8 @@
 
 #include "../verbs.h"
 
+#include <weft/status.h>
+
 #include <err.h>
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -6,6 +6,7 @@
 
 #include <err.h>
 
+#include <weft/status.h>
 #include <weft/subprocess.h>
 
 // A call that finds its connection ended fails, and the next one connects again: on Redis the lock

@@ -3,6 +3,7 @@
 #include "commands.h"
 
 #include <weft/pipeline.h>
+#include <weft/status.h>
 
 #include <err.h>
 

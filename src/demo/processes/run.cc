@@ -1,6 +1,7 @@
 // run.cc: `weft-processes run`: one program, and what became of it.
 #include "../verbs.h"
 
+#include <weft/status.h>
 #include <weft/subprocess.h>
 
 #include <err.h>
