@@ -1,7 +1,6 @@
 /* deadline.h: when to stop waiting.
  *
- * Every call of weft that can wait takes one last parameter, an absolute time on
- * the monotonic clock.  One deadline can bound a whole sequence of calls:
+ * A call that can wait takes a deadline as its last argument, a time on the monotonic clock:
  *
  *     weft_deadline d = weft_in_ms(250);
  *     if (weft_queue_get(in, &item, d) == 0)

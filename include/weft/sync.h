@@ -1,21 +1,12 @@
 /* sync.h: mutex, rwlock, condition, semaphore, event, barrier, latch, once, timer.
  *
- *     static weft_mutex lock = WEFT_MUTEX_INIT;
- *     static weft_condition filled = WEFT_CONDITION_INIT;
- *
  *     weft_mutex_lock(&lock, WEFT_FOREVER);
- *     while (count == 0 && weft_condition_wait(&filled, &lock, weft_in_ms(250)) == 0)
- *         ;
+ *     while (count == 0 && weft_condition_wait(&filled, &lock, weft_in_ms(250)) == 0) {}
  *     weft_mutex_unlock(&lock);
  *
- * All but the timer are plain structs, on the stack or static; a mutex or rwlock may lie in
- * memory that processes share (WEFT_SHARED).  The others are for the threads of one process:
- * between processes shared_sync.h has what survives a death.  Their fields are weft's own.  Calls
- * return 0, or -1 with errno set.  Where a wait is spoken of: it fails with ETIMEDOUT when the
- * deadline passes and with ECANCELED when the thread is told to stop (weft_thread_stop); mutexes
- * and rwlocks know no ECANCELED.  In weft_io_run (io.h) a wait is the tasklet's, and the thread
- * goes on.  A destroy fails with EBUSY while threads hold the object or wait on it; destroying what
- * was never used is fine.
+ * All but the timer are plain structs for the threads of one process (shared_sync.h is for
+ * several). Waits fail with ETIMEDOUT and, but for mutexes and rwlocks, with ECANCELED
+ * (weft_thread_stop).
  */
 #ifndef WEFT_SYNC_H
 #define WEFT_SYNC_H
@@ -76,9 +67,8 @@ int weft_private_mutex_lock_until(weft_mutex *m, weft_deadline d);
 
 /* Locks `m`; waits as long as its owner keeps it.  WEFT_NOW tries once.
  * -1: ETIMEDOUT, EDEADLK (CHECKED: the caller has it), EAGAIN (RECURSIVE: too deep),
- * EOWNERDEAD (ROBUST: **the caller has the lock**, what it guards may be half done: mend
- * it and call weft_mutex_consistent, or unlock and make it useless), ENOTRECOVERABLE
- * (ROBUST: somebody unlocked it unmended). */
+ * EOWNERDEAD (ROBUST: **the caller has the lock** of one who died: weft_mutex_consistent),
+ * ENOTRECOVERABLE (ROBUST: somebody unlocked it unmended). */
 static inline int weft_mutex_lock(weft_mutex *m, weft_deadline d)
 {
     int code;
@@ -116,8 +106,7 @@ typedef struct weft_rwlock {
 int weft_rwlock_init(weft_rwlock *l, int flags); /* SHARED, WRITERS_FIRST */
 int weft_rwlock_destroy(weft_rwlock *l);         /* EBUSY: locked */
 
-/* Many may read, or one write.  By default a reader may enter while a writer waits,
- * and may lock again what it holds; with WRITERS_FIRST neither.
+/* Many may read, or one write.  A reader may lock again what it holds, but for WRITERS_FIRST.
  * -1: ETIMEDOUT, EDEADLK (the caller has it for writing; with WEFT_NOW that is ETIMEDOUT),
  * EAGAIN (too many readers). */
 int weft_rwlock_read(weft_rwlock *l, weft_deadline d);
@@ -125,8 +114,8 @@ int weft_rwlock_write(weft_rwlock *l, weft_deadline d);
 int weft_rwlock_unlock(weft_rwlock *l);
 
 /* Makes a writer a reader: other readers may come from now on, but no writer in between.  Waits
- * for nobody's work.  -1: EPERM (the caller doesn't have it for writing).  (Boost
- * unlock_and_lock_shared) */
+ * for nobody's work.  -1: EPERM (the caller doesn't have it for writing).
+ * (Boost unlock_and_lock_shared) */
 int weft_rwlock_downgrade(weft_rwlock *l);
 
 /* ---- condition ---- */
@@ -140,14 +129,13 @@ int weft_condition_init(weft_condition *c);
 int weft_condition_destroy(weft_condition *c); /* EBUSY: waited on */
 
 /* Unlocks `m`, sleeps until a signal or broadcast, locks `m` again: also when it fails,
- * except with EPERM and ENOTRECOVERABLE.  As with POSIX, it may return without a signal:
- * call it in a loop around what is waited for.  A RECURSIVE mutex must be locked once.
+ * except with EPERM and ENOTRECOVERABLE.  It may return without a signal: call it in a loop.
  * -1: ETIMEDOUT, ECANCELED, EPERM (CHECKED, RECURSIVE, ROBUST: `m` isn't the caller's),
  * EOWNERDEAD and ENOTRECOVERABLE as weft_mutex_lock. */
 int weft_condition_wait(weft_condition *c, weft_mutex *m, weft_deadline d);
 
-/* Wakes one waiter, up to `n` of them, or all.  Best called with the mutex held: waiters find it
- * free less often otherwise.  Never fails, never waits. */
+/* Wakes one waiter, up to `n` of them, or all: best with the mutex held.  Never waits.  -1: EINVAL
+ * (NULL). */
 int weft_condition_signal(weft_condition *c);
 int weft_condition_signal_n(weft_condition *c, uint32_t n);
 int weft_condition_broadcast(weft_condition *c);
@@ -254,10 +242,9 @@ typedef struct weft_once {
 int weft_private_once_run(weft_once *o, int (*fn)(void *), void *arg, weft_deadline d);
 
 /* Calls fn(arg) unless an earlier call here has succeeded (returned 0).  Callers who
- * come while it runs wait for its end.  When fn returns non-zero its caller gets -1 with
- * the errno that fn left, and the next caller tries again; so it does when fn's thread ends in
- * fn (pthread_exit, pthread_cancel), and in a child forked while another thread was in fn.
- * -1: fn's errno, ETIMEDOUT, ECANCELED, EDEADLK (fn calls it for its own `o`). */
+ * come while it runs wait for its end.  When fn returns non-zero, or its thread ends in it, the
+ * next caller tries again. -1: fn's errno, ETIMEDOUT, ECANCELED, EDEADLK (fn calls it for its own
+ * `o`). */
 static inline int weft_once_run(weft_once *o, int (*fn)(void *), void *arg, weft_deadline d)
 {
     if (o && __atomic_load_n(&o->state, __ATOMIC_ACQUIRE) == 2)
@@ -278,25 +265,22 @@ typedef struct weft_timer_options {
 } weft_timer_options;
 
 /* Calls fn(arg) at the time `at`, never before, in **a thread that all timers of the process
- * share**, named "weft-timer": a function that takes long delays the others'.  It handles no
- * signals, is started with the first timer, and ends a second after the last.  WEFT_FOREVER is
- * EINVAL. `opts` may be NULL.  The handle is the caller's until a join succeeds; that of a detached
- * timer only until it can have been called, or cancelled.  Doesn't wait. NULL: EINVAL, ENOMEM,
- * errno as weft_thread_start.  (Python threading.Timer) */
+ * share**: a function that takes long delays the others'.  `opts` may be NULL.  The handle is the
+ * caller's until a join succeeds; that of a detached timer only until it can have been called, or
+ * cancelled.  Doesn't wait.
+ * NULL: EINVAL (no fn, WEFT_FOREVER, a negative span), EAGAIN, ENOMEM.  (Python threading.Timer) */
 weft_timer *weft_timer_start(void (*fn)(void *), void *arg, const weft_timer_options *opts,
                              weft_deadline at);
 
 /* Keeps the function from being called, or called again: it may be running.  Doesn't wait; the
- * timer still has to be joined.
- * -1: EALREADY (it has been called and is not periodic, or was cancelled before), ESRCH (this is a
- * forked child, and `t` its parent's). */
+ * timer still has to be joined.  -1: EALREADY (called, and not periodic; or cancelled before),
+ * ESRCH (this is a forked child, and `t` its parent's). */
 int weft_timer_cancel(weft_timer *t);
 
 /* Waits until the function has returned or the timer was cancelled, for a periodic one both;
  * releases `t`.  1: the function was called, 0: it was not.
- * -1: ETIMEDOUT, ECANCELED (`t` is as before), EDEADLK (called from the function, or without a
- * deadline from another timer's, while `t` has not ended), EBUSY (another thread joins it), ESRCH
- * (as for cancel). */
+ * -1, and `t` is as before: ETIMEDOUT, ECANCELED, EDEADLK (called from the function, or without a
+ * deadline from another timer's), EBUSY (another thread joins it), ESRCH (as for cancel). */
 int weft_timer_join(weft_timer *t, weft_deadline d);
 
 #ifdef __cplusplus

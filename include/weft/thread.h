@@ -2,13 +2,11 @@
  *
  *     weft_thread_options o = {.name = "reader"};
  *     weft_thread *t = weft_thread_start(read_all, file, &o);
- *     ...
  *     weft_thread_stop(t);
  *     if (weft_thread_join(t, &result, weft_in_s(5)) != 0)
  *         perror("reader");
  *
- * Threads are pthreads (POSIX.1-2017, XBD 3): what works with a pthread works
- * with them.  Calls return 0, or -1 with errno set.
+ * Threads are pthreads (POSIX.1-2017, XBD 3): what works with a pthread works with them.
  */
 #ifndef WEFT_THREAD_H
 #define WEFT_THREAD_H
@@ -41,21 +39,17 @@ typedef struct weft_thread_options {
 } weft_thread_options;
 
 /* Runs fn(arg) in a new thread.  `opts` may be NULL; all it points to is copied.
- * The handle is the caller's until a join succeeds or it is detached; one that was
- * started detached is only good for telling threads apart.  Doesn't wait.
- * NULL: EINVAL (no fn, a stack below PTHREAD_STACK_MIN, `cpus` without one processor
- * that exists, no such priority), EPERM (a priority that isn't allowed: fn was not called), EAGAIN
- * (limits on threads), ENOMEM.  (POSIX pthread_create) */
+ * The handle is the caller's until a join succeeds or it is detached.  Doesn't wait.
+ * NULL: EINVAL (no fn, the stack's size, `cpus` without one that exists, no such priority), EPERM
+ * (a priority that isn't allowed), EAGAIN (limits on threads), ENOMEM.  (POSIX pthread_create) */
 weft_thread *weft_thread_start(void *(*fn)(void *), void *arg, const weft_thread_options *opts);
 
-/* Waits until `t` has ended, and stores what its function returned (or gave to
- * pthread_exit; PTHREAD_CANCELED after pthread_cancel) in *result unless that is NULL.
- * A thread has ended when its thread-local destructors have run.  **All who wait get the result**,
- * and the last of them releases `t`.  After an error `t` is as before and can be joined again; so
- * it is when the one that joins is cancelled (pthread_cancel): this is a cancellation point. -1:
- * ETIMEDOUT, ECANCELED (the caller was told to stop), EDEADLK (its own thread), ESRCH (the caller
- * is a forked child, and `t` ran in its parent), EINVAL (NULL, detached, or joined already and not
- * yet reused for a new thread).  (POSIX pthread_join) */
+/* Waits until `t` has ended, stores what its function returned in *result (unless NULL), and
+ * releases `t`: the last does, where several wait.  After an error it can be joined again.  A
+ * cancellation point.
+ * -1: ETIMEDOUT, ECANCELED (the caller was told to stop), EDEADLK (its own thread), ESRCH (`t` ran
+ * in the parent of this forked child), EINVAL (NULL, detached, joined already).
+ * (POSIX pthread_join) */
 int weft_thread_join(weft_thread *t, void **result, weft_deadline d);
 
 /* Lets `t` release itself when it ends: the handle is no longer the caller's.
@@ -64,10 +58,8 @@ int weft_thread_detach(weft_thread *t);
 
 /* Asks `t` to stop: weft_thread_stopping() is true in it from now on, and each of
  * weft's waits in it, the present one and all later ones, fails with ECANCELED where
- * it would have to sleep.  What needs no wait still succeeds, and mutexes and rwlocks
- * are waited for as ever, so clean-up works.  Stopping twice, or a thread that has
- * ended, does nothing.  Waits until a sleeping `t` has noticed (tens of microseconds).
- * -1: EINVAL (NULL, or joined already). */
+ * it would have to sleep, but for those of mutexes and rwlocks.  Waits until a sleeping `t` has
+ * noticed (tens of microseconds).  -1: EINVAL (NULL, or joined already). */
 int weft_thread_stop(weft_thread *t);
 
 /* Whether the calling thread was told to stop.  False in threads weft didn't start. */
@@ -92,10 +84,9 @@ int weft_thread_set_name(const char *name);
 pid_t weft_thread_id(weft_thread *t);
 
 /* How the kernel schedules `t` (NULL: the calling thread, whoever started it), as sched(7) has it:
- * `policy` is SCHED_FIFO or SCHED_RR (sched.h) with a `priority` from 1 to 99; SCHED_OTHER or
- * SCHED_BATCH with a nice value from -20 to 19, the thread's own; or SCHED_IDLE with 0.
- * -1, and all is as before: ESRCH (it has ended), EINVAL (no such priority; as for weft_thread_id);
- * set: EPERM (CAP_SYS_NICE, RLIMIT_RTPRIO or RLIMIT_NICE don't allow it).
+ * SCHED_FIFO or SCHED_RR (sched.h) with a `priority` from 1 to 99; SCHED_OTHER or SCHED_BATCH with
+ * a nice value from -20 to 19, the thread's own; or SCHED_IDLE with 0.  -1, and all is as before:
+ * ESRCH (it has ended), EINVAL (no such priority), EPERM (it isn't allowed).
  * (POSIX pthread_setschedparam) */
 int weft_thread_set_priority(weft_thread *t, int policy, int priority);
 int weft_thread_priority(weft_thread *t, int *policy, int *priority);
@@ -113,10 +104,8 @@ typedef struct weft_thread_information {
  * wait.  (Python threading.enumerate) */
 size_t weft_thread_list(weft_thread_information *to, size_t room);
 
-/* How many processors this process can really use: those it may run on
- * (sched_getaffinity), and no more than the CPU quota of its cgroup and of all that
- * cgroup's parents, rounded up (cgroup v2 cpu.max, v1 cpu.cfs_quota_us).  At least 1.
- * Reads files each time: keep the answer. */
+/* How many processors this process can really use: those it may run on (sched_getaffinity), and no
+ * more than its cgroups' quota.  At least 1.  Reads files each time: keep the answer. */
 int weft_cpu_count(void);
 
 /* A slot that holds one pointer per thread.  init makes the slot (each thread's

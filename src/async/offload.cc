@@ -39,6 +39,7 @@ struct pool {
     pthread_mutex_t lock; // guards the rest
     int jobs;             // that wait or are under way
     int stuck;            // of those under way: nobody waits for them
+    int threads;          // as asked for last; 0: there are fewer
 };
 } // namespace weft
 
@@ -61,8 +62,8 @@ static pool *create_pool(int which)
     pool *p = (pool *)malloc(sizeof *p);
     if (p == nullptr)
         return nullptr;
-    *p = {nullptr, getpid(), which, PTHREAD_MUTEX_INITIALIZER, 0, 0};
-    p->executor = weft_executor_create(wants(which), &o);
+    *p = {nullptr, getpid(), which, PTHREAD_MUTEX_INITIALIZER, 0, 0, wants(which)};
+    p->executor = weft_executor_create(p->threads, &o);
     if (p->executor == nullptr) {
         free_keep_errno(p);
         return nullptr;
@@ -100,6 +101,14 @@ static int fitting(const pool *p)
     return n + more < MOST ? n + more : MOST;
 }
 
+// With the lock held.
+static int resize(pool *p, int threads)
+{
+    int result = weft_executor_resize(p->executor, threads);
+    p->threads = result == 0 ? threads : 0;
+    return result;
+}
+
 // So many more have come; fewer: have gone.
 static void account(pool *p, int jobs, int stuck)
 {
@@ -109,9 +118,9 @@ static void account(pool *p, int jobs, int stuck)
     pthread_mutex_lock(&p->lock);
     p->jobs += jobs;
     p->stuck += stuck;
-    int n = fitting(p), now = weft_executor_threads(p->executor);
-    if (n > now || (n < now && p->jobs == 0))
-        weft_executor_resize(p->executor, n); // if fewer start they do it one after the other
+    int n = fitting(p);
+    if (n > p->threads || (n < p->threads && p->jobs == 0))
+        resize(p, n); // if fewer start they do it one after the other
     pthread_mutex_unlock(&p->lock);
     errno = saved;
 }
@@ -125,7 +134,7 @@ int weft_offload_threads(int which, int threads)
     if (p == nullptr || p->pid != getpid())
         return 0;
     pthread_mutex_lock(&p->lock);
-    int result = weft_executor_resize(p->executor, fitting(p));
+    int result = resize(p, fitting(p));
     pthread_mutex_unlock(&p->lock);
     return result;
 }

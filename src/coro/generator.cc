@@ -273,7 +273,7 @@ int weft_generator_destroy(weft_generator *g)
     return 0;
 }
 
-int weft_generator_done(const weft_generator *g)
+int weft_generator_poll(const weft_generator *g)
 {
     if (g == nullptr || coro_of(g)->thread != &coro_here)
         return fail_with(g == nullptr ? EINVAL : EPERM);

@@ -254,7 +254,7 @@ static weft_tasklet *look_around(scheduler *s, weft_tasklet *to)
     fire(s, now);
     if (s->poller == nullptr)
         return to;
-    int64_t interval = s->poller->interval > 0 ? s->poller->interval : POLL_INTERVAL;
+    int64_t interval = s->poller->interval_ns > 0 ? s->poller->interval_ns : POLL_INTERVAL;
     if (now - s->polled < interval)
         return to;
     ring_insert(to, s->keeper);

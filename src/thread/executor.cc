@@ -143,20 +143,16 @@ int weft_executor_resize(weft_executor *ex, int threads)
     return error == 0 ? 0 : fail_with(error);
 }
 
-int weft_executor_threads(const weft_executor *ex)
+int weft_executor_statistics(weft_executor *ex, weft_executor_counters *c)
 {
-    int error = executor_refusal(ex);
-    return error == 0 ? __atomic_load_n(&ex->wanted, __ATOMIC_RELAXED) : fail_with(error);
-}
-
-size_t weft_executor_pending(weft_executor *ex)
-{
-    if (executor_refusal(ex) != 0)
-        return 0;
+    int error = c == nullptr ? EINVAL : executor_refusal(ex);
+    if (error != 0)
+        return fail_with(error);
     take_lock(&ex->lock);
-    size_t n = count_pending(ex);
+    int more = ex->alive - ex->wanted;
+    *c = {count_pending(ex), ex->running, ex->wanted, ex->alive, ex->blocked, more > 0 ? more : 0};
     drop_lock(&ex->lock);
-    return n;
+    return 0;
 }
 
 // ---- Waiting for all of it ----

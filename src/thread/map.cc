@@ -145,7 +145,7 @@ static int run(weft_executor *ex, map *m)
     int refusal = executor_refusal(ex);
     if (refusal != 0)
         return fail_with(refusal);
-    size_t threads = (size_t)weft_executor_threads(ex);
+    size_t threads = (size_t)__atomic_load_n(&ex->wanted, __ATOMIC_RELAXED);
     if (m->chunk == 0)
         m->chunk = m->n / (threads * SHARES) > 0 ? m->n / (threads * SHARES) : 1;
     m->pieces = m->n / m->chunk + (m->n % m->chunk != 0);

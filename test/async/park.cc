@@ -1,4 +1,5 @@
 // Tasklets that wait for what threads wait for: the tasklet sleeps, and its thread goes on.
+#include "../thread/closing.h"
 #include "inside.h"
 
 #include <weft/executor.h>
@@ -122,7 +123,7 @@ static void make_executor(void)
     o.backlog = 1;
     executor = weft_executor_create(1, &o);
     futures[0] = weft_executor_submit(executor, wait_at_gate, nullptr, WEFT_NOW);
-    while (weft_executor_pending(executor) != 0) // until the worker has it
+    while (counters_of(executor).pending != 0) // until the worker has it
         sched_yield();
     futures[1] = weft_executor_submit(executor, wait_at_gate, nullptr, WEFT_NOW);
 }

@@ -4,6 +4,7 @@
 #include <weft/sync.h>
 #include <weft/thread.h>
 
+#include "../thread/closing.h"
 #include "conform.h"
 
 #define INT(call) [] { return call; }
@@ -178,7 +179,7 @@ static void begin_executor(void)
     o.backlog = 1;
     it = executor = weft_executor_create(1, &o);
     weft_executor_submit(executor, pass_gate, NULL, WEFT_NOW);
-    while (weft_executor_pending(executor) != 0)
+    while (counters_of(executor).pending != 0)
         sched_yield();
     weft_executor_submit(executor, pass_gate, NULL, WEFT_NOW);
 }

@@ -120,6 +120,7 @@ CASE(test_cancel_dead_or_badly)
 {
     a = create(give_back);
     assert_errno(weft_coro_throw(a, -1), EINVAL);
+    assert_errno(weft_coro_throw(a, 0), EINVAL);
     weft_coro_resume(a, V(1));
     assert_int_equal(weft_coro_throw(a, EIO), 0);
     assert_ptr_equal(weft_coro_result(a), V(1));

@@ -23,7 +23,7 @@ static void assert_items(weft_generator *g, int first, int last)
         int item = -1;
         assert_int_equal(weft_generator_next(g, &item), 1);
         assert_int_equal(item, i);
-        assert_int_equal(weft_generator_done(g), 0);
+        assert_int_equal(weft_generator_poll(g), 0);
     }
 }
 
@@ -33,7 +33,7 @@ static void assert_exhausted(weft_generator *g)
     for (int i = 0; i < 2; i++)
         assert_int_equal(weft_generator_next(g, &item), 0);
     assert_int_equal(item, -1);
-    assert_int_equal(weft_generator_done(g), 1);
+    assert_int_equal(weft_generator_poll(g), 1);
 }
 
 static int upto(weft_generator *g, void *n)
@@ -168,7 +168,7 @@ CASE(test_throw_may_be_caught)
     assert_int_equal(caught, EIO);
     assert_int_equal(item, 100);
     assert_errno(weft_generator_throw(g, EINTR, &item), EINTR);
-    assert_int_equal(weft_generator_done(g), 1);
+    assert_int_equal(weft_generator_poll(g), 1);
     assert_errno(weft_generator_throw(g, ENXIO, &item), ENXIO); // ended
     destroy(g);
 }
@@ -223,7 +223,7 @@ CASE(test_close_new_or_failing)
     g = make(fails, V(EIO));
     assert_items(g, 1, 1);
     assert_errno(weft_generator_close(g), EIO);
-    assert_int_equal(weft_generator_done(g), 1);
+    assert_int_equal(weft_generator_poll(g), 1);
     destroy(g);
 }
 
@@ -489,7 +489,7 @@ static void *resume_a_generators(void *generator)
     refused += weft_generator_next(g, NULL) == -1 && errno == EPERM;
     refused += weft_generator_close(g) == -1 && errno == EPERM;
     refused += weft_generator_destroy(g) == -1 && errno == EPERM;
-    refused += weft_generator_done(g) == -1 && errno == EPERM;
+    refused += weft_generator_poll(g) == -1 && errno == EPERM;
     return V(refused);
 }
 
@@ -502,7 +502,7 @@ CASE(test_misuse_is_an_error)
     assert_errno(weft_generator_send(NULL, NULL, &i), EINVAL);
     assert_errno(weft_generator_throw(NULL, 1, &i), EINVAL);
     assert_errno(weft_generator_close(NULL), EINVAL);
-    assert_errno(weft_generator_done(NULL), EINVAL);
+    assert_errno(weft_generator_poll(NULL), EINVAL);
     assert_errno(weft_generator_yield(NULL, &i), EINVAL);
     assert_errno(weft_generator_yield(other, &i), EPERM);
     assert_null(weft_generator_sent(NULL));

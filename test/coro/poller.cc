@@ -40,9 +40,9 @@ static int poll_counts(weft_poller *, weft_deadline d)
     return 1;
 }
 
-static void plug_in(int (*poll)(weft_poller *, weft_deadline), int64_t interval)
+static void plug_in(int (*poll)(weft_poller *, weft_deadline), int64_t interval_ns)
 {
-    p = {{poll, interval}, NULL, 0, 0, 0};
+    p = {{poll, interval_ns}, NULL, 0, 0, 0};
     assert_int_equal(weft_tasklet_set_poller(&p.poller), 0);
 }
 

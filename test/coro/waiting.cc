@@ -226,7 +226,7 @@ CASE(test_destroyed_consumer_gets_nothing)
     lose_control();
     destroy(consumer);
     weft_coro_switch(stray, NULL); // ends into g, which ends into main
-    assert_int_equal(weft_generator_done(g), 1);
+    assert_int_equal(weft_generator_poll(g), 1);
     consumer = NULL;
     destroy_all(ECANCELED);
 }
@@ -270,7 +270,7 @@ CASE(test_destroyer_that_gets_no_answer_leaves_it_alone)
     assert_int_equal(weft_tasklet_yield(), 0); // g is closed and has lost control to `last`
     weft_coro *way = create(switches_to, stray);
     weft_coro_resume(way, NULL); // the stray ends into g, which ends, and main goes on
-    assert_int_equal(weft_generator_done(g), 1);
+    assert_int_equal(weft_generator_poll(g), 1);
     assert_int_equal(weft_generator_destroy(g), 0);
     assert_int_equal(weft_tasklet_wake(t), 0);
     assert_ptr_equal(join(t), V(EBUSY));

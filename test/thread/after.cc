@@ -47,7 +47,7 @@ CASE(test_after_waits_for_its_time)
     assert_errno(weft_executor_submit_after(ex, p, NULL, &n), EINVAL);
     for (int i = 0; i < 10; i++) // any number, of any executor
         f[i] = weft_executor_submit_after(i % 2 ? ex : other, p, count, &n);
-    assert_int_equal(weft_executor_pending(ex), 5);
+    assert_int_equal(counters_of(ex).pending, 5);
     assert_int_equal(weft_future_state(f[3]), WEFT_FUTURE_PENDING);
     assert_errno(weft_future_wait(f[3], weft_in_ms(2)), ETIMEDOUT);
     assert_errno(weft_executor_wait(ex, weft_in_ms(2)), ETIMEDOUT);

@@ -1,7 +1,8 @@
-// weft_executor: create, submit, backlog, map, resize, shutdown, destroy; and load.
+// weft_executor: create, submit, backlog, map, resize, close, join, destroy; and load.
 #include "gated.h"
 
 #include <errno.h>
+#include <memory>
 #include <poll.h>
 
 static void *add_one(void *arg)
@@ -23,7 +24,7 @@ CASE(test_create_refuses_bad_arguments)
 CASE(test_create_takes_a_thread_per_cpu)
 {
     weft_executor *ex = create(0);
-    assert_int_equal(weft_executor_threads(ex), weft_cpu_count());
+    assert_int_equal(counters_of(ex).threads, weft_cpu_count());
     drain(ex);
 }
 
@@ -228,7 +229,7 @@ static void fill(full *p)
     await_word(&p->g.inside, 1);
     p->pending = weft_executor_submit(p->ex, pass, &p->g, WEFT_NOW);
     assert_non_null(p->pending);
-    assert_int_equal(weft_executor_pending(p->ex), 1);
+    assert_int_equal(counters_of(p->ex).pending, 1);
 }
 
 static void empty(full *p)
@@ -249,8 +250,15 @@ CASE(test_backlog_refuses_more)
     assert_errno(weft_executor_submit_at(p.ex, &f, add_one, &n, WEFT_NOW), ETIMEDOUT);
     void *arg = &n;
     assert_errno(weft_executor_submit_many(p.ex, &f, 1, add_one, &arg, WEFT_NOW), ETIMEDOUT);
-    assert_errno(weft_executor_submit(p.ex, add_one, &n, WEFT_NOW), ETIMEDOUT);
-    assert_errno(weft_executor_submit(p.ex, add_one, &n, weft_in_ms(2)), ETIMEDOUT);
+    weft_deadline d = weft_in_ms(2);
+    assert_errno(weft_executor_submit(p.ex, add_one, &n, d), ETIMEDOUT);
+    assert_true(weft_now() >= d);
+    d = weft_in_ms(2);
+    assert_errno(weft_executor_submit_at(p.ex, &f, add_one, &n, d), ETIMEDOUT);
+    assert_true(weft_now() >= d);
+    d = weft_in_ms(2);
+    assert_errno(weft_executor_submit_many(p.ex, &f, 1, add_one, &arg, d), ETIMEDOUT);
+    assert_true(weft_now() >= d);
     empty(&p);
     assert_int_equal(n, 0);
 }
@@ -260,7 +268,7 @@ typedef struct submitter {
     weft_thread *thread;
     pid_t tid; // atomic
     int n, error;
-    weft_future *f;
+    weft_future *f, own;
 } submitter;
 
 // Says where it is, makes the call and says how that ended.
@@ -280,6 +288,23 @@ static void *submit_waiting(void *arg)
     });
 }
 
+static void *submit_at_waiting(void *arg)
+{
+    return submitter_calls(arg, [](submitter *s) {
+        int code = weft_executor_submit_at(s->ex, &s->own, add_one, &s->n, WEFT_FOREVER);
+        s->f = code == 0 ? &s->own : NULL;
+    });
+}
+
+static void *submit_many_waiting(void *arg)
+{
+    return submitter_calls(arg, [](submitter *s) {
+        void *args[] = {&s->n};
+        int code = weft_executor_submit_many(s->ex, &s->own, 1, add_one, args, WEFT_FOREVER);
+        s->f = code == 0 ? &s->own : NULL;
+    });
+}
+
 static void begin_asleep(submitter *s, weft_executor *ex, void *(*fn)(void *))
 {
     pid_t tid;
@@ -293,18 +318,21 @@ static void begin_asleep(submitter *s, weft_executor *ex, void *(*fn)(void *))
 
 CASE(test_backlog_waits_for_room)
 {
-    full p;
-    submitter s;
-    fill(&p);
-    begin_asleep(&s, p.ex, submit_waiting);
-    assert_errno(weft_executor_destroy(p.ex), EBUSY);
-    assert_int_equal(weft_future_cancel(p.pending), 0); // makes room
-    weft_thread_join(s.thread, NULL, WEFT_FOREVER);
-    assert_non_null(s.f);
-    assert_int_equal(weft_future_release(p.pending), 0);
-    p.pending = s.f;
-    empty(&p);
-    assert_int_equal(s.n, 1);
+    void *(*const calls[])(void *) = {submit_waiting, submit_at_waiting, submit_many_waiting};
+    for (auto each : calls) {
+        full p;
+        submitter s;
+        fill(&p);
+        begin_asleep(&s, p.ex, each);
+        assert_errno(weft_executor_destroy(p.ex), EBUSY);
+        assert_int_equal(weft_future_cancel(p.pending), 0); // makes room
+        weft_thread_join(s.thread, NULL, WEFT_FOREVER);
+        assert_non_null(s.f);
+        assert_int_equal(weft_future_release(p.pending), 0);
+        p.pending = s.f;
+        empty(&p);
+        assert_int_equal(s.n, 1);
+    }
 }
 
 CASE(test_backlog_wait_ends_by_stop_and_shutdown)
@@ -484,7 +512,7 @@ CASE(test_map_on_a_busy_pool)
     assert_int_equal(weft_executor_map(p.ex, count_index, &t, 100, WEFT_FOREVER), 0);
     for (int i = 0; i < 100; i++)
         assert_int_equal(t.counts[i], 1);
-    assert_int_equal(weft_executor_pending(p.ex), 1);
+    assert_int_equal(counters_of(p.ex).pending, 1);
     empty(&p);
 }
 
@@ -582,7 +610,7 @@ CASE(test_resize_grows)
     for (int i = 0; i < 4; i++)
         f[i] = weft_executor_submit(ex, pass, &g, WEFT_NOW);
     assert_int_equal(weft_executor_resize(ex, 4), 0);
-    assert_int_equal(weft_executor_threads(ex), 4);
+    assert_int_equal(counters_of(ex).threads, 4);
     await_word(&g.inside, 4); // all at once
     weft_event_set(&g.open);
     for (int i = 0; i < 4; i++)
@@ -615,7 +643,7 @@ CASE(test_resize_shrinks)
     assert_int_equal(weft_executor_wait(ex, WEFT_FOREVER), 0);
     assert_int_equal(n, 20);
     assert_int_equal(weft_executor_resize(ex, 3), 0);
-    assert_int_equal(weft_executor_threads(ex), 3);
+    assert_int_equal(counters_of(ex).threads, 3);
     drain(ex);
     assert_int_equal(threads_of_this_process(), before);
 }
@@ -779,19 +807,83 @@ CASE(test_shutdown_times_out_then_discards)
 static void *end_own_pool(void *arg)
 {
     weft_executor *ex = (weft_executor *)arg;
-    int ok = shut(ex, WEFT_DRAIN, WEFT_FOREVER) == -1 && errno == EDEADLK;
-    ok &= finish(ex, WEFT_DISCARD) == -1 && errno == EDEADLK;
+    int ok = weft_executor_join(ex, WEFT_FOREVER) == -1 && errno == EDEADLK;
+    ok &= weft_executor_close(ex, WEFT_DRAIN) == 0;
+    ok &= weft_executor_join(ex, WEFT_FOREVER) == -1 && errno == EDEADLK;
+    ok &= weft_executor_destroy(ex) == -1 && errno == EDEADLK;
+    ok &= weft_executor_submit(ex, end_own_pool, ex, WEFT_NOW) == NULL && errno == EPIPE;
+    ok &= weft_executor_close(ex, WEFT_DISCARD) == 0 && weft_thread_stopping();
     return ok ? arg : NULL;
 }
 
-CASE(test_shutdown_by_an_own_task)
+CASE(test_close_by_an_own_task)
 {
     weft_executor *ex = create(1);
     void *ok = NULL;
     weft_future *f = weft_executor_submit(ex, end_own_pool, ex, WEFT_NOW);
     assert_int_equal(weft_future_get(f, &ok, WEFT_FOREVER), 0);
     assert_non_null(ok);
+    assert_int_equal(weft_executor_join(ex, WEFT_FOREVER), 0);
     drain(ex);
+}
+
+CASE(test_join_wants_a_close_before)
+{
+    weft_executor *ex = create(1);
+    int n = 0;
+    assert_errno(weft_executor_join(ex, WEFT_NOW), EBUSY);
+    assert_errno(weft_executor_join(ex, WEFT_FOREVER), EBUSY);
+    weft_future_release(weft_executor_submit(ex, add_one, &n, WEFT_NOW)); // it is open still
+    assert_int_equal(weft_executor_close(ex, WEFT_DRAIN), 0);
+    assert_int_equal(weft_executor_join(ex, WEFT_FOREVER), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(weft_executor_join(ex, WEFT_NOW), 0);
+    drain(ex);
+}
+
+CASE(test_drain_becomes_discard)
+{
+    full p;
+    fill(&p);
+    assert_int_equal(weft_executor_close(p.ex, WEFT_DRAIN), 0);
+    assert_int_equal(weft_future_state(p.pending), WEFT_FUTURE_PENDING);
+    assert_errno(weft_executor_join(p.ex, WEFT_NOW), ETIMEDOUT);
+    assert_int_equal(weft_executor_close(p.ex, WEFT_DISCARD), 0);
+    assert_int_equal(weft_future_state(p.pending), WEFT_FUTURE_CANCELLED);
+    assert_int_equal(weft_executor_close(p.ex, WEFT_DRAIN), 0); // takes nothing back
+    drain(p.ex);
+    assert_int_equal(weft_future_get(p.running, NULL, WEFT_NOW), 0);
+    assert_int_equal(weft_future_release(p.pending), 0);
+    assert_int_equal(p.g.inside, 1);
+}
+
+// So it does for what calls it without a word, such as a pointer that owns an executor.
+CASE(test_destroy_of_an_open_one_drains)
+{
+    int n = 0;
+    {
+        std::unique_ptr<weft_executor, int (*)(weft_executor *)> ex(create(2),
+                                                                    weft_executor_destroy);
+        for (int i = 0; i < 100; i++)
+            weft_future_release(weft_executor_submit(ex.get(), add_one, &n, WEFT_NOW));
+    }
+    assert_int_equal(n, 100);
+}
+
+CASE(test_statistics)
+{
+    full p;
+    fill(&p);
+    weft_executor_counters c = counters_of(p.ex);
+    assert_int_equal(c.pending, 1);
+    assert_int_equal(c.running, 1);
+    assert_int_equal(c.threads, 1);
+    assert_int_equal(c.alive, 1);
+    assert_int_equal(c.blocked, 0);
+    assert_int_equal(c.spares, 0);
+    assert_errno(weft_executor_statistics(p.ex, NULL), EINVAL);
+    assert_errno(weft_executor_statistics(NULL, &c), EINVAL);
+    empty(&p);
 }
 
 static void *shut_down_waiting(void *arg)
@@ -875,6 +967,27 @@ static void *wait_for_promise(void *arg)
 {
     weft_future_wait((weft_future *)arg, WEFT_FOREVER);
     return arg;
+}
+
+CASE(test_statistics_of_those_who_wait)
+{
+    weft_executor *ex = create(2);
+    weft_future *p = weft_future_create(), *f[2];
+    weft_executor_counters c;
+    for (int i = 0; i < 2; i++)
+        assert_non_null(f[i] = weft_executor_submit(ex, wait_for_promise, p, WEFT_NOW));
+    while ((c = counters_of(ex)).blocked < 2)
+        sched_yield();
+    assert_int_equal(c.running, 2);
+    assert_int_equal(c.pending, 0);
+    assert_int_equal(c.threads, 2);
+    assert_true(c.spares > 0);
+    assert_int_equal(c.alive, 2 + c.spares);
+    assert_int_equal(weft_future_set(p, NULL), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(weft_future_get(f[i], NULL, WEFT_FOREVER), 0);
+    assert_int_equal(weft_future_release(p), 0);
+    drain(ex);
 }
 
 // Parked workers, and one that waits within a task, sleep until there is something: so some span

@@ -27,7 +27,8 @@ static int use_inherited(void *)
     fails += weft_executor_map(ex, never_called, NULL, 9, WEFT_FOREVER) == -1 && errno == EPERM;
     fails += weft_executor_wait(ex, WEFT_FOREVER) == -1 && errno == EPERM;
     fails += weft_executor_resize(ex, 3) == -1 && errno == EPERM;
-    fails += weft_executor_threads(ex) == -1 && errno == EPERM;
+    weft_executor_counters c;
+    fails += weft_executor_statistics(ex, &c) == -1 && errno == EPERM;
     fails += weft_executor_fd(ex) == -1 && errno == EPERM;
     fails += shut(ex, WEFT_DISCARD, WEFT_FOREVER) == -1 && errno == EPERM;
     fails += finish(ex, WEFT_DISCARD) == -1 && errno == EPERM;

@@ -141,7 +141,7 @@ static void run_storm(int round)
     assert_int_equal(shut(s.ex, how, WEFT_FOREVER), 0);
     for (int i = 0; i < OUTSIDE; i++)
         assert_int_equal(weft_thread_join(t[i], NULL, WEFT_FOREVER), 0);
-    assert_int_equal(weft_executor_pending(s.ex), 0);
+    assert_int_equal(counters_of(s.ex).pending, 0);
     assert_int_equal(weft_executor_destroy(s.ex), 0);
 }
 

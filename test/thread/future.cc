@@ -237,7 +237,7 @@ CASE(test_cancel_while_pending)
     hold(&h);
     assert_int_equal(weft_future_cancel(h.pending), 0);
     assert_int_equal(weft_future_cancel(h.pending), 0);
-    assert_int_equal(weft_executor_pending(h.ex), 0);
+    assert_int_equal(counters_of(h.ex).pending, 0);
     assert_int_equal(weft_future_state(h.pending), WEFT_FUTURE_CANCELLED);
     assert_null(weft_future_result(h.pending));
     assert_int_equal(weft_future_wait(h.pending, WEFT_NOW), 0);
