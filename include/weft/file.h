@@ -3,23 +3,10 @@
  *     int fd = weft_file_open(path, O_RDONLY, 0, weft_in_s(5));
  *     ssize_t n = weft_file_pread(fd, text, sizeof text, 0, weft_in_s(5));
  *
- * A regular file is always ready, says poll(2), and then its disk or server takes its time.  So in
- * weft_io_run (io.h) what is in the page cache is read at once, and all else done by the kernel's
- * own threads (io_uring(7)) or, where that is missing or forbidden, by those for files of
- * offload.h, while the tasklet waits. Outside of weft_io_run these are the plain system calls,
- * which no deadline ends.
- *
- * Errors are the system calls', with these of the wait:
- *   ETIMEDOUT  the deadline has passed.  WEFT_NOW: nothing is begun, only pread reads the cache
- *   ECANCELED  the tasklet was cancelled, or a fork left the work with the parent
- *   EAGAIN     too much waits for the threads already (4096), or none can be started
- *   EINVAL     NULL, or an offset below 0
- *   ENOMEM, EMFILE, ENFILE
- * A call that fails with the first two leaves what has begun to end by itself: a file may be made
- * or renamed later than that, one that was opened is closed again.  It keeps copies of all that it
- * needs, so that nothing of the caller's is touched then, and a descriptor may be closed while
- * calls go on.  Signals end none: there is no EINTR.
- */
+ * In weft_io_run (io.h) the tasklet waits; elsewhere these are the plain system calls, which no
+ * deadline ends.  Errors are the system calls', but never EINTR, and ETIMEDOUT (WEFT_NOW: only the
+ * page cache is read), ECANCELED, EAGAIN: too much waits, EINVAL: NULL, an offset below 0, ENOMEM,
+ * EMFILE, ENFILE.  After the first two what has begun ends by itself, with copies of its own. */
 #ifndef WEFT_FILE_H
 #define WEFT_FILE_H
 
@@ -41,15 +28,15 @@ int weft_file_open(const char *path, int flags, mode_t mode, weft_deadline d);
  * fails after some were read those are returned, and errno is set. */
 ssize_t weft_file_pread(int fd, void *buf, size_t n, off_t offset, weft_deadline d);
 
-/* pwrite(2) of all n bytes.  Returns n; a failure after some is as for pread.  1 MiB at once is
- * copied and written: so much more may be written after ETIMEDOUT and ECANCELED. */
+/* pwrite(2) of all n bytes.  Returns n; a failure after some is as for pread.  After ETIMEDOUT and
+ * ECANCELED up to 1 MiB more may be written. */
 ssize_t weft_file_pwrite(int fd, const void *buf, size_t n, off_t offset, weft_deadline d);
 
 /* fsync(2); ftruncate(2), which may make the file longer, too. */
 int weft_file_fsync(int fd, weft_deadline d);
 int weft_file_truncate(int fd, off_t length, weft_deadline d);
 
-/* stat(2), and lstat(2), which does not follow a link. */
+/* stat(2), lstat(2). */
 int weft_file_stat(const char *path, struct stat *s, weft_deadline d);
 int weft_file_lstat(const char *path, struct stat *s, weft_deadline d);
 

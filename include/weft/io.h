@@ -1,41 +1,12 @@
-/* io.h: input and output that looks blocking, for tasklets.
+/* io.h: input and output that looks blocking, for tasklets in weft_io_run.
  *
- *     static void echo(int fd, void *arg)
- *     {
- *         char text[4096];
- *         for (ssize_t n; (n = weft_io_read(fd, text, sizeof text, weft_in_s(60))) > 0;)
- *             weft_io_write(fd, text, (size_t)n, weft_in_s(60));
- *     }
- *     weft_io_serve(weft_io_listen("tcp:*:7777", NULL), echo, NULL, NULL);  // in weft_io_run
+ *     for (ssize_t n; (n = weft_io_read(fd, text, sizeof text, weft_in_s(60))) > 0;)
+ *         weft_io_write(fd, text, (size_t)n, weft_in_s(60));
  *
- * Each call tries first; a tasklet that would block waits, and the others (tasklet.h) run
- * meanwhile.  All calls that wait or close belong in weft_io_run, on its thread.  To sleep:
- * weft_tasklet_sleep.
- *
- * A descriptor that a call here has used is closed by weft_io_close, or given away after
- * weft_io_forget, never by close(2): its number would be reused.  (A wait for one that was
- * ends with ECANCELED, but only when the thread has slept for a second, or for one for each 512
- * descriptors; with WEFT_IO_CHECK=1 in the environment sooner, and with a line on standard
- * error.)  weft_io_wait alone keeps nothing: it is the call for descriptors that others own.
- * With WEFT_IO_BLOCKED=50 in the environment a tasklet that holds its thread for 50 ms is told on
- * standard error, by its name, when and as weft_tasklet_watchdog would (tasklet.h), and a callback
- * of a loop when it returns (loop.h: blocked_ns).
- * Flags stay as they are; a descriptor without O_NONBLOCK, such as standard input, works as well:
- * sockets, pipes and what else takes RWF_NOWAIT, and terminals, which are opened once more (by
- * /proc; not a pseudo-terminal's master), never block the thread, whoever shares them.
- * SIGPIPE is never raised.
- *
- * Calls that take a deadline share these errors, and add what the system call says:
- *   ETIMEDOUT  the deadline has passed.  WEFT_NOW: tried once
- *   ECANCELED  the tasklet was cancelled (then each later call fails at once, but those with
- *              WEFT_NOW), or another one closed the descriptor
- *   EBUSY      another tasklet waits for this descriptor in this direction
- *   EBADF      not a descriptor
- *   EPERM      not in weft_io_run
- *   ENOMEM     no memory for what is known about the descriptor
- * Nothing that was read is lost to a cancel or a deadline.  A call is about what fd was when it was
- * made: closed meanwhile it ends so, though the number be another's by then, with what it had done.
- */
+ * What a call here has used is closed by weft_io_close, or given away after weft_io_forget, never
+ * closed by close(2).  Besides the system calls' errors: ETIMEDOUT (WEFT_NOW: tried once),
+ * ECANCELED: the tasklet was, or fd closed by another; neither loses anything; EBUSY: another waits
+ * for fd in this direction; EBADF; EPERM: not in weft_io_run; ENOMEM. */
 #ifndef WEFT_IO_H
 #define WEFT_IO_H
 
@@ -59,27 +30,18 @@ struct addrinfo;
 /* ---- Running ---- */
 
 /* Calls main_fn(arg) as this thread's main tasklet, waits until it and all tasklets have ended, and
- * returns what it returned.  After a fork in a tasklet the child goes on with all tasklets on
- * its own; it may call _exit or exec at once, too.
- * Fails with EINVAL for NULL, EBUSY within another weft_io_run or when the scheduler has another
- * poller, EPERM in another tasklet than the main one, EMFILE, ENFILE, ENOMEM, or as
- * weft_tasklet_run (EDEADLK). */
+ * returns what it returned.  EINVAL: NULL; EBUSY: within another, or the scheduler has another
+ * poller; EPERM: in another tasklet than the main one; EMFILE, ENFILE, ENOMEM, EDEADLK. */
 int weft_io_run(int (*main_fn)(void *arg), void *arg);
 
-/* (What threads wait for by sync.h, queue.h, executor.h and weft_thread_join a tasklet waits for in
- * here, too, and its thread goes on; weft(7) tells of the few exceptions.) */
-
-/* A loop for callbacks beside the tasklets, made by the first call and released with weft_io_run.
- * Its functions run between two tasklets, on a stack of 256 KiB, and must not wait: they spawn and
- * wake tasklets, send with WEFT_NOW.  Do not run it.  It alone does not keep weft_io_run
- * running, and where there is one a deadlock is not found.
- * NULL: EPERM, or as weft_loop_create and weft_loop_fd. */
+/* A loop for callbacks beside the tasklets, made by the first call, weft_io_run's own: not to be
+ * run or destroyed.  Its functions must not wait.  NULL: EPERM, or as weft_loop_create,
+ * weft_loop_fd. */
 weft_loop *weft_io_loop(void);
 
 /* ---- Streams ---- */
 
-/* Reads up to n bytes, as soon as there are any.  Returns how many; 0 at the end.  0 bytes are read
- * at once, whatever fd is: so they are by the other calls of this section. */
+/* Reads up to n bytes, as soon as there are any.  Returns how many; 0 at the end. */
 ssize_t weft_io_read(int fd, void *buf, size_t n, weft_deadline d);
 
 /* Reads n bytes; fewer at the end.  When a wait fails after some were read those are returned,
@@ -90,20 +52,17 @@ ssize_t weft_io_read_all(int fd, void *buf, size_t n, weft_deadline d);
  * with errno set; -1 if none were.  EPIPE: the reader is gone. */
 ssize_t weft_io_write(int fd, const void *buf, size_t n, weft_deadline d);
 
-/* The same with several pieces: read does it once, write does all. */
+/* The same with several pieces, as readv(2) counts them: read does it once, write does all. */
 ssize_t weft_io_readv(int fd, const struct iovec *pieces, int count, weft_deadline d);
 ssize_t weft_io_writev(int fd, const struct iovec *pieces, int count, weft_deadline d);
 
-/* Copies n bytes of the file `in` from *offset (NULL: from where it stands) to `out`, without
- * passing through the program (sendfile(2)); *offset goes along.  Returns how many, fewer at the
- * file's end; a failure after some is as for write; ECANCELED also when weft_io_close has closed
- * `in`.  Reading the file itself may block. */
+/* Copies n bytes of the file `in` from *offset (NULL: from where it stands) to `out` by
+ * sendfile(2); *offset goes along.  Returns how many, fewer at the file's end; a failure after some
+ * is as for write.  Reading the file itself may block. */
 ssize_t weft_io_sendfile(int out, int in, off_t *offset, size_t n, weft_deadline d);
 
-/* Moves n bytes, or all up to the end, from one descriptor to another; between those with
- * O_NONBLOCK without passing through the program (splice(2), of a file sendfile(2)).  Returns how
- * many came through; a failure after some is as for write.  After a failure, a deadline or a
- * cancel up to 1 MiB that was read and not written may be lost, so that is the end of both. */
+/* Moves n bytes, or all up to the end.  Returns how many came through; a failure after some is as
+ * for write, and is the end of both: up to 1 MiB that was read may be lost. */
 ssize_t weft_io_copy(int from, int to, size_t n, weft_deadline d);
 
 /* What was read beyond a delimiter, or is still to be written: one for each direction.  The memory
@@ -114,50 +73,39 @@ typedef struct weft_io_buffer {
     size_t begin, end; /* what is there, not yet taken */
 } weft_io_buffer;
 
-/* Reads to the next `delimiter` (of `length` bytes, 1 or more) and returns the length of what
- * came, the delimiter included; *text is where, in the buffer, until its next use.  At the end:
- * what came without a delimiter, then 0.
- * Fails with EMSGSIZE when the buffer is full and the delimiter not in it: its room is the limit of
- * a line.  Nothing is lost then: weft_io_read_buffered takes it, weft_io_skip_until drops it.
- * EINVAL. */
+/* Reads to the next `delimiter` (of `length` bytes, 1 or more) and returns the length of what came,
+ * the delimiter included; *text is where, in the buffer, until its next use.  At the end: what came
+ * without a delimiter, then 0.  EMSGSIZE: the buffer is full and the delimiter not in it, and
+ * nothing is lost; EINVAL. */
 ssize_t weft_io_read_until(int fd, weft_io_buffer *b, const void *delimiter, size_t length,
                            char **text, weft_deadline d);
 
-/* Drops all up to the next delimiter, and that, however long it is.  Returns how many bytes; 0 at
- * the end.  After a failure some may be gone, and the next call goes on.  EINVAL: also when the
- * delimiter does not fit into the buffer. */
+/* Drops all up to the next delimiter, and that.  Returns how many bytes; 0 at the end.  After a
+ * failure some may be gone, and the next call goes on.  EINVAL: also if the buffer is shorter. */
 ssize_t weft_io_skip_until(int fd, weft_io_buffer *b, const void *delimiter, size_t length,
                            weft_deadline d);
 
 /* As weft_io_read, from the buffer if there is anything in it. */
 ssize_t weft_io_read_buffered(int fd, weft_io_buffer *b, void *buf, size_t n, weft_deadline d);
 
-/* Keeps n bytes in the buffer to be written later, with others in one system call.  As long as they
- * fit it does not wait, nor look at fd: what is wrong with it the next call says.  Else writes
- * what is there and these.  Returns n; when that fails how many of them are written, with errno
- * set, or -1 if none are: then what is left in the buffer is written by the next call, no byte
- * twice. Flush before the end: weft_io_close knows of no buffer.  EINVAL. */
+/* Keeps n bytes in the buffer; if they don't fit writes what is there and these.  Returns n, or,
+ * when that fails, how many of them are written, with errno set; -1: none.  The next call goes on,
+ * and no byte is written twice.  Flush before weft_io_close.  EINVAL. */
 ssize_t weft_io_write_buffered(int fd, weft_io_buffer *b, const void *buf, size_t n,
                                weft_deadline d);
 
 /* Writes all that is in the buffer.  After a failure the rest is still there.  EINVAL. */
 int weft_io_flush(int fd, weft_io_buffer *b, weft_deadline d);
 
-/* ---- Filters ----
- *
- * A filter stands between a stream and its user: TLS, say (the manual has an example).  Its
- * functions work on memory alone and never wait; bytes of the stream are pushed in and taken out.
- * Two tasklets may use one at the same time, one to read and one to write.
- */
+/* ---- Filters: between a stream and its user, such as TLS; the manual has an example ---- */
 
 typedef struct weft_io_filter weft_io_filter;
 
-/* What its read, write and shutdown return when something else has to come first.  They are called
- * again then, with the same arguments. */
+/* What its read, write and shutdown return to be called again, with the same arguments, after: */
 #define WEFT_IO_WANT_READ (-2)  /* more bytes of the stream, after what it has itself is sent */
 #define WEFT_IO_WANT_WRITE (-3) /* to have its own taken */
 
-/* Filled in by its owner, who keeps it; zero what is not named here. */
+/* Filled in by its owner, who keeps it, and zero else.  No function waits. */
 struct weft_io_filter {
     /* The user's side.  As read(2) and write(2), at least a byte; 0: the end.  -1 and errno are the
      * call's; each may want.  shutdown: no more will be written.  0; NULL: nothing is to be said.
@@ -170,8 +118,7 @@ struct weft_io_filter {
     int (*push)(weft_io_filter *f, const void *bytes, size_t n);
     ssize_t (*take)(weft_io_filter *f, void *bytes, size_t n);
     void *state; /* the owner's */
-    /* The stream's bytes on their way, {memory, size, 0, 0}.  `in` may hold what was read before
-     * there was a filter (STARTTLS). */
+    /* The stream's bytes on their way, {memory, size, 0, 0}; `in` may hold some already. */
     weft_io_buffer in, out;
     /* private */
     weft_tasklet *receives, *sends, *waits;
@@ -182,28 +129,25 @@ struct weft_io_filter {
  * it.  EINVAL: one of its functions, or memory, is missing. */
 ssize_t weft_io_filter_read(int fd, weft_io_filter *f, void *buf, size_t n, weft_deadline d);
 
-/* Has the filter take all n bytes, in parts of out.room, and sends what comes of them.  Returns n;
- * when it fails after some were taken how many, with errno set, or -1.  What was taken and is not
- * sent when the deadline passes, say, the next call sends, or says why it can't: a write of 0 bytes
- * does that alone. */
+/* Has the filter take all n bytes, and sends what comes of them.  Returns n; when it fails after
+ * some were taken how many, with errno set, or -1.  What was taken and not sent the next call
+ * sends: a write of 0 bytes does that alone. */
 ssize_t weft_io_filter_write(int fd, weft_io_filter *f, const void *buf, size_t n, weft_deadline d);
 
-/* Calls its shutdown, and sends what comes of that; then weft_io_shutdown may follow.  To read goes
- * on as before.  After a failure call it again. */
+/* Calls its shutdown, and sends what comes of that; then weft_io_shutdown may follow.  After a
+ * failure call it again. */
 int weft_io_filter_shutdown(int fd, weft_io_filter *f, weft_deadline d);
 
 /* ---- Messages ---- */
 
-/* One recv(2), recvfrom(2), recvmsg(2), once something is there: with MSG_ERRQUEUE in the error
- * queue, with MSG_PEEK and SO_PEEK_OFF behind the offset.  Descriptors that come along are
- * close-on-exec. */
+/* One recv(2), recvfrom(2), recvmsg(2), once there is what the flags ask for.  Descriptors that
+ * come along are close-on-exec. */
 ssize_t weft_io_recv(int fd, void *buf, size_t n, int flags, weft_deadline d);
 ssize_t weft_io_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from,
                          socklen_t *from_size, weft_deadline d);
 ssize_t weft_io_recvmsg(int fd, struct msghdr *m, int flags, weft_deadline d);
 
-/* One send(2), sendto(2), sendmsg(2), once there is room: of a stream maybe a part.  Where no event
- * tells of room (a unix datagram's receiver is full) it tries again, every 16 ms at last. */
+/* One send(2), sendto(2), sendmsg(2), once there is room: of a stream maybe a part. */
 ssize_t weft_io_send(int fd, const void *buf, size_t n, int flags, weft_deadline d);
 ssize_t weft_io_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to,
                        socklen_t to_size, weft_deadline d);
@@ -221,17 +165,13 @@ typedef struct weft_io_datagram {
     struct sockaddr_storage address;
 } weft_io_datagram;
 
-/* Receives up to n datagrams, 32 at most, as soon as there is one (recvmmsg(2)); returns how many.
- * Where the program has set UDP_GRO (udp(7)), those of one sender that came together are one, with
- * `segment`.  EINVAL: NULL, n below 1. */
-int weft_io_recv_many(int fd, weft_io_datagram *datagrams, int n, weft_deadline d);
+/* Receives up to n datagrams, 32 at most, as soon as there is one; returns how many.  With UDP_GRO
+ * set (udp(7)) some have a `segment`.  EINVAL: NULL, no n. */
+ssize_t weft_io_recv_many(int fd, weft_io_datagram *datagrams, size_t n, weft_deadline d);
 
-/* Sends all n datagrams, waits for room, and returns n (sendmmsg(2)).  When one
- * fails after others were sent returns how many those are, with errno set, so that it is that one's
- * index; -1 if none were.  One with `segment` costs little more than one without: the kernel cuts
- * it (UDP_SEGMENT), or, where it can't, this call; if it fails, some of its segments may have been
- * sent.  EINVAL: NULL, n below 1. */
-int weft_io_send_many(int fd, const weft_io_datagram *datagrams, int n, weft_deadline d);
+/* Sends all n datagrams, which are cut by their `segment`, and returns n.  When one fails returns
+ * its index, how many were sent, with errno set; -1: none.  EINVAL: NULL, no n. */
+ssize_t weft_io_send_many(int fd, const weft_io_datagram *datagrams, size_t n, weft_deadline d);
 
 /* ---- Connections ----
  *
@@ -243,11 +183,9 @@ int weft_io_send_many(int fd, const weft_io_datagram *datagrams, int n, weft_dea
  *     systemd:NAME       by LISTEN_FDS: by its name, or 0, 1, ...          (listen only)
  */
 
-/* A connected socket, non-blocking and with TCP_NODELAY.  Names are looked up by offload.h, and
- * all their addresses tried, families in turn: each has 250 ms, or until it fails, before the next
- * begins beside it, and the first to connect wins (RFC 8305).
- * Fails with what the last address to fail said (ECONNREFUSED, ENETUNREACH, ...); ENOENT: no such
- * name (or path); EAGAIN: the name servers can't be reached; EINVAL: not an address. */
+/* A connected socket, non-blocking, with TCP_NODELAY: the first to connect of all addresses of the
+ * name (RFC 8305).  Fails with what the last one said (ECONNREFUSED, ...); ENOENT: no such name, or
+ * path; EAGAIN: no name server can be reached; EINVAL: not an address. */
 int weft_io_connect(const char *address, weft_deadline d);
 
 /* The same for a list of getaddrinfo(3), in its order; the first 64 are tried.  EINVAL: NULL. */
@@ -259,34 +197,26 @@ typedef struct weft_io_listen_options {
     int mode;        /* of a unix socket's file; 0: 0600 */
 } weft_io_listen_options;
 
-/* A listening socket (udp: a bound one).  TCP_NODELAY is passed on to what it accepts.  A unix
- * socket's file that nobody listens on is replaced; of those that start on one path at the same
- * time one does (under a lock, PATH.lock, while it starts), the others fail with EADDRINUSE.  What
- * was passed by fd: or systemd: becomes non-blocking and close-on-exec.  May also be called before
- * weft_io_run. Fails with EINVAL for an address or option, ENOENT: no such name, or systemd passed
- * no such socket; EADDRINUSE, EACCES, ... as bind(2).  A name may make it wait, for the name
- * servers. */
+/* A listening socket (udp: a bound one), non-blocking; in or before weft_io_run.  May wait for name
+ * servers, without a deadline.  EINVAL: an address or option; ENOENT: no such name, or nothing
+ * passed by it; EADDRINUSE, EACCES, ... as bind(2). */
 int weft_io_listen(const char *address, const weft_io_listen_options *opts);
 
-/* The same for each address of the name, of both families: stores up to `room` listening sockets
- * and returns how many.  All have one port, also when it is 0 in the text.  Families that this
- * machine lacks are left out.  `*`, unix, fd: one; systemd: all that were passed by this name
- * (several may have it), or, as systemd:*, at all.  A failure leaves none open but what was passed;
- * besides as weft_io_listen, EINVAL: no room. */
-int weft_io_listen_all(const char *address, const weft_io_listen_options *opts, int *listeners,
-                       int room);
+/* The same for each address of the name, all with one port: stores up to `room` listening sockets
+ * and returns how many.  systemd: all that were passed by this name, or, as systemd:*, at all.  As
+ * weft_io_listen; EINVAL: no room. */
+ssize_t weft_io_listen_all(const char *address, const weft_io_listen_options *opts, int *listeners,
+                           size_t room);
 
-/* The next connection.  Connections that died in the queue are passed over.
- * EMFILE, ENFILE, ENOBUFS, ENOMEM: lasts until descriptors or memory are freed; wait some time
- * before the next try.  ECANCELED also when weft_io_stop ended it. */
+/* The next connection, non-blocking.  EMFILE, ENFILE, ENOBUFS, ENOMEM: it waits in the backlog;
+ * wait some time before the next try.  ECANCELED: also by weft_io_stop. */
 int weft_io_accept(int listener, weft_deadline d);
 
 #define WEFT_IO_LOCAL 0
 #define WEFT_IO_PEER 1
 
-/* Writes the address of this end or the other as text that connect takes (at most 128 bytes;
- * numbers, not names).  Does not wait.  ENOBUFS: no room; EAFNOSUPPORT: no such text;
- * EINVAL; as getsockname(2), getpeername(2). */
+/* Writes the address of this end or the other as text that connect takes, at most 128 bytes.  Does
+ * not wait.  ENOBUFS: no room; EAFNOSUPPORT: no such text; EINVAL; as getsockname(2). */
 int weft_io_address(int fd, int whose, char *text, size_t room);
 
 /* ---- The other end ---- */
@@ -322,16 +252,14 @@ int weft_io_keep_alive(int fd, int64_t idle_ns, int64_t interval_ns, int probes)
  * (TCP_USER_TIMEOUT); 0: as long as the system's settings say.  EINVAL; as setsockopt(2). */
 int weft_io_user_timeout(int fd, int64_t ns);
 
-/* Closes a TCP connection at once, with a reset: what was not sent yet is dropped, the other end's
- * calls fail with ECONNRESET, and no port is left in TIME_WAIT.  As weft_io_close. */
+/* Closes a TCP connection with a reset: what was not sent yet is dropped.  As weft_io_close. */
 int weft_io_reset(int fd);
 
 /* ---- Waiting, closing ---- */
 
-/* Waits until fd can be read (WEFT_READ) or written (WEFT_WRITE; an end or an error counts as
- * both): any descriptor that poll(2) takes, also that of a subprocess, a future, a pool, a queue, a
- * loop. Returns which of `events`.  With WEFT_URGENT (loop.h) for something urgent, in the place of
- * one who reads.  EINVAL: none of them. */
+/* Waits until fd, any that poll(2) takes, can be read (WEFT_READ) or written (WEFT_WRITE) or has
+ * something urgent (WEFT_URGENT), and returns which.  Keeps nothing: it may be another's, of a
+ * subprocess or a queue, say.  EINVAL: none of these events. */
 int weft_io_wait(int fd, int events, weft_deadline d);
 
 /* Closes fd; calls that wait for it fail with ECANCELED.  Does not wait.  As close(2); the
@@ -355,22 +283,17 @@ typedef struct weft_io_serve_options {
     size_t rate;       /* connections a second; 0: no limit.  More wait in the backlog */
 } weft_io_serve_options;
 
-/* Accepts connections, each in a tasklet of its own that calls handler(fd, arg) and then closes fd
- * (unless the handler did, or forgot it).  Runs until weft_io_stop or weft_io_close of the
- * listener: then waits for the handlers, cancels those that are left after drain_ns, and
- * returns 0 when all have ended.  When the caller is cancelled it cancels them at once and fails
- * with ECANCELED.  Without descriptors or memory it tries again, 20 times a second at most.
- * Idle is a connection on which no call here has moved a byte, in either direction, for idle_ns:
- * when its handler waits for it, it is shut down in both directions and the wait fails with
- * ETIMEDOUT (HAProxy's timeout client).  The rate is an average; what was not used in the last
- * second may be at once (its rate-limit sessions).  It does not slow a drain. Fails with EINVAL for
- * NULL, a negative idle_ns or what does not listen, EBUSY, ENOMEM. */
+/* Accepts connections, each in a tasklet of its own that calls handler(fd, arg) and then closes fd,
+ * unless the handler did, or forgot it.  Runs until weft_io_stop or weft_io_close of the listener,
+ * then waits for the handlers, cancels those that are left after drain_ns, and returns 0.
+ * ECANCELED: the caller was, and so are they; EINVAL: NULL, a negative idle_ns, or what does not
+ * listen; EBUSY: another serves it; ENOMEM. */
 int weft_io_serve(int listener, void (*handler)(int fd, void *arg), void *arg,
                   const weft_io_serve_options *opts);
 
-/* Has weft_io_serve take the connections that are in the backlog already, then no more; a plain
- * weft_io_accept that waits fails with ECANCELED.  The listener stays open.  Does not wait.
- * ENOENT: nobody serves or accepts. */
+/* Asks weft_io_serve to take what is in the backlog already, then no more, and ends a
+ * weft_io_accept that waits.  The listener stays open.  Does not wait.  ENOENT: nobody serves or
+ * accepts. */
 int weft_io_stop(int listener);
 
 #ifdef __cplusplus

@@ -1,27 +1,12 @@
 /* offload.h: what blocks, done by other threads while the tasklet waits.
  *
- *     struct addrinfo *list;
- *     if (weft_offload_getaddrinfo("example.org", "80", NULL, &list, NULL, weft_in_s(5)) == 0)
- *         freeaddrinfo(list);
  *     void *tree;
- *     weft_offload(parse, text, &tree, WEFT_FOREVER);          // runs parse(text) elsewhere
+ *     weft_offload(parse, text, &tree, WEFT_FOREVER); // runs parse(text) elsewhere
  *
- * For tasklets in weft_io_run (io.h).  The work is done by three pools of threads which all
- * threads of the process share and which start with their first use: one for functions, one for
- * names and one for files, so that slow name servers never hold up a read.  After a
- * fork the child gets pools of its own.
- *
- * A call that fails with ETIMEDOUT or ECANCELED leaves work that had begun to finish by
- * itself; what had not begun never does.  The calls for names and files keep copies of all they
- * need, so nothing of the caller's is touched then.
- *
- * All share these errors:
- *   ETIMEDOUT  the deadline has passed (WEFT_NOW: nothing is begun)
- *   ECANCELED  the tasklet was cancelled
- *   EAGAIN     too much waits for the pool already (4096), or no thread can be started
- *   EPERM      not in weft_io_run
- *   ENOMEM, EMFILE, ENFILE
- */
+ * For tasklets in weft_io_run (io.h), else EPERM.  All share these errors, too: ETIMEDOUT
+ * (WEFT_NOW: nothing is begun), ECANCELED, EAGAIN: too much waits already, or no thread can be
+ * started, ENOMEM, EMFILE, ENFILE.  After the first two what has begun ends by itself; the calls
+ * for names and files keep copies of all that they need. */
 #ifndef WEFT_OFFLOAD_H
 #define WEFT_OFFLOAD_H
 
@@ -38,45 +23,36 @@ extern "C" {
 struct addrinfo;
 struct stat;
 
-/* The pools: for functions 8 threads; for getaddrinfo 4, and up to 64 while so many look-ups are
- * under way; for files 4, and up to 64 while some do what nobody waits for any more. */
-#define WEFT_OFFLOAD_WORK 0
-#define WEFT_OFFLOAD_NAMES 1
-#define WEFT_OFFLOAD_FILES 2
+#define WEFT_OFFLOAD_WORK 0  /* the pool for functions: 8 threads */
+#define WEFT_OFFLOAD_NAMES 1 /* for getaddrinfo and getnameinfo: 4, or as many as are under way */
+#define WEFT_OFFLOAD_FILES 2 /* for files: 4, and more while some hang */
 
 /* How many threads a pool is to have, from now on or from its start.  Any thread; does not wait.
  * EINVAL: no such pool, or below 1; EAGAIN, ENOMEM: fewer could be started. */
-int weft_offload_threads(int pool, int threads);
+int weft_offload_set_threads(int pool, int threads);
 
-/* Runs fn(arg) in another thread and stores what it returns in *result (unless NULL).  If that is
- * WEFT_FAILED, errno is what it was in fn.
- * After ETIMEDOUT and ECANCELED fn may still run: `arg` must last as long as that takes (or use
- * weft_offload_owned).  EINVAL: no fn. */
+/* Runs fn(arg) in another thread and stores what it returns in *result (unless NULL); if that is
+ * WEFT_FAILED, with fn's errno.  After ETIMEDOUT and ECANCELED fn may still use `arg`.  EINVAL: no
+ * fn. */
 int weft_offload(void *(*fn)(void *arg), void *arg, void **result, weft_deadline d);
 
-/* The same, and release(arg, result) is called when the caller gave up, once fn has ended (result
- * is then its) or is known never to begin (NULL); in any thread, and before this call
- * returns if fn had not begun.  Not called when this call succeeds, nor when it fails otherwise. */
-int weft_offload_owned(void *(*fn)(void *arg), void *arg, void (*release)(void *arg, void *result),
+/* The same, and after those two release(result, arg) is called, in any thread, once fn has ended or
+ * (NULL) is known never to begin; never else. */
+int weft_offload_owned(void *(*fn)(void *arg), void *arg, void (*release)(void *result, void *arg),
                        void **result, weft_deadline d);
 
-/* getaddrinfo(3).  On failure *code (unless NULL) is what it returned, 0 if it was not
- * that; errno ENOENT: no such name; EAGAIN: servers can't be reached; EINVAL: bad hints or service;
- * EIO: they failed.  Numbers are answered without a thread, and what is in /etc/hosts or ends in
- * localhost however many look-ups hang. */
+/* getaddrinfo(3).  On failure *code (unless NULL) is what it returned, 0 if it was not that;
+ * ENOENT: no such name; EAGAIN: no server can be reached; EINVAL: bad hints or service; EIO. */
 int weft_offload_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                              struct addrinfo **list, int *code, weft_deadline d);
 
-/* getnameinfo(3): the name of an address, such as a peer's (getpeername(2)), where it has none its
- * number.  Numbers (NI_NUMERICHOST, NI_NUMERICSERV) are written at once, without a thread.  *code
- * and errors are as above; ENOENT: it has none (NI_NAMEREQD), ENOBUFS: no room, EINVAL: NULL or no
- * such address. */
+/* getnameinfo(3).  *code and errors are as above; ENOENT: it has no name (NI_NAMEREQD), ENOBUFS: no
+ * room, EINVAL: NULL, or no such address. */
 int weft_offload_getnameinfo(const struct sockaddr *address, socklen_t size, char *host,
                              socklen_t host_room, char *service, socklen_t service_room, int flags,
                              int *code, weft_deadline d);
 
-/* As weft_file_open, weft_file_stat, weft_file_fsync, weft_file_pread, weft_file_pwrite (file.h),
- * which work outside of weft_io_run, too. */
+/* As weft_file_open and the like (file.h), which work outside of weft_io_run, too. */
 int weft_offload_open(const char *path, int flags, mode_t mode, weft_deadline d);
 int weft_offload_stat(const char *path, struct stat *s, weft_deadline d);
 int weft_offload_fsync(int fd, weft_deadline d);

@@ -1,28 +1,12 @@
-/* workers.h: a master process and the worker processes that it keeps running.
+/* workers.h: a master process, and the worker processes that it keeps running.
  *
- *     static int serve(void *listener)
- *     {
- *         ... until weft_worker_stop_fd() is readable; then finish what was begun ...
- *         return 0;
- *     }
+ *     static int serve(void *listener); // returns after weft_worker_stop_fd() is readable
+ *
  *     return weft_workers_run(4, serve, &listener, NULL) == 0 ? 0 : 1;
  *
- * Listening sockets are opened before and stay the master's: while workers come and go,
- * connections wait in the backlog and none is refused.  What the master does on signals:
- *
- *   SIGTERM, SIGINT   stop: the workers drain, who is not done in time is killed; again: at once
- *   SIGHUP            reload: new workers are started, then the old ones drain
- *   SIGUSR1, SIGUSR2  passed on to the workers, the draining ones included; nothing else
- *
- * A worker is a fork of the master, at a reload, too: the same binary, with the master's memory as
- * it is.  What a reload is to change, fn must read itself, such as its configuration.  For a new
- * binary start a new master, which takes the listeners by fd: or systemd: (io.h) or shares the
- * port, then stop the old one: it drains.
- *
- * In the workers all five are ignored (a signal to the whole group or control group reaches them,
- * too, and only the master shall act on it); watch SIGUSR1 and SIGUSR2 there to use them
- * (weft_loop_signal).  Workers also drain when the master dies, by whatever cause.
- */
+ * The master's signals: SIGTERM and SIGINT stop: the workers drain; again: they are killed.  SIGHUP
+ * reloads: new workers, then the old ones drain.  SIGUSR1 and SIGUSR2 are passed on.  Workers,
+ * which are forks of it, ignore all five. */
 #ifndef WEFT_WORKERS_H
 #define WEFT_WORKERS_H
 
@@ -42,8 +26,7 @@ typedef enum weft_workers_event {
     WEFT_WORKERS_RELOADING, /* SIGHUP: number and pid are -1 */
     WEFT_WORKERS_STOPPING,  /* SIGTERM or SIGINT: number and pid are -1 */
     WEFT_WORKERS_FAILED,    /* fork failed with errno `status`; it is tried again */
-    WEFT_WORKERS_EARLY      /* comes before ENDED: it did so unasked, in its first second, as who
-                               crashes at its start; the next one comes after a pause */
+    WEFT_WORKERS_EARLY      /* comes before ENDED: it did so unasked, in its first second */
 } weft_workers_event;
 
 /* Of those that have had a number, all in all. */
@@ -83,23 +66,18 @@ typedef struct weft_workers_options {
     int flags;       /* WEFT_WORKERS_... */
     const int *keep; /* descriptors that CLOSE_OTHERS leaves open, in any order */
     size_t keep_count;
-    /* Called in the master each metrics_ns (0: 10 s), and when all have ended; `s` is the
-     * library's.  What a worker that was killed had open ends with it. */
+    /* Called in the master each metrics_ns (0: 10 s), and when all have ended. */
     void (*metrics)(const weft_workers_counters *s, void *arg);
     int64_t metrics_ns;
     void *arg; /* of tell and metrics */
 } weft_workers_options;
 
-/* Keeps `workers` processes running, each of which calls fn(arg) and exits with what it returns
- * (_exit, after a flush of stdio), until SIGTERM or SIGINT; returns when all have ended.  It takes
- * the five signals for that time (they are blocked, see weft_loop_signal), and forks: call it
- * before starting threads.  A worker has the descriptors that the program has opened, less what
- * CLOSE_OTHERS closes, and weft_worker_stop_fd, but none that the master has for itself.
- * If NOTIFY_SOCKET is set, systemd is told READY=1 with MAINPID, RELOADING=1, STOPPING=1, and
- * WATCHDOG=1 at half of WATCHDOG_USEC (sd_notify(3)).
- * 0: stopped, all drained.  -1 and ETIMEDOUT: stopped, some were killed; EINVAL: workers below 1,
- * no fn, an option below 0, unknown flags, keep without CLOSE_OTHERS; EBADF: a negative descriptor
- * in keep; EAGAIN, EMFILE, ENFILE, ENOMEM: it could not begin; ENOSYS: no pidfds. */
+/* Keeps `workers` processes running, each of which calls fn(arg) and exits with what it returns,
+ * until SIGTERM or SIGINT, and waits until all have ended.  It forks: call it before starting
+ * threads.  Listening sockets are opened before, and stay the master's.
+ * 0: stopped, all drained.  -1: ETIMEDOUT: stopped, some were killed; EINVAL: workers below 1, no
+ * fn, an option below 0, unknown flags, keep without CLOSE_OTHERS; EBADF: a negative descriptor in
+ * keep; EAGAIN, EMFILE, ENFILE, ENOMEM: it could not begin; ENOSYS: no pidfds. */
 int weft_workers_run(int workers, int (*fn)(void *arg), void *arg,
                      const weft_workers_options *opts);
 

@@ -31,7 +31,7 @@ void weft::file_release(file_request *r, bool performed)
     end(r);
 }
 
-static void release(void *arg, void *performed)
+static void release(void *performed, void *arg)
 {
     file_release((file_request *)arg, performed != nullptr);
 }

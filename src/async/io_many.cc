@@ -52,7 +52,7 @@ static struct msghdr *put_message(batch *b, int i, const weft_io_datagram *d, vo
 namespace {
 struct receiving {
     weft_io_datagram *datagrams;
-    int n;
+    size_t n;
 };
 } // namespace
 
@@ -100,15 +100,15 @@ static int receive_batch(int fd, weft_io_datagram *to, int n, bool joined)
 static ssize_t receive_many(int fd, descriptor *, io_call *c)
 {
     const receiving *r = (const receiving *)c->data;
-    int n = r->n < BATCH ? r->n : BATCH;
+    int n = r->n < (size_t)BATCH ? (int)r->n : BATCH;
     return receive_batch(fd, r->datagrams, n, udp_option(fd, UDP_GRO) > 0);
 }
 
-int weft_io_recv_many(int fd, weft_io_datagram *datagrams, int n, weft_deadline d)
+ssize_t weft_io_recv_many(int fd, weft_io_datagram *datagrams, size_t n, weft_deadline d)
 {
     receiving r = {datagrams, n};
     io_call c = {receive_many, &r, 0, 0, nullptr, nullptr, false};
-    return datagrams == nullptr || n < 1 ? fail_with(EINVAL) : (int)io_do(fd, WEFT_READ, &c, d);
+    return datagrams == nullptr || n < 1 ? fail_with(EINVAL) : io_do(fd, WEFT_READ, &c, d);
 }
 
 // ---- Sending ----
@@ -116,8 +116,8 @@ int weft_io_recv_many(int fd, weft_io_datagram *datagrams, int n, weft_deadline 
 namespace {
 struct sending {
     const weft_io_datagram *datagrams;
-    int n;
-    int sent;      // of them
+    size_t n;
+    size_t sent;   // of them
     size_t offset; // in the next: what has gone of its segments
     bool joined;   // several in a message
 };
@@ -151,8 +151,8 @@ static void cut(struct msghdr *h, char *control, uint16_t segment)
 // The next messages; how many.
 static int fill(const sending *s, batch *b)
 {
-    int n = 0, at = s->sent;
-    size_t offset = s->offset;
+    int n = 0;
+    size_t at = s->sent, offset = s->offset;
     while (n < BATCH && at < s->n) {
         const weft_io_datagram *d = &s->datagrams[at];
         size_t size = message_size(s, d, offset);
@@ -202,18 +202,18 @@ static ssize_t send_batch(int fd, descriptor *, io_call *c)
     return put;
 }
 
-int weft_io_send_many(int fd, const weft_io_datagram *datagrams, int n, weft_deadline d)
+ssize_t weft_io_send_many(int fd, const weft_io_datagram *datagrams, size_t n, weft_deadline d)
 {
     sending s = {datagrams, n, 0, 0, false};
     if (datagrams == nullptr || n < 1)
         return fail_with(EINVAL);
-    for (int i = 0; i < n && !s.joined; i++)
+    for (size_t i = 0; i < n && !s.joined; i++)
         s.joined = datagrams[i].segment != 0;
     s.joined = s.joined && io_segments && udp_option(fd, UDP_SEGMENT) >= 0;
     while (s.sent < n) {
         io_call c = {send_batch, &s, 0, 0, nullptr, nullptr, false};
         if (io_do(fd, WEFT_WRITE, &c, d) < 0)
-            return s.sent > 0 ? s.sent : -1;
+            return s.sent > 0 ? (ssize_t)s.sent : -1;
     }
-    return n;
+    return (ssize_t)n;
 }

@@ -242,9 +242,9 @@ static bool is_named(const char *name, int index)
 }
 
 // Up to `room` of that name.  How many; -1: errno.
-static int listen_systemd(const char *name, int *listeners, int room, bool all)
+static ssize_t listen_systemd(const char *name, int *listeners, size_t room, bool all)
 {
-    int n = 0;
+    size_t n = 0;
     for (int i = 0, count = systemd_count(); i < count && (all || n == 0); i++) {
         if (!is_named(name, i))
             continue;
@@ -254,7 +254,7 @@ static int listen_systemd(const char *name, int *listeners, int room, bool all)
         if (listeners[n++] < 0)
             return -1;
     }
-    return n > 0 ? n : fail_with(ENOENT);
+    return n > 0 ? (ssize_t)n : fail_with(ENOENT);
 }
 
 int weft_io_listen(const char *address, const weft_io_listen_options *opts)
@@ -309,17 +309,18 @@ static void use_port_of(int fd, struct addrinfo *list)
         use_port(&s, list);
 }
 
-static void close_all(const int *fds, int n)
+static void close_all(const int *fds, size_t n)
 {
     int saved = errno;
-    for (int i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++)
         io_here != nullptr ? weft_io_close(fds[i]) : close(fds[i]);
     errno = saved;
 }
 
-static int bind_all(struct addrinfo *list, const weft_io_listen_options *opts, int *fds, int room)
+static ssize_t bind_all(struct addrinfo *list, const weft_io_listen_options *opts, int *fds,
+                        size_t room)
 {
-    int n = 0;
+    size_t n = 0;
     for (struct addrinfo *a = list; a != nullptr; a = a->ai_next) {
         if (is_before(list, a))
             continue;
@@ -333,17 +334,18 @@ static int bind_all(struct addrinfo *list, const weft_io_listen_options *opts, i
         if (fd >= 0)
             fds[n++] = fd;
     }
-    return n > 0 ? n : -1;
+    return n > 0 ? (ssize_t)n : -1;
 }
 
-int weft_io_listen_all(const char *address, const weft_io_listen_options *opts, int *listeners,
-                       int room)
+ssize_t weft_io_listen_all(const char *address, const weft_io_listen_options *opts, int *listeners,
+                           size_t room)
 {
     enum { TRIES = 1000 }; // the port that one family has free the other may not, as it closed many
     const struct sockaddr_storage any_port = {};
     endpoint a;
     struct addrinfo *list;
-    int saved = errno, n = -1;
+    int saved = errno;
+    ssize_t n = -1;
     if (endpoint_parse(&a, address) != 0)
         return -1;
     if (listeners == nullptr || room < 1)

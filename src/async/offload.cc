@@ -125,7 +125,7 @@ static void account(pool *p, int jobs, int stuck)
     errno = saved;
 }
 
-int weft_offload_threads(int which, int threads)
+int weft_offload_set_threads(int which, int threads)
 {
     if (which < 0 || which > 2 || threads < 1)
         return fail_with(EINVAL);
@@ -166,7 +166,7 @@ static void drop(post_box *p)
 static void discard(offload_job *job)
 {
     if (job->release != nullptr)
-        job->release(job->arg, job->ran ? job->result : nullptr);
+        job->release(job->ran ? job->result : nullptr, job->arg);
     free(job);
 }
 
@@ -366,7 +366,7 @@ int weft::offload_to(int which, void *(*fn)(void *), void *arg, void (*release)(
                                 : wait_refusal(d);
     if (error == ETIMEDOUT || error == ECANCELED) {
         if (release != nullptr)
-            release(arg, nullptr);
+            release(nullptr, arg);
     }
     if (error != 0)
         return fail_with(error);
@@ -413,7 +413,7 @@ int weft_offload(void *(*fn)(void *arg), void *arg, void **result, weft_deadline
     return offload_to(WEFT_OFFLOAD_WORK, fn, arg, nullptr, result, d);
 }
 
-int weft_offload_owned(void *(*fn)(void *arg), void *arg, void (*release)(void *arg, void *result),
+int weft_offload_owned(void *(*fn)(void *arg), void *arg, void (*release)(void *result, void *arg),
                        void **result, weft_deadline d)
 {
     return release == nullptr ? fail_with(EINVAL)

@@ -121,7 +121,7 @@ static void *ask_nearby(void *arg)
     return near ? ask(arg) : nullptr;
 }
 
-static void release(void *arg, void *result)
+static void release(void *result, void *arg)
 {
     question *q = (question *)arg;
     if (result != nullptr && q->code == 0)
@@ -234,7 +234,7 @@ static void *inquire(void *arg)
     return q;
 }
 
-static void release_inquiry(void *arg, void *)
+static void release_inquiry(void *, void *arg)
 {
     free(arg);
 }

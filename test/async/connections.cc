@@ -238,7 +238,7 @@ INSIDE_CASE(test_listen_inherited)
     close_pair(p);
 }
 
-static bool is_none(int fd)
+static bool is_none(ssize_t fd)
 {
     return fd == -1 && errno == ENOENT;
 }

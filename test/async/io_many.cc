@@ -52,12 +52,12 @@ static void with_udp(void (*fn)(void))
 #define UDP_CASE(fn) CASE_IN(fn, with_udp)
 
 // All n, in as many calls as that takes.
-static void receive_all(int fd, int n)
+static void receive_all(int fd, size_t n)
 {
-    for (int all = 0; all < n;) {
-        int got = weft_io_recv_many(fd, in + all, n - all, weft_in_s(20));
+    for (size_t all = 0; all < n;) {
+        ssize_t got = weft_io_recv_many(fd, in + all, n - all, weft_in_s(20));
         assert_in_range(got, 1, n - all);
-        all += got;
+        all += (size_t)got;
     }
 }
 
@@ -89,7 +89,7 @@ UDP_CASE(test_many)
     assert_errno(weft_io_recv_many(p[0], in, MANY, weft_in_ms(2)), ETIMEDOUT);
     assert_errno(weft_io_recv_many(p[0], in, 0, WEFT_NOW), EINVAL);
     assert_errno(weft_io_recv_many(p[0], NULL, 1, WEFT_NOW), EINVAL);
-    assert_errno(weft_io_send_many(p[0], in, -1, WEFT_NOW), EINVAL);
+    assert_errno(weft_io_send_many(p[0], in, 0, WEFT_NOW), EINVAL);
     assert_errno(weft_io_send_many(p[0], NULL, 1, WEFT_NOW), EINVAL);
 }
 
@@ -145,9 +145,9 @@ static struct segmented {
 static void receive_segments(const struct segmented *s)
 {
     for (size_t all = 0, n; all < s->size;) {
-        int got = weft_io_recv_many(p[0], in, MANY, weft_in_s(20));
+        ssize_t got = weft_io_recv_many(p[0], in, MANY, weft_in_s(20));
         assert_true(got > 0);
-        for (int i = 0; i < got; i++, all += n) {
+        for (ssize_t i = 0; i < got; i++, all += n) {
             n = in[i].size;
             size_t left = s->size - all;
             if (in[i].segment == 0)
@@ -215,16 +215,16 @@ INSIDE_CASE(test_send_waits_for_room)
         in[i].room = out[i].size = ROOM;
         memory[i][0] = (char)i;
     }
-    int fits = 0, n;
+    ssize_t fits = 0, n;
     while ((n = weft_io_send_many(p[1], out, MANY, weft_in_ms(1))) == MANY)
         fits += n;
     assert_int_equal(errno, ETIMEDOUT);
     fits += n > 0 ? n : 0;
-    static int left;
+    static ssize_t left;
     left = fits + MANY;
     weft_tasklet *t = spawn(
         [] {
-            for (int got; left > 0; left -= got)
+            for (ssize_t got; left > 0; left -= got)
                 if ((got = weft_io_recv_many(p[0], in, MANY, weft_in_s(20))) < 0)
                     break;
         },

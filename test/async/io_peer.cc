@@ -176,7 +176,8 @@ static bool is_reached(int l)
 INSIDE_CASE(test_listen_on_all_addresses)
 {
     struct sockaddr_in6 a[8];
-    int l[8], n = weft_io_listen_all("tcp:localhost:0", nullptr, l, 8);
+    int l[8];
+    ssize_t n = weft_io_listen_all("tcp:localhost:0", nullptr, l, 8);
     assert_true(n >= 1);
     for (int i = 0; i < n; i++) {
         socklen_t size = sizeof a[i];
@@ -214,7 +215,7 @@ INSIDE_CASE(test_listen_on_both_families)
     close(six);
     if (!has_six)
         skip();
-    int n = weft_io_listen_all("tcp:weft.localhost:0", nullptr, l, 2);
+    ssize_t n = weft_io_listen_all("tcp:weft.localhost:0", nullptr, l, 2);
     assert_int_equal(n, 2);
     for (int fd : l) {
         assert_true(is_reached(fd));

@@ -116,9 +116,9 @@ static int error_of(int result)
     return result == -1 ? errno : 0;
 }
 
-static void misuse_it(weft_task *t, void *)
+static void misuse_it(weft_task *, void *arg)
 {
-    int *errors = (int *)t->arg;
+    int *errors = (int *)arg;
     errors[0] = error_of(weft_loop_run(l, WEFT_LOOP_ONCE, WEFT_NOW));
     errors[1] = error_of(weft_loop_destroy(l));
     errors[2] = error_of(weft_loop_own(l));

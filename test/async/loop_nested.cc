@@ -68,9 +68,9 @@ LOOP_CASE(test_fd_is_quiet_after_a_wake_for_nothing)
     assert_false(readable(fd, 0));
 }
 
-static void run_inner(weft_watch *w, int, void *)
+static void run_inner(weft_watch *w, int, void *arg)
 {
-    if (weft_loop_run((weft_loop *)w->arg, WEFT_LOOP_ONCE, WEFT_NOW) == 0)
+    if (weft_loop_run((weft_loop *)arg, WEFT_LOOP_ONCE, WEFT_NOW) == 0)
         weft_loop_unwatch(w);
 }
 
@@ -106,11 +106,11 @@ LOOP_CASE(test_fd_in_another_loop)
 
 // ---- Fork ----
 
-static void read_one(weft_watch *w, int, void *)
+static void read_one(weft_watch *w, int, void *arg)
 {
     char c;
     if (read(w->fd, &c, 1) == 1)
-        ++*(int *)w->arg;
+        ++*(int *)arg;
 }
 
 LOOP_CASE(test_fork_child_has_its_own)

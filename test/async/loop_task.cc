@@ -37,9 +37,9 @@ LOOP_CASE(test_post_from_threads)
     assert_int_equal(calls, POSTERS * POSTS);
 }
 
-static void note_order(weft_task *t, void *)
+static void note_order(weft_task *, void *arg)
 {
-    *(int *)t->arg = ++calls;
+    *(int *)arg = ++calls;
 }
 
 LOOP_CASE(test_post_in_order_and_once)
@@ -162,11 +162,11 @@ LOOP_CASE(test_defer_runs_once)
     assert_int_equal(calls, 1);
 }
 
-static void defer_again(weft_task *t, void *)
+static void defer_again(weft_task *t, void *arg)
 {
     weft_loop_counters s;
     weft_loop_statistics(l, &s);
-    ((uint64_t *)t->arg)[calls++] = s.rounds;
+    ((uint64_t *)arg)[calls++] = s.rounds;
     if (calls < 3)
         weft_loop_defer(l, t);
 }
@@ -182,9 +182,9 @@ LOOP_CASE(test_defer_again_is_the_next_round)
     assert_int_equal(rounds[2], rounds[1] + 1);
 }
 
-static void idle_thrice(weft_task *t, void *)
+static void idle_thrice(weft_task *t, void *arg)
 {
-    if (++*(int *)t->arg == 3)
+    if (++*(int *)arg == 3)
         weft_task_cancel(t);
 }
 
@@ -205,7 +205,7 @@ LOOP_CASE(test_stop_within_a_batch_of_tasks)
 {
     weft_task victim = task(count_task, &calls);
     weft_task killer =
-        task([](weft_task *t, void *) { weft_task_cancel((weft_task *)t->arg); }, &victim);
+        task([](weft_task *, void *arg) { weft_task_cancel((weft_task *)arg); }, &victim);
     weft_loop_defer(l, &killer);
     weft_loop_defer(l, &victim);
     assert_int_equal(run_all(), 0);

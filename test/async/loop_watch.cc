@@ -12,13 +12,13 @@ static void see(weft_watch *, int told, void *)
     events = told;
 }
 
-static void see_and_read(weft_watch *w, int told, void *)
+static void see_and_read(weft_watch *w, int told, void *arg)
 {
     char c[4];
     see(w, told, nullptr);
     ssize_t n = read(w->fd, c, sizeof c);
     if (n > 0)
-        *(ssize_t *)w->arg += n;
+        *(ssize_t *)arg += n;
     else
         weft_loop_unwatch(w);
 }
@@ -154,9 +154,9 @@ static enum mode mode;
 static weft_watch fresh;
 static int reused[2], fresh_calls;
 
-static void kill_the_other(weft_watch *w, int, void *)
+static void kill_the_other(weft_watch *, int, void *arg)
 {
-    weft_watch *other = (weft_watch *)w->arg;
+    weft_watch *other = (weft_watch *)arg;
     int fd = other->fd;
     if (other->loop == nullptr)
         return;

@@ -100,19 +100,19 @@ static inline bool quiet(void)
 
 // ---- Callbacks ----
 
-static inline void count_task(weft_task *t, void *)
+static inline void count_task(weft_task *, void *arg)
 {
-    ++*(int *)t->arg;
+    ++*(int *)arg;
 }
 
-static inline void count_alarm(weft_alarm *a, void *)
+static inline void count_alarm(weft_alarm *, void *arg)
 {
-    ++*(int *)a->arg;
+    ++*(int *)arg;
 }
 
-static inline void count_watch(weft_watch *w, int, void *)
+static inline void count_watch(weft_watch *, int, void *arg)
 {
-    ++*(int *)w->arg;
+    ++*(int *)arg;
 }
 
 static inline weft_task task(void (*fn)(weft_task *, void *), void *arg = nullptr)

@@ -122,8 +122,8 @@ static inline int echo_all(void *listener)
     static weft_watch stop;
     weft_loop_watch(
         weft_io_loop(), &stop, weft_worker_stop_fd(), WEFT_READ,
-        [](weft_watch *w, int, void *) {
-            weft_io_stop(*(int *)w->arg);
+        [](weft_watch *w, int, void *arg) {
+            weft_io_stop(*(int *)arg);
             weft_loop_unwatch(w);
         },
         listener);

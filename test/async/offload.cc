@@ -21,7 +21,7 @@ static void *pass_gate(void *arg)
     return arg;
 }
 
-static void release(void *arg, void *)
+static void release(void *, void *arg)
 {
     __atomic_fetch_add((int *)arg, 1, __ATOMIC_SEQ_CST);
 }
@@ -106,9 +106,9 @@ CASE(test_offload_refuses)
         assert_errno(weft_offload_owned(pass_gate, nullptr, nullptr, nullptr, WEFT_FOREVER),
                      EINVAL);
         assert_errno(weft_offload(pass_gate, nullptr, nullptr, WEFT_NOW), ETIMEDOUT);
-        assert_errno(weft_offload_threads(3, 1), EINVAL);
-        assert_errno(weft_offload_threads(-1, 1), EINVAL);
-        assert_errno(weft_offload_threads(0, 0), EINVAL);
+        assert_errno(weft_offload_set_threads(3, 1), EINVAL);
+        assert_errno(weft_offload_set_threads(-1, 1), EINVAL);
+        assert_errno(weft_offload_set_threads(0, 0), EINVAL);
     });
 }
 
@@ -345,7 +345,7 @@ INSIDE_CASE(test_offload_first_in_child)
 INSIDE_CASE(test_offload_threads)
 {
     began = 0;
-    assert_int_equal(weft_offload_threads(WEFT_OFFLOAD_WORK, 10), 0);
+    assert_int_equal(weft_offload_set_threads(WEFT_OFFLOAD_WORK, 10), 0);
     for (int i = 0; i < 10; i++)
         spawn([] { weft_offload(pass_gate, nullptr, nullptr, WEFT_FOREVER); });
     wait_until(&began, 10);

@@ -202,7 +202,7 @@ static int threads(void)
 INSIDE_CASE(test_threads_go_again)
 {
     let_go(1);
-    assert_int_equal(weft_offload_threads(WEFT_OFFLOAD_NAMES, 2), 0);
+    assert_int_equal(weft_offload_set_threads(WEFT_OFFLOAD_NAMES, 2), 0);
     assert_int_equal(look_up("answered", WEFT_FOREVER), 0);
     await_hanging(0);
     for (int i = 0; i < 3; i++) {
@@ -215,7 +215,7 @@ INSIDE_CASE(test_threads_go_again)
         while (threads() > 2)
             weft_tasklet_sleep(weft_in_us(500));
     }
-    assert_int_equal(weft_offload_threads(WEFT_OFFLOAD_NAMES, 2), 0); // it joins them
+    assert_int_equal(weft_offload_set_threads(WEFT_OFFLOAD_NAMES, 2), 0); // it joins them
 }
 
 RUN_CASES()

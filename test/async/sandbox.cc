@@ -40,9 +40,9 @@ static int run_timer(weft_loop *l)
     return 0;
 }
 
-static void note_status(weft_child *c, int status, void *)
+static void note_status(weft_child *, int status, void *arg)
 {
-    *(int *)c->arg = status;
+    *(int *)arg = status;
 }
 
 static int run_child(weft_loop *l)
@@ -63,9 +63,9 @@ static int run_child(weft_loop *l)
     return 0;
 }
 
-static void note_signal(weft_signal *s, void *)
+static void note_signal(weft_signal *s, void *arg)
 {
-    *(int *)s->arg = s->signo;
+    *(int *)arg = s->signo;
     weft_loop_unwatch_signal(s);
 }
 

@@ -10,23 +10,23 @@
 static weft_signal last; // as the last call found it
 
 // Counts into *arg, and stops itself or another.
-static void see(weft_signal *s, void *)
+static void see(weft_signal *s, void *arg)
 {
     last = *s;
-    ++*(int *)s->arg;
+    ++*(int *)arg;
 }
 
-static void see_and_stop(weft_signal *s, void *)
+static void see_and_stop(weft_signal *s, void *arg)
 {
     weft_signal *other = s == &h.s ? &more.s : &h.s;
-    see(s, nullptr);
+    see(s, arg);
     if (other->loop != nullptr)
         weft_loop_unwatch_signal(other);
 }
 
-static void see_and_stop_itself(weft_signal *s, void *)
+static void see_and_stop_itself(weft_signal *s, void *arg)
 {
-    see(s, nullptr);
+    see(s, arg);
     weft_loop_unwatch_signal(s);
 }
 
@@ -274,11 +274,11 @@ LOOP_CASE(test_child_by_descriptor_and_stop)
     close(fd);
 }
 
-static void see_end(weft_watch *w, int, void *)
+static void see_end(weft_watch *w, int, void *arg)
 {
-    calls += weft_subprocess_poll((weft_subprocess *)w->arg, &end_status);
+    calls += weft_subprocess_poll((weft_subprocess *)arg, &end_status);
     weft_loop_unwatch(w);
-    weft_subprocess_destroy((weft_subprocess *)w->arg);
+    weft_subprocess_destroy((weft_subprocess *)arg);
 }
 
 // By a watch: the status stays its handle's.  With a warden, too.

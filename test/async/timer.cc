@@ -7,9 +7,9 @@ struct fired {
     int stop_at;
 };
 
-static void note_time(weft_alarm *a, void *)
+static void note_time(weft_alarm *a, void *arg)
 {
-    struct fired *f = (struct fired *)a->arg;
+    struct fired *f = (struct fired *)arg;
     f->calls++;
     f->when = weft_now();
     if (f->calls == f->stop_at)
@@ -90,11 +90,11 @@ LOOP_CASE(test_few_timers_in_order)
     }
 }
 
-static void note_if_early(weft_alarm *a, void *)
+static void note_if_early(weft_alarm *a, void *arg)
 {
     calls++;
     if (weft_now() < a->at)
-        *(bool *)a->arg = true;
+        *(bool *)arg = true;
 }
 
 // So many in a few ticks that each round finds some, with some put off and some stopped meanwhile.
@@ -214,16 +214,16 @@ LOOP_CASE(test_set_sooner_and_again)
     assert_int_equal(f.calls, 3);
 }
 
-static void stop_the_other(weft_alarm *a, void *)
+static void stop_the_other(weft_alarm *, void *arg)
 {
-    weft_alarm *other = (weft_alarm *)a->arg;
+    weft_alarm *other = (weft_alarm *)arg;
     if (other->loop != nullptr)
         weft_loop_disarm(other);
 }
 
-static void put_off_the_other(weft_alarm *a, void *)
+static void put_off_the_other(weft_alarm *, void *arg)
 {
-    weft_alarm_set((weft_alarm *)a->arg, weft_in_ms(4));
+    weft_alarm_set((weft_alarm *)arg, weft_in_ms(4));
 }
 
 LOOP_CASE(test_stop_and_set_in_the_same_batch)
@@ -243,9 +243,9 @@ LOOP_CASE(test_stop_and_set_in_the_same_batch)
     assert_true(f.when >= at + 4000000 - 200000);
 }
 
-static void rearm_at_once(weft_alarm *a, void *)
+static void rearm_at_once(weft_alarm *a, void *arg)
 {
-    struct fired *f = (struct fired *)a->arg;
+    struct fired *f = (struct fired *)arg;
     if (++f->calls < 3)
         weft_alarm_set(a, WEFT_NOW);
 }

@@ -251,7 +251,7 @@ static void begin_file(void)
 {
     begin_fifo();
     weft::files_by_ring = false;
-    weft_offload_threads(WEFT_OFFLOAD_FILES, 1);
+    weft_offload_set_threads(WEFT_OFFLOAD_FILES, 1);
     file = open("/proc/self/stat", O_RDONLY);
     weft_tasklet_spawn(open_fifo, NULL, NULL);
     weft_tasklet_yield();

@@ -7,29 +7,31 @@
 
 static int seen;
 
-static void on_read(weft_watch *w, int events, void *)
+static void on_read(weft_watch *w, int events, void *arg)
 {
     char c;
+    (void)arg;
     if ((events & WEFT_READ) && read(w->fd, &c, 1) == 1)
         seen++;
     weft_loop_unwatch(w);
 }
 
-static void on_alarm(weft_alarm *a, void *)
+static void on_alarm(weft_alarm *a, void *arg)
 {
-    seen += a->arg == &seen;
+    seen += arg == &seen && a->arg == arg;
     raise(SIGUSR1);
 }
 
-static void on_signal(weft_signal *s, void *)
+static void on_signal(weft_signal *s, void *arg)
 {
+    (void)arg;
     seen++;
     weft_loop_unwatch_signal(s);
 }
 
-static void on_post(weft_task *t, void *)
+static void on_post(weft_task *t, void *arg)
 {
-    (void)t;
+    (void)t, (void)arg;
     seen++;
 }
 

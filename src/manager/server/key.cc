@@ -162,9 +162,9 @@ static weft_deadline in_ms(int64_t ms)
     return ms < 0 ? WEFT_NOW : weft_in_ms(ms);
 }
 
-static void on_expiry(weft_alarm *a, void *)
+static void on_expiry(weft_alarm *a, void *arg)
 {
-    expiry *x = (expiry *)a->arg;
+    expiry *x = (expiry *)arg;
     const entry *e = x->entry;
     int64_t left = x->at_ms - wall_ms();
     if (left > 0) // the wall clock was set back

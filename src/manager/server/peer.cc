@@ -59,9 +59,9 @@ static void watch(peer *p)
         weft_watch_change(&p->watch, events);
 }
 
-static void second(weft_alarm *a, void *)
+static void second(weft_alarm *a, void *arg)
 {
-    server *s = (server *)a->arg;
+    server *s = (server *)arg;
     int64_t now = weft_now();
     bool any = false;
     for (peer *p = s->peers.next; p != &s->peers; p = p->next) {
@@ -231,9 +231,9 @@ void weft::peer_tidy(peer *p)
         watch(p);
 }
 
-static void on_event(weft_watch *w, int events, void *)
+static void on_event(weft_watch *, int events, void *arg)
 {
-    peer *p = (peer *)w->arg;
+    peer *p = (peer *)arg;
     bool listed = p->is_dirty;
     if (p->ending)
         return;
@@ -264,10 +264,10 @@ static bool is_allowed(const server *s, int fd)
            (who.uid == geteuid() || who.uid == 0);
 }
 
-void weft::peer_open(weft_listener *l, int fd, void *)
+void weft::peer_open(weft_listener *, int fd, void *arg)
 {
     static const char full[] = "-ERR max number of clients reached\r\n";
-    server *s = (server *)l->arg;
+    server *s = (server *)arg;
     bool allowed = is_allowed(s, fd);
     if (!allowed || s->count >= s->o.max_clients) {
         if (allowed)

@@ -98,9 +98,9 @@ void weft::places_serve(server *s)
 
 // ---- Waits ----
 
-static void on_time_out(weft_alarm *a, void *)
+static void on_time_out(weft_alarm *, void *arg)
 {
-    peer_wait *w = (peer_wait *)a->arg;
+    peer_wait *w = (peer_wait *)arg;
     server *s = w->peer->server;
     w->time_out(w);
     wait_end(w);

@@ -20,9 +20,9 @@ server *weft::this_server;
 
 // Sees to all that are dirty, and to those that become so by that: whoever ends may leave
 // something to others.  Only here are peers freed.
-static void tidy(weft_task *t, void *)
+static void tidy(weft_task *, void *arg)
 {
-    server *s = (server *)t->arg;
+    server *s = (server *)arg;
     while (s->dirty != nullptr) {
         peer *p = s->dirty;
         s->dirty = p->next_dirty;
@@ -121,9 +121,9 @@ static int open_listener(server *s, const char *address)
     return fail_with(error);
 }
 
-static void on_signal(weft_signal *g, void *)
+static void on_signal(weft_signal *, void *arg)
 {
-    server_end((server *)g->arg);
+    server_end((server *)arg);
 }
 
 static int open_signals(server *s)

@@ -82,10 +82,10 @@ static void tell(int channel, int error, const char *address)
     close_keep_errno(&self);
 }
 
-static void on_end(weft_watch *w, int, void *)
+static void on_end(weft_watch *w, int, void *arg)
 {
     weft_loop_unwatch(w);
-    server_end((server *)w->arg);
+    server_end((server *)arg);
 }
 
 // Any of 0 to 2 may have been closed, so that one of ours is there.
