@@ -1,15 +1,12 @@
-/* client.h: a connection to a manager, or to a Redis server.
+/* client.h: a connection to a manager, or to a Redis server; remote.h has proxies on it.
  *
  *     weft_client *c = weft_client_connect("unix:/run/me/shared", NULL, weft_in_s(1));
  *     const char *const words[] = {"INCR", "visits"};
  *     weft_reply *r = weft_client_command(c, 2, words, NULL, weft_in_s(1));
- *     if (r != NULL && r->type == WEFT_REPLY_INTEGER) ...
+ *     if (r != NULL && r->type == WEFT_REPLY_INTEGER)
+ *         printf("%" PRId64, r->integer);
  *     weft_reply_free(r);
  *     weft_client_destroy(c);
- *
- * Proxies on it, for queues, locks and the like, are in remote.h.
- *
- * Calls return 0, or -1 or NULL with errno set.
  */
 #ifndef WEFT_CLIENT_H
 #define WEFT_CLIENT_H
@@ -26,21 +23,12 @@ extern "C" {
 
 /* ---- Clients ----
  *
- * A client is one connection, for one thread or tasklet at a time: a second call meanwhile fails
- * with EBUSY.  In a tasklet of weft_io_run the tasklet waits, elsewhere the thread.
- *
- * `d` bounds what the server may wait for (a lock, an item).  A server that has not answered a
- * second after that is given up: ETIMEDOUT, and the connection is closed.  So it is when a tasklet
- * is cancelled, or a thread told to stop, in a call (ECANCELED).
- *
- * A connection that has ended is made again by the next call, within its deadline: the call that
- * found it ended fails with EPIPE, and whether it had its effect is not known.  Locks and units
- * that were held are the server's again then.  After a fork the child's first call makes a
- * connection of its own.
- *
- * All calls below share these errors:
- *   ETIMEDOUT  see above
- *   EPIPE      the connection has ended, or the queue is closed
+ * A client is one connection, for one thread or tasklet at a time; the next call makes one that has
+ * ended again.  `d` bounds what the server may wait for; it has a second more to answer in.  All
+ * calls below share these errors:
+ *   ETIMEDOUT  no answer: the connection is closed
+ *   EPIPE      the connection has ended, and it is not known whether the call had its effect; or
+ *              the queue is closed
  *   ECANCELED  the tasklet was cancelled, the thread told to stop
  *   EBUSY      another thread or tasklet is in a call
  *   EACCES     the server wants a password, or another one
@@ -106,12 +94,10 @@ weft_reply *weft_client_command(weft_client *c, size_t n, const char *const argv
 void weft_reply_free(weft_reply *r); /* NULL is ignored */
 
 /* A pipeline: append notes commands without sending, next sends what is noted and waits for the
- * next reply; also for those out of order (RESP3 push) when none is owed.  One connection has its
- * replies in order: weft_client_command and proxies fail with EBUSY while some are owed.
- * next waits until `d` and no longer (but a second, if it has to connect), and when that passes, or
- * the tasklet is cancelled, the reply is still owed and the connection stays: call it again.
- * WEFT_NOW: takes what is there.  ENOENT: there is nothing, none is owed, and d is WEFT_NOW.
- * EPIPE, or why it could not connect: none is owed any more. */
+ * next reply, or, when none is owed, for what comes out of order (RESP3 push).  Other calls fail
+ * with EBUSY while some are owed.  After ETIMEDOUT or ECANCELED the reply is still owed: call it
+ * again.  ENOENT: there is nothing, none is owed, and d is WEFT_NOW.  EPIPE, or why it could not
+ * connect: none is owed any more. */
 int weft_client_append(weft_client *c, size_t n, const char *const argv[], const size_t sizes[]);
 weft_reply *weft_client_next(weft_client *c, weft_deadline d);
 

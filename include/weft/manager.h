@@ -5,14 +5,8 @@
  *     weft_manager_end(m, weft_in_s(1));
  *     weft_manager_destroy(m);
  *
- * The server speaks RESP, the Redis protocol (versions 2 and 3), so that any Redis client can
- * talk to it: strings, lists and hashes with Redis's commands and error texts, and what Redis has
- * no safe primitive for in commands of its own, WEFT.LOCK and others (weft-manager(7)).
- *
- * What is shared lives as long as the server process.  What a client holds, locks and units of
- * semaphores, is released when its connection ends, in whatever way.
- *
- * Calls return 0, or -1 or NULL with errno set.
+ * It speaks RESP, the Redis protocol, with commands of its own where Redis has nothing safe
+ * (weft-manager(7)).  What a client holds is released when its connection ends, in whatever way.
  */
 #ifndef WEFT_MANAGER_H
 #define WEFT_MANAGER_H
@@ -58,11 +52,9 @@ typedef struct weft_manager_options {
 
 typedef struct weft_manager weft_manager;
 
-/* Forks a server process; returns when it listens.  It closes what it inherits but standard error,
- * is in a session of its own (a terminal's ^C does not reach it), and ends when this process
- * dies in whatever way; when each process that has the handle, by fork, has destroyed it or ended;
- * on weft_manager_end; or on the command SHUTDOWN.  It is no child of this process:
- * wait(2) does not see it.
+/* Forks a server process; returns when it listens.  It ends when this process dies in whatever way;
+ * when each process that has the handle, by fork, has destroyed it or ended; on weft_manager_end;
+ * or on the command SHUTDOWN.  It is no child of this process: wait(2) does not see it.
  * NULL: EINVAL (no address, an option below 0, a longer max_message than there is), EACCES (tcp:
  * without a password), EADDRINUSE and others as weft_io_listen, EAGAIN, EMFILE, ENFILE, ENOMEM;
  * ENOSYS: no pidfds. */

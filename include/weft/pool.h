@@ -1,14 +1,13 @@
 /* pool.h: a pool of worker processes that no death can hang.
  *
- *     static int square(const void *arg, size_t n, void *result, size_t room);   // 0 or an errno
- *     weft_pool *p = weft_pool_create(0, NULL);                 // a worker per CPU
+ *     static int square(const void *arg, size_t n, void *result, size_t room); // 0 or an errno
+ *     weft_pool *p = weft_pool_create(0, NULL);                                // a worker per CPU
  *     weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof y, WEFT_NOW);
- *     if (weft_result_get(r, &y, weft_in_s(5)) != 0)            // releases r when it has ended
- *         perror("square");                                     // ECHILD: its worker was killed
+ *     weft_result_get(r, &y, weft_in_s(5));                // ECHILD: its worker was killed
  *     weft_pool_close(p), weft_pool_join(p, WEFT_FOREVER), weft_pool_destroy(p);
  *
  * Arguments and results are bytes, copied.  A function, and what pointers in its argument mean,
- * must have been there, as it is, when the pool was created.  Create pools early.
+ * must have been there, as it is, when the pool was created: create pools early.
  */
 #ifndef WEFT_POOL_H
 #define WEFT_POOL_H
@@ -57,44 +56,36 @@ typedef struct weft_pool_options {
 } weft_pool_options;
 
 /* Forks a supervisor, which forks `workers` processes (0: weft_cpu_count()).  Doesn't wait for
- * them.  A worker whose initialiser fails or dies is replaced, but when three have failed in a
- * row the pool ends: EPIPE for all (weft_pool_statistics tells the initialiser's error).  When the
- * system has no process to give it is asked again, up to once a second; but a pool that has had
- * none after two seconds ends: EAGAIN or ENOMEM for its tasks and join, as with EMFILE a supervisor
- * that lacks a descriptor.  NULL: EINVAL (workers not in 0 .. WEFT_POOL_WORKERS_MAX, slots above
- * WEFT_POOL_SLOTS_MAX, task_ns negative, keep without close_others), EBADF (keep), EAGAIN, ENOMEM,
- * EMFILE, ENFILE. */
+ * them.  When three initialisers have failed in a row the pool ends: EPIPE for all.
+ * NULL: EINVAL (workers not in 0 .. WEFT_POOL_WORKERS_MAX, slots above WEFT_POOL_SLOTS_MAX, task_ns
+ * negative, keep without close_others), EBADF (keep), EAGAIN, ENOMEM, EMFILE, ENFILE. */
 weft_pool *weft_pool_create(int workers, const weft_pool_options *opts);
 
-/* Lets no more tasks in (EPIPE); workers end when all tasks have.  Again: nothing.
- * -1: EINVAL (NULL), EPERM. */
+/* Lets no more tasks in (EPIPE); workers end when all tasks have.  -1: EPERM, as all calls but of
+ * the process that created the pool. */
 int weft_pool_close(weft_pool *p);
 
-/* Kills the workers.  Tasks that have not ended end with ECANCELED.  Doesn't wait: join.
- * -1: EINVAL (NULL), EPERM. */
+/* Kills the workers.  Tasks that have not ended end with ECANCELED.  Doesn't wait: join. */
 int weft_pool_terminate(weft_pool *p);
 
 /* Waits until a closed or terminated pool's processes have ended; runs callbacks meanwhile.
- * Results can still be got.  -1: ETIMEDOUT, ECANCELED, EBUSY (neither closed nor
- * terminated), EPIPE (they have ended, but before their time), EAGAIN, ENOMEM (no worker could be
- * forked: see create), EINVAL (NULL), EPERM. */
+ * Results can still be got.  -1: ETIMEDOUT, ECANCELED, EBUSY (neither closed nor terminated), EPIPE
+ * (they have ended, but before their time), EAGAIN, ENOMEM (no worker could be forked). */
 int weft_pool_join(weft_pool *p, weft_deadline d);
 
 /* Releases a pool whose processes have ended, and all its results.  -1: EBUSY (they have not, or an
- * imap is open), EPERM.  NULL is ignored. */
+ * imap is open).  NULL is ignored. */
 int weft_pool_destroy(weft_pool *p);
 
 /* A descriptor that is readable when tasks have ended since the last weft_pool_dispatch, and when
  * the supervisor has.  Poll it, then call weft_pool_dispatch, then look at results with WEFT_NOW.
- * Never read it.  Stays the pool's.  From the first call on, each end of a task costs its worker a
- * system call.  -1: EINVAL (NULL), EPERM, ENOSYS (a kernel or sandbox without pidfds), EMFILE,
- * ENFILE, ENOMEM. */
+ * Never read it.  Made by the first call, and the pool's; from then on each end of a task costs its
+ * worker a system call.  -1: ENOSYS (no pidfds here), EMFILE, ENFILE, ENOMEM. */
 int weft_pool_fd(weft_pool *p);
 
 /* Calls the callbacks (weft_result_then) of tasks that have ended, after waiting until
  * d for one if there is none.  Returns how many it called; with no callback to wait for, 0 at once.
- * -1: ETIMEDOUT, ECANCELED, EPIPE (the pool has ended; the callbacks of its lost tasks have been
- * called by calls before), EINVAL (NULL), EPERM. */
+ * -1: ETIMEDOUT, ECANCELED, EPIPE (the pool has ended, and all callbacks have been called). */
 ssize_t weft_pool_dispatch(weft_pool *p, weft_deadline d);
 
 typedef struct weft_pool_counters {
@@ -114,13 +105,11 @@ typedef struct weft_pool_counters {
     pid_t supervisor;
 } weft_pool_counters;
 
-/* How it stands; the numbers are taken one after the other while work goes on.
- * -1: EINVAL (NULL), EPERM. */
+/* How it stands; the numbers are taken one after the other while work goes on. */
 int weft_pool_statistics(weft_pool *p, weft_pool_counters *s);
 
 /* The process in one of the `workers` places, from 0: its id, and whether it is in a task.
- * It may be gone when the caller reads this.
- * -1: EINVAL (no such place), ESRCH (it is empty now), EPERM. */
+ * It may be gone when the caller reads this.  -1: EINVAL (no such place), ESRCH (it is empty). */
 pid_t weft_pool_worker(weft_pool *p, size_t place, bool *busy);
 
 /* ---- One task ---- */
@@ -128,8 +117,8 @@ pid_t weft_pool_worker(weft_pool *p, size_t place, bool *busy);
 /* Queues fn(arg, n) with room for result_size bytes, copies arg, and returns its result, to be
  * ended by weft_result_get or weft_result_release.  Waits until d for a slot and memory.
  * NULL: ETIMEDOUT (all slots or all memory in use), ECANCELED, EMSGSIZE (more than the pool's
- * memory could ever hold), EPIPE (closed, terminated, or its supervisor dead), EINVAL (no pool, no
- * fn, no arg for n bytes), EPERM. */
+ * memory could ever hold), EPIPE (closed, terminated, or its supervisor dead), EINVAL (no fn, no
+ * arg for n bytes). */
 weft_result *weft_pool_apply_async(weft_pool *p, weft_pool_fn fn, const void *arg, size_t n,
                                    size_t result_size, weft_deadline d);
 
@@ -154,25 +143,24 @@ typedef struct weft_pool_map_options {
  * happened in, and a retry runs that one item again.
  * 0: all ended with 0; -1: the errno of the first item that did not; ETIMEDOUT, ECANCELED: also
  * when d came first: what had not begun was cancelled, what runs goes on unheard, and outcomes tell
- * ETIMEDOUT for it.  EINVAL, EMSGSIZE, EPIPE, EPERM: as weft_pool_apply_async. */
+ * ETIMEDOUT for it.  EINVAL, EMSGSIZE, EPIPE: as weft_pool_apply_async. */
 int weft_pool_map(weft_pool *p, weft_pool_fn fn, const void *items, size_t item_size, size_t n,
                   void *results, size_t result_size, const weft_pool_map_options *opts,
                   weft_deadline d);
 
 /* Begins the same and hands the results out one by one, in the items' order or, if so asked, as
  * they come.  Only a few chunks for each worker are in the pool at a time; items must stay until
- * the end.  Never waits.
- * NULL: EINVAL, EMSGSIZE, EPIPE, EPERM, ENOMEM. */
+ * the end.  Never waits.  NULL: EINVAL, EMSGSIZE, EPIPE, ENOMEM. */
 weft_imap *weft_pool_imap(weft_pool *p, weft_pool_fn fn, const void *items, size_t item_size,
                           size_t n, size_t result_size, const weft_pool_map_options *opts);
 
 /* The next result: 1, with its bytes (of an item that ended with 0), the item's index, and how it
  * ended in *outcome; each pointer may be NULL.  0: that was all.  -1: ETIMEDOUT, ECANCELED: of the
- * wait; call again.  EINVAL (NULL), EPERM. */
+ * wait; call again. */
 int weft_imap_next(weft_imap *it, void *result, size_t *index, weft_outcome *outcome,
                    weft_deadline d);
 
-/* Ends it, at any time; what has not begun is cancelled.  NULL is ignored.  -1: EPERM. */
+/* Ends it, at any time; what has not begun is cancelled.  NULL is ignored. */
 int weft_imap_destroy(weft_imap *it);
 
 #ifdef __cplusplus

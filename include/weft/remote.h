@@ -7,8 +7,6 @@
  *     weft_client_destroy(c);
  *
  * They work on a real Redis, too; the manual's page weft_remote says what differs there.
- *
- * Calls return 0, or -1 or NULL with errno set.
  */
 #ifndef WEFT_REMOTE_H
 #define WEFT_REMOTE_H

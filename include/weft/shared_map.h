@@ -1,18 +1,12 @@
 /* shared_map.h: a hash map of bytes to bytes between processes.
  *
- *     size_t n = weft_shared_map_bytes(1000, 32, 64);
- *     weft_shared_map *m = weft_shm_allocate(s, n);
+ *     weft_shared_map *m = weft_shm_allocate(s, weft_shared_map_bytes(1000, 32, 64));
  *     weft_shared_map_init(m, 1000, 32, 64);
  *     weft_shared_map_set(m, "left", 4, "12", 2, WEFT_FOREVER);
  *     ssize_t size = weft_shared_map_get(m, "left", 4, value, sizeof value);
  *
- * It holds so many entries as it was made for, in memory that processes share (shm.h), at
- * whatever address.  **Readers never wait**, whoever writes, stops or is killed, and write nothing:
- * a segment attached for reading will do.  Writers take turns.  A SIGKILL of any process at any
- * instruction leaves each entry as it was or as it was to be.
- *
- * All processes must be in one PID namespace.  There is no destroy: release its memory when
- * nobody uses it any more.
+ * **Readers never wait**, and write nothing: a segment attached for reading will do.  Writers take
+ * turns.  A SIGKILL at any instruction leaves each entry as it was or as it was to be.
  */
 #ifndef WEFT_SHARED_MAP_H
 #define WEFT_SHARED_MAP_H

@@ -6,15 +6,8 @@
  *     char text[64];
  *     ssize_t n = weft_shared_queue_get(q, text, sizeof text, weft_in_ms(500));
  *
- * Any number of processes and threads put and get; messages are of any size that fits, copied
- * in and out whole, first in first out.  A SIGKILL of any of them at any instruction leaves the
- * queue whole: a message is there or not there, never in part, never twice.
- *
- * What a killed process had got is gone with it, unless the queue is in lease mode: there a
- * get gives a lease, and the message comes back if its holder dies without acknowledging it.
- *
- * Where a wait is spoken of: it fails with ETIMEDOUT when the deadline passes and with
- * ECANCELED when the thread is told to stop (weft_thread_stop).
+ * Whoever is killed, at whatever instruction, a message is there or not, never in part, never
+ * twice.  What a killed process had got is gone with it, but not in lease mode.
  */
 #ifndef WEFT_SHARED_QUEUE_H
 #define WEFT_SHARED_QUEUE_H
@@ -75,8 +68,9 @@ int weft_shared_queue_destroy(weft_shared_queue *q);
  * the calling thread has all that is in it on lease, so it would wait for itself). */
 int weft_shared_queue_put(weft_shared_queue *q, const void *message, size_t n, weft_deadline d);
 
-/* Puts as many of `n` messages as there is room for, at least one, in one step that others see at
- * once; waits for room for the first.  How many; -1 as put. */
+/* Puts `n` messages in order, as many as there is room for in one step that others see at once;
+ * waits for room as often as it takes.  How many: fewer when the wait for the rest failed, with
+ * errno saying why (as for put); -1 when none. */
 ssize_t weft_shared_queue_put_many(weft_shared_queue *q, const struct iovec *messages, size_t n,
                                    weft_deadline d);
 
@@ -143,10 +137,8 @@ int weft_shared_queue_task_done(weft_shared_queue *q);
 int weft_shared_queue_join(weft_shared_queue *q, weft_deadline d);
 
 /* Readable while there may be something to get; get with WEFT_NOW until ETIMEDOUT, then poll
- * again.  Owned by the handle; each process has its own, also after a fork.  A producer killed
- * between its put and its ring is heard of with the next put, or once another process that waits in
- * the queue looks: poll no longer than a second.
- * In lease mode it is readable once a second in any case, since nobody tells of leases that end.
+ * again.  Made by the first call, and the handle's; each process has its own, also after a fork.
+ * Poll no longer than a second: a producer killed between its put and its ring is heard of late.
  * -1: EUSERS (too many processes watch this queue), EMFILE. */
 int weft_shared_queue_fd(weft_shared_queue *q);
 

@@ -3,19 +3,11 @@
  *
  *     weft_shared_semaphore *doors = weft_shm_allocate(s, sizeof *doors);
  *     weft_shared_semaphore_init(doors, 3, 3);
- *     weft_shared_semaphore_wait(doors, weft_in_ms(250));     // in any process that maps it
- *     ...
+ *     weft_shared_semaphore_wait(doors, weft_in_ms(250)); // in any process that maps it
  *     weft_shared_semaphore_post(doors);
  *
- * Plain structs that live in memory which processes share (shm.h), at whatever address; their
- * fields are weft's own.  Initialise each once, before others see it.  **All of them survive a
- * SIGKILL of any process at any instruction**: what a dead process held comes back, and those
- * who wait go on.
- *
- * Calls return 0, or -1 with errno set.  Waits fail with ETIMEDOUT when the deadline passes and
- * with ECANCELED when the thread is told to stop (weft_thread_stop; mutexes, arrays and rwlocks
- * know no ECANCELED). All processes must be in one PID namespace.  There are no destroy functions:
- * nothing is held outside the struct; release its memory when nobody uses it any more.
+ * Plain structs at whatever address; initialise each once, before others see it.  **A SIGKILL of
+ * any process at any instruction leaves them whole**, and what it held comes back.
  */
 #ifndef WEFT_SHARED_SYNC_H
 #define WEFT_SHARED_SYNC_H
@@ -108,13 +100,11 @@ int weft_shared_condition_init(weft_shared_condition *c);
 
 /* Unlocks `m`, sleeps until a signal or broadcast, locks `m` again: also when it fails, except
  * with EPERM.  It may return without a signal, and one of those who wait does so 20 times a second:
- * in case the signal's sender, or the one it woke, was killed.  Call it in a loop around what is
- * waited for.  A RECURSIVE mutex must be locked once. -1: ETIMEDOUT, ECANCELED, EPERM (`m` is not
- * the caller's), EOWNERDEAD (as for lock). */
+ * call it in a loop around what is waited for.  A RECURSIVE mutex must be locked once. -1:
+ * ETIMEDOUT, ECANCELED, EPERM (`m` is not the caller's), EOWNERDEAD (as for lock). */
 int weft_shared_condition_wait(weft_shared_condition *c, weft_shared_mutex *m, weft_deadline d);
 
-/* Wakes one waiter, up to `n` of them, or all.  Best called with the mutex held.  Never fails,
- * never waits. */
+/* Wakes one waiter, up to `n` of them, or all.  Best called with the mutex held.  Never waits. */
 int weft_shared_condition_signal(weft_shared_condition *c);
 int weft_shared_condition_signal_n(weft_shared_condition *c, uint32_t n);
 int weft_shared_condition_broadcast(weft_shared_condition *c);
@@ -175,7 +165,7 @@ typedef struct weft_shared_event {
 int weft_shared_event_init(weft_shared_event *e); /* starts out clear */
 
 /* Sets the event: all waiters go on, also if it is cleared at once, and later waits return at
- * once until it is cleared.  Never fail, never wait. */
+ * once until it is cleared.  Never wait. */
 int weft_shared_event_set(weft_shared_event *e);
 int weft_shared_event_clear(weft_shared_event *e);
 bool weft_shared_event_is_set(const weft_shared_event *e);

@@ -44,10 +44,9 @@ typedef struct weft_shm_attach_options {
 /* ---- segments ---- */
 
 /* Makes a segment of `size` zero bytes, anonymous (memfd_create(2)) if `name` is NULL.  A
- * name is without slashes but for one at its front; it is made exclusively, appears with
- * the segment whole, and others' attach waits until weft_shm_ready.  Growing needs address
- * space, not memory, for `room`.  The handle is the caller's until weft_shm_detach; after
- * a fork the child has one too.
+ * name is without slashes but for one at its front; it is made exclusively, others' attach waits
+ * until weft_shm_ready, and the last process to detach removes it, unless it is to be kept.  The
+ * handle is the caller's until weft_shm_detach; after a fork the child has one too.
  * NULL: EEXIST (a living process has that name, or it is no segment of weft's), EINVAL,
  * ENAMETOOLONG, ENOSPC (no memory to reserve), EFBIG (RLIMIT_FSIZE), EPERM (not in that group),
  * ENOMEM, EMFILE. */
