@@ -41,7 +41,8 @@ weft_loop *weft_io_loop(void);
 
 /* ---- Streams ---- */
 
-/* Reads up to n bytes, as soon as there are any.  Returns how many; 0 at the end. */
+/* Reads up to n bytes, as soon as there are any, of a regular file where it stands.  Returns how
+ * many; 0 at the end. */
 ssize_t weft_io_read(int fd, void *buf, size_t n, weft_deadline d);
 
 /* Reads n bytes; fewer at the end.  When a wait fails after some were read those are returned,
@@ -281,6 +282,7 @@ typedef struct weft_io_serve_options {
     const char *name;  /* of their tasklets */
     int64_t idle_ns;   /* how long nothing may come or go while it is waited for; 0: no limit */
     size_t rate;       /* connections a second; 0: no limit.  More wait in the backlog */
+    size_t byte_rate;  /* of a connection in each direction, a second; 0: no limit.  More waits */
 } weft_io_serve_options;
 
 /* Accepts connections, each in a tasklet of its own that calls handler(fd, arg) and then closes fd,

@@ -13,6 +13,9 @@
 
 using namespace weft;
 
+static const int64_t SECOND = 1000000000;
+static const size_t PARTS = 8; // of a second's bytes: one moves at once where there is a rate
+
 // ---- Records ----
 
 static int find_kind(descriptor *r, int fd)
@@ -104,7 +107,7 @@ descriptor *weft::io_begin_slowly(int fd, int direction, weft_deadline d)
     // Of what is no socket nothing later would tell that the number is another's: known is the
     // same as registered.
     if (r->kind == KIND_PLAIN && enroll(io, r, fd, WEFT_READ | WEFT_WRITE) != 0) {
-        static descriptor file = {{nullptr, nullptr}, 0, KIND_PLAIN, 0, 0, 0, 0, 0, 0, 0, 0};
+        static descriptor file = {{nullptr, nullptr}, 0, KIND_PLAIN, 0, 0, 0, 0, 0, 0, 0, 1, 0};
         unlearn(r);
         return errno == EPERM ? &file : nullptr; // it never waits, so nobody writes to this
     }
@@ -178,9 +181,39 @@ static int await_event(io_state *io, descriptor *r, int events, weft_deadline d)
     return 0;
 }
 
-static void note_bytes(io_state *io, int fd)
+// So many have come or gone.  What was not used of the rate in the last second may be at once.
+static void note_bytes(io_limit *l, int direction, size_t n)
 {
-    record_find(&io->limits, fd)->last = weft_now();
+    l->last = weft_now();
+    if (l->rate == 0)
+        return;
+    weft_deadline *turn = &l->turn[io_index(direction)], least = l->last - SECOND;
+    *turn = (*turn > least ? *turn : least) + (int64_t)((double)n / (double)l->rate * SECOND);
+}
+
+// Waits until the rate allows more, which is no idleness, and says how much.
+static int await_turn(io_state *io, descriptor *r, int fd, int direction, io_call *c,
+                      weft_deadline d)
+{
+    io_limit *l = record_find(&io->limits, fd);
+    const weft_deadline *turn = &l->turn[io_index(direction)];
+    uint32_t generation = r->generation;
+    if (l->rate == 0)
+        return 0;
+    c->most = l->rate / PARTS + 1;
+    while (weft_left(*turn) > 0) {
+        if (d <= WEFT_NOW)
+            return fail_with(ETIMEDOUT);
+        set_waiters(r, direction, running_tasklet());
+        int result = io_suspend(io, *turn < d ? *turn : d);
+        if (r->generation != generation)
+            return fail_with(ECANCELED);
+        set_waiters(r, direction, nullptr);
+        if (result != 0 && (errno != ETIMEDOUT || d < *turn))
+            return -1;
+        l->last = weft_now();
+    }
+    return 0;
 }
 
 // The same for one that may be idle only so long: then it is shut down, and the wait fails.
@@ -193,7 +226,7 @@ static int await(io_state *io, descriptor *r, int fd, int events, weft_deadline 
         int64_t last = l->last;
         weft_deadline end = last + l->idle;
         if (await_event(io, r, events, end < d ? end : d) == 0) {
-            note_bytes(io, fd);
+            record_find(&io->limits, fd)->last = weft_now();
             return 0;
         }
         if (errno != ETIMEDOUT || d <= end)
@@ -205,13 +238,13 @@ static int await(io_state *io, descriptor *r, int fd, int events, weft_deadline 
     }
 }
 
-int weft::io_limit_idle(int fd, int64_t ns)
+int weft::io_limit_connection(int fd, int64_t idle_ns, size_t rate)
 {
     io_limit *l = record_make(&io_here->limits, fd);
     if (l == nullptr)
         return -1;
     const int64_t most = WEFT_FOREVER / 2; // so that its end can be told
-    *l = {ns < most ? ns : most, weft_now()};
+    *l = {idle_ns > 0 && idle_ns < most ? idle_ns : most, weft_now(), rate, {0, 0}};
     descriptor_find(io_here, fd)->limited = 1;
     return 0;
 }
@@ -286,12 +319,15 @@ ssize_t weft::io_do(int fd, int direction, io_call *c, weft_deadline d)
     descriptor *r = io_begin(fd, direction, d);
     if (r == nullptr)
         return -1;
+    c->d = d;
     for (;;) {
+        if (__builtin_expect(r->limited, 0) && await_turn(io_here, r, fd, direction, c, d) != 0)
+            return -1;
         if (c->elsewhere || may_try(r, fd, direction, d)) {
             ssize_t n = c->fn(fd, r, c);
             if (n >= 0) {
                 if (__builtin_expect(r->limited, 0) && n > 0)
-                    note_bytes(io_here, fd);
+                    note_bytes(record_find(&io_here->limits, fd), direction, (size_t)n);
                 errno = saved;
                 return n;
             }

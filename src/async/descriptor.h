@@ -46,13 +46,16 @@ struct descriptor {
     uint8_t urgent;     // an edge said so, in a wait for that
     uint8_t nowait;     // as far as is known it takes RWF_NOWAIT
     uint8_t limited;    // it has an io_limit
+    uint8_t file;       // epoll refuses it: it is always ready, and may block all the same
     int own;            // it opened again with O_NONBLOCK; 0: it was not
 };
 
-// How long nothing may come or go while a tasklet waits for it.
+// How long nothing may come or go while a tasklet waits for it, and how much in a second.
 struct io_limit {
-    int64_t idle; // nanoseconds
-    int64_t last; // when something did
+    int64_t idle;          // nanoseconds
+    int64_t last;          // when something did
+    size_t rate;           // bytes a second in each direction; 0: as they come
+    weft_deadline turn[2]; // by direction: when the next may
 };
 
 // What else takes part in a thread's weft_io_run.  It is told of what it has a function for.
@@ -113,6 +116,9 @@ struct io_call {
     void *address;
     socklen_t *address_size;
     bool elsewhere; // its EAGAIN says nothing of what epoll reports
+    // From io_do: how many bytes of a stream it may move, and until when.
+    size_t most = SIZE_MAX;
+    weft_deadline d = WEFT_NOW;
 };
 
 // Before a call uses the set, or what sources have: a forked child makes its own first.  -1: errno.
@@ -136,6 +142,10 @@ static inline int io_number(const descriptor *r, int fd)
 ssize_t plain_read(int fd, descriptor *r, const struct iovec *pieces, int count);
 ssize_t plain_write(int fd, descriptor *r, const struct iovec *pieces, int count);
 ssize_t plain_send_file(int fd, descriptor *r, int in, off_t *offset, size_t n);
+
+// file.cc: readv(2) or writev(2) where the file stands, or a part of it, while the tasklet waits.
+ssize_t file_read_on(int fd, const struct iovec *pieces, int count, weft_deadline d);
+ssize_t file_write_on(int fd, const struct iovec *pieces, int count, weft_deadline d);
 
 // Makes the call until it does something, or fails, and waits meanwhile.  What it returned; -1:
 // errno, which stays as it was else.
@@ -165,8 +175,8 @@ static inline bool io_is_same(const io_held *h)
     return h->r->generation == h->generation;
 }
 
-// From now on, and until it is closed or forgotten.  -1: ENOMEM.
-int io_limit_idle(int fd, int64_t ns);
+// From now on, and until it is closed or forgotten; 0: no limit.  -1: ENOMEM.
+int io_limit_connection(int fd, int64_t idle_ns, size_t rate);
 
 // A socket that was made non-blocking just now by this library.  Closes it when that fails.
 int io_adopt(int fd, int kind);

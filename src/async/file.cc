@@ -237,6 +237,72 @@ ssize_t weft_file_pwrite(int fd, const void *buf, size_t n, off_t offset, weft_d
     return finish(r, is, all, saved);
 }
 
+// ---- Where the file stands ----
+
+static size_t total(const struct iovec *pieces, int count)
+{
+    size_t n = 0;
+    for (int i = 0; i < count; i++)
+        n += pieces[i].iov_len;
+    return n;
+}
+
+// Between n bytes in one place and the pieces.
+static void copy_pieces(char *data, size_t n, const struct iovec *pieces, bool in)
+{
+    for (; n > 0; pieces++) {
+        size_t part = n < pieces->iov_len ? n : pieces->iov_len;
+        if (part > 0)
+            memcpy(in ? data : (char *)pieces->iov_base, in ? pieces->iov_base : data, part);
+        data += part;
+        n -= part;
+    }
+}
+
+// By the system call alone where there is nothing that could do it meanwhile.
+static ssize_t move_here(file_call call, int fd, const struct iovec *pieces, int count)
+{
+    return call == FILE_READ ? readv(fd, pieces, count) : writev(fd, pieces, count);
+}
+
+// The kernel moves the place, so that all who share the file share it as ever.
+static ssize_t move_on(file_call call, int fd, const struct iovec *pieces, int count,
+                       weft_deadline d)
+{
+    ssize_t moved = call == FILE_READ ? preadv2(fd, pieces, count, -1, RWF_NOWAIT)
+                                      : pwritev2(fd, pieces, count, -1, RWF_NOWAIT);
+    if (moved >= 0 || (errno != EAGAIN && errno != EOPNOTSUPP && !is_refused(errno)))
+        return moved;
+    if (d <= WEFT_NOW && errno == EAGAIN)
+        return fail_with(ETIMEDOUT);
+    size_t n = part_of(total(pieces, count));
+    if (n == 0 || d <= WEFT_NOW)
+        return move_here(call, fd, pieces, count);
+    file_request *r = create_fd(call, fd, pieces->iov_base, n);
+    if (r == nullptr)
+        return move_here(call, fd, pieces, count);
+    r->offset = -1;
+    if (call == FILE_WRITE)
+        copy_pieces(r->data, n, pieces, true);
+    if (!await(r, d))
+        return errno == EAGAIN ? move_here(call, fd, pieces, count) : -1;
+    moved = (ssize_t)result_of(r);
+    if (call == FILE_READ && moved > 0)
+        copy_pieces(r->data, (size_t)moved, pieces, false);
+    end(r);
+    return moved;
+}
+
+ssize_t weft::file_read_on(int fd, const struct iovec *pieces, int count, weft_deadline d)
+{
+    return move_on(FILE_READ, fd, pieces, count, d);
+}
+
+ssize_t weft::file_write_on(int fd, const struct iovec *pieces, int count, weft_deadline d)
+{
+    return move_on(FILE_WRITE, fd, pieces, count, d);
+}
+
 int weft_file_fsync(int fd, weft_deadline d)
 {
     return (int)carry_out(create_fd(FILE_FSYNC, fd, nullptr, 0), d);

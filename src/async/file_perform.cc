@@ -87,9 +87,10 @@ static int64_t call(file_request *r)
     case FILE_STAT:
         return fstatat(AT_FDCWD, r->data, &r->stat, r->how);
     case FILE_READ:
-        return pread(r->fd, r->data, r->n, r->offset);
+        return r->offset < 0 ? read(r->fd, r->data, r->n) : pread(r->fd, r->data, r->n, r->offset);
     case FILE_WRITE:
-        return pwrite(r->fd, r->data, r->n, r->offset);
+        return r->offset < 0 ? write(r->fd, r->data, r->n)
+                             : pwrite(r->fd, r->data, r->n, r->offset);
     case FILE_RENAME:
         return rename(r->data, r->other);
     case FILE_UNLINK:

@@ -39,7 +39,7 @@ struct file_request {
     int fd;       // its own, or -1
     int how;      // flags
     mode_t mode;  // of what is made
-    off_t offset; // or the length of what is cut
+    off_t offset; // or the length of what is cut; -1: where the file stands
     size_t n;
     char *data;     // in its memory: what is written or was read, a path
     char *other;    // the second path

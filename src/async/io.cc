@@ -1,7 +1,7 @@
 // io.cc: streams.  Each call is one system call, made again after each wait (descriptor.h).
 //
 // Sockets are asked with MSG_DONTWAIT, so that O_NONBLOCK, which belongs to all who share the open
-// file, can stay as it is.  For what is no socket there is io_plain.cc.
+// file, can stay as it is.  For what is no socket there is io_plain.cc, for regular files file.cc.
 #include "descriptor.h"
 
 #include <base/errno.h>
@@ -24,13 +24,19 @@ static void note_short(descriptor *r, ssize_t got, size_t n)
         r->ready &= (uint8_t)~WEFT_READ; // nothing more there: the next data is an edge
 }
 
+static ssize_t read_other(int fd, descriptor *r, const io_call *c, const struct iovec *pieces,
+                          int count)
+{
+    return r->file ? file_read_on(fd, pieces, count, c->d) : plain_read(fd, r, pieces, count);
+}
+
 static ssize_t read_some(int fd, descriptor *r, io_call *c)
 {
-    struct iovec piece = {c->data, c->n};
+    struct iovec piece = {c->data, c->n < c->most ? c->n : c->most};
     if (!is_socket(r))
-        return plain_read(fd, r, &piece, 1);
-    ssize_t got = recv(fd, c->data, c->n, MSG_DONTWAIT);
-    note_short(r, got, c->n);
+        return read_other(fd, r, c, &piece, 1);
+    ssize_t got = recv(fd, c->data, piece.iov_len, MSG_DONTWAIT);
+    note_short(r, got, piece.iov_len);
     return got;
 }
 
@@ -70,17 +76,37 @@ static size_t total(const struct iovec *pieces, int count)
     return n;
 }
 
+// Where a call may move so much: of its pieces the first that is not empty, and of that.
+static void keep_to_limit(const io_call *c, struct iovec **pieces, int *count, struct iovec *one)
+{
+    *pieces = (struct iovec *)c->data;
+    *count = (int)c->n;
+    if (c->most == SIZE_MAX)
+        return;
+    while (*count > 1 && (*pieces)->iov_len == 0) {
+        ++*pieces;
+        --*count;
+    }
+    *one = **pieces;
+    one->iov_len = one->iov_len < c->most ? one->iov_len : c->most;
+    *pieces = one;
+    *count = 1;
+}
+
 static ssize_t read_pieces(int fd, descriptor *r, io_call *c)
 {
     struct msghdr m;
+    struct iovec one, *pieces;
+    int count;
+    keep_to_limit(c, &pieces, &count, &one);
     if (!is_socket(r))
-        return plain_read(fd, r, (const struct iovec *)c->data, (int)c->n);
+        return read_other(fd, r, c, pieces, count);
     memset(&m, 0, sizeof m);
-    m.msg_iov = (struct iovec *)c->data;
-    m.msg_iovlen = c->n;
+    m.msg_iov = pieces;
+    m.msg_iovlen = (size_t)count;
     ssize_t got = recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (got > 0)
-        note_short(r, got, total(m.msg_iov, (int)c->n));
+        note_short(r, got, total(pieces, count));
     return got;
 }
 
@@ -97,14 +123,18 @@ ssize_t weft_io_readv(int fd, const struct iovec *pieces, int count, weft_deadli
 ssize_t weft::io_write_pieces(int fd, descriptor *r, io_call *c)
 {
     struct msghdr m;
-    struct iovec *pieces = (struct iovec *)c->data;
+    struct iovec one, *pieces;
+    int count;
+    keep_to_limit(c, &pieces, &count, &one);
+    if (r->file)
+        return file_write_on(fd, pieces, count, c->d);
     if (!is_socket(r))
-        return plain_write(fd, r, pieces, (int)c->n);
-    if (c->n == 1)
+        return plain_write(fd, r, pieces, count);
+    if (count == 1)
         return send(fd, pieces->iov_base, pieces->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
     memset(&m, 0, sizeof m);
     m.msg_iov = pieces;
-    m.msg_iovlen = c->n;
+    m.msg_iovlen = (size_t)count;
     return sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -162,8 +192,9 @@ struct file_part {
 static ssize_t send_file(int fd, descriptor *r, io_call *c)
 {
     const file_part *from = (const file_part *)c->data;
-    return io_is_same(&from->in) ? plain_send_file(fd, r, from->in.fd, from->offset, c->n)
-                                 : fail_with(ECANCELED);
+    return io_is_same(&from->in)
+               ? plain_send_file(fd, r, from->in.fd, from->offset, c->n < c->most ? c->n : c->most)
+               : fail_with(ECANCELED);
 }
 
 ssize_t weft_io_sendfile(int out, int in, off_t *offset, size_t n, weft_deadline d)

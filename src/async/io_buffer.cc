@@ -122,6 +122,8 @@ static ssize_t write_out(int fd, descriptor *r, io_call *call)
     if (from == to)
         return 0;
     io_call part = {nullptr, pieces + from, (size_t)(to - from), 0, nullptr, nullptr, false};
+    part.most = call->most;
+    part.d = call->d;
     ssize_t put = io_write_pieces(fd, r, &part);
     if (put <= 0)
         return put;

@@ -83,8 +83,8 @@ static ssize_t splice_in(int fd, descriptor *r, io_call *call)
         return fail_with(EINVAL);
     if (take_pipe(c) != 0)
         return -1;
-    ssize_t got =
-        splice(io_number(r, fd), nullptr, c->pipe[1], nullptr, call->n, SPLICE_F_NONBLOCK);
+    ssize_t got = splice(io_number(r, fd), nullptr, c->pipe[1], nullptr,
+                         call->n < call->most ? call->n : call->most, SPLICE_F_NONBLOCK);
     if (got <= 0)
         leave_pipe(c);
     return got;
@@ -97,8 +97,8 @@ static ssize_t splice_out(int fd, descriptor *r, io_call *call)
     if (r->blocking)
         return fail_with(EINVAL);
     sigpipe_hold(&hold);
-    ssize_t put =
-        splice(c->pipe[0], nullptr, io_number(r, fd), nullptr, c->held, SPLICE_F_NONBLOCK);
+    ssize_t put = splice(c->pipe[0], nullptr, io_number(r, fd), nullptr,
+                         c->held < call->most ? c->held : call->most, SPLICE_F_NONBLOCK);
     sigpipe_release(&hold, put < 0 && errno == EPIPE);
     return put;
 }

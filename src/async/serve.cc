@@ -40,6 +40,7 @@ struct serve_call {
     void *arg;
     size_t count, max;
     int64_t drain_ns, idle_ns;
+    size_t byte_rate;
     int64_t every;      // so many nanoseconds a connection; 0: as they come
     weft_deadline turn; // when the next may be accepted
     weft_deadline end;  // of the drain
@@ -169,7 +170,8 @@ static int begin(serve_call *v, int fd)
     c->serve = v;
     c->fd = fd;
     c->generation = descriptor_find(io_here, fd)->generation;
-    if ((v->idle_ns > 0 && io_limit_idle(fd, v->idle_ns) != 0) ||
+    if (((v->idle_ns > 0 || v->byte_rate > 0) &&
+         io_limit_connection(fd, v->idle_ns, v->byte_rate) != 0) ||
         weft_tasklet_spawn(handle, c, &v->tasklet) == nullptr) {
         free_keep_errno(c);
         return -1;
@@ -284,6 +286,7 @@ static void set_options(serve_call *v, const weft_io_serve_options *o)
     v->max = o->max > 0 ? o->max : MAX;
     v->drain_ns = o->drain_ns;
     v->idle_ns = o->idle_ns;
+    v->byte_rate = o->byte_rate;
     v->every = o->rate > 0 ? SECOND / (int64_t)o->rate : 0;
     v->tasklet.name = o->name;
     v->tasklet.stack_size = o->stack_size;

@@ -1,5 +1,6 @@
 // Files for tasklets: what each call does, and callers that give up.
 #include <weft/file.h>
+#include <weft/offload.h>
 
 #include "inside.h"
 
@@ -278,6 +279,91 @@ INSIDE_BOTH_WAYS(test_file_given_up)
     end = true;
     join(t);
     unlink(path("fifo"));
+}
+
+// ---- As streams: weft_io_read and weft_io_write of a file, where it stands ----
+
+static void is_at(int fd, off_t at)
+{
+    assert_int_equal(lseek(fd, 0, SEEK_CUR), at);
+}
+
+INSIDE_BOTH_WAYS(test_file_as_stream)
+{
+    char text[16] = "", more[16] = "";
+    struct iovec out[] = {{nullptr, 0}, {(void *)"wor", 3}, {(void *)"ld", 2}};
+    struct iovec in[] = {{text, 2}, {nullptr, 0}, {more, 16}};
+    int fd = open_new("one"), twin = dup(fd), end = open(path("one"), O_WRONLY | O_APPEND);
+    errno = 77;
+    assert_int_equal(weft_io_write(fd, "hello, ", 7, WEFT_FOREVER), 7);
+    assert_int_equal(weft_io_writev(twin, out, 3, WEFT_FOREVER), 5);
+    is_at(fd, 12);
+    assert_int_equal(weft_io_read(fd, text, 16, WEFT_FOREVER), 0);
+    lseek(fd, 0, SEEK_SET);
+    assert_int_equal(weft_io_write(end, "!", 1, WEFT_FOREVER), 1);
+    is_at(end, 13);
+    assert_int_equal(errno, 77);
+    fsync(fd);
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    assert_int_equal(weft_io_readv(fd, in, 3, WEFT_FOREVER), 13);
+    assert_memory_equal(text, "he", 2);
+    assert_string_equal(more, "llo, world!");
+    is_at(twin, 13);
+    assert_errno(weft_io_read(end, text, 16, WEFT_FOREVER), EBADF);
+    close(fd);
+    close(twin);
+    close(end);
+    unlink(path("one"));
+}
+
+INSIDE_BOTH_WAYS(test_file_as_long_stream)
+{
+    enum { SIZE = 3 << 20 };
+    char *out = (char *)malloc(SIZE), *in = (char *)malloc(SIZE + 1);
+    int fd = open_new("large");
+    for (int i = 0; i < SIZE; i++)
+        out[i] = (char)(i ^ i >> 8 ^ i >> 16);
+    assert_int_equal(weft_io_write(fd, out, SIZE, WEFT_FOREVER), SIZE);
+    is_at(fd, SIZE);
+    lseek(fd, 0, SEEK_SET);
+    fsync(fd);
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    assert_int_equal(weft_io_read_all(fd, in, SIZE + 1, WEFT_FOREVER), SIZE);
+    assert_memory_equal(in, out, SIZE);
+    close(fd);
+    unlink(path("large"));
+    free(out);
+    free(in);
+}
+
+// By a thread, others run meanwhile, and a deadline ends the wait for it; a file system that can
+// say that a write would not block does it at once.
+INSIDE_CASE(test_file_as_stream_lets_others_run)
+{
+    static bool ran;
+    struct iovec piece = {(void *)"x", 1};
+    int fd = open_new("one");
+    bool at_once = pwritev2(fd, &piece, 1, 0, RWF_NOWAIT) == 1;
+    files_by_ring = ran = false;
+    spawn([] { ran = true; });
+    assert_int_equal(weft_io_write(fd, "x", 1, WEFT_FOREVER), 1);
+    assert_true(ran || at_once);
+    assert_int_equal(weft_offload_set_threads(WEFT_OFFLOAD_FILES, 1), 0);
+    assert_int_equal(mkfifo(path("fifo"), 0600), 0);
+    weft_tasklet *t = spawn(open_fifo, nullptr, true);
+    weft_tasklet_yield(); // it has the only thread
+    if (!at_once)
+        assert_errno(weft_io_write(fd, "y", 1, weft_in_ms(2)), ETIMEDOUT);
+    weft_tasklet_cancel(t);
+    join(t);
+    int end = open(path("fifo"), O_RDWR | O_CLOEXEC);
+    assert_int_equal(weft_offload_set_threads(WEFT_OFFLOAD_FILES, 4), 0);
+    files_by_ring = true;
+    is_at(fd, 1);
+    close(end);
+    close(fd);
+    unlink(path("fifo"));
+    unlink(path("one"));
 }
 
 // weft_io_run ends while something goes on.

@@ -507,4 +507,89 @@ INSIDE_CASE(test_serve_rate_when_stopped)
     }
 }
 
+// ---- Bytes a second ----
+
+static void serve_bytes_at(size_t rate, int64_t idle_ns, void (*fn)(int, void *))
+{
+    weft_io_serve_options o = {};
+    o.byte_rate = rate;
+    o.idle_ns = idle_ns;
+    serve(fn, o);
+}
+
+enum { BYTE_RATE = 1 << 20, BYTES = BYTE_RATE * 3 / 2 };
+
+static char bytes[BYTES];
+
+// A second's bytes at once, and the rest in half a second, an eighth of a second's at a time.
+static void took_its_time(int64_t begun)
+{
+    assert_true(weft_now() - begun >= 350000000);
+}
+
+INSIDE_CASE(test_serve_byte_rate_of_what_goes)
+{
+    serve_bytes_at(BYTE_RATE, 0, [](int fd, void *) {
+        struct iovec pieces[] = {{nullptr, 0}, {bytes, BYTES / 2}, {bytes + BYTES / 2, BYTES / 2}};
+        handled += weft_io_writev(fd, pieces, 3, WEFT_FOREVER) == BYTES;
+    });
+    for (int i = 0; i < BYTES; i++)
+        bytes[i] = (char)(i ^ i >> 8 ^ i >> 16);
+    char *in = (char *)malloc(BYTES + 1);
+    int64_t begun = weft_now();
+    int a = open_one();
+    assert_int_equal(weft_io_read_all(a, in, BYTES + 1, weft_in_s(20)), BYTES);
+    took_its_time(begun);
+    assert_memory_equal(in, bytes, BYTES);
+    free(in);
+    weft_io_close(a);
+    stop_serving(1);
+}
+
+INSIDE_CASE(test_serve_byte_rate_of_what_comes)
+{
+    serve_bytes_at(BYTE_RATE, 0, [](int fd, void *) {
+        static char in[BYTES + 1];
+        handled += weft_io_read_all(fd, in, sizeof in, WEFT_FOREVER) == BYTES;
+    });
+    int64_t begun = weft_now();
+    int a = open_one();
+    assert_int_equal(weft_io_write(a, bytes, BYTES, weft_in_s(20)), BYTES);
+    assert_int_equal(weft_io_shutdown(a, SHUT_WR), 0);
+    is_ended(a);
+    took_its_time(begun);
+    stop_serving(1);
+}
+
+static int write_one(int fd, weft_deadline d)
+{
+    return weft_io_write(fd, "x", 1, d) < 0 ? errno : 0;
+}
+
+// A message that is half a second's bytes too many: the next waits so long, and is not idle.
+INSIDE_CASE(test_serve_byte_rate_and_waits)
+{
+    static int seen[4];
+    serve_bytes_at(1000, 20000000, [](int fd, void *) {
+        handled += weft_io_send(fd, bytes, 1500, 0, WEFT_FOREVER) == 1500;
+        seen[0] = write_one(fd, WEFT_NOW);
+        seen[1] = write_one(fd, weft_in_ms(1));
+        seen[2] = write_one(fd, WEFT_FOREVER);
+        handled += weft_io_send(fd, bytes, 1500, 0, WEFT_FOREVER) == 1500;
+        static int mine;
+        mine = fd;
+        spawn([] { weft_io_close(mine); });
+        seen[3] = write_one(fd, WEFT_FOREVER); // a second later, were it not closed
+    });
+    char in[4000];
+    int a = open_one();
+    assert_int_equal(weft_io_read_all(a, in, sizeof in, weft_in_s(20)), 3001);
+    weft_io_close(a);
+    stop_serving(2);
+    assert_int_equal(seen[0], ETIMEDOUT);
+    assert_int_equal(seen[1], ETIMEDOUT);
+    assert_int_equal(seen[2], 0);
+    assert_int_equal(seen[3], ECANCELED);
+}
+
 RUN_CASES()
