@@ -6,6 +6,7 @@ PREFIX ?= /usr/local
 SAN    ?=
 CORO   ?=
 WERROR ?=
+TLS    ?= initial-exec
 V      ?=
 RUN    ?=
 VERSION := 0.2.0
@@ -47,7 +48,7 @@ archive = $(foreach l,$1,$(if $(filter $l,$(libs)),$B/lib/libweft-$l.a))
 comma := ,
 variant := $(subst $(comma),-,$(subst address$(comma)undefined,asan,$(subst thread,tsan,$(SAN))))
 variant := $(strip $(variant) $(CORO) $(if $(findstring clang,$(CXX)),clang) \
-             $(if $(findstring aarch64,$(CXX)),aarch64))
+             $(if $(findstring aarch64,$(CXX)),aarch64) $(filter-out initial-exec,$(TLS)))
 empty :=
 B := build$(if $(variant),/$(subst $(empty) ,-,$(variant)))
 
@@ -57,7 +58,7 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werro
 OPTIMIZE ?= -O2 -g
 SANITIZE := $(if $(SAN),-fsanitize=$(SAN))
 FLAGS     = $(OPTIMIZE) $(WARNINGS) -pthread -fPIC -fno-semantic-interposition \
-            -ftls-model=initial-exec -fstack-clash-protection -Iinclude -Isrc \
+            -ftls-model=$(TLS) -fstack-clash-protection -Iinclude -Isrc \
             $(if $(SAN),$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
             $(if $(CORO),-DWEFT_CORO_$(shell echo $(CORO) | tr a-z A-Z)=1)
 LANGUAGE := -std=c++17 -D_GNU_SOURCE -fno-exceptions -fno-rtti -fno-threadsafe-statics
@@ -72,6 +73,8 @@ say  = $(if $(V),,@printf '%-8s %s\n' '$1' '$(patsubst $B/%,%,$@)')
 # ---- Building ----
 
 all: $(call archive,$(libs)) $(demos:%=$B/bin/weft-%) ## build the libraries and the demos
+
+archives: $(call archive,$(libs)) ## build the libraries alone
 
 demo: all ## build everything and run each demo with its defaults
 	$Q set -e; for d in $(demos); do echo "== weft-$$d"; $(RUN) $B/bin/weft-$$d; done
@@ -240,7 +243,8 @@ help: ## list the targets and variables
 	  '  CC, CXX       the compilers (a C driver links; only CXX compiles)' \
 	  '  SAN           a sanitizer build in a folder of its own: address,undefined or thread' \
 	  '  CORO          ucontext: the portable coroutine backend' \
+	  '  TLS           global-dynamic: for shared objects that are loaded at run time (weft(7), Linking)' \
 	  '  PREFIX        where install goes (/usr/local);  DESTDIR: a staging folder before it' \
 	  '  WERROR=1      warnings are errors;  V=1: print the commands'
 
-.PHONY: all demo check unit built check-installed check-examples check-aarch64 lint torture soak fuzz bench deps bench-deps install uninstall clean help
+.PHONY: all archives demo check unit built check-installed check-examples check-aarch64 lint torture soak fuzz bench deps bench-deps install uninstall clean help
