@@ -150,11 +150,12 @@ int weft::io_adopt(int fd, int kind)
 
 int weft::io_suspend(io_state *io, weft_deadline d, bool regardless)
 {
+    if (io->failed != 0 && !regardless)
+        return fail_with(ECANCELED);
     io->spree = 0;
     io->waiting++;
     int result = regardless ? wait_regardless(d) : wait_for_event(d);
-    if (io_here == io) // else weft_io_run has failed meanwhile
-        io->waiting--;
+    io->waiting--;
     return result;
 }
 

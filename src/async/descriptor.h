@@ -87,6 +87,7 @@ struct io_state {
     size_t waiting;    // tasklets, for events
     io_source sources; // the ring's head
     uint32_t last_source;
+    int failed;      // errno: the set tells of nothing any more, and all are cancelled; or 0
     weft_loop *loop; // for callbacks; NULL until needed
     io_check check;
     bool watchdog; // it looks who holds the thread
@@ -181,7 +182,8 @@ int io_limit_connection(int fd, int64_t idle_ns, size_t rate);
 // A socket that was made non-blocking just now by this library.  Closes it when that fails.
 int io_adopt(int fd, int kind);
 
-// wait_for_event or wait_regardless, and counts it.
+// wait_for_event or wait_regardless, and counts it.  ECANCELED also of the first when the set has
+// failed.
 int io_suspend(io_state *io, weft_deadline d, bool regardless = false);
 
 // Whether epoll still has what the record says.

@@ -103,7 +103,7 @@ static bool await(file_request *r, weft_deadline d)
         errno = saved;
     if (by_ring != 0)
         return by_ring > 0;
-    if (offload_to(WEFT_OFFLOAD_FILES, perform, r, release, nullptr, d) == 0)
+    if (offload_to(WEFT_OFFLOAD_FILES, perform, r, release, nullptr, d, &r->fd) == 0)
         return true;
     if (errno != ETIMEDOUT && errno != ECANCELED)
         end(r);

@@ -231,8 +231,6 @@ static void end(io_source *source)
     }
     list_remove(source);
     ring_here = nullptr;
-    for (file_request *r = ring->under_way.next; r != &ring->under_way; r = r->next)
-        r->abandoned = 1; // it was, but after a failure of the poller
     collect(ring);
     if (ring->flying == 0)
         close_ring(ring);

@@ -34,8 +34,8 @@ void post_collect(post_box *p);
 // The tasklets that are parked at it: the head of a ring.
 parking *post_parked(post_box *p);
 
-// park.cc: ends their waits: of a child of fork, or of weft_io_run.
-void parked_end(parking *all, bool forked);
+// park.cc: ends their waits, in a child of fork.
+void parked_end(parking *all);
 
 struct offload_job {
     posted item; // the first member
@@ -47,6 +47,7 @@ struct offload_job {
     int error; // errno when fn returned
     int ran;
     int stuck; // 1: it is under way for nobody; 2: fn has returned
+    int *fd;   // a descriptor of its own, or null
     struct pool *of;
     // The tasklet's thread's.
     post_box *post;
@@ -58,9 +59,9 @@ struct offload_job {
     uint8_t lost; // in the parent of a fork
 };
 
-// weft_offload_owned on one of the pools; `release` may be NULL.
+// weft_offload_owned on one of the pools; `release` may be NULL.  In a child of fork *fd is closed.
 int offload_to(int which, void *(*fn)(void *), void *arg, void (*release)(void *, void *),
-               void **result, weft_deadline d);
+               void **result, weft_deadline d, int *fd = nullptr);
 
 // Has a thread for files do what nobody waits for; there is none: does it here.
 void offload_alone(void *(*fn)(void *), void *arg);

@@ -253,31 +253,35 @@ parking *weft::post_parked(post_box *p)
     return &p->parked;
 }
 
-static void shut(io_source *source)
-{
-    post_box *p = (post_box *)(void *)source;
-    list_remove(source);
-    post_here = nullptr;
-    // There are some after a failure of the poller alone.
-    parked_end(&p->parked, events_forked(&io_here->set));
-    take_in(p, SHUT);
-    drop(p);
-}
-
 // The workers stayed behind, and with them the jobs under way: who waits is told.  Their memory is
-// left, as what state it is in nobody can say.
+// left, as what state it is in nobody can say, but for a descriptor.
 static void forked(io_source *source)
 {
     post_box *p = (post_box *)(void *)source;
     list_remove(source);
     post_here = nullptr;
     close(p->event);
-    parked_end(&p->parked, true);
+    parked_end(&p->parked);
     for (offload_job *job = p->mine; job != nullptr; job = job->later) {
         job->lost = 1;
+        if (job->fd != nullptr)
+            close_keep_errno(job->fd);
         if (!job->abandoned)
             end_wait(job->waiter, ECANCELED);
     }
+}
+
+static void shut(io_source *source)
+{
+    post_box *p = (post_box *)(void *)source;
+    if (events_forked(&io_here->set)) {
+        forked(source);
+        return;
+    }
+    list_remove(source);
+    post_here = nullptr;
+    take_in(p, SHUT);
+    drop(p);
 }
 
 post_box *weft::post_of(io_state *io)
@@ -356,7 +360,7 @@ static int submit(offload_job *job, int which)
 }
 
 int weft::offload_to(int which, void *(*fn)(void *), void *arg, void (*release)(void *, void *),
-                     void **result, weft_deadline d)
+                     void **result, weft_deadline d, int *fd)
 {
     int saved = errno;
     io_state *io = io_here;
@@ -377,6 +381,7 @@ int weft::offload_to(int which, void *(*fn)(void *), void *arg, void (*release)(
     job->fn = fn;
     job->arg = arg;
     job->release = release;
+    job->fd = fd;
     job->waiter = weft_tasklet_self();
     if (job->waiter == nullptr || submit(job, which) != 0) {
         free_keep_errno(job);

@@ -15,7 +15,7 @@ struct parking {
     post_box *post;
     weft_tasklet *waiter;
     bool arrived; // the item has
-    bool over;    // nothing will end the sleep: the process has forked, or weft_io_run has ended
+    bool over;    // nothing will end the sleep, for the process has forked
 };
 
 } // namespace weft

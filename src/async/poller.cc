@@ -85,18 +85,26 @@ static void dispatch(io_state *io, const struct epoll_event *e)
     }
 }
 
+// Nobody hears of an event any more.
+static int fail(io_state *io, int error)
+{
+    io->failed = error;
+    cancel_all_tasklets();
+    return 1;
+}
+
 static int poll_events(weft_poller *p, weft_deadline d)
 {
     io_state *io = (io_state *)(void *)p; // its first member
     struct epoll_event events[BATCH];
     // Work that nobody waits for any more is still collected, but is no reason to wait.
-    if (io->waiting == 0 && io->loop == nullptr &&
-        (list_is_empty(&io->sources) || d == WEFT_FOREVER))
+    if (io->failed != 0 || (io->waiting == 0 && io->loop == nullptr &&
+                            (list_is_empty(&io->sources) || d == WEFT_FOREVER)))
         return 0;
     if (events_forked(&io->set)) {
         if (io_wake_child(io) != 0)
-            return -1;
-        d = WEFT_NOW; // it may have woken somebody
+            return -1; // the main tasklet's wait fails; it may be another time
+        d = WEFT_NOW;  // it may have woken somebody
     }
     io->check.left = io->records.count;
     int n;
@@ -109,7 +117,7 @@ static int poll_events(weft_poller *p, weft_deadline d)
         if (weft_left(due) == 0)
             run_loop(io);
     } while (n == 1 && io->check.in_vain);
-    return n < 0 ? -1 : 1;
+    return n < 0 ? fail(io, errno) : 1;
 }
 
 int weft::io_register(io_state *io, io_source *s, int fd)
@@ -213,7 +221,7 @@ static void finish(io_state *io)
     int saved = errno;
     descriptor *r;
     for (int fd = -1; (r = record_next(&io->records, &fd)) != nullptr;)
-        io_forget(r); // none waits, but after a failure of the poller
+        io_forget(r); // none waits
     tell_sources(io, &io_source::end);
     weft_loop_destroy(io->loop);
     if (io->watchdog)
@@ -253,10 +261,17 @@ int weft_io_run(int (*main_fn)(void *arg), void *arg)
     way_to_poll = poll_as_tasklet;
     sleep_as_tasklets(park_tasklet);
     int result = main_fn(arg), saved = errno;
-    if (weft_tasklet_run() != 0)
-        result = -1;
-    else
+    if (weft_tasklet_run() == 0) {
         errno = saved;
+    } else {
+        result = -1;
+        if (errno != EDEADLK) { // a child has no set of its own
+            fail(io, errno);
+            weft_tasklet_run();
+        }
+    }
+    if (io->failed != 0)
+        result = fail_with(io->failed);
     way_to_poll = way;
     sleep_as_tasklets(nullptr);
     finish(io);

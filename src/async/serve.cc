@@ -194,7 +194,7 @@ static int pause_for(serve_call *v, weft_deadline d)
 {
     int result = io_suspend(io_here, d);
     if (result == 0 || errno == ETIMEDOUT ||
-        (errno == ECANCELED && v->stopping && !is_cancelled(v->self)))
+        (errno == ECANCELED && v->stopping && !is_cancelled(v->self) && io_here->failed == 0))
         return 0;
     return -1;
 }

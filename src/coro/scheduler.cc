@@ -7,6 +7,7 @@
 // turn, or nobody else is ready: it then waits for the next deadline or event.  If there can
 // be none, all wait for one another: the main tasklet, which is one of them, is told.
 #include "scheduler.h"
+#include "wait.h"
 
 #include <base/errno.h>
 #include <base/time.h>
@@ -126,6 +127,19 @@ static void forget_wait(weft_tasklet *t)
 {
     untie(t);
     t->state = IS_ENDED;
+}
+
+static void cancel(weft_tasklet *t)
+{
+    weft_tasklet_cancel(t);
+}
+
+void weft::cancel_all_tasklets(void)
+{
+    weft_tasklet *m = &scheduler_here.main;
+    each_tasklet(cancel);
+    if (m->state != IS_RUNNING_ALL)
+        tasklet_fail_wait(m, ECANCELED);
 }
 
 // Before: nobody waits any more, nor can; the deferred functions that run now meet this.  After:

@@ -29,6 +29,9 @@ bool is_cancelled(const weft_tasklet *t);
 // Ends that wait, with an errno or 0.  Nothing if it does not wait so, or is null.
 void end_wait(weft_tasklet *t, int error);
 
+// Cancels all of this thread, and ends what the main one waits for but that all have ended.
+void cancel_all_tasklets(void);
+
 // The running one, in a thread that has tasklets.
 weft_tasklet *running_tasklet(void);
 

@@ -1,6 +1,7 @@
 // Files for tasklets: what each call does, and callers that give up.
 #include <weft/file.h>
 #include <weft/offload.h>
+#include <weft/sync.h>
 
 #include "inside.h"
 
@@ -10,6 +11,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #if RUNNER_TSAN
 // Threads that were more for a time stay to be joined by whoever changes their number next.
@@ -434,6 +436,63 @@ INSIDE_BOTH_WAYS(test_file_fork)
     close(writer);
     close((int)opened);
     unlink(path("fifo"));
+}
+
+static weft_event *synced; // of a disk that takes its time
+
+// In the place of libc's.
+extern "C" int fsync(int fd)
+{
+    int result = (int)syscall(SYS_fsync, fd);
+    if (synced != nullptr)
+        weft_event_wait(synced, WEFT_FOREVER);
+    return result;
+}
+
+static void sync_one(void)
+{
+    weft_file_fsync((int)opened, WEFT_FOREVER);
+}
+
+static void sync_late(void)
+{
+    weft_file_fsync((int)opened, weft_in_ms(1));
+}
+
+// Descriptors of the file behind `fd`.
+static int count_of(int fd)
+{
+    struct stat s, each;
+    int n = 0;
+    fstat(fd, &s);
+    for (int i = 0; i < 100; i++)
+        n += fstat(i, &each) == 0 && each.st_dev == s.st_dev && each.st_ino == s.st_ino;
+    return n;
+}
+
+// What a thread does has a descriptor of its own, which the child has no use for.
+INSIDE_CASE(test_file_fork_closes)
+{
+    bool ring = files_by_ring;
+    files_by_ring = false;
+    opened = open_new("synced");
+    weft_event disk = WEFT_EVENT_INIT;
+    synced = &disk;
+    weft_tasklet *late = spawn(sync_late, true), *t = spawn(sync_one, true);
+    join(late);
+    pid_t child = runner_fork();
+    if (child == 0) {
+        weft_tasklet_join(t, nullptr, weft_in_s(20));
+        _exit(count_of((int)opened));
+    }
+    assert_int_equal(count_of((int)opened), 3);
+    assert_int_equal(end_of(child), 1);
+    weft_event_set(&disk);
+    join(t);
+    synced = nullptr;
+    files_by_ring = ring;
+    close((int)opened);
+    unlink(path("synced"));
 }
 
 static int ends[2];
