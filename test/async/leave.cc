@@ -1,5 +1,6 @@
 // Calls of libweft-thread that run a caller's function, on coroutines that take turns: each puts in
 // order what is its own, in whatever order they end, and nothing is left behind with the thread.
+#include "../thread/closing.h"
 #include "inside.h"
 
 #include <weft/coro.h>
@@ -58,7 +59,7 @@ static void *discard_one(void *gate)
 {
     weft_executor *ex = weft_executor_create(1, nullptr);
     weft_future *running = weft_executor_submit(ex, until_stopped, nullptr, WEFT_NOW);
-    while (weft_executor_pending(ex) != 0)
+    while (counters_of(ex).pending != 0)
         sched_yield();
     weft_future *f = weft_executor_submit(ex, until_stopped, nullptr, WEFT_NOW);
     weft_future_then(f, pass_ended, gate);
