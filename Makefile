@@ -30,7 +30,7 @@ proc.headers    := subprocess subprocess_map pipeline shell sink shlex
 coro.headers    := coro generator tasklet channel
 coro.offers     := wait
 thread.headers  := thread sync queue executor
-thread.offers   := sleep
+thread.offers   := forked sleep
 none.headers    := deadline status weft
 
 # Libraries, demos, tests and benchmarks are what stands in their folders; a demo has a main.cc.
