@@ -261,8 +261,7 @@ static void *kill_workers(void *arg)
         // A number that is out of date by now is nobody's: it comes round again after all
         // others.
         weft_pool_statistics(s->p, &st);
-        pid_t pid =
-            weft_pool_worker(s->p, (int)((unsigned)rand_r(&seed) % (unsigned)st.workers), nullptr);
+        pid_t pid = weft_pool_worker(s->p, (unsigned)rand_r(&seed) % (unsigned)st.workers, nullptr);
         if (pid > 0)
             kill(pid, SIGKILL);
         // Some tasks are run between two kills, however long a new worker takes.
@@ -394,7 +393,7 @@ CASE(test_idle_workers_killed)
 {
     weft_pool *p = pool_of(3, nullptr);
     for (int round = 0; round < 20; round++) {
-        for (int i = 0; i < 3; i++) {
+        for (size_t i = 0; i < 3; i++) {
             pid_t pid = weft_pool_worker(p, i, nullptr);
             if (pid > 0)
                 kill(pid, SIGKILL);
