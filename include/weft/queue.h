@@ -5,7 +5,7 @@
  *     while (weft_queue_get(q, &job, WEFT_FOREVER) == 0)       // any other
  *         work(&job);                                          // until EPIPE
  *
- * A weft_queue is a store under a lock, a weft_ring is bounded, first in first out and lock-free,
+ * A weft_queue is a store under locks, a weft_ring is bounded, first in first out and lock-free,
  * for hot paths.  A call that fails has put or taken nothing.  Waits end with ECANCELED by a stop.
  */
 #ifndef WEFT_QUEUE_H

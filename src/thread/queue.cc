@@ -1,46 +1,56 @@
-// queue.cc: the queue under a lock.
+// queue.cc: the queue under locks.
 //
-// One lock guards the store and three lists of sleepers.  Who puts an item takes one
-// sleeper off `getters` and wakes it before it releases the lock, and the other way
-// round; so there is one wake per item at most and none when nobody sleeps, and by
-// exactness of the lists (waiters.h) none is lost.  Waking after the release looks
-// cheaper and is not: the woken thread then competes with its waker's next call.
+// Each end of a queue that is first in, first out has a lock: put takes the one, get the other, and
+// where many items lie between them they don't meet (M. Michael, M. Scott, "Simple, Fast, and
+// Practical Non-Blocking and Blocking Concurrent Queue Algorithms").  In the other orders both are
+// the same lock.  Who needs both takes the one to get first.
+//
+// Who waits for an item lies on a list of the end where items come in, under its lock: so nothing
+// comes while it looks a last time, and who puts an item wakes one sleeper before it releases the
+// lock that it has anyway.  The other way round for room.  So there is one wake per item at most
+// and none when nobody sleeps, and by exactness of the lists (waiters.h) none is lost.  Waking
+// after the release looks cheaper and is not: the woken thread then competes with its waker's next
+// call.
 //
 // A call that has to wait first watches the count for a while without the lock and
-// yields, so that the other side can fill or drain many items.
+// yields, so that the other side can fill or drain many items.  If many had come by then, they come
+// fast, and to be at the other side's heels, with each look into what it is about to change, would
+// slow both: so the next one that waits there leaves it `ahead` for a microsecond.
 #include "forked.h"
 #include "readable.h"
 #include "store.h"
-#include "waiters.h"
 
 #include <weft/queue.h>
 
 using namespace weft;
 
+enum { MANY = 8, AHEAD = 64 }; // items; pauses
+
 struct weft_queue {
-    uint32_t lock;
     uint32_t generation; // forked.h
-    // Everything below is guarded by the lock, but for the count's unlocked readers.
+    // Changed with both locks held, read with one.
     int closed;
     int fd; // -1, or readable while `shown`
-    bool shown;
-    struct store store;
-    waiters getters, putters, joiners;
-    size_t unfinished; // items put and not yet reported done
-    size_t inside;     // threads that wait, or are about to, or are on their way out
+    // Constant: the locks of the store's ends.
+    uint32_t *putting, *getting;
     size_t capacity;
+    struct store store;
+    bool shown; // guarded by `putting`
+    // Guarded by `getting`.
+    size_t done; // items that were put, and reported as such or thrown away
+    waiters joiners;
 };
 
 static bool tidy(void *arg)
 {
     weft_queue *q = (weft_queue *)arg;
-    list_init(&q->getters);
-    list_init(&q->putters);
+    list_init(&q->store.in.sleepers);
+    list_init(&q->store.out.sleepers);
     list_init(&q->joiners);
-    q->inside = 0;
+    q->store.in.inside = q->store.out.inside = 0;
     close_keep_errno(&q->fd); // the parent's
     q->shown = false;
-    return q->lock == 0; // else a thread that is not here was changing it
+    return *q->putting == 0 && *q->getting == 0; // else a thread that is not here was changing it
 }
 
 static bool ours(void *q)
@@ -48,15 +58,51 @@ static bool ours(void *q)
     return is_ours(&((weft_queue *)q)->generation, tidy, q);
 }
 
-// Locked; false: EPERM, in errno.
-static bool enter(weft_queue *q)
+// False: EPERM or EINVAL, in errno.
+static inline bool is_usable(weft_queue *q)
 {
     if (q == nullptr || !ours(q)) {
         errno = q == nullptr ? EINVAL : EPERM;
         return false;
     }
-    take_lock(&q->lock);
     return true;
+}
+
+static inline bool enter_to_put(weft_queue *q)
+{
+    bool usable = is_usable(q);
+    if (usable)
+        take_lock(q->putting);
+    return usable;
+}
+
+static inline bool enter_to_get(weft_queue *q)
+{
+    bool usable = is_usable(q);
+    if (usable)
+        take_lock(q->getting);
+    return usable;
+}
+
+// With `getting` held.
+static void take_other(weft_queue *q)
+{
+    if (q->putting != q->getting)
+        take_lock(q->putting);
+}
+
+static void drop_other(weft_queue *q)
+{
+    if (q->putting != q->getting)
+        drop_lock(q->putting);
+}
+
+static bool enter_whole(weft_queue *q)
+{
+    bool usable = enter_to_get(q);
+    if (usable)
+        take_other(q);
+    return usable;
 }
 
 weft_queue *weft_queue_create(size_t item_size, size_t capacity, const weft_queue_options *opts)
@@ -76,14 +122,17 @@ weft_queue *weft_queue_create(size_t item_size, size_t capacity, const weft_queu
         errno = EOVERFLOW;
         return nullptr;
     }
-    weft_queue *q = (weft_queue *)calloc(1, sizeof *q);
+    weft_queue *q = (weft_queue *)aligned_alloc(alignof(weft_queue), sizeof *q);
     if (q == nullptr)
         return nullptr;
     watch_forks();
+    memset((void *)q, 0, sizeof *q);
     q->fd = -1;
+    q->store = store;
+    q->putting = &q->store.in.lock;
+    q->getting = opts->order == WEFT_FIFO ? &q->store.out.lock : q->putting;
     tidy(q);
     q->generation = fork_generation;
-    q->store = store;
     q->capacity = capacity;
     return q;
 }
@@ -93,9 +142,10 @@ int weft_queue_destroy(weft_queue *q)
     if (q == nullptr)
         return 0;
     int saved = errno;
-    if (enter(q)) {
-        bool busy = q->inside != 0;
-        drop_lock(&q->lock);
+    if (enter_whole(q)) {
+        bool busy = q->store.in.inside + q->store.out.inside != 0;
+        drop_other(q);
+        drop_lock(q->getting);
         if (busy)
             return fail_with(EBUSY);
     }
@@ -106,20 +156,21 @@ int weft_queue_destroy(weft_queue *q)
     return 0;
 }
 
-static bool has_room(const weft_queue *q)
+static size_t room_of(const weft_queue *q)
 {
-    return __atomic_load_n(&q->store.count, __ATOMIC_RELAXED) < q->store.limit;
+    return q->store.limit - store_count(&q->store);
 }
 
-static bool has_item(const weft_queue *q)
+static size_t items_of(const weft_queue *q)
 {
-    return __atomic_load_n(&q->store.count, __ATOMIC_RELAXED) > 0;
+    return store_count(&q->store);
 }
 
-// Locked: makes the descriptor tell whether a get would return at once.
+// With `putting` held: makes the descriptor tell whether a get would return at once.  Who changes
+// that meanwhile comes here afterwards.
 static __attribute__((noinline)) void show(weft_queue *q)
 {
-    bool shown = has_item(q) || q->closed;
+    bool shown = items_of(q) > 0 || q->closed;
     if (shown && !q->shown)
         readable_set(q->fd);
     else if (!shown && q->shown)
@@ -128,94 +179,172 @@ static __attribute__((noinline)) void show(weft_queue *q)
 }
 
 // After a change.
-static inline void leave(weft_queue *q)
+static inline void leave_put(weft_queue *q)
 {
     if (__builtin_expect(q->fd >= 0, 0))
         show(q);
-    drop_lock(&q->lock);
+    drop_lock(q->putting);
 }
 
-// Locked: one waits no more, which began in that fork_generation.  (Of others tidy knows nothing.)
-static void quit(weft_queue *q, uint32_t generation)
+static __attribute__((noinline)) void settle(weft_queue *q)
 {
-    q->inside -= generation == fork_generation;
+    take_other(q);
+    store_shrink(&q->store);
+    if (q->fd >= 0)
+        show(q);
+    drop_other(q);
 }
 
-// Sleeps, with the lock on entry and return, until `ready` may hold.
-static int nap(weft_queue *q, waiters *list, bool (*ready)(const weft_queue *), weft_deadline d)
+static inline void leave_get(weft_queue *q)
+{
+    if (__builtin_expect(q->fd >= 0 || store_is_sparse(&q->store), 0))
+        settle(q);
+    drop_lock(q->getting);
+}
+
+static void leave_whole(weft_queue *q)
+{
+    drop_other(q);
+    leave_get(q);
+}
+
+// With its lock held: one waits no more at `end`, which began in that fork_generation.  (Of others
+// tidy knows nothing.)
+static void quit(store_end *end, uint32_t generation)
+{
+    end->inside -= generation == fork_generation;
+}
+
+// Sleeps until there may be something to pass at `end`.  With `mine`, its lock, held on entry and
+// return, but not meanwhile; who makes it `ready` holds `theirs`, which guards the list.  EPERM:
+// this is a forked child where nothing here may be used, and no lock is held.
+static int nap(weft_queue *q, store_end *end, uint32_t *mine, waiters *list, uint32_t *theirs,
+               size_t (*ready)(const weft_queue *), weft_deadline d)
 {
     uint32_t generation = fork_generation;
-    q->inside++;
-    drop_lock(&q->lock);
-    watch_for([=] { return ready(q); });
-    take_lock(&q->lock);
-    int error = ready(q) || q->closed ? 0 : waiters_wait(list, &q->lock, d, 0, ours, q);
-    quit(q, generation);
+    int error = 0, ahead = way_to_sleep == nullptr ? end->ahead : 0;
+    end->inside++;
+    drop_lock(mine);
+    while (ahead-- > 0)
+        spin_pause();
+    if (!watch_for([=] { return ready(q) > 0; })) {
+        take_lock(theirs);
+        if (ready(q) == 0 && !q->closed)
+            error = waiters_wait(list, theirs, d, 0, ours, q);
+        if (error == EPERM)
+            return error;
+        drop_lock(theirs);
+    }
+    take_lock(mine);
+    end->ahead = ready(q) < MANY ? 0 : AHEAD;
+    quit(end, generation);
     return error;
 }
 
-// Locked, until there is room.  Returns 0 with the lock, or an error without it.
+// With `putting` held, until there is room.  Returns 0 with the lock, or an error without it.
 static int await_room(weft_queue *q, weft_deadline d)
 {
+    store *s = &q->store;
     int error = wait_for(
-        d, [=] { return q->closed     ? EPIPE
-                        : has_room(q) ? 0
-                                      : EAGAIN; },
-        [=](weft_deadline until) { return nap(q, &q->putters, has_room, until); });
-    if (error != 0)
-        drop_lock(&q->lock);
+        d, [=] { return q->closed        ? EPIPE
+                        : room_of(q) > 0 ? 0
+                                         : EAGAIN; },
+        [=](weft_deadline until) {
+            return nap(q, &s->in, q->putting, &s->out.sleepers, q->getting, room_of, until);
+        });
+    if (error != 0 && error != EPERM)
+        drop_lock(q->putting);
     return error;
 }
 
-// The same, until there is an item.
+// With `getting` held, the same until there is an item.
 static int await_item(weft_queue *q, weft_deadline d)
 {
+    store *s = &q->store;
     int error = wait_for(
-        d, [=] { return has_item(q) ? 0
-                        : q->closed ? EPIPE
-                                    : EAGAIN; },
-        [=](weft_deadline until) { return nap(q, &q->getters, has_item, until); });
-    if (error != 0)
-        drop_lock(&q->lock);
+        d, [=] { return store_filled(s) > 0 ? 0
+                        : q->closed         ? EPIPE
+                                            : EAGAIN; },
+        [=](weft_deadline until) {
+            return nap(q, &s->out, q->getting, &s->in.sleepers, q->putting, items_of, until);
+        });
+    if (error != 0 && error != EPERM)
+        drop_lock(q->getting);
     return error;
+}
+
+// With `putting` held on entry and return, but not meanwhile.  False: no memory.
+static bool grow(weft_queue *q, size_t needed)
+{
+    int saved = errno;
+    drop_lock(q->putting);
+    take_lock(q->getting);
+    take_other(q);
+    bool grown = needed <= q->store.room || store_grow(&q->store, needed);
+    if (q->putting != q->getting)
+        drop_lock(q->getting);
+    errno = saved;
+    return grown;
+}
+
+// As await_room, and until there is a cell for each of n, or as many as are allowed or, but for the
+// first, as there is memory for.
+static __attribute__((noinline)) int await_cells(weft_queue *q, size_t n, weft_deadline d)
+{
+    store *s = &q->store;
+    for (;;) {
+        int error = await_room(q, d);
+        if (error != 0)
+            return error;
+        size_t count = store_count(s), most = s->limit - count;
+        s->in.seen = s->in.count - count;
+        if (n > most)
+            n = most;
+        if (s->room - count >= n)
+            return 0;
+        if (grow(q, count + n))
+            continue; // others may have filled it
+        if (n == 1) {
+            drop_lock(q->putting);
+            return ENOMEM;
+        }
+        n = 1;
+    }
 }
 
 int weft_queue_put(weft_queue *q, const void *item, weft_deadline d)
 {
-    if (!enter(q))
+    if (!enter_to_put(q))
         return -1;
-    if (__builtin_expect(q->closed || !has_room(q), 0)) {
-        int error = await_room(q, d);
+    if (__builtin_expect(q->closed || store_free(&q->store) == 0, 0)) {
+        int error = await_cells(q, 1, d);
         if (error != 0)
             return fail_with(error);
     }
-    bool done = store_push(&q->store, item);
-    if (done) {
-        q->unfinished++;
-        waiters_wake_one(&q->getters);
-    }
-    leave(q);
-    return done ? 0 : fail_with(ENOMEM);
+    store_push(&q->store, item);
+    waiters_wake_one(&q->store.in.sleepers);
+    leave_put(q);
+    return 0;
 }
 
-// Locked; there is an item.
+// With `getting` held; there is an item.
 static inline void take(weft_queue *q, void *item)
 {
     store_pop(&q->store, item);
-    waiters_wake_one(&q->putters);
+    waiters_wake_one(&q->store.out.sleepers);
 }
 
 int weft_queue_get(weft_queue *q, void *item, weft_deadline d)
 {
-    if (!enter(q))
+    if (!enter_to_get(q))
         return -1;
-    if (__builtin_expect(!has_item(q), 0)) {
+    if (__builtin_expect(store_filled(&q->store) == 0, 0)) {
         int error = await_item(q, d);
         if (error != 0)
             return fail_with(error);
     }
     take(q, item);
-    leave(q);
+    leave_get(q);
     return 0;
 }
 
@@ -227,22 +356,18 @@ ssize_t weft_queue_put_many(weft_queue *q, const void *items, size_t n, weft_dea
     size_t size = q->store.item_size, done = 0;
     int error = 0;
     while (done < n && error == 0) {
-        if (!enter(q)) {
+        if (!enter_to_put(q)) {
             error = errno;
             break;
         }
-        error = await_room(q, d);
+        error = await_cells(q, n - done, d);
         if (error != 0)
             break;
         size_t before = done;
-        for (; done < n && has_room(q); done++)
-            if (!store_push(&q->store, from + done * size)) {
-                error = ENOMEM;
-                break;
-            }
-        q->unfinished += done - before;
-        waiters_wake(&q->getters, done - before);
-        leave(q);
+        for (; done < n && store_free(&q->store) > 0; done++)
+            store_push(&q->store, from + done * size);
+        waiters_wake(&q->store.in.sleepers, done - before);
+        leave_put(q);
     }
     if (error != 0)
         errno = error;
@@ -257,23 +382,23 @@ ssize_t weft_queue_get_many(weft_queue *q, void *items, size_t n, weft_deadline 
     size_t size = q->store.item_size, done = 0;
     if (n == 0)
         return 0;
-    if (!enter(q))
+    if (!enter_to_get(q))
         return -1;
     int error = await_item(q, d);
     if (error != 0)
         return fail_with(error);
-    for (; done < n && has_item(q); done++)
+    for (; done < n && store_filled(&q->store) > 0; done++)
         store_pop(&q->store, to + done * size);
-    waiters_wake(&q->putters, done);
-    leave(q);
+    waiters_wake(&q->store.out.sleepers, done);
+    leave_get(q);
     return (ssize_t)done;
 }
 
-// Locked: `n` items are done.
+// With `getting` held: `n` items are done.
 static void finish(weft_queue *q, size_t n)
 {
-    q->unfinished -= n;
-    if (q->unfinished == 0)
+    q->done += n;
+    if (q->done == passed(&q->store.in))
         waiters_wake(&q->joiners, SIZE_MAX);
 }
 
@@ -281,23 +406,21 @@ int weft_queue_close(weft_queue *q, int how)
 {
     if (how != WEFT_DRAIN && how != WEFT_DISCARD)
         return fail_with(EINVAL);
-    if (!enter(q))
+    if (!enter_whole(q))
         return -1;
     q->closed = 1;
-    if (how == WEFT_DISCARD) {
-        size_t thrown = q->store.count;
-        store_clear(&q->store);
-        finish(q, thrown);
-    }
-    waiters_wake(&q->getters, SIZE_MAX);
-    waiters_wake(&q->putters, SIZE_MAX);
-    leave(q);
+    if (how == WEFT_DISCARD)
+        finish(q, store_clear(&q->store));
+    waiters_wake(&q->store.in.sleepers, SIZE_MAX);
+    waiters_wake(&q->store.out.sleepers, SIZE_MAX);
+    leave_whole(q);
     return 0;
 }
 
 size_t weft_queue_length(const weft_queue *q)
 {
-    return q != nullptr ? __atomic_load_n(&q->store.count, __ATOMIC_RELAXED) : 0;
+    size_t n = q != nullptr ? store_count(&q->store) : 0;
+    return n == 0 || n < q->store.limit ? n : q->store.limit; // it may count what comes and goes
 }
 
 size_t weft_queue_capacity(const weft_queue *q)
@@ -307,28 +430,31 @@ size_t weft_queue_capacity(const weft_queue *q)
 
 int weft_queue_task_done(weft_queue *q)
 {
-    if (!enter(q))
+    if (!enter_to_get(q))
         return -1;
-    bool owed = q->unfinished > 0;
+    bool owed = q->done != passed(&q->store.in);
     if (owed)
         finish(q, 1);
-    drop_lock(&q->lock);
+    drop_lock(q->getting);
     return owed ? 0 : fail_with(EINVAL);
 }
 
 int weft_queue_join(weft_queue *q, weft_deadline d)
 {
-    if (!enter(q))
+    if (!enter_to_get(q))
         return -1;
+    store_end *out = &q->store.out;
     uint32_t generation = fork_generation;
-    q->inside++;
+    out->inside++;
     int error = wait_for(
-        d, [=] { return q->unfinished == 0 ? 0 : EAGAIN; },
+        d, [=] { return q->done == passed(&q->store.in) ? 0 : EAGAIN; },
         [=](weft_deadline until) {
-            return waiters_wait(&q->joiners, &q->lock, until, 0, ours, q);
+            return waiters_wait(&q->joiners, q->getting, until, 0, ours, q);
         });
-    quit(q, generation);
-    drop_lock(&q->lock);
+    if (error != EPERM) { // else without the lock, as in nap
+        quit(out, generation);
+        drop_lock(q->getting);
+    }
     return from_pthread(error);
 }
 
@@ -362,13 +488,13 @@ static int take_any(choice *c)
     for (size_t i = 0; i < c->n; i++) {
         c->which = (first + i) % c->n;
         weft_queue *q = c->queues[c->which];
-        if (!enter(q))
+        if (!enter_to_get(q))
             return errno;
-        bool got = has_item(q);
+        bool got = store_filled(&q->store) > 0;
         if (got)
             take(q, c->item);
         ended += !got && q->closed;
-        leave(q);
+        leave_get(q);
         if (got)
             return 0;
     }
@@ -381,12 +507,13 @@ static void count_in(const choice *c, bool more)
     if (c->generation != fork_generation)
         return; // nor does it count here
     for (size_t i = 0; i < c->n; i++) {
-        take_lock(&c->queues[i]->lock);
+        weft_queue *q = c->queues[i];
+        take_lock(q->getting);
         if (more)
-            c->queues[i]->inside++;
+            q->store.out.inside++;
         else
-            quit(c->queues[i], c->generation);
-        drop_lock(&c->queues[i]->lock);
+            quit(&q->store.out, c->generation);
+        drop_lock(q->getting);
     }
 }
 
@@ -396,36 +523,47 @@ static bool lie_down(const choice *c, uint32_t *word)
     size_t ended = 0, found = 0;
     for (size_t i = 0; i < c->n; i++) {
         weft_queue *q = c->queues[i];
-        take_lock(&q->lock);
-        waiters_add(&q->getters, &c->nodes[i]);
+        take_lock(q->putting);
+        waiters_add(&q->store.in.sleepers, &c->nodes[i]);
         c->nodes[i].also = word;
-        found += has_item(q);
+        found += items_of(q) > 0;
         ended += q->closed != 0;
-        drop_lock(&q->lock);
+        drop_lock(q->putting);
     }
     return found == 0 && ended < c->n;
 }
 
-// Takes them off, and an item if there is one: whether there was.  A wake that was spent on us
-// where we take nothing goes to another.
+// Takes the node off, and says whether it is worth a look.  A wake that was spent on us where we
+// `want` nothing any more goes to another.
+static bool rise(const choice *c, size_t i, bool want)
+{
+    weft_queue *q = c->queues[i];
+    take_lock(q->putting);
+    if (c->nodes[i].woken == 0)
+        list_remove(&c->nodes[i]);
+    else if (!want && items_of(q) > 0)
+        waiters_wake_one(&q->store.in.sleepers);
+    c->nodes[i].also = nullptr;
+    drop_lock(q->putting);
+    return want && items_of(q) > 0;
+}
+
+// Takes all off, and an item if there is one: whether there was.
 static bool get_up(choice *c)
 {
     bool got = false;
     for (size_t i = 0, first = any_of(c->n); i < c->n; i++) {
         size_t at = (first + i) % c->n;
         weft_queue *q = c->queues[at];
-        take_lock(&q->lock);
-        if (c->nodes[at].woken == 0)
-            list_remove(&c->nodes[at]);
-        c->nodes[at].also = nullptr;
-        if (has_item(q) && !got) {
+        if (!rise(c, at, !got))
+            continue;
+        take_lock(q->getting);
+        if (store_filled(&q->store) > 0) {
             take(q, c->item);
             c->which = at;
             got = true;
-        } else if (has_item(q) && c->nodes[at].woken != 0) {
-            waiters_wake_one(&q->getters);
         }
-        leave(q);
+        leave_get(q);
     }
     return got;
 }
@@ -433,7 +571,7 @@ static bool get_up(choice *c)
 static bool any_ready(const choice *c)
 {
     for (size_t i = 0; i < c->n; i++)
-        if (has_item(c->queues[i]))
+        if (items_of(c->queues[i]) > 0)
             return true;
     return false;
 }
@@ -478,11 +616,11 @@ ssize_t weft_queue_get_any(weft_queue *const queues[], size_t n, void *item, wef
 
 int weft_queue_fd(weft_queue *q)
 {
-    if (!enter(q))
+    if (!enter_whole(q))
         return -1;
     if (q->fd < 0)
         q->fd = readable_make();
     int fd = q->fd;
-    leave(q);
+    leave_whole(q);
     return fd;
 }

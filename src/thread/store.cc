@@ -32,32 +32,37 @@ bool weft::store_init(store *s, size_t item_size, size_t limit, int order,
     return true;
 }
 
-// A circle is cut open at its head.
+// A circle is cut open at its oldest.
 static bool resize(store *s, size_t room)
 {
     char *cells = (char *)malloc(room * s->stride);
     if (cells == nullptr)
         return false;
-    size_t back = s->room - s->head, first = s->count < back ? s->count : back;
-    if (s->count > 0) {
-        memcpy(cells, store_cell(s, s->head), first * s->stride);
-        memcpy(cells + first * s->stride, s->cells, (s->count - first) * s->stride);
+    size_t count = store_count(s), head = s->out.at, back = s->room - head;
+    size_t first = count < back ? count : back;
+    if (count > 0) {
+        memcpy(cells, store_cell(s, head), first * s->stride);
+        memcpy(cells + first * s->stride, s->cells, (count - first) * s->stride);
     }
     char *before = s->cells;
     s->cells = cells; // first: a fork in between leaves the child something to free, once
     free(before);
     s->room = room;
-    s->head = 0;
+    s->out.at = 0;
+    s->in.at = s->order == 0 && count < room ? count : 0;
     s->low = room > FIRST_ROOM && room * s->stride > KEPT ? room / 8 : 0;
     return true;
 }
 
-bool weft::store_grow(store *s)
+bool weft::store_grow(store *s, size_t needed)
 {
-    size_t room = s->room == 0 ? (size_t)FIRST_ROOM : s->room * 2, bytes;
+    size_t room = s->room == 0 ? (size_t)FIRST_ROOM : s->room, bytes;
+    while (room < needed)
+        if (__builtin_mul_overflow(room, 2, &room))
+            return false;
     if (room > s->limit)
         room = s->limit;
-    if (room < s->room || __builtin_mul_overflow(room, s->stride, &bytes) || bytes > PTRDIFF_MAX)
+    if (__builtin_mul_overflow(room, s->stride, &bytes) || bytes > PTRDIFF_MAX)
         return false;
     return resize(s, room);
 }
@@ -65,20 +70,25 @@ bool weft::store_grow(store *s)
 void weft::store_shrink(store *s)
 {
     int saved = errno;
-    if (!resize(s, s->room / 4 > FIRST_ROOM ? s->room / 4 : (size_t)FIRST_ROOM))
+    s->out.seen = s->in.count;
+    if (store_is_sparse(s) &&
+        !resize(s, s->room / 4 > FIRST_ROOM ? s->room / 4 : (size_t)FIRST_ROOM))
         s->low /= 2; // not again at once
     errno = saved;
 }
 
-void weft::store_clear(store *s)
+size_t weft::store_clear(store *s)
 {
     int saved = errno;
+    size_t count = store_count(s);
     char *cells = s->cells;
     s->cells = nullptr; // as above
     free(cells);
     errno = saved;
-    s->room = s->head = s->low = 0;
-    store_count(s, 0);
+    s->room = s->low = s->in.at = s->out.at = 0;
+    __atomic_store_n(&s->out.count, s->in.count, __ATOMIC_RELEASE);
+    s->in.seen = s->out.seen = s->in.count;
+    return count;
 }
 
 static uint64_t arrival(const store *s, const char *cell)
@@ -97,7 +107,7 @@ static bool before(const store *s, const char *a, const char *b)
 // The newcomer is the youngest: it passes its parents only when it is truly less.
 void weft::heap_push(store *s, const void *item)
 {
-    size_t hole = s->count;
+    size_t hole = s->in.count - s->out.count;
     while (hole > 0) {
         size_t parent = (hole - 1) / 2;
         if (s->compare(item, store_cell(s, parent), s->arg) >= 0)
@@ -106,16 +116,15 @@ void weft::heap_push(store *s, const void *item)
         hole = parent;
     }
     char *cell = store_cell(s, hole);
-    uint64_t n = s->arrivals++;
+    uint64_t n = s->in.count;
     copy_item(cell, item, s->item_size);
     memcpy(cell + s->stride - sizeof n, &n, sizeof n);
-    store_count(s, s->count + 1);
 }
 
 // The hole at the top sinks until the last cell fits into it.
 void weft::heap_pop(store *s, void *item)
 {
-    size_t n = s->count - 1, hole = 0;
+    size_t n = s->in.count - s->out.count - 1, hole = 0;
     const char *last = store_cell(s, n);
     copy_item(item, s->cells, s->item_size);
     for (size_t child = 1; child < n; child = 2 * hole + 1) {
@@ -128,7 +137,4 @@ void weft::heap_pop(store *s, void *item)
     }
     if (hole != n)
         memcpy(store_cell(s, hole), last, s->stride);
-    store_count(s, n);
-    if (__builtin_expect(n < s->low, 0))
-        store_shrink(s);
 }

@@ -63,6 +63,17 @@ static const object objects[] = {
      drop_queue},
     {make_queue, [] { return (int)weft_queue_get_any(&queue, 1, &item, WEFT_FOREVER); }, use_queue,
      close_queue, drop_queue},
+    {make_queue, [] { return weft_queue_put(queue, &item, WEFT_FOREVER); },
+     [] { weft_queue_get(queue, &item, WEFT_NOW); }, close_queue, drop_queue},
+    {[] {
+         make_queue();
+         weft_queue_put(queue, &item, WEFT_NOW);
+     },
+     [] {
+         weft_queue_join(queue, WEFT_FOREVER);
+         return -1; // not again: all is done
+     },
+     [] { weft_queue_put(queue, &item, WEFT_NOW); }, close_queue, drop_queue},
     {[] { ring = weft_ring_create(sizeof item, 2); },
      [] { return weft_ring_get(ring, &item, WEFT_FOREVER); },
      [] { weft_ring_put(ring, &item, WEFT_NOW); }, [] { weft_ring_close(ring, WEFT_DISCARD); },

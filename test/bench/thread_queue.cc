@@ -180,7 +180,7 @@ void measure(int pairs)
          [=] { return with_moodycamel(pairs, fast / 2); });
     t.add_python("Python queue.Queue", [=] { return with_python(pairs); });
     t.run(7);
-    t.at_least("weft_queue", "GAsyncQueue", 2);
+    t.at_least("weft_queue", "GAsyncQueue", 2.5);
     t.at_least("weft_queue, unbounded", "GAsyncQueue", 2);
     t.at_least("weft_queue", "Python queue.Queue", 15);
     t.at_least(

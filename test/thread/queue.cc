@@ -3,8 +3,16 @@
 
 #include <weft/queue.h>
 
+#include <weft/thread.h>
+
 #include <errno.h>
 #include <malloc.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 static weft_queue *create(size_t capacity, int order,
                           int (*compare)(const void *, const void *, void *))
@@ -69,6 +77,30 @@ CASE(test_put_out_of_memory)
     assert_int_equal(weft_queue_length(q), 0);
     assert_int_equal(weft_queue_join(q, WEFT_NOW), 0);
     assert_int_equal(weft_queue_destroy(q), 0);
+}
+
+enum { MIB = 1 << 20 };
+
+// There is room for 16, then for 32, but not for 64.
+static int put_what_fits(void *)
+{
+    long pages = 0;
+    weft_queue *q = weft_queue_create(MIB, 0, NULL);
+    char *items = (char *)malloc(50 * MIB);
+    FILE *statm = fopen("/proc/self/statm", "r");
+    if (q == NULL || items == NULL || statm == NULL || fscanf(statm, "%ld", &pages) != 1)
+        return 1;
+    rlim_t now = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + (rlim_t)64 * MIB;
+    struct rlimit most = {now, now};
+    if (setrlimit(RLIMIT_AS, &most) != 0)
+        return 2;
+    ssize_t n = weft_queue_put_many(q, items, 50, WEFT_NOW);
+    return n == 32 && errno == ENOMEM && weft_queue_length(q) == 32 ? 0 : 3;
+}
+
+CASE(test_put_many_puts_what_there_is_memory_for)
+{
+    assert_int_equal(end_of(child_of(put_what_fits, NULL)), 0);
 }
 #endif
 
@@ -244,6 +276,63 @@ CASE(test_order_holds_while_it_shrinks)
     while (out < in)
         assert_int_equal(get(q), out++);
     assert_int_equal(weft_queue_destroy(q), 0);
+}
+
+// ---- Both ends at once ----
+
+struct large {
+    long n;
+    char rest[1016];
+};
+
+enum { WAVES = 12, WAVE = 1500, TOGETHER = 20 };
+
+static void *put_waves(void *arg)
+{
+    weft_queue *q = (weft_queue *)arg;
+    static struct large many[TOGETHER];
+    long n = 0;
+    for (int wave = 0; wave < WAVES; wave++) {
+        for (int i = 0; i < WAVE; i += TOGETHER) {
+            for (int k = 0; k < TOGETHER; k++)
+                many[k].n = n++;
+            size_t alone = wave % 2 ? TOGETHER : 0;
+            for (size_t k = 0; k < alone; k++)
+                if (weft_queue_put(q, &many[k], WEFT_FOREVER) != 0)
+                    return q;
+            if (weft_queue_put_many(q, many, TOGETHER - alone, WEFT_FOREVER) < 0)
+                return q;
+        }
+        while (weft_queue_length(q) > WAVE / 4)
+            sched_yield();
+    }
+    return NULL;
+}
+
+// More than is kept, so it grows under the one and shrinks under the other.
+CASE(test_order_holds_while_one_puts_and_another_gets)
+{
+    for (size_t capacity = 0; capacity <= WAVE; capacity += WAVE / 3) {
+        weft_queue *q = weft_queue_create(sizeof(struct large), capacity, NULL);
+        int fd = capacity == WAVE ? weft_queue_fd(q) : -1;
+        weft_thread *t = weft_thread_start(put_waves, q, NULL);
+        struct large item;
+        for (long n = 0; n < WAVES * WAVE; n++) {
+            assert_int_equal(weft_queue_get(q, &item, WEFT_FOREVER), 0);
+            assert_int_equal(item.n, n);
+            assert_int_equal(weft_queue_task_done(q), 0);
+        }
+        void *failed;
+        assert_int_equal(weft_thread_join(t, &failed, WEFT_FOREVER), 0);
+        assert_null(failed);
+        assert_int_equal(weft_queue_join(q, WEFT_NOW), 0);
+        assert_int_equal(weft_queue_length(q), 0);
+        if (fd >= 0) {
+            struct pollfd p = {fd, POLLIN, 0};
+            assert_int_equal(poll(&p, 1, 0), 0);
+        }
+        assert_int_equal(weft_queue_destroy(q), 0);
+    }
 }
 
 RUN_CASES(NULL, NULL)
