@@ -36,7 +36,8 @@ int weft_result_get(weft_result *r, void *result, weft_deadline d);
  * -1: ETIMEDOUT, ECANCELED: of the wait. */
 int weft_result_wait(weft_result *r, weft_outcome *outcome, weft_deadline d);
 
-/* 1: it has ended; 0: it has not.  Never waits. */
+/* 1: it has ended, well or ill; 0: it has not.  Never waits.  -1: EINVAL (released), EPERM (another
+ * process's pool). */
 int weft_result_poll(weft_result *r);
 
 /* Its bytes in the pool's memory, aligned to 16, without a copy, until r is released; NULL: it

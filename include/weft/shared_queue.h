@@ -69,8 +69,8 @@ int weft_shared_queue_destroy(weft_shared_queue *q);
 int weft_shared_queue_put(weft_shared_queue *q, const void *message, size_t n, weft_deadline d);
 
 /* Puts `n` messages in order, as many as there is room for in one step that others see at once;
- * waits for room as often as it takes.  How many: fewer when the wait for the rest failed, with
- * errno saying why (as for put); -1 when none. */
+ * waits for room as often as it takes.  How many: fewer when the next could not be put, with errno
+ * saying why (as for put); -1 when none could. */
 ssize_t weft_shared_queue_put_many(weft_shared_queue *q, const struct iovec *messages, size_t n,
                                    weft_deadline d);
 

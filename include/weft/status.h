@@ -48,6 +48,12 @@ static inline int weft_status_code(int status)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/* It is meant to cut, also in a caller's small array. */
+#if defined __GNUC__ && !defined __clang__
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-truncation"
+#endif
+
 /* "exited with 3", "killed by SIGSEGV (core dumped)": into text, cut to size.  Returns text. */
 static inline char *weft_status_text(int status, char *text, size_t size)
 {
@@ -61,6 +67,10 @@ static inline char *weft_status_text(int status, char *text, size_t size)
         snprintf(text, size, "killed by signal %d%s", by, core);
     return text;
 }
+
+#if defined __GNUC__ && !defined __clang__
+#pragma GCC diagnostic pop
+#endif
 
 #ifdef __cplusplus
 }

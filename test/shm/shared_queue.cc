@@ -2,6 +2,8 @@
 // test/twins.
 #include "shared_queues.h"
 
+#include <poll.h>
+
 CASE(test_create_errors)
 {
     assert_errno(weft_shared_queue_create(nullptr, 0, nullptr), EINVAL);
@@ -113,6 +115,37 @@ CASE(test_batches)
     assert_errno(weft_shared_queue_put_many(q, v, 2, WEFT_NOW), EMSGSIZE);
     v[0].iov_len = 8, v[1].iov_len = 1000;
     assert_int_equal(weft_shared_queue_put_many(q, v, 2, WEFT_NOW), 1);
+    weft_shared_queue_destroy(q);
+}
+
+// It waits for room as often as it takes, and tells how far it came when the queue closes
+// meanwhile.
+CASE(test_a_batch_of_more_than_there_is_room_for)
+{
+    enum { MANY = 30, SOME = 20 };
+    weft_shared_queue *q = queue_of(128, false);
+    uint64_t in[MANY], out;
+    struct iovec v[MANY];
+    for (uint64_t i = 0; i < MANY; i++) {
+        in[i] = i;
+        v[i] = {&in[i], 8};
+    }
+    fflush(nullptr);
+    pid_t pid = fork();
+    if (pid == 0) {
+        for (uint64_t i = 0; i < MANY + SOME; i++)
+            if (weft_shared_queue_get(q, &out, 8, WEFT_FOREVER) != 8 || out != i % MANY)
+                _exit(1);
+        while (weft_shared_queue_length(q) != 8) // it is full again
+            poll(nullptr, 0, 1);
+        _exit(weft_shared_queue_close(q, WEFT_DRAIN));
+    }
+    assert_int_equal(weft_shared_queue_put_many(q, v, MANY, WEFT_FOREVER), MANY);
+    assert_int_equal(weft_shared_queue_put_many(q, v, MANY, WEFT_FOREVER), SOME + 8);
+    assert_int_equal(errno, EPIPE);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
     weft_shared_queue_destroy(q);
 }
 

@@ -2,6 +2,7 @@
  * In comments, too, it is weft_subprocess_wait that becomes another name. */
 #include <weft/executor.h>
 #include <weft/loop.h>
+# include <weft/manager.h> /* that was the client, too */
 #include <weft/pool.h>
 #include <weft/process.h>
 #include <weft/shm.h>
@@ -64,6 +65,8 @@ int main(void)
     weft_loop *l;
     weft_watch w = {0};
     weft_pool *p;
+    weft_barrier both;
+    weft_client *nobody = NULL;
     weft_process *child;
     weft_result *r;
     weft_subprocess *s = weft_subprocess_start(argv, NULL);
@@ -103,8 +106,8 @@ int main(void)
     errno = 0;
     if (ATTACH("/weft-nobody's") != NULL || weft_shm_attach_version("/weft-nobody's", 3, WEFT_NOW) != NULL)
         return 9;
-    weft_timer_join(weft_timer_start(called, NULL, weft_in_ms(1), NULL), SECONDS(9));
-    if (calls != 5)
+    weft_timer_join(weft_timer_start(called, NULL, weft_in_ms(1)), SECONDS(9));
+    if (calls != 5 || weft_barrier_init(&both, 1, 0) != 0 || weft_client_destroy(nobody) != 0)
         return 10;
 
     l = weft_loop_create(NULL);
