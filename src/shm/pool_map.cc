@@ -97,7 +97,7 @@ static bool take_ended(weft_imap *it)
 {
     size_t n = it->unordered || it->pieces == 0 ? it->pieces : 1;
     for (size_t i = 0; i < n; i++)
-        if ((weft_result_poll(it->window[i].r) == 1)) {
+        if (weft_result_poll(it->window[i].r) == 1) {
             take_piece(it, i);
             return true;
         }
@@ -294,7 +294,7 @@ static void gather_rest(weft_imap *it, gathered *g, int error)
     for (size_t i = 0; i < it->pieces; i++) {
         piece *p = &it->window[i], lost = {nullptr, p->first, p->count};
         int why = result_cancel(p->r);
-        gather(it, g, why == EBUSY && !(weft_result_poll(p->r) == 1) ? &lost : p, {ETIMEDOUT, 0});
+        gather(it, g, why == EBUSY && weft_result_poll(p->r) != 1 ? &lost : p, {ETIMEDOUT, 0});
         result_release(p->r);
     }
     it->pieces = 0;

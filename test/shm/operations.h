@@ -65,7 +65,7 @@ static inline int kill_process(int flags)
     if (p == NULL)
         return errno;
     if (weft_process_join(p, NULL, soon()) != -1 || errno != ETIMEDOUT ||
-        !(weft_process_poll(p, NULL) == 0))
+        weft_process_poll(p, NULL) != 0)
         return given_up(p, WRONG);
     if (weft_process_destroy(p) == 0)
         return WRONG;

@@ -51,7 +51,7 @@ CASE(test_null_handles)
     assert_int_equal(weft_imap_destroy(nullptr), 0);
     assert_errno(weft_result_get(nullptr, nullptr, WEFT_NOW), EINVAL);
     assert_errno(weft_result_wait(nullptr, nullptr, WEFT_NOW), EINVAL);
-    assert_false((weft_result_poll(nullptr) == 1));
+    assert_false(weft_result_poll(nullptr) == 1);
     assert_null(weft_result_bytes(nullptr));
     assert_errno(weft_result_cancel(nullptr), EINVAL);
     assert_int_equal(weft_result_release(nullptr), 0);
@@ -103,7 +103,7 @@ CASE(test_terminate)
     assert_errno(weft_pool_apply_async(p, square, nullptr, 0, 0, WEFT_NOW), EPIPE);
     assert_int_equal(weft_pool_join(p, WEFT_FOREVER), 0);
     assert_int_equal(get(done), 4);
-    assert_true((weft_result_poll(running) == 1));
+    assert_true(weft_result_poll(running) == 1);
     assert_null(weft_result_bytes(running));
     assert_errno(weft_result_cancel(running), EALREADY);
     assert_errno(weft_result_get(running, nullptr, WEFT_FOREVER), ECANCELED);
@@ -222,17 +222,17 @@ CASE(test_result_wait_ready_bytes)
     weft_pool *p = pool_of(1, nullptr);
     weft_result *r = start(p, square_behind_gate, 5);
     int y;
-    assert_false((weft_result_poll(r) == 1));
+    assert_false(weft_result_poll(r) == 1);
     assert_null(weft_result_bytes(r));
     assert_errno(weft_result_get(r, &y, WEFT_NOW), ETIMEDOUT);
     assert_errno(weft_result_get(r, &y, weft_in_ms(3)), ETIMEDOUT);
     assert_errno(weft_result_wait(r, nullptr, weft_in_ms(3)), ETIMEDOUT);
     add(&shared->gate, 1);
     assert_int_equal(weft_result_wait(r, nullptr, WEFT_FOREVER), 0);
-    assert_true((weft_result_poll(r) == 1));
+    assert_true(weft_result_poll(r) == 1);
     assert_int_equal(*(const int *)weft_result_bytes(r), 25);
     assert_int_equal(get(r), 25);
-    assert_false((weft_result_poll(r) == 1));
+    assert_false(weft_result_poll(r) == 1);
     assert_errno(weft_result_release(r), EINVAL);
     end(p);
 }

@@ -303,7 +303,7 @@ static void told_by_descriptor(weft_pool *p, weft_pool_fn fn)
 {
     weft_result *r = weft_pool_apply_async(p, fn, NULL, 0, 0, WEFT_NOW);
     struct pollfd f = {weft_pool_fd(p), POLLIN, 0};
-    while (!(weft_result_poll(r) == 1)) {
+    while (weft_result_poll(r) != 1) {
         assert_int_equal(poll(&f, 1, -1), 1);
         weft_pool_dispatch(p, WEFT_NOW);
     }
@@ -353,7 +353,7 @@ CASE(test_fd_says_nothing_of_a_release)
         weft_result *r = weft_pool_apply_async(p, square, &x, sizeof x, sizeof y, WEFT_NOW);
         assert_int_equal(poll(&f, 1, -1), 1);
         weft_pool_dispatch(p, WEFT_NOW);
-        assert_true((weft_result_poll(r) == 1));
+        assert_true(weft_result_poll(r) == 1);
         assert_int_equal(weft_result_get(r, &y, WEFT_NOW), 0);
         assert_int_equal(poll(&f, 1, 0), 0);
     }
