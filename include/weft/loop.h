@@ -6,8 +6,8 @@
  *     weft_loop_watch(l, &w, fd, WEFT_READ, on_read, NULL); // of l = weft_loop_create(NULL)
  *     weft_loop_run(l, WEFT_LOOP_ALL, WEFT_FOREVER);
  *
- * The structs are the caller's memory, zeroed at first, in place while they are in use.  All but
- * post, wake, stop and blocked are for the loop's own thread: EPERM elsewhere. */
+ * The structs are the caller's memory, zeroed at first, in place while they are in use; NULL is
+ * EINVAL.  All but post, wake, stop and blocked are for the loop's own thread: EPERM elsewhere. */
 #ifndef WEFT_LOOP_H
 #define WEFT_LOOP_H
 

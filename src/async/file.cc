@@ -98,7 +98,7 @@ static bool await(file_request *r, weft_deadline d)
         errno = error;
         return false;
     }
-    int by_ring = ring_await(r, d);
+    int by_ring = r->offset < 0 ? 0 : ring_await(r, d); // it takes no turn at the place of a file
     if (by_ring >= 0)
         errno = saved;
     if (by_ring != 0)
@@ -259,6 +259,15 @@ static void copy_pieces(char *data, size_t n, const struct iovec *pieces, bool i
     }
 }
 
+// Which the system would say, but here it never sees them.
+static bool lacks_memory(const struct iovec *pieces, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (pieces[i].iov_base == nullptr && pieces[i].iov_len > 0)
+            return true;
+    return false;
+}
+
 // By the system call alone where there is nothing that could do it meanwhile.
 static ssize_t move_here(file_call call, int fd, const struct iovec *pieces, int count)
 {
@@ -275,6 +284,8 @@ static ssize_t move_on(file_call call, int fd, const struct iovec *pieces, int c
         return moved;
     if (d <= WEFT_NOW && errno == EAGAIN)
         return fail_with(ETIMEDOUT);
+    if (lacks_memory(pieces, count))
+        return fail_with(EFAULT);
     size_t n = part_of(total(pieces, count));
     if (n == 0 || d <= WEFT_NOW)
         return move_here(call, fd, pieces, count);

@@ -124,8 +124,7 @@ static int probe(file_ring *ring)
 static file_ring *open_ring(void)
 {
     struct io_uring_params p = {};
-    const uint32_t needed =
-        IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_RW_CUR_POS; // of a request at -1
+    const uint32_t needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP;
     file_ring *ring = (file_ring *)calloc(1, sizeof *ring);
     if (ring == nullptr)
         return nullptr;

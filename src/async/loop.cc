@@ -294,7 +294,7 @@ int64_t weft_loop_now(const weft_loop *l)
 
 int weft_loop_statistics(const weft_loop *l, weft_loop_counters *s)
 {
-    if (l == nullptr)
+    if (l == nullptr || s == nullptr)
         return fail_with(EINVAL);
     if (!loop_owned(l))
         return fail_with(EPERM);

@@ -52,7 +52,7 @@ void weft::loop_callback_ends(weft_loop *l)
 
 int weft_loop_blocked(const weft_loop *l, weft_loop_callback *c)
 {
-    if (l == nullptr)
+    if (l == nullptr || c == nullptr)
         return fail_with(EINVAL);
     int64_t since = __atomic_load_n(&l->current.since, __ATOMIC_ACQUIRE);
     while (since != 0) {

@@ -36,6 +36,11 @@ static void on_end(weft_watch *w, int, void *)
     c->fn(c, ended.ended && !ended.lost ? ended.status : -1, c->arg);
 }
 
+static const weft_watch *watch_of(const weft_child *c)
+{
+    return c != nullptr ? &c->watch : nullptr;
+}
+
 static int start(weft_loop *l, weft_child *c, int pidfd,
                  void (*fn)(weft_child *c, int status, void *), void *arg)
 {
@@ -49,7 +54,7 @@ static int start(weft_loop *l, weft_child *c, int pidfd,
 int weft_loop_watch_child(weft_loop *l, weft_child *c, pid_t pid,
                           void (*fn)(weft_child *c, int status, void *), void *arg)
 {
-    if (loop_enter_with(l, fn != nullptr && pid >= 1, c->watch.loop) != 0)
+    if (loop_enter_with(l, fn != nullptr && pid >= 1, watch_of(c)) != 0)
         return -1;
     int fd = above_streams((int)syscall(SYS_pidfd_open, pid, 0)); // close-on-exec always
     if (fd < 0)
@@ -66,7 +71,7 @@ int weft_loop_watch_child(weft_loop *l, weft_child *c, pid_t pid,
 int weft_loop_watch_child_fd(weft_loop *l, weft_child *c, int pidfd,
                              void (*fn)(weft_child *c, int status, void *), void *arg)
 {
-    if (loop_enter_with(l, fn != nullptr, c->watch.loop) != 0)
+    if (loop_enter_with(l, fn != nullptr, watch_of(c)) != 0)
         return -1;
     siginfo_t info;
     child asked = {};
@@ -85,7 +90,7 @@ int weft_loop_watch_child_fd(weft_loop *l, weft_child *c, int pidfd,
 
 int weft_loop_unwatch_child(weft_child *c)
 {
-    if (loop_enter_of(c != nullptr ? &c->watch : nullptr) == nullptr)
+    if (loop_enter_of(watch_of(c)) == nullptr)
         return -1;
     release(c);
     return 0;

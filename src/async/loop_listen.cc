@@ -75,7 +75,7 @@ int weft_loop_listen(weft_loop *l, weft_listener *s, int listener,
 {
     if (loop_enter(l) != 0)
         return -1;
-    if (fn == nullptr)
+    if (s == nullptr || fn == nullptr)
         return fail_with(EINVAL);
     int flags = fcntl(listener, F_GETFL);
     if (flags < 0)

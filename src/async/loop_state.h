@@ -117,14 +117,15 @@ template <class Thing> static inline weft_loop *loop_enter_of(const Thing *thing
     return code == 0 ? thing->loop : nullptr;
 }
 
-// The same for a call that gives the loop something, which calls `fn` and may be another's already.
-static inline int loop_enter_with(weft_loop *l, bool valid, const weft_loop *has_it)
+// The same for a call that gives the loop something, which may be NULL, or a loop's already.
+template <class Thing>
+static inline int loop_enter_with(weft_loop *l, bool valid, const Thing *thing)
 {
     if (loop_enter(l) != 0)
         return -1;
-    if (!valid)
+    if (!valid || thing == nullptr)
         return fail_with(EINVAL);
-    return has_it != nullptr ? fail_with(EBUSY) : 0;
+    return thing->loop != nullptr ? fail_with(EBUSY) : 0;
 }
 
 // Brings the kernel's masks up to date; until when there is nothing to do unless it tells.

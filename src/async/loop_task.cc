@@ -39,7 +39,7 @@ int weft_loop_stop(weft_loop *l)
 
 int weft_loop_post(weft_loop *l, weft_task *t)
 {
-    if (l == nullptr || t->fn == nullptr)
+    if (l == nullptr || t == nullptr || t->fn == nullptr)
         return fail_with(EINVAL);
     // A read-modify-write even when it is posted already: the loop's own one on `state` acquires
     // from the last of them, so that what each poster wrote before is seen by the one call.
@@ -94,7 +94,7 @@ static int enlist(weft_loop *l, weft_task *t, weft_loop_link *list, uint32_t sta
 {
     if (loop_enter(l) != 0)
         return -1;
-    if (t->fn == nullptr)
+    if (t == nullptr || t->fn == nullptr)
         return fail_with(EINVAL);
     uint32_t expected = 0;
     if (!__atomic_compare_exchange_n(&t->state, &expected, state, false, __ATOMIC_ACQ_REL,

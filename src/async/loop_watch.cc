@@ -95,7 +95,7 @@ static int attach(weft_loop *l, weft_watch *w, int fd, int events)
 int weft_loop_watch(weft_loop *l, weft_watch *w, int fd, int events,
                     void (*fn)(weft_watch *w, int events, void *), void *arg)
 {
-    if (loop_enter_with(l, fn != nullptr && events_valid(events), w->loop) != 0)
+    if (loop_enter_with(l, fn != nullptr && events_valid(events), w) != 0)
         return -1;
     if (fd < 0)
         return fail_with(EBADF);

@@ -133,7 +133,7 @@ static int listen_to(weft_loop *l, uint64_t bits)
 int weft_loop_watch_signal(weft_loop *l, weft_signal *s, int signo,
                            void (*fn)(weft_signal *s, void *), void *arg)
 {
-    if (loop_enter_with(l, fn != nullptr && waitable(signo), s->loop) != 0)
+    if (loop_enter_with(l, fn != nullptr && waitable(signo), s) != 0)
         return -1;
     if (l->watchers[signo] == 0) {
         if (listen_to(l, l->watched | bit_of(signo)) != 0)

@@ -93,7 +93,7 @@ static __attribute__((noinline)) int prepare(weft_loop *l, weft_alarm *a)
 int weft_loop_arm(weft_loop *l, weft_alarm *a, int64_t every_ns, void (*fn)(weft_alarm *a, void *),
                   void *arg, weft_deadline at)
 {
-    if (l == nullptr || fn == nullptr || every_ns < 0)
+    if (l == nullptr || a == nullptr || fn == nullptr || every_ns < 0)
         return fail_with(EINVAL);
     bool plain = loop_ready(l) && a->loop == nullptr;
     if (__builtin_expect(!plain, 0) && prepare(l, a) != 0)

@@ -38,7 +38,10 @@ void weft::backlog_remove(weft_executor *ex, weft_future *f)
 {
     list_remove(f);
     set_pending(ex, ex->pending - 1);
-    waiters_wake_one(&ex->room);
+    if (ex->wide == 0)
+        waiters_wake_one(&ex->room);
+    else // the first may want more than there is, and the next may not
+        waiters_wake(&ex->room, SIZE_MAX);
 }
 
 // Takes what is in the inbox, leaving `rest` there, and appends it in order.  The futures

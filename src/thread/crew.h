@@ -116,6 +116,7 @@ struct weft_executor {
     int short_of_room;    // blocked ones that wait for room in the backlog
     waiters idle;         // workers with nothing to do
     waiters room;         // threads that wait for room in the backlog
+    size_t wide;          // of these, those that want more than one place
     waiters quiet;        // threads that wait until nothing is pending or running
     waiters gone;         // threads that wait for the workers' end
     size_t inside;        // threads that wait in a call that destroy must not pull away

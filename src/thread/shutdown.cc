@@ -67,10 +67,12 @@ static void close_down(weft_executor *ex, int how)
     closed_down(&s);
 }
 
-// Also what is being cancelled, or delivered after the end of another.
+// Also what is being cancelled, or delivered after the end of another, and what a discard has still
+// before it.
 static bool has_ended(const weft_executor *ex)
 {
-    return ex->alive == 0 && ex->running == 0 && list_is_empty(&ex->deferred);
+    return ex->alive == 0 && ex->running == 0 && list_is_empty(&ex->deferred) &&
+           !(ex->discarding && ex->pending != 0);
 }
 
 // Waits until the threads have ended: 0 or the errno.

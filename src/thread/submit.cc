@@ -32,6 +32,7 @@ static int enqueue_when_room(weft_executor *ex, weft_future futures[], size_t n,
 {
     take_lock(&ex->lock);
     ex->inside++;
+    ex->wide += n > 1;
     int error = wait_for(
         d, [=] { return can_add(ex, n); },
         [=](weft_deadline until) { return waiters_wait(&ex->room, &ex->lock, until); });
@@ -39,6 +40,7 @@ static int enqueue_when_room(weft_executor *ex, weft_future futures[], size_t n,
         backlog_add(ex, &futures[i]);
     if (error == 0)
         wake_worker(ex);
+    ex->wide -= n > 1;
     ex->inside--;
     drop_lock(&ex->lock);
     return error;

@@ -213,6 +213,53 @@ INSIDE_CASE(test_regular_file)
     fclose(f);
 }
 
+enum { PIECE = 1 << 12, PIECES = 400 };
+static int shared; // a file of so many
+static int pieces_read;
+
+static void read_shared(void)
+{
+    char piece[PIECE];
+    while (weft_io_read(shared, piece, PIECE, WEFT_FOREVER) == PIECE)
+        pieces_read++;
+}
+
+// Who shares a file takes turns at the place where it stands, and gets each byte once.
+INSIDE_CASE(test_regular_file_by_several)
+{
+    weft_tasklet *readers[4];
+    FILE *f = tmpfile();
+    shared = fileno(f);
+    assert_int_equal(ftruncate(shared, PIECES * PIECE), 0);
+    for (int i = 0; i < PIECES; i++)
+        assert_int_equal(pwrite(shared, text, 1, i * PIECE), 1);
+    fsync(shared);
+    posix_fadvise(shared, 0, 0, POSIX_FADV_RANDOM); // nothing is fetched ahead
+    posix_fadvise(shared, 0, 0, POSIX_FADV_DONTNEED);
+    pieces_read = 0;
+    for (weft_tasklet *&each : readers)
+        each = spawn(read_shared, true);
+    for (weft_tasklet *each : readers)
+        weft_tasklet_join(each, nullptr, WEFT_FOREVER);
+    assert_int_equal(pieces_read, PIECES);
+    fclose(f);
+}
+
+// Also where another thread would do it.
+INSIDE_CASE(test_regular_file_without_memory)
+{
+    FILE *f = tmpfile();
+    int fd = fileno(f);
+    weft_io_write(fd, text, sizeof text, WEFT_FOREVER);
+    fsync(fd);
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); // it is not at hand
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    assert_errno(weft_io_read(fd, nullptr, 4, WEFT_FOREVER), EFAULT);
+    assert_errno(weft_io_write(fd, nullptr, 4, WEFT_FOREVER), EFAULT);
+    assert_int_equal(lseek(fd, 0, SEEK_CUR), 0);
+    fclose(f);
+}
+
 PAIR_CASE(test_flags_stay, PIPE_PAIR) // without O_NONBLOCK
 {
     assert_errno(get(text, 8, weft_in_ms(1)), ETIMEDOUT);

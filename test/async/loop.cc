@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 CASE(test_create_options)
 {
@@ -248,6 +249,28 @@ static int make_all(void *)
 CASE(test_streams_stay_closed)
 {
     assert_int_equal(end_of(child_of(end_without_streams, (void *)make_all)), 0);
+}
+
+// What is to be given memory gets none.
+LOOP_CASE(test_null_things)
+{
+    auto on_watch = [](weft_watch *, int, void *) {};
+    auto on_alarm = [](weft_alarm *, void *) {};
+    auto on_signal = [](weft_signal *, void *) {};
+    auto on_child = [](weft_child *, int, void *) {};
+    auto on_connection = [](weft_listener *, int, void *) {};
+    assert_errno(weft_loop_watch(l, nullptr, 0, WEFT_READ, on_watch, nullptr), EINVAL);
+    assert_errno(weft_loop_arm(l, nullptr, 0, on_alarm, nullptr, WEFT_NOW), EINVAL);
+    assert_errno(weft_loop_watch_signal(l, nullptr, SIGUSR1, on_signal, nullptr), EINVAL);
+    assert_errno(weft_loop_watch_child(l, nullptr, getpid(), on_child, nullptr), EINVAL);
+    assert_errno(weft_loop_watch_child_fd(l, nullptr, 0, on_child, nullptr), EINVAL);
+    assert_errno(weft_loop_listen(l, nullptr, 0, on_connection, nullptr), EINVAL);
+    assert_errno(weft_loop_post(l, nullptr), EINVAL);
+    assert_errno(weft_loop_defer(l, nullptr), EINVAL);
+    assert_errno(weft_loop_idle(l, nullptr), EINVAL);
+    assert_errno(weft_loop_statistics(l, nullptr), EINVAL);
+    assert_errno(weft_loop_blocked(l, nullptr), EINVAL);
+    assert_int_equal(run_all(), 0);
 }
 
 RUN_CASES()

@@ -335,6 +335,44 @@ CASE(test_backlog_waits_for_room)
     }
 }
 
+static void *submit_three_waiting(void *arg)
+{
+    return submitter_calls(arg, [](submitter *s) {
+        static weft_future f[3];
+        void *args[] = {&s->n, &s->n, &s->n};
+        weft_executor_submit_many(s->ex, f, 3, add_one, args, WEFT_FOREVER);
+    });
+}
+
+// Room that is too little for the first who waits is another's.
+CASE(test_backlog_has_room_for_the_next)
+{
+    weft_executor_options o = {NULL, 0, 3, 0, NULL, NULL, NULL};
+    gate g;
+    weft_future *running, *pending[3];
+    submitter three, one;
+    weft_executor *ex = weft_executor_create(1, &o);
+    gate_init(&g);
+    running = weft_executor_submit(ex, pass, &g, WEFT_NOW);
+    await_word(&g.inside, 1);
+    for (weft_future *&each : pending)
+        each = weft_executor_submit(ex, pass, &g, WEFT_NOW);
+    begin_asleep(&three, ex, submit_three_waiting);
+    begin_asleep(&one, ex, submit_waiting);
+    assert_int_equal(weft_future_cancel(pending[0]), 0);
+    assert_int_equal(weft_thread_join(one.thread, NULL, weft_in_s(5)), 0);
+    assert_non_null(one.f);
+    weft_event_set(&g.open);
+    weft_thread_join(three.thread, NULL, WEFT_FOREVER);
+    assert_int_equal(weft_future_get(running, NULL, WEFT_FOREVER), 0);
+    for (weft_future *each : pending)
+        assert_int_equal(weft_future_release(each), 0);
+    assert_int_equal(weft_future_get(one.f, NULL, WEFT_FOREVER), 0);
+    drain(ex);
+    assert_int_equal(one.n, 1);
+    assert_int_equal(three.n, 3);
+}
+
 CASE(test_backlog_wait_ends_by_stop_and_shutdown)
 {
     full p;
@@ -1124,6 +1162,35 @@ CASE(test_shutdown_under_load)
         else
             assert_in_range(known, 1, SUBMITTERS * EACH);
         drain(l.ex);
+    }
+}
+
+static void *discard_all(void *pool)
+{
+    weft_executor_close((weft_executor *)pool, WEFT_DISCARD);
+    return NULL;
+}
+
+// Nor is it at its end between two of those tasks.
+CASE(test_join_waits_for_another_threads_discard)
+{
+    enum { N = 10000, ROUNDS = 10 };
+    static weft_future futures[N];
+    static void *args[N];
+    for (int round = 0; round < ROUNDS; round++) {
+        gate g;
+        gate_init(&g);
+        weft_executor *ex = weft_executor_create(1, NULL);
+        weft_future *f = weft_executor_submit(ex, pass, &g, WEFT_NOW);
+        await_word(&g.inside, 1);
+        assert_int_equal(weft_executor_submit_many(ex, futures, N, pass, args, WEFT_NOW), 0);
+        weft_thread *t = weft_thread_start(discard_all, ex, NULL);
+        while (weft_executor_join(ex, WEFT_NOW) != 0)
+            assert_true(errno == EBUSY || errno == ETIMEDOUT); // EBUSY: not closed yet
+        assert_int_equal(weft_future_state(&futures[N - 1]), WEFT_FUTURE_CANCELLED);
+        weft_future_release(f);
+        weft_thread_join(t, NULL, WEFT_FOREVER);
+        assert_int_equal(weft_executor_destroy(ex), 0);
     }
 }
 
