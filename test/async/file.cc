@@ -439,11 +439,13 @@ INSIDE_BOTH_WAYS(test_file_fork)
 }
 
 static weft_event *synced; // of a disk that takes its time
+static int syncing;        // atomic
 
 // In the place of libc's.
 extern "C" int fsync(int fd)
 {
     int result = (int)syscall(SYS_fsync, fd);
+    __atomic_add_fetch(&syncing, 1, __ATOMIC_SEQ_CST);
     if (synced != nullptr)
         weft_event_wait(synced, WEFT_FOREVER);
     return result;
@@ -454,9 +456,14 @@ static void sync_one(void)
     weft_file_fsync((int)opened, WEFT_FOREVER);
 }
 
-static void sync_late(void)
+// Spawns one, and waits until a thread has begun it.
+static weft_tasklet *spawn_sync(void)
 {
-    weft_file_fsync((int)opened, weft_in_ms(1));
+    int before = __atomic_load_n(&syncing, __ATOMIC_SEQ_CST);
+    weft_tasklet *t = spawn(sync_one, true);
+    while (__atomic_load_n(&syncing, __ATOMIC_SEQ_CST) == before)
+        weft_tasklet_sleep(weft_in_ms(1));
+    return t;
 }
 
 // Descriptors of the file behind `fd`.
@@ -480,8 +487,10 @@ INSIDE_CASE(test_file_fork_closes)
     opened = open_new("synced");
     weft_event disk = WEFT_EVENT_INIT;
     synced = &disk;
-    weft_tasklet *late = spawn(sync_late, true), *t = spawn(sync_one, true);
+    weft_tasklet *late = spawn_sync();
+    weft_tasklet_cancel(late);
     join(late);
+    weft_tasklet *t = spawn_sync();
     pid_t child = runner_fork();
     if (child == 0) {
         weft_tasklet_join(t, nullptr, weft_in_s(20));
