@@ -130,6 +130,8 @@ int weft_executor_submit_many(weft_executor *ex, weft_future futures[], size_t n
                               void *(*fn)(void *), void *const args[], weft_deadline d)
 {
     int error = refusal(ex, fn);
+    if (error == 0 && n != 0 && (futures == nullptr || args == nullptr))
+        error = EINVAL;
     if (error != 0 || n == 0)
         return error == 0 ? 0 : fail_with(error);
     for (size_t i = 0; i < n; i++) {

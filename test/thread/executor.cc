@@ -121,6 +121,8 @@ CASE(test_submit_many)
     int n[2] = {0, 0};
     weft_executor *ex = create(2);
     assert_errno(weft_executor_submit_many(ex, f, N, NULL, args, WEFT_NOW), EINVAL);
+    assert_errno(weft_executor_submit_many(ex, NULL, N, add_one, args, WEFT_NOW), EINVAL);
+    assert_errno(weft_executor_submit_many(ex, f, N, add_one, NULL, WEFT_NOW), EINVAL);
     assert_int_equal(weft_executor_submit_many(ex, f, 0, add_one, args, WEFT_NOW), 0);
     for (int i = 0; i < N; i++)
         args[i] = &n[i % 2];
