@@ -96,6 +96,7 @@ CASE(test_run_beside_timeout)
 
 CASE(test_each_beside_xargs)
 {
+    alarm(300); // thousands of processes
     static const struct row lines[] = {
         {"-q echo", "-d '\\n' -P 4 -n 1 echo"},
         {"-q -j 1 echo", "-d '\\n' -n 1 echo"},
@@ -141,6 +142,7 @@ CASE(test_each_beside_xargs)
 
 CASE(test_each_beside_parallel)
 {
+    alarm(300); // thousands of processes
     static const struct row rows[] = {
         {"-q -k echo", "-k echo"},
         {"-q -k echo x{}y {}", "-k echo x{}y {}"},
