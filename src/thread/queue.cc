@@ -26,7 +26,7 @@ using namespace weft;
 
 enum { MANY = 8, AHEAD = 64 }; // items; pauses
 
-struct weft_queue {
+struct weft_queue {      // NOLINT(clang-analyzer-optin.performance.Padding): a line for each end
     uint32_t generation; // forked.h
     // Changed with both locks held, read with one.
     int closed;
@@ -471,6 +471,7 @@ struct choice {
     bool got; // in passing
     size_t which;
     uint32_t generation; // in which it came
+    uint32_t word;       // what it sleeps on
 };
 
 // One of n by chance, so that a busy queue leaves none out.
@@ -518,14 +519,15 @@ static void count_in(const choice *c, bool more)
 }
 
 // Puts a node on each list.  False: there is something to get, or never will be.
-static bool lie_down(const choice *c, uint32_t *word)
+static bool lie_down(choice *c)
 {
     size_t ended = 0, found = 0;
+    c->word = 0;
     for (size_t i = 0; i < c->n; i++) {
         weft_queue *q = c->queues[i];
         take_lock(q->putting);
         waiters_add(&q->store.in.sleepers, &c->nodes[i]);
-        c->nodes[i].also = word;
+        c->nodes[i].also = &c->word;
         found += items_of(q) > 0;
         ended += q->closed != 0;
         drop_lock(q->putting);
@@ -578,10 +580,9 @@ static bool any_ready(const choice *c)
 
 static int nap_in_all(choice *c, weft_deadline d)
 {
-    uint32_t word = 0;
     if (watch_for([=] { return any_ready(c); }))
         return 0;
-    int error = lie_down(c, &word) ? await_word(&word, d, 0) : 0;
+    int error = lie_down(c) ? await_word(&c->word, d, 0) : 0;
     if (c->generation != fork_generation)
         return ECANCELED; // the nodes are the parent's affair, as are the locks
     c->got = get_up(c);
@@ -598,7 +599,7 @@ static int await_any(choice *c, weft_deadline d)
 ssize_t weft_queue_get_any(weft_queue *const queues[], size_t n, void *item, weft_deadline d)
 {
     waiter few[FEW];
-    choice c = {queues, n, few, item, false, 0, fork_generation};
+    choice c = {queues, n, few, item, false, 0, fork_generation, 0};
     if (queues == nullptr || n == 0)
         return fail_with(EINVAL);
     int error = await_any(&c, WEFT_NOW);
