@@ -16,30 +16,12 @@
 // yields, so that the other side can fill or drain many items.  If many had come by then, they come
 // fast, and to be at the other side's heels, with each look into what it is about to change, would
 // slow both: so the next one that waits there leaves it `ahead` for a microsecond.
-#include "forked.h"
+#include "queue.h"
 #include "readable.h"
-#include "store.h"
-
-#include <weft/queue.h>
 
 using namespace weft;
 
 enum { MANY = 8, AHEAD = 64 }; // items; pauses
-
-struct weft_queue {      // NOLINT(clang-analyzer-optin.performance.Padding): a line for each end
-    uint32_t generation; // forked.h
-    // Changed with both locks held, read with one.
-    int closed;
-    int fd; // -1, or readable while `shown`
-    // Constant: the locks of the store's ends.
-    uint32_t *putting, *getting;
-    size_t capacity;
-    struct store store;
-    bool shown; // guarded by `putting`
-    // Guarded by `getting`.
-    size_t done; // items that were put, and reported as such or thrown away
-    waiters joiners;
-};
 
 static bool tidy(void *arg)
 {
@@ -53,19 +35,9 @@ static bool tidy(void *arg)
     return *q->putting == 0 && *q->getting == 0; // else a thread that is not here was changing it
 }
 
-static bool ours(void *q)
+bool weft::queue_is_ours(void *q)
 {
     return is_ours(&((weft_queue *)q)->generation, tidy, q);
-}
-
-// False: EPERM or EINVAL, in errno.
-static inline bool is_usable(weft_queue *q)
-{
-    if (q == nullptr || !ours(q)) {
-        errno = q == nullptr ? EINVAL : EPERM;
-        return false;
-    }
-    return true;
 }
 
 static inline bool enter_to_put(weft_queue *q)
@@ -73,14 +45,6 @@ static inline bool enter_to_put(weft_queue *q)
     bool usable = is_usable(q);
     if (usable)
         take_lock(q->putting);
-    return usable;
-}
-
-static inline bool enter_to_get(weft_queue *q)
-{
-    bool usable = is_usable(q);
-    if (usable)
-        take_lock(q->getting);
     return usable;
 }
 
@@ -161,11 +125,6 @@ static size_t room_of(const weft_queue *q)
     return q->store.limit - store_count(&q->store);
 }
 
-static size_t items_of(const weft_queue *q)
-{
-    return store_count(&q->store);
-}
-
 // With `putting` held: makes the descriptor tell whether a get would return at once.  Who changes
 // that meanwhile comes here afterwards.
 static __attribute__((noinline)) void show(weft_queue *q)
@@ -186,7 +145,7 @@ static inline void leave_put(weft_queue *q)
     drop_lock(q->putting);
 }
 
-static __attribute__((noinline)) void settle(weft_queue *q)
+void weft::queue_settle(weft_queue *q)
 {
     take_other(q);
     store_shrink(&q->store);
@@ -195,24 +154,10 @@ static __attribute__((noinline)) void settle(weft_queue *q)
     drop_other(q);
 }
 
-static inline void leave_get(weft_queue *q)
-{
-    if (__builtin_expect(q->fd >= 0 || store_is_sparse(&q->store), 0))
-        settle(q);
-    drop_lock(q->getting);
-}
-
 static void leave_whole(weft_queue *q)
 {
     drop_other(q);
     leave_get(q);
-}
-
-// With its lock held: one waits no more at `end`, which began in that fork_generation.  (Of others
-// tidy knows nothing.)
-static void quit(store_end *end, uint32_t generation)
-{
-    end->inside -= generation == fork_generation;
 }
 
 // Sleeps until there may be something to pass at `end`.  With `mine`, its lock, held on entry and
@@ -230,7 +175,7 @@ static int nap(weft_queue *q, store_end *end, uint32_t *mine, waiters *list, uin
     if (!watch_for([=] { return ready(q) > 0; })) {
         take_lock(theirs);
         if (ready(q) == 0 && !q->closed)
-            error = waiters_wait(list, theirs, d, 0, ours, q);
+            error = waiters_wait(list, theirs, d, 0, queue_is_ours, q);
         if (error == EPERM)
             return error;
         drop_lock(theirs);
@@ -325,13 +270,6 @@ int weft_queue_put(weft_queue *q, const void *item, weft_deadline d)
     waiters_wake_one(&q->store.in.sleepers);
     leave_put(q);
     return 0;
-}
-
-// With `getting` held; there is an item.
-static inline void take(weft_queue *q, void *item)
-{
-    store_pop(&q->store, item);
-    waiters_wake_one(&q->store.out.sleepers);
 }
 
 int weft_queue_get(weft_queue *q, void *item, weft_deadline d)
@@ -449,170 +387,13 @@ int weft_queue_join(weft_queue *q, weft_deadline d)
     int error = wait_for(
         d, [=] { return q->done == passed(&q->store.in) ? 0 : EAGAIN; },
         [=](weft_deadline until) {
-            return waiters_wait(&q->joiners, q->getting, until, 0, ours, q);
+            return waiters_wait(&q->joiners, q->getting, until, 0, queue_is_ours, q);
         });
     if (error != EPERM) { // else without the lock, as in nap
         quit(out, generation);
         drop_lock(q->getting);
     }
     return from_pthread(error);
-}
-
-// ---- Several queues ----
-
-enum { FEW = 8 };
-
-// A thread that gets from any of n, with a node for each to wait there.
-struct choice {
-    weft_queue *const *queues;
-    size_t n;
-    waiter *nodes;
-    void *item;
-    bool got; // in passing
-    size_t which;
-    uint32_t generation; // in which it came
-    uint32_t word;       // what it sleeps on
-};
-
-// One of n by chance, so that a busy queue leaves none out.
-static size_t any_of(size_t n)
-{
-    static __thread uint64_t dice;
-    dice = dice * 6364136223846793005u + (uintptr_t)&dice + 1;
-    return (size_t)((dice >> 32) * n >> 32);
-}
-
-// Looks into each: 0: got; EAGAIN; EPIPE: all are at their end; what enter says.
-static int take_any(choice *c)
-{
-    size_t first = any_of(c->n), ended = 0;
-    for (size_t i = 0; i < c->n; i++) {
-        c->which = (first + i) % c->n;
-        weft_queue *q = c->queues[c->which];
-        if (!enter_to_get(q))
-            return errno;
-        bool got = store_filled(&q->store) > 0;
-        if (got)
-            take(q, c->item);
-        ended += !got && q->closed;
-        leave_get(q);
-        if (got)
-            return 0;
-    }
-    return ended == c->n ? EPIPE : EAGAIN;
-}
-
-// One more waits in each, or one less, for destroy.
-static void count_in(const choice *c, bool more)
-{
-    if (c->generation != fork_generation)
-        return; // nor does it count here
-    for (size_t i = 0; i < c->n; i++) {
-        weft_queue *q = c->queues[i];
-        take_lock(q->getting);
-        if (more)
-            q->store.out.inside++;
-        else
-            quit(&q->store.out, c->generation);
-        drop_lock(q->getting);
-    }
-}
-
-// Puts a node on each list.  False: there is something to get, or never will be.
-static bool lie_down(choice *c)
-{
-    size_t ended = 0, found = 0;
-    c->word = 0;
-    for (size_t i = 0; i < c->n; i++) {
-        weft_queue *q = c->queues[i];
-        take_lock(q->putting);
-        waiters_add(&q->store.in.sleepers, &c->nodes[i]);
-        c->nodes[i].also = &c->word;
-        found += items_of(q) > 0;
-        ended += q->closed != 0;
-        drop_lock(q->putting);
-    }
-    return found == 0 && ended < c->n;
-}
-
-// Takes the node off, and says whether it is worth a look.  A wake that was spent on us where we
-// `want` nothing any more goes to another.
-static bool rise(const choice *c, size_t i, bool want)
-{
-    weft_queue *q = c->queues[i];
-    take_lock(q->putting);
-    if (c->nodes[i].woken == 0)
-        list_remove(&c->nodes[i]);
-    else if (!want && items_of(q) > 0)
-        waiters_wake_one(&q->store.in.sleepers);
-    c->nodes[i].also = nullptr;
-    drop_lock(q->putting);
-    return want && items_of(q) > 0;
-}
-
-// Takes all off, and an item if there is one: whether there was.
-static bool get_up(choice *c)
-{
-    bool got = false;
-    for (size_t i = 0, first = any_of(c->n); i < c->n; i++) {
-        size_t at = (first + i) % c->n;
-        weft_queue *q = c->queues[at];
-        if (!rise(c, at, !got))
-            continue;
-        take_lock(q->getting);
-        if (store_filled(&q->store) > 0) {
-            take(q, c->item);
-            c->which = at;
-            got = true;
-        }
-        leave_get(q);
-    }
-    return got;
-}
-
-static bool any_ready(const choice *c)
-{
-    for (size_t i = 0; i < c->n; i++)
-        if (items_of(c->queues[i]) > 0)
-            return true;
-    return false;
-}
-
-static int nap_in_all(choice *c, weft_deadline d)
-{
-    if (watch_for([=] { return any_ready(c); }))
-        return 0;
-    int error = lie_down(c) ? await_word(&c->word, d, 0) : 0;
-    if (c->generation != fork_generation)
-        return ECANCELED; // the nodes are the parent's affair, as are the locks
-    c->got = get_up(c);
-    return error;
-}
-
-static int await_any(choice *c, weft_deadline d)
-{
-    return wait_for(
-        d, [=] { return c->got ? 0 : take_any(c); },
-        [=](weft_deadline until) { return nap_in_all(c, until); });
-}
-
-ssize_t weft_queue_get_any(weft_queue *const queues[], size_t n, void *item, weft_deadline d)
-{
-    waiter few[FEW];
-    choice c = {queues, n, few, item, false, 0, fork_generation, 0};
-    if (queues == nullptr || n == 0)
-        return fail_with(EINVAL);
-    int error = await_any(&c, WEFT_NOW);
-    if (error == ETIMEDOUT && d > WEFT_NOW) {
-        if (n > FEW && (c.nodes = (waiter *)malloc(n * sizeof few[0])) == nullptr)
-            return -1;
-        count_in(&c, true);
-        error = await_any(&c, d);
-        count_in(&c, false);
-        if (c.nodes != few)
-            free_keep_errno(c.nodes);
-    }
-    return error == 0 ? (ssize_t)c.which : fail_with(error);
 }
 
 int weft_queue_fd(weft_queue *q)

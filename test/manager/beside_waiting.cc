@@ -266,7 +266,8 @@ static void step_unblock(int i)
 
 BESIDE_CASE(test_who_gets_what, open_all())
 {
-    for (int step = 0; step < (RUNNER_SANITIZED ? 1000 : 4000); step++) {
+    const int steps_to_take = RUNNER_SANITIZED ? 1000 : 4000;
+    for (int step = 0; step < steps_to_take; step++) {
         int i = (int)chance(WAITERS);
         uint32_t what = chance(100);
         if (what < 50 && !waits[i])
@@ -278,7 +279,7 @@ BESIDE_CASE(test_who_gets_what, open_all())
         else
             step_unblock(i);
     }
-    assert_true(served_in_all > 100);
+    assert_true(served_in_all > steps_to_take / 40); // an eighth are, whatever the seed
 }
 
 // ---- Timeouts ----
