@@ -16,7 +16,7 @@ list_item *weft::item_pop(server *s, int db, entry **link, bool front)
     if (l->count == 0)
         key_remove(s, db, link);
     else
-        list_changed(s, db, entry_key(*link), (*link)->key_size);
+        key_changed(s, db, entry_key(*link), (*link)->key_size);
     return item;
 }
 
@@ -32,7 +32,7 @@ bool weft::item_push(server *s, int db, const word *key, list_item *item, bool f
         table_add(&s->keys[db], e);
     }
     list_push(entry_list(e), item, front);
-    list_changed(s, db, key->text, key->size);
+    key_changed(s, db, key->text, key->size);
     return true;
 }
 
@@ -59,7 +59,7 @@ static void push(peer *p, const word *words, int n, bool front)
     for (int i = 2; i < n; i++)
         list_push(l, item_new(words[i].text, words[i].size), front);
     reply_integer(p, (int64_t)l->count);
-    list_changed(p->server, p->db, words[1].text, words[1].size);
+    key_changed(p->server, p->db, words[1].text, words[1].size);
 }
 
 void weft::command_lpush(peer *p, const word *words, int n)
@@ -228,7 +228,7 @@ void weft::command_lrem(peer *p, const word *words, int)
     }
     if (removed > 0) {
         list_compact(l);
-        list_changed(p->server, p->db, words[1].text, words[1].size);
+        key_changed(p->server, p->db, words[1].text, words[1].size);
         key_remove_if_empty(p->server, p->db, &words[1]);
     }
     reply_integer(p, removed);

@@ -81,7 +81,7 @@ static void replace(server *s, int db, entry **link, size_t n)
     bool list = old->type == TYPE_LIST;
     entry_drop(old);
     if (list)
-        list_changed(s, db, entry_key(*link), (*link)->key_size);
+        key_changed(s, db, entry_key(*link), (*link)->key_size);
 }
 
 void weft::key_set(server *s, int db, const word *key, const char *text, size_t n, bool keep)
@@ -117,7 +117,7 @@ void weft::key_remove(server *s, int db, entry **link)
 {
     entry *e = table_remove(&s->keys[db], link);
     if (e->type == TYPE_LIST)
-        list_changed(s, db, entry_key(e), e->key_size);
+        key_changed(s, db, entry_key(e), e->key_size);
     drop_expiry(s, db, e);
     entry_drop(e);
 }
@@ -137,7 +137,7 @@ static int flushing_db;
 static void drop(entry *e)
 {
     if (e->type == TYPE_LIST)
-        list_changed(flushing, flushing_db, entry_key(e), e->key_size);
+        key_changed(flushing, flushing_db, entry_key(e), e->key_size);
     drop_expiry(flushing, flushing_db, e);
     entry_drop(e);
 }

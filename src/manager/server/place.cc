@@ -71,7 +71,7 @@ void weft::place_ready(server *s, place *place)
     s->ready_end = &place->next_ready;
 }
 
-void weft::list_changed_slowly(server *s, int db, const char *key, size_t n)
+void weft::key_changed_slowly(server *s, int db, const char *key, size_t n)
 {
     place *place = place_find(s, AT_LIST, db, key, n, false);
     if (place != nullptr)

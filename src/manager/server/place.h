@@ -4,7 +4,7 @@
 // came, who holds it, whether it is closed.  It exists while there is something to know.
 //
 // Who waits in BLPOP and its like, and those who wait to put, are in the place of the list's key:
-// whatever changes that list says so (list_changed), and when the command is done
+// whatever changes that list says so (key_changed), and when the command is done
 // places_serve goes through the places that may have something to give.
 #ifndef WEFT_MANAGER_PLACE_H
 #define WEFT_MANAGER_PLACE_H
@@ -67,13 +67,14 @@ word place_name(const place *place);
 
 // It may have something for those who wait.
 void place_ready(server *s, place *place);
-void list_changed_slowly(server *s, int db, const char *key, size_t n);
+void key_changed_slowly(server *s, int db, const char *key, size_t n);
 void places_serve(server *s);
 
-static inline void list_changed(server *s, int db, const char *key, size_t n)
+// What the key holds is another now, or how long.
+static inline void key_changed(server *s, int db, const char *key, size_t n)
 {
     if (__builtin_expect(s->places.count != 0, 0))
-        list_changed_slowly(s, db, key, n);
+        key_changed_slowly(s, db, key, n);
 }
 
 // command_queue.cc, command_lock.cc: gives what the place has to those who wait.
