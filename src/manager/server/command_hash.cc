@@ -1,8 +1,7 @@
 // command_hash.cc: hashes: HSET HGET HMGET HDEL HLEN HEXISTS HGETALL HKEYS HVALS HINCRBY, as Redis
 // has them.  A hash is a table of string entries.
 #include "commands.h"
-
-#include "server.h"
+#include "place.h"
 #include <base/number.h>
 
 using namespace weft;
@@ -57,6 +56,7 @@ void weft::command_hset(peer *p, const word *words, int n)
     int64_t fresh = 0;
     for (int i = 2; i < n; i += 2)
         fresh += set_field(entry_hash(e), &words[i], words[i + 1].text, words[i + 1].size);
+    key_changed(p->server, p->db, words[1].text, words[1].size);
     reply_integer(p, fresh);
 }
 
@@ -90,8 +90,10 @@ void weft::command_hdel(peer *p, const word *words, int n)
         entry_drop(table_remove(t, link));
         removed++;
     }
-    if (removed > 0)
+    if (removed > 0) {
+        key_changed(p->server, p->db, words[1].text, words[1].size);
         key_remove_if_empty(p->server, p->db, &words[1]);
+    }
     reply_integer(p, removed);
 }
 
@@ -176,5 +178,6 @@ void weft::command_hincrby(peer *p, const word *words, int)
     }
     const entry *e = key_make(p, &words[1], TYPE_HASH);
     set_field(entry_hash(e), &words[2], text, number_print(text, number));
+    key_changed(p->server, p->db, words[1].text, words[1].size);
     reply_integer(p, number);
 }

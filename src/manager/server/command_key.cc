@@ -30,7 +30,8 @@ void weft::command_exists(peer *p, const word *words, int n)
 
 static const char *type_name(unsigned type)
 {
-    return type == TYPE_STRING ? "string" : type == TYPE_LIST ? "list" : "hash";
+    static const char *const names[] = {"string", "list", "hash", "set"};
+    return names[type];
 }
 
 void weft::command_type(peer *p, const word *words, int)
@@ -86,10 +87,12 @@ static void expire(peer *p, const word *words, int n, int64_t unit)
     }
     entry **link = key_find(p->server, p->db, &words[1]);
     bool wanted = link != nullptr && is_wanted(flags, key_expires(*link), at);
-    if (wanted && at <= wall_ms())
+    if (wanted && at <= wall_ms()) {
         key_remove(p->server, p->db, link);
-    else if (wanted)
+    } else if (wanted) {
         key_expire_at(p->server, p->db, link, at);
+        key_changed(p->server, p->db, words[1].text, words[1].size);
+    }
     reply_integer(p, wanted);
 }
 
@@ -128,8 +131,10 @@ void weft::command_persist(peer *p, const word *words, int)
 {
     entry **link = key_find(p->server, p->db, &words[1]);
     bool expires = link != nullptr && (*link)->expires;
-    if (expires)
+    if (expires) {
         key_persist(p->server, p->db, link);
+        key_changed(p->server, p->db, words[1].text, words[1].size);
+    }
     reply_integer(p, expires);
 }
 

@@ -205,6 +205,7 @@ void weft::command_lset(peer *p, const word *words, int)
         return;
     memory_give(*at);
     *at = item_new(words[3].text, words[3].size);
+    key_changed(p->server, p->db, words[1].text, words[1].size);
     reply_ok(p);
 }
 
@@ -262,10 +263,12 @@ static void move(peer *p, int db, const word *from, const word *to, bool front, 
     }
     item_list *l = entry_list(*link);
     reply_item(p, *list_item_at(l, front ? 0 : l->count - 1));
-    if (target == *link)
+    if (target == *link) {
         list_push(l, list_pop(l, front), front_to);
-    else
+        key_changed(s, db, from->text, from->size);
+    } else {
         item_push(s, db, to, item_pop(s, db, link, front), front_to);
+    }
 }
 
 void weft::command_lmove(peer *p, const word *words, int)

@@ -1,8 +1,7 @@
 // command_string.cc: strings: GET SET GETDEL MGET MSET INCR DECR INCRBY DECRBY APPEND STRLEN, as
 // Redis has them; WEFT.REPLACE.
 #include "commands.h"
-
-#include "server.h"
+#include "place.h"
 #include <base/number.h>
 
 #include <limits.h>
@@ -165,10 +164,12 @@ static void add(peer *p, const word *key, int64_t by)
         return;
     }
     size_t n = number_print(text, number);
-    if (link != nullptr && (*link)->size == n)
+    if (link != nullptr && (*link)->size == n) {
         memcpy(entry_text(*link), text, n);
-    else
+        key_changed(p->server, p->db, key->text, key->size);
+    } else {
         key_set(p->server, p->db, key, text, n, true);
+    }
     reply_integer(p, number);
 }
 
@@ -216,6 +217,7 @@ void weft::command_append(peer *p, const word *words, int)
     } else {
         entry *e = entry_resize(link, old + more->size, true);
         memcpy(entry_text(e) + old, more->text, more->size);
+        key_changed(p->server, p->db, words[1].text, words[1].size);
     }
     reply_integer(p, (int64_t)(old + more->size));
 }

@@ -15,7 +15,7 @@ static void *new_object(int type)
 {
     if (type == TYPE_LIST)
         return memory_take_zeroed(1, sizeof(item_list));
-    return type == TYPE_HASH ? memory_take_zeroed(1, sizeof(table)) : nullptr;
+    return type == TYPE_HASH || type == TYPE_SET ? memory_take_zeroed(1, sizeof(table)) : nullptr;
 }
 
 entry *weft::entry_new(int type, const void *key, size_t key_size, uint32_t hash, size_t size)
@@ -25,9 +25,9 @@ entry *weft::entry_new(int type, const void *key, size_t key_size, uint32_t hash
     e->next = nullptr;
     e->hash = hash;
     e->key_size = (uint32_t)key_size & KEY_MAX;
-    e->type = (unsigned)type & 3;
+    e->type = (unsigned)type & 7;
     e->expires = 0;
-    e->size = (uint32_t)size;
+    e->size = (uint32_t)size & INT32_MAX;
     if (type != TYPE_STRING)
         entry_set_object(e, new_object(type));
     memcpy(entry_rest(e) + object, key, key_size);
@@ -57,7 +57,7 @@ entry *weft::entry_resize(entry **link, size_t size, bool growing)
             all += size < 1 << 20 ? size : 1 << 20;
         e = *link = (entry *)retake(e, all > sizeof *e ? all : sizeof *e);
     }
-    e->size = (uint32_t)size;
+    e->size = (uint32_t)size & INT32_MAX;
     tell_expiry(e);
     return e;
 }
@@ -93,7 +93,7 @@ void weft::entry_drop(entry *e)
 {
     if (e->type == TYPE_LIST) {
         drop_list(entry_list(e));
-    } else if (e->type == TYPE_HASH) {
+    } else if (entry_has_table(e)) {
         table_clear(entry_hash(e), entry_drop);
         memory_give(entry_hash(e));
     }

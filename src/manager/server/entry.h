@@ -1,4 +1,4 @@
-// entry.h: what an entry of a table holds: its key, and a string, a list, a hash or a place.
+// entry.h: what an entry of a table holds: its key, and a string, a list, a hash, a set or a place.
 #ifndef WEFT_MANAGER_ENTRY_H
 #define WEFT_MANAGER_ENTRY_H
 
@@ -21,7 +21,7 @@ struct item_list {
 
 // ---- Entries ----
 
-enum { ENTRY_HEAD = offsetof(entry, size) + sizeof(uint32_t) };
+enum { ENTRY_HEAD = offsetof(entry, hash) + 3 * sizeof(uint32_t) };
 
 static inline char *entry_rest(const entry *e)
 {
@@ -56,9 +56,22 @@ static inline item_list *entry_list(const entry *e)
     return (item_list *)entry_object(e);
 }
 
+// The fields of a hash, or the members of a set: those are entries whose strings are empty.
 static inline table *entry_hash(const entry *e)
 {
     return (table *)entry_object(e);
+}
+
+static inline bool entry_has_table(const entry *e)
+{
+    return e->type == TYPE_HASH || e->type == TYPE_SET;
+}
+
+// A list, a hash or a set with nothing in it.
+static inline bool entry_is_empty(const entry *e)
+{
+    return e->type == TYPE_LIST ? entry_list(e)->count == 0
+                                : entry_has_table(e) && entry_hash(e)->count == 0;
 }
 
 static inline void *entry_expiry(const entry *e)
@@ -69,8 +82,8 @@ static inline void *entry_expiry(const entry *e)
     return expiry;
 }
 
-// An entry that hangs nowhere.  A list and a hash get an empty object; a string `size` bytes, not
-// yet written; a place nothing.
+// An entry that hangs nowhere.  A list, a hash and a set get an empty object; a string `size`
+// bytes, not yet written; a place nothing.
 entry *entry_new(int type, const void *key, size_t key_size, uint32_t hash, size_t size);
 void entry_set_object(entry *e, void *object);
 

@@ -70,7 +70,7 @@ entry *weft::key_make(peer *p, const word *key, int type)
 }
 
 // Puts a string where another type is; its expiry goes along.
-static void replace(server *s, int db, entry **link, size_t n)
+static void replace(entry **link, size_t n)
 {
     entry *old = *link;
     entry *fresh = entry_new(TYPE_STRING, entry_key(old), old->key_size, old->hash, n);
@@ -78,10 +78,7 @@ static void replace(server *s, int db, entry **link, size_t n)
     *link = fresh;
     if (old->expires)
         entry_set_expiry(link, entry_expiry(old));
-    bool list = old->type == TYPE_LIST;
     entry_drop(old);
-    if (list)
-        key_changed(s, db, entry_key(*link), (*link)->key_size);
 }
 
 void weft::key_set(server *s, int db, const word *key, const char *text, size_t n, bool keep)
@@ -91,6 +88,7 @@ void weft::key_set(server *s, int db, const word *key, const char *text, size_t 
     if (link == nullptr) {
         entry *e = add(s, db, TYPE_STRING, key, hash, n);
         memcpy(entry_text(e), text, n);
+        key_changed(s, db, key->text, key->size);
         return;
     }
     if ((*link)->expires && !keep)
@@ -98,8 +96,9 @@ void weft::key_set(server *s, int db, const word *key, const char *text, size_t 
     if ((*link)->type == TYPE_STRING)
         entry_resize(link, n, false);
     else
-        replace(s, db, link, n);
+        replace(link, n);
     memcpy(entry_text(*link), text, n);
+    key_changed(s, db, key->text, key->size);
 }
 
 static void drop_expiry(server *s, int db, entry *e)
@@ -116,8 +115,7 @@ static void drop_expiry(server *s, int db, entry *e)
 void weft::key_remove(server *s, int db, entry **link)
 {
     entry *e = table_remove(&s->keys[db], link);
-    if (e->type == TYPE_LIST)
-        key_changed(s, db, entry_key(e), e->key_size);
+    key_changed(s, db, entry_key(e), e->key_size);
     drop_expiry(s, db, e);
     entry_drop(e);
 }
@@ -125,9 +123,7 @@ void weft::key_remove(server *s, int db, entry **link)
 void weft::key_remove_if_empty(server *s, int db, const word *key)
 {
     entry **link = key_find(s, db, key);
-    if (link != nullptr &&
-        ((*link)->type == TYPE_LIST ? entry_list(*link)->count == 0
-                                    : (*link)->type == TYPE_HASH && entry_hash(*link)->count == 0))
+    if (link != nullptr && entry_is_empty(*link))
         key_remove(s, db, link);
 }
 
@@ -136,8 +132,7 @@ static int flushing_db;
 
 static void drop(entry *e)
 {
-    if (e->type == TYPE_LIST)
-        key_changed(flushing, flushing_db, entry_key(e), e->key_size);
+    key_changed(flushing, flushing_db, entry_key(e), e->key_size);
     drop_expiry(flushing, flushing_db, e);
     entry_drop(e);
 }

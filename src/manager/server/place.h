@@ -70,7 +70,7 @@ void place_ready(server *s, place *place);
 void key_changed_slowly(server *s, int db, const char *key, size_t n);
 void places_serve(server *s);
 
-// What the key holds is another now, or how long.
+// What the key holds is another now, or how long: said of each key that a command has changed.
 static inline void key_changed(server *s, int db, const char *key, size_t n)
 {
     if (__builtin_expect(s->places.count != 0, 0))

@@ -183,14 +183,14 @@ entry **key_find(server *s, int db, const word *key);
 // The same of one type.  false: it has another, and the peer was told.
 bool key_typed(peer *p, const word *key, int type, entry ***link);
 
-// The list or hash of that name, made if need be.  nullptr: as above.
+// The list, hash or set of that name, made if need be.  nullptr: as above.
 entry *key_make(peer *p, const word *key, int type);
 
 // Sets a string, or replaces what is there; `keep` its expiry.
 void key_set(server *s, int db, const word *key, const char *text, size_t n, bool keep);
 void key_remove(server *s, int db, entry **link);
 
-// Removes a list or hash with nothing in it.
+// Removes a list, hash or set with nothing in it.
 void key_remove_if_empty(server *s, int db, const word *key);
 
 // Milliseconds on the wall clock, as expiries are; when it expires; -1: never.

@@ -15,15 +15,15 @@
 
 namespace weft {
 
-enum { TYPE_STRING, TYPE_LIST, TYPE_HASH, TYPE_PLACE };
+enum { TYPE_STRING, TYPE_LIST, TYPE_HASH, TYPE_SET, TYPE_PLACE };
 
 // Behind it follow, unaligned: the expiry (a pointer) if it expires, the object (a pointer) if it
 // is no string, the key, the string.
 struct entry {
     struct entry *next;
     uint32_t hash;
-    uint32_t key_size : 29, type : 2, expires : 1;
-    uint32_t size; // of the string
+    uint32_t key_size : 29, type : 3;
+    uint32_t size : 31, expires : 1; // size: of the string
 };
 
 enum { KEY_MAX = (1 << 29) - 1 };
