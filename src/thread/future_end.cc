@@ -55,10 +55,9 @@ bool weft::future_watch(weft_future *f, weft_private_watch *w)
     take_lock(&f->lock);
     // The ending thread either sees EXTRAS and comes by way of the lock, or has set FINAL.
     bool ended = future_extras(f) & FUTURE_FINAL;
-    w->next = f->watches;
-    f->watches = w;
-    if (ended)
-        f->watches = w->next;
+    w->next = ended ? nullptr : f->watches; // those left there are others' to take off
+    if (!ended)
+        f->watches = w;
     drop_lock(&f->lock);
     return !ended;
 }

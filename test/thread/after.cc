@@ -4,6 +4,7 @@
 #include <weft/thread.h>
 
 #include <errno.h>
+#include <thread/future.h>
 
 static void *count(void *arg)
 {
@@ -291,6 +292,24 @@ static void *collect_all(void *arg)
         add_word(&all->got);
     }
     return errno == EDEADLK ? arg : NULL;
+}
+
+// One that has ended may have the watch of a waiter that was told and has not taken it off.
+CASE(test_completions_touch_no_others_watch)
+{
+    uint32_t word = 0;
+    weft_completions *c = weft_completions_create();
+    weft_future *p = weft_future_create();
+    weft_private_watch waiter = {nullptr, &word, nullptr, p};
+    assert_true(weft::future_watch(p, &waiter));
+    assert_int_equal(weft_future_set(p, NULL), 0);
+    assert_true(word != 0);
+    assert_int_equal(weft_completions_add(c, p), 0);
+    assert_ptr_equal(waiter.of, p);
+    weft::future_unwatch(p, &waiter);
+    assert_ptr_equal(weft_completions_next(c, WEFT_NOW), p);
+    assert_int_equal(weft_completions_destroy(c), 0);
+    assert_int_equal(weft_future_release(p), 0);
 }
 
 // Several threads and a task share them; the task's one worker runs what it collects, too.
