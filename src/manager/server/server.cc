@@ -20,9 +20,8 @@ server *weft::this_server;
 
 // Sees to all that are dirty, and to those that become so by that: whoever ends may leave
 // something to others.  Only here are peers freed.
-static void tidy(weft_task *, void *arg)
+void weft::server_tidy(server *s)
 {
-    server *s = (server *)arg;
     while (s->dirty != nullptr) {
         peer *p = s->dirty;
         s->dirty = p->next_dirty;
@@ -35,6 +34,12 @@ static void tidy(weft_task *, void *arg)
                 places_serve(s);
         }
     }
+}
+
+static void tidy(weft_task *, void *arg)
+{
+    server *s = (server *)arg;
+    server_tidy(s);
     if (s->ending)
         weft_loop_stop(s->loop);
 }
@@ -206,6 +211,7 @@ void weft::server_close(server *s)
         peer_free(s->peers.next);
     for (int db = 0; db < DATABASES; db++)
         key_flush(s, db);
+    background_finish(s);
     table_clear(&s->places, drop_place);
     memory_give(s->input);
     memory_give(s->request.words);

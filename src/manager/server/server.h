@@ -36,6 +36,7 @@ struct peer;
 struct peer_wait;
 struct peer_hold;
 struct place;
+struct work;
 
 struct command_row {
     const char *name; // in small letters
@@ -96,7 +97,7 @@ struct server {
     weft_signal signals[2];
     weft_watch owners, parent; // how the end comes to be known (start.cc)
     weft_alarm second;         // while anything is to be looked at each second
-    weft_task tidy;
+    weft_task tidy, background;
     weft_manager_options o;
     char address[160];
     int port;
@@ -111,6 +112,9 @@ struct server {
     size_t waiting; // peers
     size_t locks;   // held
     int64_t token;  // the last fencing token
+
+    work *works;    // in the background: a ring, from the one whose turn it is; nullptr: none
+    uint64_t steps; // of them, so far
 
     peer peers; // the list's head
     peer *dirty;
@@ -135,6 +139,18 @@ int server_open(server *s, const char *address, const weft_manager_options *opts
 int server_run(server *s);
 void server_close(server *s);
 void server_end(server *s);
+
+// Sees to the peers that are dirty: at the end of each round.
+void server_tidy(server *s);
+
+// ---- background.cc ----
+
+// Calls step(s, arg) again and again, a bounded time in this round of the loop and each of the
+// next, until it returns false: there is no more to do.  A step is short, some ten microseconds.
+void background(server *s, bool (*step)(server *s, void *arg), void *arg);
+
+// All that is left, at once: at the server's end.
+void background_finish(server *s);
 
 // ---- peer.cc ----
 
