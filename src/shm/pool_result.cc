@@ -269,7 +269,7 @@ static bool result_ended(const weft_result *r)
 static bool look_for_end(const weft_result *r, weft_deadline d)
 {
     int64_t now = weft_now(), until = now + r->pool->shared->spin_ns;
-    if (d != WEFT_NOW)
+    if (d != WEFT_NOW && way_to_sleep == nullptr)
         for (until = until < d ? until : d; now < until; now = weft_now())
             for (int i = 0; i < 64; i++) {
                 if (has_ended(slot_state(slot_of(r))))

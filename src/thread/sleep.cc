@@ -50,6 +50,23 @@ static int tasklet_sleeps(const uint32_t *word, uint32_t expected, weft_deadline
     return is_stopped(&r) ? ECANCELED : error;
 }
 
+// What other processes change: they wake threads alone.  So the tasklet looks again and again,
+// after pauses that grow.
+static int tasklet_looks(const uint32_t *word, uint32_t expected, weft_deadline d)
+{
+    static const uint32_t nothing = 0;
+    enum { FIRST_US = 20, LAST_US = 2000 };
+    int error = 0;
+    for (int us = FIRST_US; error == 0 && __atomic_load_n(word, __ATOMIC_SEQ_CST) == expected;
+         us = us * 2 < LAST_US ? us * 2 : LAST_US) {
+        weft_deadline soon = weft_in_us(us);
+        error = tasklet_sleeps(&nothing, 0, soon < d ? soon : d, 0);
+        if (error == ETIMEDOUT && soon < d)
+            error = 0;
+    }
+    return error;
+}
+
 void weft::sleep_as_tasklets(sleep_way *way)
 {
     watch_forks(); // what is parked is the parent's
@@ -61,8 +78,10 @@ int weft::sleep_on(const uint32_t *word, uint32_t expected, weft_deadline d, int
 {
     weft_thread *self = this_thread;
     int shared = how & SHARED;
-    if (way_to_sleep != nullptr && !shared) {
-        int error = tasklet_sleeps(word, expected, d, how);
+    // A shared lock is taken regardless, and notes meanwhile what its thread is about to hold.
+    if (way_to_sleep != nullptr && how != (SHARED | REGARDLESS)) {
+        int error =
+            shared ? tasklet_looks(word, expected, d) : tasklet_sleeps(word, expected, d, how);
         if (error != EPERM)
             return error;
     }
