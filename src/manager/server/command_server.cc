@@ -13,8 +13,8 @@ using namespace weft;
 
 namespace {
 struct page {
-    char text[8192];
-    size_t n;
+    char *text;
+    size_t n, room;
 };
 } // namespace
 
@@ -22,9 +22,17 @@ __attribute__((format(printf, 2, 3))) static void print(page *out, const char *f
 {
     va_list rest;
     va_start(rest, format);
-    int n = vsnprintf(out->text + out->n, sizeof out->text - out->n, format, rest);
+    va_list again;
+    va_copy(again, rest);
+    size_t n = (size_t)vsnprintf(nullptr, 0, format, rest);
     va_end(rest);
-    out->n += (size_t)n < sizeof out->text - out->n ? (size_t)n : 0;
+    if (out->room - out->n <= n) {
+        out->room = out->room + n + 4096;
+        out->text = (char *)retake(out->text, out->room);
+    }
+    vsnprintf(out->text + out->n, n + 1, format, again);
+    va_end(again);
+    out->n += n;
 }
 
 static void about_server(server *s, page *out)
@@ -97,6 +105,28 @@ static void about_cpu(server *, page *out)
           (long)r.ru_utime.tv_usec);
 }
 
+static void about_command(const command_row *c, page *out)
+{
+    const command_counts *n = &c->counts;
+    if (n->calls + n->rejected + n->failed > 0)
+        print(out,
+              "cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,"
+              "failed_calls=%llu\r\n",
+              c->name, (unsigned long long)n->calls, (unsigned long long)n->ns / 1000,
+              n->calls > 0 ? (double)n->ns / 1000 / (double)n->calls : 0.0,
+              (unsigned long long)n->rejected, (unsigned long long)n->failed);
+}
+
+static void about_commands(server *, page *out)
+{
+    for (int i = 0; i < commands_count; i++) {
+        const command_row *c = &commands[i];
+        about_command(c, out);
+        for (c = c->below; c != nullptr && c->name != nullptr; c++)
+            about_command(c, out);
+    }
+}
+
 static void about_cluster(server *, page *out)
 {
     print(out, "cluster_enabled:0\r\n");
@@ -121,148 +151,32 @@ void weft::command_info(peer *p, const word *words, int n)
     static const struct {
         const char *title, *name;
         void (*about)(server *s, page *out);
-    } sections[] = {
-        {"Server", "server", about_server}, {"Clients", "clients", about_clients},
-        {"Memory", "memory", about_memory}, {"Persistence", "persistence", about_persistence},
-        {"Stats", "stats", about_stats},    {"Replication", "replication", about_replication},
-        {"CPU", "cpu", about_cpu},          {"Cluster", "cluster", about_cluster},
-        {"Weft", "weft", about_weft},       {"Keyspace", "keyspace", about_keyspace}};
-    page out;
-    out.n = 0;
+        bool asked; // only when asked for
+    } sections[] = {{"Server", "server", about_server, false},
+                    {"Clients", "clients", about_clients, false},
+                    {"Memory", "memory", about_memory, false},
+                    {"Persistence", "persistence", about_persistence, false},
+                    {"Stats", "stats", about_stats, false},
+                    {"Replication", "replication", about_replication, false},
+                    {"CPU", "cpu", about_cpu, false},
+                    {"Commandstats", "commandstats", about_commands, true},
+                    {"Cluster", "cluster", about_cluster, false},
+                    {"Weft", "weft", about_weft, false},
+                    {"Keyspace", "keyspace", about_keyspace, false}};
+    page out = {};
     for (const auto &each : sections) {
-        bool wanted = n == 1;
+        bool wanted = n == 1 && !each.asked;
         for (int i = 1; i < n; i++)
             wanted = wanted || word_is(&words[i], each.name) || word_is(&words[i], "all") ||
-                     word_is(&words[i], "default") || word_is(&words[i], "everything");
+                     word_is(&words[i], "everything") ||
+                     (word_is(&words[i], "default") && !each.asked);
         if (!wanted)
             continue;
         print(&out, "%s# %s\r\n", out.n > 0 ? "\r\n" : "", each.title);
         each.about(p->server, &out);
     }
-    reply_page(p, out.text, out.n);
-}
-
-// ---- CONFIG ----
-
-static void config_get(peer *p, const word *words, int n)
-{
-    const weft_manager_options *o = &p->server->o;
-    char memory[24], clients[24], message[24], reply[80], port[24];
-    const char *const settings[][2] = {{"appendonly", "no"},
-                                       {"bind", ""},
-                                       {"client-output-buffer-limit", reply},
-                                       {"databases", "16"},
-                                       {"maxclients", clients},
-                                       {"maxmemory", memory},
-                                       {"maxmemory-policy", "noeviction"},
-                                       {"port", port},
-                                       {"proto-max-bulk-len", message},
-                                       {"save", ""},
-                                       {"timeout", "0"}};
-    const size_t count = sizeof settings / sizeof *settings;
-    bool wanted[count] = {};
-    size_t found = 0;
-    snprintf(memory, sizeof memory, "%zu", o->max_memory);
-    snprintf(clients, sizeof clients, "%zu", o->max_clients);
-    snprintf(message, sizeof message, "%zu", o->max_message);
-    snprintf(port, sizeof port, "%d", p->server->port);
-    snprintf(reply, sizeof reply, "normal %zu 0 0", o->max_reply);
-    for (size_t k = 0; k < count; k++) {
-        for (int i = 2; i < n && !wanted[k]; i++) {
-            char pattern[64];
-            size_t size = words[i].size < sizeof pattern ? words[i].size : 0;
-            for (size_t c = 0; c < size; c++)
-                pattern[c] = (char)(words[i].text[c] |
-                                    (words[i].text[c] >= 'A' && words[i].text[c] <= 'Z') << 5);
-            wanted[k] = glob_matches(pattern, size, settings[k][0], strlen(settings[k][0]));
-        }
-        found += wanted[k];
-    }
-    reply_map(p, found);
-    for (size_t k = 0; k < count; k++) {
-        if (!wanted[k])
-            continue;
-        reply_text(p, settings[k][0]);
-        reply_text(p, settings[k][1]);
-    }
-}
-
-void weft::command_config(peer *p, const word *words, int n)
-{
-    static const command_row subcommands[] = {{"config|get", config_get, -3, 0, 0, 0, 0}};
-    subcommand(p, words, n, "config", subcommands, 1);
-}
-
-// ---- COMMAND ----
-
-static void describe(peer *p, const command_row *c)
-{
-    bool writes = c->flags & COMMAND_WRITES;
-    int flags = 1 + ((c->flags & COMMAND_ADDS) != 0) + ((c->flags & COMMAND_WAITS) != 0) +
-                ((c->flags & COMMAND_OPEN) != 0);
-    reply_array(p, 10);
-    reply_text(p, c->name);
-    reply_integer(p, c->words);
-    reply_set(p, (size_t)flags);
-    reply_status(p, writes ? "write" : "readonly");
-    if (c->flags & COMMAND_ADDS)
-        reply_status(p, "denyoom");
-    if (c->flags & COMMAND_WAITS)
-        reply_status(p, "blocking");
-    if (c->flags & COMMAND_OPEN)
-        reply_status(p, "no_auth");
-    reply_integer(p, c->first);
-    reply_integer(p, c->last);
-    reply_integer(p, c->step);
-    reply_set(p, 0);   // categories
-    reply_array(p, 0); // tips
-    reply_array(p, 0); // key specifications
-    reply_array(p, 0); // subcommands
-}
-
-static void command_count(peer *p, const word *, int)
-{
-    reply_integer(p, commands_count);
-}
-
-static void command_docs(peer *p, const word *, int)
-{
-    reply_map(p, 0); // the manual has them
-}
-
-static void command_list(peer *p, const word *, int)
-{
-    reply_array(p, (size_t)commands_count);
-    for (int i = 0; i < commands_count; i++)
-        reply_text(p, commands[i].name);
-}
-
-static void command_command_info(peer *p, const word *words, int n)
-{
-    reply_array(p, n > 2 ? (size_t)n - 2 : (size_t)commands_count);
-    for (int i = 0; n == 2 && i < commands_count; i++)
-        describe(p, &commands[i]);
-    for (int i = 2; i < n; i++) {
-        const command_row *c = command_find(&words[i]);
-        if (c != nullptr)
-            describe(p, c);
-        else
-            reply_null(p);
-    }
-}
-
-void weft::command_command(peer *p, const word *words, int n)
-{
-    static const command_row subcommands[] = {
-        {"command|count", command_count, 2, 0, 0, 0, 0},
-        {"command|docs", command_docs, -2, 0, 0, 0, 0},
-        {"command|list", command_list, 2, 0, 0, 0, 0},
-        {"command|info", command_command_info, -2, 0, 0, 0, 0}};
-    static const word all[] = {{"command", 7}, {"info", 4}};
-    if (n == 1)
-        command_command_info(p, all, 2);
-    else
-        subcommand(p, words, n, "command", subcommands, 4);
+    reply_page(p, out.n > 0 ? out.text : "", out.n);
+    memory_give(out.text);
 }
 
 // ---- SHUTDOWN ----

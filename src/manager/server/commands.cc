@@ -28,8 +28,8 @@ const command_row weft::commands[] = {
     {"auth", command_auth, -2, OPEN, 0, 0, 0},
     {"hello", command_hello, -1, OPEN, 0, 0, 0},
     {"select", command_select, 2, 0, 0, 0, 0},
-    {"client", command_client, -2, 0, 0, 0, 0},
-    {"command", command_command, -1, 0, 0, 0, 0},
+    {"client", nullptr, -2, 0, 0, 0, 0, client_subcommands},
+    {"command", command_command, -1, 0, 0, 0, 0, command_subcommands},
     {"quit", command_quit, -1, OPEN, 0, 0, 0},
     {"reset", command_reset, 1, OPEN, 0, 0, 0},
     // keys
@@ -84,7 +84,10 @@ const command_row weft::commands[] = {
     {"hincrby", command_hincrby, 4, ADDS, 1, 1, 1},
     // server
     {"info", command_info, -1, 0, 0, 0, 0},
-    {"config", command_config, -2, 0, 0, 0, 0},
+    {"config", nullptr, -2, 0, 0, 0, 0, config_subcommands},
+    {"object", nullptr, -2, 0, 0, 0, 0, object_subcommands},
+    {"memory", nullptr, -2, 0, 0, 0, 0, memory_subcommands},
+    {"wait", command_wait, 3, WAITS, 0, 0, 0},
     {"shutdown", command_shutdown, -1, 0, 0, 0, 0},
     // weft's own
     {"weft.put", command_put, 5, ADDS_WAITS, 1, 1, 1},
@@ -180,6 +183,53 @@ const command_row *weft::command_find(const word *w)
     return slot_of(&name)->command;
 }
 
+static const command_row *find_below(const command_row *c, const word *name)
+{
+    size_t own = strlen(c->name) + 1;
+    for (c = c->below; c->name != nullptr; c++)
+        if (word_is(name, c->name + own))
+            return c;
+    return nullptr;
+}
+
+const command_row *weft::command_named(const word *words, int n)
+{
+    const command_row *c = command_find(&words[0]);
+    return c != nullptr && __builtin_expect(c->below != nullptr, 0) && n > 1
+               ? find_below(c, &words[1])
+               : c;
+}
+
+// Its name in capital letters.
+static const char *capital(const command_row *c, char *text, size_t room)
+{
+    size_t i = 0;
+    for (; c->name[i] != 0 && i < room - 1; i++)
+        text[i] = (char)(c->name[i] & ~0x20);
+    text[i] = 0;
+    return text;
+}
+
+void weft::command_help(peer *p, const word *words, int)
+{
+    const command_row *c = command_find(&words[0]);
+    char name[16];
+    size_t lines = 3;
+    for (const command_row *each = c->below; each->name != nullptr; each++)
+        for (const char *at = each->help; at != nullptr; at = strchr(at + 1, '\n'))
+            lines++;
+    reply_array(p, lines);
+    reply_line(p, "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+               capital(c, name, sizeof name));
+    for (const command_row *each = c->below; each->name != nullptr; each++)
+        for (const char *at = each->help, *end; at != nullptr; at = *end != 0 ? end + 1 : nullptr) {
+            end = strchrnul(at, '\n');
+            reply_line(p, "%.*s", (int)(end - at), at);
+        }
+    reply_line(p, "HELP");
+    reply_line(p, "    Prints this help.");
+}
+
 // ---- Running ----
 
 static bool has_arity(const command_row *c, int n)
@@ -189,9 +239,16 @@ static bool has_arity(const command_row *c, int n)
 
 static void reply_unknown(peer *p, const word *words, int n)
 {
-    char args[160];
+    char args[160], name[16];
     int used = 0;
     args[0] = 0;
+    const command_row *parent = command_find(&words[0]);
+    if (parent != nullptr) {
+        reply_error(p, "ERR unknown subcommand '%.*s'. Try %s HELP.",
+                    words[1].size < 128 ? (int)words[1].size : 128, words[1].text,
+                    capital(parent, name, sizeof name));
+        return;
+    }
     for (int i = 1; i < n && used < 128; i++) {
         int most = 128 - used, size = words[i].size < (size_t)most ? (int)words[i].size : most;
         used += snprintf(args + used, sizeof args - (size_t)used, "'%.*s' ", size, words[i].text);
@@ -207,6 +264,13 @@ static bool is_http(const word *words, int n)
            (n == 3 && words[2].size > 5 && strncasecmp(words[2].text, "http/", 5) == 0);
 }
 
+static bool reject(const command_row *c)
+{
+    if (c != nullptr)
+        c->counts.rejected++;
+    return false;
+}
+
 // Whether it may run; if not, the peer was told.
 static bool may_run(peer *p, const command_row *c, const word *words, int n)
 {
@@ -218,58 +282,64 @@ static bool may_run(peer *p, const command_row *c, const word *words, int n)
             reply_unknown(p, words, n);
         else
             reply_error(p, "ERR wrong number of arguments for '%s' command", c->name);
-        return false;
+        return reject(c);
     }
     if (__builtin_expect(!p->known && !(c->flags & COMMAND_OPEN), 0)) {
         reply_error(p, "NOAUTH Authentication required.");
-        return false;
+        return reject(c);
     }
     if (__builtin_expect(s->o.max_memory != 0 && bytes_in_use > s->o.max_memory, 0) &&
         (c->flags & COMMAND_ADDS)) {
         reply_error(p, "OOM command not allowed when used memory > 'maxmemory'.");
-        return false;
+        return reject(c);
     }
     return true;
+}
+
+// Time is told where one command follows on another, and at the end of what a peer has sent: a
+// pipeline of the same ones is looked at twice.  What is read and written meanwhile is theirs.
+static void clock_switch(server *s, const command_row *c)
+{
+    int64_t now = weft_now();
+    if (s->timed != nullptr)
+        s->timed->counts.ns += (uint64_t)(now - s->timed_since);
+    s->timed = c;
+    s->timed_since = now;
+}
+
+void weft::clock_stop(server *s)
+{
+    if (s->timed != nullptr)
+        clock_switch(s, nullptr);
+}
+
+void weft::call(peer *p, const command_row *c, const word *words, int n)
+{
+    server *s = p->server;
+    uint64_t errors = s->errors;
+    if (s->timed != c)
+        clock_switch(s, c);
+    p->running = c->name;
+    c->fn(p, words, n);
+    c->counts.calls++;
+    c->counts.failed += s->errors != errors;
+    if (s->timed != c) // it ran others
+        clock_switch(s, c);
 }
 
 void weft::execute(peer *p, const word *words, int n)
 {
     server *s = p->server;
-    const command_row *c = command_find(&words[0]);
+    const command_row *c = command_named(words, n);
     s->commands++;
     if (p->lease.item != nullptr)
         lease_done(p);
     if (p->silent == 2)
         p->silent = 3;
-    if (may_run(p, c, words, n)) {
-        p->running = c->name;
-        c->fn(p, words, n);
-    }
+    if (may_run(p, c, words, n))
+        call(p, c, words, n);
     if (p->silent == 3)
         p->silent = 0;
     if (s->ready != nullptr)
         places_serve(s);
-}
-
-void weft::subcommand(peer *p, const word *words, int n, const char *name,
-                      const command_row *subcommands, size_t count)
-{
-    char capital[16];
-    size_t i = 0, own = strlen(name) + 1;
-    while (i < count && !word_is(&words[1], subcommands[i].name + own))
-        i++;
-    if (i < count && has_arity(&subcommands[i], n)) {
-        p->running = subcommands[i].name;
-        subcommands[i].fn(p, words, n);
-        return;
-    }
-    if (i < count) {
-        reply_error(p, "ERR wrong number of arguments for '%s' command", subcommands[i].name);
-        return;
-    }
-    for (i = 0; name[i] != 0 && i < sizeof capital - 1; i++)
-        capital[i] = (char)(name[i] & ~0x20);
-    capital[i] = 0;
-    reply_error(p, "ERR unknown subcommand '%.*s'. Try %s HELP.",
-                words[1].size < 128 ? (int)words[1].size : 128, words[1].text, capital);
 }

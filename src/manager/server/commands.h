@@ -11,7 +11,6 @@ void command_echo(peer *p, const word *words, int n);
 void command_auth(peer *p, const word *words, int n);
 void command_hello(peer *p, const word *words, int n);
 void command_select(peer *p, const word *words, int n);
-void command_client(peer *p, const word *words, int n);
 void command_command(peer *p, const word *words, int n);
 void command_quit(peer *p, const word *words, int n);
 void command_reset(peer *p, const word *words, int n);
@@ -62,7 +61,6 @@ void command_hkeys(peer *p, const word *words, int n);
 void command_hvals(peer *p, const word *words, int n);
 void command_hincrby(peer *p, const word *words, int n);
 void command_info(peer *p, const word *words, int n);
-void command_config(peer *p, const word *words, int n);
 void command_shutdown(peer *p, const word *words, int n);
 void command_put(peer *p, const word *words, int n);
 void command_get_item(peer *p, const word *words, int n);
@@ -86,10 +84,16 @@ void command_is_set(peer *p, const word *words, int n);
 void command_wait_event(peer *p, const word *words, int n);
 void command_replace(peer *p, const word *words, int n);
 
-// Runs the one of `subcommands` ("name|this") that the second word names, or says that there is
-// none.
-void subcommand(peer *p, const word *words, int n, const char *name, const command_row *subcommands,
-                size_t count);
+void command_wait(peer *p, const word *words, int n);
+
+// Subcommands, up to one without a name; what HELP says of them.
+void command_help(peer *p, const word *words, int n);
+extern const command_row client_subcommands[], command_subcommands[], config_subcommands[],
+    object_subcommands[], memory_subcommands[];
+
+// command_client.cc: false: the peer was told.  command_connection.cc.
+bool client_name(peer *p, const word *name);
+bool is_default_user(const word *name);
 
 } // namespace weft
 

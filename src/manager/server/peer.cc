@@ -63,22 +63,27 @@ static void second(weft_alarm *a, void *arg)
 {
     server *s = (server *)arg;
     int64_t now = weft_now();
-    bool any = false;
+    bool any = s->x.idle_ns > 0;
     for (peer *p = s->peers.next; p != &s->peers; p = p->next) {
         any = any || p->out.end != 0;
-        if (p->out.end != 0 && now - p->moved > s->o.stall_ns)
+        if ((p->out.end != 0 && now - p->moved > s->o.stall_ns) ||
+            (s->x.idle_ns > 0 && p->wait == nullptr && now - p->active > s->x.idle_ns))
             peer_end(p);
     }
     if (any)
         weft_loop_arm(s->loop, a, 0, second, s, weft_in_s(1));
 }
 
-static void stall_begins(peer *p)
+void weft::seconds_begin(server *s)
 {
-    server *s = p->server;
-    p->moved = weft_now();
     if (s->second.loop == nullptr)
         weft_loop_arm(s->loop, &s->second, 0, second, s, weft_in_s(1));
+}
+
+static void stall_begins(peer *p)
+{
+    p->moved = weft_now();
+    seconds_begin(p->server);
 }
 
 static void flush(peer *p)
@@ -109,7 +114,7 @@ static void flush(peer *p)
 // Runs the commands in `in`; how many bytes they were.
 static size_t run(peer *p, request *r, char *in, size_t n)
 {
-    const server *s = p->server;
+    server *s = p->server;
     size_t used = 0;
     const char *error = nullptr;
     while (used < n && p->wait == nullptr && !p->last && !p->ending) {
@@ -126,6 +131,11 @@ static size_t run(peer *p, request *r, char *in, size_t n)
             return n;
         }
         size_t size = r->at;
+        if (__builtin_expect(s->pause != PAUSE_NONE, 0) && client_paused(p, r)) {
+            request_next(r);
+            break;
+        }
+        s->input_left = n - used;
         if (r->count > 0)
             execute(p, r->words, (int)r->count);
         request_next(r);
@@ -133,6 +143,8 @@ static size_t run(peer *p, request *r, char *in, size_t n)
         if (bytes_count(&p->out) >= MANY)
             flush(p); // or a long pipeline's replies would all wait at once
     }
+    s->input_left = 0;
+    clock_stop(s);
     return used;
 }
 
@@ -309,6 +321,8 @@ void weft::peer_free(peer *p)
     memory_give(p->out.data);
     drop_input(p);
     memory_give(p->name);
+    memory_give(p->library[0]);
+    memory_give(p->library[1]);
     list_remove(p);
     s->count--;
     memory_give(p);

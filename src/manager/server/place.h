@@ -52,6 +52,7 @@ struct peer_wait {
     void (*ended)(peer_wait *w);    // if not nullptr: it was not served, and is over
     int64_t number;                 // the command's capacity, or room
     bool gets, moves;               // WEFT.GET, BLMOVE; else BLPOP and BRPOP
+    bool postponed;                 // the command has not run yet: CLIENT UNBLOCK does not end it
     bool front, front_to;           // which end
     word text;                      // a copy: the value, the destination
     int links;

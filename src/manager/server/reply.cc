@@ -72,6 +72,16 @@ void weft::reply_status(peer *p, const char *text)
     reply_raw(p, "\r\n", 2);
 }
 
+void weft::reply_line(peer *p, const char *format, ...)
+{
+    char text[256];
+    va_list rest;
+    va_start(rest, format);
+    vsnprintf(text, sizeof text, format, rest);
+    va_end(rest);
+    reply_status(p, text);
+}
+
 void weft::reply_ok(peer *p)
 {
     reply_raw(p, "+OK\r\n", 5);
@@ -85,6 +95,7 @@ void weft::reply_error(peer *p, const char *format, ...)
     va_start(rest, format);
     int n = vsnprintf(text, sizeof text, format, rest);
     va_end(rest);
+    p->server->errors++;
     n = n < (int)sizeof text ? n : (int)sizeof text - 1;
     while (n > 0 && (text[n - 1] == '\r' || text[n - 1] == '\n'))
         n--;

@@ -69,11 +69,11 @@ static bool complete(weft_manager_options *o)
 // without a word, while this says that it may come.
 static void fit_clients(server *s, int fd)
 {
-    enum { OWN = 16 }; // the loop's, and what a command opens for a moment
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY)
         return;
-    size_t used = (size_t)fd + OWN, left = files.rlim_cur > used ? files.rlim_cur - used : 1;
+    size_t used = (size_t)fd + DESCRIPTORS_OWN,
+           left = files.rlim_cur > used ? files.rlim_cur - used : 1;
     s->o.max_clients = s->o.max_clients < left ? s->o.max_clients : left;
 }
 
@@ -159,6 +159,7 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
     s->tidy.fn = tidy;
     s->tidy.arg = s;
     s->started = weft_now();
+    s->x = {0, 512, 64, 512};
     (void)!getrandom(&seed, sizeof seed, GRND_NONBLOCK);
     hash_seed(seed);
     commands_open();
@@ -216,6 +217,7 @@ void weft::server_close(server *s)
     memory_give(s->input);
     memory_give(s->request.words);
     memory_give(s->spare.data);
+    memory_give(s->password);
     weft_loop_destroy(s->loop);
     this_server = nullptr;
     errno = saved;

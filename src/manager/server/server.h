@@ -38,12 +38,21 @@ struct peer_hold;
 struct place;
 struct work;
 
+// What INFO and the metrics say of a command.
+struct command_counts {
+    uint64_t calls, ns;        // that ran, and for how long
+    uint64_t rejected, failed; // not run; told an error
+};
+
 struct command_row {
     const char *name; // in small letters
     void (*fn)(peer *p, const word *words, int n);
     int words; // with its name; below 0: at least
     unsigned flags;
-    int first, last, step; // where its keys are, for COMMAND
+    int first, last, step;              // where its keys are, for COMMAND
+    const command_row *below = nullptr; // its subcommands, up to one without a name
+    const char *help = nullptr;         // of a subcommand: lines for HELP
+    mutable command_counts counts = {};
 };
 
 enum {
@@ -74,7 +83,7 @@ struct peer {
     peer_wait *wait;        // it is blocked; nullptr: it is not
     peer_hold *holds;       // its locks and units
     item_lease lease;
-    char *name;
+    char *name, *library[2];      // CLIENT SETNAME; SETINFO: its library's name and version
     int64_t since, active, moved; // connected, last command, last progress of `out`: weft_now()
     uint8_t protocol;             // 2, 3
     uint8_t db;
@@ -87,9 +96,22 @@ struct peer {
     bool resume;         // its wait is over: go on with `in`
     bool last;           // end it when `out` has gone
     bool ending;         // end it
+    bool no_evict;       // CLIENT NO-EVICT
     bool reset;          // it did not get, or not read, all that it was sent
     const char *running; // the name of its last command
 };
+
+// What CONFIG SET changes beside the options.
+struct settings {
+    int64_t idle_ns; // who says nothing for so long is cut; 0: nobody is
+    // Above these OBJECT ENCODING says that it is the large kind, as Redis would have it.
+    size_t hash_entries, hash_value, set_integers;
+};
+
+// Descriptors that are not clients'; the longest password.
+enum { DESCRIPTORS_OWN = 16, PASSWORD_MAX = 511 };
+
+enum { PAUSE_NONE, PAUSE_WRITES, PAUSE_ALL };
 
 struct server {
     weft_loop *loop;
@@ -99,6 +121,8 @@ struct server {
     weft_alarm second;         // while anything is to be looked at each second
     weft_task tidy, background;
     weft_manager_options o;
+    settings x;
+    char *password; // what o.password points to, once it was changed
     char address[160];
     int port;
     bool is_unix, ending;
@@ -122,12 +146,21 @@ struct server {
     uint64_t ids;
     int64_t auth_next; // before that no password is looked at
 
+    int pause; // PAUSE_...: such commands wait
+    weft_deadline pause_end;
+    weft_alarm pause_alarm;
+
     char *input;            // INPUT_ROOM bytes
+    size_t input_left;      // of what is being run: this command and what is behind it
+    size_t words_size;      // this command's words alone
     struct request request; // of the peer that is being served
     bytes spare;            // for its replies
 
     int64_t started;
-    uint64_t connections, refused, commands, expired, hits, misses;
+    uint64_t connections, refused, commands, expired, hits, misses, errors;
+
+    const command_row *timed; // whose time runs, from `timed_since` on; nullptr: nobody's
+    int64_t timed_since;
 };
 
 extern server *this_server; // the process's one
@@ -162,18 +195,38 @@ void peer_dirty(peer *p);
 void peer_tidy(peer *p);
 void peer_end(peer *p);
 
+// Looks at all each second, from now on.
+void seconds_begin(server *s);
+
 // ---- commands.cc ----
 
 void execute(peer *p, const word *words, int n);
+void call(peer *p, const command_row *c, const word *words, int n); // what may run
+
+// The command that ran last is over: its time stops.
+void clock_stop(server *s);
+
+// nullptr: there is none.  The second also looks for the subcommand, where there are some.
 const command_row *command_find(const word *name);
+const command_row *command_named(const word *words, int n);
 extern const command_row commands[];
 extern const int commands_count;
 void commands_open(void);
+
+// Sets the password, of which a copy is kept; none of 0 bytes.
+void password_set(server *s, const char *text, size_t n);
+
+// ---- command_client.cc ----
+
+// Whether this command has to wait for the end of CLIENT PAUSE: the peer waits then, and the
+// command is to be read again.
+bool client_paused(peer *p, const request *r);
 
 // ---- reply.cc: to the peer ----
 
 void reply_raw(peer *p, const char *text, size_t n);
 void reply_status(peer *p, const char *text);
+__attribute__((format(printf, 2, 3))) void reply_line(peer *p, const char *format, ...);
 void reply_ok(peer *p);
 __attribute__((format(printf, 2, 3))) void reply_error(peer *p, const char *format, ...);
 void reply_integer(peer *p, int64_t number);

@@ -1,0 +1,267 @@
+// CONFIG, CLIENT PAUSE, OBJECT, MEMORY, WAIT and COMMAND's filters beside redis-server 7.0: the
+// same lines, the same replies.
+#include "beside.h"
+
+#include <initializer_list>
+
+static raw one[SIDES], two[SIDES];
+
+static void open_all(void)
+{
+    for (int k = 0; k < SIDES; k++) {
+        raw_open(&one[k], address_of[k]);
+        raw_open(&two[k], address_of[k]);
+        ask(&one[k], "FLUSHALL");
+    }
+}
+
+static void close_all(void)
+{
+    for (int k = 0; k < SIDES; k++) {
+        raw_close(&one[k]);
+        raw_close(&two[k]);
+    }
+}
+
+static void same(const char *line)
+{
+    both_say(&one[OURS], &one[REDIS], line);
+}
+
+BESIDE_CASE(test_config_set, open_all())
+{
+    for (const char *line : {"CONFIG SET maxmemory",
+                             "CONFIG SET a b c",
+                             "CONFIG SET nosuch 1",
+                             "CONFIG SET maxmemory abc",
+                             "CONFIG SET maxmemory -1",
+                             "CONFIG SET maxmemory 1.5mb",
+                             "CONFIG SET maxmemory 10xb",
+                             "CONFIG SET maxmemory 1kb",
+                             "CONFIG GET maxmemory",
+                             "CONFIG SET maxmemory 10M",
+                             "CONFIG GET maxmemory",
+                             "CONFIG SET MAXMEMORY 1GB",
+                             "CONFIG GET maxmemory",
+                             "CONFIG SET maxmemory ",
+                             "CONFIG GET maxmemory",
+                             "CONFIG SET maxmemory 1000 maxmemory 2000",
+                             "CONFIG SET maxmemory 100mb databases 3",
+                             "CONFIG SET databases 1 maxmemory abc",
+                             "CONFIG SET nosuch 1 maxmemory 100mb",
+                             "CONFIG SET maxmemory abc databases 1",
+                             "CONFIG SET maxmemory 100mb timeout -1",
+                             "CONFIG GET maxmemory",
+                             "CONFIG SET timeout abc",
+                             "CONFIG SET timeout -1",
+                             "CONFIG SET timeout ",
+                             "CONFIG SET timeout 99999999999",
+                             "CONFIG SET timeout 1000 maxmemory 200mb",
+                             "CONFIG GET timeout",
+                             "CONFIG GET maxmemory",
+                             "CONFIG SET timeout 0 maxmemory 0",
+                             "CONFIG SET maxclients 0",
+                             "CONFIG SET maxclients x",
+                             "CONFIG SET maxclients 2000",
+                             "CONFIG GET maxclients",
+                             "CONFIG SET appendonly maybe",
+                             "CONFIG SET appendonly no",
+                             "CONFIG SET unixsocket x",
+                             "CONFIG SET maxmemory-policy noeviction",
+                             "CONFIG SET hash-max-listpack-entries abc",
+                             "CONFIG SET hash-max-ziplist-entries 10",
+                             "CONFIG GET hash-max-listpack-entries",
+                             "CONFIG SET hash-max-listpack-entries 512",
+                             "CONFIG REWRITE",
+                             "CONFIG RESETSTAT",
+                             "CONFIG RESETSTAT x",
+                             "CONFIG REWRITE x"})
+        same(line);
+}
+
+BESIDE_CASE(test_client_errors, open_all())
+{
+    for (const char *line : {"CLIENT PAUSE",
+                             "CLIENT PAUSE abc",
+                             "CLIENT PAUSE -1",
+                             "CLIENT PAUSE abc foo",
+                             "CLIENT PAUSE 1 foo",
+                             "CLIENT PAUSE 1 all x",
+                             "CLIENT UNPAUSE",
+                             "CLIENT UNPAUSE 1",
+                             "CLIENT GETREDIR",
+                             "CLIENT GETREDIR x",
+                             "CLIENT NO-EVICT x",
+                             "CLIENT NO-EVICT on",
+                             "CLIENT NO-EVICT",
+                             "CLIENT PAUSE 99999999999999999999",
+                             "OBJECT",
+                             "MEMORY",
+                             "OBJECT ENCODING",
+                             "OBJECT NOSUCH k",
+                             "MEMORY NOSUCH",
+                             "CLIENT NOSUCH"})
+        same(line);
+}
+
+static bool answers_within(raw *c, int ms)
+{
+    size_t n;
+    return raw_next(c, &n, weft_in_ms(ms)) != nullptr;
+}
+
+BESIDE_CASE(test_pause_writes, open_all())
+{
+    for (int k = 0; k < SIDES; k++) {
+        says(&one[k], "CLIENT PAUSE 100000 WRITE", "+OK\r\n");
+        raw_ask(&two[k], "SET k v");
+        raw_ask(&two[k], "GET k");
+        assert_true(wait_blocked(&one[k], 1));
+        says(&one[k], "GET k", "$-1\r\n"); // reads go on
+        assert_false(answers_within(&two[k], 20));
+        long long id = ask_number(&one[k], "CLIENT ID");
+        char line[64];
+        snprintf(line, sizeof line, "CLIENT UNBLOCK %lld", id);
+        says(&one[k], line, ":0\r\n");
+        says(&one[k], "CLIENT UNPAUSE", "+OK\r\n");
+        assert_string_equal(reply(&two[k]), "+OK\r\n");
+        assert_string_equal(reply(&two[k]), "$1\r\nv\r\n");
+    }
+}
+
+BESIDE_CASE(test_pause_ends, open_all())
+{
+    for (int k = 0; k < SIDES; k++) {
+        weft_deadline begun = weft_now();
+        says(&one[k], "CLIENT PAUSE 150", "+OK\r\n");
+        raw_text(&two[k], "*1\r\n$4\r\nPI");
+        raw_text(&two[k], "NG\r\nPING\r\n");
+        assert_string_equal(reply(&two[k]), "+PONG\r\n");
+        assert_string_equal(reply(&two[k]), "+PONG\r\n");
+        assert_true(weft_now() - begun >= 150 * 1000000);
+    }
+}
+
+// One that left while it was paused, and one that was killed, have done nothing.
+BESIDE_CASE(test_pause_and_end, open_all())
+{
+    for (int k = 0; k < SIDES; k++) {
+        raw gone;
+        raw_open(&gone, address_of[k]);
+        says(&one[k], "CLIENT PAUSE 100000 WRITE", "+OK\r\n");
+        raw_ask(&gone, "SET gone v");
+        assert_true(wait_blocked(&one[k], 1));
+        raw_close(&gone);
+        assert_true(wait_blocked(&one[k], 0));
+        says(&one[k], "CLIENT UNPAUSE", "+OK\r\n");
+        says(&one[k], "EXISTS gone", ":0\r\n");
+    }
+}
+
+static char lines[40][400];
+
+BESIDE_CASE(test_object_encoding, open_all())
+{
+    static const char x44[] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    int n = 0;
+    for (const char *line :
+         {"SET k 1", "SET k -9223372036854775808", "SET k 9223372036854775808", "SET k 01",
+          "SET k ", "SET k hello", "SET k", "RPUSH l a", "HSET h f v", "HSET h f 12"})
+        strcpy(lines[n++], line);
+    snprintf(lines[n++], sizeof *lines, "SET k %s", x44);
+    snprintf(lines[n++], sizeof *lines, "SET k %sx", x44);
+    snprintf(lines[n++], sizeof *lines, "HSET h2 f %s%s", x44, x44);
+    snprintf(lines[n++], sizeof *lines, "HSET h3 %s%s v", x44, x44);
+    for (int i = 0; i < n; i++) {
+        same(lines[i]);
+        for (const char *key : {"k", "l", "h", "h2", "h3"}) {
+            char line[64];
+            snprintf(line, sizeof line, "OBJECT ENCODING %s", key);
+            same(line);
+        }
+    }
+    for (int i = 0; i < 513; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "HSET many f%d v", i);
+        same(line);
+        if (i >= 510)
+            same("OBJECT ENCODING many");
+    }
+    same("CONFIG SET hash-max-ziplist-value 3");
+    same("HSET small f four");
+    same("OBJECT ENCODING small");
+    same("CONFIG SET hash-max-ziplist-value 64");
+    for (const char *line : {"OBJECT REFCOUNT nosuch", "OBJECT FREQ nosuch", "OBJECT FREQ k",
+                             "OBJECT IDLETIME nosuch", "OBJECT ENCODING k x"})
+        same(line);
+}
+
+BESIDE_CASE(test_memory_and_wait, open_all())
+{
+    same("SET a 1");
+    for (const char *line :
+         {"MEMORY USAGE nosuch", "MEMORY USAGE a SAMPLES", "MEMORY USAGE a SAMPLES x",
+          "MEMORY USAGE a SAMPLES -1", "MEMORY USAGE a FOO 1", "MEMORY USAGE", "MEMORY PURGE",
+          "WAIT 1 10", "WAIT 0 0", "WAIT a 0", "WAIT 0 a", "WAIT -1 0", "WAIT 0 -1",
+          "WAIT 1 99999999999999999999", "WAIT 1"})
+        same(line);
+    assert_true(ask_number(&one[OURS], "MEMORY USAGE a") > 16);
+}
+
+BESIDE_CASE(test_command_keys, open_all())
+{
+    for (const char *line : {"COMMAND GETKEYS",
+                             "COMMAND GETKEYS GET",
+                             "COMMAND GETKEYS GET a",
+                             "COMMAND GETKEYS GET a b",
+                             "COMMAND GETKEYS NOSUCH a",
+                             "COMMAND GETKEYS PING",
+                             "COMMAND GETKEYS PING a",
+                             "COMMAND GETKEYS MSET a b c d",
+                             "COMMAND GETKEYS MSET a b c",
+                             "COMMAND GETKEYS CONFIG GET a",
+                             "COMMAND GETKEYS MEMORY USAGE k",
+                             "COMMAND GETKEYS OBJECT ENCODING k",
+                             "COMMAND GETKEYS CLIENT FOO",
+                             "COMMAND GETKEYS BLPOP a b 0",
+                             "COMMAND GETKEYS DEL a b c",
+                             "COMMAND GETKEYS LMOVE a b LEFT LEFT",
+                             "COMMAND LIST FILTERBY",
+                             "COMMAND LIST FOO BAR",
+                             "COMMAND LIST FILTERBY FOO BAR",
+                             "COMMAND LIST FILTERBY MODULE foo",
+                             "COMMAND LIST FILTERBY PATTERN x y",
+                             "COMMAND LIST FILTERBY PATTERN set",
+                             "COMMAND LIST FILTERBY PATTERN GE[T]",
+                             "COMMAND LIST FILTERBY ACLCAT nosuch",
+                             "COMMAND LIST FILTERBY PATTERN nosuch*",
+                             "COMMAND LIST FOO",
+                             "COMMAND INFO get|key",
+                             "COMMAND INFO config|get|key",
+                             "COMMAND INFO nosuch"})
+        same(line);
+    // With their subcommands.
+    const char *r = ask(&one[OURS], "COMMAND LIST FILTERBY PATTERN c*");
+    for (const char *name : {"\r\nclient\r\n", "\r\nclient|pause\r\n", "\r\nconfig|resetstat\r\n"})
+        assert_non_null(strstr(r, name));
+    r = ask(&one[OURS], "COMMAND LIST FILTERBY MODULE weft");
+    assert_non_null(strstr(r, "\r\nweft.lock\r\n"));
+    assert_null(strstr(r, "\r\nget\r\n"));
+}
+
+// The line that the suite of Redis looks for: qbuf is what it takes to ask.
+BESIDE_CASE(test_client_list_shows_the_request, open_all())
+{
+    for (int k = 0; k < SIDES; k++) {
+        const char *r = ask(&one[k], "CLIENT INFO");
+        assert_int_equal(field_number(r, " qbuf="), 26);
+        assert_int_equal(field_number(r, " argv-mem="), 10);
+        assert_int_equal(field_number(r, " obl="), 0);
+        assert_non_null(strstr(r, " cmd=client|info "));
+        ask(&one[k], "CLIENT NO-EVICT ON");
+        assert_non_null(strstr(ask(&one[k], "CLIENT INFO"), " flags=Ue"));
+        ask(&one[k], "CLIENT NO-EVICT OFF");
+    }
+}
+
+RUN_CASES(beside_begin, beside_end)
