@@ -7,9 +7,9 @@
 
 using namespace weft;
 
-static place *place_of(peer *p, int kind, const word *name, bool make)
+static place *place_of(peer *p, int kind, const word *name)
 {
-    return place_find(p->server, kind, 0, name->text, name->size, make);
+    return place_find(p->server, kind, 0, name->text, name->size, false);
 }
 
 // ---- Barriers ----
@@ -22,18 +22,27 @@ static void reply_broken(peer *p, int error)
         reply_error(p, "BROKEN the barrier is broken");
 }
 
+static void say_passed(peer *p)
+{
+    reply_integer(p, 0);
+}
+
+static void say_broken(peer *p)
+{
+    reply_broken(p, EPIPE);
+}
+
+static void say_owner_dead(peer *p)
+{
+    reply_broken(p, EOWNERDEAD);
+}
+
 // Sends all who wait on: with an error, or (0) because the last has come.
 static void send_on(place *place, int error)
 {
-    while (place->waiting.next != &place->waiting) {
-        peer_wait *w = place->waiting.next->wait;
-        if (error != 0)
-            reply_broken(w->peer, error);
-        else
-            reply_integer(w->peer, 0);
-        w->ended = nullptr;
-        wait_end(w);
-    }
+    waits_end(&place->waiting, error == 0            ? say_passed
+                               : error == EOWNERDEAD ? say_owner_dead
+                                                     : say_broken);
 }
 
 static void time_out(peer_wait *w)
@@ -60,7 +69,9 @@ void weft::command_barrier(peer *p, const word *words, int)
         reply_not_integer(p);
         return;
     }
-    place *place = place_of(p, AT_BARRIER, &words[1], true);
+    place *place = place_make(p, AT_BARRIER, 0, &words[1], true);
+    if (place == nullptr)
+        return;
     if (place->closed != 0) {
         reply_broken(p, place->closed);
         return;
@@ -88,7 +99,9 @@ void weft::command_barrier(peer *p, const word *words, int)
 
 void weft::command_break(peer *p, const word *words, int)
 {
-    place *place = place_of(p, AT_BARRIER, &words[1], true);
+    place *place = place_make(p, AT_BARRIER, 0, &words[1], true);
+    if (place == nullptr)
+        return;
     if (place->closed == 0)
         place->closed = EPIPE;
     send_on(place, place->closed);
@@ -97,7 +110,7 @@ void weft::command_break(peer *p, const word *words, int)
 
 void weft::command_reset_barrier(peer *p, const word *words, int)
 {
-    place *place = place_of(p, AT_BARRIER, &words[1], false);
+    place *place = place_of(p, AT_BARRIER, &words[1]);
     if (place != nullptr) {
         send_on(place, EPIPE);
         place->closed = 0;
@@ -108,7 +121,7 @@ void weft::command_reset_barrier(peer *p, const word *words, int)
 
 void weft::command_waiting(peer *p, const word *words, int)
 {
-    const place *place = place_of(p, AT_BARRIER, &words[1], false);
+    const place *place = place_of(p, AT_BARRIER, &words[1]);
     if (place != nullptr && place->closed != 0)
         reply_broken(p, place->closed);
     else
@@ -117,21 +130,24 @@ void weft::command_waiting(peer *p, const word *words, int)
 
 // ---- Events ----
 
+static void say_set(peer *p)
+{
+    reply_integer(p, 1);
+}
+
 void weft::command_set_event(peer *p, const word *words, int)
 {
-    place *place = place_of(p, AT_EVENT, &words[1], true);
+    place *place = place_make(p, AT_EVENT, 0, &words[1], true);
+    if (place == nullptr)
+        return;
     place->closed = 1;
-    while (place->waiting.next != &place->waiting) {
-        peer_wait *w = place->waiting.next->wait;
-        reply_integer(w->peer, 1);
-        wait_end(w);
-    }
+    waits_end(&place->waiting, say_set);
     reply_ok(p);
 }
 
 void weft::command_clear_event(peer *p, const word *words, int)
 {
-    place *place = place_of(p, AT_EVENT, &words[1], false);
+    place *place = place_of(p, AT_EVENT, &words[1]);
     if (place != nullptr) {
         place->closed = 0;
         place_ready(p->server, place); // for it to be forgotten
@@ -141,7 +157,7 @@ void weft::command_clear_event(peer *p, const word *words, int)
 
 void weft::command_is_set(peer *p, const word *words, int)
 {
-    const place *place = place_of(p, AT_EVENT, &words[1], false);
+    const place *place = place_of(p, AT_EVENT, &words[1]);
     reply_integer(p, place != nullptr && place->closed != 0);
 }
 
@@ -150,7 +166,9 @@ void weft::command_wait_event(peer *p, const word *words, int)
     weft_deadline d;
     if (!parse_milliseconds(p, &words[2], &d))
         return;
-    place *place = place_of(p, AT_EVENT, &words[1], true);
+    place *place = place_make(p, AT_EVENT, 0, &words[1], false);
+    if (place == nullptr)
+        return;
     if (place->closed != 0) {
         reply_integer(p, 1);
     } else {

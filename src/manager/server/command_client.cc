@@ -8,6 +8,11 @@ using namespace weft;
 
 // ---- Names ----
 
+static const char *or_empty(const char *text)
+{
+    return text != nullptr ? text : "";
+}
+
 // Sets a text of the peer's; an empty one is none.  false: it is not one, and the peer was told.
 static bool set_text(peer *p, char **to, const word *text, const char *what)
 {
@@ -16,6 +21,14 @@ static bool set_text(peer *p, char **to, const word *text, const char *what)
             reply_error(p, "ERR %s cannot contain spaces, newlines or special characters.", what);
             return false;
         }
+    if (text->size > PLACE_NAME_MAX) {
+        reply_error(p, "ERR the name is longer than %d bytes", PLACE_NAME_MAX);
+        return false;
+    }
+    if (text->size > strlen(or_empty(*to)) && memory_is_full(p->server)) {
+        reply_full(p);
+        return false;
+    }
     memory_give(*to);
     *to = nullptr;
     if (text->size > 0) {
@@ -42,11 +55,6 @@ static void address_of(const peer *p, int whose, char *text, size_t room)
         snprintf(text, room, "%s", address + 4);
     else
         snprintf(text, room, "%s:0", p->local ? p->server->address + 5 : address);
-}
-
-static const char *or_empty(const char *text)
-{
-    return text != nullptr ? text : "";
 }
 
 // A line about the client, as in Redis.

@@ -1,5 +1,10 @@
-// command_queue.cc: WEFT.PUT GET DONE JOIN CLOSE OPEN: a list as a bounded queue; and what becomes
-// of items whose getter ends.
+// command_queue.cc: WEFT.PUT GET DONE JOIN PENDING CLOSE OPEN: a list as a bounded queue; and what
+// becomes of items whose getter ends.
+//
+// Of the items that are not done some were got and the others are in the list.  Of the latter there
+// are never more than the list has, however it lost the others, so the count follows the list's
+// length, and no command on lists needs to know of it.  What others push is not counted; where
+// both are in a list, WEFT.GET is taken to get what counts first.
 //
 // An item that is got by WEFT.GET is on lease until the connection's next command: then it has
 // surely been seen, and if that command records the result, the item has had its effect exactly
@@ -10,14 +15,58 @@
 
 using namespace weft;
 
+static place *place_of(server *s, int db, const word *key, bool make)
+{
+    return place_find(s, AT_LIST, db, key->text, key->size, make);
+}
+
+// ---- What is not done ----
+
+static int64_t length_of(server *s, int db, const word *key)
+{
+    entry **link = key_find(s, db, key);
+    return link != nullptr && (*link)->type == TYPE_LIST ? (int64_t)entry_list(*link)->count : 0;
+}
+
+static void fit(place *place, int64_t length)
+{
+    if (place->number - place->taken > length)
+        place->number = place->taken + length;
+}
+
+int64_t weft::queue_pending(server *s, place *place)
+{
+    word name = place_name(place);
+    fit(place, length_of(s, place->db, &name));
+    return place->number;
+}
+
 // ---- Leases ----
+
+// One was popped: whether it was one that counts.
+static bool count_popped(place *place, bool got, int64_t length)
+{
+    int64_t there = place->number - place->taken;
+    if (got && there > 0) {
+        place->taken++;
+        return true;
+    }
+    if (got || there <= length)
+        return false;
+    place->number = place->taken + length;
+    return true;
+}
 
 void weft::lease_begin(peer *p, list_item *item, int db, const word *key, bool front, bool always)
 {
+    server *s = p->server;
+    place *place = s->places.count > 0 ? place_of(s, db, key, false) : nullptr;
     reply_string(p, item->text, item->size);
     lease_done(p);
-    p->lease = {item, db, front, always, (char *)memory_take(key->size + 1), key->size};
+    p->lease = {item, db, front, always, false, (char *)memory_take(key->size + 1), key->size};
     memcpy(p->lease.key, key->text, key->size);
+    if (place != nullptr)
+        p->lease.counts = count_popped(place, always, always ? 0 : length_of(s, db, key));
 }
 
 void weft::lease_done(peer *p)
@@ -29,25 +78,26 @@ void weft::lease_done(peer *p)
     p->lease = {};
 }
 
-static place *place_of(server *s, int db, const word *key, bool make)
-{
-    return place_find(s, AT_LIST, db, key->text, key->size, make);
-}
-
 void weft::lease_back(peer *p)
 {
     item_lease *l = &p->lease;
     if (l->item == nullptr)
         return;
+    server *s = p->server;
     word key = {l->key, l->key_size};
-    place *place = place_of(p->server, l->db, &key, false);
+    place *place = place_of(s, l->db, &key, l->counts);
     bool unseen = l->always || p->reset, discarded = place != nullptr && place->closed == 2;
-    if (unseen && discarded && place->number > 0) {
-        place->number--; // thrown away as well, late; nobody else will say that it is done
-        place_ready(p->server, place);
-    }
-    if (unseen && !discarded && item_push(p->server, l->db, &key, l->item, l->front))
+    bool back = unseen && !discarded && item_push(s, l->db, &key, l->item, l->front);
+    if (back)
         l->item = nullptr; // the list's
+    if (l->counts && l->always && place->taken > 0) {
+        place->taken--;
+        place->number -= !back; // thrown away; nobody else will say that it is done
+    } else if (l->counts && !l->always && back) {
+        place->number++;
+    }
+    if (place != nullptr)
+        place_ready(s, place);
     memory_give(l->item);
     memory_give(l->key);
     *l = {};
@@ -87,6 +137,7 @@ static bool serve_one(server *s, place *place, const word *key)
 {
     entry **link = key_find(s, place->db, key);
     bool list = link != nullptr && (*link)->type == TYPE_LIST;
+    fit(place, list ? (int64_t)entry_list(*link)->count : 0);
     peer_wait *w = list ? wait_first(&place->waiting) : nullptr;
     if (w != nullptr) {
         if (w->gets)
@@ -118,6 +169,11 @@ static void end_gets(place *place)
     }
 }
 
+static void say_joined(peer *p)
+{
+    reply_integer(p, 1);
+}
+
 void weft::list_serve(server *s, place *place)
 {
     word name = place_name(place);
@@ -125,11 +181,8 @@ void weft::list_serve(server *s, place *place)
         ;
     if (place->closed)
         end_gets(place); // had there been anything to get, they would have got it
-    while (place->number == 0 && place->joiners.next != &place->joiners) {
-        peer_wait *w = place->joiners.next->wait;
-        reply_integer(w->peer, 1);
-        wait_end(w);
-    }
+    if (place->number == 0)
+        waits_end(&place->joiners, say_joined);
 }
 
 // ---- Commands ----
@@ -147,7 +200,9 @@ void weft::command_put(peer *p, const word *words, int)
         reply_not_integer(p);
         return;
     }
-    place *place = place_of(p->server, p->db, &words[1], true);
+    place *place = place_make(p, AT_LIST, p->db, &words[1], true);
+    if (place == nullptr)
+        return;
     bool full = link != nullptr && capacity > 0 && (int64_t)entry_list(*link)->count >= capacity;
     if (place->closed) {
         reply_closed(p);
@@ -179,7 +234,9 @@ void weft::command_get_item(peer *p, const word *words, int n)
         get(p, p->db, link, &words[1], room);
         return;
     }
-    place *place = place_of(p->server, p->db, &words[1], true);
+    place *place = place_make(p, AT_LIST, p->db, &words[1], false);
+    if (place == nullptr)
+        return;
     if (place->closed) {
         reply_closed(p);
         return;
@@ -194,10 +251,11 @@ void weft::command_get_item(peer *p, const word *words, int n)
 void weft::command_done(peer *p, const word *words, int)
 {
     place *place = place_of(p->server, p->db, &words[1], false);
-    if (place == nullptr || place->number == 0) {
+    if (place == nullptr || queue_pending(p->server, place) == 0) {
         reply_error(p, "TOOMANY all items are done");
         return;
     }
+    place->taken -= place->taken > 0;
     reply_integer(p, --place->number);
     place_ready(p->server, place);
 }
@@ -208,11 +266,17 @@ void weft::command_join(peer *p, const word *words, int)
     if (!parse_milliseconds(p, &words[2], &d))
         return;
     place *place = place_of(p->server, p->db, &words[1], false);
-    if (place == nullptr || place->number == 0) {
+    if (place == nullptr || queue_pending(p->server, place) == 0) {
         reply_integer(p, 1);
     } else {
         wait_in(p, place, &place->joiners, nullptr, d);
     }
+}
+
+void weft::command_pending(peer *p, const word *words, int)
+{
+    place *place = place_of(p->server, p->db, &words[1], false);
+    reply_integer(p, place != nullptr ? queue_pending(p->server, place) : 0);
 }
 
 // WEFT.CLOSE key DRAIN|DISCARD
@@ -226,14 +290,12 @@ void weft::command_close(peer *p, const word *words, int)
     }
     if (!key_typed(p, &words[1], TYPE_LIST, &link))
         return;
-    place *place = place_of(p->server, p->db, &words[1], true);
+    place *place = place_make(p, AT_LIST, p->db, &words[1], true);
+    if (place == nullptr)
+        return;
     if (discard) {
-        if (link != nullptr) {
-            // What is thrown away counts as done; what is in work does not.
-            int64_t thrown = (int64_t)entry_list(*link)->count;
-            place->number = place->number > thrown ? place->number - thrown : 0;
+        if (link != nullptr)
             key_remove(p->server, p->db, link);
-        }
         place->closed = 2;
     } else if (place->closed == 0) {
         place->closed = 1;

@@ -93,20 +93,21 @@ const command_row weft::commands[] = {
     {"weft.put", command_put, 5, ADDS_WAITS, 1, 1, 1},
     {"weft.get", command_get_item, -3, WRITES_WAITS, 1, 1, 1},
     {"weft.done", command_done, 2, WRITES, 1, 1, 1},
+    {"weft.pending", command_pending, 2, 0, 1, 1, 1},
     {"weft.join", command_join, 3, WAITS, 1, 1, 1},
     {"weft.close", command_close, 3, WRITES, 1, 1, 1},
     {"weft.open", command_open, 2, WRITES, 1, 1, 1},
     {"weft.lock", command_lock, -3, WRITES_WAITS, 0, 0, 0},
     {"weft.unlock", command_unlock, 2, WRITES, 0, 0, 0},
-    {"weft.semaphore", command_semaphore, 3, ADDS, 0, 0, 0},
+    {"weft.semaphore", command_semaphore, 3, WRITES, 0, 0, 0},
     {"weft.acquire", command_acquire, 3, WRITES_WAITS, 0, 0, 0},
     {"weft.release", command_release, 2, WRITES, 0, 0, 0},
     {"weft.units", command_units, 2, 0, 0, 0, 0},
-    {"weft.barrier", command_barrier, 4, ADDS_WAITS, 0, 0, 0},
+    {"weft.barrier", command_barrier, 4, WRITES_WAITS, 0, 0, 0},
     {"weft.break", command_break, 2, WRITES, 0, 0, 0},
     {"weft.reset", command_reset_barrier, 2, WRITES, 0, 0, 0},
     {"weft.waiting", command_waiting, 2, 0, 0, 0, 0},
-    {"weft.set", command_set_event, 2, ADDS, 0, 0, 0},
+    {"weft.set", command_set_event, 2, WRITES, 0, 0, 0},
     {"weft.clear", command_clear_event, 2, WRITES, 0, 0, 0},
     {"weft.isset", command_is_set, 2, 0, 0, 0, 0},
     {"weft.wait", command_wait_event, 3, WAITS, 0, 0, 0},
@@ -288,9 +289,8 @@ static bool may_run(peer *p, const command_row *c, const word *words, int n)
         reply_error(p, "NOAUTH Authentication required.");
         return reject(c);
     }
-    if (__builtin_expect(s->o.max_memory != 0 && bytes_in_use > s->o.max_memory, 0) &&
-        (c->flags & COMMAND_ADDS)) {
-        reply_error(p, "OOM command not allowed when used memory > 'maxmemory'.");
+    if (__builtin_expect(memory_is_full(s), 0) && (c->flags & COMMAND_ADDS)) {
+        reply_full(p);
         return reject(c);
     }
     return true;

@@ -65,6 +65,7 @@ void command_shutdown(peer *p, const word *words, int n);
 void command_put(peer *p, const word *words, int n);
 void command_get_item(peer *p, const word *words, int n);
 void command_done(peer *p, const word *words, int n);
+void command_pending(peer *p, const word *words, int n);
 void command_join(peer *p, const word *words, int n);
 void command_close(peer *p, const word *words, int n);
 void command_open(peer *p, const word *words, int n);

@@ -296,6 +296,7 @@ void weft::peer_open(weft_listener *, int fd, void *arg)
     p->id = ++s->ids;
     p->since = p->active = weft_loop_now(s->loop);
     p->running = "NULL";
+    list_init(&p->holds);
     if (weft_loop_watch(s->loop, &p->watch, fd, WEFT_READ, on_event, p) != 0) {
         close(fd);
         memory_give(p);
@@ -317,7 +318,6 @@ void weft::peer_free(peer *p)
         wait_end(p->wait);
     p->reset = p->reset || p->out.begin < p->out.end; // an item on lease is the last of it
     lease_back(p);
-    holds_release(p);
     memory_give(p->out.data);
     drop_input(p);
     memory_give(p->name);
@@ -325,5 +325,6 @@ void weft::peer_free(peer *p)
     memory_give(p->library[1]);
     list_remove(p);
     s->count--;
-    memory_give(p);
+    if (holds_release(p))
+        memory_give(p);
 }

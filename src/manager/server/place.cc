@@ -1,10 +1,17 @@
-// place.cc: places, waits and holds (place.h); what each kind of place does stands with its
-// commands.
+// place.cc: places and waits (place.h); what each kind of place does stands with its commands.
+//
+// All places are in a ring, that which was looked at least lately first.  Now and then a round goes
+// through it in the background and drops what is to be forgotten; who finds such a place before
+// that takes it for none.
 #include "place.h"
 
 #include <limits.h>
 
 using namespace weft;
+
+static const int64_t ROUND_NS = INT64_C(600000000000);
+
+enum { A_STEP = 32 }; // places
 
 // ---- Places ----
 
@@ -18,6 +25,135 @@ word weft::place_name(const place *place)
     return {entry_key(place->entry) + 2, place->entry->key_size - 2u};
 }
 
+static bool is_used(const place *place)
+{
+    return place->waiting.next != &place->waiting || place->putters.next != &place->putters ||
+           place->joiners.next != &place->joiners || place->holds.next != &place->holds;
+}
+
+static uint32_t flushes_of(const server *s, const place *place)
+{
+    return place->kind == AT_LIST ? s->flushes_of[place->db] : s->flushes;
+}
+
+// Whether it was flushed, or nobody has cared for it for long.
+static bool is_past(const server *s, const place *place)
+{
+    return place->flushes != flushes_of(s, place) ||
+           (!is_used(place) && !(place->kind == AT_LIST && place->number > 0) &&
+            weft_loop_now(s->loop) - place->active > s->o.idle_ns);
+}
+
+void weft::place_erase(server *s, place *place)
+{
+    place->is_erased = true;
+    place->number = 0;
+    place_ready(s, place);
+}
+
+// What it has to forget; places_serve drops it if nothing is left.
+static void forget(server *s, place *place)
+{
+    place->flushes = flushes_of(s, place);
+    if (place->kind == AT_LIST)
+        place->number = place->taken = place->closed = 0;
+    else if (!is_used(place) && place->kind == AT_UNITS)
+        place_erase(s, place);
+    else if (!is_used(place))
+        place->closed = 0;
+    place_ready(s, place);
+}
+
+bool weft::place_is_known(server *s, const place *place)
+{
+    return !place->is_erased && (is_used(place) || !is_past(s, place));
+}
+
+// ---- The round through all of them ----
+
+static void begin_round(weft_alarm *, void *arg);
+
+static void look_again(server *s)
+{
+    int64_t between = s->o.idle_ns / 8 < ROUND_NS ? s->o.idle_ns / 8 : ROUND_NS;
+    if (s->places.count > 0)
+        weft_loop_arm(s->loop, &s->look, 0, begin_round, s, weft_in_ns(between));
+}
+
+static bool look_at_some(server *s, void *)
+{
+    for (int n = 0; n < A_STEP && s->to_look_at > 0; n++) {
+        place_ring *r = s->all_places.next;
+        if (r == &s->all_places) {
+            s->to_look_at = 0;
+            break;
+        }
+        list_remove(r);
+        list_insert(&s->all_places, r);
+        s->to_look_at--;
+        if (is_past(s, (place *)r))
+            forget(s, (place *)r);
+    }
+    places_serve(s);
+    if (s->to_look_at > 0)
+        return true;
+    look_again(s);
+    return false;
+}
+
+static void look_at_all(server *s)
+{
+    bool looks = s->to_look_at > 0;
+    s->to_look_at = s->places.count;
+    if (!looks && s->to_look_at > 0)
+        background(s, look_at_some, nullptr);
+}
+
+static void begin_round(weft_alarm *, void *arg)
+{
+    look_at_all((server *)arg);
+}
+
+void weft::places_flush(server *s, int db)
+{
+    s->flushes += db < 0;
+    for (int i = 0; i < DATABASES; i++)
+        s->flushes_of[i] += db < 0 || db == i;
+    look_at_all(s);
+}
+
+static void drop_place(entry *e)
+{
+    memory_give(entry_object(e));
+    memory_give(e);
+}
+
+void weft::places_close(server *s)
+{
+    table_clear(&s->places, drop_place);
+}
+
+// ---- Finding ----
+
+static place *place_new(server *s, entry *e, int kind, int db)
+{
+    place *place = (struct place *)memory_take_zeroed(1, sizeof *place);
+    place->entry = e;
+    entry_set_object(e, place);
+    table_add(&s->places, e);
+    place->kind = kind;
+    place->db = db;
+    place->flushes = flushes_of(s, place);
+    place->since = weft_loop_now(s->loop);
+    for (int i = 0; i < 3; i++)
+        list_init(lists_of(place, i));
+    list_init(&place->holds);
+    list_insert(&s->all_places, &place->ring);
+    if (s->look.loop == nullptr && s->to_look_at == 0)
+        look_again(s);
+    return place;
+}
+
 place *weft::place_find(server *s, int kind, int db, const char *name, size_t n, bool make)
 {
     char few[256], *key = n + 2 <= sizeof few ? few : (char *)memory_take(n + 2);
@@ -27,28 +163,42 @@ place *weft::place_find(server *s, int kind, int db, const char *name, size_t n,
     uint32_t hash = hash_of(key, n + 2);
     entry **link = table_find(&s->places, key, n + 2, hash);
     place *place = link != nullptr ? (struct place *)entry_object(*link) : nullptr;
-    if (place == nullptr && make) {
-        place = (struct place *)memory_take_zeroed(1, sizeof *place);
-        place->entry = entry_new(TYPE_PLACE, key, n + 2, hash, 0);
-        entry_set_object(place->entry, place);
-        table_add(&s->places, place->entry);
-        place->kind = kind;
-        place->db = db;
-        for (int i = 0; i < 3; i++)
-            lists_of(place, i)->next = lists_of(place, i)->previous = lists_of(place, i);
+    if (place != nullptr && is_past(s, place))
+        forget(s, place);
+    if (place == nullptr && make)
+        place = place_new(s, entry_new(TYPE_PLACE, key, n + 2, hash, 0), kind, db);
+    else if (place != nullptr && place->is_erased && !make)
+        place = nullptr; // it is about to be dropped
+    if (place != nullptr) {
+        place->active = weft_loop_now(s->loop);
+        place->since = place->is_erased ? place->active : place->since;
+        place->is_erased = false;
     }
     if (key != few)
         memory_give(key);
     return place;
 }
 
+place *weft::place_make(peer *p, int kind, int db, const word *name, bool adds)
+{
+    place *place = place_find(p->server, kind, db, name->text, name->size, false);
+    if (place != nullptr)
+        return place;
+    if (name->size > PLACE_NAME_MAX)
+        reply_error(p, "ERR the name is longer than %d bytes", PLACE_NAME_MAX);
+    else if (adds && memory_is_full(p->server))
+        reply_full(p);
+    else
+        place = place_find(p->server, kind, db, name->text, name->size, true);
+    return place;
+}
+
 static bool is_idle(const place *place)
 {
-    if (place->waiting.next != &place->waiting || place->putters.next != &place->putters ||
-        place->joiners.next != &place->joiners || place->owner != nullptr || place->closed != 0 ||
-        place->is_ready)
+    if (is_used(place) || place->is_ready || place->closed != 0)
         return false;
-    return place->kind == AT_LIST ? place->number == 0 : place->kind != AT_UNITS;
+    return place->kind == AT_LIST ? place->number == 0
+                                  : place->kind != AT_UNITS || place->is_erased;
 }
 
 void weft::place_drop_if_idle(server *s, place *place)
@@ -57,6 +207,7 @@ void weft::place_drop_if_idle(server *s, place *place)
         return;
     const entry *e = place->entry;
     entry **link = table_find(&s->places, entry_key(e), e->key_size, e->hash);
+    list_remove(&place->ring);
     memory_give(table_remove(&s->places, link));
     memory_give(place);
 }
@@ -187,6 +338,16 @@ peer_wait *weft::wait_first(const place_link *list)
     return nullptr;
 }
 
+void weft::waits_end(place_link *list, void (*say)(peer *p))
+{
+    while (!list_is_empty(list)) {
+        peer_wait *w = list->next->wait;
+        say(w->peer);
+        w->ended = nullptr;
+        wait_end(w);
+    }
+}
+
 bool weft::parse_milliseconds(peer *p, const word *w, weft_deadline *d)
 {
     int64_t ms;
@@ -194,53 +355,4 @@ bool weft::parse_milliseconds(peer *p, const word *w, weft_deadline *d)
         return false;
     *d = ms < 0 ? WEFT_FOREVER : weft_in_ms(ms);
     return true;
-}
-
-// ---- Holds ----
-
-peer_hold *weft::hold_find(const peer *p, const place *place)
-{
-    peer_hold *h = p->holds;
-    while (h != nullptr && h->place != place)
-        h = h->next;
-    return h;
-}
-
-void weft::hold_add(peer *p, place *place)
-{
-    peer_hold *h = hold_find(p, place);
-    if (h == nullptr) {
-        h = (peer_hold *)memory_take_zeroed(1, sizeof *h);
-        h->place = place;
-        h->next = p->holds;
-        p->holds = h;
-    }
-    h->count++;
-}
-
-void weft::hold_remove(peer *p, peer_hold *h)
-{
-    peer_hold **at = &p->holds;
-    while (*at != h)
-        at = &(*at)->next;
-    *at = h->next;
-    memory_give(h);
-}
-
-void weft::holds_release(peer *p)
-{
-    server *s = p->server;
-    while (p->holds != nullptr) {
-        peer_hold *h = p->holds;
-        place *place = h->place;
-        if (place->kind == AT_LOCK) {
-            place->owner = nullptr;
-            s->locks--;
-        } else {
-            place->number += h->count;
-        }
-        p->holds = h->next;
-        memory_give(h);
-        place_ready(s, place);
-    }
 }

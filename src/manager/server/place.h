@@ -1,11 +1,15 @@
 // place.h: where peers wait for one another: queues, locks, semaphores, barriers, events.
 //
 // A place is what is known of one name beyond the keys: who waits, in the order in which they
-// came, who holds it, whether it is closed.  It exists while there is something to know.
+// came, who holds it, whether it is closed.  It exists while there is something to know; what
+// nobody holds, waits for or names for a day is forgotten.
 //
 // Who waits in BLPOP and its like, and those who wait to put, are in the place of the list's key:
 // whatever changes that list says so (key_changed), and when the command is done
 // places_serve goes through the places that may have something to give.
+//
+// A queue's count of what is not done is kept true there, too, by the list's length alone: in
+// whatever way items leave a list, no more of them can be waiting than it has.
 #ifndef WEFT_MANAGER_PLACE_H
 #define WEFT_MANAGER_PLACE_H
 
@@ -15,6 +19,8 @@ namespace weft {
 
 enum { AT_LIST = 'l', AT_LOCK = 'k', AT_UNITS = 's', AT_BARRIER = 'b', AT_EVENT = 'e' };
 
+enum { PLACE_NAME_MAX = 4096 }; // bytes; of a client's name, too
+
 struct place_link {
     struct place_link *next, *previous;
     peer_wait *wait;
@@ -22,17 +28,22 @@ struct place_link {
     bool is_waiting; // in the place's `waiting`
 };
 
-// What a peer holds of a place; in a list of the peer's.
+// What a peer holds of a place.
 struct peer_hold {
-    peer_hold *next;
+    hold_link of_peer, of_place;
+    struct peer *peer;
     struct place *place;
     int64_t count; // how often it locked it; how many units
 };
 
 struct place {
+    place_ring ring;     // first
     struct entry *entry; // its name
     int kind, db;
-    bool is_ready; // it is in server->ready
+    uint32_t flushes;      // those that it has seen
+    bool is_ready;         // it is in server->ready
+    bool is_erased;        // of a semaphore: there is none
+    int64_t since, active; // it is known, or locked; was last named: weft_now()
     place *next_ready;
     place_link waiting; // takers; those who want the lock, a unit, the others
     place_link putters; // of a list
@@ -40,7 +51,8 @@ struct place {
     size_t count;       // of `waiting`
     int64_t number;     // list: not done; lock: its token; units: free;
                         // barrier: parties
-    peer *owner;        // of the lock
+    int64_t taken;      // list: of those not done, got by WEFT.GET; the others are in the list
+    hold_link holds;    // a lock has one at most
     int closed;         // list: 1 drain, 2 discard; event: set; barrier: errno
 };
 
@@ -63,13 +75,30 @@ struct peer_wait {
 
 // nullptr: nothing is known of it.  `make`: then it is new.
 place *place_find(server *s, int kind, int db, const char *name, size_t n, bool make);
-void place_drop_if_idle(server *s, place *place);
 word place_name(const place *place);
+
+// The same for a command that needs it.  What is new has a name of PLACE_NAME_MAX at most, and if
+// it `adds`, what stays when the command is over, there must be memory for it.  nullptr: the peer
+// was told.
+place *place_make(peer *p, int kind, int db, const word *name, bool adds);
+
+void place_drop_if_idle(server *s, place *place);
+
+// Forgets a semaphore that nobody holds or waits for.
+void place_erase(server *s, place *place);
+
+// Whether it is known still, and not only to be forgotten yet.
+bool place_is_known(server *s, const place *place);
 
 // It may have something for those who wait.
 void place_ready(server *s, place *place);
 void key_changed_slowly(server *s, int db, const char *key, size_t n);
 void places_serve(server *s);
+
+// FLUSHDB, and (-1) FLUSHALL: of the queues there nothing is known any more, and of the others
+// nothing that nobody holds or waits for.  Their memory is given back in the background.
+void places_flush(server *s, int db);
+void places_close(server *s);
 
 // What the key holds is another now, or how long: said of each key that a command has changed.
 static inline void key_changed(server *s, int db, const char *key, size_t n)
@@ -99,15 +128,28 @@ void wait_end(peer_wait *w);
 // The first in a list of waits; nullptr: nobody.  Those whose connection is at its end are passed.
 peer_wait *wait_first(const place_link *list);
 
+// Answers all in a list of waits by `say`, which they were waiting for.
+void waits_end(place_link *list, void (*say)(peer *p));
+
 // Milliseconds as WEFT.* takes them, to a deadline.  false: the peer was told.
 bool parse_milliseconds(peer *p, const word *w, weft_deadline *d);
 
-// ---- Holds ----
+// ---- Holds (hold.cc) ----
 
+// The shorter of the peer's and the place's holds says how long it takes.
 peer_hold *hold_find(const peer *p, const place *place);
 void hold_add(peer *p, place *place);
-void hold_remove(peer *p, peer_hold *h);
-void holds_release(peer *p);
+void hold_remove(peer_hold *h);
+
+// The one that has the lock.  nullptr: nobody.
+static inline peer *lock_owner(const place *place)
+{
+    return place->holds.next != &place->holds ? place->holds.next->hold->peer : nullptr;
+}
+
+// Gives back what the peer holds, which has ended: some of it at once, the rest in later rounds.
+// true: nothing is left, else the peer is freed with the last.
+bool holds_release(peer *p);
 
 // ---- Items of lists (command_list.cc) ----
 
@@ -119,10 +161,14 @@ bool item_push(server *s, int db, const word *key, list_item *item, bool front);
 // Gives the first that waits there, by BLPOP and its like, what it waits for: the list is there.
 void list_give(peer_wait *w, int db, const word *key);
 
-// ---- Leases (command_queue.cc) ----
+// ---- Queues (command_queue.cc) ----
 
-// Replies with the item, which the peer's next command shows to have been seen.  Until then it goes
-// back to where it came from when the connection ends: `always`, or only if it was reset.
+// How many items are not done: the number as it is now, and not when the place was served last.
+int64_t queue_pending(server *s, place *place);
+
+// Replies with the item, which was popped there and the peer's next command shows to have been
+// seen.  Until then it goes back to where it came from when the connection ends: `always`, or
+// only if it was reset.
 void lease_begin(peer *p, list_item *item, int db, const word *key, bool front, bool always);
 void lease_done(peer *p);
 void lease_back(peer *p);

@@ -175,3 +175,8 @@ void weft::reply_not_integer(peer *p)
 {
     reply_error(p, "ERR value is not an integer or out of range");
 }
+
+void weft::reply_full(peer *p)
+{
+    reply_error(p, "OOM command not allowed when used memory > 'maxmemory'.");
+}

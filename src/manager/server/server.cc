@@ -54,7 +54,8 @@ void weft::server_end(server *s)
 
 static bool complete(weft_manager_options *o)
 {
-    if (o->stall_ns < 0 || o->max_message > MESSAGE_MAX || (o->flags & ~WEFT_MANAGER_SIGNALS) != 0)
+    if (o->stall_ns < 0 || o->idle_ns < 0 || o->max_message > MESSAGE_MAX ||
+        (o->flags & ~WEFT_MANAGER_SIGNALS) != 0)
         return false;
     if (o->password != nullptr && *o->password == 0)
         o->password = nullptr;
@@ -62,6 +63,7 @@ static bool complete(weft_manager_options *o)
     o->max_message = o->max_message != 0 ? o->max_message : MESSAGE_MAX;
     o->max_reply = o->max_reply != 0 ? o->max_reply : 2 * MESSAGE_MAX;
     o->stall_ns = o->stall_ns != 0 ? o->stall_ns : 60000000000;
+    o->idle_ns = o->idle_ns != 0 ? o->idle_ns : INT64_C(86400000000000);
     return true;
 }
 
@@ -156,6 +158,8 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
     fit_clients(s, fd);
     s->peers.next = s->peers.previous = &s->peers;
     s->ready_end = &s->ready;
+    list_init(&s->all_places);
+    list_init(&s->released);
     s->tidy.fn = tidy;
     s->tidy.arg = s;
     s->started = weft_now();
@@ -186,12 +190,6 @@ int weft::server_run(server *s)
 
 // ---- Closing ----
 
-static void drop_place(entry *e)
-{
-    memory_give(entry_object(e));
-    memory_give(e);
-}
-
 // Unless another server has put its own there meanwhile.
 static void remove_file(const server *s)
 {
@@ -213,7 +211,7 @@ void weft::server_close(server *s)
     for (int db = 0; db < DATABASES; db++)
         key_flush(s, db);
     background_finish(s);
-    table_clear(&s->places, drop_place);
+    places_close(s);
     memory_give(s->input);
     memory_give(s->request.words);
     memory_give(s->spare.data);

@@ -44,6 +44,17 @@ struct command_counts {
     uint64_t rejected, failed; // not run; told an error
 };
 
+// One of the holds of a peer, or of a place.
+struct hold_link {
+    hold_link *next, *previous;
+    peer_hold *hold;
+};
+
+// First in a place: in the ring of all of them.
+struct place_ring {
+    place_ring *next, *previous;
+};
+
 struct command_row {
     const char *name; // in small letters
     void (*fn)(peer *p, const word *words, int n);
@@ -68,6 +79,7 @@ struct item_lease {
     int db;
     bool front;  // where it goes back to
     bool always; // and not only if the connection was reset
+    bool counts; // its queue's counts were changed for it
     char *key;
     size_t key_size;
 };
@@ -81,7 +93,8 @@ struct peer {
     bytes in, out;          // what is left over of input; what is to be sent
     struct request request; // that began in `in`
     peer_wait *wait;        // it is blocked; nullptr: it is not
-    peer_hold *holds;       // its locks and units
+    hold_link holds;        // its locks and units
+    size_t held;            // of them
     item_lease lease;
     char *name, *library[2];      // CLIENT SETNAME; SETINFO: its library's name and version
     int64_t since, active, moved; // connected, last command, last progress of `out`: weft_now()
@@ -98,6 +111,7 @@ struct peer {
     bool ending;         // end it
     bool no_evict;       // CLIENT NO-EVICT
     bool reset;          // it did not get, or not read, all that it was sent
+    bool has_gone;       // it is over, but for holds of its that are not given back yet
     const char *running; // the name of its last command
 };
 
@@ -130,7 +144,13 @@ struct server {
 
     table keys[DATABASES];
     size_t expiring[DATABASES];
-    table places; // by kind, database, name
+    table places;                            // by kind, database, name
+    place_ring all_places;                   // the next to be looked at first
+    size_t to_look_at;                       // of them, until the present round through all ends
+    weft_alarm look;                         // goes on with that
+    uint32_t flushes, flushes_of[DATABASES]; // FLUSHALL; both
+    hold_link released; // of peers that have gone: their holds are still to be given back
+    weft_alarm release;
     place *ready; // may be able to serve those who wait
     place **ready_end;
     size_t waiting; // peers
@@ -164,6 +184,12 @@ struct server {
 };
 
 extern server *this_server; // the process's one
+
+// Whether commands that add are to fail.
+static inline bool memory_is_full(const server *s)
+{
+    return s->o.max_memory != 0 && bytes_in_use > s->o.max_memory;
+}
 
 // ---- server.cc ----
 
@@ -243,6 +269,7 @@ void reply_set(peer *p, size_t n);
 void reply_wrong_type(peer *p);
 void reply_syntax(peer *p);
 void reply_not_integer(peer *p);
+void reply_full(peer *p); // memory_is_full
 
 // ---- key.cc: keys of the peer's database ----
 

@@ -1,0 +1,260 @@
+// What the server knows beside the keys: bounded names, the memory limit, what is not done of a
+// queue in whatever way its items go, many holds of one connection, idle names.
+#include "served.h"
+
+static const char full[] = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+
+// Asks with `name`, of n letters, after the command and before the rest.
+static const char *ask_named(raw *r, const char *command, size_t n, const char *rest)
+{
+    char *line = (char *)malloc(n + 200), *text = (char *)malloc(n + 400);
+    int k = sprintf(line, "%s ", command);
+    memset(line + k, 'n', n);
+    strcpy(line + k + n, rest);
+    raw_send(r, text, request_of(text, n + 400, line));
+    free(line);
+    free(text);
+    return reply(r);
+}
+
+static const struct {
+    const char *command, *rest;
+    bool waits;
+} namers[] = {
+    {"WEFT.PUT", " 0 0 v", false},   {"WEFT.CLOSE", " DRAIN", false}, {"WEFT.LOCK", " 0", false},
+    {"WEFT.SEMAPHORE", " 1", false}, {"WEFT.BARRIER", " 2 0", false}, {"WEFT.BREAK", "", false},
+    {"WEFT.SET", "", false},         {"WEFT.GET", "x 0", true},       {"WEFT.WAIT", "x 0", true},
+    {"CLIENT SETNAME", "", false},
+};
+
+SERVER_CASE(test_names_are_bounded)
+{
+    static const char *const good[] = {":1\r\n",  "+OK\r\n", ":1\r\n",  ":1\r\n",  "$-1\r\n",
+                                       "+OK\r\n", "+OK\r\n", "$-1\r\n", "$-1\r\n", "+OK\r\n"};
+    for (size_t i = 0; i < sizeof namers / sizeof *namers; i++) {
+        assert_string_equal(ask_named(&c, namers[i].command, 4097, namers[i].rest),
+                            "-ERR the name is longer than 4096 bytes\r\n");
+        assert_string_equal(
+            ask_named(&c, namers[i].command, 4096 - namers[i].waits, namers[i].rest), good[i]);
+    }
+    assert_string_equal(ask_named(&c, "HELLO 2 SETNAME", 4097, ""),
+                        "-ERR the name is longer than 4096 bytes\r\n");
+}
+
+// To the brim, without the memory that a long command takes meanwhile.
+static void fill(raw *r)
+{
+    for (size_t n : {90000, 10000, 1000, 100, 10})
+        for (int i = 0; strcmp(ask_named(r, "RPUSH fill", n, ""), full) != 0; i++)
+            assert_true(i < 10000);
+}
+
+// What is new needs memory, what is there does not; a wait is one a connection.
+SERVER_CASE_WITH(test_memory_limit_is_for_places_too, o.max_memory = 4 << 20)
+{
+    says(&c, "WEFT.SEMAPHORE s 1", ":1\r\n");
+    says(&c, "WEFT.LOCK old 0", ":1\r\n");
+    raw other = open_one();
+    says(&other, "CLIENT SETNAME longname", "+OK\r\n");
+    fill(&c);
+    for (const char *adds :
+         {"WEFT.PUT q 0 0 v", "WEFT.CLOSE q DRAIN", "WEFT.CLOSE q DISCARD", "WEFT.LOCK k 0",
+          "WEFT.SEMAPHORE t 1", "WEFT.BARRIER b 2 0", "WEFT.BREAK b", "WEFT.SET e",
+          "CLIENT SETNAME me", "HELLO 2 SETNAME me"})
+        says(&c, adds, full);
+    assert_true(ask_number(&c, "WEFT.PENDING q") == 0);
+    says(&c, "WEFT.ISSET e", ":0\r\n");
+    says(&c, "WEFT.LOCK old 0 RECURSIVE", ":1\r\n");
+    says(&c, "WEFT.SEMAPHORE s 1", ":1\r\n");
+    says(&c, "WEFT.ACQUIRE s 0", ":0\r\n");
+    says(&c, "WEFT.RELEASE s", ":1\r\n");
+    says(&c, "WEFT.WAIT e 1", "$-1\r\n");
+    says(&c, "WEFT.GET q 1", "$-1\r\n");
+    raw_ask(&other, "WEFT.WAIT e -1");
+    assert_true(wait_blocked(&c, 1));
+    says(&c, "WEFT.SET e", "+OK\r\n"); // the place is there
+    assert_string_equal(reply(&other), ":1\r\n");
+    says(&other, "CLIENT SETNAME short", "+OK\r\n");
+    raw_close(&other);
+    says(&c, "DEL fill", ":1\r\n");
+    says(&c, "WEFT.LOCK k 0", ":2\r\n");
+}
+
+// ---- Queues: what is not done ----
+
+static void put_three(void)
+{
+    for (int i = 0; i < 3; i++)
+        says(&c, "WEFT.PUT q 0 0 job", ":1\r\n");
+}
+
+SERVER_CASE(test_not_done_follows_the_list)
+{
+    static const struct {
+        const char *line;
+        int left;
+    } ways[] = {{"DEL q", 0},
+                {"FLUSHALL", 0},
+                {"SET q v", 0},
+                {"LPOP q", 2},
+                {"RPOP q 2", 1},
+                {"LREM q 0 job", 0},
+                {"PEXPIRE q -1", 0},
+                {"LPOP q 3", 0},
+                {"LMOVE q r LEFT LEFT", 2},
+                {"BLPOP q 0", 2},
+                {"LMOVE q q LEFT RIGHT", 3},
+                {"WEFT.CLOSE q DISCARD", 0}};
+    for (const auto &way : ways) {
+        put_three();
+        assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 3);
+        ask(&c, way.line);
+        assert_int_equal(ask_number(&c, "WEFT.PENDING q"), way.left);
+        says(&c, "WEFT.JOIN q 0", way.left == 0 ? ":1\r\n" : "$-1\r\n");
+        for (int i = way.left; i > 0; i--)
+            assert_int_equal(ask_number(&c, "WEFT.DONE q"), i - 1);
+        says(&c, "WEFT.DONE q", "-TOOMANY all items are done\r\n");
+        ask(&c, "DEL q r");
+        ask(&c, "WEFT.OPEN q");
+    }
+    says(&c, "INFO weft", ask(&c, "INFO weft")); // and nothing is left of them
+    assert_int_equal(field_number(ask(&c, "INFO weft"), "weft_places:"), 0);
+}
+
+// One who waits is told, in whatever way the rest goes.
+SERVER_CASE(test_join_ends_with_the_list)
+{
+    raw joiner = open_one();
+    for (const char *way :
+         {"DEL q", "FLUSHALL", "SET q v", "LPOP q 3", "PEXPIRE q 20", "RPOP q 3", "LREM q 0 job"}) {
+        put_three();
+        raw_ask(&joiner, "WEFT.JOIN q -1");
+        assert_true(wait_blocked(&c, 1));
+        ask(&c, way);
+        assert_string_equal(reply(&joiner), ":1\r\n");
+        ask(&c, "DEL q");
+    }
+    raw_close(&joiner);
+}
+
+// What is in work stays so when the list goes, unless all is flushed.
+SERVER_CASE(test_what_is_in_work_is_not_done)
+{
+    put_three();
+    says(&c, "WEFT.GET q 0", "$3\r\njob\r\n");
+    says(&c, "DEL q", ":1\r\n");
+    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 1);
+    says(&c, "WEFT.JOIN q 0", "$-1\r\n");
+    says(&c, "WEFT.PUT q 0 0 new", ":1\r\n");
+    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 2);
+    says(&c, "LPOP q", "$3\r\nnew\r\n");
+    says(&c, "WEFT.DONE q", ":0\r\n");
+    says(&c, "WEFT.JOIN q 0", ":1\r\n");
+    put_three();
+    says(&c, "WEFT.GET q 0", "$3\r\njob\r\n");
+    says(&c, "WEFT.CLOSE q DISCARD", "+OK\r\n");
+    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 1);
+    says(&c, "WEFT.DONE q", ":0\r\n");
+}
+
+// What comes back is to be done again, with a lease and without.
+SERVER_CASE(test_not_done_of_what_comes_back)
+{
+    raw getter = open_one();
+    says(&c, "WEFT.PUT q 0 0 job", ":1\r\n");
+    says(&getter, "WEFT.GET q 0", "$3\r\njob\r\n");
+    raw_close(&getter);
+    assert_true(wait_clients(&c, 1));
+    says(&c, "LLEN q", ":1\r\n");
+    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 1);
+    says(&c, "DEL q", ":1\r\n");
+    says(&c, "WEFT.JOIN q 0", ":1\r\n");
+    // The same discarded meanwhile.
+    getter = open_one();
+    says(&c, "WEFT.PUT q 0 0 job", ":1\r\n");
+    says(&getter, "WEFT.GET q 0", "$3\r\njob\r\n");
+    says(&c, "WEFT.CLOSE q DISCARD", "+OK\r\n");
+    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 1);
+    raw_close(&getter);
+    assert_true(wait_clients(&c, 1));
+    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 0);
+    says(&c, "WEFT.OPEN q", "+OK\r\n");
+    // BLPOP: back if it was not read.
+    getter = open_one();
+    raw_ask(&getter, "BLPOP q 0");
+    assert_true(wait_blocked(&c, 1));
+    says(&c, "WEFT.PUT q 0 0 job", ":1\r\n");
+    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 0);
+    assert_true(raw_ready(getter.fd, POLLIN, in_time()));
+    raw_close(&getter);
+    assert_true(wait_clients(&c, 1));
+    says(&c, "LLEN q", ":1\r\n");
+    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 1);
+}
+
+// What other clients push is not counted, and ends no join too late.
+SERVER_CASE(test_what_others_push_is_not_counted)
+{
+    says(&c, "RPUSH q a b", ":2\r\n");
+    says(&c, "WEFT.JOIN q 0", ":1\r\n");
+    says(&c, "WEFT.PUT q 0 0 c", ":1\r\n");
+    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 1);
+    says(&c, "WEFT.GET q 0", "$1\r\na\r\n");
+    says(&c, "WEFT.GET q 0", "$1\r\nb\r\n");
+    says(&c, "WEFT.GET q 0", "$1\r\nc\r\n");
+    says(&c, "WEFT.DONE q", ":0\r\n");
+    says(&c, "WEFT.DONE q", "-TOOMANY all items are done\r\n");
+}
+
+// ---- Many holds of one connection ----
+
+enum { MANY = RUNNER_SANITIZED ? 5000 : 40000, AT_ONCE = 500 };
+
+// "COMMAND nI REST" for all, in pipelines.
+static void ask_many(raw *r, const char *command, const char *rest)
+{
+    char *text = (char *)malloc(AT_ONCE * 100), line[100];
+    for (int i = 0; i < MANY; i += AT_ONCE) {
+        size_t n = 0, size;
+        for (int k = i; k < i + AT_ONCE; k++) {
+            snprintf(line, sizeof line, "%s n%d%s", command, k, rest);
+            n += request_of(text + n, 100, line);
+        }
+        raw_send(r, text, n);
+        for (int k = 0; k < AT_ONCE; k++) {
+            const char *p = raw_next(r, &size, in_time());
+            assert_non_null(p);
+            assert_int_equal(*p, ':');
+        }
+    }
+    free(text);
+}
+
+// When its connection ends the others are served meanwhile, and get what it held.
+SERVER_CASE(test_many_holds_of_one_connection)
+{
+    char line[100];
+    raw r = open_one(), waits = open_one();
+    ask_many(&r, "WEFT.LOCK", " 0");
+    ask_many(&r, "WEFT.UNLOCK", "");
+    ask_many(&r, "WEFT.LOCK", " 0");
+    ask_many(&r, "WEFT.SEMAPHORE", " 1");
+    ask_many(&r, "WEFT.ACQUIRE", " 0");
+    snprintf(line, sizeof line, "WEFT.ACQUIRE n%d -1", MANY - 1);
+    raw_ask(&waits, line);
+    assert_true(wait_blocked(&c, 1));
+    raw_close(&r);
+    assert_true(wait_clients(&c, 2));
+    int64_t worst = 0;
+    do {
+        int64_t began = weft_now();
+        says(&c, "PING", "+PONG\r\n");
+        worst = weft_now() - began > worst ? weft_now() - began : worst;
+    } while (field_number(ask(&c, "INFO weft"), "weft_locks_held:") > 0);
+    print_message("longest PING meanwhile: %.1f ms\n", (double)worst / 1e6);
+    assert_string_equal(reply(&waits), ":0\r\n");
+    assert_int_equal(ask_number(&c, "WEFT.LOCK n1 -1") > 0, 1);
+    raw_close(&waits);
+}
+
+RUN_SERVER_CASES()
