@@ -206,6 +206,92 @@ SERVER_CASE(test_what_others_push_is_not_counted)
     says(&c, "WEFT.DONE q", "-TOOMANY all items are done\r\n");
 }
 
+// ---- What is forgotten ----
+
+static long long places(void)
+{
+    return field_number(ask(&c, "INFO weft"), "weft_places:");
+}
+
+static bool wait_places(int n)
+{
+    for (weft_deadline d = in_time(); weft_left(d) > 0; usleep(500))
+        if (places() == n)
+            return true;
+    return false;
+}
+
+// One of each kind that nobody uses.
+static void make_unused(void)
+{
+    says(&c, "WEFT.CLOSE q DRAIN", "+OK\r\n");
+    says(&c, "WEFT.BREAK b", "+OK\r\n");
+    says(&c, "WEFT.SET e", "+OK\r\n");
+    says(&c, "WEFT.SEMAPHORE s 2", ":2\r\n");
+}
+
+static void is_as_new(void)
+{
+    says(&c, "WEFT.GET q 0", "$-1\r\n");
+    says(&c, "WEFT.WAITING b", ":0\r\n");
+    says(&c, "WEFT.ISSET e", ":0\r\n");
+    says(&c, "WEFT.UNITS s", "-NOSUCH there is no such semaphore\r\n");
+}
+
+// A flush is at once true, and soon nothing is left of what it forgot; what is in use stays.
+SERVER_CASE(test_flushall_forgets_what_nobody_uses)
+{
+    raw other = open_one();
+    for (int i = 0; i < 2; i++) {
+        make_unused();
+        assert_int_equal(places(), 4);
+        says(&c, "FLUSHALL", "+OK\r\n");
+        if (i == 0)
+            is_as_new();
+        assert_true(wait_places(0));
+    }
+    says(&c, "WEFT.SEMAPHORE s 2", ":2\r\n");
+    says(&other, "WEFT.ACQUIRE s 0", ":1\r\n");
+    says(&other, "WEFT.LOCK k 0", ":1\r\n");
+    says(&other, "WEFT.PUT q 0 0 v", ":1\r\n");
+    says(&other, "WEFT.GET q 0", "$1\r\nv\r\n");
+    raw_ask(&other, "WEFT.WAIT e -1");
+    says(&c, "FLUSHALL", "+OK\r\n");
+    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 0);
+    assert_true(wait_places(3));
+    says(&c, "WEFT.UNITS s", ":1\r\n");
+    says(&c, "WEFT.LOCK k 0", "$-1\r\n");
+    says(&c, "WEFT.SET e", "+OK\r\n");
+    assert_string_equal(reply(&other), ":1\r\n");
+    raw_close(&other);
+    assert_true(wait_clients(&c, 1));
+    says(&c, "WEFT.UNITS s", ":2\r\n");
+}
+
+SERVER_CASE_WITH(test_idle_names_are_forgotten, o.idle_ns = 300000000)
+{
+    says(&c, "WEFT.PUT kept 0 0 v", ":1\r\n");
+    says(&c, "WEFT.LOCK held 0", ":1\r\n");
+    make_unused();
+    assert_true(wait_places(2));
+    is_as_new();
+    assert_int_equal(ask_number(&c, "WEFT.PENDING kept"), 1);
+    says(&c, "WEFT.UNLOCK held", ":0\r\n");
+}
+
+// What is used is not idle.
+SERVER_CASE_WITH(test_used_names_are_kept, o.idle_ns = 500000000)
+{
+    says(&c, "WEFT.SET e", "+OK\r\n");
+    for (weft_deadline d = weft_in_ms(1500), last = weft_now(); weft_left(d) > 0; usleep(1000)) {
+        const char *r = ask(&c, "WEFT.ISSET e");
+        if (weft_now() - last > 400000000)
+            return; // a busy machine: that was not often enough
+        last = weft_now();
+        assert_string_equal(r, ":1\r\n");
+    }
+}
+
 // ---- Many holds of one connection ----
 
 enum { MANY = RUNNER_SANITIZED ? 5000 : 40000, AT_ONCE = 500 };

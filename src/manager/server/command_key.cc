@@ -252,5 +252,6 @@ void weft::command_flushall(peer *p, const word *words, int n)
     }
     for (int db = 0; db < DATABASES; db++)
         key_flush(p->server, db);
+    places_flush(p->server, -1);
     reply_ok(p);
 }
