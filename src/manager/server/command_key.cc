@@ -1,5 +1,5 @@
-// command_key.cc: keys: DEL EXISTS TYPE EXPIRE PEXPIRE TTL PTTL PERSIST KEYS SCAN DBSIZE FLUSHALL,
-// as Redis has them.
+// command_key.cc: keys: DEL UNLINK EXISTS TYPE EXPIRE PEXPIRE TTL PTTL PERSIST KEYS SCAN DBSIZE
+// FLUSHALL FLUSHDB, as Redis has them.
 #include "commands.h"
 #include "place.h"
 
@@ -244,14 +244,26 @@ void weft::command_dbsize(peer *p, const word *, int)
     reply_integer(p, (int64_t)p->server->keys[p->db].count);
 }
 
-void weft::command_flushall(peer *p, const word *words, int n)
+// [ASYNC|SYNC]: the memory is given back in pieces either way.
+static void flush(peer *p, const word *words, int n, int which)
 {
     if (n > 2 || (n == 2 && !word_is(&words[1], "sync") && !word_is(&words[1], "async"))) {
         reply_syntax(p);
         return;
     }
     for (int db = 0; db < DATABASES; db++)
-        key_flush(p->server, db);
-    places_flush(p->server, -1);
+        if (which < 0 || db == which)
+            key_flush(p->server, db);
+    places_flush(p->server, which);
     reply_ok(p);
+}
+
+void weft::command_flushall(peer *p, const word *words, int n)
+{
+    flush(p, words, n, -1);
+}
+
+void weft::command_flushdb(peer *p, const word *words, int n)
+{
+    flush(p, words, n, p->db);
 }

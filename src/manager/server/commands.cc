@@ -34,6 +34,7 @@ const command_row weft::commands[] = {
     {"reset", command_reset, 1, OPEN, 0, 0, 0},
     // keys
     {"del", command_del, -2, WRITES, 1, -1, 1},
+    {"unlink", command_del, -2, WRITES, 1, -1, 1},
     {"exists", command_exists, -2, 0, 1, -1, 1},
     {"type", command_type, 2, 0, 1, 1, 1},
     {"expire", command_expire, -3, WRITES, 1, 1, 1},
@@ -45,6 +46,7 @@ const command_row weft::commands[] = {
     {"scan", command_scan, -2, 0, 0, 0, 0},
     {"dbsize", command_dbsize, 1, 0, 0, 0, 0},
     {"flushall", command_flushall, -1, WRITES, 0, 0, 0},
+    {"flushdb", command_flushdb, -1, WRITES, 0, 0, 0},
     // strings
     {"get", command_get, 2, 0, 1, 1, 1},
     {"set", command_set, -3, ADDS, 1, 1, 1},
@@ -275,7 +277,7 @@ static bool reject(const command_row *c)
 // Whether it may run; if not, the peer was told.
 static bool may_run(peer *p, const command_row *c, const word *words, int n)
 {
-    const server *s = p->server;
+    server *s = p->server;
     if (__builtin_expect(c == nullptr || !has_arity(c, n), 0)) {
         if (is_http(words, n))
             p->ending = true;
@@ -289,7 +291,7 @@ static bool may_run(peer *p, const command_row *c, const word *words, int n)
         reply_error(p, "NOAUTH Authentication required.");
         return reject(c);
     }
-    if (__builtin_expect(memory_is_full(s), 0) && (c->flags & COMMAND_ADDS)) {
+    if ((c->flags & COMMAND_ADDS) && __builtin_expect(memory_is_full(s), 0)) {
         reply_full(p);
         return reject(c);
     }

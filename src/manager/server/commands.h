@@ -26,6 +26,7 @@ void command_keys(peer *p, const word *words, int n);
 void command_scan(peer *p, const word *words, int n);
 void command_dbsize(peer *p, const word *words, int n);
 void command_flushall(peer *p, const word *words, int n);
+void command_flushdb(peer *p, const word *words, int n);
 void command_get(peer *p, const word *words, int n);
 void command_set(peer *p, const word *words, int n);
 void command_getdel(peer *p, const word *words, int n);

@@ -81,25 +81,6 @@ entry *weft::entry_set_expiry(entry **link, void *expiry)
     return e;
 }
 
-static void drop_list(item_list *l)
-{
-    for (size_t i = 0; i < l->count; i++)
-        memory_give(*list_item_at(l, i));
-    memory_give(l->ring);
-    memory_give(l);
-}
-
-void weft::entry_drop(entry *e)
-{
-    if (e->type == TYPE_LIST) {
-        drop_list(entry_list(e));
-    } else if (entry_has_table(e)) {
-        table_clear(entry_hash(e), entry_drop);
-        memory_give(entry_hash(e));
-    }
-    memory_give(e);
-}
-
 // ---- Lists ----
 
 list_item *weft::item_new(const void *text, size_t n)

@@ -95,8 +95,12 @@ entry *entry_resize(entry **link, size_t size, bool growing);
 // its entry, which is kept true here.
 entry *entry_set_expiry(entry **link, void *expiry);
 
-// Releases it and its object; not its expiry, nor a place.
+// Releases it, its expiry and its object; not a place.  In a server much is only set aside, and
+// released in pieces by the background (drop.cc).
 void entry_drop(entry *e);
+
+// Releases an expiry, which no entry has any more (expiry.cc).
+void expiry_drop(void *expiry);
 
 // ---- Lists ----
 

@@ -169,6 +169,7 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
     commands_open();
     this_server = s;
     s->input = (char *)memory_take(INPUT_ROOM);
+    s->expiries = expiry_open();
     s->loop = weft_loop_create(nullptr);
     if (s->loop != nullptr && open_signals(s) == 0 &&
         weft_loop_listen(s->loop, &s->listener, fd, peer_open, s) == 0)
@@ -217,6 +218,7 @@ void weft::server_close(server *s)
     memory_give(s->spare.data);
     memory_give(s->password);
     weft_loop_destroy(s->loop);
+    memory_give(s->expiries); // with an alarm
     this_server = nullptr;
     errno = saved;
 }

@@ -37,6 +37,7 @@ struct peer_wait;
 struct peer_hold;
 struct place;
 struct work;
+struct expiry_wheel;
 
 // What INFO and the metrics say of a command.
 struct command_counts {
@@ -144,6 +145,9 @@ struct server {
 
     table keys[DATABASES];
     size_t expiring[DATABASES];
+    expiry_wheel *expiries;
+    entry *aside;                            // to be dropped: a chain
+    bool dropping;                           // the background is at it
     table places;                            // by kind, database, name
     place_ring all_places;                   // the next to be looked at first
     size_t to_look_at;                       // of them, until the present round through all ends
@@ -185,10 +189,15 @@ struct server {
 
 extern server *this_server; // the process's one
 
+// Drops what was set aside until no more than so many bytes are in use (drop.cc).  Whether that is
+// so.
+bool drop_until(server *s, size_t bytes);
+
 // Whether commands that add are to fail.
-static inline bool memory_is_full(const server *s)
+static inline bool memory_is_full(server *s)
 {
-    return s->o.max_memory != 0 && bytes_in_use > s->o.max_memory;
+    size_t most = s->o.max_memory;
+    return most != 0 && bytes_in_use > most && !drop_until(s, most);
 }
 
 // ---- server.cc ----
@@ -289,14 +298,18 @@ void key_remove(server *s, int db, entry **link);
 // Removes a list, hash or set with nothing in it.
 void key_remove_if_empty(server *s, int db, const word *key);
 
+// All keys of a database.
+void key_flush(server *s, int db);
+
+// ---- expiry.cc ----
+
+expiry_wheel *expiry_open(void);
+
 // Milliseconds on the wall clock, as expiries are; when it expires; -1: never.
 int64_t wall_ms(void);
 int64_t key_expires(const entry *e);
 void key_expire_at(server *s, int db, entry **link, int64_t at_ms);
 void key_persist(server *s, int db, entry **link);
-
-// All keys of a database; all.
-void key_flush(server *s, int db);
 
 // ---- Words ----
 

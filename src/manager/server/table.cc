@@ -181,16 +181,30 @@ void weft::table_each(const table *t, void (*fn)(entry *e, void *arg), void *arg
             call(t->buckets[set][i], fn, arg);
 }
 
+// From the last bucket on: the mask says how many there are still.
+bool weft::table_drop_some(table *t, size_t n, void (*drop)(entry *e))
+{
+    for (int set = 0; set < 2; set++) {
+        entry **buckets = t->buckets[set];
+        for (bool last = buckets == nullptr; !last; n--) {
+            if (n == 0)
+                return true;
+            last = t->mask[set] == 0;
+            for (entry *next, *e = buckets[t->mask[set]--]; e != nullptr; e = next) {
+                next = e->next;
+                drop(e);
+            }
+        }
+        memory_give(buckets);
+        t->buckets[set] = nullptr;
+    }
+    t->count = 0;
+    return false;
+}
+
 void weft::table_clear(table *t, void (*drop)(entry *e))
 {
     table old = *t;
     *t = {};
-    for (int set = 0; set < 2; set++) {
-        for (size_t i = 0; old.buckets[set] != nullptr && i <= old.mask[set]; i++)
-            for (entry *next, *e = old.buckets[set][i]; e != nullptr; e = next) {
-                next = e->next;
-                drop(e);
-            }
-        memory_give(old.buckets[set]);
-    }
+    table_drop_some(&old, SIZE_MAX, drop);
 }

@@ -57,6 +57,10 @@ void table_each(const table *t, void (*fn)(entry *e, void *arg), void *arg);
 // Calls drop for each entry, and is empty.
 void table_clear(table *t, void (*drop)(entry *e));
 
+// Some of that, for a table that nobody looks at any more: with about `n` entries or buckets.
+// Whether there is more.
+bool table_drop_some(table *t, size_t n, void (*drop)(entry *e));
+
 } // namespace weft
 
 #endif
