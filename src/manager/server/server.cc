@@ -168,6 +168,9 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
     hash_seed(seed);
     commands_open();
     this_server = s;
+    // Else malloc(3) keeps what is small and freed in lists, and looks through all of it at once
+    // when next it is asked for a kilobyte: 100 ms after a million keys.
+    mallopt(M_MXFAST, 0);
     s->input = (char *)memory_take(INPUT_ROOM);
     s->expiries = expiry_open();
     s->loop = weft_loop_create(nullptr);
