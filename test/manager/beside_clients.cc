@@ -261,7 +261,7 @@ BESIDE_CASE(test_command_info, open_all())
         "rpop",    "llen",   "lrange", "lindex",  "lset",   "lrem",     "lmove",    "blpop",
         "brpop",   "blmove", "hset",   "hget",    "hmget",  "hdel",     "hlen",     "hexists",
         "hgetall", "hkeys",  "hvals",  "hincrby", "info",   "shutdown", "flushall", "command",
-        "client",  "config"};
+        "client",  "config", "unlink", "flushdb"};
     same("COMMAND INFO nosuch");
     same("COMMAND NOSUCH");
     assert_true(ask_number(&one[OURS], "COMMAND COUNT") > (int)(sizeof names / sizeof *names));

@@ -85,7 +85,7 @@ static bool concerns(const sent *a, const sent *b)
         for (int k = 1; k < m; k++)
             if (same_bytes(x[i], y[k]) && x[i].n > 1)
                 return true;
-    return n > 0 && strncasecmp(x[0].p, "flushall", 8) == 0;
+    return n > 0 && strncasecmp(x[0].p, "flush", 5) == 0;
 }
 
 static void show_history(size_t of)

@@ -79,8 +79,8 @@ static const form forms[] = {
     {"SCAN c COUNT 100000", 2, SCANNED, NO_NUMBERS},
     {"SCAN c C COUNT 100000", 4, SCANNED, NO_NUMBERS},
     {"SCAN c C C COUNT 100000", 2, SCANNED, NO_NUMBERS},
-    {"SCAN c COUNT j", 1, SCANNED, NO_NUMBERS}, {"DBSIZE", 3}, {"FLUSHALL"},
-    {"FLUSHALL SYNC|ASYNC|k", 1, EXACT, WHOLE},
+    {"SCAN c COUNT j", 1, SCANNED, NO_NUMBERS}, {"DBSIZE", 3}, {"FLUSHALL"}, {"FLUSHDB"}, {"UNLINK k*", 6},
+    {"FLUSHALL SYNC|ASYNC|k", 1, EXACT, WHOLE}, {"FLUSHDB SYNC|ASYNC|k", 1, EXACT, WHOLE},
     // strings
     {"GET k", 40}, {"SET k v", 40}, {"SET k n", 20},
     // A number out of place may be a time that is over: Redis counts such a key until it meets it.
