@@ -20,7 +20,7 @@ VERSION := 0.2.0
 LIBRARIES := manager async shm proc coro thread
 
 manager.needs   := async shm proc coro thread
-manager.headers := manager client remote
+manager.headers := manager client remote remote_jobs
 async.needs     := proc coro thread
 async.headers   := loop io file offload workers
 async.offers    := address here

@@ -40,5 +40,6 @@
 #include <weft/client.h>
 #include <weft/manager.h>
 #include <weft/remote.h>
+#include <weft/remote_jobs.h>
 
 #endif

@@ -3,7 +3,7 @@
 // Then `d` and the second that the server has beyond it are waited for.
 #include <weft/client.h>
 #include <weft/manager.h>
-#include <weft/remote.h>
+#include <weft/remote_jobs.h>
 
 #include "conform.h"
 
@@ -124,6 +124,39 @@ static void begin_list(void)
 {
     BOTH(weft_remote_list_open(c, name));
     weft_remote_list_append(same, "v", 1, WEFT_FOREVER);
+}
+
+static int64_t job, token;
+static weft_remote_jobs_counters jobs_counters;
+
+static void begin_jobs(void)
+{
+    BOTH(weft_remote_jobs_open(c, name, NULL));
+}
+
+static void put_job(void)
+{
+    weft_remote_jobs_put(theirs, "x", 1, NULL, &job, WEFT_FOREVER);
+}
+
+static void begin_job(void)
+{
+    begin_jobs();
+    put_job();
+}
+
+// Its result is freed: what a row's call gives is looked at as a pointer alone.
+static void begin_taken(void)
+{
+    begin_job();
+    weft_remote_job *j = weft_remote_jobs_take(same, WEFT_FOREVER);
+    token = j->token;
+    weft_remote_job_free(j);
+}
+
+static void end_job(void)
+{
+    weft_remote_jobs_done(theirs, job, token, NULL, 0, WEFT_FOREVER);
 }
 
 // ---- A server that is stopped ----
@@ -270,6 +303,19 @@ static const row ROWS[] = {
     ROW(weft_remote_list_length, (it, d), begin_list, NULL, ASKS),
     ROW(weft_remote_list_clear, (it, d), begin_list, NULL, ASKS),
     ROW(weft_remote_list_range, (it, 0, -1, d), begin_list, NULL, ASKS),
+
+    ROW(weft_remote_jobs_put, (it, "x", 1, NULL, &job, d), begin_jobs, NULL, ASKS),
+    ROW(weft_remote_jobs_take, (it, d), begin_jobs, put_job),
+    ROW(weft_remote_jobs_pause, (it, true, d), begin_jobs, NULL, ASKS),
+    ROW(weft_remote_jobs_heartbeat, (it, job, token, 0, NULL, d), begin_taken, NULL, ASKS),
+    ROW(weft_remote_jobs_done, (it, job, token, "x", 1, d), begin_taken, NULL, ASKS),
+    ROW(weft_remote_jobs_fail, (it, job, token, WEFT_JOB_AGAIN, "", d), begin_taken, NULL, ASKS),
+    ROW(weft_remote_jobs_get, (it, job, d), begin_job, NULL, ASKS),
+    ROW(weft_remote_jobs_wait, (it, &job, 1, d), begin_taken, end_job),
+    ROW(weft_remote_jobs_list, (it, WEFT_JOB_WAITING, 0, 1, d), begin_job, NULL, ASKS),
+    ROW(weft_remote_jobs_retry, (it, job, d), begin_job, NULL, ASKS),
+    ROW(weft_remote_jobs_remove, (it, job, d), begin_job, NULL, ASKS),
+    ROW(weft_remote_jobs_statistics, (it, &jobs_counters, d), begin_jobs, NULL, ASKS),
 };
 
 static int begin_all(void **)

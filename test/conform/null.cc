@@ -14,7 +14,7 @@
 #include <weft/posix_semaphore.h>
 #include <weft/process.h>
 #include <weft/queue.h>
-#include <weft/remote.h>
+#include <weft/remote_jobs.h>
 #include <weft/shared_map.h>
 #include <weft/shared_queue.h>
 #include <weft/shared_sync.h>

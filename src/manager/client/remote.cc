@@ -9,7 +9,7 @@
 using namespace weft;
 
 static const char *const kinds[REMOTE_KINDS] = {
-    "queue", "lock", "semaphore", "event", "barrier", "value", "dict", "list", "namespace",
+    "queue", "lock", "semaphore", "event", "barrier", "value", "dict", "list", "namespace", "jobs",
 };
 
 // ---- Opening ----
@@ -51,6 +51,7 @@ int weft_remote_destroy(weft_remote *r)
         __atomic_fetch_add(&c->proxies, 1, __ATOMIC_RELAXED);
         return -1;
     }
+    free_keep_errno(r->own);
     free_keep_errno(r);
     return 0;
 }
@@ -187,6 +188,8 @@ static weft_remote *open_parts(weft_client *c, const parts *p, weft_deadline d)
         return weft_remote_lock_open(c, p->name, (int)small);
     case REMOTE_SEMAPHORE:
         return weft_remote_semaphore_open(c, p->name, small, d);
+    case REMOTE_JOBS:
+        return remote_jobs_open_text(c, p->name, p->number);
     case REMOTE_BARRIER:
         return weft_remote_barrier_open(c, p->name, small);
     default: // the others have a name and nothing else
@@ -299,8 +302,7 @@ weft_reply *weft::remote_ask(weft_remote *r, const remote_operation *op, const c
     return reply;
 }
 
-// The reply is of another kind than that of the command: not the server it said to be.
-static int strange(weft_reply *reply)
+int weft::remote_strange(weft_reply *reply)
 {
     weft_reply_free(reply);
     return fail_with(EPROTO);
@@ -313,7 +315,7 @@ int weft::remote_integer(weft_remote *r, const remote_operation *op, const clien
     if (reply == nullptr)
         return -1;
     if (reply->type != WEFT_REPLY_INTEGER)
-        return strange(reply);
+        return remote_strange(reply);
     if (number != nullptr)
         *number = reply->integer;
     weft_reply_free(reply);
@@ -355,7 +357,7 @@ ssize_t weft::remote_bytes(weft_remote *r, const remote_operation *op, const cli
         return fail_with(ENOENT);
     }
     if (reply->type != WEFT_REPLY_STRING)
-        return strange(reply);
+        return remote_strange(reply);
     size_t size = reply->size;
     if (room > 0)
         memcpy(v, reply->text, size < room ? size : room);

@@ -22,6 +22,7 @@ enum {
     REMOTE_DICT,
     REMOTE_LIST,
     REMOTE_NAMESPACE,
+    REMOTE_JOBS,
     REMOTE_KINDS
 };
 
@@ -40,6 +41,7 @@ struct weft_remote {
     // Of a semaphore: units that were got here and not given back, on which connection.
     size_t held;
     uint64_t held_on;
+    void *own; // of jobs: their rules
 };
 
 namespace weft {
@@ -84,7 +86,7 @@ struct remote_operation {
     redis_script redis = {nullptr};
 };
 
-#define REMOTE_MOST_WORDS 6
+#define REMOTE_MOST_WORDS 9
 
 // The word that says how long the server may wait: a reply of null is then ETIMEDOUT.
 inline const char remote_wait_mark = 0;
@@ -102,6 +104,12 @@ static inline bool remote_waits(const client_word words[], size_t n)
 }
 
 weft_remote *remote_open(weft_client *c, int kind, const char *name, int64_t number);
+
+// remote_jobs.cc: jobs, of whose options a text has the lease, in ms.
+weft_remote *remote_jobs_open_text(weft_client *c, const char *name, int64_t lease_ms);
+
+// The reply is of another kind than that of the command: not the server it said to be.  EPROTO.
+int remote_strange(weft_reply *reply);
 
 // Whether it is one of that kind.  EINVAL.
 int remote_check(const weft_remote *r, int kind);

@@ -32,7 +32,19 @@
     AFTER(barrier_begin, barrier_break)                                                            \
     AFTER(barrier_begin, barrier_reset)                                                            \
     AFTER(barrier_begin, barrier_waiting)                                                          \
-    ALONE(value_replace)
+    ALONE(value_replace)                                                                           \
+    AFTER(jobs_begin, jobs_put)                                                                    \
+    AFTER(jobs_begin, jobs_take)                                                                   \
+    AFTER(jobs_begin, jobs_beat)                                                                   \
+    AFTER(jobs_begin, jobs_done)                                                                   \
+    AFTER(jobs_begin, jobs_fail)                                                                   \
+    AFTER(jobs_begin, jobs_get)                                                                    \
+    AFTER(jobs_begin, jobs_wait)                                                                   \
+    AFTER(jobs_begin, jobs_list)                                                                   \
+    AFTER(jobs_begin, jobs_retry)                                                                  \
+    AFTER(jobs_begin, jobs_remove)                                                                 \
+    AFTER(jobs_begin, jobs_pause)                                                                  \
+    AFTER(jobs_begin, jobs_count)
 
 namespace weft::lua {
 

@@ -114,6 +114,18 @@ const command_row weft::commands[] = {
     {"weft.isset", command_is_set, 2, 0, 0, 0, 0},
     {"weft.wait", command_wait_event, 3, WAITS, 0, 0, 0},
     {"weft.replace", command_replace, 4, ADDS, 1, 1, 1},
+    {"weft.job.put", command_job_put, 11, ADDS, 0, 0, 0},
+    {"weft.job.take", command_job_take, 6, WRITES_WAITS, 0, 0, 0},
+    {"weft.job.beat", command_job_beat, 7, WRITES, 0, 0, 0},
+    {"weft.job.done", command_job_done, 5, WRITES, 0, 0, 0},
+    {"weft.job.fail", command_job_fail, 6, WRITES, 0, 0, 0},
+    {"weft.job.get", command_job_get, 3, 0, 0, 0, 0},
+    {"weft.job.wait", command_job_wait, 4, WAITS, 0, 0, 0},
+    {"weft.job.list", command_job_list, 5, 0, 0, 0, 0},
+    {"weft.job.retry", command_job_retry, 3, WRITES, 0, 0, 0},
+    {"weft.job.remove", command_job_remove, 3, WRITES, 0, 0, 0},
+    {"weft.job.pause", command_job_pause, 3, WRITES, 0, 0, 0},
+    {"weft.job.count", command_job_count, 2, 0, 0, 0, 0},
     // clang-format on
 };
 const int weft::commands_count = sizeof commands / sizeof *commands;

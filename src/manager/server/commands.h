@@ -85,6 +85,18 @@ void command_clear_event(peer *p, const word *words, int n);
 void command_is_set(peer *p, const word *words, int n);
 void command_wait_event(peer *p, const word *words, int n);
 void command_replace(peer *p, const word *words, int n);
+void command_job_put(peer *p, const word *words, int n);
+void command_job_take(peer *p, const word *words, int n);
+void command_job_beat(peer *p, const word *words, int n);
+void command_job_done(peer *p, const word *words, int n);
+void command_job_fail(peer *p, const word *words, int n);
+void command_job_get(peer *p, const word *words, int n);
+void command_job_wait(peer *p, const word *words, int n);
+void command_job_list(peer *p, const word *words, int n);
+void command_job_retry(peer *p, const word *words, int n);
+void command_job_remove(peer *p, const word *words, int n);
+void command_job_pause(peer *p, const word *words, int n);
+void command_job_count(peer *p, const word *words, int n);
 
 void command_wait(peer *p, const word *words, int n);
 

@@ -1,4 +1,5 @@
 // peer.cc: a connected client: its bytes in, its replies out, its beginning and end.
+#include "job.h"
 #include "place.h"
 #include "server.h"
 
@@ -297,6 +298,7 @@ void weft::peer_open(weft_listener *, int fd, void *arg)
     p->since = p->active = weft_loop_now(s->loop);
     p->running = "NULL";
     list_init(&p->holds);
+    list_init(&p->jobs);
     if (weft_loop_watch(s->loop, &p->watch, fd, WEFT_READ, on_event, p) != 0) {
         close(fd);
         memory_give(p);
@@ -318,6 +320,7 @@ void weft::peer_free(peer *p)
         wait_end(p->wait);
     p->reset = p->reset || p->out.begin < p->out.end; // an item on lease is the last of it
     lease_back(p);
+    jobs_release(p);
     memory_give(p->out.data);
     drop_input(p);
     memory_give(p->name);

@@ -3,7 +3,7 @@
 // All places are in a ring, that which was looked at least lately first.  Now and then a round goes
 // through it in the background and drops what is to be forgotten; who finds such a place before
 // that takes it for none.
-#include "place.h"
+#include "job.h"
 
 #include <limits.h>
 
@@ -41,6 +41,7 @@ static bool is_past(const server *s, const place *place)
 {
     return place->flushes != flushes_of(s, place) ||
            (!is_used(place) && !(place->kind == AT_LIST && place->number > 0) &&
+            !(place->kind == AT_JOBS && !jobs_are_idle(place)) &&
             weft_loop_now(s->loop) - place->active > s->o.idle_ns);
 }
 
@@ -57,6 +58,8 @@ static void forget(server *s, place *place)
     place->flushes = flushes_of(s, place);
     if (place->kind == AT_LIST)
         place->number = place->taken = place->closed = 0;
+    else if (place->kind == AT_JOBS)
+        jobs_remove(s, place);
     else if (!is_used(place) && place->kind == AT_UNITS)
         place_erase(s, place);
     else if (!is_used(place))
@@ -124,6 +127,7 @@ void weft::places_flush(server *s, int db)
 
 static void drop_place(entry *e)
 {
+    jobs_free((place *)entry_object(e));
     memory_give(entry_object(e));
     memory_give(e);
 }
@@ -197,6 +201,8 @@ static bool is_idle(const place *place)
 {
     if (is_used(place) || place->is_ready || place->closed != 0)
         return false;
+    if (place->kind == AT_JOBS)
+        return jobs_are_idle(place);
     return place->kind == AT_LIST ? place->number == 0
                                   : place->kind != AT_UNITS || place->is_erased;
 }
@@ -205,6 +211,7 @@ void weft::place_drop_if_idle(server *s, place *place)
 {
     if (!is_idle(place))
         return;
+    jobs_free(place);
     const entry *e = place->entry;
     entry **link = table_find(&s->places, entry_key(e), e->key_size, e->hash);
     list_remove(&place->ring);
@@ -243,6 +250,8 @@ void weft::places_serve(server *s)
             lock_serve(s, place);
         else if (place->kind == AT_UNITS)
             units_serve(s, place);
+        else if (place->kind == AT_JOBS)
+            jobs_serve(s, place);
         place_drop_if_idle(s, place);
     }
 }

@@ -18,8 +18,11 @@
 namespace weft {
 
 enum { AT_LIST = 'l', AT_LOCK = 'k', AT_UNITS = 's', AT_BARRIER = 'b', AT_EVENT = 'e' };
+enum { AT_JOBS = 'j' };
 
 enum { PLACE_NAME_MAX = 4096 }; // bytes; of a client's name, too
+
+struct job_queue;
 
 struct place_link {
     struct place_link *next, *previous;
@@ -54,6 +57,7 @@ struct place {
     int64_t taken;      // list: of those not done, got by WEFT.GET; the others are in the list
     hold_link holds;    // a lock has one at most
     int closed;         // list: 1 drain, 2 discard; event: set; barrier: errno
+    job_queue *jobs;    // of jobs (job.h)
 };
 
 // What a blocked peer waits for: the links into one place or several, and what to do then.

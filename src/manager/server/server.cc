@@ -160,6 +160,7 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
     s->ready_end = &s->ready;
     list_init(&s->all_places);
     list_init(&s->released);
+    list_init(&s->lost_jobs);
     s->tidy.fn = tidy;
     s->tidy.arg = s;
     s->started = weft_now();

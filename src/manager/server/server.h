@@ -51,6 +51,12 @@ struct hold_link {
     peer_hold *hold;
 };
 
+// One of the jobs that a peer has, and loses with its end.
+struct job_link {
+    job_link *next, *previous;
+    struct job *job;
+};
+
 // First in a place: in the ring of all of them.
 struct place_ring {
     place_ring *next, *previous;
@@ -96,6 +102,7 @@ struct peer {
     peer_wait *wait;        // it is blocked; nullptr: it is not
     hold_link holds;        // its locks and units
     size_t held;            // of them
+    job_link jobs;          // whose leases end with it
     item_lease lease;
     char *name, *library[2];      // CLIENT SETNAME; SETINFO: its library's name and version
     int64_t since, active, moved; // connected, last command, last progress of `out`: weft_now()
@@ -155,7 +162,8 @@ struct server {
     uint32_t flushes, flushes_of[DATABASES]; // FLUSHALL; both
     hold_link released; // of peers that have gone: their holds are still to be given back
     weft_alarm release;
-    place *ready; // may be able to serve those who wait
+    job_link lost_jobs; // of peers that have gone
+    place *ready;       // may be able to serve those who wait
     place **ready_end;
     size_t waiting; // peers
     size_t locks;   // held
