@@ -224,16 +224,32 @@ static void pushing_command(char *line, size_t room)
     }
 }
 
-static void step_push(void)
+static void both_of_other(const char *line)
 {
-    char line[200];
-    pushing_command(line, sizeof line);
     note(-1, line);
     const char *a = ask(&sides[OURS].other, line), *b = ask(&sides[REDIS].other, line);
     if (strcmp(a, b) != 0) {
         fprintf(stderr, "weft %s, redis %s\n", a, b);
         give_up("they differ");
     }
+}
+
+// One command, or several at once: who waits is served when all have run.
+static void step_push(void)
+{
+    char line[200];
+    uint32_t several = chance(4) == 0 ? 1 + chance(5) : 0;
+    if (several > 0)
+        both_of_other("MULTI");
+    for (uint32_t i = 0; i < several + (several == 0); i++) {
+        if (several > 0 && chance(4) == 0)
+            waiting_command(line, sizeof line); // it does not wait
+        else
+            pushing_command(line, sizeof line);
+        both_of_other(line);
+    }
+    if (several > 0)
+        both_of_other("EXEC");
     step_served();
 }
 

@@ -28,7 +28,17 @@ static inline uint32_t chance(uint32_t n)
 enum { WORDS = 24 };
 
 // How replies are compared.
-enum { EXACT, SORTED, SORTED_PAIRS, SCANNED, TIME_LEFT, HELLO_MAP, ANY_NUMBER };
+enum {
+    EXACT,
+    SORTED,
+    SORTED_PAIRS,
+    SCANNED,
+    TIME_LEFT,
+    HELLO_MAP,
+    ANY_NUMBER,
+    BEGINS,   // MULTI
+    EXECUTED, // EXEC: each in the way of the command that was queued
+};
 
 // What must not happen to a form's words.
 enum {
@@ -72,6 +82,9 @@ static const form forms[] = {
     {"CONFIG GET save|appendonly|databases|k", 2, EXACT, WHOLE}, {"CONFIG k", 1, EXACT, WHOLE},
     {"CONFIG", 1, EXACT, WHOLE}, {"SHUTDOWN k", 1, EXACT, WHOLE},
     {"SHUTDOWN ABORT", 1, EXACT, WHOLE}, {"SHUTDOWN NOSAVE SAVE", 1, EXACT, WHOLE},
+    // transactions
+    {"MULTI", 40, BEGINS}, {"EXEC", 100, EXECUTED}, {"DISCARD", 4}, {"WATCH k*", 20},
+    {"UNWATCH", 4},
     // keys
     {"DEL k*", 40}, {"EXISTS k*", 8}, {"TYPE k", 10}, {"EXPIRE k t", 10}, {"EXPIRE k t X", 10},
     {"EXPIRE k t X X", 3}, {"PEXPIRE k m", 8}, {"PEXPIRE k m X", 8}, {"TTL k", 12, TIME_LEFT},

@@ -1,5 +1,6 @@
 // command_client.cc: CLIENT: the connections, looked at and ended, as Redis has it.
 #include "commands.h"
+#include "multi.h"
 #include "place.h"
 
 #include <weft/io.h>
@@ -61,25 +62,28 @@ static void address_of(const peer *p, int whose, char *text, size_t room)
 static size_t describe(const peer *p, const peer *asks, char *text, size_t room)
 {
     const server *s = p->server;
-    char address[192], local[192], flags[4];
+    char address[192], local[192], flags[8];
+    size_t queued = p->multi != nullptr ? p->multi->queue.room : 0;
     size_t held = p == asks ? s->input_left : p->in.end - p->in.begin;
     int64_t now = weft_now();
     address_of(p, WEFT_IO_PEER, address, sizeof address);
     address_of(p, WEFT_IO_LOCAL, local, sizeof local);
-    snprintf(flags, sizeof flags, "%s%s%s", p->wait != nullptr ? "b" : "", p->local ? "U" : "",
+    snprintf(flags, sizeof flags, "%s%s%s%s%s", p->multi != nullptr ? "x" : "",
+             p->wait != nullptr ? "b" : "", p->touched ? "d" : "", p->local ? "U" : "",
              p->no_evict ? "e" : "");
     int n = snprintf(
         text, room,
         "id=%llu addr=%s laddr=%s fd=%d name=%.128s age=%lld idle=%lld flags=%s db=%d sub=0 psub=0 "
-        "ssub=0 multi=-1 qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=0 rbs=%zu rbp=0 obl=%zu "
+        "ssub=0 multi=%lld qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%zu rbp=0 obl=%zu "
         "oll=0 omem=0 tot-mem=%zu events=r%s cmd=%s user=default redir=-1 resp=%d lib-name=%.64s "
         "lib-ver=%.64s\n",
         (unsigned long long)p->id, address, local, p->watch.fd, or_empty(p->name),
         (long long)((now - p->since) / 1000000000), (long long)((now - p->active) / 1000000000),
-        *flags != 0 ? flags : "N", p->db, held, p->in.room - p->in.end,
-        p == asks ? s->words_size : 0, p->out.room, p->out.end - p->out.begin,
-        sizeof *p + p->in.room + p->out.room, p->out.end != 0 && p != asks ? "w" : "", p->running,
-        p->protocol, or_empty(p->library[0]), or_empty(p->library[1]));
+        *flags != 0 ? flags : "N", p->db, p->multi != nullptr ? (long long)p->multi->count : -1ll,
+        held, p->in.room - p->in.end, p == asks ? s->words_size : 0, queued, p->out.room,
+        p->out.end - p->out.begin, sizeof *p + p->in.room + p->out.room + queued,
+        p->out.end != 0 && p != asks ? "w" : "", p->running, p->protocol, or_empty(p->library[0]),
+        or_empty(p->library[1]));
     return n < (int)room ? (size_t)n : room - 1;
 }
 

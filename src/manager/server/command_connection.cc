@@ -4,6 +4,7 @@
 // After a wrong password over TCP the next one, whoever's, is looked at only some time later: the
 // command is kept and run again then.  So all connections together can guess five times a second.
 #include "commands.h"
+#include "multi.h"
 #include "place.h"
 
 #include <weft/io.h>
@@ -60,6 +61,7 @@ void weft::command_reset(peer *p, const word *, int)
     p->silent = 0;
     p->known = p->server->o.password == nullptr;
     p->no_evict = false;
+    transaction_end(p);
     memory_give(p->name);
     p->name = nullptr;
     reply_status(p, "RESET");
@@ -128,7 +130,7 @@ static bool authenticate(peer *p, const word *user, const word *password, const 
 {
     server *s = p->server;
     int64_t now = weft_now();
-    if (!p->local && !p->turn && s->auth_next > now) {
+    if (!p->local && !p->turn && !runs_transaction(p) && s->auth_next > now) {
         if (s->auth_next - now > GUESSES_NS) {
             reply_error(p, "ERR too many wrong passwords, try again later");
             p->last = true;

@@ -4,8 +4,10 @@
 // they are the name, since none is longer than sixteen.
 #include "commands.h"
 
+#include "multi.h"
 #include "place.h"
 
+#include <stdarg.h>
 #include <strings.h>
 
 using namespace weft;
@@ -16,7 +18,9 @@ enum {
     WAITS = COMMAND_WAITS,
     ADDS_WAITS = ADDS | WAITS,
     WRITES_WAITS = WRITES | WAITS,
-    OPEN = COMMAND_OPEN
+    OPEN = COMMAND_OPEN,
+    AT_ONCE = COMMAND_AT_ONCE,
+    ALONE = COMMAND_ALONE
 };
 
 // Name, function, words (below 0: or more), flags, and where its keys are: first, last, step.
@@ -30,8 +34,14 @@ const command_row weft::commands[] = {
     {"select", command_select, 2, 0, 0, 0, 0},
     {"client", nullptr, -2, 0, 0, 0, 0, client_subcommands},
     {"command", command_command, -1, 0, 0, 0, 0, command_subcommands},
-    {"quit", command_quit, -1, OPEN, 0, 0, 0},
-    {"reset", command_reset, 1, OPEN, 0, 0, 0},
+    {"quit", command_quit, -1, OPEN | AT_ONCE, 0, 0, 0},
+    {"reset", command_reset, 1, OPEN | AT_ONCE, 0, 0, 0},
+    // transactions
+    {"multi", command_multi, 1, AT_ONCE, 0, 0, 0},
+    {"exec", command_exec, 1, AT_ONCE, 0, 0, 0},
+    {"discard", command_discard, 1, AT_ONCE, 0, 0, 0},
+    {"watch", command_watch, -2, COMMAND_ADDS | AT_ONCE, 1, -1, 1},
+    {"unwatch", command_unwatch, 1, 0, 0, 0, 0},
     // keys
     {"del", command_del, -2, WRITES, 1, -1, 1},
     {"unlink", command_del, -2, WRITES, 1, -1, 1},
@@ -90,7 +100,7 @@ const command_row weft::commands[] = {
     {"object", nullptr, -2, 0, 0, 0, 0, object_subcommands},
     {"memory", nullptr, -2, 0, 0, 0, 0, memory_subcommands},
     {"wait", command_wait, 3, WAITS, 0, 0, 0},
-    {"shutdown", command_shutdown, -1, 0, 0, 0, 0},
+    {"shutdown", command_shutdown, -1, ALONE, 0, 0, 0},
     // weft's own
     {"weft.put", command_put, 5, ADDS_WAITS, 1, 1, 1},
     {"weft.get", command_get_item, -3, WRITES_WAITS, 1, 1, 1},
@@ -252,24 +262,46 @@ static bool has_arity(const command_row *c, int n)
     return c->words >= 0 ? n == c->words : n >= -c->words;
 }
 
-static void reply_unknown(peer *p, const word *words, int n)
+// Tells why a command is not run.  Nor is the transaction then that it would be of.
+__attribute__((format(printf, 3, 4))) static void refuse(peer *p, const command_row *c,
+                                                         const char *format, ...)
+{
+    char text[512];
+    va_list rest;
+    va_start(rest, format);
+    vsnprintf(text, sizeof text, format, rest);
+    va_end(rest);
+    if (c != nullptr)
+        c->counts.rejected++;
+    if (p->multi != nullptr)
+        p->multi->failed = true;
+    if (c != nullptr && c->fn == command_exec) {
+        transaction_end(p);
+        reply_error(p, "EXECABORT Transaction discarded because of: %s",
+                    strncmp(text, "ERR ", 4) == 0 ? text + 4 : text);
+    } else {
+        reply_error(p, "%s", text);
+    }
+}
+
+static void refuse_unknown(peer *p, const word *words, int n)
 {
     char args[160], name[16];
     int used = 0;
     args[0] = 0;
     const command_row *parent = command_find(&words[0]);
     if (parent != nullptr) {
-        reply_error(p, "ERR unknown subcommand '%.*s'. Try %s HELP.",
-                    words[1].size < 128 ? (int)words[1].size : 128, words[1].text,
-                    capital(parent, name, sizeof name));
+        refuse(p, nullptr, "ERR unknown subcommand '%.*s'. Try %s HELP.",
+               words[1].size < 128 ? (int)words[1].size : 128, words[1].text,
+               capital(parent, name, sizeof name));
         return;
     }
     for (int i = 1; i < n && used < 128; i++) {
         int most = 128 - used, size = words[i].size < (size_t)most ? (int)words[i].size : most;
         used += snprintf(args + used, sizeof args - (size_t)used, "'%.*s' ", size, words[i].text);
     }
-    reply_error(p, "ERR unknown command '%.*s', with args beginning with: %s",
-                words[0].size < 128 ? (int)words[0].size : 128, words[0].text, args);
+    refuse(p, nullptr, "ERR unknown command '%.*s', with args beginning with: %s",
+           words[0].size < 128 ? (int)words[0].size : 128, words[0].text, args);
 }
 
 // A browser that was tricked into sending commands begins with such words.
@@ -279,11 +311,13 @@ static bool is_http(const word *words, int n)
            (n == 3 && words[2].size > 5 && strncasecmp(words[2].text, "http/", 5) == 0);
 }
 
-static bool reject(const command_row *c)
+// Whether memory has to be free for it.  What is queued takes some, whatever it is; and what was
+// queued takes it when it is run.
+static bool needs_memory(const peer *p, const command_row *c)
 {
-    if (c != nullptr)
-        c->counts.rejected++;
-    return false;
+    return (c->flags & COMMAND_ADDS) ||
+           (p->multi != nullptr &&
+            (!(c->flags & COMMAND_AT_ONCE) || (c->fn == command_exec && p->multi->adds)));
 }
 
 // Whether it may run; if not, the peer was told.
@@ -294,20 +328,19 @@ static bool may_run(peer *p, const command_row *c, const word *words, int n)
         if (is_http(words, n))
             p->ending = true;
         else if (c == nullptr)
-            reply_unknown(p, words, n);
+            refuse_unknown(p, words, n);
         else
-            reply_error(p, "ERR wrong number of arguments for '%s' command", c->name);
-        return reject(c);
+            refuse(p, c, "ERR wrong number of arguments for '%s' command", c->name);
+    } else if (__builtin_expect(!p->known && !(c->flags & COMMAND_OPEN), 0)) {
+        refuse(p, c, "NOAUTH Authentication required.");
+    } else if (__builtin_expect(p->multi != nullptr, 0) && (c->flags & COMMAND_ALONE)) {
+        refuse(p, c, "ERR Command not allowed inside a transaction");
+    } else if (__builtin_expect(memory_is_full(s), 0) && needs_memory(p, c)) {
+        refuse(p, c, "OOM command not allowed when used memory > 'maxmemory'.");
+    } else {
+        return true;
     }
-    if (__builtin_expect(!p->known && !(c->flags & COMMAND_OPEN), 0)) {
-        reply_error(p, "NOAUTH Authentication required.");
-        return reject(c);
-    }
-    if ((c->flags & COMMAND_ADDS) && __builtin_expect(memory_is_full(s), 0)) {
-        reply_full(p);
-        return reject(c);
-    }
-    return true;
+    return false;
 }
 
 // Time is told where one command follows on another, and at the end of what a peer has sent: a
@@ -350,8 +383,12 @@ void weft::execute(peer *p, const word *words, int n)
         lease_done(p);
     if (p->silent == 2)
         p->silent = 3;
-    if (may_run(p, c, words, n))
-        call(p, c, words, n);
+    if (may_run(p, c, words, n)) {
+        if (__builtin_expect(p->multi == nullptr || (c->flags & COMMAND_AT_ONCE), 1))
+            call(p, c, words, n);
+        else
+            transaction_queue(p, c, words, n);
+    }
     if (p->silent == 3)
         p->silent = 0;
     if (s->ready != nullptr)

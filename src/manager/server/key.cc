@@ -2,6 +2,7 @@
 //
 // A key that expires is removed by the background, in its turn (expiry.cc); so each look at a key
 // compares the time as well.
+#include "multi.h"
 #include "place.h"
 #include "server.h"
 
@@ -103,6 +104,7 @@ void weft::key_remove_if_empty(server *s, int db, const word *key)
 // Its keys are one entry from now on, which is dropped as a large hash is.
 void weft::key_flush(server *s, int db)
 {
+    watch_touch_all(s, db);
     entry *all = entry_new(TYPE_HASH, "", 0, 0, 0);
     *entry_hash(all) = s->keys[db];
     s->keys[db] = {};

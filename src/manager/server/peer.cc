@@ -1,5 +1,6 @@
 // peer.cc: a connected client: its bytes in, its replies out, its beginning and end.
 #include "job.h"
+#include "multi.h"
 #include "place.h"
 #include "server.h"
 
@@ -321,6 +322,7 @@ void weft::peer_free(peer *p)
     p->reset = p->reset || p->out.begin < p->out.end; // an item on lease is the last of it
     lease_back(p);
     jobs_release(p);
+    transaction_end(p);
     memory_give(p->out.data);
     drop_input(p);
     memory_give(p->name);

@@ -4,6 +4,7 @@
 // through it in the background and drops what is to be forgotten; who finds such a place before
 // that takes it for none.
 #include "job.h"
+#include "multi.h"
 
 #include <limits.h>
 
@@ -231,7 +232,9 @@ void weft::place_ready(server *s, place *place)
 
 void weft::key_changed_slowly(server *s, int db, const char *key, size_t n)
 {
-    place *place = place_find(s, AT_LIST, db, key, n, false);
+    if (s->watches != 0)
+        watch_touch(s, db, key, n);
+    place *place = s->places.count != 0 ? place_find(s, AT_LIST, db, key, n, false) : nullptr;
     if (place != nullptr)
         place_ready(s, place);
 }
@@ -274,6 +277,7 @@ peer_wait *weft::wait_begin(peer *p, int links, const word *text, weft_deadline 
     size_t n = text != nullptr ? text->size : 0;
     peer_wait *w = (peer_wait *)memory_take_zeroed(1, all + n);
     w->peer = p;
+    w->brief = runs_transaction(p);
     w->text.text = (char *)w + all;
     w->text.size = n;
     if (n > 0)
@@ -325,7 +329,10 @@ void weft::wait_end(peer_wait *w)
         list_remove(l);
         place->count -= l->is_waiting;
         // It may be the next one's turn: this one came first, and was not to be passed.
-        place_ready(s, place);
+        if (w->brief && w->ended == nullptr)
+            place_drop_if_idle(s, place);
+        else
+            place_ready(s, place);
     }
     if (w->ended != nullptr)
         w->ended(w);

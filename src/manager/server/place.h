@@ -70,6 +70,7 @@ struct peer_wait {
     bool gets, moves;               // WEFT.GET, BLMOVE; else BLPOP and BRPOP
     bool postponed;                 // the command has not run yet: CLIENT UNBLOCK does not end it
     bool front, front_to;           // which end
+    bool brief;                     // in a transaction: it is over before anybody has a turn
     word text;                      // a copy: the value, the destination
     int links;
     place_link link[1]; // and on
@@ -107,7 +108,7 @@ void places_close(server *s);
 // What the key holds is another now, or how long: said of each key that a command has changed.
 static inline void key_changed(server *s, int db, const char *key, size_t n)
 {
-    if (__builtin_expect(s->places.count != 0, 0))
+    if (__builtin_expect((s->places.count | s->watches) != 0, 0))
         key_changed_slowly(s, db, key, n);
 }
 

@@ -49,7 +49,7 @@ static char *room_for(peer *p, size_t n)
 
 void weft::reply_raw(peer *p, const char *text, size_t n)
 {
-    if (__builtin_expect(p->silent != 0, 0))
+    if (__builtin_expect((p->silent & 1) != 0, 0))
         return;
     memcpy(room_for(p, n), text, n);
     p->out.end += n;

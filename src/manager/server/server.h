@@ -38,6 +38,14 @@ struct peer_hold;
 struct place;
 struct work;
 struct expiry_wheel;
+struct transaction;
+struct topic_link;
+
+// What a peer has asked to be told of (topic.h).
+struct topic_list {
+    topic_link *first;
+    size_t count;
+};
 
 // What INFO and the metrics say of a command.
 struct command_counts {
@@ -77,7 +85,9 @@ enum {
     COMMAND_ADDS = 1, // not when memory is full
     COMMAND_OPEN = 2, // also without a password
     COMMAND_WRITES = 4,
-    COMMAND_WAITS = 8
+    COMMAND_WAITS = 8,
+    COMMAND_AT_ONCE = 16, // it is not queued in a transaction
+    COMMAND_ALONE = 32    // not in a transaction
 };
 
 // An item that the peer has got and may not have seen: its next command says that it has.
@@ -104,12 +114,15 @@ struct peer {
     size_t held;            // of them
     job_link jobs;          // whose leases end with it
     item_lease lease;
+    transaction *multi;           // what it queues (multi.h); nullptr: nothing
+    topic_list watched;           // keys
     char *name, *library[2];      // CLIENT SETNAME; SETINFO: its library's name and version
     int64_t since, active, moved; // connected, last command, last progress of `out`: weft_now()
     uint8_t protocol;             // 2, 3
     uint8_t db;
     uint8_t wrong;       // passwords
     uint8_t silent;      // CLIENT REPLY: 1 off, 2 skip the next, 3 skip this
+    bool touched;        // a key has changed that it watched
     bool known;          // it needs no password, or has said it
     bool turn;           // a postponed AUTH has its turn
     bool local;          // by a unix socket
@@ -155,6 +168,8 @@ struct server {
     expiry_wheel *expiries;
     entry *aside;                            // to be dropped: a chain
     bool dropping;                           // the background is at it
+    table watched[DATABASES];                // keys
+    size_t watches;                          // of all peers
     table places;                            // by kind, database, name
     place_ring all_places;                   // the next to be looked at first
     size_t to_look_at;                       // of them, until the present round through all ends
