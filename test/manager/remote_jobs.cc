@@ -488,6 +488,72 @@ CASE(test_jobs_list)
     done_with(q);
 }
 
+// All goes, and who waits for it is told.
+CASE(test_jobs_flushed)
+{
+    weft_remote_jobs *q = jobs_open("flushed");
+    int64_t token = (put(q, "a"), take(q, "a"));
+    waited[0] = put(q, "a");
+    waited[1] = put(q, "b");
+    peer *p = begin_asleep(wait_two, q);
+    tell(weft_remote_client(q), "FLUSHALL");
+    end(p, -1, ENOENT);
+    assert_int_equal(state_of(q, waited[0]), 0);
+    assert_errno(weft_remote_jobs_done(q, waited[0], token, "", 0, soon()), EPERM);
+    is_empty(q);
+    assert_int_equal(counted(q).put, 0);
+    int64_t id = put(q, "again");
+    assert_true(id > waited[1]);
+    done(q, id, take(q, "again"));
+    done_with(q);
+}
+
+// What the server has in use is what it was, when all jobs are forgotten.
+static int64_t memory_of(weft_client *c)
+{
+    static const char *const words[] = {"INFO", "memory"};
+    weft_reply *r = weft_client_command(c, 2, words, nullptr, soon());
+    const char *at = strstr(r->text, "used_memory:");
+    assert_non_null(at);
+    int64_t bytes = atoll(at + strlen("used_memory:"));
+    weft_reply_free(r);
+    return bytes;
+}
+
+CASE(test_jobs_memory)
+{
+    enum { MANY = 3000 };
+    if (here.kind == WEFT_SERVER_REDIS)
+        skip();
+    weft_remote_jobs_options o = {};
+    o.keep_ns = 1000000;
+    weft_remote_jobs *q = jobs_open("memory", o);
+    weft_client *c = weft_remote_client(q);
+    int64_t before = memory_of(c);
+    for (int i = 0; i < MANY; i++) {
+        weft_remote_job_options key = {};
+        char text[16];
+        snprintf(text, sizeof text, "%d", i);
+        key.key = text;
+        int64_t id = put(q, text, key);
+        if (i % 2 == 0)
+            done(q, id, take(q, text, id), "result");
+        else
+            assert_int_equal(weft_remote_jobs_remove(q, id, soon()), 0);
+    }
+    for (weft_deadline d = soon(); counted(q).done > 0; usleep(2000))
+        assert_true(weft_left(d) > 0);
+    // The queue itself goes, too; tables and heaps keep a little room.
+    assert_in_range(memory_of(c), before - 1024, before + 65536);
+    for (int i = 0; i < MANY; i++)
+        put(q, "a job of some length");
+    assert_true(memory_of(c) > before + 65536);
+    tell(c, "FLUSHALL");
+    for (weft_deadline d = soon(); memory_of(c) > before + 65536; usleep(2000))
+        assert_true(weft_left(d) > 0);
+    done_with(q);
+}
+
 // ---- Misuse ----
 
 CASE(test_jobs_refuses)

@@ -25,6 +25,7 @@ typedef struct server {
     int kind;
     const char *password;
     pid_t pid;
+    bool durable; // what it has said stays when it is killed: Redis's append-only file
     weft_manager *manager;
     char folder[64];
     char address[128];
@@ -46,7 +47,7 @@ static inline bool has_redis(void)
     dup2(null, 1);
     snprintf(log, sizeof log, "%s/log", s->folder);
     execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", s->address + 5, "--save",
-           "", "--appendonly", "no", "--dir", s->folder, "--logfile", log,
+           "", "--appendonly", s->durable ? "yes" : "no", "--dir", s->folder, "--logfile", log,
            s->password != nullptr ? "--requirepass" : (char *)nullptr, s->password,
            (char *)nullptr);
     _exit(127);
@@ -107,6 +108,10 @@ static inline void end_server(server *s)
     unlink(s->address + 5);
     snprintf(path, sizeof path, "%s/log", s->folder);
     unlink(path);
+    if (s->durable) {
+        snprintf(path, sizeof path, "rm -rf %s/appendonlydir", s->folder);
+        assert_int_equal(system(path), 0);
+    }
     rmdir(s->folder);
     *s = {};
 }
@@ -114,9 +119,11 @@ static inline void end_server(server *s)
 static inline int begin_group(void **)
 {
     int kind = here.kind;
+    bool durable = here.durable;
     census_begin(nullptr);
     here = {};
     here.kind = kind;
+    here.durable = durable;
     start_server(&here);
     return 0;
 }

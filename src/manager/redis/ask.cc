@@ -17,7 +17,7 @@
 using namespace weft;
 
 static const int64_t FIRST_PAUSE_MS = 1, LONGEST_PAUSE_MS = 50;
-enum { MOST = 7 + REMOTE_MOST_WORDS };
+enum { MOST = 9 + REMOTE_MOST_WORDS }; // EVAL, script, count, 4 keys, id, lease
 
 static client_word key(const weft_remote *r, const redis_script *how, int i)
 {
