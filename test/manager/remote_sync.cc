@@ -59,6 +59,22 @@ CASE(test_lock_waits)
     done_with(l);
 }
 
+// Deleted while somebody has it and another waits: both are told.
+CASE(test_lock_that_is_deleted)
+{
+    if (on_redis())
+        return;
+    weft_client *keeper = client_of(&here);
+    weft_remote_lock *l = weft_remote_lock_open(client_of(&here), "deleted", 0);
+    assert_int_equal(weft_remote_lock_lock(l, nullptr, soon()), 0);
+    peer *p = begin_asleep(lock_waiting, l);
+    tell(keeper, "WEFT.DELETE", "LOCK", "deleted");
+    end(p, -1, EIDRM);
+    assert_errno(weft_remote_lock_unlock(l, soon()), EPERM);
+    done_with(l);
+    weft_client_destroy(keeper);
+}
+
 // What a dead holder had comes back: at once, or on Redis when its lease is over.
 CASE(test_lock_of_the_dead)
 {

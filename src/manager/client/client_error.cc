@@ -23,6 +23,7 @@ static const meaning meanings[] = {
     {"BROKEN", EPIPE},
     {"OWNERDEAD", EOWNERDEAD},
     {"PARTIES", EINVAL},
+    {"DELETED", EIDRM},
     {"WRONGTYPE", EINVAL},
     {"NOAUTH", EACCES},
     {"WRONGPASS", EACCES},

@@ -123,6 +123,8 @@ const command_row weft::commands[] = {
     {"weft.clear", command_clear_event, 2, WRITES, 0, 0, 0},
     {"weft.isset", command_is_set, 2, 0, 0, 0, 0},
     {"weft.wait", command_wait_event, 3, WAITS, 0, 0, 0},
+    {"weft.list", command_list_places, -2, 0, 0, 0, 0},
+    {"weft.delete", command_delete_place, 3, WRITES, 0, 0, 0},
     {"weft.replace", command_replace, 4, ADDS, 1, 1, 1},
     {"weft.job.put", command_job_put, 11, ADDS, 0, 0, 0},
     {"weft.job.take", command_job_take, 6, WRITES_WAITS, 0, 0, 0},

@@ -89,6 +89,8 @@ void command_set_event(peer *p, const word *words, int n);
 void command_clear_event(peer *p, const word *words, int n);
 void command_is_set(peer *p, const word *words, int n);
 void command_wait_event(peer *p, const word *words, int n);
+void command_list_places(peer *p, const word *words, int n);
+void command_delete_place(peer *p, const word *words, int n);
 void command_replace(peer *p, const word *words, int n);
 void command_job_put(peer *p, const word *words, int n);
 void command_job_take(peer *p, const word *words, int n);

@@ -268,21 +268,25 @@ static void on_event(weft_watch *, int events, void *arg)
 
 // ---- Beginning and end ----
 
-static bool is_allowed(const server *s, int fd)
+static bool is_allowed(const server *s, int fd, pid_t *pid)
 {
     struct ucred who;
     socklen_t size = sizeof who;
+    *pid = 0;
     if (!s->is_unix)
         return true;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 &&
-           (who.uid == geteuid() || who.uid == 0);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0)
+        return false;
+    *pid = who.pid;
+    return who.uid == geteuid() || who.uid == 0;
 }
 
 void weft::peer_open(weft_listener *, int fd, void *arg)
 {
     static const char full[] = "-ERR max number of clients reached\r\n";
     server *s = (server *)arg;
-    bool allowed = is_allowed(s, fd);
+    pid_t pid;
+    bool allowed = is_allowed(s, fd, &pid);
     if (!allowed || s->count >= s->o.max_clients) {
         if (allowed)
             (void)!send(fd, full, sizeof full - 1, MSG_NOSIGNAL);
@@ -295,6 +299,7 @@ void weft::peer_open(weft_listener *, int fd, void *arg)
     p->protocol = 2;
     p->known = s->o.password == nullptr;
     p->local = s->is_unix;
+    p->pid = pid;
     p->id = ++s->ids;
     p->since = p->active = weft_loop_now(s->loop);
     p->running = "NULL";

@@ -107,6 +107,7 @@ struct peer {
     peer *next, *previous; // all
     peer *next_dirty;      // in server->dirty
     uint64_t id;
+    pid_t pid;              // the process that connected; 0: not known
     bytes in, out;          // what is left over of input; what is to be sent
     struct request request; // that began in `in`
     peer_wait *wait;        // it is blocked; nullptr: it is not
