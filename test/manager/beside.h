@@ -43,10 +43,21 @@ static inline const char *both_say(raw *ours, raw *theirs, const char *line)
     return a;
 }
 
-static inline int beside_open(const char *password)
+static inline int beside_open_ours(const char *password)
 {
     weft_manager_options o = {};
     o.password = password;
+    if (folder[0] == 0)
+        folder_make();
+    manager = weft_manager_start(address_in_folder("weft"), &o);
+    if (manager == nullptr)
+        return -1;
+    address_of[OURS] = weft_manager_address(manager);
+    return 0;
+}
+
+static inline int beside_open(const char *password)
+{
     folder_make();
     redis_start(&model, password);
     address_of[REDIS] = model.address;
@@ -55,11 +66,7 @@ static inline int beside_open(const char *password)
         address_of[OURS] = stand_in.address;
         return 0;
     }
-    manager = weft_manager_start(address_in_folder("weft"), &o);
-    if (manager == nullptr)
-        return -1;
-    address_of[OURS] = weft_manager_address(manager);
-    return 0;
+    return beside_open_ours(password);
 }
 
 static inline int beside_begin(void **)
@@ -71,9 +78,10 @@ static inline int beside_begin(void **)
 static inline int beside_end(void **)
 {
     int stopped = 0;
-    if (left_out != nullptr || model.pid == 0)
+    if (manager == nullptr && model.pid == 0)
         return 0;
-    redis_stop(&model);
+    if (model.pid > 0)
+        redis_stop(&model);
     if (stand_in.pid > 0)
         redis_stop(&stand_in);
     if (manager != nullptr) {

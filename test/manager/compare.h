@@ -69,14 +69,25 @@ static inline bool same_sets(span a, span b, size_t step)
     return same;
 }
 
+// As many items, or both a string or not: what was chosen at random is another.
+static inline bool same_shapes(span a, span b)
+{
+    long long n = 0, m = 0;
+    bool comparable = *a.p == *b.p && (is_aggregate(a) || *a.p == '$');
+    size_t head = resp_line(a.p, a.n, &n), head_b = resp_line(b.p, b.n, &m);
+    if (!comparable)
+        return same_bytes(a, b);
+    return *a.p == '$' ? (n < 0) == (m < 0) : head == head_b && n == m;
+}
+
 // A cursor, the same if both are at the end; and keys.
-static inline bool same_scans(span a, span b)
+static inline bool same_scans(span a, span b, size_t step)
 {
     size_t n, m;
     if (!is_aggregate(a) || !is_aggregate(b))
         return same_bytes(a, b);
     span *x = items_of(a, 1, &n), *y = items_of(b, 1, &m);
-    bool same = n == 2 && m == 2 && same_bytes(x[0], y[0]) && same_sets(x[1], y[1], 1);
+    bool same = n == 2 && m == 2 && same_bytes(x[0], y[0]) && same_sets(x[1], y[1], step);
     free(x);
     free(y);
     return same;
@@ -124,7 +135,11 @@ static inline bool same_replies(int kind, span a, span b)
     case SORTED_PAIRS:
         return same_sets(a, b, 2);
     case SCANNED:
-        return same_scans(a, b);
+        return same_scans(a, b, 1);
+    case SCANNED_PAIRS:
+        return same_scans(a, b, 2);
+    case RANDOM:
+        return same_shapes(a, b);
     case TIME_LEFT:
         return same_times(a, b);
     case HELLO_MAP:

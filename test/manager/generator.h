@@ -38,6 +38,8 @@ enum {
     ANY_NUMBER,
     BEGINS,   // MULTI
     EXECUTED, // EXEC: each in the way of the command that was queued
+    RANDOM,
+    SCANNED_PAIRS
 };
 
 // What must not happen to a form's words.
@@ -113,6 +115,18 @@ static const form forms[] = {
     {"HMGET k f*", 8}, {"HDEL k f*", 12}, {"HLEN k", 6}, {"HEXISTS k f", 8},
     {"HGETALL k", 6, SORTED_PAIRS}, {"HKEYS k", 5, SORTED}, {"HVALS k", 5, SORTED},
     {"HINCRBY k f n", 20},
+    // sets
+    {"SADD k x*", 40}, {"SADD k x*", 20}, {"SREM k x*", 15}, {"SMEMBERS k", 8, SORTED},
+    {"SISMEMBER k x", 8}, {"SMISMEMBER k x*", 6}, {"SCARD k", 6}, {"SMOVE k k x", 12},
+    {"SPOP k 100000", 2, SORTED, WHOLE}, {"SPOP k 0|-1|abc", 1, EXACT, WHOLE},
+    {"SPOP k 1 1", 1, EXACT, WHOLE}, {"SRANDMEMBER k", 3, RANDOM}, {"SRANDMEMBER k i", 6, RANDOM},
+    {"SRANDMEMBER k 100000", 3, SORTED, WHOLE}, {"SINTER k*", 8, SORTED}, {"SUNION k*", 8, SORTED},
+    {"SDIFF k*", 8, SORTED}, {"SINTERSTORE k k*", 8}, {"SUNIONSTORE k k*", 8},
+    {"SDIFFSTORE k k*", 8}, {"SINTERCARD 1|2|0|3|abc k*", 6}, {"SINTERCARD 2 k k LIMIT i", 6},
+    {"SINTERCARD 1 k LIMIT i", 3}, {"SSCAN k c COUNT 100000", 3, SCANNED, NO_NUMBERS},
+    {"SSCAN k c MATCH p COUNT 100000", 3, SCANNED, NO_NUMBERS},
+    {"HSCAN k c COUNT 100000", 3, SCANNED_PAIRS, NO_NUMBERS},
+    {"HSCAN k c MATCH p COUNT 100000", 3, SCANNED_PAIRS, NO_NUMBERS},
     // nobody's
     {"NOSUCH"}, {"NOSUCH v* k* v*"}, {"GETT k v"}, {"v"},
 };
@@ -178,8 +192,8 @@ static inline void word_junk(words *w, bool numbers)
 
 static inline void word_key(words *w)
 {
-    static const char *const keys[] = {"k0", "k1",    "k2",    "k3",     "k4",
-                                       "k5", "alist", "ahash", "anumber"};
+    static const char *const keys[] = {"k0", "k1",    "k2",    "k3",   "k4",
+                                       "k5", "alist", "ahash", "aset", "anumber"};
     uint32_t odd = chance(60);
     if (odd == 0)
         word(w, "", 0);
@@ -198,6 +212,16 @@ static inline void word_field(words *w)
         word_number(w, chance(600));
     else
         word_text(w, ANY_OF(fields));
+}
+
+// Few enough that sets have some in common.
+static inline void word_member(words *w)
+{
+    static const char *const members[] = {"a", "b", "c", "d", "12", "-7", "", "a longer member"};
+    if (chance(4) == 0)
+        word_number(w, chance(40));
+    else
+        word_text(w, ANY_OF(members));
 }
 
 static inline void word_integer(words *w)
@@ -340,9 +364,9 @@ static inline void word_of(words *w, char letter)
     static const struct {
         char letter;
         void (*make)(words *w);
-    } makers[] = {{'k', word_key},        {'v', word_value},      {'f', word_field},
-                  {'n', word_integer},    {'i', word_index},      {'p', word_pattern},
-                  {'S', word_set_option}, {'C', word_scan_option}};
+    } makers[] = {{'k', word_key},     {'v', word_value},      {'f', word_field},
+                  {'x', word_member},  {'n', word_integer},    {'i', word_index},
+                  {'p', word_pattern}, {'S', word_set_option}, {'C', word_scan_option}};
     for (auto &list : lists)
         if (list.letter == letter)
             return word_text(w, list.texts[chance((uint32_t)list.n)]);

@@ -6,11 +6,6 @@
 
 using namespace weft;
 
-static entry **field_of(table *t, const word *field)
-{
-    return table_find(t, field->text, field->size, hash_of(field->text, field->size));
-}
-
 // Whether the field is new.
 static bool set_field(table *t, const word *field, const char *text, size_t n)
 {
@@ -26,14 +21,9 @@ static bool set_field(table *t, const word *field, const char *text, size_t n)
     return link == nullptr;
 }
 
-// The hash at key; an empty one if there is none.  nullptr: the peer was told.
 static table *table_at(peer *p, const word *key)
 {
-    static table none;
-    entry **link;
-    if (!key_typed(p, key, TYPE_HASH, &link))
-        return nullptr;
-    return link != nullptr ? entry_hash(*link) : &none;
+    return key_table(p, key, TYPE_HASH);
 }
 
 static void reply_field(peer *p, entry **link)
@@ -64,7 +54,7 @@ void weft::command_hget(peer *p, const word *words, int)
 {
     table *t = table_at(p, &words[1]);
     if (t != nullptr)
-        reply_field(p, field_of(t, &words[2]));
+        reply_field(p, table_find_word(t, &words[2]));
 }
 
 void weft::command_hmget(peer *p, const word *words, int n)
@@ -74,7 +64,7 @@ void weft::command_hmget(peer *p, const word *words, int n)
         return;
     reply_array(p, (size_t)n - 2);
     for (int i = 2; i < n; i++)
-        reply_field(p, field_of(t, &words[i]));
+        reply_field(p, table_find_word(t, &words[i]));
 }
 
 void weft::command_hdel(peer *p, const word *words, int n)
@@ -84,7 +74,7 @@ void weft::command_hdel(peer *p, const word *words, int n)
         return;
     int64_t removed = 0;
     for (int i = 2; i < n; i++) {
-        entry **link = field_of(t, &words[i]);
+        entry **link = table_find_word(t, &words[i]);
         if (link == nullptr)
             continue;
         entry_drop(table_remove(t, link));
@@ -108,7 +98,7 @@ void weft::command_hexists(peer *p, const word *words, int)
 {
     table *t = table_at(p, &words[1]);
     if (t != nullptr)
-        reply_integer(p, field_of(t, &words[2]) != nullptr);
+        reply_integer(p, table_find_word(t, &words[2]) != nullptr);
 }
 
 namespace {
@@ -167,7 +157,7 @@ void weft::command_hincrby(peer *p, const word *words, int)
     table *t = table_at(p, &words[1]);
     if (t == nullptr)
         return;
-    entry **link = field_of(t, &words[2]);
+    entry **link = table_find_word(t, &words[2]);
     if (link != nullptr && !parse_number(entry_text(*link), (*link)->size, &number)) {
         reply_error(p, "ERR hash value is not an integer");
         return;

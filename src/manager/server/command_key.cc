@@ -1,5 +1,5 @@
-// command_key.cc: keys: DEL UNLINK EXISTS TYPE EXPIRE PEXPIRE TTL PTTL PERSIST KEYS SCAN DBSIZE
-// FLUSHALL FLUSHDB, as Redis has them.
+// command_key.cc: keys: DEL UNLINK EXISTS TYPE EXPIRE PEXPIRE TTL PTTL PERSIST DBSIZE FLUSHALL
+// FLUSHDB, as Redis has them.
 #include "commands.h"
 #include "place.h"
 
@@ -28,7 +28,7 @@ void weft::command_exists(peer *p, const word *words, int n)
     reply_integer(p, there);
 }
 
-static const char *type_name(unsigned type)
+const char *weft::type_name(unsigned type)
 {
     static const char *const names[] = {"string", "list", "hash", "set"};
     return names[type];
@@ -139,105 +139,6 @@ void weft::command_persist(peer *p, const word *words, int)
 }
 
 // ---- All of them ----
-
-namespace {
-struct found {
-    const entry **entries;
-    size_t count, room;
-    const word *pattern;   // nullptr: all
-    const word *type_word; // the same
-    int64_t now;
-};
-} // namespace
-
-static void note(entry *e, void *arg)
-{
-    found *f = (found *)arg;
-    const char *key = entry_key(e);
-    if ((e->expires && key_expires(e) <= f->now) ||
-        (f->pattern != nullptr &&
-         !glob_matches(f->pattern->text, f->pattern->size, key, e->key_size)) ||
-        (f->type_word != nullptr && !word_is(f->type_word, type_name(e->type))))
-        return;
-    if (f->count == f->room) {
-        f->room = f->room == 0 ? 32 : f->room * 2;
-        f->entries = (const entry **)retake(f->entries, f->room * sizeof *f->entries);
-    }
-    f->entries[f->count++] = e;
-}
-
-static void reply_found(peer *p, found *f)
-{
-    reply_array(p, f->count);
-    for (size_t i = 0; i < f->count; i++)
-        reply_string(p, entry_key(f->entries[i]), f->entries[i]->key_size);
-    memory_give(f->entries);
-}
-
-void weft::command_keys(peer *p, const word *words, int)
-{
-    found f = {};
-    f.pattern = &words[1];
-    f.now = wall_ms();
-    table_each(&p->server->keys[p->db], note, &f);
-    reply_found(p, &f);
-}
-
-// The options of SCAN.  false: the peer was told.
-static bool read_scan(peer *p, const word *words, int n, found *f, int64_t *count)
-{
-    for (int i = 2; i < n; i += 2) {
-        bool is_count = word_is(&words[i], "count");
-        if (i + 1 < n && is_count) {
-            if (!parse_integer(p, &words[i + 1], count))
-                return false;
-            if (*count >= 1)
-                continue;
-        } else if (i + 1 < n && word_is(&words[i], "match")) {
-            f->pattern = &words[i + 1];
-            continue;
-        } else if (i + 1 < n && word_is(&words[i], "type")) {
-            f->type_word = &words[i + 1];
-            continue;
-        }
-        reply_syntax(p);
-        return false;
-    }
-    return true;
-}
-
-// As strtoul(3) reads it, since that is what Redis's clients may rely on.
-static bool read_cursor(peer *p, const word *w, uint64_t *cursor)
-{
-    *cursor = 0;
-    bool good = true; // no digit is 0
-    for (size_t i = 0; i < w->size && good; i++) {
-        unsigned digit = (unsigned)w->text[i] - '0';
-        good = digit <= 9 && !__builtin_mul_overflow(*cursor, 10u, cursor) &&
-               !__builtin_add_overflow(*cursor, digit, cursor);
-    }
-    if (!good)
-        reply_error(p, "ERR invalid cursor");
-    return good;
-}
-
-void weft::command_scan(peer *p, const word *words, int n)
-{
-    found f = {};
-    int64_t count = 10;
-    uint64_t cursor;
-    char text[24];
-    if (!read_cursor(p, &words[1], &cursor) || !read_scan(p, words, n, &f, &count))
-        return;
-    f.now = wall_ms();
-    int64_t most = count > INT64_MAX / 10 ? INT64_MAX : count * 10; // buckets, most of them empty
-    do {
-        cursor = table_scan(&p->server->keys[p->db], cursor, note, &f);
-    } while (cursor != 0 && --most > 0 && (int64_t)f.count < count);
-    reply_array(p, 2);
-    reply_string(p, text, (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)cursor));
-    reply_found(p, &f);
-}
 
 void weft::command_dbsize(peer *p, const word *, int)
 {

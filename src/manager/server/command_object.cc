@@ -44,6 +44,16 @@ static const char *hash_encoding(const server *s, const entry *e)
     return l.longest > s->x.hash_value ? "hashtable" : "listpack";
 }
 
+static const char *set_encoding(const server *s, const entry *e)
+{
+    const table *t = entry_hash(e);
+    looked_at l = {};
+    l.integers = true;
+    if (t->count <= s->x.set_integers)
+        table_each(t, look_at, &l);
+    return t->count <= s->x.set_integers && l.integers ? "intset" : "hashtable";
+}
+
 static const char *encoding(const server *s, entry *e)
 {
     switch (e->type) {
@@ -51,6 +61,8 @@ static const char *encoding(const server *s, entry *e)
         return string_encoding(e);
     case TYPE_LIST:
         return "quicklist";
+    case TYPE_SET:
+        return set_encoding(s, e);
     default:
         return hash_encoding(s, e);
     }

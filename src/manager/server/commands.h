@@ -66,6 +66,24 @@ void command_hgetall(peer *p, const word *words, int n);
 void command_hkeys(peer *p, const word *words, int n);
 void command_hvals(peer *p, const word *words, int n);
 void command_hincrby(peer *p, const word *words, int n);
+void command_hscan(peer *p, const word *words, int n);
+void command_sadd(peer *p, const word *words, int n);
+void command_srem(peer *p, const word *words, int n);
+void command_smembers(peer *p, const word *words, int n);
+void command_sismember(peer *p, const word *words, int n);
+void command_smismember(peer *p, const word *words, int n);
+void command_scard(peer *p, const word *words, int n);
+void command_spop(peer *p, const word *words, int n);
+void command_srandmember(peer *p, const word *words, int n);
+void command_smove(peer *p, const word *words, int n);
+void command_sinter(peer *p, const word *words, int n);
+void command_sinterstore(peer *p, const word *words, int n);
+void command_sintercard(peer *p, const word *words, int n);
+void command_sunion(peer *p, const word *words, int n);
+void command_sunionstore(peer *p, const word *words, int n);
+void command_sdiff(peer *p, const word *words, int n);
+void command_sdiffstore(peer *p, const word *words, int n);
+void command_sscan(peer *p, const word *words, int n);
 void command_info(peer *p, const word *words, int n);
 void command_shutdown(peer *p, const word *words, int n);
 void command_put(peer *p, const word *words, int n);
@@ -104,6 +122,15 @@ void command_job_retry(peer *p, const word *words, int n);
 void command_job_remove(peer *p, const word *words, int n);
 void command_job_pause(peer *p, const word *words, int n);
 void command_job_count(peer *p, const word *words, int n);
+
+// command_key.cc: as TYPE names it.
+const char *type_name(unsigned type);
+
+// command_set.cc: replies as SRANDMEMBER and HRANDFIELD do, `head` with how many, and each: so many
+// different ones of a table, or, below 0, any.  And the count of those: false: the peer was told.
+void reply_random(peer *p, table *t, int64_t count, void (*head)(peer *p, size_t n),
+                  void (*reply)(peer *p, entry *e));
+bool parse_count(peer *p, const word *w, int64_t *count);
 
 void command_wait(peer *p, const word *words, int n);
 

@@ -52,6 +52,15 @@ entry *weft::key_make(peer *p, const word *key, int type)
                            : add(p->server, p->db, type, key, hash_of(key->text, key->size), 0);
 }
 
+table *weft::key_table(peer *p, const word *key, int type)
+{
+    static table none;
+    entry **link;
+    if (!key_typed(p, key, type, &link))
+        return nullptr;
+    return link != nullptr ? entry_hash(*link) : &none;
+}
+
 // Puts a string where another type is; its expiry goes along.
 static void replace(entry **link, size_t n)
 {

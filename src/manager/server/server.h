@@ -315,6 +315,10 @@ bool key_typed(peer *p, const word *key, int type, entry ***link);
 // The list, hash or set of that name, made if need be.  nullptr: as above.
 entry *key_make(peer *p, const word *key, int type);
 
+// What a hash or a set, as `type` says, has in it; an empty table if there is no such key.
+// nullptr: as above.
+table *key_table(peer *p, const word *key, int type);
+
 // Sets a string, or replaces what is there; `keep` its expiry.
 void key_set(server *s, int db, const word *key, const char *text, size_t n, bool keep);
 void key_remove(server *s, int db, entry **link);
@@ -336,6 +340,11 @@ void key_expire_at(server *s, int db, entry **link, int64_t at_ms);
 void key_persist(server *s, int db, entry **link);
 
 // ---- Words ----
+
+static inline entry **table_find_word(table *t, const word *w)
+{
+    return table_find(t, w->text, w->size, hash_of(w->text, w->size));
+}
 
 bool word_is(const word *w, const char *small); // in whatever case
 bool parse_integer(peer *p, const word *w, int64_t *number);

@@ -5,6 +5,7 @@
 #include "memory.h"
 
 #include <string.h>
+#include <sys/random.h>
 
 using namespace weft;
 
@@ -132,6 +133,83 @@ entry *weft::table_remove(table *t, entry **link)
     if (t->buckets[1] == nullptr && t->mask[0] >= (size_t)LEAST * 4 && t->count < t->mask[0] / 8)
         resize(t, (t->mask[0] + 1) / 4);
     return e;
+}
+
+// ---- Some at random ----
+
+// From 0 to n - 1.
+static size_t random_below(size_t n)
+{
+    static uint64_t state;
+    if (state == 0)
+        (void)!getrandom(&state, sizeof state, GRND_NONBLOCK);
+    state += 0x9e3779b97f4a7c15;
+    return (size_t)((__uint128_t)fold(state, 0xd6e8feb86659fd93 ^ state) * n >> 64);
+}
+
+// A place at random in a bucket at random until there is an entry: the rare chain that is longer
+// than PLACES is taken as if it had so many.
+entry **weft::table_random(table *t)
+{
+    static const size_t PLACES = 8;
+    if (t->buckets[1] != nullptr)
+        move(t);
+    size_t first = t->buckets[1] != nullptr ? t->moving : 0, olds = t->mask[0] + 1 - first;
+    size_t buckets = olds + (t->buckets[1] != nullptr ? t->mask[1] + 1 : 0);
+    for (;;) {
+        size_t at = random_below(buckets), n = 0;
+        entry **link = at < olds ? &t->buckets[0][first + at] : &t->buckets[1][at - olds];
+        for (const entry *e = *link; e != nullptr; e = e->next)
+            n++;
+        size_t place = n > 0 ? random_below(n < PLACES ? PLACES : n) : 0;
+        if (place >= n)
+            continue;
+        for (; place > 0; place--)
+            link = &(*link)->next;
+        return link;
+    }
+}
+
+static void append(entry *e, void *arg)
+{
+    entry ***end = (entry ***)arg;
+    *(*end)++ = e;
+}
+
+// All, of which the first are exchanged with any behind them.
+static entry **shuffled(const table *t, size_t count)
+{
+    entry **all = (entry **)memory_take(t->count * sizeof *all), **end = all;
+    table_each(t, append, &end);
+    for (size_t i = 0; i < count; i++) {
+        size_t other = i + random_below(t->count - i);
+        entry *e = all[i];
+        all[i] = all[other];
+        all[other] = e;
+    }
+    return all;
+}
+
+// Few of many: again if it was drawn already.
+static entry **drawn(table *t, size_t count)
+{
+    entry **all = (entry **)memory_take(count * sizeof *all);
+    table known = {};
+    for (size_t i = 0; i < count;) {
+        entry *e = *table_random(t);
+        uint32_t hash = hash_of(&e, sizeof e);
+        if (table_find(&known, &e, sizeof e, hash) != nullptr)
+            continue;
+        table_add(&known, entry_new(TYPE_STRING, &e, sizeof e, hash, 0));
+        all[i++] = e;
+    }
+    table_clear(&known, entry_drop);
+    return all;
+}
+
+entry **weft::table_sample(table *t, size_t count)
+{
+    return count < t->count / 16 ? drawn(t, count) : shuffled(t, count);
 }
 
 // ---- All of them ----

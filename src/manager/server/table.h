@@ -48,6 +48,12 @@ void table_add(table *t, entry *e);
 // Takes out the entry that hangs at `link`; it is the caller's then.
 entry *table_remove(table *t, entry **link);
 
+// One at random, each as likely as any other: where it hangs.  The table is not empty.
+entry **table_random(table *t);
+
+// So many different ones, no more than there are; the memory is the caller's.
+entry **table_sample(table *t, size_t count);
+
 // Calls fn for each entry of some buckets; the next cursor, 0 at the end.  fn changes nothing.
 uint64_t table_scan(table *t, uint64_t cursor, void (*fn)(entry *e, void *arg), void *arg);
 
