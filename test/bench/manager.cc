@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <cstring>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -196,6 +197,84 @@ void measure_operations(server &weft, server &redis)
         }
 }
 
+// ---- Messages ----
+
+int dial_tcp(int port)
+{
+    sockaddr_in a{};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    a.sin_family = AF_INET;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    a.sin_port = htons(uint16_t(port));
+    if (connect(fd, reinterpret_cast<sockaddr *>(&a), sizeof a) != 0)
+        give_up("cannot connect");
+    exchange(fd, std::string("AUTH ") + PASSWORD + "\r\n", 5);
+    return fd;
+}
+
+// Subscribes and reads whatever comes, until it is killed; says so by a byte.
+[[noreturn]] void subscribers(int port, int count, int ready)
+{
+    std::vector<pollfd> all;
+    char text[65536];
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (int i = 0; i < count; i++) {
+        all.push_back({dial_tcp(port), POLLIN, 0});
+        exchange(all.back().fd, "SUBSCRIBE channel\r\n", 34);
+    }
+    if (write(ready, "", 1) != 1)
+        _exit(1);
+    while (poll(all.data(), all.size(), -1) > 0)
+        for (pollfd &p : all)
+            if (p.revents != 0 && recv(p.fd, text, sizeof text, MSG_DONTWAIT) == 0)
+                _exit(1);
+    _exit(1);
+}
+
+// Microseconds of server time for one message to so many.
+double per_message(const server &s, int count, int depth)
+{
+    const int n = 3200;
+    int pipes[2];
+    char byte;
+    if (pipe(pipes) != 0)
+        give_up("no pipe");
+    pid_t pid = fork();
+    if (pid == 0)
+        subscribers(s.port, count, pipes[1]);
+    if (read(pipes[0], &byte, 1) != 1)
+        give_up("no subscribers");
+    close(pipes[0]);
+    close(pipes[1]);
+    std::string request;
+    for (int i = 0; i < depth; i++)
+        request += "*3\r\n$7\r\nPUBLISH\r\n$7\r\nchannel\r\n$16\r\n0123456789abcdef\r\n";
+    int fd = dial_tcp(s.port);
+    exchange(fd, request, size_t(depth) * 6);
+    double before = bench::cpu_ns(s.tcp_pid);
+    for (int i = 0; i < n; i += depth)
+        exchange(fd, request, size_t(depth) * 6);
+    double took = bench::cpu_ns(s.tcp_pid) - before;
+    close(fd);
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+    return took / 1e3 / n;
+}
+
+void measure_messages(server &weft, server &redis, bool has_redis)
+{
+    for (int depth : {1, 16}) {
+        bench::Table t("publish to 100 subscribers, pipeline " + std::to_string(depth),
+                       "us of server CPU per message");
+        t.add("weft", [&] { return per_message(weft, 100, depth); });
+        t.add_if(has_redis, "redis-server", "redis-server",
+                 [&] { return per_message(redis, 100, depth); });
+        t.run(5);
+        if (has_redis)
+            t.at_most("weft", "redis-server", 0.8);
+    }
+}
+
 // ---- Round trips over a unix socket ----
 
 void round_trips(const std::string &path, int n)
@@ -353,6 +432,7 @@ int main()
     else
         std::printf("  redis-benchmark: left out, needs redis-server, redis-tools (make "
                     "bench-deps)\n");
+    measure_messages(weft, redis, has_redis);
     measure_round_trips(weft, redis, has_redis, has_python);
     weft.stop();
     if (has_redis)

@@ -164,6 +164,28 @@ def use(r):
         r.set('scan:%d' % i, i)
     assert len(set(r.scan_iter('scan:*', count=20))) == 500
     assert r.type('h') == b'hash' and r.exists('h', 'l', 'm') == 2
+    assert r.pipeline().set('x', 1).incr('x').get('x').execute() == [True, 2, b'2']
+    with r.pipeline() as p:
+        p.watch('x')
+        assert p.get('x') == b'2'
+        p.multi()
+        p.set('x', 3)
+        r.set('x', 4)
+        try:
+            p.execute()
+            assert False
+        except redis.WatchError:
+            pass
+    assert r.transaction(lambda p: (p.get('x'), p.multi(), p.incr('x')), 'x') == [5]
+    s = r.pubsub()
+    s.subscribe('news')
+    s.psubscribe('n*')
+    assert [s.get_message(timeout=20)['type'] for i in (1, 2)] == ['subscribe', 'psubscribe']
+    assert r.publish('news', 'text') == 2
+    m = [s.get_message(timeout=20) for i in (1, 2)]
+    assert sorted((x['type'], x['data']) for x in m) == [('message', b'text'), ('pmessage', b'text')]
+    assert r.pubsub_numsub('news') == [(b'news', 1)] and r.pubsub_numpat() == 1
+    s.close()
     p = r.pipeline(transaction=False)
     for i in range(1000):
         p.incr('piped')

@@ -17,10 +17,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -241,6 +243,14 @@ static inline bool raw_ended(raw *c, weft_deadline d)
         if (n < 0 && (errno != EAGAIN || !raw_ready(c->fd, POLLIN, d)))
             return false;
     }
+}
+
+// Waits until the other end has read all that was sent by this one.
+static inline void wait_read(const raw *c)
+{
+    weft_deadline d = weft_in_s(RAW_SECONDS);
+    for (int left = 1; ioctl(c->fd, SIOCOUTQ, &left) == 0 && left > 0 && weft_left(d) > 0;)
+        usleep(10);
 }
 
 // ---- Requests ----

@@ -5,8 +5,6 @@
 #include "model.h"
 
 #include <initializer_list>
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
 
 static weft_manager *manager;
 static const char *address;
@@ -84,14 +82,6 @@ static inline raw open_one(void)
 static inline bool is_cut(raw *r)
 {
     return raw_ended(r, in_time());
-}
-
-// Waits until the other end has read all that was sent by this one.
-static inline void wait_read(const raw *r)
-{
-    weft_deadline d = in_time();
-    for (int left = 1; ioctl(r->fd, SIOCOUTQ, &left) == 0 && left > 0 && weft_left(d) > 0;)
-        usleep(10);
 }
 
 static inline bool wait_clients(raw *r, int n)

@@ -2,6 +2,7 @@
 #include "commands.h"
 #include "multi.h"
 #include "place.h"
+#include "topic.h"
 
 #include <weft/io.h>
 
@@ -68,22 +69,23 @@ static size_t describe(const peer *p, const peer *asks, char *text, size_t room)
     int64_t now = weft_now();
     address_of(p, WEFT_IO_PEER, address, sizeof address);
     address_of(p, WEFT_IO_LOCAL, local, sizeof local);
-    snprintf(flags, sizeof flags, "%s%s%s%s%s", p->multi != nullptr ? "x" : "",
-             p->wait != nullptr ? "b" : "", p->touched ? "d" : "", p->local ? "U" : "",
-             p->no_evict ? "e" : "");
+    snprintf(flags, sizeof flags, "%s%s%s%s%s%s", subscriptions(p) > 0 ? "P" : "",
+             p->multi != nullptr ? "x" : "", p->wait != nullptr ? "b" : "", p->touched ? "d" : "",
+             p->local ? "U" : "", p->no_evict ? "e" : "");
     int n = snprintf(
         text, room,
-        "id=%llu addr=%s laddr=%s fd=%d name=%.128s age=%lld idle=%lld flags=%s db=%d sub=0 psub=0 "
+        "id=%llu addr=%s laddr=%s fd=%d name=%.128s age=%lld idle=%lld flags=%s db=%d sub=%zu "
+        "psub=%zu "
         "ssub=0 multi=%lld qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%zu rbp=0 obl=%zu "
         "oll=0 omem=0 tot-mem=%zu events=r%s cmd=%s user=default redir=-1 resp=%d lib-name=%.64s "
         "lib-ver=%.64s\n",
         (unsigned long long)p->id, address, local, p->watch.fd, or_empty(p->name),
         (long long)((now - p->since) / 1000000000), (long long)((now - p->active) / 1000000000),
-        *flags != 0 ? flags : "N", p->db, p->multi != nullptr ? (long long)p->multi->count : -1ll,
-        held, p->in.room - p->in.end, p == asks ? s->words_size : 0, queued, p->out.room,
-        p->out.end - p->out.begin, sizeof *p + p->in.room + p->out.room + queued,
-        p->out.end != 0 && p != asks ? "w" : "", p->running, p->protocol, or_empty(p->library[0]),
-        or_empty(p->library[1]));
+        *flags != 0 ? flags : "N", p->db, p->channels.count, p->patterns.count,
+        p->multi != nullptr ? (long long)p->multi->count : -1ll, held, p->in.room - p->in.end,
+        p == asks ? s->words_size : 0, queued, p->out.room, p->out.end - p->out.begin,
+        sizeof *p + p->in.room + p->out.room + queued, p->out.end != 0 && p != asks ? "w" : "",
+        p->running, p->protocol, or_empty(p->library[0]), or_empty(p->library[1]));
     return n < (int)room ? (size_t)n : room - 1;
 }
 
@@ -119,6 +121,11 @@ static bool is_client_type(const word *w)
            word_is(w, "slave") || word_is(w, "pubsub");
 }
 
+static bool is_of_type(const peer *p, const word *type)
+{
+    return word_is(type, subscriptions(p) > 0 ? "pubsub" : "normal");
+}
+
 static void client_list(peer *p, const word *words, int n)
 {
     server *s = p->server;
@@ -146,8 +153,8 @@ static void client_list(peer *p, const word *words, int n)
         if (each != nullptr)
             add_line(&text, &size, each, p);
     }
-    if (!by_id && (!by_type || word_is(&words[3], "normal")))
-        for (const peer *each = s->peers.next; each != &s->peers; each = each->next)
+    for (const peer *each = s->peers.next; !by_id && each != &s->peers; each = each->next)
+        if (!by_type || is_of_type(each, &words[3]))
             add_line(&text, &size, each, p);
     reply_page(p, text != nullptr ? text : "", size);
     memory_give(text);
@@ -172,8 +179,7 @@ namespace {
 // Who is to be killed: 0 and nullptr for what does not matter.
 struct victims {
     int64_t id;
-    const word *address, *local;
-    bool none; // of a kind that nobody here is
+    const word *address, *local, *type;
     bool skip_me;
 };
 } // namespace
@@ -187,7 +193,7 @@ static bool read_victims(peer *p, const word *words, victims *v)
             return true;
         reply_error(p, "ERR client-id should be greater than 0");
     } else if (word_is(words, "type")) {
-        v->none = v->none || !word_is(w, "normal");
+        v->type = w;
         if (is_client_type(w))
             return true;
         reply_error(p, "ERR Unknown client type '%.*s'", (int)w->size, w->text);
@@ -212,7 +218,8 @@ static bool read_victims(peer *p, const word *words, victims *v)
 
 static bool is_victim(const peer *p, const victims *v)
 {
-    return !p->ending && !v->none && (v->id == 0 || (int64_t)p->id == v->id) &&
+    return !p->ending && (v->type == nullptr || is_of_type(p, v->type)) &&
+           (v->id == 0 || (int64_t)p->id == v->id) &&
            (v->address == nullptr || has_address(p, WEFT_IO_PEER, v->address)) &&
            (v->local == nullptr || has_address(p, WEFT_IO_LOCAL, v->local));
 }

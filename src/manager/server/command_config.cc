@@ -4,6 +4,7 @@
 // changes a copy of what can be changed, so that of several pairs all or none hold.
 #include "commands.h"
 #include "server.h"
+#include "topic.h"
 
 #include <base/number.h>
 
@@ -118,7 +119,9 @@ static bool set_nothing(changes *c, const word *w)
 
 static void show_replies(const server *s, char *text)
 {
-    snprintf(text, TEXT_ROOM, "normal %zu 0 0", s->o.max_reply);
+    size_t most = s->o.max_reply;
+    snprintf(text, TEXT_ROOM, "normal %zu 0 0 pubsub %zu 0 0", most,
+             most < PUSHES_MAX ? most : PUSHES_MAX);
 }
 
 static void show_databases(const server *, char *text)

@@ -6,6 +6,7 @@
 #include "commands.h"
 #include "multi.h"
 #include "place.h"
+#include "topic.h"
 
 #include <weft/io.h>
 
@@ -18,12 +19,17 @@ enum { GUESSES = 3 };                                                // a connec
 
 void weft::command_ping(peer *p, const word *words, int n)
 {
-    if (n > 2)
+    if (n > 2) {
         reply_error(p, "ERR wrong number of arguments for 'ping' command");
-    else if (n == 2)
+    } else if (p->protocol == 2 && subscriptions(p) > 0) { // it looks like a message
+        reply_array(p, 2);
+        reply_text(p, "pong");
+        reply_string(p, words[n - 1].text, n == 2 ? words[1].size : 0);
+    } else if (n == 2) {
         reply_string(p, words[1].text, words[1].size);
-    else
+    } else {
         reply_status(p, "PONG");
+    }
 }
 
 void weft::command_echo(peer *p, const word *words, int)
@@ -62,6 +68,7 @@ void weft::command_reset(peer *p, const word *, int)
     p->known = p->server->o.password == nullptr;
     p->no_evict = false;
     transaction_end(p);
+    subscriptions_end(p);
     memory_give(p->name);
     p->name = nullptr;
     reply_status(p, "RESET");

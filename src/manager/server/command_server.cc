@@ -85,10 +85,12 @@ static void about_stats(server *s, page *out)
     print(out,
           "total_connections_received:%llu\r\ntotal_commands_processed:%llu\r\n"
           "rejected_connections:%llu\r\nexpired_keys:%llu\r\nevicted_keys:0\r\n"
-          "keyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n",
+          "keyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n"
+          "pubsub_channels:%zu\r\npubsub_patterns:%zu\r\n",
           (unsigned long long)s->connections, (unsigned long long)s->commands,
           (unsigned long long)s->refused, (unsigned long long)s->expired,
-          (unsigned long long)s->hits, (unsigned long long)s->misses);
+          (unsigned long long)s->hits, (unsigned long long)s->misses, s->channels.count,
+          s->patterns.count);
 }
 
 static void about_replication(server *, page *out)

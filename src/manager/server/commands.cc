@@ -6,6 +6,7 @@
 
 #include "multi.h"
 #include "place.h"
+#include "topic.h"
 
 #include <stdarg.h>
 #include <strings.h>
@@ -20,28 +21,36 @@ enum {
     WRITES_WAITS = WRITES | WAITS,
     OPEN = COMMAND_OPEN,
     AT_ONCE = COMMAND_AT_ONCE,
-    ALONE = COMMAND_ALONE
+    ALONE = COMMAND_ALONE,
+    LISTENS = COMMAND_LISTENS
 };
 
 // Name, function, words (below 0: or more), flags, and where its keys are: first, last, step.
 const command_row weft::commands[] = {
     // clang-format off
     // connection
-    {"ping", command_ping, -1, 0, 0, 0, 0},
+    {"ping", command_ping, -1, LISTENS, 0, 0, 0},
     {"echo", command_echo, 2, 0, 0, 0, 0},
     {"auth", command_auth, -2, OPEN, 0, 0, 0},
     {"hello", command_hello, -1, OPEN, 0, 0, 0},
     {"select", command_select, 2, 0, 0, 0, 0},
     {"client", nullptr, -2, 0, 0, 0, 0, client_subcommands},
     {"command", command_command, -1, 0, 0, 0, 0, command_subcommands},
-    {"quit", command_quit, -1, OPEN | AT_ONCE, 0, 0, 0},
-    {"reset", command_reset, 1, OPEN | AT_ONCE, 0, 0, 0},
+    {"quit", command_quit, -1, OPEN | AT_ONCE | LISTENS, 0, 0, 0},
+    {"reset", command_reset, 1, OPEN | AT_ONCE | LISTENS, 0, 0, 0},
     // transactions
     {"multi", command_multi, 1, AT_ONCE, 0, 0, 0},
     {"exec", command_exec, 1, AT_ONCE, 0, 0, 0},
     {"discard", command_discard, 1, AT_ONCE, 0, 0, 0},
     {"watch", command_watch, -2, COMMAND_ADDS | AT_ONCE, 1, -1, 1},
     {"unwatch", command_unwatch, 1, 0, 0, 0, 0},
+    // messages
+    {"subscribe", command_subscribe, -2, COMMAND_ADDS | LISTENS, 0, 0, 0},
+    {"unsubscribe", command_unsubscribe, -1, LISTENS, 0, 0, 0},
+    {"psubscribe", command_psubscribe, -2, COMMAND_ADDS | LISTENS, 0, 0, 0},
+    {"punsubscribe", command_punsubscribe, -1, LISTENS, 0, 0, 0},
+    {"publish", command_publish, 3, 0, 0, 0, 0},
+    {"pubsub", nullptr, -2, 0, 0, 0, 0, pubsub_subcommands},
     // keys
     {"del", command_del, -2, WRITES, 1, -1, 1},
     {"unlink", command_del, -2, WRITES, 1, -1, 1},
@@ -358,6 +367,12 @@ static bool may_run(peer *p, const command_row *c, const word *words, int n)
         refuse(p, c, "ERR Command not allowed inside a transaction");
     } else if (__builtin_expect(memory_is_full(s), 0) && needs_memory(p, c)) {
         refuse(p, c, "OOM command not allowed when used memory > 'maxmemory'.");
+    } else if (__builtin_expect(p->protocol == 2 && subscriptions(p) != 0, 0) &&
+               !(c->flags & COMMAND_LISTENS)) {
+        refuse(p, c,
+               "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+               "RESET are allowed in this context",
+               c->name);
     } else {
         return true;
     }

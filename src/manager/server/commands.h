@@ -19,6 +19,11 @@ void command_exec(peer *p, const word *words, int n);
 void command_discard(peer *p, const word *words, int n);
 void command_watch(peer *p, const word *words, int n);
 void command_unwatch(peer *p, const word *words, int n);
+void command_subscribe(peer *p, const word *words, int n);
+void command_psubscribe(peer *p, const word *words, int n);
+void command_unsubscribe(peer *p, const word *words, int n);
+void command_punsubscribe(peer *p, const word *words, int n);
+void command_publish(peer *p, const word *words, int n);
 void command_del(peer *p, const word *words, int n);
 void command_exists(peer *p, const word *words, int n);
 void command_type(peer *p, const word *words, int n);
@@ -137,7 +142,7 @@ void command_wait(peer *p, const word *words, int n);
 // Subcommands, up to one without a name; what HELP says of them.
 void command_help(peer *p, const word *words, int n);
 extern const command_row client_subcommands[], command_subcommands[], config_subcommands[],
-    object_subcommands[], memory_subcommands[];
+    object_subcommands[], memory_subcommands[], pubsub_subcommands[];
 
 // command_client.cc: false: the peer was told.  command_connection.cc.
 bool client_name(peer *p, const word *name);

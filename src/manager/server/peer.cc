@@ -3,6 +3,7 @@
 #include "multi.h"
 #include "place.h"
 #include "server.h"
+#include "topic.h"
 
 #include <weft/io.h>
 
@@ -328,6 +329,7 @@ void weft::peer_free(peer *p)
     lease_back(p);
     jobs_release(p);
     transaction_end(p);
+    subscriptions_end(p);
     memory_give(p->out.data);
     drop_input(p);
     memory_give(p->name);

@@ -87,7 +87,8 @@ enum {
     COMMAND_WRITES = 4,
     COMMAND_WAITS = 8,
     COMMAND_AT_ONCE = 16, // it is not queued in a transaction
-    COMMAND_ALONE = 32    // not in a transaction
+    COMMAND_ALONE = 32,   // not in a transaction
+    COMMAND_LISTENS = 64  // also of who has subscribed by protocol 2
 };
 
 // An item that the peer has got and may not have seen: its next command says that it has.
@@ -115,8 +116,9 @@ struct peer {
     size_t held;            // of them
     job_link jobs;          // whose leases end with it
     item_lease lease;
-    transaction *multi;           // what it queues (multi.h); nullptr: nothing
-    topic_list watched;           // keys
+    transaction *multi; // what it queues (multi.h); nullptr: nothing
+    topic_list watched; // keys
+    topic_list channels, patterns;
     char *name, *library[2];      // CLIENT SETNAME; SETINFO: its library's name and version
     int64_t since, active, moved; // connected, last command, last progress of `out`: weft_now()
     uint8_t protocol;             // 2, 3
@@ -167,9 +169,10 @@ struct server {
     table keys[DATABASES];
     size_t expiring[DATABASES];
     expiry_wheel *expiries;
-    entry *aside;                            // to be dropped: a chain
-    bool dropping;                           // the background is at it
-    table watched[DATABASES];                // keys
+    entry *aside;             // to be dropped: a chain
+    bool dropping;            // the background is at it
+    table watched[DATABASES]; // keys
+    table channels, patterns;
     size_t watches;                          // of all peers
     table places;                            // by kind, database, name
     place_ring all_places;                   // the next to be looked at first

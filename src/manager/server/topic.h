@@ -44,6 +44,18 @@ topic_link *topic_link_of(const topic *t, const topic_list *own, const peer *p);
 
 void topic_leave(topic_list *own, topic_link *l);
 
+// ---- Channels and patterns (command_pubsub.cc) ----
+
+// Bytes of messages that may wait for a peer.
+static const size_t PUSHES_MAX = 32 << 20;
+
+static inline size_t subscriptions(const peer *p)
+{
+    return p->channels.count + p->patterns.count;
+}
+
+void subscriptions_end(peer *p);
+
 } // namespace weft
 
 #endif
