@@ -51,15 +51,17 @@ SERVER_CASE(test_max_reply_is_above_max_message)
     assert_true(reply >= message + 100); // a key beside the value, and what stands around them
 }
 
-// One asks for much and reads nothing; the others are served as if it was not there.
+// One asks for too much at once; the others are served as if it was not there.
 SERVER_CASE_WITH(test_max_reply, o.max_reply = 2 << 20)
 {
     set_big(100000);
     raw greedy = open_one();
+    raw_text(&greedy, "MGET");
     for (int i = 0; i < 100; i++) {
-        raw_ask(&greedy, "GET big");
+        raw_text(&greedy, " big");
         says(&c, "PING", "+PONG\r\n");
     }
+    raw_text(&greedy, "\r\n");
     assert_true(wait_clients(&c, 1));
     assert_true(is_cut(&greedy));
     assert_true(greedy.have < 100 * 100000);
@@ -221,6 +223,28 @@ SERVER_CASE_WITH(test_max_memory, o.max_memory = 8 << 20)
     }
     says(&c, "SET k v", "+OK\r\n");
     says(&c, "RPUSH l v", ":1\r\n");
+}
+
+// What was thrown away, and is not free yet, is no reason to refuse.
+SERVER_CASE_WITH(test_max_memory_after_flush, o.max_memory = 8 << 20)
+{
+    static const char set[] = "*3\r\n$3\r\nSET\r\n";
+    for (int round = 0; round < 5; round++) {
+        char line[100];
+        int n = 0, full = 0;
+        for (; full == 0 && n < 1000000; n += 500) {
+            for (int i = n; i < n + 500; i++)
+                raw_send(
+                    &c, line,
+                    (size_t)snprintf(line, sizeof line, "%s$7\r\n%07d\r\n$1\r\nv\r\n", set, i));
+            for (int i = 0; i < 500; i++)
+                full += reply(&c)[0] == '-';
+        }
+        assert_true(full > 0);
+        raw_text(&c, round % 2 == 0 ? "FLUSHALL\r\nSET k v\r\n" : "FLUSHDB ASYNC\r\nSET k v\r\n");
+        assert_string_equal(reply(&c), "+OK\r\n");
+        assert_string_equal(reply(&c), "+OK\r\n");
+    }
 }
 
 RUN_SERVER_CASES()

@@ -16,9 +16,10 @@
 
 using namespace weft;
 
-static const size_t MANY = 262144; // bytes of replies
-static const size_t AHEAD = 65536; // bytes kept of a peer that is blocked
-static const size_t PIECE = 2048;  // worth a read
+static const size_t MANY = 262144, FEW = 4096; // bytes of replies
+static const size_t ALL_UNREAD = 64 << 20; // of those that do not go, but for the last of each peer
+static const size_t AHEAD = 65536;         // bytes kept of a peer that is blocked
+static const size_t PIECE = 2048;          // worth a read
 static const size_t KNOWN_WORDS = INT_MAX, UNKNOWN_WORDS = 10,
                     UNKNOWN_WORD = 16384; // before its password (as Redis)
 
@@ -54,10 +55,33 @@ static void give_buffer(server *s, bytes *b)
     *b = {};
 }
 
+// How much of its replies a peer may leave unread before its next commands wait, too: an eighth of
+// what all may still leave.  So one alone has much, many have some each, and there is a total
+// (A. Choudhury and E. Hahne, "Dynamic queue length thresholds", 1998).
+static void share_out(server *s)
+{
+    size_t left = s->unread < ALL_UNREAD ? ALL_UNREAD - s->unread : 0;
+    size_t share = left / 8, half = s->o.max_reply / 2;
+    s->share = share < half ? share : half;
+    s->portion = s->share > MANY ? MANY : s->share > FEW ? s->share : FEW;
+}
+
+static void count_unread(peer *p, size_t unread)
+{
+    if (unread == p->unread)
+        return;
+    p->server->unread += unread - p->unread;
+    p->unread = unread;
+    share_out(p->server);
+}
+
+// One that is behind is not asked for more, nor is it missed if it will say no more: it may read
+// on.
 static void watch(peer *p)
 {
     bool enough = p->last || (p->wait != nullptr && bytes_count(&p->in) >= AHEAD);
-    int events = (enough ? WEFT_HANGUP : WEFT_READ) | (p->out.end != 0 ? WEFT_WRITE : 0);
+    int in = p->behind ? 0 : enough ? WEFT_HANGUP : WEFT_READ;
+    int events = in | (p->out.end != 0 ? WEFT_WRITE : 0);
     if (p->watch.events != events)
         weft_watch_change(&p->watch, events);
 }
@@ -110,6 +134,7 @@ static void flush(peer *p)
             give_buffer(p->server, b);
         p->ending = p->ending || p->last;
     }
+    count_unread(p, bytes_count(b));
 }
 
 // ---- In ----
@@ -120,7 +145,7 @@ static size_t run(peer *p, request *r, char *in, size_t n)
     server *s = p->server;
     size_t used = 0;
     const char *error = nullptr;
-    while (used < n && p->wait == nullptr && !p->last && !p->ending) {
+    while (used < n && p->wait == nullptr && !p->behind && !p->last && !p->ending) {
         request_limits limits = {p->known ? KNOWN_WORDS : UNKNOWN_WORDS,
                                  p->known ? s->o.max_message : UNKNOWN_WORD,
                                  p->known ? s->o.max_message : SIZE_MAX, p->known};
@@ -143,8 +168,10 @@ static size_t run(peer *p, request *r, char *in, size_t n)
             execute(p, r->words, (int)r->count);
         request_next(r);
         used += size;
-        if (bytes_count(&p->out) >= MANY)
+        if (bytes_count(&p->out) >= p->unread + s->portion) {
             flush(p); // or a long pipeline's replies would all wait at once
+            p->behind = p->unread > 0 && p->unread >= s->share;
+        }
     }
     s->input_left = 0;
     clock_stop(s);
@@ -237,11 +264,18 @@ static void take(peer *p)
 // What is to be done for it: at the end of a round, or of its turn in one.
 void weft::peer_tidy(peer *p)
 {
-    while (p->resume && !p->ending) {
-        p->resume = false;
-        run_kept(p);
-    }
-    flush(p);
+    do {
+        if (p->resume) {
+            p->resume = false;
+            run_kept(p);
+        }
+        flush(p);
+        if (p->behind && p->unread <= p->server->share / 2) {
+            p->behind = false;
+            p->resume = true;
+        }
+    } while (p->resume && !p->ending);
+    p->behind = p->behind || p->unread > p->server->share;
     if (!p->ending)
         watch(p);
 }
@@ -280,6 +314,12 @@ static bool is_allowed(const server *s, int fd, pid_t *pid)
         return false;
     *pid = who.pid;
     return who.uid == geteuid() || who.uid == 0;
+}
+
+void weft::peers_open(server *s)
+{
+    list_init(&s->peers);
+    share_out(s);
 }
 
 void weft::peer_open(weft_listener *, int fd, void *arg)
@@ -331,6 +371,7 @@ void weft::peer_free(peer *p)
     transaction_end(p);
     subscriptions_end(p);
     memory_give(p->out.data);
+    count_unread(p, 0);
     drop_input(p);
     memory_give(p->name);
     memory_give(p->library[0]);

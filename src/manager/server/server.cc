@@ -156,7 +156,7 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
         return -1;
     s->listener.watch.fd = fd;
     fit_clients(s, fd);
-    s->peers.next = s->peers.previous = &s->peers;
+    peers_open(s);
     s->ready_end = &s->ready;
     list_init(&s->all_places);
     list_init(&s->released);

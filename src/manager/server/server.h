@@ -110,6 +110,7 @@ struct peer {
     uint64_t id;
     pid_t pid;              // the process that connected; 0: not known
     bytes in, out;          // what is left over of input; what is to be sent
+    size_t unread;          // of `out`, after it was sent as far as it went
     struct request request; // that began in `in`
     peer_wait *wait;        // it is blocked; nullptr: it is not
     hold_link holds;        // its locks and units
@@ -131,6 +132,7 @@ struct peer {
     bool local;          // by a unix socket
     bool is_dirty;       // it is in server->dirty
     bool resume;         // its wait is over: go on with `in`
+    bool behind;         // in reading: its commands wait
     bool last;           // end it when `out` has gone
     bool ending;         // end it
     bool no_evict;       // CLIENT NO-EVICT
@@ -194,6 +196,9 @@ struct server {
     peer peers; // the list's head
     peer *dirty;
     size_t count;
+    size_t unread;  // bytes of replies that did not go yet, of all
+    size_t share;   // bytes of them that each may have before it is behind
+    size_t portion; // bytes that are sent before the next commands run
     uint64_t ids;
     int64_t auth_next; // before that no password is looked at
 
@@ -249,6 +254,7 @@ void background_finish(server *s);
 
 // ---- peer.cc ----
 
+void peers_open(server *s);
 void peer_open(weft_listener *l, int fd, void *);
 void peer_free(peer *p);
 
