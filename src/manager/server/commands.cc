@@ -365,7 +365,7 @@ static bool may_run(peer *p, const command_row *c, const word *words, int n)
         refuse(p, c, "NOAUTH Authentication required.");
     } else if (__builtin_expect(p->multi != nullptr, 0) && (c->flags & COMMAND_ALONE)) {
         refuse(p, c, "ERR Command not allowed inside a transaction");
-    } else if (__builtin_expect(memory_is_full(s), 0) && needs_memory(p, c)) {
+    } else if (needs_memory(p, c) && __builtin_expect(memory_is_full(s), 0)) {
         refuse(p, c, "OOM command not allowed when used memory > 'maxmemory'.");
     } else if (__builtin_expect(p->protocol == 2 && subscriptions(p) != 0, 0) &&
                !(c->flags & COMMAND_LISTENS)) {
