@@ -44,7 +44,7 @@ typedef struct weft_manager_options {
     size_t max_message;   /* bytes of one command; 0: 512 MiB, the most.  Longer: it is cut */
     size_t max_reply;     /* bytes of replies that wait for a client; 0: 1 GiB.  More: it is cut */
     int64_t stall_ns;     /* a client that reads nothing of them for so long is cut; 0: 60 s */
-    int64_t idle_ns;      /* a name that nobody holds, waits for or uses for so long is forgotten,
+    int64_t forget_ns;    /* a name that nobody holds, waits for or uses for so long is forgotten,
                              such as an event that is set or a closed queue; 0: a day */
     int flags;            /* WEFT_MANAGER_... */
     /* Called once the server listens, in its process, with the address as a client may use it. */

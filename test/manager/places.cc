@@ -268,7 +268,7 @@ SERVER_CASE(test_flushall_forgets_what_nobody_uses)
     says(&c, "WEFT.UNITS s", ":2\r\n");
 }
 
-SERVER_CASE_WITH(test_idle_names_are_forgotten, o.idle_ns = 300000000)
+SERVER_CASE_WITH(test_idle_names_are_forgotten, o.forget_ns = 300000000)
 {
     says(&c, "WEFT.PUT kept 0 0 v", ":1\r\n");
     says(&c, "WEFT.LOCK held 0", ":1\r\n");
@@ -280,7 +280,7 @@ SERVER_CASE_WITH(test_idle_names_are_forgotten, o.idle_ns = 300000000)
 }
 
 // What is used is not idle.
-SERVER_CASE_WITH(test_used_names_are_kept, o.idle_ns = 500000000)
+SERVER_CASE_WITH(test_used_names_are_kept, o.forget_ns = 500000000)
 {
     says(&c, "WEFT.SET e", "+OK\r\n");
     for (weft_deadline d = weft_in_ms(1500), last = weft_now(); weft_left(d) > 0; usleep(1000)) {

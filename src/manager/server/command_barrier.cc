@@ -94,6 +94,7 @@ void weft::command_barrier(peer *p, const word *words, int)
         w->time_out = time_out;
         w->ended = leave;
         wait_for_list(w, &place->waiting, place);
+        owner_watch(p, true);
     }
 }
 

@@ -65,6 +65,7 @@ void weft::lease_begin(peer *p, list_item *item, int db, const word *key, bool f
     lease_done(p);
     p->lease = {item, db, front, always, false, (char *)memory_take(key->size + 1), key->size};
     memcpy(p->lease.key, key->text, key->size);
+    owner_watch(p, always);
     if (place != nullptr)
         p->lease.counts = count_popped(place, always, always ? 0 : length_of(s, db, key));
 }

@@ -427,6 +427,7 @@ void weft::execute(peer *p, const word *words, int n)
     }
     if (p->silent == 3)
         p->silent = 0;
+    owner_rest(p);
     if (s->ready != nullptr)
         places_serve(s);
 }

@@ -32,6 +32,7 @@ void weft::hold_add(peer *p, place *place)
         list_insert(&p->holds, &h->of_peer);
         list_insert(&place->holds, &h->of_place);
         p->held++;
+        owner_watch(p, true);
     }
     h->count++;
 }

@@ -302,8 +302,10 @@ void weft::job_lease(job *j, peer *p, int64_t lease_ms, bool tied)
     j->tries++;
     j->queue->taken++;
     job_move(j, WEFT_JOB_RUNNING, lease_end(j, lease_ms));
-    if (tied)
-        list_insert(&p->jobs, &j->held);
+    if (!tied)
+        return;
+    list_insert(&p->jobs, &j->held);
+    owner_watch(p, true);
 }
 
 void weft::job_extend(job *j, int64_t lease_ms)

@@ -301,6 +301,17 @@ static void on_event(weft_watch *, int events, void *arg)
         peer_dirty(p);
 }
 
+void weft::peer_read_rest(peer *p)
+{
+    int fd = p->watch.fd, left = 0, before = INT_MAX;
+    while (p->wait == nullptr && !p->ending && (p->watch.events & WEFT_READ) &&
+           ioctl(fd, FIONREAD, &left) == 0 && left > 0 && left < before) {
+        before = left;
+        on_event(&p->watch, WEFT_READ, p);
+    }
+    p->reset = p->reset || (p->lease.item != nullptr && has_unread(fd));
+}
+
 // ---- Beginning and end ----
 
 static bool is_allowed(const server *s, int fd, pid_t *pid)
@@ -328,7 +339,7 @@ void weft::peer_open(weft_listener *, int fd, void *arg)
     server *s = (server *)arg;
     pid_t pid;
     bool allowed = is_allowed(s, fd, &pid);
-    if (!allowed || s->count >= s->o.max_clients) {
+    if (!allowed || s->count >= s->o.max_clients || s->count + s->processes >= s->descriptors) {
         if (allowed)
             (void)!send(fd, full, sizeof full - 1, MSG_NOSIGNAL);
         s->refused++;
@@ -363,6 +374,7 @@ void weft::peer_free(peer *p)
     p->is_dirty = true; // it is in no list, and shall not be put into one any more
     weft_loop_unwatch(&p->watch);
     close(fd);
+    owner_unwatch(p);
     if (p->wait != nullptr)
         wait_end(p->wait);
     p->reset = p->reset || p->out.begin < p->out.end; // an item on lease is the last of it

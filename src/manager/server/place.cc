@@ -43,7 +43,7 @@ static bool is_past(const server *s, const place *place)
     return place->flushes != flushes_of(s, place) ||
            (!is_used(place) && !(place->kind == AT_LIST && place->number > 0) &&
             !(place->kind == AT_JOBS && !jobs_are_idle(place)) &&
-            weft_loop_now(s->loop) - place->active > s->o.idle_ns);
+            weft_loop_now(s->loop) - place->active > s->o.forget_ns);
 }
 
 void weft::place_erase(server *s, place *place)
@@ -79,7 +79,7 @@ static void begin_round(weft_alarm *, void *arg);
 
 static void look_again(server *s)
 {
-    int64_t between = s->o.idle_ns / 8 < ROUND_NS ? s->o.idle_ns / 8 : ROUND_NS;
+    int64_t between = s->o.forget_ns / 8 < ROUND_NS ? s->o.forget_ns / 8 : ROUND_NS;
     if (s->places.count > 0)
         weft_loop_arm(s->loop, &s->look, 0, begin_round, s, weft_in_ns(between));
 }

@@ -156,6 +156,31 @@ static inline peer *lock_owner(const place *place)
 // true: nothing is left, else the peer is freed with the last.
 bool holds_release(peer *p);
 
+// ---- The process behind a peer (owner.cc) ----
+
+// What the system is taken not to have: for tests of what is done without.
+enum { OWNER_NO_PEERPIDFD = 1, OWNER_NO_PIDFD = 2 };
+inline int owner_without;
+
+void owner_watch_slowly(peer *p, bool always);
+void owner_rest_slowly(peer *p);
+void owner_unwatch(peer *p);
+
+// The peer holds something from now on: it ends with the process that connected.  Where that has
+// ended already, too if `always`: else its connection alone counts then, as with Redis.
+static inline void owner_watch(peer *p, bool always)
+{
+    if (p->owner == nullptr && p->local)
+        owner_watch_slowly(p, always);
+}
+
+// It may hold nothing any more.
+static inline void owner_rest(peer *p)
+{
+    if (__builtin_expect(p->owner != nullptr, 0))
+        owner_rest_slowly(p);
+}
+
 // ---- Items of lists (command_list.cc) ----
 
 // Takes one out of the list at `link`, which is not empty.

@@ -54,7 +54,7 @@ void weft::server_end(server *s)
 
 static bool complete(weft_manager_options *o)
 {
-    if (o->stall_ns < 0 || o->idle_ns < 0 || o->max_message > MESSAGE_MAX ||
+    if (o->stall_ns < 0 || o->forget_ns < 0 || o->max_message > MESSAGE_MAX ||
         (o->flags & ~WEFT_MANAGER_SIGNALS) != 0)
         return false;
     if (o->password != nullptr && *o->password == 0)
@@ -63,7 +63,7 @@ static bool complete(weft_manager_options *o)
     o->max_message = o->max_message != 0 ? o->max_message : MESSAGE_MAX;
     o->max_reply = o->max_reply != 0 ? o->max_reply : 2 * MESSAGE_MAX;
     o->stall_ns = o->stall_ns != 0 ? o->stall_ns : 60000000000;
-    o->idle_ns = o->idle_ns != 0 ? o->idle_ns : INT64_C(86400000000000);
+    o->forget_ns = o->forget_ns != 0 ? o->forget_ns : INT64_C(86400000000000);
     return true;
 }
 
@@ -72,10 +72,12 @@ static bool complete(weft_manager_options *o)
 static void fit_clients(server *s, int fd)
 {
     struct rlimit files;
+    s->descriptors = SIZE_MAX;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY)
         return;
     size_t used = (size_t)fd + DESCRIPTORS_OWN,
            left = files.rlim_cur > used ? files.rlim_cur - used : 1;
+    s->descriptors = left;
     s->o.max_clients = s->o.max_clients < left ? s->o.max_clients : left;
 }
 
@@ -160,6 +162,8 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
     s->ready_end = &s->ready;
     list_init(&s->all_places);
     list_init(&s->released);
+    list_init(&s->lost);
+    list_init(&s->resting);
     list_init(&s->lost_jobs);
     s->tidy.fn = tidy;
     s->tidy.arg = s;

@@ -35,6 +35,7 @@ struct server;
 struct peer;
 struct peer_wait;
 struct peer_hold;
+struct peer_owner;
 struct place;
 struct work;
 struct expiry_wheel;
@@ -57,6 +58,11 @@ struct command_counts {
 struct hold_link {
     hold_link *next, *previous;
     peer_hold *hold;
+};
+
+// First in a peer_owner (owner.cc): in a list of those that are to be seen to.
+struct owner_ring {
+    owner_ring *next, *previous;
 };
 
 // One of the jobs that a peer has, and loses with its end.
@@ -115,6 +121,7 @@ struct peer {
     peer_wait *wait;        // it is blocked; nullptr: it is not
     hold_link holds;        // its locks and units
     size_t held;            // of them
+    peer_owner *owner;      // its process is watched; nullptr: it is not
     job_link jobs;          // whose leases end with it
     item_lease lease;
     transaction *multi; // what it queues (multi.h); nullptr: nothing
@@ -193,6 +200,12 @@ struct server {
     work *works;    // in the background: a ring, from the one whose turn it is; nullptr: none
     uint64_t steps; // of them, so far
 
+    owner_ring lost;    // of peers that hold something: their processes had ended by then
+    owner_ring resting; // of those that may hold nothing any more
+    weft_alarm rest;    // sees to these
+    size_t processes;   // that are watched
+    size_t descriptors; // for clients and their processes
+
     peer peers; // the list's head
     peer *dirty;
     size_t count;
@@ -262,6 +275,9 @@ void peer_free(peer *p);
 void peer_dirty(peer *p);
 void peer_tidy(peer *p);
 void peer_end(peer *p);
+
+// Does what it has sent so far, as far as it is not blocked.
+void peer_read_rest(peer *p);
 
 // Looks at all each second, from now on.
 void seconds_begin(server *s);
