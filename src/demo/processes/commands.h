@@ -1,4 +1,4 @@
-// commands.h: commands as words of the shell, for each, pipe and split.
+// commands.h: commands as words of the shell, for each, pipe, split and work.
 #ifndef WEFT_DEMO_COMMANDS_H
 #define WEFT_DEMO_COMMANDS_H
 
@@ -13,5 +13,9 @@ struct commands {
 
 // Splits one and adds it; says on standard error why it can't be split.
 void commands_add(commands *c, char *line);
+
+// The command with `line` in the place of each {} or, if there is none, behind it: one piece of
+// memory, to be freed.
+const char *const *commands_apply(char *const words[], const char *line);
 
 #endif

@@ -4,6 +4,8 @@
 // is bounded, a line is not.
 #include "each.h"
 
+#include "commands.h"
+
 #include <weft/shlex.h>
 
 #include <err.h>
@@ -123,43 +125,6 @@ static char *next_line(void)
     }
 }
 
-// What argument `line` makes of a word, into `to` if that is not null; its size.
-static size_t fill_in(char *to, const char *word, const char *line, bool *used)
-{
-    size_t size = 0;
-    for (const char *hole; (hole = strstr(word, "{}")) != nullptr; word = hole + 2) {
-        size_t before = (size_t)(hole - word), n = strlen(line);
-        if (to != nullptr)
-            strcpy((char *)mempcpy(to + size, word, before), line);
-        size += before + n;
-        *used = true;
-    }
-    if (to != nullptr)
-        strcpy(to + size, word);
-    return size + strlen(word) + 1;
-}
-
-// The command with `line` in the place of each {} or, if there is none, behind it.
-static const char *const *apply(const char *line)
-{
-    static char whole[] = "{}";
-    size_t n = 0, size = strlen(line) + 1;
-    bool used = false;
-    for (; words[n] != nullptr; n++)
-        size += fill_in(nullptr, words[n], line, &used);
-    n += !used;
-    char **argv = (char **)malloc((n + 1) * sizeof *argv + size);
-    if (argv == nullptr)
-        err(1, "memory");
-    char *to = (char *)(argv + n + 1);
-    for (size_t i = 0; i < n; i++) {
-        argv[i] = to;
-        to += fill_in(to, words[i] != nullptr ? words[i] : whole, line, &used);
-    }
-    argv[n] = nullptr;
-    return argv;
-}
-
 static const char *const *split(const char *line)
 {
     size_t at;
@@ -183,7 +148,7 @@ static job *make_job(const char *line)
     if (jobs != nullptr)
         jobs->before = j;
     jobs = j;
-    j->argv = words != nullptr ? apply(line) : split(line);
+    j->argv = words != nullptr ? commands_apply(words, line) : split(line);
     j->name = words != nullptr ? weft_shlex_join(j->argv) : j->line;
     if (j->name == nullptr)
         err(1, "memory");

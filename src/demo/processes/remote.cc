@@ -3,8 +3,8 @@
 
 #include <err.h>
 
-// The file's first line.  One that would be cut short, and so be another password, is refused.
-static void read_password(const char *file, remote_order *o)
+// One that would be cut short, and so be another password, is refused.
+void remote_read_password(const char *file, remote_order *o)
 {
     char *line = nullptr;
     size_t room = 0;
@@ -48,12 +48,17 @@ weft_client *remote_connect(const remote_order *o)
     return c;
 }
 
+void remote_warn(const char *what, const weft_remote *r)
+{
+    const char *more = errno == EPROTO ? weft_client_error(weft_remote_client(r)) : "";
+    warnx("%s: %s%s%s", what, errno == ETIMEDOUT ? "out of time" : strerror(errno),
+          *more != 0 ? ": " : "", more);
+}
+
 int remote_failed(const char *what, weft_remote *r)
 {
     weft_client *c = weft_remote_client(r);
-    const char *more = errno == EPROTO ? weft_client_error(c) : "";
-    warnx("%s: %s%s%s", what, errno == ETIMEDOUT ? "out of time" : strerror(errno),
-          *more != 0 ? ": " : "", more);
+    remote_warn(what, r);
     weft_remote_destroy(r);
     weft_client_destroy(c);
     return 1;
@@ -72,7 +77,7 @@ remote_order remote_read_options(int argc, char **argv, const char *shorts)
         if (c == 'l')
             o.address = optarg;
         else if (c == 'p')
-            read_password(optarg, &o);
+            remote_read_password(optarg, &o);
         else if (c == 'm')
             o.memory = read_size(optarg);
         else if (c == 'n')

@@ -18,13 +18,19 @@ struct remote_order {
 // Reads the options of a verb, of which `shorts` has the short ones, up to its arguments.
 remote_order remote_read_options(int argc, char **argv, const char *shorts);
 
+// The file's first line.
+void remote_read_password(const char *file, remote_order *o);
+
 // Takes ADDRESS and NAME from the arguments, of which there must be `least` to `most`.
 char **remote_read_arguments(remote_order *o, int argc, char **argv, int least, int most,
                              const char *verb, const char *needs);
 
 weft_client *remote_connect(const remote_order *o);
 
-// What a call said: 1 for a deadline that has passed, else the end.
+// What the last call said, on standard error.
+void remote_warn(const char *what, const weft_remote *r);
+
+// The same, and its end: 1 for a deadline that has passed, else the end.
 int remote_failed(const char *what, weft_remote *r);
 
 #define REMOTE_ADDRESS "ADDRESS: unix:PATH, unix:@NAME, tcp:HOST:PORT (needs a password)\n"
