@@ -50,6 +50,9 @@ typedef struct weft_manager_options {
     /* Called once the server listens, in its process, with the address as a client may use it. */
     void (*listening)(const char *address, void *arg);
     void *arg;
+    /* A file for what it holds: read at the start, if it is there; written beside and renamed at
+     * an orderly end and by the commands SAVE and BGSAVE.  NULL, "": nothing is kept. */
+    const char *save;
 } weft_manager_options;
 
 typedef struct weft_manager weft_manager;
@@ -57,9 +60,10 @@ typedef struct weft_manager weft_manager;
 /* Forks a server process; returns when it listens.  It ends when this process dies in whatever way;
  * when each process that has the handle, by fork, has destroyed it or ended; on weft_manager_end;
  * or on the command SHUTDOWN.  It is no child of this process: wait(2) does not see it.
- * NULL: EINVAL (no address, an option below 0, a longer max_message than there is), EACCES (tcp:
- * without a password), EADDRINUSE and others as weft_io_listen, EAGAIN, EMFILE, ENFILE, ENOMEM;
- * ENOSYS: no pidfds. */
+ * NULL: EBADMSG (the file of `save` is damaged or cut short; it is left as it is), EPROTONOSUPPORT
+ * (a newer weft has written it); EINVAL (no address, an option below 0, a longer max_message than
+ * there is), EACCES (tcp: without a password), EADDRINUSE and others as weft_io_listen, EAGAIN,
+ * EMFILE, ENFILE, ENOMEM; ENOSYS: no pidfds. */
 weft_manager *weft_manager_start(const char *address, const weft_manager_options *opts);
 
 /* The address as weft_client_connect takes it, with the port that was chosen; its process id. */
@@ -77,7 +81,8 @@ int weft_manager_end(weft_manager *m, weft_deadline d);
  * that.  NULL is ignored. */
 int weft_manager_destroy(weft_manager *m);
 
-/* Serves in this process and thread until SHUTDOWN (or a signal, see flags).  0, or -1 as start. */
+/* Serves in this process and thread until SHUTDOWN (or a signal, see flags).  0, or -1 as start, or
+ * as write(2): what it held could not be saved at its end. */
 int weft_manager_serve(const char *address, const weft_manager_options *opts);
 
 #ifdef __cplusplus

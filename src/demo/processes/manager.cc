@@ -17,6 +17,7 @@ static int remote_serve(const remote_order *o)
     }
     s.password = o->has_password ? o->password : nullptr;
     s.max_memory = o->memory;
+    s.save = o->save;
     s.flags = WEFT_MANAGER_SIGNALS;
     s.listening = [](const char *address, void *) {
         printf("listening on %s\n", address);
@@ -26,6 +27,10 @@ static int remote_serve(const remote_order *o)
         return 0;
     if (errno == EACCES && !o->has_password && strncmp(o->address, "unix:", 5) != 0)
         errx(1, "%s: needs --password-file", o->address);
+    if (errno == EBADMSG)
+        errx(1, "%s: damaged or cut short; it was left as it is", o->save);
+    if (errno == EPROTONOSUPPORT)
+        errx(1, "%s: written by a newer weft", o->save);
     err(1, "%s", o->address);
 }
 
@@ -81,8 +86,11 @@ static int run_get(int argc, char **argv)
 }
 
 extern const verb verb_manager = {
-    "manager", "-l ADDRESS [--password-file F] [--max-memory N[k|m|g]]",
-    "serves until SIGTERM, SIGINT or the command SHUTDOWN\n" REMOTE_ADDRESS, run_manager};
+    "manager", "-l ADDRESS [--password-file F] [--max-memory N[k|m|g]] [--save F]",
+    "serves until SIGTERM, SIGINT or the command SHUTDOWN\n"
+    "--save: reads what it holds from F at the start, and writes it there at the "
+    "end\n" REMOTE_ADDRESS,
+    run_manager};
 extern const verb verb_put = {
     "put", "[-c capacity] [-t seconds] [--password-file F] ADDRESS QUEUE VALUE...",
     "puts values into a queue; -t: how long to wait, then the status is 1\n", run_put};

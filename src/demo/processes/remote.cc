@@ -69,6 +69,7 @@ remote_order remote_read_options(int argc, char **argv, const char *shorts)
     static const option longs[] = {{"help", no_argument, nullptr, 'h'},
                                    {"password-file", required_argument, nullptr, 'p'},
                                    {"max-memory", required_argument, nullptr, 'm'},
+                                   {"save", required_argument, nullptr, 's'},
                                    {}};
     remote_order o = {};
     o.count = 1;
@@ -80,6 +81,8 @@ remote_order remote_read_options(int argc, char **argv, const char *shorts)
             remote_read_password(optarg, &o);
         else if (c == 'm')
             o.memory = read_size(optarg);
+        else if (c == 's')
+            o.save = optarg;
         else if (c == 'n')
             o.count = options_number(optarg, 1, LONG_MAX);
         else if (c == 'c')

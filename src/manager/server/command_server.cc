@@ -1,4 +1,4 @@
-// command_server.cc: the server: INFO, CONFIG GET, COMMAND, SHUTDOWN, as Redis has them.
+// command_server.cc: the server: INFO, as Redis has them.
 #include "commands.h"
 #include "server.h"
 
@@ -75,9 +75,16 @@ static void about_memory(server *s, page *out)
           (double)s->o.max_memory / 1048576);
 }
 
-static void about_persistence(server *, page *out)
+static void about_persistence(server *s, page *out)
 {
-    print(out, "loading:0\r\nrdb_bgsave_in_progress:0\r\naof_enabled:0\r\n");
+    const saves *x = &s->save;
+    print(out,
+          "loading:0\r\nrdb_bgsave_in_progress:%d\r\nrdb_last_save_time:%lld\r\n"
+          "rdb_last_bgsave_status:%s\r\nrdb_last_bgsave_time_sec:%lld\r\n"
+          "rdb_current_bgsave_time_sec:%lld\r\naof_enabled:0\r\n",
+          x->pid != 0, (long long)x->last, x->error == 0 ? "ok" : "err",
+          (long long)(x->begun != 0 ? x->took / 1000000000 : -1),
+          (long long)(x->pid != 0 ? (weft_now() - x->begun) / 1000000000 : -1));
 }
 
 static void about_stats(server *s, page *out)
@@ -179,26 +186,4 @@ void weft::command_info(peer *p, const word *words, int n)
     }
     reply_page(p, out.n > 0 ? out.text : "", out.n);
     memory_give(out.text);
-}
-
-// ---- SHUTDOWN ----
-
-// SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] | ABORT: there is nothing to save, nor to wait for.
-void weft::command_shutdown(peer *p, const word *words, int n)
-{
-    static const char *const known[] = {"nosave", "save", "now", "force", "abort"};
-    enum { NOSAVE = 1, SAVE = 2, ABORT = 16 };
-    int given = 0;
-    for (int i = 1; i < n; i++) {
-        int k = 0;
-        while (k < 5 && !word_is(&words[i], known[k]))
-            k++;
-        given |= 1 << k;
-    }
-    if (given > ABORT || (given & (NOSAVE | SAVE)) == (NOSAVE | SAVE))
-        reply_syntax(p);
-    else if (given == ABORT)
-        reply_error(p, "ERR No shutdown in progress.");
-    else
-        server_end(p->server);
 }

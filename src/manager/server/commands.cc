@@ -129,6 +129,9 @@ const command_row weft::commands[] = {
     {"memory", nullptr, -2, 0, 0, 0, 0, memory_subcommands},
     {"wait", command_wait, 3, WAITS, 0, 0, 0},
     {"shutdown", command_shutdown, -1, ALONE, 0, 0, 0},
+    {"save", command_save, 1, WAITS | ALONE, 0, 0, 0},
+    {"bgsave", command_bgsave, -1, 0, 0, 0, 0},
+    {"lastsave", command_lastsave, 1, 0, 0, 0, 0},
     // weft's own
     {"weft.put", command_put, 5, ADDS_WAITS, 1, 1, 1},
     {"weft.get", command_get_item, -3, WRITES_WAITS, 1, 1, 1},

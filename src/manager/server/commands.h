@@ -137,6 +137,9 @@ void reply_random(peer *p, table *t, int64_t count, void (*head)(peer *p, size_t
                   void (*reply)(peer *p, entry *e));
 bool parse_count(peer *p, const word *w, int64_t *count);
 
+void command_save(peer *p, const word *words, int n);
+void command_bgsave(peer *p, const word *words, int n);
+void command_lastsave(peer *p, const word *words, int n);
 void command_wait(peer *p, const word *words, int n);
 
 // Subcommands, up to one without a name; what HELP says of them.

@@ -3,6 +3,7 @@
 
 #include "../tcp.h"
 #include "place.h"
+#include "snapshot.h"
 
 #include <base/errno.h>
 #include <weft/io.h>
@@ -145,6 +146,17 @@ static int open_signals(server *s)
                : 0;
 }
 
+static int listen_at(server *s, const char *address)
+{
+    int fd = open_listener(s, address);
+    if (fd < 0)
+        return -1;
+    fit_clients(s, fd);
+    int result = weft_loop_listen(s->loop, &s->listener, fd, peer_open, s);
+    s->listener.watch.fd = fd;
+    return result;
+}
+
 int weft::server_open(server *s, const char *address, const weft_manager_options *opts)
 {
     uint64_t seed = (uint64_t)weft_now();
@@ -153,11 +165,8 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
         s->o = *opts;
     if (address == nullptr || !complete(&s->o))
         return fail_with(EINVAL);
-    int fd = open_listener(s, address);
-    if (fd < 0)
-        return -1;
-    s->listener.watch.fd = fd;
-    fit_clients(s, fd);
+    s->listener.watch.fd = s->save.dir = -1;
+    s->save.not_at_end = true; // before its beginning
     peers_open(s);
     s->ready_end = &s->ready;
     list_init(&s->all_places);
@@ -179,10 +188,11 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
     s->input = (char *)memory_take(INPUT_ROOM);
     s->expiries = expiry_open();
     s->loop = weft_loop_create(nullptr);
-    if (s->loop != nullptr && open_signals(s) == 0 &&
-        weft_loop_listen(s->loop, &s->listener, fd, peer_open, s) == 0)
+    if (s->loop != nullptr && save_open(s) == 0 && open_signals(s) == 0 &&
+        listen_at(s, address) == 0) {
+        s->save.not_at_end = false;
         return 0;
-    s->listener.watch.fd = fd;
+    }
     server_close(s);
     return -1;
 }
@@ -208,15 +218,18 @@ static void remove_file(const server *s)
         unlink(s->address + 5);
 }
 
-void weft::server_close(server *s)
+int weft::server_close(server *s)
 {
-    int saved = errno, fd = s->listener.watch.fd;
+    int saved = errno, fd = s->listener.watch.fd, result;
     remove_file(s);
     if (s->loop != nullptr && s->listener.watch.loop != nullptr)
         weft_loop_unlisten(&s->listener);
-    close(fd);
+    if (fd >= 0)
+        close(fd);
     while (s->peers.next != nullptr && s->peers.next != &s->peers)
         peer_free(s->peers.next);
+    result = save_close(s);
+    saved = result != 0 ? errno : saved;
     for (int db = 0; db < DATABASES; db++)
         key_flush(s, db);
     background_finish(s);
@@ -229,4 +242,5 @@ void weft::server_close(server *s)
     memory_give(s->expiries); // with an alarm
     this_server = nullptr;
     errno = saved;
+    return result;
 }

@@ -155,6 +155,18 @@ struct settings {
     size_t hash_entries, hash_value, set_integers;
 };
 
+// Where and how the snapshot is written (snapshot.h).
+struct saves {
+    int dir;          // the folder of o.save; -1: there is none
+    const char *name; // in it
+    bool not_at_end;
+    pid_t pid; // of who writes; 0: nobody
+    weft_child child;
+    int64_t begun, took; // of the last: weft_now(), ns
+    int64_t last;        // that went well: seconds on the wall clock
+    int error;           // of the last; 0: it went well
+};
+
 // Descriptors that are not clients'; the longest password.
 enum { DESCRIPTORS_OWN = 16, PASSWORD_MAX = 511 };
 
@@ -169,6 +181,7 @@ struct server {
     weft_task tidy, background;
     weft_manager_options o;
     settings x;
+    saves save;
     char *password; // what o.password points to, once it was changed
     char address[160];
     int port;
@@ -250,7 +263,7 @@ static inline bool memory_is_full(server *s)
 // Opens the listener; 0, or -1 and errno.  Then it serves until its end is told.
 int server_open(server *s, const char *address, const weft_manager_options *opts);
 int server_run(server *s);
-void server_close(server *s);
+int server_close(server *s); // -1 and errno: it was not saved
 void server_end(server *s);
 
 // Sees to the peers that are dirty: at the end of each round.

@@ -48,9 +48,8 @@ int weft_manager_serve(const char *address, const weft_manager_options *opts)
         return fail_with(EBUSY);
     if (server_open(&s, address, opts) != 0)
         return -1;
-    int result = server_run(&s);
-    server_close(&s);
-    return result;
+    int result = server_run(&s), closed = server_close(&s);
+    return result != 0 ? result : closed;
 }
 
 // ---- In the new process ----
@@ -124,6 +123,7 @@ static void reset_signals(void)
     for (int signo = 1; signo < NSIG; signo++)
         signal(signo, SIG_DFL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); // a file that may not grow is an error of write(2)
     sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
@@ -168,9 +168,8 @@ static __attribute__((noreturn)) void live(const char *address, const weft_manag
     }
     tell(channel, 0, s->address);
     close(channel);
-    int result = server_run(s);
-    server_close(s);
-    _exit(result != 0);
+    int result = server_run(s), closed = server_close(s);
+    _exit(result != 0 || closed != 0);
 }
 
 // ---- In the process that starts it ----
