@@ -36,6 +36,7 @@ typedef weft_remote weft_remote_value;
 typedef weft_remote weft_remote_dict;
 typedef weft_remote weft_remote_list;
 typedef weft_remote weft_remote_namespace;
+typedef weft_remote weft_remote_set;
 
 /* Writes the proxy as text that weft_remote_open takes in any process; without the password.
  * Returns the length; what does not fit is cut, as with snprintf(3). */
@@ -182,6 +183,22 @@ ssize_t weft_remote_list_length(weft_remote_list *l, weft_deadline d);
 int weft_remote_list_clear(weft_remote_list *l, weft_deadline d);
 /* Items `from` to `to`, both included; an array. */
 weft_reply *weft_remote_list_range(weft_remote_list *l, int64_t from, int64_t to, weft_deadline d);
+
+/* ---- set: a Redis set; members are any bytes, each in it once ---- */
+
+weft_remote_set *weft_remote_set_open(weft_client *c, const char *name);
+/* 1; 0: it was in it. */
+int weft_remote_set_add(weft_remote_set *s, const void *v, size_t n, weft_deadline d);
+/* ENOENT: it was not in it. */
+int weft_remote_set_remove(weft_remote_set *s, const void *v, size_t n, weft_deadline d);
+int weft_remote_set_contains(weft_remote_set *s, const void *v, size_t n,
+                             weft_deadline d); /* 1, 0 */
+/* Takes any one out; a STRING.  ENOENT: it is empty. */
+weft_reply *weft_remote_set_pop(weft_remote_set *s, weft_deadline d);
+ssize_t weft_remote_set_length(weft_remote_set *s, weft_deadline d);
+int weft_remote_set_clear(weft_remote_set *s, weft_deadline d);
+/* All members, in no order; an array. */
+weft_reply *weft_remote_set_items(weft_remote_set *s, weft_deadline d);
 
 #ifdef __cplusplus
 }

@@ -126,6 +126,12 @@ static void begin_list(void)
     weft_remote_list_append(same, "v", 1, WEFT_FOREVER);
 }
 
+static void begin_set(void)
+{
+    BOTH(weft_remote_set_open(c, name));
+    weft_remote_set_add(same, "v", 1, WEFT_FOREVER);
+}
+
 static int64_t job, token;
 static weft_remote_jobs_counters jobs_counters;
 
@@ -303,6 +309,14 @@ static const row ROWS[] = {
     ROW(weft_remote_list_length, (it, d), begin_list, NULL, ASKS),
     ROW(weft_remote_list_clear, (it, d), begin_list, NULL, ASKS),
     ROW(weft_remote_list_range, (it, 0, -1, d), begin_list, NULL, ASKS),
+
+    ROW(weft_remote_set_add, (it, "w", 1, d), begin_set, NULL, ASKS),
+    ROW(weft_remote_set_remove, (it, "v", 1, d), begin_set, NULL, ASKS),
+    ROW(weft_remote_set_contains, (it, "v", 1, d), begin_set, NULL, ASKS),
+    ROW(weft_remote_set_pop, (it, d), begin_set, NULL, ASKS),
+    ROW(weft_remote_set_length, (it, d), begin_set, NULL, ASKS),
+    ROW(weft_remote_set_clear, (it, d), begin_set, NULL, ASKS),
+    ROW(weft_remote_set_items, (it, d), begin_set, NULL, ASKS),
 
     ROW(weft_remote_jobs_put, (it, "x", 1, NULL, &job, d), begin_jobs, NULL, ASKS),
     ROW(weft_remote_jobs_take, (it, d), begin_jobs, put_job),

@@ -254,4 +254,59 @@ CASE(test_list_remove_and_range)
     done_with(l);
 }
 
+// ---- Sets ----
+
+CASE(test_set)
+{
+    weft_client *c = client_of(&here);
+    weft_remote_set *s = weft_remote_set_open(c, "a set");
+    errno = 77;
+    assert_int_equal(weft_remote_set_length(s, soon()), 0);
+    assert_int_equal(weft_remote_set_contains(s, "a", 1, soon()), 0);
+    assert_int_equal(weft_remote_set_add(s, "a", 1, soon()), 1);
+    assert_int_equal(weft_remote_set_add(s, "a", 1, soon()), 0);
+    assert_int_equal(weft_remote_set_add(s, "\0\r\n", 3, soon()), 1);
+    assert_int_equal(weft_remote_set_add(s, nullptr, 0, soon()), 1);
+    assert_int_equal(weft_remote_set_contains(s, "\0\r\n", 3, soon()), 1);
+    assert_int_equal(weft_remote_set_contains(s, "", 0, soon()), 1);
+    assert_int_equal(weft_remote_set_length(s, soon()), 3);
+    weft_reply *all = weft_remote_set_items(s, soon());
+    assert_int_equal(all->type, WEFT_REPLY_ARRAY);
+    assert_int_equal(all->size, 3);
+    assert_int_equal(all->items[0].size + all->items[1].size + all->items[2].size, 4);
+    weft_reply_free(all);
+    assert_int_equal(weft_remote_set_remove(s, "", 0, soon()), 0);
+    assert_int_equal(errno, 77);
+    assert_errno(weft_remote_set_remove(s, "", 0, soon()), ENOENT);
+    assert_int_equal(weft_remote_set_remove(s, "\0\r\n", 3, soon()), 0);
+    assert_popped(weft_remote_set_pop(s, soon()), "a");
+    assert_errno(weft_remote_set_pop(s, soon()), ENOENT);
+    assert_int_equal(weft_remote_set_add(s, "b", 1, soon()), 1);
+    assert_int_equal(weft_remote_set_clear(s, soon()), 0);
+    assert_int_equal(weft_remote_set_length(s, soon()), 0);
+    all = weft_remote_set_items(s, soon());
+    assert_int_equal(all->size, 0);
+    weft_reply_free(all);
+    assert_errno(weft_remote_set_add(s, nullptr, 1, soon()), EINVAL);
+    assert_errno(weft_remote_set_add(nullptr, "a", 1, soon()), EINVAL);
+    assert_errno(weft_remote_list_length(s, soon()), EINVAL);
+    tell(c, "SET", "a set", "text");
+    assert_errno(weft_remote_set_add(s, "a", 1, soon()), EINVAL);
+    weft_remote_destroy(s);
+    weft_client_destroy(c);
+}
+
+CASE(test_set_as_text)
+{
+    char text[200];
+    weft_remote_set *s = weft_remote_set_open(client_of(&here), "shared set");
+    assert_true(weft_remote_text(s, text, sizeof text) > 0);
+    assert_int_equal(strncmp(text, "set:0:shared%20set@unix:", 24), 0);
+    weft_remote_set *other = weft_remote_open(text, here.password, soon());
+    assert_int_equal(weft_remote_set_add(other, "x", 1, soon()), 1);
+    assert_int_equal(weft_remote_set_contains(s, "x", 1, soon()), 1);
+    weft_remote_destroy(other);
+    done_with(s);
+}
+
 RUN_ON_BOTH_SERVERS

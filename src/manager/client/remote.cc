@@ -9,7 +9,8 @@
 using namespace weft;
 
 static const char *const kinds[REMOTE_KINDS] = {
-    "queue", "lock", "semaphore", "event", "barrier", "value", "dict", "list", "namespace", "jobs",
+    "queue", "lock", "semaphore", "event", "barrier", "value",
+    "dict",  "list", "namespace", "jobs",  "set",
 };
 
 // ---- Opening ----

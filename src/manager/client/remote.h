@@ -23,6 +23,7 @@ enum {
     REMOTE_LIST,
     REMOTE_NAMESPACE,
     REMOTE_JOBS,
+    REMOTE_SET,
     REMOTE_KINDS
 };
 
