@@ -100,7 +100,11 @@ static const form forms[] = {
     {"GET k", 40}, {"SET k v", 40}, {"SET k n", 20},
     // A number out of place may be a time that is over: Redis counts such a key until it meets it.
     {"SET k v S", 20, EXACT, NO_NUMBERS}, {"SET k v S S", 10, EXACT, NO_NUMBERS},
-    {"SET k v S S S", 4, EXACT, NO_NUMBERS}, {"GETDEL k", 6}, {"MGET k*", 6}, {"MSET M", 4},
+    {"SET k v S S S", 4, EXACT, NO_NUMBERS}, {"GETDEL k", 6}, {"SETEX k t v", 4, EXACT, NO_NUMBERS},
+    {"PSETEX k m v", 4, EXACT, NO_NUMBERS}, {"SETNX k v", 8}, {"GETSET k v", 8},
+    {"GETEX k", 6}, {"GETEX k E", 12, EXACT, NO_NUMBERS}, {"GETEX k E E", 4, EXACT, NO_NUMBERS},
+    {"MSETNX M", 4}, {"MSETNX M M", 4}, {"INCRBYFLOAT k z", 16}, {"INCRBYFLOAT k n", 6},
+    {"SETRANGE k i v", 8}, {"GETRANGE|SUBSTR k i i", 10}, {"MGET k*", 6}, {"MSET M", 4},
     {"MSET M M", 4}, {"INCR k", 20}, {"DECR k", 12}, {"INCRBY k n", 12}, {"DECRBY k n", 12},
     {"APPEND k v", 10}, {"STRLEN k", 8},
     // lists
@@ -114,7 +118,9 @@ static const form forms[] = {
     {"HSET k F", 20}, {"HSET k F F F", 20}, {"HSET k f n", 20}, {"HGET k f", 15},
     {"HMGET k f*", 8}, {"HDEL k f*", 12}, {"HLEN k", 6}, {"HEXISTS k f", 8},
     {"HGETALL k", 6, SORTED_PAIRS}, {"HKEYS k", 5, SORTED}, {"HVALS k", 5, SORTED},
-    {"HINCRBY k f n", 20},
+    {"HINCRBY k f n", 20}, {"HMSET k F F", 8}, {"HSETNX k f v", 8}, {"HSTRLEN k f", 6},
+    {"HINCRBYFLOAT k f z", 12}, {"HRANDFIELD k", 3, RANDOM}, {"HRANDFIELD k i", 5, RANDOM},
+    {"HRANDFIELD k i WITHVALUES", 5, RANDOM}, {"HRANDFIELD k 100000", 3, SORTED, WHOLE},
     // sets
     {"SADD k x*", 40}, {"SADD k x*", 20}, {"SREM k x*", 15}, {"SMEMBERS k", 8, SORTED},
     {"SISMEMBER k x", 8}, {"SMISMEMBER k x*", 6}, {"SCARD k", 6}, {"SMOVE k k x", 12},
@@ -316,6 +322,50 @@ static inline void word_set_option(words *w)
         word_time(w, one.at, one.unit, !one.at);
 }
 
+// Sometimes over at once, but not as a time from now: that is an error alone.
+static inline void word_getex_option(words *w)
+{
+    static const struct {
+        const char *name;
+        long long unit = 0;
+        bool at = false;
+    } all[] = {{"PERSIST"},       {"PERSIST"},          {"EX", 1},   {"PX", 1000},
+               {"EXAT", 1, true}, {"PXAT", 1000, true}, {"KEEPTTL"}, {"NX"}};
+    auto &one = ANY_OF(all);
+    word_name(w, one.name, strlen(one.name));
+    if (one.unit > 0)
+        word_time(w, one.at, one.unit, !one.at);
+}
+
+static inline void word_float(words *w)
+{
+    static const char *const numbers[] = {"0.1",
+                                          "-0.1",
+                                          "1.5e2",
+                                          "1e-10",
+                                          "3.0000000000000001",
+                                          "inf",
+                                          "-inf",
+                                          "nan",
+                                          "0x1p4",
+                                          "1e17",
+                                          "-1e30",
+                                          "",
+                                          " 1",
+                                          "1 ",
+                                          "1e5000",
+                                          "1e-5000",
+                                          "123456789.123456789",
+                                          "-0.0",
+                                          ".5",
+                                          "5.",
+                                          "1e400",
+                                          "-1e400"};
+    if (chance(3) == 0)
+        return word_number(w, (long long)chance(2000) - 1000);
+    word_text(w, ANY_OF(numbers));
+}
+
 static inline void word_scan_option(words *w)
 {
     static const char *const types[] = {"string", "list", "hash", "set", "LIST", "nosuch"};
@@ -364,9 +414,10 @@ static inline void word_of(words *w, char letter)
     static const struct {
         char letter;
         void (*make)(words *w);
-    } makers[] = {{'k', word_key},     {'v', word_value},      {'f', word_field},
-                  {'x', word_member},  {'n', word_integer},    {'i', word_index},
-                  {'p', word_pattern}, {'S', word_set_option}, {'C', word_scan_option}};
+    } makers[] = {{'k', word_key},        {'v', word_value},      {'f', word_field},
+                  {'x', word_member},     {'z', word_float},      {'E', word_getex_option},
+                  {'n', word_integer},    {'i', word_index},      {'p', word_pattern},
+                  {'S', word_set_option}, {'C', word_scan_option}};
     for (auto &list : lists)
         if (list.letter == letter)
             return word_text(w, list.texts[chance((uint32_t)list.n)]);

@@ -1,13 +1,10 @@
-// command_hash.cc: hashes: HSET HGET HMGET HDEL HLEN HEXISTS HGETALL HKEYS HVALS HINCRBY, as Redis
-// has them.  A hash is a table of string entries.
+// command_hash.cc: hashes: HSET HMSET HSETNX HGET HMGET HDEL HLEN HSTRLEN HEXISTS HGETALL HKEYS
+// HVALS HRANDFIELD, as Redis has them.  A hash is a table of string entries.
 #include "commands.h"
 #include "place.h"
-#include <base/number.h>
-
 using namespace weft;
 
-// Whether the field is new.
-static bool set_field(table *t, const word *field, const char *text, size_t n)
+bool weft::hash_set(table *t, const word *field, const char *text, size_t n)
 {
     uint32_t hash = hash_of(field->text, field->size);
     entry **link = table_find(t, field->text, field->size, hash), *e;
@@ -34,19 +31,47 @@ static void reply_field(peer *p, entry **link)
         reply_null(p);
 }
 
-void weft::command_hset(peer *p, const word *words, int n)
+// How many are new; -1: the peer was told.
+static int64_t set_fields(peer *p, const word *words, int n)
 {
     if (n % 2 != 0) {
-        reply_error(p, "ERR wrong number of arguments for 'hset' command");
-        return;
+        reply_error(p, "ERR wrong number of arguments for '%s' command", p->running);
+        return -1;
     }
     const entry *e = key_make(p, &words[1], TYPE_HASH);
     if (e == nullptr)
-        return;
+        return -1;
     int64_t fresh = 0;
     for (int i = 2; i < n; i += 2)
-        fresh += set_field(entry_hash(e), &words[i], words[i + 1].text, words[i + 1].size);
+        fresh += hash_set(entry_hash(e), &words[i], words[i + 1].text, words[i + 1].size);
     key_changed(p->server, p->db, words[1].text, words[1].size);
+    return fresh;
+}
+
+void weft::command_hset(peer *p, const word *words, int n)
+{
+    int64_t fresh = set_fields(p, words, n);
+    if (fresh >= 0)
+        reply_integer(p, fresh);
+}
+
+void weft::command_hmset(peer *p, const word *words, int n)
+{
+    if (set_fields(p, words, n) >= 0)
+        reply_ok(p);
+}
+
+void weft::command_hsetnx(peer *p, const word *words, int)
+{
+    table *t = table_at(p, &words[1]);
+    if (t == nullptr)
+        return;
+    bool fresh = table_find_word(t, &words[2]) == nullptr;
+    if (fresh) {
+        t = entry_hash(key_make(p, &words[1], TYPE_HASH));
+        hash_set(t, &words[2], words[3].text, words[3].size);
+        key_changed(p->server, p->db, words[1].text, words[1].size);
+    }
     reply_integer(p, fresh);
 }
 
@@ -101,6 +126,15 @@ void weft::command_hexists(peer *p, const word *words, int)
         reply_integer(p, table_find_word(t, &words[2]) != nullptr);
 }
 
+void weft::command_hstrlen(peer *p, const word *words, int)
+{
+    table *t = table_at(p, &words[1]);
+    if (t == nullptr)
+        return;
+    entry **link = table_find_word(t, &words[2]);
+    reply_integer(p, link != nullptr ? (*link)->size : 0);
+}
+
 namespace {
 struct listing {
     struct peer *peer;
@@ -148,26 +182,49 @@ void weft::command_hvals(peer *p, const word *words, int)
         reply_all(p, t, false, true);
 }
 
-void weft::command_hincrby(peer *p, const word *words, int)
+// ---- At random ----
+
+static void reply_name(peer *p, entry *e)
 {
-    int64_t by, number = 0;
-    char text[24];
-    if (!parse_integer(p, &words[3], &by))
+    reply_string(p, entry_key(e), e->key_size);
+}
+
+static void reply_pair(peer *p, entry *e)
+{
+    if (p->protocol == 3)
+        reply_array(p, 2);
+    reply_name(p, e);
+    reply_string(p, entry_text(e), e->size);
+}
+
+static void reply_pairs(peer *p, size_t n)
+{
+    reply_array(p, p->protocol == 3 ? n : 2 * n);
+}
+
+// HRANDFIELD key [count [WITHVALUES]]
+void weft::command_hrandfield(peer *p, const word *words, int n)
+{
+    int64_t count = 0;
+    bool values = n == 4 && word_is(&words[3], "withvalues");
+    if (n > 2 && !parse_count(p, &words[2], &count))
         return;
+    if (n > 3 && !values) {
+        reply_syntax(p);
+        return;
+    }
+    if (values && (count < -INT64_MAX / 2 || count > INT64_MAX / 2)) {
+        reply_error(p, "ERR value is out of range");
+        return;
+    }
     table *t = table_at(p, &words[1]);
     if (t == nullptr)
         return;
-    entry **link = table_find_word(t, &words[2]);
-    if (link != nullptr && !parse_number(entry_text(*link), (*link)->size, &number)) {
-        reply_error(p, "ERR hash value is not an integer");
-        return;
-    }
-    if (__builtin_add_overflow(number, by, &number)) {
-        reply_error(p, "ERR increment or decrement would overflow");
-        return;
-    }
-    const entry *e = key_make(p, &words[1], TYPE_HASH);
-    set_field(entry_hash(e), &words[2], text, number_print(text, number));
-    key_changed(p->server, p->db, words[1].text, words[1].size);
-    reply_integer(p, number);
+    if (n > 2)
+        reply_random(p, t, count, values ? reply_pairs : reply_array,
+                     values ? reply_pair : reply_name);
+    else if (t->count == 0)
+        reply_null(p);
+    else
+        reply_name(p, *table_random(t));
 }

@@ -1,9 +1,7 @@
-// command_string.cc: strings: GET SET GETDEL MGET MSET INCR DECR INCRBY DECRBY APPEND STRLEN, as
-// Redis has them; WEFT.REPLACE.
+// command_string.cc: strings: GET SET SETEX PSETEX SETNX GETSET GETEX GETDEL MGET MSET MSETNX
+// APPEND STRLEN SETRANGE GETRANGE SUBSTR, as Redis has them; WEFT.REPLACE.
 #include "commands.h"
 #include "place.h"
-#include <base/number.h>
-
 #include <limits.h>
 
 using namespace weft;
@@ -33,9 +31,25 @@ void weft::command_get(peer *p, const word *words, int)
     reply_value(p, &words[1]);
 }
 
-// ---- SET ----
+static void changed(peer *p, const word *key)
+{
+    key_changed(p->server, p->db, key->text, key->size);
+}
 
-enum { ABSENT = 1, PRESENT = 2, OLD = 4, KEEP = 8, SECONDS = 16, ABSOLUTE = 32, EXPIRES = 64 };
+// ---- Options of SET and GETEX ----
+
+enum {
+    ABSENT = 1,
+    PRESENT = 2,
+    OLD = 4,
+    KEEP = 8,
+    SECONDS = 16,
+    ABSOLUTE = 32,
+    EXPIRES = 64,
+    PERSIST = 128,
+    OF_SET = ABSENT | PRESENT | OLD | KEEP | SECONDS | ABSOLUTE | EXPIRES,
+    OF_GETEX = SECONDS | ABSOLUTE | EXPIRES | PERSIST
+};
 
 namespace {
 struct set_options {
@@ -44,7 +58,8 @@ struct set_options {
 };
 } // namespace
 
-static bool read_set_options(const word *words, int n, set_options *o)
+// From words[i] on those that are in `taken`.
+static bool read_options(const word *words, int i, int n, int taken, set_options *o)
 {
     static const struct {
         const char *name;
@@ -53,17 +68,20 @@ static bool read_set_options(const word *words, int n, set_options *o)
                  {"xx", PRESENT, ABSENT},
                  {"get", OLD, 0},
                  {"keepttl", KEEP, EXPIRES},
-                 {"ex", EXPIRES | SECONDS, EXPIRES | KEEP},
-                 {"px", EXPIRES, EXPIRES | KEEP},
-                 {"exat", EXPIRES | SECONDS | ABSOLUTE, EXPIRES | KEEP},
-                 {"pxat", EXPIRES | ABSOLUTE, EXPIRES | KEEP}};
-    for (int i = 3; i < n; i++) {
+                 {"persist", PERSIST, EXPIRES},
+                 {"ex", EXPIRES | SECONDS, EXPIRES | KEEP | PERSIST},
+                 {"px", EXPIRES, EXPIRES | KEEP | PERSIST},
+                 {"exat", EXPIRES | SECONDS | ABSOLUTE, EXPIRES | KEEP | PERSIST},
+                 {"pxat", EXPIRES | ABSOLUTE, EXPIRES | KEEP | PERSIST}};
+    const int all = sizeof known / sizeof *known;
+    for (; i < n; i++) {
         int k = 0;
-        while (k < 8 && !word_is(&words[i], known[k].name))
+        while (k < all && !word_is(&words[i], known[k].name))
             k++;
         // The same one twice is fine with Redis: the last counts.
-        bool again = k < 8 && (o->flags & (EXPIRES | SECONDS | ABSOLUTE)) == known[k].flags;
-        if (k == 8 || ((o->flags & known[k].against) != 0 && !again) ||
+        bool again = k < all && (o->flags & (EXPIRES | SECONDS | ABSOLUTE)) == known[k].flags;
+        if (k == all || (known[k].flags & ~taken) != 0 ||
+            ((o->flags & known[k].against) != 0 && !again) ||
             ((known[k].flags & EXPIRES) && i + 1 == n))
             return false;
         o->flags |= known[k].flags;
@@ -74,15 +92,23 @@ static bool read_set_options(const word *words, int n, set_options *o)
 }
 
 // When it is to expire, in wall milliseconds.  false: the peer was told.
-static bool read_when(peer *p, const set_options *o, int64_t *at)
+static bool read_when(peer *p, int flags, const word *when, int64_t *at)
 {
-    if (!parse_integer(p, o->when, at))
+    if (!parse_integer(p, when, at))
         return false;
-    if (*at > 0 && !((o->flags & SECONDS) && __builtin_mul_overflow(*at, 1000, at)) &&
-        !(!(o->flags & ABSOLUTE) && __builtin_add_overflow(*at, wall_ms(), at)))
+    if (*at > 0 && !((flags & SECONDS) && __builtin_mul_overflow(*at, 1000, at)) &&
+        !(!(flags & ABSOLUTE) && __builtin_add_overflow(*at, wall_ms(), at)))
         return true;
-    reply_error(p, "ERR invalid expire time in 'set' command");
+    reply_error(p, "ERR invalid expire time in '%s' command", p->running);
     return false;
+}
+
+// ---- SET ----
+
+static void set_until(peer *p, const word *key, const word *value, int64_t at)
+{
+    key_set(p->server, p->db, key, value->text, value->size, false);
+    key_expire_at(p->server, p->db, key_find(p->server, p->db, key), at);
 }
 
 void weft::command_set(peer *p, const word *words, int n)
@@ -90,11 +116,11 @@ void weft::command_set(peer *p, const word *words, int n)
     set_options o = {};
     server *s = p->server;
     int64_t at = 0;
-    if (n > 3 && !read_set_options(words, n, &o)) {
+    if (n > 3 && !read_options(words, 3, n, OF_SET, &o)) {
         reply_syntax(p);
         return;
     }
-    if ((o.flags & EXPIRES) && !read_when(p, &o, &at))
+    if ((o.flags & EXPIRES) && !read_when(p, o.flags, o.when, &at))
         return;
     if ((o.flags & OLD) && !reply_value(p, &words[1]))
         return;
@@ -106,11 +132,78 @@ void weft::command_set(peer *p, const word *words, int n)
             return;
         }
     }
-    key_set(s, p->db, &words[1], words[2].text, words[2].size, o.flags & KEEP);
     if (o.flags & EXPIRES)
-        key_expire_at(s, p->db, key_find(s, p->db, &words[1]), at);
+        set_until(p, &words[1], &words[2], at);
+    else
+        key_set(s, p->db, &words[1], words[2].text, words[2].size, o.flags & KEEP);
     if (!(o.flags & OLD))
         reply_ok(p);
+}
+
+static void set_for(peer *p, const word *words, int unit)
+{
+    int64_t at;
+    if (!read_when(p, unit, &words[2], &at))
+        return;
+    set_until(p, &words[1], &words[3], at);
+    reply_ok(p);
+}
+
+void weft::command_setex(peer *p, const word *words, int)
+{
+    set_for(p, words, SECONDS);
+}
+
+void weft::command_psetex(peer *p, const word *words, int)
+{
+    set_for(p, words, 0);
+}
+
+void weft::command_setnx(peer *p, const word *words, int)
+{
+    bool fresh = key_find(p->server, p->db, &words[1]) == nullptr;
+    if (fresh)
+        key_set(p->server, p->db, &words[1], words[2].text, words[2].size, false);
+    reply_integer(p, fresh);
+}
+
+void weft::command_getset(peer *p, const word *words, int)
+{
+    if (reply_value(p, &words[1]))
+        key_set(p->server, p->db, &words[1], words[2].text, words[2].size, false);
+}
+
+// ---- GETEX ----
+
+// GETEX key [EX seconds|PX ms|EXAT seconds|PXAT ms|PERSIST]: a time is looked at only if there is
+// something that could expire then.
+void weft::command_getex(peer *p, const word *words, int n)
+{
+    set_options o = {};
+    server *s = p->server;
+    entry **link;
+    int64_t at = 0;
+    if (!read_options(words, 2, n, OF_GETEX, &o)) {
+        reply_syntax(p);
+        return;
+    }
+    if (!key_typed(p, &words[1], TYPE_STRING, &link))
+        return;
+    if (link != nullptr && (o.flags & EXPIRES) && !read_when(p, o.flags, o.when, &at))
+        return;
+    reply_value(p, &words[1]);
+    link = key_find(s, p->db, &words[1]);
+    if (link == nullptr)
+        return;
+    if ((o.flags & EXPIRES) && at <= wall_ms()) {
+        key_remove(s, p->db, link);
+    } else if (o.flags & EXPIRES) {
+        key_expire_at(s, p->db, link, at);
+        changed(p, &words[1]);
+    } else if ((o.flags & PERSIST) && (*link)->expires) {
+        key_persist(s, p->db, link);
+        changed(p, &words[1]);
+    }
 }
 
 // ---- The others ----
@@ -136,69 +229,47 @@ void weft::command_mget(peer *p, const word *words, int n)
     }
 }
 
-void weft::command_mset(peer *p, const word *words, int n)
+static void set_many(peer *p, const word *words, int n)
 {
-    if (n % 2 == 0) {
-        reply_error(p, "ERR wrong number of arguments for 'mset' command");
-        return;
-    }
     for (int i = 1; i < n; i += 2)
         key_set(p->server, p->db, &words[i], words[i + 1].text, words[i + 1].size, false);
+}
+
+static bool are_pairs(peer *p, int n)
+{
+    if (n % 2 == 0)
+        reply_error(p, "ERR wrong number of arguments for '%s' command", p->running);
+    return n % 2 != 0;
+}
+
+void weft::command_mset(peer *p, const word *words, int n)
+{
+    if (!are_pairs(p, n))
+        return;
+    set_many(p, words, n);
     reply_ok(p);
 }
 
-static void add(peer *p, const word *key, int64_t by)
+void weft::command_msetnx(peer *p, const word *words, int n)
 {
-    entry **link;
-    int64_t number = 0;
-    char text[24];
-    if (!key_typed(p, key, TYPE_STRING, &link))
+    bool fresh = true;
+    if (!are_pairs(p, n))
         return;
-    if (link != nullptr) {
-        word old = text_of(*link);
-        if (!parse_integer(p, &old, &number))
-            return;
-    }
-    if (__builtin_add_overflow(number, by, &number)) {
-        reply_error(p, "ERR increment or decrement would overflow");
-        return;
-    }
-    size_t n = number_print(text, number);
-    if (link != nullptr && (*link)->size == n) {
-        memcpy(entry_text(*link), text, n);
-        key_changed(p->server, p->db, key->text, key->size);
-    } else {
-        key_set(p->server, p->db, key, text, n, true);
-    }
-    reply_integer(p, number);
+    for (int i = 1; i < n && fresh; i += 2)
+        fresh = key_find(p->server, p->db, &words[i]) == nullptr;
+    if (fresh)
+        set_many(p, words, n);
+    reply_integer(p, fresh);
 }
 
-void weft::command_incr(peer *p, const word *words, int)
+// Whether a string may be so long, as in Redis; if not, the peer was told.
+static bool fits(peer *p, size_t from, size_t n)
 {
-    add(p, &words[1], 1);
-}
-
-void weft::command_decr(peer *p, const word *words, int)
-{
-    add(p, &words[1], -1);
-}
-
-void weft::command_incrby(peer *p, const word *words, int)
-{
-    int64_t by;
-    if (parse_integer(p, &words[2], &by))
-        add(p, &words[1], by);
-}
-
-void weft::command_decrby(peer *p, const word *words, int)
-{
-    int64_t by;
-    if (!parse_integer(p, &words[2], &by))
-        return;
-    if (by == INT64_MIN)
-        reply_error(p, "ERR decrement would overflow");
-    else
-        add(p, &words[1], -by);
+    const size_t most = 512 << 20;
+    if (from <= most && n <= most - from)
+        return true;
+    reply_error(p, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    return false;
 }
 
 void weft::command_append(peer *p, const word *words, int)
@@ -208,16 +279,14 @@ void weft::command_append(peer *p, const word *words, int)
     if (!key_typed(p, &words[1], TYPE_STRING, &link))
         return;
     size_t old = link != nullptr ? (*link)->size : 0;
-    if (old + more->size > 512 << 20) { // as in Redis
-        reply_error(p, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    if (!fits(p, old, more->size))
         return;
-    }
     if (link == nullptr) {
         key_set(p->server, p->db, &words[1], more->text, more->size, true);
     } else {
         entry *e = entry_resize(link, old + more->size, true);
         memcpy(entry_text(e) + old, more->text, more->size);
-        key_changed(p->server, p->db, words[1].text, words[1].size);
+        changed(p, &words[1]);
     }
     reply_integer(p, (int64_t)(old + more->size));
 }
@@ -227,6 +296,64 @@ void weft::command_strlen(peer *p, const word *words, int)
     entry **link;
     if (key_typed(p, &words[1], TYPE_STRING, &link))
         reply_integer(p, link != nullptr ? (*link)->size : 0);
+}
+
+void weft::command_setrange(peer *p, const word *words, int)
+{
+    entry **link;
+    int64_t from;
+    const word *key = &words[1], *part = &words[3];
+    if (!parse_integer(p, &words[2], &from))
+        return;
+    if (from < 0) {
+        reply_error(p, "ERR offset is out of range");
+        return;
+    }
+    if (!key_typed(p, key, TYPE_STRING, &link))
+        return;
+    size_t old = link != nullptr ? (*link)->size : 0, end = (size_t)from + part->size;
+    if (part->size == 0) {
+        reply_integer(p, (int64_t)old);
+        return;
+    }
+    if (!fits(p, (size_t)from, part->size))
+        return;
+    if (link == nullptr) {
+        key_set(p->server, p->db, key, "", 0, false);
+        link = key_find(p->server, p->db, key);
+    }
+    size_t size = end > old ? end : old;
+    char *text = entry_text(entry_resize(link, size, size > old));
+    if ((size_t)from > old)
+        memset(text + old, 0, (size_t)from - old);
+    memcpy(text + from, part->text, part->size);
+    changed(p, key);
+    reply_integer(p, (int64_t)size);
+}
+
+// An index from the end if below 0, and not before the beginning.
+static int64_t index_of(int64_t i, int64_t size)
+{
+    i = i < 0 ? i + size : i;
+    return i < 0 ? 0 : i;
+}
+
+void weft::command_getrange(peer *p, const word *words, int)
+{
+    entry **link;
+    int64_t from, to;
+    if (!parse_integer(p, &words[2], &from) || !parse_integer(p, &words[3], &to) ||
+        !key_typed(p, &words[1], TYPE_STRING, &link))
+        return;
+    int64_t size = link != nullptr ? (*link)->size : 0;
+    bool crossed = from < 0 && to < 0 && from > to;
+    from = index_of(from, size);
+    to = index_of(to, size);
+    to = to < size ? to : size - 1;
+    if (crossed || from > to)
+        reply_string(p, "", 0);
+    else
+        reply_string(p, entry_text(*link) + from, (size_t)(to - from + 1));
 }
 
 // WEFT.REPLACE key old new

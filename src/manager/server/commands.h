@@ -39,6 +39,15 @@ void command_flushall(peer *p, const word *words, int n);
 void command_flushdb(peer *p, const word *words, int n);
 void command_get(peer *p, const word *words, int n);
 void command_set(peer *p, const word *words, int n);
+void command_setex(peer *p, const word *words, int n);
+void command_psetex(peer *p, const word *words, int n);
+void command_setnx(peer *p, const word *words, int n);
+void command_getset(peer *p, const word *words, int n);
+void command_getex(peer *p, const word *words, int n);
+void command_msetnx(peer *p, const word *words, int n);
+void command_incrbyfloat(peer *p, const word *words, int n);
+void command_setrange(peer *p, const word *words, int n);
+void command_getrange(peer *p, const word *words, int n);
 void command_getdel(peer *p, const word *words, int n);
 void command_mget(peer *p, const word *words, int n);
 void command_mset(peer *p, const word *words, int n);
@@ -71,6 +80,11 @@ void command_hgetall(peer *p, const word *words, int n);
 void command_hkeys(peer *p, const word *words, int n);
 void command_hvals(peer *p, const word *words, int n);
 void command_hincrby(peer *p, const word *words, int n);
+void command_hmset(peer *p, const word *words, int n);
+void command_hsetnx(peer *p, const word *words, int n);
+void command_hstrlen(peer *p, const word *words, int n);
+void command_hincrbyfloat(peer *p, const word *words, int n);
+void command_hrandfield(peer *p, const word *words, int n);
 void command_hscan(peer *p, const word *words, int n);
 void command_sadd(peer *p, const word *words, int n);
 void command_srem(peer *p, const word *words, int n);
@@ -130,6 +144,9 @@ void command_job_count(peer *p, const word *words, int n);
 
 // command_key.cc: as TYPE names it.
 const char *type_name(unsigned type);
+
+// command_hash.cc: sets a field: whether it is new.
+bool hash_set(table *t, const word *field, const char *text, size_t n);
 
 // command_set.cc: replies as SRANDMEMBER and HRANDFIELD do, `head` with how many, and each: so many
 // different ones of a table, or, below 0, any.  And the count of those: false: the peer was told.

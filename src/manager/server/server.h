@@ -384,7 +384,8 @@ static inline entry **table_find_word(table *t, const word *w)
     return table_find(t, w->text, w->size, hash_of(w->text, w->size));
 }
 
-bool word_is(const word *w, const char *small); // in whatever case
+bool word_is(const word *w, const char *small);       // in whatever case
+bool parse_float(const word *w, long double *number); // of all of it; "inf" is one
 bool parse_integer(peer *p, const word *w, int64_t *number);
 bool glob_matches(const char *pattern, size_t n, const char *text, size_t size);
 

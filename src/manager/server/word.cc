@@ -1,7 +1,9 @@
 // word.cc: the words of commands as names, numbers, spans and patterns.
 #include "server.h"
 
+#include <ctype.h>
 #include <limits.h>
+#include <math.h>
 
 using namespace weft;
 
@@ -26,16 +28,24 @@ bool weft::parse_integer(peer *p, const word *w, int64_t *number)
     return false;
 }
 
+// Not what is too near to 0, or beyond all.
+bool weft::parse_float(const word *w, long double *number)
+{
+    char text[5120], *end;
+    if (w->size == 0 || w->size >= sizeof text || isspace((unsigned char)w->text[0]))
+        return false;
+    memcpy(text, w->text, w->size);
+    text[w->size] = 0;
+    errno = 0;
+    *number = strtold(text, &end);
+    bool lost = errno == ERANGE && (isinf(*number) || *number == 0);
+    return end == text + w->size && !lost && !isnan(*number);
+}
+
 bool weft::parse_seconds(peer *p, const word *w, weft_deadline *d)
 {
-    char text[64], *end = text;
-    long double seconds = 0;
-    if (w->size > 0 && w->size < sizeof text && (unsigned char)w->text[0] > ' ') {
-        memcpy(text, w->text, w->size);
-        text[w->size] = 0;
-        seconds = strtold(text, &end);
-    }
-    if (end == text || end != text + w->size || seconds != seconds || seconds - seconds != 0) {
+    long double seconds;
+    if (!parse_float(w, &seconds)) {
         reply_error(p, "ERR timeout is not a float or out of range");
         return false;
     }
