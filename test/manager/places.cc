@@ -436,6 +436,107 @@ SERVER_CASE(test_list_in_maps)
     assert_true(strncmp(r, "*1\r\n%5\r\n$4\r\nname\r\n$1\r\ne\r\n$3\r\nage\r\n:", 35) == 0);
 }
 
+// ---- At random ----
+
+enum { CONNECTIONS = 12, STEPS = RUNNER_SANITIZED ? 30000 : 100000 };
+
+static uint32_t dice = 1;
+
+static uint32_t roll(uint32_t n)
+{
+    dice = dice * 1664525 + 1013904223;
+    return (dice >> 8) % n;
+}
+
+// One of the commands on one of few names, which mostly do not wait.
+static void random_line(char *line, size_t room)
+{
+    static const char *const lines[] = {
+        "WEFT.PUT q%u 0 0 v",
+        "WEFT.PUT q%u 2 5 v",
+        "WEFT.GET q%u 0",
+        "WEFT.GET q%u 5",
+        "WEFT.DONE q%u",
+        "WEFT.JOIN q%u 0",
+        "WEFT.JOIN q%u 5",
+        "WEFT.PENDING q%u",
+        "WEFT.CLOSE q%u DRAIN",
+        "WEFT.CLOSE q%u DISCARD",
+        "WEFT.OPEN q%u",
+        "WEFT.DELETE QUEUE q%u",
+        "WEFT.OPEN q%u",
+        "LPOP q%u",
+        "RPUSH q%u a b",
+        "LREM q%u 1 v",
+        "LMOVE q%u q1 LEFT LEFT",
+        "DEL q%u",
+        "SET q%u v",
+        "PEXPIRE q%u 3",
+        "BLPOP q%u 0.005",
+        "WEFT.LOCK k%u 0",
+        "WEFT.LOCK k%u 5",
+        "WEFT.LOCK k%u 0 RECURSIVE",
+        "WEFT.UNLOCK k%u",
+        "WEFT.DELETE LOCK k%u",
+        "WEFT.SEMAPHORE s%u 2",
+        "WEFT.ACQUIRE s%u 0",
+        "WEFT.ACQUIRE s%u 5",
+        "WEFT.RELEASE s%u",
+        "WEFT.DELETE SEMAPHORE s%u",
+        "WEFT.BARRIER b%u 2 5",
+        "WEFT.BREAK b%u",
+        "WEFT.RESET b%u",
+        "WEFT.WAITING b%u",
+        "WEFT.DELETE BARRIER b%u",
+        "WEFT.SET e%u",
+        "WEFT.CLEAR e%u",
+        "WEFT.WAIT e%u 5",
+        "WEFT.DELETE EVENT e%u",
+        "WEFT.LIST QUEUE q%u",
+        "WEFT.LIST LOCK",
+        "WEFT.LIST SEMAPHORE",
+        "WEFT.LIST BARRIER",
+        "WEFT.LIST EVENT",
+    };
+    if (roll(500) == 0)
+        snprintf(line, room, "%s", roll(2) == 0 ? "FLUSHALL" : "MULTI");
+    else if (roll(100) == 0)
+        snprintf(line, room, "EXEC");
+    else
+        snprintf(line, room, lines[roll(sizeof lines / sizeof *lines)], roll(4));
+}
+
+// Whatever was said, and whoever ended at any time: once all have gone and all is flushed, nothing
+// is held, waited for, or known.
+SERVER_CASE(test_random_commands_leave_nothing)
+{
+    raw r[CONNECTIONS];
+    char line[100], text[400];
+    dice = (uint32_t)getpid();
+    print_message("seed %u\n", dice);
+    for (raw &each : r)
+        each = open_one();
+    for (int i = 0; i < STEPS; i++) {
+        raw *one = &r[roll(CONNECTIONS)];
+        random_line(line, sizeof line);
+        raw_send(one, text, request_of(text, sizeof text, line));
+        if (roll(300) == 0) {
+            raw_close(one);
+            *one = open_one();
+        }
+        while (roll(4) != 0 && raw_fill(one) > 0)
+            one->used = one->have;
+    }
+    for (raw &each : r)
+        raw_close(&each);
+    assert_true(wait_clients(&c, 1));
+    says(&c, "FLUSHALL", "+OK\r\n");
+    assert_true(wait_places(0));
+    assert_int_equal(field_number(ask(&c, "INFO weft"), "weft_locks_held:"), 0);
+    assert_int_equal(blocked_clients(&c), 0);
+    says(&c, "DBSIZE", ":0\r\n");
+}
+
 // ---- Many holds of one connection ----
 
 enum { MANY = RUNNER_SANITIZED ? 5000 : 40000, AT_ONCE = 500 };
