@@ -94,6 +94,9 @@ SERVER_CASE(test_not_done_follows_the_list)
         const char *line;
         int left;
     } ways[] = {{"DEL q", 0},
+                {"UNLINK q", 0},
+                {"FLUSHDB", 0},
+                {"FLUSHALL ASYNC", 0},
                 {"FLUSHALL", 0},
                 {"SET q v", 0},
                 {"LPOP q", 2},
@@ -308,13 +311,13 @@ SERVER_CASE(test_list_of_each_kind)
 {
     raw other = open_one(), third = open_one();
     long long id = ask_number(&other, "CLIENT ID");
-    for (const char *kind : {"QUEUE", "LOCK", "SEMAPHORE", "BARRIER", "EVENT"}) {
+    for (const char *kind : {"QUEUE", "LOCK", "SEMAPHORE", "BARRIER", "EVENT", "JOBS"}) {
         char line[64];
         snprintf(line, sizeof line, "WEFT.LIST %s", kind);
         says(&c, line, "*0\r\n");
     }
     says(&c, "WEFT.LIST THINGS",
-         "-ERR the kind is none of QUEUE, LOCK, SEMAPHORE, BARRIER, EVENT\r\n");
+         "-ERR the kind is none of QUEUE, LOCK, SEMAPHORE, BARRIER, EVENT, JOBS\r\n");
     says(&c, "WEFT.LIST LOCK a b", "-ERR syntax error\r\n");
 
     says(&other, "WEFT.LOCK one 0", ":1\r\n");
@@ -426,6 +429,25 @@ SERVER_CASE(test_list_and_delete_of_queues)
     says(&c, "WEFT.DELETE QUEUE q", ":1\r\n");
     raw_close(&other);
     raw_close(&pops);
+}
+
+SERVER_CASE(test_list_and_delete_of_jobs)
+{
+    raw other = open_one();
+    assert_int_equal(ask(&c, "WEFT.JOB.PUT j 0 0 0 0 0 0 0 key value")[0], ':');
+    assert_int_not_equal(ask(&c, "WEFT.JOB.PAUSE j 1")[0], '-');
+    raw_ask(&other, "WEFT.JOB.TAKE j -1 1000 TIED me");
+    assert_true(wait_blocked(&c, 1));
+    const char *r = ask(&c, "WEFT.LIST JOBS");
+    assert_int_equal(listed(r, "waiters"), 1);
+    assert_int_equal(listed(r, "ready"), 1);
+    assert_int_equal(listed(r, "running"), 0);
+    assert_int_equal(listed(r, "paused"), 1);
+    says(&c, "WEFT.DELETE JOBS j", ":1\r\n");
+    assert_string_equal(reply(&other), "-DELETED it was deleted\r\n");
+    says(&c, "WEFT.LIST JOBS", "*0\r\n");
+    assert_true(wait_places(0));
+    raw_close(&other);
 }
 
 SERVER_CASE(test_list_in_maps)

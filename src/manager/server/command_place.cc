@@ -1,7 +1,7 @@
 // command_place.cc: WEFT.LIST and WEFT.DELETE: what is known beside the keys, looked at and
 // removed.
 #include "commands.h"
-#include "place.h"
+#include "job.h"
 
 using namespace weft;
 
@@ -69,6 +69,22 @@ static void about_event(peer *p, place *place)
     field(p, "set", place->closed != 0);
 }
 
+static void about_jobs(peer *p, place *place)
+{
+    static const struct {
+        const char *name;
+        int state;
+    } states[] = {{"ready", WEFT_JOB_WAITING},
+                  {"delayed", WEFT_JOB_DELAYED},
+                  {"running", WEFT_JOB_RUNNING},
+                  {"done", WEFT_JOB_DONE},
+                  {"dead", WEFT_JOB_DEAD}};
+    const job_queue *q = place->jobs;
+    for (const auto &each : states)
+        field(p, each.name, q != nullptr ? (int64_t)q->counts[each.state] : 0);
+    field(p, "paused", q != nullptr && q->paused);
+}
+
 // ---- The kinds ----
 
 namespace {
@@ -80,11 +96,10 @@ struct place_kind {
 };
 } // namespace
 
-static const place_kind kinds[] = {{"queue", AT_LIST, 5, about_queue},
-                                   {"lock", AT_LOCK, 4, about_lock},
-                                   {"semaphore", AT_UNITS, 2, about_semaphore},
-                                   {"barrier", AT_BARRIER, 2, about_barrier},
-                                   {"event", AT_EVENT, 1, about_event}};
+static const place_kind kinds[] = {
+    {"queue", AT_LIST, 5, about_queue},          {"lock", AT_LOCK, 4, about_lock},
+    {"semaphore", AT_UNITS, 2, about_semaphore}, {"barrier", AT_BARRIER, 2, about_barrier},
+    {"event", AT_EVENT, 1, about_event},         {"jobs", AT_JOBS, 6, about_jobs}};
 
 // nullptr: there is no such kind, and the peer was told.
 static const place_kind *kind_of(peer *p, const word *w)
@@ -92,7 +107,7 @@ static const place_kind *kind_of(peer *p, const word *w)
     for (const place_kind &each : kinds)
         if (word_is(w, each.name))
             return &each;
-    reply_error(p, "ERR the kind is none of QUEUE, LOCK, SEMAPHORE, BARRIER, EVENT");
+    reply_error(p, "ERR the kind is none of QUEUE, LOCK, SEMAPHORE, BARRIER, EVENT, JOBS");
     return nullptr;
 }
 
@@ -184,6 +199,8 @@ static bool delete_other(server *s, place *place)
         hold_remove(place->holds.next->hold);
         s->locks -= place->kind == AT_LOCK;
     }
+    if (place->kind == AT_JOBS)
+        jobs_remove(s, place);
     waits_end(&place->waiting, say_deleted);
     place->closed = 0;
     place_erase(s, place);
