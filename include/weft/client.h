@@ -24,24 +24,28 @@ extern "C" {
 /* ---- Clients ----
  *
  * A client is one connection, for one thread or tasklet at a time; the next call makes one that has
- * ended again.  `d` bounds what the server may wait for; it has a second more to answer in.  All
- * calls below share these errors:
- *   ETIMEDOUT  no answer: the connection is closed
- *   EPIPE      the connection has ended, and it is not known whether the call had its effect; or
- *              the queue is closed
- *   ECANCELED  the tasklet was cancelled, the thread told to stop
+ * ended again.  `d` bounds all that a call waits for: names, connecting, sending, what the server
+ * waits for (which ends a little earlier), and its answer.  Until then it tries again what surely
+ * did not run.  With WEFT_NOW, or a deadline that has passed, the server does not wait, and its
+ * answer is waited for as weft_client_set_answer says.  All calls below share these errors:
+ *   ENOTCONN   no connection, so the call surely had no effect; weft_client_error says why
+ *   ECONNRESET the connection ended, or no answer came by `d`: it may have had its effect.  In the
+ *              second case the connection stays, and what it holds
+ *   EAGAIN     the server would not run it (LOADING, BUSY, READONLY, CLUSTERDOWN, ...), up to `d`
+ *   ECANCELED  the tasklet was cancelled, the thread told to stop; the connection is closed
  *   EBUSY      another thread or tasklet is in a call
  *   EACCES     the server wants a password, or another one
  *   EPROTO     an error reply that has no errno of its own: weft_client_error says it; or what
  *              came is not RESP
  *   EINVAL     a bad argument; the name is of something else (WRONGTYPE)
  *   ENOMEM     here, or the server is at its max_memory
- *   ECONNREFUSED, ENOENT, ... as weft_io_connect, when it connects
+ * ETIMEDOUT is the server's: what was waited for did not come.
  */
 typedef struct weft_client weft_client;
 
 /* Connects (unix:, tcp:), says HELLO and AUTH.  `password`: NULL, or "password", kept for
- * connecting again. */
+ * connecting again.  One try; errors as weft_io_connect, ETIMEDOUT, and ECONNRESET for a connection
+ * that ends meanwhile. */
 weft_client *weft_client_connect(const char *address, const char *password, weft_deadline d);
 
 /* Ends the connection (QUIT) and releases `c`.  EBUSY: proxies are open on it.  NULL is ignored. */
@@ -53,7 +57,11 @@ int weft_client_destroy(weft_client *c);
 /* What it is connected to. */
 int weft_client_server(const weft_client *c);
 
-/* The last error reply, "" if there was none. */
+/* How long, in ns, a call that may not wait (WEFT_NOW) takes for the server's answer; 0: it looks
+ * once.  100 ms at first.  EINVAL: less than 0. */
+int weft_client_set_answer(weft_client *c, int64_t ns);
+
+/* The last error reply, or why there was no connection; "" at first. */
 const char *weft_client_error(const weft_client *c);
 
 /* The socket: readable when replies of weft_client_append wait; -1 when it is not connected.
@@ -95,9 +103,9 @@ void weft_reply_free(weft_reply *r); /* NULL is ignored */
 
 /* A pipeline: append notes commands without sending, next sends what is noted and waits for the
  * next reply, or, when none is owed, for what comes out of order (RESP3 push).  Other calls fail
- * with EBUSY while some are owed.  After ETIMEDOUT or ECANCELED the reply is still owed: call it
- * again.  ENOENT: there is nothing, none is owed, and d is WEFT_NOW.  EPIPE, or why it could not
- * connect: none is owed any more. */
+ * with EBUSY while some are owed.  After ETIMEDOUT (none has come by `d`), ENOTCONN or ECANCELED
+ * they are owed still: call it again.  ENOENT: there is nothing, none is owed, and d is WEFT_NOW.
+ * ECONNRESET: the connection ended, and none is owed any more. */
 int weft_client_append(weft_client *c, size_t n, const char *const argv[], const size_t sizes[]);
 weft_reply *weft_client_next(weft_client *c, weft_deadline d);
 

@@ -4,6 +4,7 @@
 // ends.  Registered means: epoll has it, edge-triggered, under the record's generation.  A
 // descriptor closed elsewhere would leave that standing, which is why io.h forbids it.
 #include "descriptor.h"
+#include "here.h"
 
 #include <base/errno.h>
 
@@ -107,7 +108,7 @@ descriptor *weft::io_begin_slowly(int fd, int direction, weft_deadline d)
     // Of what is no socket nothing later would tell that the number is another's: known is the
     // same as registered.
     if (r->kind == KIND_PLAIN && enroll(io, r, fd, WEFT_READ | WEFT_WRITE) != 0) {
-        static descriptor file = {{nullptr, nullptr}, 0, KIND_PLAIN, 0, 0, 0, 0, 0, 0, 0, 1, 0};
+        static descriptor file = {{nullptr, nullptr}, 0, KIND_PLAIN, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0};
         unlearn(r);
         return errno == EPERM ? &file : nullptr; // it never waits, so nobody writes to this
     }
@@ -430,6 +431,48 @@ int weft_io_wait(int fd, int events, weft_deadline d)
     }
     errno = saved;
     return is;
+}
+
+// ---- Those that floors above keep ----
+
+// Only its own waits take it for registered: whoever closes it elsewhere leaves the record as it
+// is, and the next descriptor with that number is registered anew.
+int weft::io_keep_wait(int fd, uint64_t number, int events, weft_deadline d)
+{
+    io_state *io = io_here;
+    int error = check(io, fd, events, d);
+    if (error != 0)
+        return fail_with(error);
+    descriptor *r = descriptor_make(io, fd);
+    if (r == nullptr)
+        return -1;
+    if (r->waiter[0] != nullptr || r->waiter[1] != nullptr)
+        return fail_with(EBUSY);
+    if (r->kept != number || events_forked(&io->set)) {
+        io_forget(r);
+        if (enroll(io, r, fd, 0) != 0)
+            return -1;
+        r->kept = number;
+    }
+    uint32_t generation = r->generation;
+    r->registered = 1;
+    int is = await_event(io, r, events, d) == 0 ? r->ready & events : -1;
+    if (r->generation == generation) {
+        r->ready &= (uint8_t)~events;
+        r->registered = 0;
+    }
+    return is;
+}
+
+void weft::io_keep_end(int fd, uint64_t number)
+{
+    descriptor *r = io_here != nullptr ? descriptor_find(io_here, fd) : nullptr;
+    if (r == nullptr || r->kept != number)
+        return;
+    int saved = errno;
+    io_forget(r);
+    unregister(io_here, fd);
+    errno = saved;
 }
 
 // ---- Closing ----

@@ -48,6 +48,7 @@ struct descriptor {
     uint8_t limited;    // it has an io_limit
     uint8_t file;       // epoll refuses it: it is always ready, and may block all the same
     int own;            // it opened again with O_NONBLOCK; 0: it was not
+    uint64_t kept;      // epoll has the descriptor of this number (io_keep_wait); 0: of none
 };
 
 // How long nothing may come or go while a tasklet waits for it, and how much in a second.

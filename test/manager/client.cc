@@ -39,8 +39,8 @@ CASE(test_connect_hello)
         {"+OK\r\n", EPROTO},
         {"%0\r\n", EPROTO},
         {"HTTP/1.1 400 Bad Request\r\n", EPROTO},
-        {"", EPIPE},
-        {"%1\r\n$6\r\nserver\r\n", EPIPE},
+        {"", ECONNRESET},
+        {"%1\r\n$6\r\nserver\r\n", ECONNRESET},
     };
     for (auto &one : cases) {
         f = {};
@@ -86,7 +86,7 @@ CASE(test_connect_password)
     f.hello = "";
     wrong = "all";
     fake_start(&f);
-    assert_errno(weft_client_connect(f.address, "sesame", weft_in_s(20)), EPIPE);
+    assert_errno(weft_client_connect(f.address, "sesame", weft_in_s(20)), ECONNRESET);
     fake_end(&f);
     assert_null(wrong);
 }
@@ -160,12 +160,58 @@ static void end_in_the_middle(fake *s, int fd, int before)
 FAKE_CASE(test_command_end_everywhere, end_in_the_middle)
 {
     for (size_t i = 0; i < strlen(WHOLE); i++) {
-        assert_errno(ping(), EPIPE);
+        assert_errno(ping(), ECONNRESET);
         assert_int_equal(weft_client_fd(c), -1);
+        assert_string_equal(weft_client_error(c), "receive: Broken pipe");
     }
     weft_reply *r = ping(); // which connects again, and then it was whole
     assert_non_null(r);
     weft_reply_free(r);
+}
+
+// A connection that was cut while nobody asked is made again, and nothing is lost by that.  Only
+// who said what a new one knows nothing of is told.
+static void end_at_once(fake *s, int fd, int before)
+{
+    if (before > 0)
+        answer_all(s, fd, "+PONG\r\n");
+    else
+        fake_say(s, fd, "-ERR you are idle\r\n");
+}
+
+static void wait_cut(void)
+{
+    struct pollfd p = {weft_client_fd(c), POLLRDHUP, 0};
+    assert_int_equal(poll(&p, 1, 20000), 1);
+}
+
+FAKE_CASE(test_command_cut_while_idle, end_at_once)
+{
+    wait_cut();
+    is_pong(ping());
+    shutdown(weft_client_fd(c), SHUT_RDWR);
+    assert_int_equal(weft_client_append(c, 1, PING, nullptr), 0);
+    is_pong(weft_client_next(c, weft_in_s(20)));
+    static const char *const multi[] = {"multi"}, *const ends[] = {"exec", "ping"};
+    for (const char *end : ends) {
+        weft_reply_free(weft_client_command(c, 1, multi, nullptr, weft_in_s(20)));
+        weft_reply_free(weft_client_command(c, 1, &end, nullptr, weft_in_s(20)));
+        shutdown(weft_client_fd(c), SHUT_RDWR);
+        if (strcmp(end, "ping") == 0)
+            assert_errno(ping(), ENOTCONN);
+        is_pong(ping());
+    }
+}
+
+// Who waits for messages has nothing owed, and learns of the end.
+FAKE_CASE(test_next_cut_while_idle, end_at_once)
+{
+    wait_cut();
+    weft_reply *r = weft_client_next(c, weft_in_s(20)); // the reason
+    assert_int_equal(r->type, WEFT_REPLY_ERROR);
+    weft_reply_free(r);
+    assert_errno(weft_client_next(c, weft_in_s(20)), ENOTCONN);
+    assert_int_equal(weft_client_fd(c), -1);
 }
 
 static const char *const garbage[] = {
@@ -225,10 +271,39 @@ FAKE_CASE(test_command_refused_in_the_middle, refuse_in_the_middle)
 
 FAKE_CASE(test_command_deadline, be_silent_first)
 {
+    int fd = weft_client_fd(c);
     int64_t begun = weft_now();
-    assert_errno(ping(WEFT_NOW), ETIMEDOUT);
-    assert_true(weft_now() - begun >= 1000000000); // the grace
-    assert_int_equal(weft_client_fd(c), -1);
+    assert_errno(weft_client_set_answer(c, -1), EINVAL);
+    assert_errno(weft_client_set_answer(nullptr, 1), EINVAL);
+    assert_int_equal(weft_client_set_answer(c, 20000000), 0);
+    assert_errno(ping(WEFT_NOW), ECONNRESET);
+    assert_true(weft_now() - begun >= 20000000);
+    assert_string_equal(weft_client_error(c), "no answer in time");
+    // The next ones wait for that answer first, and are not sent meanwhile.
+    assert_errno(ping(weft_in_ms(10)), ENOTCONN);
+    assert_errno(ping(WEFT_NOW), ENOTCONN);
+    assert_string_equal(weft_client_error(c), "an earlier answer has not come");
+    assert_true(weft_now() - begun < 900000000);
+    assert_int_equal(weft_client_fd(c), fd);
+    shutdown(fd, SHUT_RDWR);
+    is_pong(ping());
+}
+
+// Who never waits only sends, and finds the answer later.
+FAKE_CASE(test_command_now, answer_pings)
+{
+    int now = 0;
+    assert_int_equal(weft_client_set_answer(c, 0), 0);
+    for (weft_deadline d = weft_in_s(20); weft_left(d) > 0 && now == 0;) {
+        weft_reply *r = ping(WEFT_NOW);
+        if (r != nullptr)
+            is_pong(r);
+        else if (errno == ECONNRESET)
+            now++;
+        else
+            assert_int_equal(errno, ENOTCONN);
+    }
+    assert_int_equal(now, 1);
     is_pong(ping());
 }
 
@@ -247,7 +322,8 @@ FAKE_CASE(test_lock_renew_deadline, be_slow)
 {
     weft_remote_lock *l = weft_remote_lock_open(c, "slow", 0);
     assert_int_equal(weft_remote_lock_renew(l, weft_in_s(20)), 0);
-    assert_errno(weft_remote_lock_renew(l, WEFT_NOW), ETIMEDOUT); // not EPERM: who knows?
+    assert_errno(weft_remote_lock_renew(l, WEFT_NOW), ECONNRESET); // not EPERM: who knows?
+    assert_int_equal(weft_remote_lock_renew(l, weft_in_s(20)), 0);
     weft_remote_destroy(l);
 }
 

@@ -217,7 +217,7 @@ static int be_the_child(weft_remote_queue *q, weft_remote_queue *in, weft_taskle
     weft_tasklet_cancel(twin);
     if (weft_tasklet_join(twin, nullptr, soon()) != 0)
         return 2;
-    if (twin_error != ECANCELED && twin_error != EPIPE)
+    if (twin_error != ECANCELED && twin_error != ECONNRESET)
         return 3;
     if (weft_remote_queue_put(in, "a", 1, soon()) != 0)
         return 4;

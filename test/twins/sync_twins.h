@@ -237,7 +237,7 @@ static inline ssize_t make_call(peer *p)
     case LOCK_NOW:
         return lock_until(p->thing, WEFT_NOW);
     case LOCK_SOON:
-        return lock_until(p->thing, weft_in_ms(5));
+        return lock_until(p->thing, shortly());
     case LOCK_FOREVER:
         return lock_until(p->thing, WEFT_FOREVER);
     case UNLOCK:
@@ -263,7 +263,7 @@ static inline int by_other(void *thing, enum call call)
 static inline void times_out(int (*call)(void *thing, weft_deadline d), void *thing)
 {
     assert_errno(call(thing, WEFT_NOW), ETIMEDOUT);
-    weft_deadline d = weft_in_ms(5);
+    weft_deadline d = shortly();
     assert_errno(call(thing, d), ETIMEDOUT);
     assert_true(weft_now() >= d);
 }

@@ -42,7 +42,7 @@ static size_t read_size(const char *text)
 weft_client *remote_connect(const remote_order *o)
 {
     weft_client *c =
-        weft_client_connect(o->address, o->has_password ? o->password : nullptr, weft_in_s(10));
+        weft_client_connect(o->address, o->has_password ? o->password : nullptr, o->end);
     if (c == nullptr)
         err(1, "%s", o->address);
     return c;

@@ -1,9 +1,10 @@
 // client.h: one connection, and commands on it.
 //
 // A call on a client goes
-//     client_enter      nobody else is in one; connected
-//     client_put        a command, into the buffer that is sent
-//     client_ask        sends it, receives its reply
+//     client_enter      nobody else is in one
+//     client_ready      connected, and nothing is owed from before
+//     client_ask        a command, and its reply
+//     client_again      whether it surely did not run, and there is time for another try
 //     client_leave
 #ifndef WEFT_MANAGER_CLIENT_H
 #define WEFT_MANAGER_CLIENT_H
@@ -21,6 +22,20 @@ struct client_word {
     const char *before, *after;
 };
 
+// What becomes of a reply for which nobody waits any more, when it comes.
+enum {
+    LATE_NONE,  // none is owed
+    LATE_DROP,  // nothing
+    LATE_UNDO,  // if it is a number, the command `undo` is sent
+    LATE_FIRST, // if it is a string, it becomes the first of the list named `undo` again
+};
+
+// What was said that a new connection would know nothing of.
+enum {
+    SESSION_TRANSACTION = 1, // MULTI, WATCH
+    SESSION_LASTING = 2,     // SUBSCRIBE, SELECT
+};
+
 } // namespace weft
 
 using namespace weft;
@@ -35,14 +50,26 @@ struct weft_client {
     size_t hello_size;
 
     // The user's.
+    int64_t answer;      // ns: how long a call that may not wait takes for its answer
+    weft_deadline limit; // of the call: beyond that it waits for nothing
+    bool once;           // it tries nothing again
+    bool ready;          // client_ready has just said so
     int fd;              // -1: not connected
     pid_t pid;           // whose connection it is
     int server;          // WEFT_SERVER_...
     uint64_t connection; // how many there have been
+    uint64_t number;     // of this one, among all of this process
     uint64_t id;         // of this client in this process: who has a lease on Redis
-    bytes out;           // to be sent
+    bytes out;           // a command, until all of it is sent
     reply_reader in;
-    size_t owed;        // replies of weft_client_append
+    int late; // what is owed to a call that has given up: LATE_...
+    bytes undo;
+    int session;        // SESSION_...
+    char *elsewhere;    // the address that a cluster named; NULL: none
+    bool asking;        // for one command only
+    bytes noted;        // by weft_client_append
+    size_t owed;        // replies to that
+    bool begun;         // some of it may have been sent
     weft_reply *pushes; // came while something else was waited for; the oldest first
     char error[256];
 };
@@ -62,28 +89,74 @@ static inline client_word client_text(const char *text)
 // A number, whose digits are put into `text`.
 client_word client_number(char text[NUMBER_ROOM], int64_t number);
 
-// The caller becomes the user of `c`, which is connected then; `d` as the call's.
+// ---- client.cc: who is in a call ----
+
+// The caller becomes the user of `c`; `d` as the call's.
 int client_enter(weft_client *c, weft_deadline d);
 void client_leave(weft_client *c); // leaves errno alone
 
 // Whether somebody is in a call, who has not stayed behind at a fork.
 bool client_in_use(const weft_client *c);
 
-// Notes a command for sending.  ENOMEM: nothing is noted.
-int client_put(weft_client *c, const client_word words[], size_t n);
+// ---- client_link.cc: the connection ----
 
-// Sends it, and waits for its reply until a second after `d`.  What fails ends the connection.
-weft_reply *client_ask(weft_client *c, weft_deadline d);
+// Connects if need be, and deals with what is owed from before.  One try.  ENOTCONN, EACCES,
+// EPROTO, ENOMEM, ECANCELED.
+int client_ready(weft_client *c);
+
+// The same, tried again until the call's deadline.
+int client_ready_in_time(weft_client *c);
+
+// Sends a command to a client that may not be ready, and waits for its reply.  NULL: as above, and
+// ECONNRESET, after which the reply may be owed still: then that is `late`.
+weft_reply *client_ask(weft_client *c, const client_word words[], size_t n, int late);
+
+// Sends what weft_client_append has noted to a client that is ready; the next reply, or when none
+// is owed whatever comes.  As above, but ETIMEDOUT: it is owed still.
+weft_reply *client_next(weft_client *c);
+
+// Connects anew: errno as connect(2) says it.
+int client_open(weft_client *c);
+
+// Ends the connection.  Nothing is owed any more.
+void client_drop(weft_client *c);
+
+// Says QUIT, if nothing is in the way.
+void client_say_quit(weft_client *c);
+
+// In a child of fork nothing of the connection is its own.
+void client_leave_to_parent(weft_client *c);
 
 // Outside weft_io_run: until the descriptor is ready for one of `events`, which those are; -1:
 // until `d`, in any case.  ETIMEDOUT, ECANCELED.
 int client_wait(int fd, int events, weft_deadline d);
 
-// Sleeps until `d`, between two commands.  ECANCELED; EPIPE in a child.
+// Sleeps until `d`, between two commands.  ECANCELED; ECONNRESET in a child.
 int client_sleep(weft_client *c, weft_deadline d);
+
+// ---- client_again.cc: what is tried again ----
+
+// All zero: nothing has been tried.
+struct client_tries {
+    int64_t pause_ms;
+    int sent_on; // from one server of a cluster to another
+};
+
+// Whether what client_ask returned, and errno if that is NULL, says that the command surely did
+// not run, and it is to be tried once more: after a pause, and elsewhere if so said.  The reply
+// is released then.
+bool client_again(weft_client *c, client_tries *t, weft_reply **r);
+
+// ---- The others ----
+
+// Notes a command in `to`.  ENOMEM: nothing is noted.
+int client_put(bytes *to, const client_word words[], size_t n);
 
 // The errno of an error reply, which is noted for weft_client_error.
 int client_errno(weft_client *c, const weft_reply *error);
+
+// Notes for weft_client_error what failed, and how (0: the text says it), and fails with `error`.
+int client_fail(weft_client *c, int error, const char *what, int how);
 
 // A socket that is connected to the address: non-blocking, close-on-exec.
 int client_connect(const char *address, weft_deadline d);

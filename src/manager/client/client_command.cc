@@ -39,18 +39,18 @@ static char *put_word(char *to, const client_word *w)
     return put_bytes(to, "\r\n", 2);
 }
 
-int weft::client_put(weft_client *c, const client_word words[], size_t n)
+int weft::client_put(bytes *out, const client_word words[], size_t n)
 {
     size_t size = NUMBER_ROOM + 3;
     for (size_t i = 0; i < n; i++)
         size +=
             words[i].size + size_of(words[i].before) + size_of(words[i].after) + NUMBER_ROOM + 5;
-    char *to = bytes_room(&c->out, size, FIRST_ROOM, realloc);
+    char *to = bytes_room(out, size, FIRST_ROOM, realloc);
     if (to == nullptr)
         return -1;
     to = put_header(to, '*', n);
     for (size_t i = 0; i < n; i++)
         to = put_word(to, &words[i]);
-    c->out.end = (size_t)(to - c->out.data);
+    out->end = (size_t)(to - out->data);
     return 0;
 }

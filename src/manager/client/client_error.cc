@@ -1,8 +1,9 @@
 // client_error.cc: what an error reply means.
 #include "client.h"
 
-#include <errno.h>
-#include <stdlib.h>
+#include <base/errno.h>
+
+#include <stdio.h>
 
 using namespace weft;
 
@@ -28,6 +29,12 @@ static const meaning meanings[] = {
     {"NOAUTH", EACCES},
     {"WRONGPASS", EACCES},
     {"NOPERM", EACCES},
+    {"LOADING ", EAGAIN}, // these six: it surely did not run, however often it was tried
+    {"BUSY ", EAGAIN},
+    {"TRYAGAIN ", EAGAIN},
+    {"CLUSTERDOWN", EAGAIN},
+    {"MASTERDOWN", EAGAIN},
+    {"READONLY ", EAGAIN},
     {"OOM", ENOMEM},
     {"ERR max number of clients", ECONNREFUSED},
     {"ERR no such key", ENOENT},
@@ -45,4 +52,13 @@ int weft::client_errno(weft_client *c, const weft_reply *error)
         if (strncmp(error->text, meanings[i].begins, strlen(meanings[i].begins)) == 0)
             return meanings[i].error;
     return EPROTO;
+}
+
+int weft::client_fail(weft_client *c, int error, const char *what, int how)
+{
+    if (how != 0)
+        snprintf(c->error, sizeof c->error, "%s: %s", what, strerror(how));
+    else
+        snprintf(c->error, sizeof c->error, "%s", what);
+    return fail_with(error);
 }

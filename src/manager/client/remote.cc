@@ -8,6 +8,8 @@
 
 using namespace weft;
 
+static const int64_t LONGEST_SLACK = 50000000; // ns
+
 static const char *const kinds[REMOTE_KINDS] = {
     "queue", "lock", "semaphore", "event", "barrier", "value",
     "dict",  "list", "namespace", "jobs",  "set",
@@ -240,25 +242,61 @@ void weft::remote_leave(weft_remote *r)
     client_leave(c);
 }
 
-// For the server: rounded up, so that it is never early.
-static int64_t milliseconds(weft_deadline d)
+weft_deadline weft::remote_wait_end(weft_deadline d)
 {
-    int64_t left = weft_left(d);
-    return left == WEFT_FOREVER ? -1 : left / 1000000 + (left % 1000000 != 0);
+    int64_t left = weft_left(d), slack = left / 2;
+    if (left == WEFT_FOREVER)
+        return WEFT_FOREVER;
+    return d - (slack < LONGEST_SLACK ? slack : LONGEST_SLACK);
 }
 
-static weft_reply *ask_once(weft_remote *r, const remote_operation *op, const client_word words[],
+static int64_t milliseconds(weft_deadline d)
+{
+    int64_t left = weft_left(remote_wait_end(d));
+    return left == WEFT_FOREVER ? -1 : left / 1000000;
+}
+
+static weft_reply *ask_weft(weft_remote *r, const remote_operation *op, const client_word words[],
                             size_t n, weft_deadline d)
 {
     char ms[NUMBER_ROOM];
     client_word all[2 + REMOTE_MOST_WORDS];
+    client_tries t = {};
+    weft_reply *reply;
     all[0] = client_text(op->name);
     all[1] = client_bytes(r->name, r->name_size);
-    for (size_t i = 0; i < n; i++)
-        all[2 + i] = remote_waits(&words[i], 1) ? client_number(ms, milliseconds(d)) : words[i];
-    if (client_put(r->client, all, 2 + n) != 0)
-        return nullptr;
-    return client_ask(r->client, d);
+    do {
+        for (size_t i = 0; i < n; i++)
+            all[2 + i] = remote_waits(&words[i], 1) ? client_number(ms, milliseconds(d)) : words[i];
+        reply = client_ask(r->client, all, 2 + n, op->late);
+    } while (client_again(r->client, &t, &reply));
+    return reply;
+}
+
+// The answer to it may come yet: notes what is to be done then.
+static void prepare_late(weft_remote *r, const remote_operation *op)
+{
+    weft_client *c = r->client;
+    client_word name = client_bytes(r->name, r->name_size);
+    int saved = errno, result = 0;
+    c->undo.begin = c->undo.end = 0;
+    if (c->late == LATE_FIRST) {
+        char *to = bytes_room(&c->undo, r->name_size, r->name_size, realloc);
+        result = to != nullptr ? 0 : -1;
+        if (to != nullptr) {
+            memcpy(to, r->name, r->name_size);
+            bytes_put(&c->undo, r->name_size);
+        }
+    } else if (c->server == WEFT_SERVER_REDIS) {
+        client_word word = client_text(op->undo_word != nullptr ? op->undo_word : "");
+        result = redis_put(&c->undo, r, op->undo, &word, op->undo_word != nullptr);
+    } else {
+        client_word words[] = {client_text(op->undo->name), name};
+        result = client_put(&c->undo, words, 2);
+    }
+    if (result != 0)
+        client_drop(c); // then the server undoes it
+    errno = saved;
 }
 
 // What one can do to a dict one can do to a namespace.
@@ -288,11 +326,13 @@ weft_reply *weft::remote_ask(weft_remote *r, const remote_operation *op, const c
     if (remote_enter(r, d) != 0)
         return nullptr;
     bool by_script = op->redis.text != nullptr && c->server == WEFT_SERVER_REDIS;
-    weft_reply *reply = (by_script ? redis_ask : ask_once)(r, op, words, n, d);
+    weft_reply *reply = (by_script ? redis_ask : ask_weft)(r, op, words, n, d);
+    if (reply == nullptr && (c->late == LATE_UNDO || c->late == LATE_FIRST))
+        prepare_late(r, op);
     if (reply != nullptr && reply->type == WEFT_REPLY_ERROR)
         error = client_errno(c, reply);
     else if (reply != nullptr && reply->type == WEFT_REPLY_NULL && remote_waits(words, n))
-        error = ETIMEDOUT;
+        error = client_sleep(c, d) == 0 ? ETIMEDOUT : errno; // the server's wait ended early
     remote_leave(r);
     if (error != 0) {
         weft_reply_free(reply);

@@ -85,6 +85,10 @@ struct remote_operation {
     int kind;         // of the proxies that have it
     const char *name; // null: only on Redis
     redis_script redis = {nullptr};
+    // Of its reply when that comes too late: LATE_..., and for LATE_UNDO by what.
+    int late = LATE_DROP;
+    const remote_operation *undo = nullptr;
+    const char *undo_word = nullptr; // on Redis
 };
 
 #define REMOTE_MOST_WORDS 9
@@ -115,7 +119,7 @@ int remote_strange(weft_reply *reply);
 // Whether it is one of that kind.  EINVAL.
 int remote_check(const weft_remote *r, int kind);
 
-// Its client is the caller's from enter to leave, connected.
+// Its client is the caller's from enter to leave, ready.
 int remote_enter(weft_remote *r, weft_deadline d);
 void remote_leave(weft_remote *r); // leaves errno alone
 
@@ -137,9 +141,16 @@ int remote_truth(weft_remote *r, const remote_operation *op, const client_word w
 ssize_t remote_bytes(weft_remote *r, const remote_operation *op, const client_word words[],
                      size_t n, void *v, size_t room, weft_deadline d);
 
-// redis/ask.cc: within a call on the client.  Any reply; null: the deadline passed.
+// Until when the server may wait, so that its answer is here by `d`.
+weft_deadline remote_wait_end(weft_deadline d);
+
+// redis/ask.cc: within a call on the client.  Any reply; null: errno.
 weft_reply *redis_ask(weft_remote *r, const remote_operation *op, const client_word words[],
                       size_t n, weft_deadline d);
+
+// Notes the command that does the operation.  ENOMEM.
+int redis_put(bytes *to, const weft_remote *r, const remote_operation *op,
+              const client_word words[], size_t n);
 
 } // namespace weft
 

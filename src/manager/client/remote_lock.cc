@@ -6,9 +6,9 @@
 
 using namespace weft;
 
-static const remote_operation lock = {
-    REMOTE_LOCK, "WEFT.LOCK", {lua::lock_lock, {"}:lock", "}:token"}}};
 static const remote_operation unlock = {REMOTE_LOCK, "WEFT.UNLOCK", {lua::lock_unlock, {"}:lock"}}};
+static const remote_operation lock = {
+    REMOTE_LOCK, "WEFT.LOCK", {lua::lock_lock, {"}:lock", "}:token"}}, LATE_UNDO, &unlock};
 static const remote_operation renew = {REMOTE_LOCK, nullptr, {lua::lock_renew, {"}:lock"}}};
 
 weft_remote_lock *weft_remote_lock_open(weft_client *c, const char *name, int flags)

@@ -12,7 +12,8 @@ static const remote_operation put = {
     when_ready({lua::queue_put, {"}:closed", "}:unfinished"}}, lua::queue_may_put)};
 static const remote_operation get = {
     REMOTE_QUEUE, "WEFT.GET",
-    when_item({lua::queue_get, {"}:closed"}}, 1, 250)}; // a close is seen so soon
+    when_item({lua::queue_get, {"}:closed"}}, 1, 250), // a close is seen so soon
+    LATE_FIRST};
 static const remote_operation done = {
     REMOTE_QUEUE, "WEFT.DONE", {lua::queue_done, {"}:unfinished"}}};
 static const remote_operation join = {

@@ -17,10 +17,10 @@ using namespace weft;
 
 static const remote_operation make = {
     REMOTE_SEMAPHORE, "WEFT.SEMAPHORE", {lua::semaphore_create, KEYS}};
-static const remote_operation acquire = {
-    REMOTE_SEMAPHORE, "WEFT.ACQUIRE", {lua::semaphore_acquire, KEYS}};
 static const remote_operation release = {
     REMOTE_SEMAPHORE, "WEFT.RELEASE", {lua::semaphore_release, KEYS}};
+static const remote_operation acquire = {
+    REMOTE_SEMAPHORE, "WEFT.ACQUIRE", {lua::semaphore_acquire, KEYS}, LATE_UNDO, &release, "MINE"};
 static const remote_operation units = {
     REMOTE_SEMAPHORE, "WEFT.UNITS", {lua::semaphore_units, KEYS}};
 static const remote_operation renew = {REMOTE_SEMAPHORE, nullptr, {lua::semaphore_renew, KEYS}};

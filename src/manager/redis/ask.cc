@@ -17,7 +17,8 @@
 using namespace weft;
 
 static const int64_t FIRST_PAUSE_MS = 1, LONGEST_PAUSE_MS = 50;
-enum { MOST = 9 + REMOTE_MOST_WORDS }; // EVAL, script, count, 4 keys, id, lease
+static const int64_t LATE_BY = 120000000; // ns: Redis ends waits ten times a second
+enum { MOST = 9 + REMOTE_MOST_WORDS };    // EVAL, script, count, 4 keys, id, lease
 
 static client_word key(const weft_remote *r, const redis_script *how, int i)
 {
@@ -56,34 +57,53 @@ static size_t write_eval(const weft_remote *r, const remote_operation *op, const
     return k;
 }
 
-static weft_reply *eval(weft_remote *r, const remote_operation *op, const char *script,
-                        const client_word words[], size_t n, weft_deadline d)
+int weft::redis_put(bytes *to, const weft_remote *r, const remote_operation *op,
+                    const client_word words[], size_t n)
 {
     numbers text;
     client_word all[MOST];
-    size_t k = write_eval(r, op, script, words, n, &text, all);
-    if (client_put(r->client, all, k) != 0)
-        return nullptr;
-    return client_ask(r->client, d);
+    size_t k = write_eval(r, op, op->redis.text, words, n, &text, all);
+    return client_put(to, all, k);
 }
 
-// Until the list has an item, the slice is over or the deadline has passed.
+static weft_reply *eval(weft_remote *r, const remote_operation *op, const char *script,
+                        const client_word words[], size_t n)
+{
+    numbers text;
+    client_word all[MOST];
+    client_tries t = {};
+    weft_reply *reply;
+    size_t k = write_eval(r, op, script, words, n, &text, all);
+    int late = script == op->redis.text ? op->late : LATE_DROP;
+    do
+        reply = client_ask(r->client, all, k, late);
+    while (client_again(r->client, &t, &reply));
+    return reply;
+}
+
+// Until the list has an item, the slice is over or the deadline is so near that it would be late.
 static weft_reply *block(weft_remote *r, const redis_script *how, weft_deadline d)
 {
-    char seconds[48] = "0";
+    char seconds[48];
     client_word list = key(r, how, how->block);
-    weft_deadline slice = how->slice_ms > 0 ? weft_in_ms(how->slice_ms) : WEFT_FOREVER;
-    slice = slice < d ? slice : d;
-    if (slice != WEFT_FOREVER) {
-        int64_t ms = weft_left(slice) / 1000000 + 1; // 0 would be for ever
-        snprintf(seconds, sizeof seconds, "%lld.%03d", (long long)(ms / 1000), (int)(ms % 1000));
-    }
-    client_word all[] = {
-        client_text("BLMOVE"), list, list, client_text("LEFT"), client_text("LEFT"),
-        client_text(seconds)};
-    if (client_put(r->client, all, 6) != 0)
-        return nullptr;
-    return client_ask(r->client, d); // not the slice: the server may be slow
+    client_tries t = {};
+    weft_reply *reply;
+    do {
+        weft_deadline slice = how->slice_ms > 0 ? weft_in_ms(how->slice_ms) : WEFT_FOREVER;
+        slice = d == WEFT_FOREVER || slice < d - LATE_BY ? slice : d - LATE_BY;
+        strcpy(seconds, "0");
+        if (slice != WEFT_FOREVER) {
+            int64_t ms = weft_left(slice) / 1000000;
+            ms += ms == 0; // that would be for ever
+            snprintf(seconds, sizeof seconds, "%lld.%03d", (long long)(ms / 1000),
+                     (int)(ms % 1000));
+        }
+        client_word all[] = {
+            client_text("BLMOVE"), list, list, client_text("LEFT"), client_text("LEFT"),
+            client_text(seconds)};
+        reply = client_ask(r->client, all, 6, LATE_DROP);
+    } while (client_again(r->client, &t, &reply));
+    return reply;
 }
 
 // Sleeps a little longer each time.  -1: ECANCELED.
@@ -106,8 +126,8 @@ static weft_reply *sleep_until_ready(weft_remote *r, const remote_operation *op,
             return nullptr;
         // Without the last word, which may be large.
         const char *ready = op->redis.ready;
-        sign = ready != nullptr ? eval(r, op, ready, words, n - 1, d)
-                                : eval(r, op, op->redis.text, words, n, d);
+        sign = ready != nullptr ? eval(r, op, ready, words, n - 1)
+                                : eval(r, op, op->redis.text, words, n);
     } while (sign != nullptr && sign->type == WEFT_REPLY_NULL && weft_left(d) > 0);
     return sign;
 }
@@ -116,16 +136,24 @@ weft_reply *weft::redis_ask(weft_remote *r, const remote_operation *op, const cl
                             size_t n, weft_deadline d)
 {
     const redis_script *how = &op->redis;
+    d = remote_wait_end(d);
     bool waits = remote_waits(words, n);
     for (int64_t ms = FIRST_PAUSE_MS;;) {
-        weft_reply *reply = eval(r, op, how->text, words, n, d);
+        weft_reply *reply = eval(r, op, how->text, words, n);
         if (reply == nullptr || reply->type != WEFT_REPLY_NULL || !waits || weft_left(d) == 0)
             return reply;
         weft_reply_free(reply);
-        reply = how->block > 0 ? block(r, how, d) : sleep_until_ready(r, op, words, n, &ms, d);
-        bool again = how->block > 0 ? !how->item_will_do : how->ready != nullptr;
-        if (reply == nullptr || reply->type == WEFT_REPLY_ERROR ||
-            (!again && reply->type != WEFT_REPLY_NULL))
+        bool blocks = how->block > 0 && weft_left(d) > LATE_BY;
+        if (how->block > 0 && !blocks) {
+            if (pause_for(r->client, &ms, d) != 0)
+                return nullptr;
+            continue;
+        }
+        reply = blocks ? block(r, how, d) : sleep_until_ready(r, op, words, n, &ms, d);
+        bool again = blocks ? !how->item_will_do : how->ready != nullptr;
+        bool in_vain = reply != nullptr && reply->type == WEFT_REPLY_NULL;
+        if (reply == nullptr || reply->type == WEFT_REPLY_ERROR || (!again && !in_vain) ||
+            (!blocks && in_vain && weft_left(d) == 0))
             return reply;
         weft_reply_free(reply);
     }
