@@ -117,4 +117,35 @@ SERVER_CASE(test_command_counts)
     assert_int_equal(stat_of("get", "calls="), -1);
 }
 
+// What test suites set before anything else; nothing comes of it.
+SERVER_CASE(test_what_means_nothing_is_kept)
+{
+    says(&c, "CONFIG SET list-max-ziplist-size 16 list-compress-depth 2", "+OK\r\n");
+    says(&c, "CONFIG GET list-max-listpack-size",
+         "*2\r\n$22\r\nlist-max-listpack-size\r\n$2\r\n16\r\n");
+    says(&c, "CONFIG GET list-compress-depth", "*2\r\n$19\r\nlist-compress-depth\r\n$1\r\n2\r\n");
+    says(&c, "CONFIG SET list-compress-depth -1",
+         "-ERR CONFIG SET failed (possibly related to argument 'list-compress-depth') - argument "
+         "must be between 0 and 2147483647 inclusive\r\n");
+    says(&c, "CONFIG SET lua-time-limit 10", "+OK\r\n");
+    says(&c, "CONFIG GET busy-reply-threshold",
+         "*2\r\n$20\r\nbusy-reply-threshold\r\n$2\r\n10\r\n");
+    says(&c, "CONFIG SET notify-keyspace-events ", "+OK\r\n");
+    assert_int_equal(ask(&c, "CONFIG SET notify-keyspace-events KEA")[0], '-');
+}
+
+// OBJECT ENCODING answers by them.
+SERVER_CASE(test_sizes_of_encodings)
+{
+    says(&c, "HSET h f 0123456789", ":1\r\n");
+    says(&c, "SADD s 1 2 3", ":3\r\n");
+    says(&c, "OBJECT ENCODING h", "$8\r\nlistpack\r\n");
+    says(&c, "OBJECT ENCODING s", "$6\r\nintset\r\n");
+    says(&c, "CONFIG SET hash-max-ziplist-value 9 set-max-intset-entries 2", "+OK\r\n");
+    says(&c, "OBJECT ENCODING h", "$9\r\nhashtable\r\n");
+    says(&c, "OBJECT ENCODING s", "$9\r\nhashtable\r\n");
+    says(&c, "CONFIG SET hash-max-listpack-value 10 hash-max-listpack-entries 0", "+OK\r\n");
+    says(&c, "OBJECT ENCODING h", "$9\r\nhashtable\r\n");
+}
+
 RUN_SERVER_CASES()

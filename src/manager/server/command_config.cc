@@ -264,19 +264,66 @@ static bool set_set_integers(changes *c, const word *w)
     return set_size(c, w, &c->x.set_integers);
 }
 
-// The sizes of kinds of encoding are what OBJECT ENCODING answers by, and nothing else.
+static bool set_events(changes *c, const word *w)
+{
+    return w->size == 0 || refuse(c, "there are no notices of what happens to keys");
+}
+
+static void show_number(int64_t n, char *text)
+{
+    snprintf(text, TEXT_ROOM, "%lld", (long long)n);
+}
+
+static void show_list_size(const server *s, char *text)
+{
+    show_number(s->x.list_size, text);
+}
+
+static bool set_list_size(changes *c, const word *w)
+{
+    return read_number(c, w, INT32_MIN, INT32_MAX, &c->x.list_size);
+}
+
+static void show_list_depth(const server *s, char *text)
+{
+    show_number(s->x.list_depth, text);
+}
+
+static bool set_list_depth(changes *c, const word *w)
+{
+    return read_number(c, w, 0, INT32_MAX, &c->x.list_depth);
+}
+
+static void show_script_time(const server *s, char *text)
+{
+    show_number(s->x.script_ms, text);
+}
+
+static bool set_script_time(changes *c, const word *w)
+{
+    return read_number(c, w, 0, INT64_MAX, &c->x.script_ms);
+}
+
+// The sizes of kinds of encoding are what OBJECT ENCODING answers by, and nothing else; those of
+// lists and the time of scripts mean nothing, but test suites set them.
 static const setting all[] = {
     {"appendonly", show_no, set_no},
     {"bind", show_nothing, nullptr},
+    {"busy-reply-threshold", show_script_time, set_script_time},
     {"client-output-buffer-limit", show_replies, nullptr},
     {"databases", show_databases, nullptr},
     {"hash-max-listpack-entries", show_hash_entries, set_hash_entries},
     {"hash-max-listpack-value", show_hash_value, set_hash_value},
     {"hash-max-ziplist-entries", show_hash_entries, set_hash_entries},
     {"hash-max-ziplist-value", show_hash_value, set_hash_value},
+    {"list-compress-depth", show_list_depth, set_list_depth},
+    {"list-max-listpack-size", show_list_size, set_list_size},
+    {"list-max-ziplist-size", show_list_size, set_list_size},
+    {"lua-time-limit", show_script_time, set_script_time},
     {"maxclients", show_clients, set_clients},
     {"maxmemory", show_memory, set_memory},
     {"maxmemory-policy", show_policy, set_policy},
+    {"notify-keyspace-events", show_nothing, set_events},
     {"port", show_port, nullptr},
     {"proto-max-bulk-len", show_longest, set_longest},
     {"requirepass", show_password, set_password},

@@ -177,7 +177,7 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
     s->tidy.fn = tidy;
     s->tidy.arg = s;
     s->started = weft_now();
-    s->x = {0, 512, 64, 512};
+    s->x = {0, 512, 64, 512, -2, 0, 5000};
     (void)!getrandom(&seed, sizeof seed, GRND_NONBLOCK);
     hash_seed(seed);
     commands_open();

@@ -153,6 +153,7 @@ struct settings {
     int64_t idle_ns; // who says nothing for so long is cut; 0: nobody is
     // Above these OBJECT ENCODING says that it is the large kind, as Redis would have it.
     size_t hash_entries, hash_value, set_integers;
+    int64_t list_size, list_depth, script_ms; // nothing comes of them
 };
 
 // Where and how the snapshot is written (snapshot.h).
