@@ -202,19 +202,29 @@ int64_t weft::job_number(void)
     return last_number;
 }
 
-job *weft::job_new(job_queue *q, const word *value, const word *key)
+void weft::job_number_above(int64_t number)
+{
+    last_number = number > last_number ? number : last_number;
+}
+
+job *weft::job_restore(job_queue *q, int64_t id, const word *value, const word *key)
 {
     job *j = (job *)memory_take_zeroed(1, sizeof *j);
     list_init(&j->watches);
     j->queue = q;
     j->held.job = j;
-    j->id = job_number();
+    j->id = id;
     job_set(&j->value, value->text, value->size);
     job_set(&j->key, key->text, key->size);
     table_put(&q->by_id, (const char *)&j->id, sizeof j->id, j);
     if (key->size > 0)
         table_put(&q->by_key, key->text, key->size, j);
     return j;
+}
+
+job *weft::job_new(job_queue *q, const word *value, const word *key)
+{
+    return job_restore(q, job_number(), value, key);
 }
 
 static void untie(job *j)
@@ -356,6 +366,11 @@ static job_queue *queue_at(place *place)
 job_queue *weft::jobs_find(server *s, const word *name)
 {
     return queue_at(place_find(s, AT_JOBS, 0, name->text, name->size, false));
+}
+
+job_queue *weft::jobs_open(server *s, const word *name)
+{
+    return queue_at(place_find(s, AT_JOBS, 0, name->text, name->size, true));
 }
 
 job_queue *weft::jobs_make(peer *p, const word *name, bool adds)

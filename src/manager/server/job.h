@@ -70,12 +70,21 @@ job_queue *jobs_find(server *s, const word *name);
 // The same for a command that needs it, as place_make.  nullptr: the peer was told.
 job_queue *jobs_make(peer *p, const word *name, bool adds);
 
+// The same at the start of the server, made if need be.
+job_queue *jobs_open(server *s, const word *name);
+
 // That id; that key.  nullptr: there is none.
 job *job_by_id(job_queue *q, int64_t id);
 job *job_by_key(job_queue *q, const word *key);
 
 // A new job with a copy of both; it has no state yet.
 job *job_new(job_queue *q, const word *value, const word *key);
+
+// The same with the id that it had in the server before this one; it has no token yet.
+job *job_restore(job_queue *q, int64_t id, const word *value, const word *key);
+
+// Later numbers are greater than this one.
+void job_number_above(int64_t number);
 
 // Into another state, until `due`; for WAITING it says nothing.
 void job_move(job *j, int state, int64_t due);

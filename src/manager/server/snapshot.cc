@@ -2,14 +2,16 @@
 //
 // All numbers are little-endian and of fixed sizes.  A head: the magic, the version, when it was
 // written, the last fencing token.  Then records, of which the first byte is the kind: keys of each
-// type with their expiry, queues' state, semaphores, events, as they would be if all connections
-// had ended: units are free, and items on lease go back.  Then how many records there were, and a
-// CRC of all bytes before it.  Locks and barriers are their owners', so they are not in it.
+// type with their expiry, queues' state, semaphores, events, jobs, as they would be if all
+// connections had ended: units are free, and items on lease go back, as do jobs whose leases are
+// tied to them.  Then how many records there were, and a CRC of all bytes before it.  Locks and
+// barriers are their owners', so they are not in it.
 //
 // A file is written beside the old one and takes its place only when all of it is on the disk.  One
 // that is read is checked as a whole before anything of it is believed.
 #include "snapshot.h"
-#include "place.h"
+#include "crc.h"
+#include "job.h"
 
 #include <base/errno.h>
 
@@ -30,42 +32,10 @@ enum {
     IS_SET = 'T',
     IS_PLACE = 'P',
     IS_ITEM = 'I', // on lease
+    IS_JOBS = 'Q', // a queue of them
+    IS_JOB = 'J',  // of the queue before it
     IS_END = 'E'
 };
-
-// ---- CRC-64 of ECMA-182, the low bit first: eight bytes at a time ----
-
-static uint64_t crc_table[8][256];
-
-static void crc_open(void)
-{
-    if (crc_table[0][1] != 0)
-        return;
-    for (unsigned i = 0; i < 256; i++) {
-        uint64_t c = i;
-        for (int bit = 0; bit < 8; bit++)
-            c = c & 1 ? c >> 1 ^ 0xc96c5795d7870f42 : c >> 1;
-        crc_table[0][i] = c;
-    }
-    for (unsigned i = 0; i < 256; i++)
-        for (int k = 1; k < 8; k++)
-            crc_table[k][i] = crc_table[k - 1][i] >> 8 ^ crc_table[0][crc_table[k - 1][i] & 255];
-}
-
-static uint64_t crc(uint64_t c, const char *p, size_t n)
-{
-    const unsigned char *at = (const unsigned char *)p;
-    c = ~c;
-    for (; n >= 8; n -= 8, at += 8) {
-        uint64_t sum = 0;
-        for (int k = 0; k < 8; k++)
-            sum ^= crc_table[7 - k][at[k] ^ (c >> 8 * k & 255)];
-        c = sum;
-    }
-    for (; n > 0; n--)
-        c = c >> 8 ^ crc_table[0][(*at++ ^ c) & 255];
-    return ~c;
-}
 
 // ---- Writing ----
 
@@ -193,6 +163,49 @@ static void put_place(entry *e, void *arg)
     put_text(w, name.text, name.size);
 }
 
+static void put_item(writer *w, const list_item *text)
+{
+    put_text(w, text != nullptr ? text->text : "", text != nullptr ? text->size : 0);
+}
+
+// Times are on the wall clock, which goes on when the machine does not.
+static void put_job(writer *w, const job *j)
+{
+    int64_t now = weft_now();
+    int64_t limit = j->limit_at != 0 ? w->now + (j->limit_at - now) / 1000000 : 0;
+    const int64_t numbers[] = {j->id,       j->token,      j->priority,
+                               j->tries,    j->retries,    limit,
+                               j->limit_ms, j->backoff_ms, j->keep_ms,
+                               j->since_ms, j->progress,   w->now + (j->due - now) / 1000000};
+    const list_item *const texts[] = {j->value, j->key, j->worker, j->note, j->outcome};
+    put_kind(w, IS_JOB);
+    put_number(w, (uint64_t)j->state, 1);
+    put_number(w, j->held.next != nullptr, 1);
+    for (int64_t number : numbers)
+        put_number(w, (uint64_t)number, 8);
+    for (const list_item *text : texts)
+        put_item(w, text);
+}
+
+static void put_jobs(entry *e, void *arg)
+{
+    writer *w = (writer *)arg;
+    const place *p = (const place *)entry_object(e);
+    const job_queue *q = p->kind == AT_JOBS ? p->jobs : nullptr;
+    word name = place_name(p);
+    if (q == nullptr || jobs_are_idle(p) || !place_is_known(w->from, p))
+        return;
+    put_kind(w, IS_JOBS);
+    put_text(w, name.text, name.size);
+    const int64_t numbers[] = {q->keep, q->put, q->taken, q->ended, q->failed, q->lost};
+    for (int64_t number : numbers)
+        put_number(w, (uint64_t)number, 8);
+    put_number(w, q->paused, 1);
+    for (const job &ring : q->rings)
+        for (const job *j = ring.next; j != &ring; j = j->next)
+            put_job(w, j);
+}
+
 static void put_lease(writer *w, const item_lease *l)
 {
     if (l->item == nullptr || !l->always)
@@ -216,6 +229,7 @@ static void write_all(writer *w)
     for (w->db = 0; w->db < DATABASES; w->db++)
         table_each(&s->keys[w->db], put_key, w);
     table_each(&s->places, put_place, w);
+    table_each(&s->places, put_jobs, w);
     for (const peer *p = s->peers.next; p != &s->peers; p = p->next)
         put_lease(w, &p->lease);
     put_number(w, IS_END, 1);
@@ -250,7 +264,6 @@ int weft::snapshot_write(server *s)
     if (w != nullptr) {
         w->fd = fd;
         w->now = wall_ms();
-        crc_open();
         w->from = s;
         write_all(w);
         error = w->error;
@@ -274,8 +287,9 @@ int weft::snapshot_write(server *s)
 namespace {
 struct reader {
     int fd;
-    bool bad;      // it is not what it should be; all that is read from then on is 0
-    uint64_t left; // bytes, without the CRC
+    bool bad;        // it is not what it should be; all that is read from then on is 0
+    uint64_t left;   // bytes, without the CRC
+    job_queue *jobs; // the last
     size_t at, n;
     char buffer[BUFFER];
 };
@@ -420,6 +434,69 @@ static void get_place(reader *r, server *s)
     give(&name);
 }
 
+static void get_jobs(reader *r, server *s)
+{
+    word name = get_text(r);
+    job_queue *q = r->bad ? nullptr : jobs_open(s, &name);
+    if (q != nullptr) {
+        int64_t *const numbers[] = {&q->keep, &q->put, &q->taken, &q->ended, &q->failed, &q->lost};
+        for (int64_t *number : numbers)
+            *number = (int64_t)get_number(r, 8);
+        q->paused = get_number(r, 1) != 0;
+        r->bad = r->bad || q->keep < 0;
+    }
+    r->jobs = q;
+    give(&name);
+}
+
+// From a time on the wall clock.
+static int64_t in_time(reader *r, int64_t at_ms, int64_t now)
+{
+    const int64_t longest = INT64_C(4000000000000); // as in command_job.cc
+    r->bad = r->bad || at_ms < -longest || at_ms > 4 * longest;
+    int64_t left = r->bad ? 0 : at_ms - now;
+    return weft_now() + (left < longest ? left : longest) * 1000000;
+}
+
+static void get_job(reader *r, int64_t now)
+{
+    int state = (int)get_number(r, 1);
+    bool tied = get_number(r, 1) != 0;
+    int64_t numbers[12];
+    word texts[5];
+    for (int64_t &number : numbers)
+        number = (int64_t)get_number(r, 8);
+    for (word &text : texts)
+        text = get_text(r);
+    job_queue *q = r->jobs;
+    r->bad = r->bad || q == nullptr || state < WEFT_JOB_WAITING || state >= JOB_STATES ||
+             job_by_id(q, numbers[0]) != nullptr || job_by_key(q, &texts[1]) != nullptr;
+    int64_t due = in_time(r, numbers[11], now), limit = in_time(r, numbers[5], now);
+    if (!r->bad) {
+        job *j = job_restore(q, numbers[0], &texts[0], &texts[1]);
+        j->token = numbers[1];
+        j->priority = (int)numbers[2];
+        j->tries = (int)numbers[3];
+        j->retries = (int)numbers[4];
+        j->limit_at = numbers[5] != 0 ? limit : 0;
+        j->limit_ms = numbers[6];
+        j->backoff_ms = numbers[7];
+        j->keep_ms = numbers[8];
+        j->progress = numbers[10];
+        job_set(&j->worker, texts[2].text, texts[2].size);
+        job_set(&j->note, texts[3].text, texts[3].size);
+        job_set(&j->outcome, texts[4].text, texts[4].size);
+        job_number_above(j->id);
+        job_number_above(j->token);
+        job_move(j, state, due);
+        j->since_ms = numbers[9];
+        if (tied)
+            job_lost(j, "the connection ended");
+    }
+    for (word &text : texts)
+        give(&text);
+}
+
 // As if the connection had ended (lease_back).
 static void get_leased(reader *r, server *s)
 {
@@ -456,6 +533,10 @@ static void get_records(reader *r, server *s, int64_t now)
             get_place(r, s);
         else if (kind == IS_ITEM)
             get_leased(r, s);
+        else if (kind == IS_JOBS)
+            get_jobs(r, s);
+        else if (kind == IS_JOB)
+            get_job(r, now);
         else
             r->bad = true;
     }
@@ -485,7 +566,6 @@ static bool is_whole(reader *r, uint64_t size)
 static int read_all(reader *r, server *s, uint64_t size)
 {
     char magic[8];
-    crc_open();
     if (!is_whole(r, size))
         return fail_with(EBADMSG);
     get(r, magic, sizeof magic);
