@@ -89,7 +89,14 @@ static void waiting_command(char *line, size_t room)
 {
     static const char *const timeouts[] = {"0", "100", "0.0", "1000.5"};
     const char *t = ANY_OF(timeouts);
-    switch (chance(4)) {
+    switch (chance(6)) {
+    case 4:
+        snprintf(line, room, "BLMPOP %s 2 %s %s %s COUNT %u", t, key(), key(), end_of_list(),
+                 1 + chance(3));
+        break;
+    case 5:
+        snprintf(line, room, "BRPOPLPUSH %s %s %s", key(), key(), t);
+        break;
     case 0:
         snprintf(line, room, "BLMOVE %s %s %s %s %s", key(), key(), end_of_list(), end_of_list(),
                  t);
@@ -190,7 +197,7 @@ static void pushing_command(char *line, size_t room)
     static int number;
     int v = number += 10;
     const char *push = chance(2) > 0 ? "LPUSH" : "RPUSH";
-    switch (chance(16)) {
+    switch (chance(19)) {
     case 0:
         snprintf(line, room, "SET %s text", key());
         break;
@@ -214,6 +221,15 @@ static void pushing_command(char *line, size_t room)
         break;
     case 7:
         snprintf(line, room, "SELECT %d", chance(4) == 0);
+        break;
+    case 10:
+        snprintf(line, room, "RPOPLPUSH %s %s", key(), key());
+        break;
+    case 11:
+        snprintf(line, room, "%sX %s v%d", push, key(), v);
+        break;
+    case 12:
+        snprintf(line, room, "LMPOP 2 %s %s %s COUNT 2", key(), key(), end_of_list());
         break;
     case 8:
     case 9:
@@ -300,16 +316,22 @@ BESIDE_CASE(test_who_gets_what, open_all())
 
 // ---- Timeouts ----
 
+// Last, but of BLMPOP first.
+static double seconds_of(const char *line)
+{
+    return atof(strncmp(line, "BLMPOP", 6) == 0 ? strchr(line, ' ') : strrchr(line, ' '));
+}
+
 BESIDE_CASE(test_timeouts, open_all())
 {
-    static const char *const lines[] = {"BLPOP a b 0.03", "BRPOP a 0.01",
-                                        "BLMOVE a b LEFT LEFT 0.02", "BLPOP a 0.001",
-                                        "BRPOP b 0.05"};
+    static const char *const lines[] = {
+        "BLPOP a b 0.03", "BRPOP a 0.01",        "BLMOVE a b LEFT LEFT 0.02",
+        "BLPOP a 0.001",  "BRPOPLPUSH b a 0.05", "BLMPOP 0.04 2 a b LEFT COUNT 2"};
     for (int round = 0; round < 10; round++) {
         weft_deadline began = weft_now();
         for (int i = 0; i < WAITERS; i++)
             for (int k = 0; k < SIDES; k++) {
-                raw_ask(&sides[k].waiters[i], lines[i % 5]);
+                raw_ask(&sides[k].waiters[i], lines[i % 6]);
                 raw_ask(&sides[k].waiters[i], "ECHO after"); // waits for its turn
             }
         for (int i = 0; i < WAITERS; i++)
@@ -317,7 +339,7 @@ BESIDE_CASE(test_timeouts, open_all())
                 const char *r = reply(&sides[k].waiters[i]);
                 int64_t took = weft_now() - began;
                 assert_string_equal(r, i % 2 != 0 ? "_\r\n" : "*-1\r\n");
-                assert_true(took >= (int64_t)(atof(strrchr(lines[i % 5], ' ')) * 1e9) - 2000000);
+                assert_true(took >= (int64_t)(seconds_of(lines[i % 6]) * 1e9) - 2000000);
                 assert_string_equal(reply(&sides[k].waiters[i]), "$5\r\nafter\r\n");
             }
     }

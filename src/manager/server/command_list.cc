@@ -1,9 +1,7 @@
-// command_list.cc: lists: LPUSH RPUSH LPOP RPOP LLEN LRANGE LINDEX LSET LREM LMOVE BLPOP BRPOP
-// BLMOVE, as Redis has them.
+// command_list.cc: lists: LPUSH RPUSH LPUSHX RPUSHX LPOP RPOP LLEN LRANGE LINDEX LPOS LSET LINSERT
+// LREM LTRIM, as Redis has them.
 #include "commands.h"
 #include "place.h"
-
-#include <limits.h>
 
 using namespace weft;
 
@@ -41,25 +39,37 @@ static void reply_item(peer *p, const list_item *item)
     reply_string(p, item->text, item->size);
 }
 
-static void pop_and_reply(peer *p, entry **link, bool front)
+void weft::item_pop_reply(peer *p, entry **link, bool front)
 {
     list_item *item = item_pop(p->server, p->db, link, front);
     reply_item(p, item);
     memory_give(item);
 }
 
+// The list at `link` has changed; if there is nothing left in it, it goes.
+static void end_change(peer *p, entry **link)
+{
+    if (entry_is_empty(*link))
+        key_remove(p->server, p->db, link);
+    else
+        key_changed(p->server, p->db, entry_key(*link), (*link)->key_size);
+}
+
 // ---- Push, pop ----
 
-static void push(peer *p, const word *words, int n, bool front)
+static void push_all(peer *p, item_list *l, const word *words, int n, bool front)
 {
-    const entry *e = key_make(p, &words[1], TYPE_LIST);
-    if (e == nullptr)
-        return;
-    item_list *l = entry_list(e);
     for (int i = 2; i < n; i++)
         list_push(l, item_new(words[i].text, words[i].size), front);
     reply_integer(p, (int64_t)l->count);
     key_changed(p->server, p->db, words[1].text, words[1].size);
+}
+
+static void push(peer *p, const word *words, int n, bool front)
+{
+    const entry *e = key_make(p, &words[1], TYPE_LIST);
+    if (e != nullptr)
+        push_all(p, entry_list(e), words, n, front);
 }
 
 void weft::command_lpush(peer *p, const word *words, int n)
@@ -72,8 +82,7 @@ void weft::command_rpush(peer *p, const word *words, int n)
     push(p, words, n, false);
 }
 
-// The list at key; `missing` replies if there is none.  nullptr: the peer was answered.
-static entry **list_at(peer *p, const word *key, void (*missing)(peer *p))
+entry **weft::list_at(peer *p, const word *key, void (*missing)(peer *p))
 {
     entry **link;
     if (!key_typed(p, key, TYPE_LIST, &link))
@@ -83,13 +92,41 @@ static entry **list_at(peer *p, const word *key, void (*missing)(peer *p))
     return link;
 }
 
-static void pop_many(peer *p, entry **link, const word *key, int64_t count, bool front)
+void weft::items_pop(peer *p, entry **link, int64_t count, bool front)
 {
-    size_t there = entry_list(*link)->count;
-    size_t many = (uint64_t)count < there ? (size_t)count : there;
+    item_list *l = entry_list(*link);
+    size_t many = (uint64_t)count < l->count ? (size_t)count : l->count;
     reply_array(p, many);
-    for (size_t i = 0; i < many; i++)
-        pop_and_reply(p, key_find(p->server, p->db, key), front);
+    if (many == 0)
+        return;
+    for (size_t i = 0; i < many; i++) {
+        list_item *item = list_pop(l, front);
+        reply_item(p, item);
+        memory_give(item);
+    }
+    end_change(p, link);
+}
+
+static void reply_zero(peer *p)
+{
+    reply_integer(p, 0);
+}
+
+static void push_if_there(peer *p, const word *words, int n, bool front)
+{
+    entry **link = list_at(p, &words[1], reply_zero);
+    if (link != nullptr)
+        push_all(p, entry_list(*link), words, n, front);
+}
+
+void weft::command_lpushx(peer *p, const word *words, int n)
+{
+    push_if_there(p, words, n, true);
+}
+
+void weft::command_rpushx(peer *p, const word *words, int n)
+{
+    push_if_there(p, words, n, false);
 }
 
 static void pop(peer *p, const word *words, int n, bool front)
@@ -107,9 +144,9 @@ static void pop(peer *p, const word *words, int n, bool front)
     if (link == nullptr)
         return;
     if (n == 3)
-        pop_many(p, link, &words[1], count, front);
+        items_pop(p, link, count, front);
     else
-        pop_and_reply(p, link, front);
+        item_pop_reply(p, link, front);
 }
 
 void weft::command_lpop(peer *p, const word *words, int n)
@@ -123,11 +160,6 @@ void weft::command_rpop(peer *p, const word *words, int n)
 }
 
 // ---- Look, change ----
-
-static void reply_zero(peer *p)
-{
-    reply_integer(p, 0);
-}
 
 static void reply_empty(peer *p)
 {
@@ -146,27 +178,66 @@ void weft::command_llen(peer *p, const word *words, int)
         reply_integer(p, (int64_t)entry_list(*link)->count);
 }
 
+// The part of the list that words[2] and words[3] say, each from the end if below 0: [from, to).
+static void range_of(const item_list *l, int64_t first, int64_t last, size_t *from, size_t *to)
+{
+    int64_t count = (int64_t)l->count;
+    first = first < 0 ? first + count : first;
+    first = first < 0 ? 0 : first;
+    last = last < 0 ? last + count : last;
+    last = last >= count ? count - 1 : last;
+    bool empty = first > last || first >= count;
+    *from = empty ? 0 : (size_t)first;
+    *to = empty ? 0 : (size_t)last + 1;
+}
+
 void weft::command_lrange(peer *p, const word *words, int)
 {
-    int64_t from, to;
-    if (!parse_integer(p, &words[2], &from) || !parse_integer(p, &words[3], &to))
+    int64_t first, last;
+    size_t from, to;
+    if (!parse_integer(p, &words[2], &first) || !parse_integer(p, &words[3], &last))
         return;
     entry **link = list_at(p, &words[1], reply_empty);
     if (link == nullptr)
         return;
     const item_list *l = entry_list(*link);
-    int64_t count = (int64_t)l->count;
-    from = from < 0 ? from + count : from;
-    from = from < 0 ? 0 : from;
-    to = to < 0 ? to + count : to;
-    to = to >= count ? count - 1 : to;
-    if (from > to || from >= count) {
-        reply_empty(p);
-        return;
+    range_of(l, first, last, &from, &to);
+    reply_array(p, to - from);
+    for (size_t i = from; i < to; i++)
+        reply_item(p, *list_item_at(l, i));
+}
+
+// Many at once are dropped as a list of their own is: in the background.
+static void drop_items(item_list *l, size_t n, bool front)
+{
+    const size_t many = 1000;
+    entry *rest = n > many ? entry_new(TYPE_LIST, "", 0, 0, 0) : nullptr;
+    for (; n > 0; n--) {
+        list_item *item = list_pop(l, front);
+        if (rest != nullptr)
+            list_push(entry_list(rest), item, false);
+        else
+            memory_give(item);
     }
-    reply_array(p, (size_t)(to - from + 1));
-    for (int64_t i = from; i <= to; i++)
-        reply_item(p, *list_item_at(l, (size_t)i));
+    if (rest != nullptr)
+        entry_drop(rest);
+}
+
+void weft::command_ltrim(peer *p, const word *words, int)
+{
+    int64_t first, last;
+    size_t from, to;
+    if (!parse_integer(p, &words[2], &first) || !parse_integer(p, &words[3], &last))
+        return;
+    entry **link = list_at(p, &words[1], reply_ok);
+    if (link == nullptr)
+        return;
+    item_list *l = entry_list(*link);
+    range_of(l, first, last, &from, &to);
+    drop_items(l, l->count - to, false);
+    drop_items(l, from, true);
+    end_change(p, link);
+    reply_ok(p);
 }
 
 static void reply_no_item(peer *p)
@@ -209,6 +280,35 @@ void weft::command_lset(peer *p, const word *words, int)
     reply_ok(p);
 }
 
+static bool is_equal(const list_item *item, const word *w)
+{
+    return item->size == w->size && memcmp(item->text, w->text, w->size) == 0;
+}
+
+// LINSERT key BEFORE|AFTER pivot element
+void weft::command_linsert(peer *p, const word *words, int)
+{
+    bool after = word_is(&words[2], "after");
+    if (!after && !word_is(&words[2], "before")) {
+        reply_syntax(p);
+        return;
+    }
+    entry **link = list_at(p, &words[1], reply_zero);
+    if (link == nullptr)
+        return;
+    item_list *l = entry_list(*link);
+    size_t i = 0;
+    while (i < l->count && !is_equal(*list_item_at(l, i), &words[3]))
+        i++;
+    if (i == l->count) {
+        reply_integer(p, -1);
+        return;
+    }
+    list_insert(l, i + after, item_new(words[4].text, words[4].size));
+    end_change(p, link);
+    reply_integer(p, (int64_t)l->count);
+}
+
 void weft::command_lrem(peer *p, const word *words, int)
 {
     int64_t count, removed = 0;
@@ -221,7 +321,7 @@ void weft::command_lrem(peer *p, const word *words, int)
     uint64_t most = count == 0 ? UINT64_MAX : count < 0 ? 0 - (uint64_t)count : (uint64_t)count;
     for (size_t k = 0; k < l->count && (uint64_t)removed < most; k++) {
         list_item **at = list_item_at(l, count < 0 ? l->count - 1 - k : k);
-        if ((*at)->size != words[3].size || memcmp((*at)->text, words[3].text, words[3].size) != 0)
+        if (!is_equal(*at, &words[3]))
             continue;
         memory_give(*at);
         *at = nullptr;
@@ -229,136 +329,98 @@ void weft::command_lrem(peer *p, const word *words, int)
     }
     if (removed > 0) {
         list_compact(l);
-        key_changed(p->server, p->db, words[1].text, words[1].size);
-        key_remove_if_empty(p->server, p->db, &words[1]);
+        end_change(p, link);
     }
     reply_integer(p, removed);
 }
 
-// ---- Move ----
+// ---- LPOS ----
 
-static bool end_of(peer *p, const word *w, bool *front)
+namespace {
+struct search {
+    int64_t rank, count, most; // the first to be told, from 1, or from the end below 0; how many,
+                               // and how many are looked at, 0: all
+    bool many;                 // COUNT was given
+};
+} // namespace
+
+static bool parse_not_negative(peer *p, const word *w, const char *name, int64_t *number)
 {
-    *front = word_is(w, "left");
-    if (*front || word_is(w, "right"))
+    if (parse_number(w->text, w->size, number) && *number >= 0)
         return true;
-    reply_syntax(p);
+    reply_error(p, "ERR %s can't be negative", name);
     return false;
 }
 
-// From the list `from` to the list `to`; replies with the item, or that `to` is no list.
-static void move(peer *p, int db, const word *from, const word *to, bool front, bool front_to)
+static bool read_search(peer *p, const word *words, int n, search *s)
 {
-    server *s = p->server;
-    entry **link = key_find(s, db, to);
-    if (link != nullptr && (*link)->type != TYPE_LIST) {
-        reply_wrong_type(p);
-        return;
+    *s = {1, 1, 0, false};
+    for (int i = 3; i < n; i += 2) {
+        bool good;
+        if (i + 1 < n && word_is(&words[i], "rank")) {
+            good = parse_integer(p, &words[i + 1], &s->rank);
+            if (good && s->rank == 0) {
+                reply_error(p, "ERR RANK can't be zero: use 1 to start from the first match, 2 "
+                               "from the second ... or use negative to start from the end of the "
+                               "list");
+                return false;
+            }
+        } else if (i + 1 < n && word_is(&words[i], "count")) {
+            s->many = true;
+            good = parse_not_negative(p, &words[i + 1], "COUNT", &s->count);
+        } else if (i + 1 < n && word_is(&words[i], "maxlen")) {
+            good = parse_not_negative(p, &words[i + 1], "MAXLEN", &s->most);
+        } else {
+            reply_syntax(p);
+            return false;
+        }
+        if (!good)
+            return false;
     }
-    const entry *target = link != nullptr ? *link : nullptr;
-    link = key_find(s, db, from);
-    if (link == nullptr) { // it has expired this moment
-        reply_null(p);
-        return;
-    }
-    item_list *l = entry_list(*link);
-    reply_item(p, *list_item_at(l, front ? 0 : l->count - 1));
-    if (target == *link) {
-        list_push(l, list_pop(l, front), front_to);
-        key_changed(s, db, from->text, from->size);
-    } else {
-        item_push(s, db, to, item_pop(s, db, link, front), front_to);
-    }
+    return true;
 }
 
-void weft::command_lmove(peer *p, const word *words, int)
+// The indices of those that are found; how many.  The memory is the caller's.
+static size_t find_items(const item_list *l, const word *w, const search *s, size_t **found)
 {
-    bool front, front_to;
-    if (!end_of(p, &words[3], &front) || !end_of(p, &words[4], &front_to))
-        return;
-    entry **link = list_at(p, &words[1], reply_null);
-    if (link != nullptr)
-        move(p, p->db, &words[1], &words[2], front, front_to);
-}
-
-// ---- Waiting ----
-
-static void time_out_array(peer_wait *w)
-{
-    reply_null_array(w->peer);
-}
-
-static peer_wait *wait_at(peer *p, const word *keys, int n, const word *text, weft_deadline d)
-{
-    peer_wait *w = wait_begin(p, n, text, d);
-    for (int i = 0; i < n; i++) {
-        place *place = place_find(p->server, AT_LIST, p->db, keys[i].text, keys[i].size, true);
-        if (place->waiting.previous->wait != w) // not the same key twice
-            wait_for_list(w, &place->waiting, place);
-    }
-    return w;
-}
-
-void weft::list_give(peer_wait *w, int db, const word *key)
-{
-    peer *p = w->peer;
-    server *s = p->server;
-    if (w->moves) {
-        move(p, db, key, &w->text, w->front, w->front_to);
-        return;
-    }
-    reply_array(p, 2);
-    reply_string(p, key->text, key->size);
-    entry **link = key_find(s, db, key);
-    lease_begin(p, item_pop(s, db, link, w->front), db, key, w->front, false);
-}
-
-static void pop_waiting(peer *p, const word *words, int n, bool front)
-{
-    weft_deadline d;
-    entry **link = nullptr;
-    if (!parse_seconds(p, &words[n - 1], &d))
-        return;
-    for (int i = 1; i < n - 1; i++) {
-        if (!key_typed(p, &words[i], TYPE_LIST, &link))
-            return;
-        if (link == nullptr)
+    size_t most = s->most > 0 && (uint64_t)s->most < l->count ? (size_t)s->most : l->count;
+    uint64_t skip = (s->rank < 0 ? 0 - (uint64_t)s->rank : (uint64_t)s->rank) - 1;
+    size_t n = 0, room = 0;
+    *found = nullptr;
+    if (s->rank == INT64_MIN) // Redis finds the first then
+        skip = 0;
+    for (size_t k = 0; k < most && (s->count == 0 || n < (uint64_t)s->count); k++) {
+        size_t i = s->rank < 0 ? l->count - 1 - k : k;
+        if (!is_equal(*list_item_at(l, i), w))
             continue;
-        reply_array(p, 2);
-        reply_string(p, words[i].text, words[i].size);
-        pop_and_reply(p, link, front);
-        return;
+        if (skip > 0) {
+            skip--;
+            continue;
+        }
+        if (n == room) {
+            room = room == 0 ? 8 : room * 2;
+            *found = (size_t *)retake(*found, room * sizeof **found);
+        }
+        (*found)[n++] = i;
     }
-    peer_wait *w = wait_at(p, words + 1, n - 2, nullptr, d);
-    w->time_out = time_out_array;
-    w->front = front;
+    return n;
 }
 
-void weft::command_blpop(peer *p, const word *words, int n)
+// LPOS key element [RANK rank] [COUNT count] [MAXLEN length]
+void weft::command_lpos(peer *p, const word *words, int n)
 {
-    pop_waiting(p, words, n, true);
-}
-
-void weft::command_brpop(peer *p, const word *words, int n)
-{
-    pop_waiting(p, words, n, false);
-}
-
-void weft::command_blmove(peer *p, const word *words, int)
-{
-    weft_deadline d;
-    entry **link;
-    bool front, front_to;
-    if (!end_of(p, &words[3], &front) || !end_of(p, &words[4], &front_to) ||
-        !parse_seconds(p, &words[5], &d) || !key_typed(p, &words[1], TYPE_LIST, &link))
+    search s;
+    if (!read_search(p, words, n, &s))
         return;
-    if (link != nullptr) {
-        move(p, p->db, &words[1], &words[2], front, front_to);
+    entry **link = list_at(p, &words[1], s.many ? reply_empty : reply_null);
+    if (link == nullptr)
         return;
-    }
-    peer_wait *w = wait_at(p, &words[1], 1, &words[2], d);
-    w->time_out = time_out_array; // as Redis does
-    w->moves = true;
-    w->front = front;
-    w->front_to = front_to;
+    size_t *found, count = find_items(entry_list(*link), &words[2], &s, &found);
+    if (s.many)
+        reply_array(p, count);
+    else if (count == 0)
+        reply_null(p);
+    for (size_t i = 0; i < count; i++)
+        reply_integer(p, (int64_t)found[i]);
+    memory_give(found);
 }

@@ -128,6 +128,17 @@ list_item *weft::list_pop(item_list *l, bool front)
     return item;
 }
 
+void weft::list_insert(item_list *l, size_t i, list_item *item)
+{
+    bool front = i < l->count / 2;
+    list_push(l, item, front);
+    for (size_t k = 0; front && k < i; k++)
+        *list_item_at(l, k) = *list_item_at(l, k + 1);
+    for (size_t k = l->count - 1; !front && k > i; k--)
+        *list_item_at(l, k) = *list_item_at(l, k - 1);
+    *list_item_at(l, i) = item;
+}
+
 void weft::list_compact(item_list *l)
 {
     size_t kept = 0;

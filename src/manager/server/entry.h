@@ -115,6 +115,10 @@ static inline list_item **list_item_at(const item_list *l, size_t i)
 void list_push(item_list *l, list_item *item, bool front);
 list_item *list_pop(item_list *l, bool front);
 
+// Puts one in before the one at the index `i`, or at the end: as long as from there to the nearer
+// end.
+void list_insert(item_list *l, size_t i, list_item *item);
+
 // Closes the gaps that nullptr left.
 void list_compact(item_list *l);
 

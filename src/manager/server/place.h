@@ -66,7 +66,7 @@ struct peer_wait {
     weft_alarm alarm;
     void (*time_out)(peer_wait *w); // replies
     void (*ended)(peer_wait *w);    // if not nullptr: it was not served, and is over
-    int64_t number;                 // the command's capacity, or room
+    int64_t number;                 // the command's capacity, room, or (BLMPOP) count
     bool gets, moves;               // WEFT.GET, BLMOVE; else BLPOP and BRPOP
     bool postponed;                 // the command has not run yet: CLIENT UNBLOCK does not end it
     bool front, front_to;           // which end
@@ -187,6 +187,13 @@ static inline void owner_rest(peer *p)
 list_item *item_pop(server *s, int db, entry **link, bool front);
 // Puts one in, into a list made if need be.  false: the key is of another type.
 bool item_push(server *s, int db, const word *key, list_item *item, bool front);
+
+// Takes one out and replies with it; some, no more than there are, and an array.
+void item_pop_reply(peer *p, entry **link, bool front);
+void items_pop(peer *p, entry **link, int64_t count, bool front);
+
+// The list at key; `missing` replies if there is none.  nullptr: the peer was answered.
+entry **list_at(peer *p, const word *key, void (*missing)(peer *p));
 
 // Gives the first that waits there, by BLPOP and its like, what it waits for: the list is there.
 void list_give(peer_wait *w, int db, const word *key);
