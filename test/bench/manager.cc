@@ -342,6 +342,114 @@ void measure_round_trips(server &weft, server &redis, bool has_redis, bool has_p
     }
 }
 
+// ---- Stalls ----
+
+const int CROWD = 1000000;
+
+// So many requests of one form, told apart by their numbers, and so many bytes of reply to each.
+void send_many(int fd, const char *form, int count, size_t reply)
+{
+    std::string request;
+    for (int i = 0; i < count; i++) {
+        char line[160];
+        request.append(line, size_t(std::snprintf(line, sizeof line, form, i)));
+        if (i % 1000 == 999 || i == count - 1) {
+            exchange(fd, request, reply * (size_t(i % 1000) + 1));
+            request.clear();
+        }
+    }
+}
+
+// Milliseconds that the longest PING of a process takes while `act` runs, and a second longer.
+double longest_ping(const std::string &path, const std::function<void()> &act)
+{
+    double worst = 0;
+    int told[2];
+    if (pipe(told) != 0)
+        give_up("no pipe");
+    pid_t pinger = fork();
+    if (pinger == 0) {
+        close(told[0]);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        int fd = open_client(path);
+        for (weft_deadline began = weft_now();; usleep(300)) {
+            double ms = 1e3 * bench::seconds([&] { exchange(fd, "PING\r\n", 7); });
+            if (weft_now() - began > 100000000 && ms > worst && write(told[1], &ms, sizeof ms) > 0)
+                worst = ms;
+        }
+    }
+    close(told[1]);
+    usleep(200000);
+    act();
+    usleep(1000000);
+    kill(pinger, SIGKILL);
+    waitpid(pinger, nullptr, 0);
+    while (read(told[0], &worst, sizeof worst) == ssize_t(sizeof worst))
+        ;
+    close(told[0]);
+    return worst;
+}
+
+double beside_flush(server s)
+{
+    s.start();
+    int fd = open_client(s.path);
+    send_many(fd, "SET key:%07d value\r\n", CROWD, 5);
+    double worst = longest_ping(s.path, [&] { exchange(fd, "FLUSHALL ASYNC\r\n", 5); });
+    close(fd);
+    s.stop();
+    return worst;
+}
+
+double beside_delete(server s)
+{
+    s.start();
+    int fd = open_client(s.path);
+    send_many(fd, "HSET hash field:%07d value\r\n", CROWD, 4);
+    double worst = longest_ping(s.path, [&] { exchange(fd, "DEL hash\r\n", 4); });
+    close(fd);
+    s.stop();
+    return worst;
+}
+
+double beside_expiry(server s)
+{
+    s.start();
+    int fd = open_client(s.path), some = CROWD / 50;
+    double each = bench::seconds([&] { send_many(fd, "SET first:%07d value\r\n", some, 5); });
+    double wait = 2 + each * 3 * CROWD / some;
+    timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    long long at = 1000ll * now.tv_sec + (long long)(1000 * wait);
+    std::string form = "SET key:%07d value PXAT " + std::to_string(at) + "\r\n";
+    double took = bench::seconds([&] { send_many(fd, form.c_str(), CROWD, 5); });
+    if (took > wait - 0.5)
+        give_up("the keys have expired before there were as many");
+    usleep(useconds_t((wait - took - 0.5) * 1e6));
+    double worst = longest_ping(s.path, [] { usleep(500000); });
+    close(fd);
+    s.stop();
+    return worst;
+}
+
+void measure_stalls(bool has_redis)
+{
+    server weft{true}, redis{false};
+    const struct {
+        const char *name;
+        double (*measure)(server s);
+    } cases[] = {{"FLUSHALL ASYNC of 1M keys", beside_flush},
+                 {"DEL of a hash of 1M fields", beside_delete},
+                 {"1M keys that expire together", beside_expiry}};
+    for (const auto &each : cases) {
+        bench::Table t(std::string("longest PING beside ") + each.name, "ms");
+        t.add("weft", [&] { return each.measure(weft); });
+        t.add_if(has_redis, "redis-server", "redis-server", [&] { return each.measure(redis); });
+        t.run(3);
+        t.figure_at_most("weft", 5);
+    }
+}
+
 // ---- Memory ----
 
 // Bytes for each of a million small strings: the growth of the server's resident memory.
@@ -437,6 +545,7 @@ int main()
     weft.stop();
     if (has_redis)
         redis.stop();
+    measure_stalls(has_redis);
     measure_memory(has_redis);
     rmdir(folder.c_str());
 }
