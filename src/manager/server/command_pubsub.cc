@@ -156,7 +156,9 @@ struct publication {
 
 static void deliver(peer *p)
 {
-    size_t limit = p->server->o.max_reply < PUSHES_MAX ? p->server->o.max_reply : PUSHES_MAX;
+    const server *s = p->server;
+    size_t limit = s->unread < PUSHES_OF_ALL ? (PUSHES_OF_ALL - s->unread) / 32 : 0;
+    limit = limit < s->o.max_reply ? limit : s->o.max_reply;
     if (bytes_count(&p->out) + bytes_count(&message) > limit)
         peer_end(p);
     else

@@ -46,8 +46,8 @@ void topic_leave(topic_list *own, topic_link *l);
 
 // ---- Channels and patterns (command_pubsub.cc) ----
 
-// Bytes of messages that may wait for a peer.
-static const size_t PUSHES_MAX = 32 << 20;
+// Bytes of messages that may wait for a peer: a 32nd part of what is missing to PUSHES_OF_ALL.
+static const size_t PUSHES_MAX = 32 << 20, PUSHES_OF_ALL = 32 * PUSHES_MAX;
 
 static inline size_t subscriptions(const peer *p)
 {
