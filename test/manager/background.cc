@@ -8,17 +8,17 @@
 using namespace weft;
 
 namespace {
-struct job {
+struct task {
     int left, done;
     int64_t ns; // a step takes
-    const job *other;
+    const task *other;
     int ahead; // most steps that it was before the other
 };
 } // namespace
 
 static bool step(server *, void *arg)
 {
-    job *j = (job *)arg;
+    task *j = (task *)arg;
     for (int64_t end = weft_now() + j->ns; weft_now() < end;)
         ;
     j->done++;
@@ -45,7 +45,7 @@ static void close_server(server *s)
 CASE(test_a_round_has_a_budget)
 {
     server s;
-    job j = {60, 0, 250000, NULL, 0};
+    task j = {60, 0, 250000, NULL, 0};
     open_server(&s);
     background(&s, step, &j);
     assert_int_equal(j.done, 0); // not in the command that begins it
@@ -62,7 +62,7 @@ CASE(test_a_round_has_a_budget)
 CASE(test_works_take_turns)
 {
     server s;
-    job a = {100, 0, 10000, NULL, 0}, b = {40, 0, 10000, &a, 0};
+    task a = {100, 0, 10000, NULL, 0}, b = {40, 0, 10000, &a, 0};
     a.other = &b;
     open_server(&s);
     background(&s, step, &a);
@@ -83,7 +83,7 @@ static bool begin_other(server *s, void *arg)
 CASE(test_work_begins_work)
 {
     server s;
-    job j = {3, 0, 0, NULL, 0};
+    task j = {3, 0, 0, NULL, 0};
     open_server(&s);
     background(&s, begin_other, &j);
     assert_int_equal(weft_loop_run(s.loop, WEFT_LOOP_ALL, WEFT_FOREVER), 0);
@@ -94,7 +94,7 @@ CASE(test_work_begins_work)
 CASE(test_what_is_left_is_finished_at_the_end)
 {
     server s;
-    job j = {1000, 0, 1000, NULL, 0};
+    task j = {1000, 0, 1000, NULL, 0};
     open_server(&s);
     background(&s, step, &j);
     close_server(&s);
