@@ -22,39 +22,41 @@ static place *place_of(server *s, int db, const word *key, bool make)
 
 // ---- What is not done ----
 
-static int64_t length_of(server *s, int db, const word *key)
+// The list as it is, or nullptr.  What counts in one is not in another that has taken its place.
+static const item_list *settle(server *s, place *place)
 {
-    entry **link = key_find(s, db, key);
-    return link != nullptr && (*link)->type == TYPE_LIST ? (int64_t)entry_list(*link)->count : 0;
-}
-
-static void fit(place *place, int64_t length)
-{
-    if (place->number - place->taken > length)
-        place->number = place->taken + length;
+    word key = place_name(place);
+    entry **link = key_find(s, place->db, &key);
+    const item_list *l =
+        link != nullptr && (*link)->type == TYPE_LIST ? entry_list(*link) : nullptr;
+    uint64_t id = l != nullptr ? l->id : 0;
+    bool same = place->list == 0 || place->list == id;
+    int64_t most = l != nullptr && same ? (int64_t)l->count : 0;
+    if (place->number - place->taken > most)
+        place->number = place->taken + most;
+    place->list = id;
+    return l;
 }
 
 int64_t weft::queue_pending(server *s, place *place)
 {
-    word name = place_name(place);
-    fit(place, length_of(s, place->db, &name));
+    settle(s, place);
     return place->number;
 }
 
 // ---- Leases ----
 
 // One was popped: whether it was one that counts.
-static bool count_popped(place *place, bool got, int64_t length)
+static bool count_popped(server *s, place *place, bool got)
 {
-    int64_t there = place->number - place->taken;
-    if (got && there > 0) {
-        place->taken++;
-        return true;
+    int64_t before = place->number;
+    if (!got) {
+        settle(s, place);
+        return place->number < before;
     }
-    if (got || there <= length)
-        return false;
-    place->number = place->taken + length;
-    return true;
+    bool counts = place->number > place->taken;
+    place->taken += counts;
+    return counts;
 }
 
 void weft::lease_begin(peer *p, list_item *item, int db, const word *key, bool front, bool always)
@@ -67,7 +69,7 @@ void weft::lease_begin(peer *p, list_item *item, int db, const word *key, bool f
     memcpy(p->lease.key, key->text, key->size);
     owner_watch(p, always);
     if (place != nullptr)
-        p->lease.counts = count_popped(place, always, always ? 0 : length_of(s, db, key));
+        p->lease.counts = count_popped(s, place, always);
 }
 
 void weft::lease_done(peer *p)
@@ -91,6 +93,8 @@ void weft::lease_back(peer *p)
     bool back = unseen && !discarded && item_push(s, l->db, &key, l->item, l->front);
     if (back)
         l->item = nullptr; // the list's
+    if (place != nullptr)
+        settle(s, place);
     if (l->counts && l->always && place->taken > 0) {
         place->taken--;
         place->number -= !back; // thrown away; nobody else will say that it is done
@@ -121,10 +125,11 @@ static void get(peer *p, int db, entry **link, const word *key, int64_t room)
         lease_begin(p, item_pop(p->server, db, link, true), db, key, true, true);
 }
 
-static void put(peer *p, int db, place *place, const word *key, const word *value)
+static void put(peer *p, place *place, const word *key, const word *value)
 {
     list_item *item = item_new(value->text, value->size);
-    if (item_push(p->server, db, key, item, false)) {
+    if (item_push(p->server, place->db, key, item, false)) {
+        settle(p->server, place);
         place->number++;
         reply_integer(p, 1);
     } else {
@@ -136,25 +141,23 @@ static void put(peer *p, int db, place *place, const word *key, const word *valu
 // One step: whether anybody could be answered.
 static bool serve_one(server *s, place *place, const word *key)
 {
-    entry **link = key_find(s, place->db, key);
-    bool list = link != nullptr && (*link)->type == TYPE_LIST;
-    fit(place, list ? (int64_t)entry_list(*link)->count : 0);
-    peer_wait *w = list ? wait_first(&place->waiting) : nullptr;
+    const item_list *list = settle(s, place);
+    peer_wait *w = list != nullptr ? wait_first(&place->waiting) : nullptr;
     if (w != nullptr) {
         if (w->gets)
-            get(w->peer, place->db, link, key, w->number);
+            get(w->peer, place->db, key_find(s, place->db, key), key, w->number);
         else
             list_give(w, place->db, key);
         wait_end(w);
         return true;
     }
     w = wait_first(&place->putters);
-    if (w == nullptr || (list && (int64_t)entry_list(*link)->count >= w->number && !place->closed))
+    if (w == nullptr || (list != nullptr && (int64_t)list->count >= w->number && !place->closed))
         return false;
     if (place->closed)
         reply_closed(w->peer);
     else
-        put(w->peer, place->db, place, key, &w->text);
+        put(w->peer, place, key, &w->text);
     wait_end(w);
     return true;
 }
@@ -208,7 +211,7 @@ void weft::command_put(peer *p, const word *words, int)
     if (place->closed) {
         reply_closed(p);
     } else if (!full && place->putters.next == &place->putters) {
-        put(p, p->db, place, &words[1], &words[4]);
+        put(p, place, &words[1], &words[4]);
     } else {
         peer_wait *w = wait_in(p, place, &place->putters, &words[4], d);
         if (w == nullptr)

@@ -11,10 +11,18 @@ static const size_t HEAD = ENTRY_HEAD;
 
 // ---- Entries ----
 
+static void *new_list(void)
+{
+    static uint64_t ids;
+    item_list *l = (item_list *)memory_take_zeroed(1, sizeof *l);
+    l->id = ++ids;
+    return l;
+}
+
 static void *new_object(int type)
 {
     if (type == TYPE_LIST)
-        return memory_take_zeroed(1, sizeof(item_list));
+        return new_list();
     return type == TYPE_HASH || type == TYPE_SET ? memory_take_zeroed(1, sizeof(table)) : nullptr;
 }
 

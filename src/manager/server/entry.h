@@ -17,6 +17,7 @@ struct list_item {
 struct item_list {
     list_item **ring;
     size_t room, head, count; // room: a power of two
+    uint64_t id;              // above 0; no other list has had it
 };
 
 // ---- Entries ----

@@ -8,8 +8,8 @@
 // whatever changes that list says so (key_changed), and when the command is done
 // places_serve goes through the places that may have something to give.
 //
-// A queue's count of what is not done is kept true there, too, by the list's length alone: in
-// whatever way items leave a list, no more of them can be waiting than it has.
+// A queue's count of what is not done is kept true there, too, by which list is there and its
+// length alone: in whatever way items leave a list, no more of them can be waiting than it has.
 #ifndef WEFT_MANAGER_PLACE_H
 #define WEFT_MANAGER_PLACE_H
 
@@ -55,6 +55,7 @@ struct place {
     int64_t number;     // list: not done; lock: its token; units: free;
                         // barrier: parties
     int64_t taken;      // list: of those not done, got by WEFT.GET; the others are in the list
+    uint64_t list;      // its id when that was last looked at; 0: there was none
     hold_link holds;    // a lock has one at most
     int closed;         // list: 1 drain, 2 discard; event: set; barrier: errno
     job_queue *jobs;    // of jobs (job.h)
