@@ -109,6 +109,37 @@ void weft_reply_free(weft_reply *r); /* NULL is ignored */
 int weft_client_append(weft_client *c, size_t n, const char *const argv[], const size_t sizes[]);
 weft_reply *weft_client_next(weft_client *c, weft_deadline d);
 
+/* ---- Transactions ----
+ *
+ *     do {
+ *         weft_client_watch(c, "stock", 5, d);
+ *         ... look at it with weft_client_command ...
+ *         weft_client_begin(c);
+ *         weft_client_append(c, 2, (const char *const[]){"DECR", "stock"}, NULL);
+ *         r = weft_client_execute(c, d);
+ *     } while (r == NULL && errno == EAGAIN);
+ */
+
+/* From now on until execute or unwatch a change of the key, by whomever, is a conflict.
+ * EAGAIN: what was watched before no longer is, since its connection has ended. */
+int weft_client_watch(weft_client *c, const void *key, size_t key_size, weft_deadline d);
+int weft_client_unwatch(weft_client *c, weft_deadline d); /* all of them */
+
+/* What is appended from now on runs as a whole, or not at all.  Does not wait.  EBUSY: replies are
+ * owed. */
+int weft_client_begin(weft_client *c);
+
+/* Sends the transaction, in one piece, and waits for its end: an array, of what each command
+ * replies; some may be errors.  Then it is over, and nothing is watched any more, but for
+ * ETIMEDOUT, ECANCELED, ENOTCONN: call it again, or discard.
+ * EAGAIN: nothing ran; there was a conflict, or what was watched was lost with its connection.
+ * EPROTO, ENOMEM, EACCES, EAGAIN: nothing ran, since a command was refused: weft_client_error says
+ * why.  ECONNRESET: it may have run.  EINVAL: none was begun. */
+weft_reply *weft_client_execute(weft_client *c, weft_deadline d);
+
+/* Forgets the transaction and what is watched.  Had it been sent, its connection is ended. */
+int weft_client_discard(weft_client *c, weft_deadline d);
+
 #ifdef __cplusplus
 }
 #endif

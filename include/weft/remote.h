@@ -37,6 +37,7 @@ typedef weft_remote weft_remote_dict;
 typedef weft_remote weft_remote_list;
 typedef weft_remote weft_remote_namespace;
 typedef weft_remote weft_remote_set;
+typedef weft_remote weft_remote_subscriber;
 
 /* Writes the proxy as text that weft_remote_open takes in any process; without the password.
  * Returns the length; what does not fit is cut, as with snprintf(3). */
@@ -199,6 +200,32 @@ ssize_t weft_remote_set_length(weft_remote_set *s, weft_deadline d);
 int weft_remote_set_clear(weft_remote_set *s, weft_deadline d);
 /* All members, in no order; an array. */
 weft_reply *weft_remote_set_items(weft_remote_set *s, weft_deadline d);
+
+/* ---- messages: Redis's channels ----
+ *
+ * A message goes to whom is subscribed to its channel at that moment, and is not kept. */
+
+/* Sends n bytes: to how many. */
+ssize_t weft_remote_publish(weft_client *c, const char *channel, const void *v, size_t n,
+                            weft_deadline d);
+
+#define WEFT_SUBSCRIBE_PATTERN 1 /* not a channel, but all that fit: "news.*" */
+
+/* Subscribes on a connection of its own, to where `c` is connected. */
+weft_remote_subscriber *weft_remote_subscribe(weft_client *c, const char *channel, int flags,
+                                              weft_deadline d);
+
+/* Subscribes to one more; to one less, ENOENT: it was not subscribed to. */
+int weft_remote_subscriber_add(weft_remote_subscriber *s, const char *channel, int flags,
+                               weft_deadline d);
+int weft_remote_subscriber_remove(weft_remote_subscriber *s, const char *channel, int flags,
+                                  weft_deadline d);
+
+/* Waits for the next message: an array of its channel and its text.  The descriptor of its client
+ * is readable when there may be some: then take them with WEFT_NOW until ETIMEDOUT.
+ * ECONNRESET: the connection had ended, and there is another one by now: messages may have been
+ * lost; go on.  ENOTCONN: there is none up to `d`; a later call tries again. */
+weft_reply *weft_remote_subscriber_next(weft_remote_subscriber *s, weft_deadline d);
 
 #ifdef __cplusplus
 }

@@ -132,6 +132,31 @@ static void begin_set(void)
     weft_remote_set_add(same, "v", 1, WEFT_FOREVER);
 }
 
+static void begin_subscriber(void)
+{
+    connect_both();
+    it = same = weft_remote_subscribe(client, name, 0, WEFT_FOREVER);
+}
+
+static void publish(void)
+{
+    weft_remote_publish(another, name, "x", 1, WEFT_FOREVER);
+}
+
+static void begin_watch(void)
+{
+    connect_both();
+    it = client;
+    weft_client_watch(client, name, strlen(name), WEFT_FOREVER);
+}
+
+static void begin_transaction(void)
+{
+    connect_both();
+    it = client;
+    weft_client_begin(client);
+}
+
 static int64_t job, token;
 static weft_remote_jobs_counters jobs_counters;
 
@@ -247,6 +272,10 @@ static const row ROWS[] = {
     ROW(weft_client_connect, (it, NULL, d), begin_connect, go_on, 0, end_own),
     ROW(weft_client_command, (it, 1, PING, NULL, d), begin_command, go_on, 0, end_own),
     ROW(weft_client_next, (it, d), begin_next, put),
+    ROW(weft_client_watch, (it, "k", 1, d), DO(connect_both(); it = client), NULL, ASKS),
+    ROW(weft_client_unwatch, (it, d), begin_watch, NULL, ASKS),
+    ROW(weft_client_execute, (it, d), begin_transaction, NULL, ASKS),
+    ROW(weft_client_discard, (it, d), begin_transaction, NULL, ASKS),
     ROW(weft_remote_open, (it, NULL, d), begin_text, go_on, 0, end_own),
 
     ROW(weft_remote_queue_put, (it, "x", 1, d), begin_full, get),
@@ -317,6 +346,12 @@ static const row ROWS[] = {
     ROW(weft_remote_set_length, (it, d), begin_set, NULL, ASKS),
     ROW(weft_remote_set_clear, (it, d), begin_set, NULL, ASKS),
     ROW(weft_remote_set_items, (it, d), begin_set, NULL, ASKS),
+
+    ROW(weft_remote_publish, (it, name, "x", 1, d), DO(connect_both(); it = client), NULL, ASKS),
+    ROW(weft_remote_subscribe, (it, name, 0, d), DO(connect_both(); it = client), NULL, ASKS),
+    ROW(weft_remote_subscriber_next, (it, d), begin_subscriber, publish),
+    ROW(weft_remote_subscriber_add, (it, "more", 0, d), begin_subscriber, NULL, ASKS),
+    ROW(weft_remote_subscriber_remove, (it, name, 0, d), begin_subscriber, NULL, ASKS),
 
     ROW(weft_remote_jobs_put, (it, "x", 1, NULL, &job, d), begin_jobs, NULL, ASKS),
     ROW(weft_remote_jobs_take, (it, d), begin_jobs, put_job),

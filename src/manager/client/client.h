@@ -64,13 +64,15 @@ struct weft_client {
     reply_reader in;
     int late; // what is owed to a call that has given up: LATE_...
     bytes undo;
-    int session;        // SESSION_...
-    char *elsewhere;    // the address that a cluster named; NULL: none
-    bool asking;        // for one command only
-    bytes noted;        // by weft_client_append
-    size_t owed;        // replies to that
-    bool begun;         // some of it may have been sent
-    weft_reply *pushes; // came while something else was waited for; the oldest first
+    int session;         // SESSION_...
+    char *elsewhere;     // the address that a cluster named; NULL: none
+    bool asking;         // for one command only
+    bytes noted;         // by weft_client_append
+    size_t owed;         // replies to that
+    bool begun;          // some of it may have been sent
+    int transaction;     // client_transaction.cc: how far it has come; 0: there is none
+    uint64_t watched_on; // the connection on which keys are watched; 0: none are
+    weft_reply *pushes;  // came while something else was waited for; the oldest first
     char error[256];
 };
 
@@ -120,6 +122,9 @@ int client_open(weft_client *c);
 
 // Ends the connection.  Nothing is owed any more.
 void client_drop(weft_client *c);
+
+// client_like.cc: another client of the same server.
+weft_client *client_like(const weft_client *c, weft_deadline d);
 
 // Says QUIT, if nothing is in the way.
 void client_say_quit(weft_client *c);

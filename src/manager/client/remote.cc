@@ -12,7 +12,7 @@ static const int64_t LONGEST_SLACK = 50000000; // ns
 
 static const char *const kinds[REMOTE_KINDS] = {
     "queue", "lock", "semaphore", "event", "barrier", "value",
-    "dict",  "list", "namespace", "jobs",  "set",
+    "dict",  "list", "namespace", "jobs",  "set",     "subscriber",
 };
 
 // ---- Opening ----
@@ -193,6 +193,8 @@ static weft_remote *open_parts(weft_client *c, const parts *p, weft_deadline d)
         return weft_remote_semaphore_open(c, p->name, small, d);
     case REMOTE_JOBS:
         return remote_jobs_open_text(c, p->name, p->number);
+    case REMOTE_SUBSCRIBER:
+        return remote_subscriber_open(c, p->name, (int)small, d);
     case REMOTE_BARRIER:
         return weft_remote_barrier_open(c, p->name, small);
     default: // the others have a name and nothing else

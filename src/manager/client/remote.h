@@ -24,6 +24,7 @@ enum {
     REMOTE_NAMESPACE,
     REMOTE_JOBS,
     REMOTE_SET,
+    REMOTE_SUBSCRIBER,
     REMOTE_KINDS
 };
 
@@ -112,6 +113,9 @@ weft_remote *remote_open(weft_client *c, int kind, const char *name, int64_t num
 
 // remote_jobs.cc: jobs, of whose options a text has the lease, in ms.
 weft_remote *remote_jobs_open_text(weft_client *c, const char *name, int64_t lease_ms);
+
+// remote_subscriber.cc: on a client that nobody else uses.
+weft_remote *remote_subscriber_open(weft_client *own, const char *name, int flags, weft_deadline d);
 
 // The reply is of another kind than that of the command: not the server it said to be.  EPROTO.
 int remote_strange(weft_reply *reply);
