@@ -2,6 +2,8 @@
 #include "commands.h"
 #include "job.h"
 
+#include <base/number.h>
+
 using namespace weft;
 
 static const int64_t LONGEST_MS = INT64_C(4000000000000); // in nanoseconds it still fits
@@ -47,8 +49,8 @@ static job *job_held(peer *p, const word *words, bool done)
         return nullptr;
     job_queue *q = jobs_find(p->server, &words[1]);
     job *j = q != nullptr ? job_by_id(q, id) : nullptr;
-    if (j != nullptr && j->token == token && j->state == WEFT_JOB_RUNNING && j->due <= weft_now())
-        job_lost(j, "the lease ended"); // its alarm is late
+    if (j != nullptr && j->token == token && j->state == WEFT_JOB_RUNNING && j->due <= jobs_now())
+        job_time_is_up(j); // its alarm is late
     if (j != nullptr && j->token == token &&
         (j->state == WEFT_JOB_RUNNING || (done && j->state == WEFT_JOB_DONE)))
         return j;
@@ -58,22 +60,36 @@ static job *job_held(peer *p, const word *words, bool done)
 
 // ---- Replies ----
 
+// Appends a sign, a number and the line's end.
+static char *put_number(char *to, char sign, int64_t number)
+{
+    *to++ = sign;
+    to += number_print(to, number);
+    *to++ = '\r';
+    *to++ = '\n';
+    return to;
+}
+
 static void reply_item(peer *p, const list_item *text)
 {
     reply_string(p, text != nullptr ? text->text : "", text != nullptr ? text->size : 0);
 }
 
+// The numbers in one piece: they are most of a reply.
 static void reply_job(peer *p, const job *j)
 {
-    int64_t until = j->state == WEFT_JOB_WAITING
-                        ? 0
-                        : wall_ms() + (j->due - weft_loop_now(p->server->loop)) / 1000000;
-    const int64_t numbers[] = {j->id,      j->token,    j->state,    j->priority, j->tries,
-                               j->retries, j->limit_ms, j->since_ms, until,       j->progress};
+    int64_t now = jobs_now(), wall = wall_ms(),
+            until = j->state == WEFT_JOB_WAITING ? 0 : wall + (j->due - now) / 1000000;
+    const int64_t numbers[] = {j->id,    j->token,   j->state,    j->priority,
+                               j->tries, j->retries, j->limit_ms, wall - (now - j->since) / 1000000,
+                               until,    j->progress};
     const list_item *const texts[] = {j->value, j->worker, j->note, j->outcome, j->key};
-    reply_array(p, sizeof numbers / sizeof *numbers + sizeof texts / sizeof *texts);
+    const size_t n = sizeof numbers / sizeof *numbers;
+    char head[(n + 1) * (NUMBER_ROOM + 3)], *to = head;
+    to = put_number(to, '*', (int64_t)(n + sizeof texts / sizeof *texts));
     for (int64_t number : numbers)
-        reply_integer(p, number);
+        to = put_number(to, ':', number);
+    reply_raw(p, head, (size_t)(to - head));
     for (const list_item *text : texts)
         reply_item(p, text);
 }
@@ -106,7 +122,7 @@ void weft::command_job_put(peer *p, const word *words, int)
     j->keep_ms = kept;
     q->keep = keep;
     q->put++;
-    job_move(j, delay > 0 ? WEFT_JOB_DELAYED : WEFT_JOB_WAITING, weft_now() + delay * 1000000);
+    job_move(j, delay > 0 ? WEFT_JOB_DELAYED : WEFT_JOB_WAITING, jobs_now() + delay * 1000000);
     reply_integer(p, j->id);
 }
 
@@ -219,7 +235,7 @@ void weft::command_job_fail(peer *p, const word *words, int)
     else if (undone || j->backoff_ms == 0)
         job_move(j, WEFT_JOB_WAITING, 0);
     else
-        job_move(j, WEFT_JOB_DELAYED, weft_now() + backoff_ms(j) * 1000000);
+        job_move(j, WEFT_JOB_DELAYED, jobs_now() + backoff_ms(j) * 1000000);
 }
 
 // ---- What became of them ----

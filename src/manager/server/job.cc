@@ -8,66 +8,100 @@ static const int64_t FOREVER = INT64_MAX;
 
 static int64_t last_number;
 
-// ---- Heaps ----
+// ---- Orders ----
 
-static bool by_turn(const job *a, const job *b)
+static bool comes_first(const job_turn *a, const job_turn *b)
 {
-    return a->priority != b->priority ? a->priority > b->priority : a->id < b->id;
+    return a->rank != b->rank ? a->rank < b->rank : a->id < b->id;
 }
 
-static bool by_time(const job *a, const job *b)
+static job_turn turn_of(job *j)
 {
-    return a->due < b->due;
+    return {j->state == WEFT_JOB_WAITING ? -(int64_t)j->priority : j->due, j->id, j};
 }
 
-static void heap_resize(job_heap *h, size_t room)
+static void heap_resize(job_order *o, size_t room)
 {
-    h->room = room;
-    h->jobs = (job **)retake(h->jobs, room * sizeof *h->jobs);
+    o->room = room;
+    o->heap = (job_turn *)retake(o->heap, room * sizeof *o->heap);
 }
 
-static void heap_set(job_heap *h, size_t i, job *j)
+static void heap_set(job_order *o, size_t i, const job_turn *t)
 {
-    h->jobs[i] = j;
-    j->at = i;
+    o->heap[i] = *t;
+    t->job->at = i;
 }
 
 // Puts it where it belongs, from the free place i on.
-static void heap_settle(job_heap *h, size_t i, job *j)
+static void heap_settle(job_order *o, size_t i, job_turn t)
 {
-    for (; i > 0 && h->comes_first(j, h->jobs[(i - 1) / 2]); i = (i - 1) / 2)
-        heap_set(h, i, h->jobs[(i - 1) / 2]);
-    for (size_t child; (child = 2 * i + 1) < h->count; i = child) {
-        if (child + 1 < h->count && h->comes_first(h->jobs[child + 1], h->jobs[child]))
+    for (; i > 0 && comes_first(&t, &o->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        heap_set(o, i, &o->heap[(i - 1) / 2]);
+    for (size_t child; (child = 2 * i + 1) < o->count; i = child) {
+        if (child + 1 < o->count && comes_first(&o->heap[child + 1], &o->heap[child]))
             child++;
-        if (!h->comes_first(h->jobs[child], j))
+        if (!comes_first(&o->heap[child], &t))
             break;
-        heap_set(h, i, h->jobs[child]);
+        heap_set(o, i, &o->heap[child]);
     }
-    heap_set(h, i, j);
+    heap_set(o, i, &t);
 }
 
-static void heap_add(job_heap *h, job *j)
+static void order_add(job_order *o, job *j)
 {
-    if (h->count == h->room)
-        heap_resize(h, h->room == 0 ? 16 : 2 * h->room);
-    h->count++;
-    heap_settle(h, h->count - 1, j);
+    job_turn t = turn_of(j);
+    if (!list_is_empty(&o->line)) {
+        job_turn last = turn_of(o->line.previous->job);
+        if (comes_first(&t, &last)) {
+            j->line.next = nullptr;
+            if (o->count == o->room)
+                heap_resize(o, o->room == 0 ? 16 : 2 * o->room);
+            o->count++;
+            heap_settle(o, o->count - 1, t);
+            return;
+        }
+    }
+    list_insert(&o->line, &j->line);
 }
 
-static void heap_remove(job_heap *h, const job *j)
+static void order_remove(job_order *o, const job *j)
 {
-    job *last = h->jobs[--h->count];
-    if (last != j)
-        heap_settle(h, j->at, last);
-    if (h->room > 1024 && h->count < h->room / 4)
-        heap_resize(h, h->room / 2);
+    if (j->line.next != nullptr) {
+        j->line.previous->next = j->line.next;
+        j->line.next->previous = j->line.previous;
+        return;
+    }
+    job_turn last = o->heap[--o->count];
+    if (j->at < o->count)
+        heap_settle(o, j->at, last);
+    if (o->room > 1024 && o->count < o->room / 4)
+        heap_resize(o, o->room / 2);
 }
 
-static job_heap *heap_of(const job *j)
+static job *order_first(const job_order *o)
 {
-    job_queue *q = j->queue;
-    return j->state == WEFT_JOB_WAITING ? &q->waiting : &q->timed;
+    job *in_line = list_is_empty(&o->line) ? nullptr : o->line.next->job;
+    if (o->count == 0 || in_line == nullptr)
+        return o->count == 0 ? in_line : o->heap[0].job;
+    job_turn t = turn_of(in_line);
+    return comes_first(&t, &o->heap[0]) ? in_line : o->heap[0].job;
+}
+
+static job_order *order_of(const job *j)
+{
+    return &j->queue->orders[j->state];
+}
+
+// Of those whose state ends by itself, the one that comes first; nullptr: there is none.
+static job *next_due(const job_queue *q)
+{
+    job *next = nullptr;
+    for (int state = WEFT_JOB_DELAYED; state <= WEFT_JOB_DEAD; state++) {
+        job *j = order_first(&q->orders[state]);
+        if (j != nullptr && (next == nullptr || j->due < next->due))
+            next = j;
+    }
+    return next;
 }
 
 // ---- Texts ----
@@ -120,12 +154,13 @@ static void look_by(job_queue *q, int64_t at)
     weft_loop_arm(this_server->loop, &q->alarm, 0, on_alarm, q, at);
 }
 
-static void time_is_up(job *j, int64_t now)
+void weft::job_time_is_up(job *j)
 {
     if (j->state == WEFT_JOB_DELAYED)
         job_move(j, WEFT_JOB_WAITING, 0);
     else if (j->state == WEFT_JOB_RUNNING)
-        job_lost(j, j->limit_at != 0 && j->limit_at <= now ? "out of time" : "the lease ended");
+        job_lost(j,
+                 j->limit_at != 0 && j->limit_at <= jobs_now() ? "out of time" : "the lease ended");
     else
         job_forget(j);
 }
@@ -134,8 +169,8 @@ static void queue_free(job_queue *q)
 {
     if (q->alarm.loop != nullptr)
         weft_loop_disarm(&q->alarm);
-    memory_give(q->waiting.jobs);
-    memory_give(q->timed.jobs);
+    for (const job_order &o : q->orders)
+        memory_give(o.heap);
     table_clear(&q->by_id, entry_drop);
     table_clear(&q->by_key, entry_drop);
     memory_give(q);
@@ -143,9 +178,10 @@ static void queue_free(job_queue *q)
 
 static job *any_of(job_queue *q)
 {
-    return q->waiting.count > 0 ? q->waiting.jobs[q->waiting.count - 1]
-           : q->timed.count > 0 ? q->timed.jobs[q->timed.count - 1]
-                                : nullptr;
+    for (job &ring : q->rings)
+        if (!list_is_empty(&ring))
+            return ring.previous;
+    return nullptr;
 }
 
 // What a queue that was removed has still.
@@ -165,14 +201,15 @@ static bool go_on(server *s, void *arg)
     job_queue *q = (job_queue *)arg;
     if (q->place == nullptr)
         return remove_some(q);
-    int64_t now = weft_now();
-    for (int i = 0; i < A_STEP && q->timed.count > 0 && q->timed.jobs[0]->due <= now; i++)
-        time_is_up(q->timed.jobs[0], now);
-    if (q->timed.count > 0 && q->timed.jobs[0]->due <= now)
+    int64_t now = jobs_now();
+    job *j = next_due(q);
+    for (int i = 0; i < A_STEP && j != nullptr && j->due <= now; i++, j = next_due(q))
+        job_time_is_up(j);
+    if (j != nullptr && j->due <= now)
         return true;
     q->works = false;
-    if (q->timed.count > 0)
-        look_by(q, q->timed.jobs[0]->due);
+    if (j != nullptr)
+        look_by(q, j->due);
     place_ready(s, q->place); // which drops it, if nothing is left
     return false;
 }
@@ -193,11 +230,18 @@ static void on_alarm(weft_alarm *, void *arg)
 
 // ---- States ----
 
+int64_t weft::jobs_now(void)
+{
+    return weft_loop_now(this_server->loop);
+}
+
+// The wall clock as it was at first: that it is set moves no number.
 int64_t weft::job_number(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    int64_t us = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+    static int64_t before; // so many microseconds before weft_now() was 0
+    if (before == 0)
+        before = wall_ms() * 1000 - jobs_now() / 1000;
+    int64_t us = before + jobs_now() / 1000;
     last_number = us > last_number ? us : last_number + 1;
     return last_number;
 }
@@ -212,7 +256,7 @@ job *weft::job_restore(job_queue *q, int64_t id, const word *value, const word *
     job *j = (job *)memory_take_zeroed(1, sizeof *j);
     list_init(&j->watches);
     j->queue = q;
-    j->held.job = j;
+    j->held.job = j->line.job = j;
     j->id = id;
     job_set(&j->value, value->text, value->size);
     job_set(&j->key, key->text, key->size);
@@ -239,7 +283,7 @@ static void leave_state(job *j)
     if (j->state == 0)
         return;
     untie(j);
-    heap_remove(heap_of(j), j);
+    order_remove(order_of(j), j);
     list_remove(j);
     j->queue->counts[j->state]--;
 }
@@ -250,10 +294,10 @@ void weft::job_move(job *j, int state, int64_t due)
     leave_state(j);
     j->state = state;
     j->due = due;
-    j->since_ms = wall_ms();
+    j->since = jobs_now();
     list_insert(&q->rings[state], j);
     q->counts[state]++;
-    heap_add(heap_of(j), j);
+    order_add(order_of(j), j);
     if (state == WEFT_JOB_WAITING)
         place_ready(this_server, q->place);
     else
@@ -281,7 +325,7 @@ void weft::job_forget(job *j)
 void weft::job_ends(job *j, int state)
 {
     job_queue *q = j->queue;
-    job_move(j, state, weft_now() + j->keep_ms * 1000000);
+    job_move(j, state, jobs_now() + j->keep_ms * 1000000);
     while (j->watches.next != &j->watches) {
         job_watch *one = j->watches.next;
         peer_wait *w = one->wait;
@@ -299,13 +343,13 @@ void weft::job_ends(job *j, int state)
 
 static int64_t lease_end(const job *j, int64_t lease_ms)
 {
-    int64_t end = weft_now() + lease_ms * 1000000;
+    int64_t end = jobs_now() + lease_ms * 1000000;
     return j->limit_at != 0 && j->limit_at < end ? j->limit_at : end;
 }
 
 void weft::job_lease(job *j, peer *p, int64_t lease_ms, bool tied)
 {
-    j->limit_at = j->limit_ms != 0 ? weft_now() + j->limit_ms * 1000000 : 0;
+    j->limit_at = j->limit_ms != 0 ? jobs_now() + j->limit_ms * 1000000 : 0;
     j->token = job_number();
     j->progress = 0;
     job_set(&j->note, nullptr, 0);
@@ -320,9 +364,9 @@ void weft::job_lease(job *j, peer *p, int64_t lease_ms, bool tied)
 
 void weft::job_extend(job *j, int64_t lease_ms)
 {
-    job_heap *h = heap_of(j);
+    order_remove(order_of(j), j);
     j->due = lease_end(j, lease_ms);
-    heap_settle(h, j->at, j);
+    order_add(order_of(j), j);
     look_by(j->queue, j->due);
 }
 
@@ -338,7 +382,7 @@ void weft::job_lost(job *j, const char *why)
 
 job *weft::job_first(const job_queue *q)
 {
-    return q->paused || q->waiting.count == 0 ? nullptr : q->waiting.jobs[0];
+    return q->paused ? nullptr : order_first(&q->orders[WEFT_JOB_WAITING]);
 }
 
 // ---- Queues ----
@@ -349,10 +393,10 @@ static job_queue *queue_new(place *place)
     q->place = place;
     q->keep = 100000;
     q->alarm_at = FOREVER;
-    q->waiting.comes_first = by_turn;
-    q->timed.comes_first = by_time;
     for (job &ring : q->rings)
         list_init(&ring);
+    for (job_order &o : q->orders)
+        list_init(&o.line);
     return q;
 }
 

@@ -1,9 +1,13 @@
 // job.h: jobs, their queues, and what their time does to them.
 //
 // A queue is a place of the kind AT_JOBS, which has the takers that wait.  Each job of it is in the
-// ring of its state, by the time when it came into it, and in one of two heaps: those that wait by
+// ring of its state, by the time when it came into it, and in the state's order: those that wait by
 // whose turn it is, all others by when their state ends by itself.  The alarm of a queue is set for
 // the first of these, or earlier.
+//
+// Nearly all come to an order behind all that are there: a lease has the length of the one before,
+// and what is put is the youngest.  So an order is a line, to whose end they go, and a heap for
+// those that belong further ahead.
 //
 // Nothing here takes long, however many there are: what is overdue together, what a peer had that
 // has gone, and what a queue had that was removed, goes in the background.
@@ -30,32 +34,39 @@ struct job_watch {
 struct job {
     job *next, *previous; // of its state
     struct job_queue *queue;
-    size_t at; // in its heap
-    int state; // 0: it is new
+    job_link line; // in its order's, or in the heap if it has no next
+    size_t at;     // in the heap
+    int state;     // 0: it is new
     int priority, tries, retries;
     int64_t id, token;
-    int64_t due;      // weft_now(): when its state ends
-    int64_t limit_at; // running: when its lease ends at the latest; 0: never
+    int64_t since, due; // weft_now(): when its state began, and ends
+    int64_t limit_at;   // running: when its lease ends at the latest; 0: never
     int64_t limit_ms, backoff_ms, keep_ms;
-    int64_t since_ms; // on the wall clock: of its state
     int64_t progress;
     list_item *value, *worker, *note, *outcome, *key; // nullptr: empty
     job_link held;     // running: of the peer whose end ends the lease, if it has a next
     job_watch watches; // the ring's head
 };
 
-struct job_heap {
-    job **jobs;
-    size_t count, room;
-    bool (*comes_first)(const job *a, const job *b);
+// What comes first has the least rank, and of equals the least id: here, so that looking for the
+// first touches no job.
+struct job_turn {
+    int64_t rank, id;
+    struct job *job;
+};
+
+struct job_order {
+    job_link line; // head
+    job_turn *heap;
+    size_t count, room; // of the heap
 };
 
 struct job_queue {
     struct place *place; // nullptr: it was removed
     table by_id, by_key;
-    job_heap waiting, timed;
     job rings[JOB_STATES]; // heads
     size_t counts[JOB_STATES];
+    job_order orders[JOB_STATES];
     weft_alarm alarm;
     int64_t alarm_at;
     int64_t keep;
@@ -93,6 +104,9 @@ void job_move(job *j, int state, int64_t due);
 void job_ends(job *j, int state);
 void job_forget(job *j);
 
+// Its state ends by itself, as it is time.
+void job_time_is_up(job *j);
+
 // Gives it to the peer, whose end ends the lease if `tied`.
 void job_lease(job *j, peer *p, int64_t lease_ms, bool tied);
 void job_extend(job *j, int64_t lease_ms);
@@ -102,6 +116,9 @@ void job_lost(job *j, const char *why);
 
 // Greater than all before, also than those of a server before this one: microseconds.
 int64_t job_number(void);
+
+// weft_now(), as this round began.
+int64_t jobs_now(void);
 
 void job_set(list_item **text, const char *what, size_t n);
 

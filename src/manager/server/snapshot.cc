@@ -173,10 +173,12 @@ static void put_job(writer *w, const job *j)
 {
     int64_t now = weft_now();
     int64_t limit = j->limit_at != 0 ? w->now + (j->limit_at - now) / 1000000 : 0;
-    const int64_t numbers[] = {j->id,       j->token,      j->priority,
-                               j->tries,    j->retries,    limit,
-                               j->limit_ms, j->backoff_ms, j->keep_ms,
-                               j->since_ms, j->progress,   w->now + (j->due - now) / 1000000};
+    const int64_t numbers[] = {j->id,       j->token,
+                               j->priority, j->tries,
+                               j->retries,  limit,
+                               j->limit_ms, j->backoff_ms,
+                               j->keep_ms,  w->now - (now - j->since) / 1000000,
+                               j->progress, w->now + (j->due - now) / 1000000};
     const list_item *const texts[] = {j->value, j->key, j->worker, j->note, j->outcome};
     put_kind(w, IS_JOB);
     put_number(w, (uint64_t)j->state, 1);
@@ -471,7 +473,8 @@ static void get_job(reader *r, int64_t now)
     job_queue *q = r->jobs;
     r->bad = r->bad || q == nullptr || state < WEFT_JOB_WAITING || state >= JOB_STATES ||
              job_by_id(q, numbers[0]) != nullptr || job_by_key(q, &texts[1]) != nullptr;
-    int64_t due = in_time(r, numbers[11], now), limit = in_time(r, numbers[5], now);
+    int64_t due = in_time(r, numbers[11], now), limit = in_time(r, numbers[5], now),
+            since = in_time(r, numbers[9], now);
     if (!r->bad) {
         job *j = job_restore(q, numbers[0], &texts[0], &texts[1]);
         j->token = numbers[1];
@@ -489,7 +492,7 @@ static void get_job(reader *r, int64_t now)
         job_number_above(j->id);
         job_number_above(j->token);
         job_move(j, state, due);
-        j->since_ms = numbers[9];
+        j->since = since;
         if (tied)
             job_lost(j, "the connection ended");
     }
