@@ -89,7 +89,12 @@ static const form forms[] = {
     {"UNWATCH", 4},
     // keys
     {"DEL k*", 40}, {"EXISTS k*", 8}, {"TYPE k", 10}, {"EXPIRE k t", 10}, {"EXPIRE k t X", 10},
-    {"EXPIRE k t X X", 3}, {"PEXPIRE k m", 8}, {"PEXPIRE k m X", 8}, {"TTL k", 12, TIME_LEFT},
+    {"EXPIRE k t X X", 3}, {"PEXPIRE k m", 8}, {"PEXPIRE k m X", 8}, {"EXPIREAT k T", 8},
+    {"EXPIREAT k T X", 8}, {"PEXPIREAT k U", 8}, {"PEXPIREAT k U X", 8},
+    {"EXPIRETIME k", 6, TIME_LEFT}, {"PEXPIRETIME k", 6, TIME_LEFT}, {"RENAME k k", 10},
+    {"RENAMENX k k", 8}, {"COPY k k", 6}, {"COPY k k REPLACE", 10}, {"COPY k k DB d", 4},
+    {"COPY k k DB d REPLACE", 4}, {"MOVE k d", 5}, {"TOUCH k*", 4}, {"RANDOMKEY", 2, RANDOM},
+    {"TIME", 1, RANDOM}, {"TTL k", 12, TIME_LEFT},
     {"PTTL k", 12, TIME_LEFT}, {"PERSIST k", 8}, {"KEYS p", 6, SORTED},
     {"SCAN c COUNT 100000", 2, SCANNED, NO_NUMBERS},
     {"SCAN c C COUNT 100000", 4, SCANNED, NO_NUMBERS},
@@ -433,6 +438,10 @@ static inline void word_of(words *w, char letter)
     switch (letter) {
     case 't':
         return word_time(w, false, 1, true);
+    case 'T':
+        return word_time(w, true, 1, true);
+    case 'U':
+        return word_time(w, true, 1000, true);
     case 'm':
         return word_time(w, false, 1000, true);
     case 'M':

@@ -1,5 +1,5 @@
-// command_key.cc: keys: DEL UNLINK EXISTS TYPE EXPIRE PEXPIRE TTL PTTL PERSIST DBSIZE FLUSHALL
-// FLUSHDB, as Redis has them.
+// command_key.cc: keys: DEL UNLINK EXISTS TOUCH TYPE EXPIRE PEXPIRE EXPIREAT PEXPIREAT TTL PTTL
+// EXPIRETIME PEXPIRETIME PERSIST RANDOMKEY DBSIZE FLUSHALL FLUSHDB, as Redis has them.
 #include "commands.h"
 #include "place.h"
 
@@ -75,13 +75,14 @@ static bool is_wanted(int flags, int64_t now, int64_t at)
            !((flags & LESS) && now != -1 && at >= now);
 }
 
-static void expire(peer *p, const word *words, int n, int64_t unit)
+// At words[2] times `unit` ms from `since` on.
+static void expire(peer *p, const word *words, int n, int64_t unit, int64_t since)
 {
     int flags;
     int64_t at;
     if (!read_conditions(p, words, n, &flags) || !parse_integer(p, &words[2], &at))
         return;
-    if (__builtin_mul_overflow(at, unit, &at) || __builtin_add_overflow(at, wall_ms(), &at)) {
+    if (__builtin_mul_overflow(at, unit, &at) || __builtin_add_overflow(at, since, &at)) {
         reply_error(p, "ERR invalid expire time in '%s' command", p->running);
         return;
     }
@@ -98,33 +99,60 @@ static void expire(peer *p, const word *words, int n, int64_t unit)
 
 void weft::command_expire(peer *p, const word *words, int n)
 {
-    expire(p, words, n, 1000);
+    expire(p, words, n, 1000, wall_ms());
 }
 
 void weft::command_pexpire(peer *p, const word *words, int n)
 {
-    expire(p, words, n, 1);
+    expire(p, words, n, 1, wall_ms());
 }
 
-// -2: there is no such key; -1: it does not expire.
-static int64_t ms_left(peer *p, const word *key)
+void weft::command_expireat(peer *p, const word *words, int n)
+{
+    expire(p, words, n, 1000, 0);
+}
+
+void weft::command_pexpireat(peer *p, const word *words, int n)
+{
+    expire(p, words, n, 1, 0);
+}
+
+// When the key expires.  -2: there is no such key; -1: it does not expire.
+static int64_t expiry_of(peer *p, const word *key)
 {
     entry **link = key_find(p->server, p->db, key);
-    if (link == nullptr)
-        return -2;
-    int64_t at = key_expires(*link), left = at - wall_ms();
-    return at < 0 ? -1 : left > 0 ? left : 0;
+    return link != nullptr ? key_expires(*link) : -2;
+}
+
+static int64_t ms_left(peer *p, const word *key)
+{
+    int64_t at = expiry_of(p, key), left = at - wall_ms();
+    return at < 0 ? at : left > 0 ? left : 0;
+}
+
+static void reply_seconds(peer *p, int64_t ms)
+{
+    reply_integer(p, ms < 0 ? ms : ms / 1000 + (ms % 1000 >= 500));
 }
 
 void weft::command_ttl(peer *p, const word *words, int)
 {
-    int64_t left = ms_left(p, &words[1]);
-    reply_integer(p, left < 0 ? left : left / 1000 + (left % 1000 >= 500));
+    reply_seconds(p, ms_left(p, &words[1]));
 }
 
 void weft::command_pttl(peer *p, const word *words, int)
 {
     reply_integer(p, ms_left(p, &words[1]));
+}
+
+void weft::command_expiretime(peer *p, const word *words, int)
+{
+    reply_seconds(p, expiry_of(p, &words[1]));
+}
+
+void weft::command_pexpiretime(peer *p, const word *words, int)
+{
+    reply_integer(p, expiry_of(p, &words[1]));
 }
 
 void weft::command_persist(peer *p, const word *words, int)
@@ -139,6 +167,21 @@ void weft::command_persist(peer *p, const word *words, int)
 }
 
 // ---- All of them ----
+
+void weft::command_randomkey(peer *p, const word *, int)
+{
+    server *s = p->server;
+    table *keys = &s->keys[p->db];
+    while (keys->count > 0) {
+        entry **link = table_random(keys);
+        if (!(*link)->expires || key_expires(*link) > wall_ms()) {
+            reply_string(p, entry_key(*link), (*link)->key_size);
+            return;
+        }
+        key_remove(s, p->db, link);
+    }
+    reply_null(p);
+}
 
 void weft::command_dbsize(peer *p, const word *, int)
 {

@@ -1,6 +1,8 @@
-// command_server.cc: the server: INFO, as Redis has them.
+// command_server.cc: the server: INFO TIME, as Redis has them.
 #include "commands.h"
 #include "server.h"
+
+#include <base/number.h>
 
 #include <stdarg.h>
 #include <sys/resource.h>
@@ -186,4 +188,15 @@ void weft::command_info(peer *p, const word *words, int n)
     }
     reply_page(p, out.n > 0 ? out.text : "", out.n);
     memory_give(out.text);
+}
+
+// Seconds and microseconds since 1970.
+void weft::command_time(peer *p, const word *, int)
+{
+    struct timespec t;
+    char text[NUMBER_ROOM];
+    clock_gettime(CLOCK_REALTIME, &t);
+    reply_array(p, 2);
+    reply_string(p, text, number_print(text, t.tv_sec));
+    reply_string(p, text, number_print(text, t.tv_nsec / 1000));
 }

@@ -89,6 +89,46 @@ entry *weft::entry_set_expiry(entry **link, void *expiry)
     return e;
 }
 
+// ---- Under another key ----
+
+entry *weft::entry_renamed(entry *e, const void *key, size_t key_size, uint32_t hash)
+{
+    entry *to = entry_new((int)e->type, key, key_size, hash, e->size);
+    if (e->type == TYPE_STRING) {
+        memcpy(entry_text(to), entry_text(e), e->size);
+    } else {
+        memory_give(entry_object(to));
+        entry_set_object(to, entry_object(e));
+    }
+    memory_give(e);
+    return to;
+}
+
+static void copy_list(item_list *to, const item_list *from)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        const list_item *item = *list_item_at(from, i);
+        list_push(to, item_new(item->text, item->size), false);
+    }
+}
+
+static void copy_field(entry *e, void *to)
+{
+    table_add((table *)to, entry_copy(e, entry_key(e), e->key_size, e->hash));
+}
+
+entry *weft::entry_copy(entry *e, const void *key, size_t key_size, uint32_t hash)
+{
+    entry *to = entry_new((int)e->type, key, key_size, hash, e->size);
+    if (e->type == TYPE_STRING)
+        memcpy(entry_text(to), entry_text(e), e->size);
+    else if (e->type == TYPE_LIST)
+        copy_list(entry_list(to), entry_list(e));
+    else
+        table_each(entry_hash(e), copy_field, entry_hash(to));
+    return to;
+}
+
 // ---- Lists ----
 
 list_item *weft::item_new(const void *text, size_t n)

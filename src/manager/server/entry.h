@@ -103,6 +103,11 @@ void entry_drop(entry *e);
 // Releases an expiry, which no entry has any more (expiry.cc).
 void expiry_drop(void *expiry);
 
+// The same under another key, which does not expire: `e` itself, which does not either, and is
+// gone; or a copy of all that it holds.
+entry *entry_renamed(entry *e, const void *key, size_t key_size, uint32_t hash);
+entry *entry_copy(entry *e, const void *key, size_t key_size, uint32_t hash);
+
 // ---- Lists ----
 
 list_item *item_new(const void *text, size_t n);
