@@ -32,7 +32,9 @@ extern "C" {
 
 /* options.flags */
 enum {
-    WEFT_MANAGER_SIGNALS = 1 /* weft_manager_serve returns on SIGTERM and SIGINT, too */
+    /* weft_manager_serve returns on SIGTERM, SIGINT and, without a password_file, SIGHUP (not if
+     * that is ignored), too, and tells systemd (sd_notify(3)) how it is. */
+    WEFT_MANAGER_SIGNALS = 1
 };
 
 /* Zero means the default, for each. */
@@ -53,6 +55,9 @@ typedef struct weft_manager_options {
     /* A file for what it holds: read at the start, if it is there; written beside and renamed at
      * an orderly end and by the commands SAVE and BGSAVE.  NULL, "": nothing is kept. */
     const char *save;
+    /* A file whose first line is the password: read at the start, unless there is `password`, and
+     * on SIGHUP; then it is for those who connect from then on.  NULL, "": none. */
+    const char *password_file;
 } weft_manager_options;
 
 typedef struct weft_manager weft_manager;
@@ -61,9 +66,9 @@ typedef struct weft_manager weft_manager;
  * when each process that has the handle, by fork, has destroyed it or ended; on weft_manager_end;
  * or on the command SHUTDOWN.  It is no child of this process: wait(2) does not see it.
  * NULL: EBADMSG (the file of `save` is damaged or cut short; it is left as it is), EPROTONOSUPPORT
- * (a newer weft has written it); EINVAL (no address, an option below 0, a longer max_message than
- * there is), EACCES (tcp: without a password), EADDRINUSE and others as weft_io_listen, EAGAIN,
- * EMFILE, ENFILE, ENOMEM; ENOSYS: no pidfds. */
+ * (a newer weft has written it); EINVAL (no address, no password in its file, an option below 0, a
+ * longer max_message than there is), EACCES (tcp: without a password), EADDRINUSE and others as
+ * weft_io_listen, EAGAIN, EMFILE, ENFILE, ENOMEM; ENOSYS: no pidfds. */
 weft_manager *weft_manager_start(const char *address, const weft_manager_options *opts);
 
 /* The address as weft_client_connect takes it, with the port that was chosen; its process id. */

@@ -7,7 +7,8 @@
 // The callbacks of the master's loop only note what has happened; processes are started between
 // two runs of the loop, so that a new worker is in no callback and can give the loop back.
 #include "master.h"
-#include "notify.h"
+
+#include <base/notify.h>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -134,15 +135,11 @@ static void stop(master *m)
     drain_all(m);
 }
 
-// systemd wants the time of a reload with it (sd_notify(3), "RELOADING=1").
 static void reload(master *m)
 {
-    char state[64];
     if (m->stopping)
         return;
-    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld",
-             (long long)(weft_now() / 1000));
-    notify(state);
+    notify_reloading();
     master_tell(m, WEFT_WORKERS_RELOADING, -1, -1, 0);
     m->reloading = true;
     m->s.reloads++;

@@ -16,6 +16,7 @@ static int remote_serve(const remote_order *o)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     s.password = o->has_password ? o->password : nullptr;
+    s.password_file = o->password_file;
     s.max_memory = o->memory;
     s.save = o->save;
     s.flags = WEFT_MANAGER_SIGNALS;
@@ -87,7 +88,8 @@ static int run_get(int argc, char **argv)
 
 extern const verb verb_manager = {
     "manager", "-l ADDRESS [--password-file F] [--max-memory N[k|m|g]] [--save F]",
-    "serves until SIGTERM, SIGINT or the command SHUTDOWN\n"
+    "serves until SIGTERM, SIGINT or the command SHUTDOWN; SIGHUP: reads F with the password "
+    "again\n"
     "--save: reads what it holds from F at the start, and writes it there at the "
     "end\n" REMOTE_ADDRESS,
     run_manager};

@@ -78,7 +78,7 @@ remote_order remote_read_options(int argc, char **argv, const char *shorts)
         if (c == 'l')
             o.address = optarg;
         else if (c == 'p')
-            remote_read_password(optarg, &o);
+            remote_read_password(o.password_file = optarg, &o);
         else if (c == 'm')
             o.memory = read_size(optarg);
         else if (c == 's')

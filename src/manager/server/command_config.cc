@@ -398,18 +398,6 @@ static bool are_settings(peer *p, const word *words, int n)
     return true;
 }
 
-void weft::password_set(server *s, const char *text, size_t n)
-{
-    char *old = s->password;
-    s->password = n > 0 ? (char *)memory_take(n + 1) : nullptr;
-    if (n > 0) {
-        memcpy(s->password, text, n);
-        s->password[n] = 0;
-    }
-    s->o.password = s->password;
-    memory_give(old);
-}
-
 static void config_set(peer *p, const word *words, int n)
 {
     server *s = p->server;

@@ -9,7 +9,6 @@
 #include <weft/io.h>
 
 #include <limits.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -60,6 +59,8 @@ static bool complete(weft_manager_options *o)
         return false;
     if (o->password != nullptr && *o->password == 0)
         o->password = nullptr;
+    if (o->password_file != nullptr && *o->password_file == 0)
+        o->password_file = nullptr;
     o->max_clients = o->max_clients != 0 ? o->max_clients : 10000;
     o->max_message = o->max_message != 0 ? o->max_message : MESSAGE_MAX;
     o->max_reply = o->max_reply != 0 ? o->max_reply : 2 * MESSAGE_MAX;
@@ -131,21 +132,6 @@ static int open_listener(server *s, const char *address)
     return fail_with(error);
 }
 
-static void on_signal(weft_signal *, void *arg)
-{
-    server_end((server *)arg);
-}
-
-static int open_signals(server *s)
-{
-    if (!(s->o.flags & WEFT_MANAGER_SIGNALS))
-        return 0;
-    return weft_loop_watch_signal(s->loop, &s->signals[0], SIGTERM, on_signal, s) != 0 ||
-                   weft_loop_watch_signal(s->loop, &s->signals[1], SIGINT, on_signal, s) != 0
-               ? -1
-               : 0;
-}
-
 static int listen_at(server *s, const char *address)
 {
     int fd = open_listener(s, address);
@@ -165,6 +151,8 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
         s->o = *opts;
     if (address == nullptr || !complete(&s->o))
         return fail_with(EINVAL);
+    if (s->o.password_file != nullptr && s->o.password == nullptr && password_load(s, 0) != 0)
+        return -1;
     s->listener.watch.fd = s->save.dir = -1;
     s->save.not_at_end = true; // before its beginning
     peers_open(s);
@@ -188,7 +176,7 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
     s->input = (char *)memory_take(INPUT_ROOM);
     s->expiries = expiry_open();
     s->loop = weft_loop_create(nullptr);
-    if (s->loop != nullptr && save_open(s) == 0 && open_signals(s) == 0 &&
+    if (s->loop != nullptr && save_open(s) == 0 && service_open(s) == 0 &&
         listen_at(s, address) == 0) {
         s->save.not_at_end = false;
         return 0;
@@ -221,6 +209,7 @@ static void remove_file(const server *s)
 int weft::server_close(server *s)
 {
     int saved = errno, fd = s->listener.watch.fd, result;
+    service_end(s);
     remove_file(s);
     if (s->loop != nullptr && s->listener.watch.loop != nullptr)
         weft_loop_unlisten(&s->listener);

@@ -176,7 +176,7 @@ enum { PAUSE_NONE, PAUSE_WRITES, PAUSE_ALL };
 struct server {
     weft_loop *loop;
     weft_listener listener;
-    weft_signal signals[2];
+    weft_signal signals[3];
     weft_watch owners, parent; // how the end comes to be known (start.cc)
     weft_alarm second;         // while anything is to be looked at each second
     weft_task tidy, background;
@@ -187,7 +187,9 @@ struct server {
     char address[160];
     int port;
     bool is_unix, ending;
-    struct stat file; // the socket's, to be removed at the end; st_nlink 0: there is none
+    bool is_service;     // systemd is told
+    weft_alarm watchdog; // of it
+    struct stat file;    // the socket's, to be removed at the end; st_nlink 0: there is none
 
     table keys[DATABASES];
     size_t expiring[DATABASES];
@@ -270,6 +272,22 @@ void server_end(server *s);
 // Sees to the peers that are dirty: at the end of each round.
 void server_tidy(server *s);
 
+// ---- service.cc ----
+
+// Sets the password, of which a copy is kept; none of 0 bytes.
+void password_set(server *s, const char *text, size_t n);
+
+// The same from its file, opened with these flags, too.  0, or -1: EINVAL (there is none in its
+// first line), and others as open(2) and read(2).
+int password_load(server *s, int flags);
+
+// Signals, if it is to look at them: 0, or -1 and errno.
+int service_open(server *s);
+
+// In the process that serves: it has begun; at the end of any.
+void service_begin(server *s);
+void service_end(server *s);
+
 // ---- background.cc ----
 
 // Calls step(s, arg) again and again, a bounded time in this round of the loop and each of the
@@ -310,9 +328,6 @@ const command_row *command_named(const word *words, int n);
 extern const command_row commands[];
 extern const int commands_count;
 void commands_open(void);
-
-// Sets the password, of which a copy is kept; none of 0 bytes.
-void password_set(server *s, const char *text, size_t n);
 
 // ---- command_client.cc ----
 

@@ -48,6 +48,7 @@ int weft_manager_serve(const char *address, const weft_manager_options *opts)
         return fail_with(EBUSY);
     if (server_open(&s, address, opts) != 0)
         return -1;
+    service_begin(&s);
     int result = server_run(&s), closed = server_close(&s);
     return result != 0 ? result : closed;
 }
