@@ -12,6 +12,7 @@
 #include "../runner.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -108,6 +109,20 @@ static inline void fake_listen(fake *s, int backlog)
     assert_int_equal(listen(s->listener, backlog), 0);
 }
 
+// The same over TCP.
+static inline void fake_listen_tcp(fake *s)
+{
+    struct sockaddr_in a = {};
+    socklen_t size = sizeof a;
+    a.sin_family = AF_INET;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(s->listener, (struct sockaddr *)&a, size), 0);
+    assert_int_equal(listen(s->listener, 64), 0);
+    getsockname(s->listener, (struct sockaddr *)&a, &size);
+    snprintf(s->address, sizeof s->address, "tcp:127.0.0.1:%d", ntohs(a.sin_port));
+}
+
 // A socket that is connected to it, or -1 at once.
 static inline int fake_dial(const fake *s)
 {
@@ -120,9 +135,12 @@ static inline int fake_dial(const fake *s)
     return -1;
 }
 
-static inline void fake_start(fake *s)
+static inline void fake_start(fake *s, bool tcp = false)
 {
-    fake_listen(s, 64);
+    if (tcp)
+        fake_listen_tcp(s);
+    else
+        fake_listen(s, 64);
     assert_int_equal(pthread_create(&s->thread, nullptr, fake_main, s), 0);
 }
 

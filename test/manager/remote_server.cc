@@ -101,6 +101,30 @@ CASE(test_server_stopped)
     end_server(&mine);
 }
 
+// What a get was given too late is the first of the queue again, and still to be done.
+CASE(test_server_stopped_with_item)
+{
+    server mine;
+    weft_remote_queue *q = open_on_mine(&mine), *other = (weft_remote_queue *)again(q);
+    char item[8];
+    assert_int_equal(weft_remote_queue_put(q, "first", 5, soon()), 0);
+    assert_int_equal(weft_remote_queue_put(q, "second", 6, soon()), 0);
+    weft_remote_queue_length(other, soon()); // connected
+    kill(mine.pid, SIGSTOP);
+    assert_errno(weft_remote_queue_get(q, item, sizeof item, weft_in_ms(10)), ECONNRESET);
+    kill(mine.pid, SIGCONT);
+    assert_int_equal(weft_remote_queue_length(q, soon()), 2);
+    for (int i = 0; i < 2; i++) {
+        assert_errno(weft_remote_queue_join(q, WEFT_NOW), ETIMEDOUT);
+        assert_int_equal(weft_remote_queue_get(other, item, sizeof item, soon()), 5 + i);
+        assert_int_equal(weft_remote_queue_task_done(other, soon()), 0);
+    }
+    assert_int_equal(weft_remote_queue_join(q, soon()), 0);
+    release(other);
+    done_with(q);
+    end_server(&mine);
+}
+
 // Who has time waits for one that is slow, however long that is.
 CASE(test_server_slow)
 {
