@@ -13,7 +13,11 @@
 
 #include <base/number.h>
 
+struct addrinfo;
+
 namespace weft {
+
+struct endpoint;
 
 // A word of a command: bytes, and text around them (NULL: none).
 struct client_word {
@@ -162,6 +166,9 @@ int client_errno(weft_client *c, const weft_reply *error);
 
 // Notes for weft_client_error what failed, and how (0: the text says it), and fails with `error`.
 int client_fail(weft_client *c, int error, const char *what, int how);
+
+// The addresses of a name, to be freed by freeaddrinfo; outside weft_io_run.
+int client_resolve(const endpoint *a, struct addrinfo **list, weft_deadline d);
 
 // A socket that is connected to the address: non-blocking, close-on-exec.
 int client_connect(const char *address, weft_deadline d);

@@ -1,8 +1,7 @@
 // client_connect.cc: connecting, for threads and tasklets alike.
 //
-// In weft_io_run that is weft_io_connect.  Elsewhere the thread waits: names are looked up by
-// getaddrinfo(3) where the caller stands, and the addresses tried one after the other, each with
-// its share of the time.
+// In weft_io_run that is weft_io_connect.  Elsewhere the thread waits, and the addresses of a name
+// are tried one after the other, each with its share of the time.
 #include "../tcp.h"
 #include "client.h"
 
@@ -58,7 +57,7 @@ static int connect_tcp(const endpoint *a, weft_deadline d)
 {
     struct addrinfo *list, *i;
     int fd = -1, count = 0;
-    if (endpoint_resolve(a, 0, &list, d) != 0)
+    if (client_resolve(a, &list, d) != 0)
         return -1;
     for (i = list; i != nullptr; i = i->ai_next)
         count++;
