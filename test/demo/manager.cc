@@ -88,6 +88,21 @@ CASE(test_put_is_bounded)
     says("get -n 2 %s full", 0, "1\n2\n");
 }
 
+// One deadline holds for all of it: connecting, too.
+CASE(test_stopped)
+{
+    char expected[256];
+    int64_t begun = weft_now();
+    snprintf(expected, sizeof expected, "weft-processes: %s: Connection timed out\n", at);
+    assert_int_equal(run_with("kill -STOP %s", strrchr(stop, ' ') + 1), 0);
+    says("get -t 0.3 %s q", 1, expected);
+    says("put -t 0.3 %s q x", 1, expected);
+    says("lock -t 0.3 %s q true", 1, expected);
+    int64_t took = weft_now() - begun;
+    assert_int_equal(run_with("kill -CONT %s", strrchr(stop, ' ') + 1), 0);
+    assert_true(took >= 900000000 && took < 8000000000);
+}
+
 // A value that could not be printed is in the queue again.
 CASE(test_get_does_not_lose)
 {

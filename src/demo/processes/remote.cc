@@ -50,7 +50,8 @@ weft_client *remote_connect(const remote_order *o)
 
 void remote_warn(const char *what, const weft_remote *r)
 {
-    const char *more = errno == EPROTO ? weft_client_error(weft_remote_client(r)) : "";
+    bool says_more = errno == EPROTO || errno == ENOTCONN || errno == ECONNRESET || errno == EAGAIN;
+    const char *more = says_more ? weft_client_error(weft_remote_client(r)) : "";
     warnx("%s: %s%s%s", what, errno == ETIMEDOUT ? "out of time" : strerror(errno),
           *more != 0 ? ": " : "", more);
 }
