@@ -3,6 +3,8 @@
 
 #include "said.h"
 
+#include <weft/deadline.h>
+
 static char at[128]; // where the manager of this group listens
 static char stop[64];
 
