@@ -554,6 +554,29 @@ CASE(test_jobs_memory)
     done_with(q);
 }
 
+// When memory is full a job can end still, but with a short result; and no more are put.
+CASE(test_jobs_full)
+{
+    if (here.kind == WEFT_SERVER_REDIS)
+        skip();
+    static char large[100000];
+    static const char *const less[] = {"CONFIG", "SET", "maxmemory", "1"}, *const more[] = {
+                                                                               "CONFIG", "SET",
+                                                                               "maxmemory", "0"};
+    weft_remote_jobs *q = jobs_open("full");
+    weft_client *c = weft_remote_client(q);
+    int64_t id = put(q, "job"), token = take(q, "job");
+    weft_reply_free(weft_client_command(c, 4, less, nullptr, soon()));
+    assert_errno(weft_remote_jobs_put(q, "", 0, nullptr, nullptr, soon()), ENOMEM);
+    assert_errno(weft_remote_jobs_done(q, id, token, large, sizeof large, soon()), ENOMEM);
+    assert_int_equal(weft_remote_jobs_heartbeat(q, id, token, 1, "going on", soon()), 0);
+    done(q, id, token, "short");
+    outcome_is(q, id, WEFT_JOB_DONE, "short");
+    weft_reply_free(weft_client_command(c, 4, more, nullptr, soon()));
+    put(q, "job");
+    done_with(q);
+}
+
 // ---- Misuse ----
 
 CASE(test_jobs_refuses)

@@ -114,7 +114,9 @@ static int submit(void)
     ids all = {};
     size_t failed = 0;
     weft_client *c = remote_connect(&order);
-    weft_remote_jobs *q = weft_remote_jobs_open(c, order.name, nullptr);
+    weft_remote_jobs_options options = {};
+    options.keep = waits ? 100000000 : 0; // all, until they have been printed
+    weft_remote_jobs *q = weft_remote_jobs_open(c, order.name, &options);
     if (q == nullptr)
         err(1, "%s", order.name);
     size_t there = put_all(q, &all);

@@ -57,11 +57,16 @@ static void take_jobs(weft_remote_jobs *q)
 
 static void *work_on(void *)
 {
-    weft_client *c = remote_connect(&order);
-    weft_remote_jobs *q = weft_remote_jobs_open(c, order.name, &options);
-    if (q == nullptr)
+    weft_client *c;
+    while ((c = weft_client_connect(order.address, order.has_password ? order.password : nullptr,
+                                    weft_in_s(1))) == nullptr &&
+           !is_draining())
+        usleep(500000); // others may have jobs that run
+    weft_remote_jobs *q = c != nullptr ? weft_remote_jobs_open(c, order.name, &options) : nullptr;
+    if (q != nullptr)
+        take_jobs(q);
+    else if (c != nullptr)
         err(1, "%s", order.name);
-    take_jobs(q);
     weft_remote_destroy(q);
     weft_client_destroy(c);
     __atomic_fetch_sub(&active, 1, __ATOMIC_RELAXED);

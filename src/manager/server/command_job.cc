@@ -58,6 +58,17 @@ static job *job_held(peer *p, const word *words, bool done)
     return nullptr;
 }
 
+// Whether there is memory for what a worker says.  A little is taken although memory is full, for
+// a job that can't end is no gain.  false: the peer was told.
+static bool has_room(peer *p, const word *text)
+{
+    enum { LITTLE = 1024 };
+    if (text->size <= LITTLE || !memory_is_full(p->server))
+        return true;
+    reply_full(p);
+    return false;
+}
+
 // ---- Replies ----
 
 // Appends a sign, a number and the line's end.
@@ -153,7 +164,8 @@ void weft::command_job_take(peer *p, const word *words, int)
         reply_syntax(p);
         return;
     }
-    if (!parse_milliseconds(p, &words[2], &d) || !parse_span(p, &words[3], &lease))
+    if (!parse_milliseconds(p, &words[2], &d) || !parse_span(p, &words[3], &lease) ||
+        !has_room(p, &words[5]))
         return;
     job_queue *q = jobs_make(p, &words[1], false);
     if (q == nullptr)
@@ -177,7 +189,8 @@ void weft::command_job_take(peer *p, const word *words, int)
 void weft::command_job_beat(peer *p, const word *words, int)
 {
     int64_t lease, progress;
-    if (!parse_span(p, &words[4], &lease) || !parse_integer(p, &words[5], &progress))
+    if (!parse_span(p, &words[4], &lease) || !parse_integer(p, &words[5], &progress) ||
+        !has_room(p, &words[6]))
         return;
     job *j = job_held(p, words, false);
     if (j == nullptr)
@@ -191,6 +204,8 @@ void weft::command_job_beat(peer *p, const word *words, int)
 // WEFT.JOB.DONE name id token result
 void weft::command_job_done(peer *p, const word *words, int)
 {
+    if (!has_room(p, &words[4]))
+        return;
     job *j = job_held(p, words, true);
     if (j == nullptr)
         return;
@@ -219,6 +234,8 @@ void weft::command_job_fail(peer *p, const word *words, int)
         reply_syntax(p);
         return;
     }
+    if (!has_room(p, &words[5]))
+        return;
     job *j = job_held(p, words, false);
     if (j == nullptr)
         return;
