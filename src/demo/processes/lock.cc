@@ -1,10 +1,14 @@
 // lock.cc: `weft-processes lock`: flock(1) across whatever can reach a manager.
 //
-// The lock is held by the connection, and the command has that, too: like flock(1)'s, the lock is
-// released when both have ended, however they do, and no two commands run at once.
+// The lock is held by a process of its own, which connects, runs the command and ends after it:
+// like flock(1)'s, the lock is released when the command has ended, also when who was called has
+// been killed meanwhile, and no two commands run at once.  The command has the connection, too,
+// which counts where the server cannot see whose it is.
 #include "remote.h"
 
 #include <err.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 
 #include <weft/status.h>
 #include <weft/subprocess.h>
@@ -25,6 +29,7 @@ static int remote_lock(const remote_order *o, char **command)
     weft_remote_lock *l = weft_remote_lock_open(c, o->name, 0);
     if (weft_remote_lock_lock(l, &token, o->end) != 0)
         return remote_failed(o->name, l);
+    prctl(PR_SET_PDEATHSIG, 0); // from now on it stays for the command
     snprintf(text, sizeof text, "%lld", (long long)token);
     setenv("TOKEN", text, 1);
     int connection = weft_client_fd(c);
@@ -54,10 +59,28 @@ static int remote_lock(const remote_order *o, char **command)
     return weft_status_code(status);
 }
 
+// In a process that ends with this one only as long as it has no lock.
+static int keep_lock(const remote_order *o, char **command)
+{
+    int status = 0;
+    pid_t self = getpid(), keeper = fork();
+    if (keeper < 0)
+        err(1, "fork");
+    if (keeper > 0) {
+        while (waitpid(keeper, &status, 0) < 0 && errno == EINTR)
+            ;
+        return weft_status_code(status);
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != self)
+        _exit(1);
+    return remote_lock(o, command);
+}
+
 static int run(int argc, char **argv)
 {
     remote_order o = remote_read_options(argc, argv, "+:ht:");
-    return remote_lock(
+    return keep_lock(
         &o, remote_read_arguments(&o, argc, argv, 3, -1, "lock", "needs ADDRESS NAME CMD..."));
 }
 
