@@ -297,6 +297,21 @@ SERVER_CASE_WITH(test_idle_names_are_forgotten, o.forget_ns = 300000000)
     says(&c, "WEFT.UNLOCK held", ":0\r\n");
 }
 
+// What was held until now has been idle since now.
+SERVER_CASE_WITH(test_what_was_held_is_not_idle, o.forget_ns = 1000000000)
+{
+    raw other = open_one();
+    says(&c, "WEFT.SEMAPHORE s 1", ":1\r\n");
+    says(&other, "WEFT.ACQUIRE s 0", ":0\r\n");
+    usleep(1200000); // nobody names it
+    weft_deadline closed = weft_now();
+    raw_close(&other);
+    assert_true(wait_clients(&c, 1));
+    const char *r = ask(&c, "WEFT.UNITS s");
+    if (weft_now() - closed < 800000000) // else: a busy machine
+        assert_string_equal(r, ":1\r\n");
+}
+
 // What is used is not idle.
 SERVER_CASE_WITH(test_used_names_are_kept, o.forget_ns = 500000000)
 {

@@ -222,6 +222,7 @@ void weft::place_drop_if_idle(server *s, place *place)
 
 void weft::place_ready(server *s, place *place)
 {
+    place->active = weft_loop_now(s->loop);
     if (place->is_ready)
         return;
     place->is_ready = true;

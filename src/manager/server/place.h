@@ -46,7 +46,7 @@ struct place {
     uint32_t flushes;      // those that it has seen
     bool is_ready;         // it is in server->ready
     bool is_erased;        // of a semaphore: there is none
-    int64_t since, active; // it is known, or locked; was last named: weft_now()
+    int64_t since, active; // it is known, or locked; was last used: weft_now()
     place *next_ready;
     place_link waiting; // takers; those who want the lock, a unit, the others
     place_link putters; // of a list
