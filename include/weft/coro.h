@@ -50,7 +50,7 @@ weft_coro *weft_coro_create(void *(*fn)(void *arg, void *first), void *arg,
 /* Runs `co` until it yields, ends, or control comes back another way; returns the value that
  * came back.  The caller becomes the parent of `co`.  A dead one returns `value` at once.
  * WEFT_FAILED: EINVAL (NULL), EPERM (another thread's, a tasklet), EBUSY (the caller, an ancestor
- * of it, or one that waits), or the error of a throw. */
+ * of it, or one that waits or is being destroyed), or the error of a throw. */
 void *weft_coro_resume(weft_coro *co, void *value);
 
 /* Suspends the caller and hands `value` to its parent (to the nearest living ancestor, which

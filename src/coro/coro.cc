@@ -390,7 +390,7 @@ int weft_coro_set_parent(weft_coro *co, weft_coro *parent)
         return fail_with(EINVAL);
     if (parent->thread != co->thread)
         return fail_with(EPERM);
-    if (coro_waits(co))
+    if (co->dropping || coro_waits(co))
         return fail_with(EBUSY);
     if (coro_is_ancestor(co, parent))
         return fail_with(ELOOP);

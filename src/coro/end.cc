@@ -174,6 +174,7 @@ static void orphan_children(weft_coro *co)
     while ((child = co->children) != nullptr) {
         if (child->on_orphan != nullptr)
             child->on_orphan(child);
+        child->dropping = 0; // its destroyer is gone
         coro_adopt(co->parent, child);
     }
 }
@@ -232,7 +233,8 @@ static __attribute__((noinline)) int destroy_checked(weft_coro *co)
         return 0;
     if (co->thread != t || co->owned)
         return fail_with(EPERM);
-    // (One that is being dropped lost control in a deferred function: it has its destroyer.)
+    // (One that is being dropped lost control in a deferred function: it has its destroyer, whose
+    // child it stays, so that the two never wait for each other.)
     if (co->parent == nullptr || co->dropping || coro_is_ancestor(co, t->current) || coro_waits(co))
         return fail_with(EBUSY);
     coro_release(co);

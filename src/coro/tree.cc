@@ -76,6 +76,9 @@ int weft::coro_refusal(const weft_coro *by, const weft_coro *to)
 {
     if (to->special & (SPECIAL_BLOCKED | SPECIAL_ASKS))
         return EBUSY;
+    // One that is being destroyed hears of its child alone, which can't become its parent.
+    if (to->dropping && (to->callee != by || by->parent != to))
+        return EBUSY;
     return to->callee != by && (to->on_orphan != nullptr || coro_waits(to)) ? EBUSY : 0;
 }
 

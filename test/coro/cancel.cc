@@ -377,6 +377,40 @@ CASE(test_destroy_of_one_being_destroyed_is_busy)
     destroy(c);
 }
 
+// Nor may others take it from its destroyer meanwhile: that could come to wait for itself.
+CASE(test_one_being_destroyed_stays_its_destroyers)
+{
+    a = create(defers_a_resume);
+    b = create([](void *, void *v) { return weft_coro_switch(c, v); });
+    c = create([](void *, void *v) {
+        note_result(weft_coro_set_parent(a, c), "adopted");
+        note_result(weft_coro_resume(a, v) == WEFT_FAILED ? -1 : 0, "resumed");
+        note_result(weft_coro_switch(a, v) == WEFT_FAILED ? -1 : 0, "switched");
+        note_result(weft_coro_cancel(a), "cancelled");
+        return v;
+    });
+    weft_coro_resume(a, NULL);
+    destroy(a);
+    assert_noted("2rEBUSY EBUSY EBUSY EBUSY 1");
+    destroy(b);
+    destroy(c);
+}
+
+CASE(test_one_whose_destroyer_is_destroyed)
+{
+    a = create(defers_a_resume);
+    b = create(switch_to_main);
+    c = create([](void *, void *) { return V(weft_coro_destroy(a)); });
+    weft_coro_resume(a, NULL);
+    weft_coro_resume(c, NULL);
+    destroy(c);
+    assert_noted("2r");
+    assert_ptr_equal(weft_coro_parent(a), weft_coro_main());
+    destroy(a);
+    assert_noted("1");
+    destroy(b);
+}
+
 CASE(test_destroy_in_each_state)
 {
     destroy(create(echo)); // new
