@@ -168,6 +168,23 @@ CASE(test_json)
          "json: waiting 0, delayed 0, running 0, done 0, dead 1\n");
 }
 
+// The same on a Redis server.
+CASE(test_redis)
+{
+    if (run("command -v redis-server >/dev/null") != 0)
+        skip();
+    says("redis-server --port 0 --unixsocket $PWD/redis --save '' --dir $PWD >redis.log 2>&1 & "
+         "R=$!; A=unix:$PWD/redis; "
+         "until weft-processes jobs $A q >/dev/null 2>&1; do sleep 0.01; done; "
+         "weft-processes work -q -x -j2 $A q -- sh -c 'echo $JOB_TRY {}; test {} != 2' 2>/dev/null "
+         "& "
+         "seq 1 3 | weft-processes submit -q -w -r 0 $A q 2>&1; wait $!; "
+         "weft-processes jobs $A q | head -1; kill $R; wait $R",
+         0,
+         "1 1\n2: exited with 1: 1 2, tried 1 times\n1 3\n"
+         "q: waiting 0, delayed 0, running 0, done 2, dead 1\n");
+}
+
 CASE(test_refuses)
 {
     static const char *const wrong[] = {
