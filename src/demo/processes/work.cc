@@ -40,7 +40,10 @@ static void take_jobs(weft_remote_jobs *q)
 {
     for (unsigned pause = 100; !is_draining();) {
         weft_remote_job *j = weft_remote_jobs_take(q, weft_in_s(1));
-        if (j != nullptr) {
+        if (j != nullptr && is_draining()) { // it came too late
+            weft_remote_jobs_fail(q, j->id, j->token, WEFT_JOB_UNDONE, nullptr, weft_in_s(10));
+            weft_remote_job_free(j);
+        } else if (j != nullptr) {
             __atomic_fetch_add(&ended[work_run(q, j)], 1, __ATOMIC_RELAXED);
             weft_remote_job_free(j);
             pause = 100;
