@@ -58,6 +58,9 @@ typedef struct weft_manager_options {
     /* A file whose first line is the password: read at the start, unless there is `password`, and
      * on SIGHUP; then it is for those who connect from then on.  NULL, "": none. */
     const char *password_file;
+    /* Where figures for Prometheus are to be had (GET /metrics), unix: or tcp:, without a password.
+     * NULL, "": nowhere. */
+    const char *metrics;
 } weft_manager_options;
 
 typedef struct weft_manager weft_manager;

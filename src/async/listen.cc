@@ -144,7 +144,7 @@ static int take_lock(const char *name)
     int saved = errno;
     for (weft_deadline d = weft_in_ms(LOCK_MS); weft_left(d) > 0;) {
         int fd = open_lock(name);
-        if (fd < 0 && errno != ENOENT && errno != EEXIST)
+        if (fd < 0 && errno != EEXIST) // ENOENT: there is no such folder
             return -1;
         if (fd >= 0 && has_lock(fd, name)) {
             errno = saved;

@@ -98,6 +98,7 @@ INSIDE_CASE(test_unix)
     assert_errno(weft_io_connect(address, WEFT_FOREVER), ENOENT);
     close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     assert_errno(weft_io_listen(address, nullptr), EADDRINUSE); // never replaced: no socket
+    assert_errno(weft_io_listen("unix:/nowhere/at/all", nullptr), ENOENT);
     unlink(path);
     snprintf(address, sizeof address, "unix:@weft-io-%d", (int)getpid());
     l = weft_io_listen(address, nullptr);

@@ -19,6 +19,7 @@ static int remote_serve(const remote_order *o)
     s.password_file = o->password_file;
     s.max_memory = o->memory;
     s.save = o->save;
+    s.metrics = o->metrics;
     s.flags = WEFT_MANAGER_SIGNALS;
     s.listening = [](const char *address, void *) {
         printf("listening on %s\n", address);
@@ -32,7 +33,9 @@ static int remote_serve(const remote_order *o)
         errx(1, "%s: damaged or cut short; it was left as it is", o->save);
     if (errno == EPROTONOSUPPORT)
         errx(1, "%s: written by a newer weft", o->save);
-    err(1, "%s", o->address);
+    err(1, "%s%s%s%s%s", o->address, o->save != nullptr ? " or " : "",
+        o->save != nullptr ? o->save : "", o->metrics != nullptr ? " or " : "",
+        o->metrics != nullptr ? o->metrics : "");
 }
 
 static int remote_put(const remote_order *o, char **values)
@@ -87,11 +90,12 @@ static int run_get(int argc, char **argv)
 }
 
 extern const verb verb_manager = {
-    "manager", "-l ADDRESS [--password-file F] [--max-memory N[k|m|g]] [--save F]",
+    "manager", "-l ADDRESS [--password-file F] [--max-memory N[k|m|g]] [--save F] [--metrics A]",
     "serves until SIGTERM, SIGINT or the command SHUTDOWN; SIGHUP: reads F with the password "
     "again\n"
     "--save: reads what it holds from F at the start, and writes it there at the "
-    "end\n" REMOTE_ADDRESS,
+    "end\n"
+    "--metrics: unix:PATH or tcp:HOST:PORT, where Prometheus finds GET /metrics\n" REMOTE_ADDRESS,
     run_manager};
 extern const verb verb_put = {
     "put", "[-c capacity] [-t seconds] [--password-file F] ADDRESS QUEUE VALUE...",

@@ -71,6 +71,7 @@ remote_order remote_read_options(int argc, char **argv, const char *shorts)
                                    {"password-file", required_argument, nullptr, 'p'},
                                    {"max-memory", required_argument, nullptr, 'm'},
                                    {"save", required_argument, nullptr, 's'},
+                                   {"metrics", required_argument, nullptr, 'M'},
                                    {}};
     remote_order o = {};
     o.count = 1;
@@ -84,6 +85,8 @@ remote_order remote_read_options(int argc, char **argv, const char *shorts)
             o.memory = read_size(optarg);
         else if (c == 's')
             o.save = optarg;
+        else if (c == 'M')
+            o.metrics = optarg;
         else if (c == 'n')
             o.count = options_number(optarg, 1, LONG_MAX);
         else if (c == 'c')

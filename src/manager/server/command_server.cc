@@ -1,10 +1,10 @@
 // command_server.cc: the server: INFO TIME, as Redis has them.
 #include "commands.h"
+#include "page.h"
 #include "server.h"
 
 #include <base/number.h>
 
-#include <stdarg.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -12,30 +12,6 @@
 using namespace weft;
 
 // ---- INFO ----
-
-namespace {
-struct page {
-    char *text;
-    size_t n, room;
-};
-} // namespace
-
-__attribute__((format(printf, 2, 3))) static void print(page *out, const char *format, ...)
-{
-    va_list rest;
-    va_start(rest, format);
-    va_list again;
-    va_copy(again, rest);
-    size_t n = (size_t)vsnprintf(nullptr, 0, format, rest);
-    va_end(rest);
-    if (out->room - out->n <= n) {
-        out->room = out->room + n + 4096;
-        out->text = (char *)retake(out->text, out->room);
-    }
-    vsnprintf(out->text + out->n, n + 1, format, again);
-    va_end(again);
-    out->n += n;
-}
 
 static void about_server(server *s, page *out)
 {
@@ -57,7 +33,7 @@ static void about_clients(server *s, page *out)
           s->o.max_clients, s->waiting);
 }
 
-static size_t resident(void)
+size_t weft::memory_resident(void)
 {
     size_t all, pages = 0;
     FILE *f = fopen("/proc/self/statm", "re");
@@ -73,7 +49,7 @@ static void about_memory(server *s, page *out)
     print(out,
           "used_memory:%zu\r\nused_memory_human:%.2fM\r\nused_memory_rss:%zu\r\nmaxmemory:%zu\r\n"
           "maxmemory_human:%.2fM\r\nmaxmemory_policy:noeviction\r\n",
-          bytes_in_use, (double)bytes_in_use / 1048576, resident(), s->o.max_memory,
+          bytes_in_use, (double)bytes_in_use / 1048576, memory_resident(), s->o.max_memory,
           (double)s->o.max_memory / 1048576);
 }
 
@@ -147,6 +123,8 @@ static void about_weft(server *s, page *out)
 {
     print(out, "weft_locks_held:%zu\r\nweft_places:%zu\r\nweft_last_token:%lld\r\n", s->locks,
           s->places.count, (long long)s->token);
+    if (s->metrics != nullptr)
+        print(out, "weft_metrics:%s\r\n", metrics_address(s));
 }
 
 static void about_keyspace(server *s, page *out)

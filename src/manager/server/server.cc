@@ -121,8 +121,8 @@ static int open_listener(server *s, const char *address)
         s->port = ntohs(((struct sockaddr_in *)&a)->sin_port);
     if (error == 0 && a.ss_family == AF_INET6)
         s->port = ntohs(((struct sockaddr_in6 *)&a)->sin6_port);
-    if (error == 0 && strncmp(address, "unix:", 5) == 0 && address[5] != '@' &&
-        stat(s->address + 5, &s->file) != 0)
+    if (error == 0 && strncmp(address, "unix:", 5) == 0 &&
+        socket_file_note(&s->file, s->address) != 0)
         error = errno;
     if (error == 0 && !s->is_unix)
         keep_alive(fd, s->o.stall_ns);
@@ -176,7 +176,7 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
     s->input = (char *)memory_take(INPUT_ROOM);
     s->expiries = expiry_open();
     s->loop = weft_loop_create(nullptr);
-    if (s->loop != nullptr && save_open(s) == 0 && service_open(s) == 0 &&
+    if (s->loop != nullptr && save_open(s) == 0 && service_open(s) == 0 && metrics_open(s) == 0 &&
         listen_at(s, address) == 0) {
         s->save.not_at_end = false;
         return 0;
@@ -197,20 +197,28 @@ int weft::server_run(server *s)
 
 // ---- Closing ----
 
-// Unless another server has put its own there meanwhile.
-static void remove_file(const server *s)
+int weft::socket_file_note(socket_file *f, const char *address)
+{
+    if (strncmp(address, "unix:", 5) != 0 || address[5] == '@')
+        return 0;
+    snprintf(f->path, sizeof f->path, "%s", address + 5);
+    return stat(f->path, &f->is);
+}
+
+void weft::socket_file_remove(const socket_file *f)
 {
     struct stat now;
-    if (s->file.st_nlink != 0 && stat(s->address + 5, &now) == 0 && now.st_dev == s->file.st_dev &&
-        now.st_ino == s->file.st_ino)
-        unlink(s->address + 5);
+    if (f->is.st_nlink != 0 && stat(f->path, &now) == 0 && now.st_dev == f->is.st_dev &&
+        now.st_ino == f->is.st_ino)
+        unlink(f->path);
 }
 
 int weft::server_close(server *s)
 {
     int saved = errno, fd = s->listener.watch.fd, result;
     service_end(s);
-    remove_file(s);
+    socket_file_remove(&s->file);
+    metrics_close(s);
     if (s->loop != nullptr && s->listener.watch.loop != nullptr)
         weft_loop_unlisten(&s->listener);
     if (fd >= 0)

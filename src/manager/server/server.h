@@ -156,6 +156,12 @@ struct settings {
     int64_t list_size, list_depth, script_ms; // nothing comes of them
 };
 
+// A unix socket's, to be removed at the end.
+struct socket_file {
+    char path[160];
+    struct stat is; // st_nlink 0: there is none
+};
+
 // Where and how the snapshot is written (snapshot.h).
 struct saves {
     int dir;          // the folder of o.save; -1: there is none
@@ -169,7 +175,7 @@ struct saves {
 };
 
 // Descriptors that are not clients'; the longest password.
-enum { DESCRIPTORS_OWN = 16, PASSWORD_MAX = 511 };
+enum { DESCRIPTORS_OWN = 24, PASSWORD_MAX = 511 };
 
 enum { PAUSE_NONE, PAUSE_WRITES, PAUSE_ALL };
 
@@ -189,7 +195,8 @@ struct server {
     bool is_unix, ending;
     bool is_service;     // systemd is told
     weft_alarm watchdog; // of it
-    struct stat file;    // the socket's, to be removed at the end; st_nlink 0: there is none
+    socket_file file;
+    struct metrics *metrics; // nullptr: nobody is told
 
     table keys[DATABASES];
     size_t expiring[DATABASES];
@@ -287,6 +294,20 @@ int service_open(server *s);
 // In the process that serves: it has begun; at the end of any.
 void service_begin(server *s);
 void service_end(server *s);
+
+// The file of a socket that was just made: 0, or -1 and errno.  Its removal, unless somebody has
+// put another there meanwhile.
+int socket_file_note(socket_file *f, const char *address);
+void socket_file_remove(const socket_file *f);
+
+// ---- metrics.cc ----
+
+// Listens at o.metrics, if there is such an option: 0, or -1 and errno.
+int metrics_open(server *s);
+void metrics_close(server *s);
+
+// With the port that was chosen.
+const char *metrics_address(const server *s);
 
 // ---- background.cc ----
 
