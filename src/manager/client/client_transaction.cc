@@ -59,10 +59,12 @@ int weft_client_unwatch(weft_client *c, weft_deadline d)
     int saved = errno;
     if (c == nullptr)
         return fail_with(EINVAL);
+    if (client_in_use(c))
+        return fail_with(EBUSY);
     if (c->watched_on != 0 && c->watched_on == c->connection && weft_client_fd(c) >= 0 &&
-        tell(c, 1, words, nullptr, d) != 0)
+        tell(c, 1, words, nullptr, d) != 0 && errno != ENOTCONN)
         return -1;
-    c->watched_on = 0;
+    c->watched_on = 0; // if there is no connection any more, nothing is watched either
     errno = saved;
     return 0;
 }
@@ -72,7 +74,7 @@ int weft_client_begin(weft_client *c)
     static const char *const words[] = {"MULTI"};
     if (c == nullptr)
         return fail_with(EINVAL);
-    if (c->owed > 0)
+    if (client_in_use(c) || c->owed > 0)
         return fail_with(EBUSY);
     if (weft_client_append(c, 1, words, nullptr) != 0)
         return -1;
@@ -94,10 +96,8 @@ static void forget(weft_client *c)
 
 int weft_client_discard(weft_client *c, weft_deadline d)
 {
-    if (c == nullptr || c->transaction == 0)
-        return fail_with(EINVAL);
-    if (client_in_use(c))
-        return fail_with(EBUSY);
+    if (c == nullptr || client_in_use(c) || c->transaction == 0)
+        return fail_with(c != nullptr && client_in_use(c) ? EBUSY : EINVAL);
     bool sent = c->transaction == ENDED;
     uint64_t watched_on = c->watched_on;
     forget(c);
@@ -152,8 +152,8 @@ weft_reply *weft_client_execute(weft_client *c, weft_deadline d)
     static const char *const words[] = {"EXEC"};
     int saved = errno, error = 0;
     char refused[sizeof c->error] = "";
-    if (c == nullptr || c->transaction == 0) {
-        errno = EINVAL;
+    if (c == nullptr || client_in_use(c) || c->transaction == 0) {
+        errno = c != nullptr && client_in_use(c) ? EBUSY : EINVAL;
         return nullptr;
     }
     if (!is_whole(c) && c->transaction == BEGUN) {

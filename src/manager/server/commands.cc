@@ -14,6 +14,7 @@
 using namespace weft;
 
 enum {
+    KEEPS = COMMAND_ADDS,
     ADDS = COMMAND_ADDS | COMMAND_WRITES,
     WRITES = COMMAND_WRITES,
     WAITS = COMMAND_WAITS,
@@ -42,12 +43,12 @@ const command_row weft::commands[] = {
     {"multi", command_multi, 1, AT_ONCE, 0, 0, 0},
     {"exec", command_exec, 1, AT_ONCE, 0, 0, 0},
     {"discard", command_discard, 1, AT_ONCE, 0, 0, 0},
-    {"watch", command_watch, -2, COMMAND_ADDS | AT_ONCE, 1, -1, 1},
+    {"watch", command_watch, -2, KEEPS | AT_ONCE, 1, -1, 1},
     {"unwatch", command_unwatch, 1, 0, 0, 0, 0},
     // messages
-    {"subscribe", command_subscribe, -2, COMMAND_ADDS | LISTENS, 0, 0, 0},
+    {"subscribe", command_subscribe, -2, KEEPS | LISTENS, 0, 0, 0},
     {"unsubscribe", command_unsubscribe, -1, LISTENS, 0, 0, 0},
-    {"psubscribe", command_psubscribe, -2, COMMAND_ADDS | LISTENS, 0, 0, 0},
+    {"psubscribe", command_psubscribe, -2, KEEPS | LISTENS, 0, 0, 0},
     {"punsubscribe", command_punsubscribe, -1, LISTENS, 0, 0, 0},
     {"publish", command_publish, 3, 0, 0, 0, 0},
     {"pubsub", nullptr, -2, 0, 0, 0, 0, pubsub_subcommands},
