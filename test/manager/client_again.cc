@@ -229,6 +229,33 @@ SCRIPT_CASE(test_late_unit, ":1\r\n", ":1\r\n", ":0\r\n")
     weft_remote_destroy(units);
 }
 
+// One that reads nothing has a part of the command: the rest follows before the next one.
+static void read_when_told(fake *s, int fd, int before)
+{
+    while (__atomic_load_n(&silent, __ATOMIC_ACQUIRE))
+        usleep(200);
+    follow_script(s, fd, before);
+}
+
+CASE(test_late_rest)
+{
+    begin_script(nullptr);
+    __atomic_store_n(&silent, 1, __ATOMIC_RELEASE);
+    with_fake(read_when_told, 0, [] {
+        const size_t n = 8 << 20; // more than the sockets hold
+        char *value = (char *)calloc(1, n);
+        const char *const words[] = {"SET", "k", value};
+        const size_t sizes[] = {3, 1, n};
+        assert_errno(weft_client_command(c, 3, words, sizes, weft_in_ms(20)), ECONNRESET);
+        assert_errno(ping(weft_in_ms(20)), ENOTCONN);
+        free(value);
+        __atomic_store_n(&silent, 0, __ATOMIC_RELEASE);
+        is_pong(ping());
+        assert_int_equal(heard, 2);
+        was_said(1, "PING");
+    });
+}
+
 // The end of the client gives back what nobody has seen: then it says nothing more.
 SCRIPT_CASE(test_late_item_at_the_end, "$4\r\nlate\r\n")
 {

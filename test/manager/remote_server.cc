@@ -72,6 +72,41 @@ CASE(test_server_restarted)
     end_server(&mine);
 }
 
+// What was held of the old server is nobody's on the new one, and is not taken for held.
+CASE(test_server_restarted_with_holds)
+{
+    server mine = {};
+    mine.kind = here.kind;
+    start_server(&mine);
+    weft_client *c = client_of(&mine);
+    weft_remote_lock *l = weft_remote_lock_open(c, "lock", 0);
+    weft_remote_semaphore *s = weft_remote_semaphore_open(c, "units", 2, soon());
+    weft_remote_event *e = weft_remote_event_open(c, "event");
+    weft_remote_barrier *b = weft_remote_barrier_open(c, "barrier", 2);
+    for (int how = 0; how < 2; how++) {
+        assert_int_equal(weft_remote_lock_lock(l, nullptr, soon()), 0);
+        assert_int_equal(weft_remote_semaphore_wait(s, soon()), 0);
+        assert_int_equal(weft_remote_event_set(e, soon()), 0);
+        kill_server(&mine);
+        start_server(&mine);
+        assert_int_equal(weft_remote_event_is_set(e, soon()), 0);
+        assert_errno(how == 0 ? weft_remote_lock_unlock(l, soon())
+                              : weft_remote_lock_renew(l, soon()),
+                     EPERM);
+        assert_errno(how == 0 ? weft_remote_semaphore_post(s, soon())
+                              : weft_remote_semaphore_renew(s, soon()),
+                     EPERM);
+        assert_int_equal(weft_remote_semaphore_value(s, soon()), 2);
+        assert_int_equal(weft_remote_barrier_waiting(b, soon()), 0);
+    }
+    weft_remote_destroy(l);
+    weft_remote_destroy(s);
+    weft_remote_destroy(e);
+    weft_remote_destroy(b);
+    weft_client_destroy(c);
+    end_server(&mine);
+}
+
 // One that does not answer by the deadline is not waited for any longer, and nothing is given up:
 // the answer is dealt with when it comes.
 CASE(test_server_stopped)
