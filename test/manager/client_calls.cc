@@ -18,6 +18,16 @@ static bool is_watched(int fd)
     return fd == __atomic_load_n(&watched, __ATOMIC_RELAXED);
 }
 
+template <typename call> static call *real_of(call **real, const char *name)
+{
+    call *next = __atomic_load_n(real, __ATOMIC_ACQUIRE);
+    if (next == nullptr) {
+        next = (call *)dlsym(RTLD_NEXT, name);
+        __atomic_store_n(real, next, __ATOMIC_RELEASE);
+    }
+    return next;
+}
+
 static void watch(int fd)
 {
     __atomic_store_n(&watched, fd, __ATOMIC_RELAXED);
@@ -26,45 +36,41 @@ static void watch(int fd)
 extern "C" ssize_t send(int fd, const void *data, size_t n, int flags)
 {
     typedef ssize_t call(int, const void *, size_t, int);
-    static call *real;
-    if (real == nullptr)
-        real = (call *)dlsym(RTLD_NEXT, "send");
+    static call *real; // atomic
+    call *next = real_of(&real, "send");
     if (is_watched(fd))
         sends++;
-    return real(fd, data, n, flags);
+    return next(fd, data, n, flags);
 }
 
 extern "C" ssize_t recv(int fd, void *data, size_t n, int flags)
 {
     typedef ssize_t call(int, void *, size_t, int);
-    static call *real;
-    if (real == nullptr)
-        real = (call *)dlsym(RTLD_NEXT, "recv");
+    static call *real; // atomic
+    call *next = real_of(&real, "recv");
     if (is_watched(fd))
         receives++;
-    return real(fd, data, n, flags);
+    return next(fd, data, n, flags);
 }
 
 extern "C" int epoll_ctl(int set, int op, int fd, struct epoll_event *e)
 {
     typedef int call(int, int, int, struct epoll_event *);
-    static call *real;
-    if (real == nullptr)
-        real = (call *)dlsym(RTLD_NEXT, "epoll_ctl");
+    static call *real; // atomic
+    call *next = real_of(&real, "epoll_ctl");
     if (is_watched(fd))
         controls++;
-    return real(set, op, fd, e);
+    return next(set, op, fd, e);
 }
 
 extern "C" int poll(struct pollfd *fds, nfds_t n, int ms)
 {
     typedef int call(struct pollfd *, nfds_t, int);
-    static call *real;
-    if (real == nullptr)
-        real = (call *)dlsym(RTLD_NEXT, "poll");
+    static call *real; // atomic
+    call *next = real_of(&real, "poll");
     if (n == 1 && is_watched(fds->fd))
         polls++;
-    return real(fds, n, ms);
+    return next(fds, n, ms);
 }
 
 static void begin_counting(void)
