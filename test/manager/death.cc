@@ -22,6 +22,7 @@ enum {
     A_WAVE = 10,
     LOCKS = 10,
     LIVES = PROCESSES + WAVES * A_WAVE + 1, // of processes in a test, from 1
+    A_FEW = PROCESSES + 5 * A_WAVE,
     VALUES = RUNNER_SANITIZED ? 3000 : 20000
 };
 
@@ -49,6 +50,8 @@ static raw control;
 static pid_t pids[PROCESSES];
 static int lives[PROCESSES], born; // which life each process is
 static long ended_at[STATES];      // connections killed, by what they were at
+static bool with_children;         // each process has one that keeps its connections
+static int leash[2];               // whose end ends these children
 
 static weft_deadline in_time(void)
 {
@@ -195,6 +198,11 @@ static void loosen(void)
         else
             lock_again(&each);
     }
+    char byte;
+    if (with_children)
+        close(leash[1]);
+    if (with_children && fork() == 0)
+        _exit(read(leash[0], &byte, 1) != 0);
     for (;;) {
         struct pollfd p[EACH];
         for (int i = 0; i < EACH; i++)
@@ -273,6 +281,7 @@ static void start_all(void (*turn)(int, client *), const char *first)
     memset(sh, 0, sizeof *sh);
     memset(ended_at, 0, sizeof ended_at);
     born = 0;
+    assert_true(!with_children || pipe2(leash, O_CLOEXEC) == 0);
     turn_now = turn;
     first_now = first;
     for (int i = 0; i < PROCESSES; i++)
@@ -283,6 +292,8 @@ static void end_all(void)
 {
     for (int i = 0; i < PROCESSES; i++)
         kill_one(i);
+    for (int i = 0; with_children && i < 2; i++)
+        close(leash[i]);
     weft_deadline d = in_time();
     while (field_number(ask(&control, "INFO clients"), "connected_clients:") > 1)
         assert_true(weft_left(d) > 0);
@@ -321,7 +332,7 @@ static void push_all(const char *command)
             n += request_of(text + n, sizeof text - n, line);
         }
         raw_send(&control, text, n);
-        if (burst % 4 == 0 && born + A_WAVE < LIVES) {
+        if (burst % 4 == 0 && born + A_WAVE < (with_children ? A_FEW : LIVES)) {
             for (int pause = rand() % 40000; pause > 0; pause--)
                 __asm__ volatile(""); // some are at it, some not yet, some done
             kill_some();
@@ -366,17 +377,25 @@ static void kill_takers(void (*turn)(int, client *), const char *take, const cha
 CASE(test_blpop_killed)
 {
     long lost, doubled;
+    with_children = false;
     kill_takers(turn_blpop, "BLPOP queue 0", "RPUSH queue", &lost, &doubled);
     assert_true(lost <= ended_at[READING]);
     assert_int_equal(doubled, 0);
 }
 
-CASE(test_weft_get_killed)
+static void kill_getters(bool children)
 {
     long lost, doubled;
+    with_children = children;
     kill_takers(turn_get, "WEFT.GET queue -1", "WEFT.PUT queue 0 0", &lost, &doubled);
     assert_int_equal(lost, 0);
     assert_true(doubled <= ended_at[NOTED]);
+}
+
+CASE(test_weft_get_killed)
+{
+    kill_getters(false);
+    kill_getters(true);
 }
 
 // What was not even sent goes back, whoever ends the connection, and why.
@@ -427,11 +446,12 @@ CASE(test_weft_get_ends_after_discard)
 
 // ---- Locks ----
 
-CASE(test_lock_killed)
+static void kill_lockers(bool children)
 {
     char line[64];
+    with_children = children;
     start_all(turn_lock, nullptr);
-    for (int wave = 0; wave < WAVES; wave++) {
+    for (int wave = 0; wave < (children ? 5 : WAVES); wave++) {
         int64_t before = __atomic_load_n(&sh->locked, __ATOMIC_SEQ_CST);
         weft_deadline d = in_time();
         kill_some();
@@ -451,6 +471,12 @@ CASE(test_lock_killed)
         assert_true(ask_number(&control, line) > sh->last_token[i]);
     }
     stop_manager();
+}
+
+CASE(test_lock_killed)
+{
+    kill_lockers(false);
+    kill_lockers(true);
 }
 
 // ---- The end of the server ----
