@@ -224,6 +224,29 @@ FAMILY_CASE(test_large_sets)
     gives("SCARD d", "995");
 }
 
+FAMILY_CASE(test_encoding)
+{
+    gives("SADD n 1 2 3", "3");
+    gives("OBJECT ENCODING n", "intset");
+    gives("SADD n word", "1");
+    gives("OBJECT ENCODING n", "hashtable");
+    gives("SREM n word", "1"); // for good
+    gives("OBJECT ENCODING n", "hashtable");
+    gives("COPY n copy", "1");
+    gives("OBJECT ENCODING copy", "hashtable");
+    gives("RENAME n m", "OK");
+    gives("OBJECT ENCODING m", "hashtable");
+    gives("SUNIONSTORE m m", "3"); // it is another
+    gives("OBJECT ENCODING m", "intset");
+    gives("SMOVE copy m 3", "1");
+    gives("OBJECT ENCODING m", "intset");
+    add_numbers("many", 0, 512);
+    gives("OBJECT ENCODING many", "intset");
+    gives("SADD many 512", "1");
+    gives("SREM many 512", "1");
+    gives("OBJECT ENCODING many", "hashtable");
+}
+
 // ---- At random ----
 
 FAMILY_CASE(test_pop)

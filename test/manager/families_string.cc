@@ -289,6 +289,30 @@ FAMILY_CASE(test_large)
     gives("GETRANGE k -4 -1", "xend");
 }
 
+FAMILY_CASE(test_encoding)
+{
+    gives("SET k 1234", "OK");
+    gives("OBJECT ENCODING k", "int");
+    gives("SETRANGE k 0 2", "4");
+    gives("OBJECT ENCODING k", "raw");
+    gives("INCR k", "2235");
+    gives("OBJECT ENCODING k", "int");
+    gives("APPEND k 6", "5");
+    gives("OBJECT ENCODING k", "raw");
+    gives("COPY k copy", "1");
+    gives("OBJECT ENCODING copy", "raw");
+    gives("SET k 7", "OK");
+    gives("OBJECT ENCODING k", "int");
+    gives("APPEND new 12", "2");
+    gives("OBJECT ENCODING new", "int");
+    gives("SETRANGE part 0 12", "2");
+    gives("OBJECT ENCODING part", "raw");
+    gives("SET k word", "OK");
+    gives("OBJECT ENCODING k", "embstr");
+    gives("APPEND k s", "5");
+    gives("OBJECT ENCODING k", "raw");
+}
+
 // ---- Numbers ----
 
 FAMILY_CASE(test_increments)

@@ -130,13 +130,13 @@ static const form forms[] = {
     {"HMGET k f*", 8}, {"HDEL k f*", 12}, {"HLEN k", 6}, {"HEXISTS k f", 8},
     {"HGETALL k", 6, SORTED_PAIRS}, {"HKEYS k", 5, SORTED}, {"HVALS k", 5, SORTED},
     {"HINCRBY k f n", 20}, {"HMSET k F F", 8}, {"HSETNX k f v", 8}, {"HSTRLEN k f", 6},
-    {"HINCRBYFLOAT k f z", 12}, {"HRANDFIELD k", 3, RANDOM}, {"HRANDFIELD k i", 5, RANDOM},
-    {"HRANDFIELD k i WITHVALUES", 5, RANDOM}, {"HRANDFIELD k 100000", 3, SORTED, WHOLE},
+    {"HINCRBYFLOAT k f z", 12}, {"HRANDFIELD k", 3, RANDOM}, {"HRANDFIELD k q", 5, RANDOM},
+    {"HRANDFIELD k q WITHVALUES", 5, RANDOM}, {"HRANDFIELD k 100000", 3, SORTED, WHOLE},
     // sets
     {"SADD k x*", 40}, {"SADD k x*", 20}, {"SREM k x*", 15}, {"SMEMBERS k", 8, SORTED},
     {"SISMEMBER k x", 8}, {"SMISMEMBER k x*", 6}, {"SCARD k", 6}, {"SMOVE k k x", 12},
     {"SPOP k 100000", 2, SORTED, WHOLE}, {"SPOP k 0|-1|abc", 1, EXACT, WHOLE},
-    {"SPOP k 1 1", 1, EXACT, WHOLE}, {"SRANDMEMBER k", 3, RANDOM}, {"SRANDMEMBER k i", 6, RANDOM},
+    {"SPOP k 1 1", 1, EXACT, WHOLE}, {"SRANDMEMBER k", 3, RANDOM}, {"SRANDMEMBER k q", 6, RANDOM},
     {"SRANDMEMBER k 100000", 3, SORTED, WHOLE}, {"SINTER k*", 8, SORTED}, {"SUNION k*", 8, SORTED},
     {"SDIFF k*", 8, SORTED}, {"SINTERSTORE k k*", 8}, {"SUNIONSTORE k k*", 8},
     {"SDIFFSTORE k k*", 8}, {"SINTERCARD 1|2|0|3|abc k*", 6}, {"SINTERCARD 2 k k LIMIT i", 6},
@@ -273,6 +273,12 @@ static inline void word_value(words *w)
         word(w, long_value + chance(256), chance(120));
     else
         word(w, long_value + chance(256), chance(chance(10) == 0 ? 90000 : 3000));
+}
+
+// Not far below 0: Redis would go on to reply for ever.
+static inline void word_count(words *w)
+{
+    word_number(w, (long long)chance(14) - 5);
 }
 
 static inline void word_index(words *w)
@@ -425,10 +431,10 @@ static inline void word_of(words *w, char letter)
     static const struct {
         char letter;
         void (*make)(words *w);
-    } makers[] = {{'k', word_key},        {'v', word_value},      {'f', word_field},
-                  {'x', word_member},     {'z', word_float},      {'E', word_getex_option},
-                  {'n', word_integer},    {'i', word_index},      {'p', word_pattern},
-                  {'S', word_set_option}, {'C', word_scan_option}};
+    } makers[] = {{'k', word_key},          {'v', word_value},      {'f', word_field},
+                  {'x', word_member},       {'z', word_float},      {'q', word_count},
+                  {'E', word_getex_option}, {'n', word_integer},    {'i', word_index},
+                  {'p', word_pattern},      {'S', word_set_option}, {'C', word_scan_option}};
     for (auto &list : lists)
         if (list.letter == letter)
             return word_text(w, list.texts[chance((uint32_t)list.n)]);

@@ -47,6 +47,7 @@ static void add(peer *p, const word *key, int64_t by)
     size_t n = number_print(text, number);
     if (link != nullptr && (*link)->size == n) {
         memcpy(entry_text(*link), text, n);
+        (*link)->general = 0;
         key_changed(p->server, p->db, key->text, key->size);
     } else {
         key_set(p->server, p->db, key, text, n, true);

@@ -29,9 +29,9 @@ static void look_at(entry *e, void *arg)
 static const char *string_encoding(entry *e)
 {
     int64_t number;
-    if (parse_number(entry_text(e), e->size, &number))
+    if (!e->general && parse_number(entry_text(e), e->size, &number))
         return "int";
-    return e->size <= 44 ? "embstr" : "raw";
+    return !e->general && e->size <= 44 ? "embstr" : "raw";
 }
 
 static const char *hash_encoding(const server *s, const entry *e)
@@ -49,9 +49,10 @@ static const char *set_encoding(const server *s, const entry *e)
     const table *t = entry_hash(e);
     looked_at l = {};
     l.integers = true;
-    if (t->count <= s->x.set_integers)
+    bool few = !e->general && t->count <= s->x.set_integers;
+    if (few)
         table_each(t, look_at, &l);
-    return t->count <= s->x.set_integers && l.integers ? "intset" : "hashtable";
+    return few && l.integers ? "intset" : "hashtable";
 }
 
 static const char *encoding(const server *s, entry *e)

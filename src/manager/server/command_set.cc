@@ -11,13 +11,18 @@ static entry *member_new(const void *text, size_t n, uint32_t hash)
     return entry_new(TYPE_STRING, text, n, hash, 0);
 }
 
-// Whether it is new.
-static bool add_member(table *t, const word *w)
+// Whether it is new.  A set of other than few integers is a hash table from then on, as in Redis.
+static bool add_member(entry *set, const word *w)
 {
+    table *t = entry_hash(set);
+    int64_t number;
     uint32_t hash = hash_of(w->text, w->size);
     if (table_find(t, w->text, w->size, hash) != nullptr)
         return false;
     table_add(t, member_new(w->text, w->size, hash));
+    if (!set->general &&
+        (t->count > this_server->x.set_integers || !parse_number(w->text, w->size, &number)))
+        set->general = 1;
     return true;
 }
 
@@ -55,12 +60,12 @@ static void reply_members(peer *p, const table *t)
 
 void weft::command_sadd(peer *p, const word *words, int n)
 {
-    const entry *e = key_make(p, &words[1], TYPE_SET);
+    entry *e = key_make(p, &words[1], TYPE_SET);
     if (e == nullptr)
         return;
     int64_t fresh = 0;
     for (int i = 2; i < n; i++)
-        fresh += add_member(entry_hash(e), &words[i]);
+        fresh += add_member(e, &words[i]);
     if (fresh > 0)
         changed(p, &words[1]);
     reply_integer(p, fresh);
@@ -139,8 +144,7 @@ void weft::command_smove(peer *p, const word *words, int)
     }
     changed(p, from);
     key_remove_if_empty(s, p->db, from);
-    target = key_make(p, to, TYPE_SET);
-    if (add_member(entry_hash(target), member))
+    if (add_member(key_make(p, to, TYPE_SET), member))
         changed(p, to);
     reply_integer(p, 1);
 }

@@ -323,7 +323,7 @@ void weft::command_setrange(peer *p, const word *words, int)
         link = key_find(p->server, p->db, key);
     }
     size_t size = end > old ? end : old;
-    char *text = entry_text(entry_resize(link, size, size > old));
+    char *text = entry_text(entry_resize(link, size, true));
     if ((size_t)from > old)
         memset(text + old, 0, (size_t)from - old);
     memcpy(text + from, part->text, part->size);

@@ -9,6 +9,8 @@ using namespace weft;
 
 static const size_t HEAD = ENTRY_HEAD;
 
+enum { SIZE_BITS = (1 << 30) - 1 };
+
 // ---- Entries ----
 
 static void *new_list(void)
@@ -35,7 +37,8 @@ entry *weft::entry_new(int type, const void *key, size_t key_size, uint32_t hash
     e->key_size = (uint32_t)key_size & KEY_MAX;
     e->type = (unsigned)type & 7;
     e->expires = 0;
-    e->size = (uint32_t)size & INT32_MAX;
+    e->size = (uint32_t)size & SIZE_BITS;
+    e->general = 0;
     if (type != TYPE_STRING)
         entry_set_object(e, new_object(type));
     memcpy(entry_rest(e) + object, key, key_size);
@@ -65,7 +68,8 @@ entry *weft::entry_resize(entry **link, size_t size, bool growing)
             all += size < 1 << 20 ? size : 1 << 20;
         e = *link = (entry *)retake(e, all > sizeof *e ? all : sizeof *e);
     }
-    e->size = (uint32_t)size & INT32_MAX;
+    e->size = (uint32_t)size & SIZE_BITS;
+    e->general = growing;
     tell_expiry(e);
     return e;
 }
@@ -94,6 +98,7 @@ entry *weft::entry_set_expiry(entry **link, void *expiry)
 entry *weft::entry_renamed(entry *e, const void *key, size_t key_size, uint32_t hash)
 {
     entry *to = entry_new((int)e->type, key, key_size, hash, e->size);
+    to->general = e->general;
     if (e->type == TYPE_STRING) {
         memcpy(entry_text(to), entry_text(e), e->size);
     } else {
@@ -120,6 +125,7 @@ static void copy_field(entry *e, void *to)
 entry *weft::entry_copy(entry *e, const void *key, size_t key_size, uint32_t hash)
 {
     entry *to = entry_new((int)e->type, key, key_size, hash, e->size);
+    to->general = e->general;
     if (e->type == TYPE_STRING)
         memcpy(entry_text(to), entry_text(e), e->size);
     else if (e->type == TYPE_LIST)

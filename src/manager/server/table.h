@@ -23,7 +23,9 @@ struct entry {
     struct entry *next;
     uint32_t hash;
     uint32_t key_size : 29, type : 3;
-    uint32_t size : 31, expires : 1; // size: of the string
+    // `size` of the string.  `general`: whatever is in it now, for OBJECT ENCODING it is a string
+    // that was changed in part, or a set that had to be made a hash table.
+    uint32_t size : 30, general : 1, expires : 1;
 };
 
 enum { KEY_MAX = (1 << 29) - 1 };
