@@ -1,6 +1,6 @@
 // What weft(7) says of deadlines, stops, signals, errno and NULL, of the calls of libweft-manager.
 // Most are answered at once; a server that is stopped (SIGSTOP) shows what holds while it is not.
-// Then `d` and the second that the server has beyond it are waited for.
+// Then only `d` is waited for.
 #include <weft/client.h>
 #include <weft/manager.h>
 #include <weft/remote_jobs.h>
@@ -270,7 +270,7 @@ static void begin_next(void)
 static const row ROWS[] = {
     ROW(weft_manager_end, (it, d), begin_stopped, go_on, 0, end_own),
     ROW(weft_client_connect, (it, NULL, d), begin_connect, go_on, 0, end_own),
-    ROW(weft_client_command, (it, 1, PING, NULL, d), begin_command, go_on, 0, end_own),
+    ROW(weft_client_command, (it, 1, PING, NULL, d), begin_command, go_on, SILENT, end_own),
     ROW(weft_client_next, (it, d), begin_next, put),
     ROW(weft_client_watch, (it, "k", 1, d), DO(connect_both(); it = client), NULL, ASKS),
     ROW(weft_client_unwatch, (it, d), begin_watch, NULL, ASKS),
@@ -382,4 +382,4 @@ static int end_all(void **)
     return code;
 }
 
-RUN_ROWS(ROWS, {NULL, NULL, begin_all, end_all})
+RUN_ROWS(ROWS, {NULL, NULL, begin_all, end_all, true})
