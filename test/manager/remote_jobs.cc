@@ -402,7 +402,26 @@ CASE(test_jobs_pause)
     done_with(q);
 }
 
+// A queue that is deleted: who waits for a job, or for one's end, is told so.
+static ssize_t wait_two(peer *p);
 static int64_t waited[2];
+
+CASE(test_jobs_deleted)
+{
+    if (here.kind == WEFT_SERVER_REDIS)
+        skip();
+    weft_remote_jobs *q = jobs_open("deleted");
+    weft_remote_job_options late = {};
+    late.delay_ns = INT64_C(1000000000000);
+    waited[0] = put(q, "a", late);
+    waited[1] = put(q, "b", late);
+    peer *taker = begin_asleep(take_one, q), *waiter = begin_asleep(wait_two, q);
+    tell(weft_remote_client(q), "WEFT.DELETE", "JOBS", "deleted");
+    end(taker, -1, EIDRM);
+    end(waiter, -1, ENOENT);
+    assert_int_equal(state_of(q, waited[0]), 0);
+    done_with(q);
+}
 
 static ssize_t wait_two(peer *p)
 {

@@ -25,7 +25,8 @@ typedef struct server {
     int kind;
     const char *password;
     pid_t pid;
-    bool durable; // what it has said stays when it is killed: Redis's append-only file
+    bool durable; // what it has said stays when it is killed: Redis's append-only file,
+                  // written before each answer
     weft_manager *manager;
     char folder[64];
     char address[128];
@@ -47,9 +48,9 @@ static inline bool has_redis(void)
     dup2(null, 1);
     snprintf(log, sizeof log, "%s/log", s->folder);
     execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", s->address + 5, "--save",
-           "", "--appendonly", s->durable ? "yes" : "no", "--dir", s->folder, "--logfile", log,
-           s->password != nullptr ? "--requirepass" : (char *)nullptr, s->password,
-           (char *)nullptr);
+           "", "--appendonly", s->durable ? "yes" : "no", "--appendfsync", "always", "--dir",
+           s->folder, "--logfile", log, s->password != nullptr ? "--requirepass" : (char *)nullptr,
+           s->password, (char *)nullptr);
     _exit(127);
 }
 
