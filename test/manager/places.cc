@@ -4,6 +4,19 @@
 
 static const char full[] = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
 
+static long long places(void)
+{
+    return field_number(ask(&c, "INFO weft"), "weft_places:");
+}
+
+static bool wait_places(int n)
+{
+    for (weft_deadline d = in_time(); weft_left(d) > 0; usleep(500))
+        if (places() == n)
+            return true;
+    return false;
+}
+
 // Asks with `name`, of n letters, after the command and before the rest.
 static const char *ask_named(raw *r, const char *command, size_t n, const char *rest)
 {
@@ -78,6 +91,28 @@ SERVER_CASE_WITH(test_memory_limit_is_for_places_too, o.max_memory = 4 << 20)
     raw_close(&other);
     says(&c, "DEL fill", ":1\r\n");
     says(&c, "WEFT.LOCK k 0", ":2\r\n");
+}
+
+// Who waits for many keys makes as many places.
+SERVER_CASE_WITH(test_memory_limit_is_for_waits_too, o.max_memory = 4 << 20)
+{
+    enum { KEYS = 50000 };
+    char *text = (char *)malloc(KEYS * 20);
+    for (const char *head : {"BLPOP", "BLMPOP"}) {
+        size_t n = head[2] == 'M'
+                       ? (size_t)sprintf(text, "*%d\r\n$6\r\nBLMPOP\r\n$1\r\n0\r\n$5\r\n%d\r\n",
+                                         KEYS + 4, KEYS)
+                       : (size_t)sprintf(text, "*%d\r\n$5\r\nBLPOP\r\n", KEYS + 2);
+        for (int i = 0; i < KEYS; i++)
+            n += (size_t)sprintf(text + n, "$6\r\nk%05d\r\n", i);
+        n += (size_t)sprintf(text + n, head[2] == 'M' ? "$4\r\nLEFT\r\n" : "$1\r\n0\r\n");
+        raw_send(&c, text, n);
+        assert_string_equal(reply(&c), full);
+        assert_int_equal(blocked_clients(&c), 0);
+        assert_true(wait_places(0));
+        says(&c, "SET k v", "+OK\r\n");
+    }
+    free(text);
 }
 
 // ---- Queues: what is not done ----
@@ -224,19 +259,6 @@ SERVER_CASE(test_what_others_push_is_not_counted)
 }
 
 // ---- What is forgotten ----
-
-static long long places(void)
-{
-    return field_number(ask(&c, "INFO weft"), "weft_places:");
-}
-
-static bool wait_places(int n)
-{
-    for (weft_deadline d = in_time(); weft_left(d) > 0; usleep(500))
-        if (places() == n)
-            return true;
-    return false;
-}
 
 // One of each kind that nobody uses.
 static void make_unused(void)

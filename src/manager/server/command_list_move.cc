@@ -139,10 +139,18 @@ static void time_out_array(peer_wait *w)
     reply_null_array(w->peer);
 }
 
+// What is known of a key that is waited for is far more than its name: many of them need memory.
+// nullptr: the peer was told that there is none.
 static peer_wait *wait_at(peer *p, const word *keys, int n, const word *text, weft_deadline d)
 {
+    enum { FEW = 16 };
     peer_wait *w = wait_begin(p, n, text, d);
     for (int i = 0; i < n; i++) {
+        if (i >= FEW && memory_is_full(p->server)) {
+            reply_full(p);
+            wait_end(w);
+            return nullptr;
+        }
         place *place = place_find(p->server, AT_LIST, p->db, keys[i].text, keys[i].size, true);
         if (place->waiting.previous->wait != w) // not the same key twice
             wait_for_list(w, &place->waiting, place);
@@ -185,6 +193,8 @@ static void pop_waiting(peer *p, const word *words, int n, bool front)
         return;
     }
     peer_wait *w = wait_at(p, words + 1, n - 2, nullptr, d);
+    if (w == nullptr)
+        return;
     w->time_out = time_out_array;
     w->front = front;
 }
@@ -206,6 +216,8 @@ void weft::command_blmpop(peer *p, const word *words, int n)
     if (!read_multi_pop(p, words, 2, n, &m) || !parse_seconds(p, &words[1], &d) || pop_first(p, &m))
         return;
     peer_wait *w = wait_at(p, m.keys, (int)m.n, nullptr, d);
+    if (w == nullptr)
+        return;
     w->time_out = time_out_array;
     w->front = m.front;
     w->number = m.count;
