@@ -89,7 +89,7 @@ CASE(test_jobs_order)
     assert_true(a < b && b < c && c < e);
     assert_int_equal(errno, 77);
     is_empty(q);
-    assert_errno(weft_remote_jobs_take(q, weft_in_ms(20)), ETIMEDOUT);
+    assert_errno(weft_remote_jobs_take(q, shortly()), ETIMEDOUT);
     assert_int_equal(counted(q).running, 4);
     done(q, l, e);
     done(q, h, a);
@@ -435,7 +435,7 @@ CASE(test_jobs_wait)
     weft_remote_jobs *q = jobs_open("wait", o);
     int64_t a = waited[0] = put(q, "a"), b = waited[1] = put(q, "b");
     assert_errno(weft_remote_jobs_wait(q, waited, 2, WEFT_NOW), ETIMEDOUT);
-    assert_errno(weft_remote_jobs_wait(q, waited, 2, weft_in_ms(10)), ETIMEDOUT);
+    assert_errno(weft_remote_jobs_wait(q, waited, 2, shortly()), ETIMEDOUT);
     peer *p = begin_asleep(wait_two, q);
     done(q, a, take(q, "a"));
     assert_errno(weft_remote_jobs_wait(q, waited, 2, WEFT_NOW), ETIMEDOUT);

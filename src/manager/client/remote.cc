@@ -8,7 +8,7 @@
 
 using namespace weft;
 
-static const int64_t LONGEST_SLACK = 50000000; // ns
+static const int64_t USUAL_SLACK = 50000000, LONGEST_SLACK = 200000000; // ns
 
 static const char *const kinds[REMOTE_KINDS] = {
     "queue", "lock", "semaphore", "event", "barrier", "value",
@@ -244,12 +244,20 @@ void weft::remote_leave(weft_remote *r)
     client_leave(c);
 }
 
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+// What is given up of a wait is small beside it; what is kept for the answer is more than a busy
+// machine lets a process wait for its turn.
 weft_deadline weft::remote_wait_end(weft_deadline d)
 {
-    int64_t left = weft_left(d), slack = left / 2;
+    int64_t left = weft_left(d);
     if (left == WEFT_FOREVER)
         return WEFT_FOREVER;
-    return d - (slack < LONGEST_SLACK ? slack : LONGEST_SLACK);
+    int64_t part = least(left / 8, LONGEST_SLACK), small = least(left / 2, USUAL_SLACK);
+    return d - (part > small ? part : small);
 }
 
 static int64_t milliseconds(weft_deadline d)
