@@ -2,6 +2,8 @@
 // much expires or is thrown away at once, it is spread over many rounds.
 #include "inside.h"
 
+#include <manager/server/place.h>
+
 #include <initializer_list>
 
 using namespace weft;
@@ -117,6 +119,36 @@ CASE(test_expire_together)
     }
     assert_true(rounds > 4);
     assert_int_equal(inside.expired, MANY);
+    inside_close();
+}
+
+// The locks of one that has gone, and those that a flush forgets.
+CASE(test_holds_and_places)
+{
+    inside_open();
+    peer *p = (peer *)memory_take_zeroed(1, sizeof *p);
+    p->server = &inside;
+    list_init(&p->holds);
+    for (int i = 0; i < MANY; i++) {
+        word name = inside_key(i);
+        hold_add(p, place_find(&inside, AT_LOCK, 0, name.text, name.size, true));
+        place_find(&inside, AT_EVENT, 0, name.text, name.size, true)->closed = 1;
+    }
+    inside.locks = MANY;
+    assert_false(holds_release(p)); // it is freed with the last
+    size_t last = MANY, rounds = 0;
+    for (; inside.locks > 0; last = inside.locks, rounds++) {
+        inside_round();
+        assert_true(last - inside.locks < PART);
+    }
+    assert_true(rounds > 4);
+    assert_int_equal(inside.places.count, MANY);
+    places_flush(&inside, -1);
+    for (last = MANY, rounds = 0; inside.places.count > 0; last = inside.places.count, rounds++) {
+        inside_round();
+        assert_true(last - inside.places.count < PART);
+    }
+    assert_true(rounds > 4);
     inside_close();
 }
 
