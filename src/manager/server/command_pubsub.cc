@@ -44,13 +44,17 @@ static void begin(int protocol, int64_t parts, const char *kind)
     put_string(&w);
 }
 
+static void forget(void)
+{
+    memory_give(message.data);
+    message = {};
+}
+
 // Large ones are not kept room for.
 static void end(void)
 {
-    if (message.room <= INPUT_ROOM)
-        return;
-    memory_give(message.data);
-    message = {};
+    if (message.room > INPUT_ROOM)
+        forget();
 }
 
 // To a peer that may want no replies: this is none.
@@ -279,3 +283,10 @@ const command_row weft::pubsub_subcommands[] = {
     {},
 };
 // clang-format on
+
+void weft::subscriptions_close(server *s)
+{
+    table_clear(&s->channels, entry_drop);
+    table_clear(&s->patterns, entry_drop);
+    forget();
+}

@@ -4,6 +4,7 @@
 #include "../tcp.h"
 #include "place.h"
 #include "snapshot.h"
+#include "topic.h"
 
 #include <base/errno.h>
 #include <weft/io.h>
@@ -227,8 +228,11 @@ int weft::server_close(server *s)
         peer_free(s->peers.next);
     result = save_close(s);
     saved = result != 0 ? errno : saved;
-    for (int db = 0; db < DATABASES; db++)
+    for (int db = 0; db < DATABASES; db++) {
         key_flush(s, db);
+        table_clear(&s->watched[db], entry_drop); // nobody is left who watched
+    }
+    subscriptions_close(s);
     background_finish(s);
     places_close(s);
     memory_give(s->input);

@@ -56,6 +56,9 @@ static inline size_t subscriptions(const peer *p)
 
 void subscriptions_end(peer *p);
 
+// At the server's end, when nobody is left.
+void subscriptions_close(server *s);
+
 } // namespace weft
 
 #endif
