@@ -13,8 +13,8 @@
 #include <weft/status.h>
 #include <weft/subprocess.h>
 
-// A call that finds its connection ended fails, and the next one connects again: on Redis the lock
-// is still there then.
+// A call whose connection ends before its answer fails, and the next one connects again: on Redis
+// the lock is still there then.
 static bool remote_insist(int (*call)(weft_remote_lock *, weft_deadline), weft_remote_lock *l)
 {
     return call(l, weft_in_s(5)) == 0 || (errno != EPERM && call(l, weft_in_s(5)) == 0);

@@ -342,7 +342,7 @@ weft_reply *weft::remote_ask(weft_remote *r, const remote_operation *op, const c
     if (reply != nullptr && reply->type == WEFT_REPLY_ERROR)
         error = client_errno(c, reply);
     else if (reply != nullptr && reply->type == WEFT_REPLY_NULL && remote_waits(words, n))
-        error = client_sleep(c, d) == 0 ? ETIMEDOUT : errno; // the server's wait ended early
+        error = weft_left(d) == 0 || client_sleep(c, d) == 0 ? ETIMEDOUT : errno; // it ended early
     remote_leave(r);
     if (error != 0) {
         weft_reply_free(reply);
