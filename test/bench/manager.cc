@@ -155,11 +155,13 @@ void server::stop()
 
 // ---- redis-benchmark ----
 
+// The members of sets are made up, of so many that most are new.
 void drive(const server &s, const std::string &test, int depth, int n)
 {
-    std::string line = "redis-benchmark -h 127.0.0.1 -p " + std::to_string(s.port) + " -a " +
-                       PASSWORD + " -c 50 -P " + std::to_string(depth) + " -n " +
-                       std::to_string(n) + " -t " + test + " -q >/dev/null 2>&1";
+    std::string line =
+        "redis-benchmark -h 127.0.0.1 -p " + std::to_string(s.port) + " -a " + PASSWORD +
+        " -c 50 -P " + std::to_string(depth) + " -n " + std::to_string(n) + " -t " + test +
+        (test == "sadd" || test == "spop" ? " -r 1000000000" : "") + " -q >/dev/null 2>&1";
     if (std::system(line.c_str()) != 0)
         give_up("failed: " + line);
 }
@@ -177,8 +179,8 @@ double per_operation(const server &s, const std::string &test, int depth)
 {
     int n = depth == 1 ? 40000 : 240000;
     empty(s);
-    if (test == "rpop")
-        drive(s, "lpush", 16, n);
+    if (test == "rpop" || test == "spop")
+        drive(s, test == "rpop" ? "lpush" : "sadd", 16, n);
     double before = bench::cpu_ns(s.tcp_pid);
     drive(s, test, depth, n);
     return (bench::cpu_ns(s.tcp_pid) - before) / n;
@@ -187,7 +189,7 @@ double per_operation(const server &s, const std::string &test, int depth)
 void measure_operations(server &weft, server &redis)
 {
     for (int depth : {1, 16})
-        for (const char *test : {"set", "get", "incr", "lpush", "rpop", "hset"}) {
+        for (const char *test : {"set", "get", "incr", "lpush", "rpop", "hset", "sadd", "spop"}) {
             bench::Table t(std::string(test) + ", 50 clients, pipeline " + std::to_string(depth),
                            "ns of server CPU per operation");
             t.add("weft", [&] { return per_operation(weft, test, depth); });
