@@ -4,6 +4,7 @@
 #include <manager/server/entry.h>
 #include <manager/server/memory.h>
 
+#include <initializer_list>
 #include <stdio.h>
 
 using namespace weft;
@@ -207,6 +208,115 @@ CASE(test_list_is_a_deque)
     while (l.count > 0)
         memory_give(list_pop(&l, true));
     memory_give(l.ring);
+    assert_int_equal(bytes_in_use, 0);
+}
+
+// At each index of a ring that has come around, from either end.
+CASE(test_list_insert_anywhere)
+{
+    for (size_t n = 0; n < 20; n++)
+        for (size_t i = 0; i <= n; i++) {
+            item_list l = {};
+            for (size_t k = 0; k < n / 2; k++) {
+                int number = (int)(n / 2 - 1 - k);
+                list_push(&l, item_new(&number, sizeof number), true);
+            }
+            for (int k = (int)(n / 2); k < (int)n; k++)
+                list_push(&l, item_new(&k, sizeof k), false);
+            int fresh = -1;
+            list_insert(&l, i, item_new(&fresh, sizeof fresh));
+            assert_int_equal(l.count, n + 1);
+            for (size_t k = 0; k <= n; k++)
+                assert_int_equal(*(int *)(void *)(*list_item_at(&l, k))->text,
+                                 k == i ? -1 : (int)k - (k > i));
+            while (l.count > 0)
+                memory_give(list_pop(&l, true));
+            memory_give(l.ring);
+        }
+    assert_int_equal(bytes_in_use, 0);
+}
+
+// ---- At random ----
+
+static int number_of(const entry *e)
+{
+    char text[32] = {};
+    memcpy(text, entry_key(e), e->key_size);
+    return atoi(text + 4);
+}
+
+// How far from what is to be expected of equal chances: the sum of the squares; about `entries`.
+static double distance(table *t, int entries, int draws)
+{
+    static int often[1000];
+    memset(often, 0, sizeof often);
+    double each = (double)draws / entries, sum = 0;
+    for (int i = 0; i < draws; i++)
+        often[number_of(*table_random(t))]++;
+    for (int i = 0; i < entries; i++)
+        sum += (often[i] - each) * (often[i] - each) / each;
+    return sum;
+}
+
+CASE(test_random_draws_all_alike)
+{
+    for (int entries : {1, 2, 5, 100, 1000}) {
+        table t = {};
+        fill(&t, 0, entries);
+        assert_true(distance(&t, entries, entries * 200) < entries + entries / 3 + 60);
+        empty(&t);
+    }
+}
+
+// While it is made smaller as well: that goes on with each draw.
+CASE(test_random_takes_all)
+{
+    static bool taken[MANY];
+    table t = {};
+    fill(&t, 0, MANY);
+    for (int left = MANY; left > 0; left--) {
+        entry *e = table_remove(&t, table_random(&t));
+        assert_false(taken[number_of(e)]);
+        taken[number_of(e)] = true;
+        entry_drop(e);
+    }
+    assert_int_equal(t.count, 0);
+    empty(&t);
+}
+
+CASE(test_sample_has_none_twice)
+{
+    table t = {};
+    fill(&t, 0, MANY);
+    for (size_t count :
+         {(size_t)1, (size_t)100, (size_t)MANY / 16 + 1, (size_t)MANY - 1, (size_t)MANY}) {
+        bool *taken = (bool *)calloc(MANY, 1);
+        entry **all = table_sample(&t, count);
+        for (size_t i = 0; i < count; i++) {
+            assert_false(taken[number_of(all[i])]);
+            taken[number_of(all[i])] = true;
+        }
+        memory_give(all);
+        free(taken);
+    }
+    empty(&t);
+}
+
+// ---- Under another key ----
+
+CASE(test_entry_copies_are_their_own)
+{
+    entry *e = entry_new(TYPE_HASH, "h", 1, hash_of("h", 1), 0);
+    fill(entry_hash(e), 0, 100);
+    entry *copy = entry_copy(e, "copy", 4, hash_of("copy", 4));
+    entry *other = entry_renamed(e, "a longer name", 13, hash_of("a longer name", 13));
+    assert_memory_equal(entry_key(other), "a longer name", 13);
+    for (int i = 0; i < 100; i++)
+        entry_drop(table_remove(entry_hash(other), find(entry_hash(other), name(i))));
+    assert_int_equal(entry_hash(copy)->count, 100);
+    assert_memory_equal(entry_text(*find(entry_hash(copy), name(99))), "value", 5);
+    entry_drop(copy);
+    entry_drop(other);
     assert_int_equal(bytes_in_use, 0);
 }
 
