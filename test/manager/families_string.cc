@@ -258,6 +258,39 @@ FAMILY_CASE(test_getrange)
     gives("GETRANGE l word 1", NO_INTEGER);
 }
 
+FAMILY_CASE(test_bits)
+{
+    static const char NO_OFFSET[] = "-ERR bit offset is not an integer or out of range";
+    static const char NO_BIT[] = "-ERR bit is not an integer or out of range";
+    gives("GETBIT no 100", "0");
+    gives("SETBIT k 1 1", "0");
+    gives("GET k", "@");
+    gives("SETBIT k 1 0", "1");
+    gives("SETBIT k 1 1", "0");
+    gives("SETBIT k 18 1", "0"); // the third byte
+    gives("STRLEN k", "3");
+    gives("GETRANGE k 2 2", " ");
+    for (const char *bit : {"0", "2", "17", "19", "24", "100", "4294967295"})
+        gives(line_of("GETBIT k %s", bit), "0");
+    gives("GETBIT k 1", "1");
+    gives("GETBIT k 18", "1");
+    gives("SETBIT k 100 0", "0"); // makes it longer as well
+    gives("STRLEN k", "13");
+    gives("SET n 1", "OK");
+    gives("SETBIT n 6 1", "0");
+    gives("GET n", "3");
+    gives("GETBIT n 7", "1");
+    for (const char *wrong : {"-1", "4294967296", "word", "1.5"}) {
+        gives(line_of("SETBIT k %s 1", wrong), NO_OFFSET);
+        gives(line_of("GETBIT k %s", wrong), NO_OFFSET);
+    }
+    for (const char *wrong : {"-1", "2", "10", "word"})
+        gives(line_of("SETBIT k 0 %s", wrong), NO_BIT);
+    gives("RPUSH l a", "1");
+    gives("SETBIT l 0 1", WRONG_TYPE);
+    gives("GETBIT l 0", WRONG_TYPE);
+}
+
 FAMILY_CASE(test_append_and_length)
 {
     gives("STRLEN no", "0");

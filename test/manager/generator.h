@@ -109,7 +109,7 @@ static const form forms[] = {
     {"PSETEX k m v", 4, EXACT, NO_NUMBERS}, {"SETNX k v", 8}, {"GETSET k v", 8},
     {"GETEX k", 6}, {"GETEX k E", 12, EXACT, NO_NUMBERS}, {"GETEX k E E", 4, EXACT, NO_NUMBERS},
     {"MSETNX M", 4}, {"MSETNX M M", 4}, {"INCRBYFLOAT k z", 16}, {"INCRBYFLOAT k n", 6},
-    {"SETRANGE k i v", 8}, {"GETRANGE|SUBSTR k i i", 10}, {"MGET k*", 6}, {"MSET M", 4},
+    {"SETRANGE k i v", 8}, {"SETBIT k q 0|1|2", 4, EXACT, NO_NUMBERS}, {"SETBIT k b 0|1", 4, EXACT, NO_NUMBERS}, {"GETBIT k b", 4}, {"GETRANGE|SUBSTR k i i", 10}, {"MGET k*", 6}, {"MSET M", 4},
     {"MSET M M", 4}, {"INCR k", 20}, {"DECR k", 12}, {"INCRBY k n", 12}, {"DECRBY k n", 12},
     {"APPEND k v", 10}, {"STRLEN k", 8},
     // lists
@@ -417,6 +417,7 @@ static inline void word_of(words *w, char letter)
     // Not "-0.001": Redis 7.0 rounds it to 0, which is for ever.
     static const char *const waits[] = {"0.001", "0.002", "0.0011", "1e-3", "-1",
                                         "abc",   "-0.5",  "",       "nan",  "1 "};
+    static const char *const bits[] = {"0", "7", "8", "100", "999", "4294967296", "-1", "abc"};
     static const char *const counts[] = {"0", "-1", "abc", "", "1.5"};
 #define LISTED(letter, list)                                                                       \
     {                                                                                              \
@@ -426,8 +427,9 @@ static inline void word_of(words *w, char letter)
         char letter;
         const char *const *texts;
         size_t n;
-    } lists[] = {LISTED('d', databases), LISTED('h', versions), LISTED('c', cursors),
-                 LISTED('w', waits),     LISTED('j', counts),   LISTED('X', expire_options)};
+    } lists[] = {LISTED('d', databases),     LISTED('h', versions), LISTED('c', cursors),
+                 LISTED('w', waits),         LISTED('j', counts),   LISTED('b', bits),
+                 LISTED('X', expire_options)};
     static const struct {
         char letter;
         void (*make)(words *w);

@@ -331,6 +331,51 @@ void weft::command_setrange(peer *p, const word *words, int)
     reply_integer(p, (int64_t)size);
 }
 
+// The first bit of a byte is its highest.
+static bool parse_bit(peer *p, const word *w, int64_t *bit)
+{
+    const int64_t most = (int64_t)8 * (512 << 20) - 1;
+    if (parse_number(w->text, w->size, bit) && *bit >= 0 && *bit <= most)
+        return true;
+    reply_error(p, "ERR bit offset is not an integer or out of range");
+    return false;
+}
+
+void weft::command_setbit(peer *p, const word *words, int)
+{
+    entry **link;
+    int64_t bit, on;
+    if (!parse_bit(p, &words[2], &bit))
+        return;
+    if (!parse_number(words[3].text, words[3].size, &on) || (on != 0 && on != 1)) {
+        reply_error(p, "ERR bit is not an integer or out of range");
+        return;
+    }
+    if (!key_typed(p, &words[1], TYPE_STRING, &link))
+        return;
+    if (link == nullptr) {
+        key_set(p->server, p->db, &words[1], "", 0, false);
+        link = key_find(p->server, p->db, &words[1]);
+    }
+    size_t at = (size_t)bit / 8, old = (*link)->size, size = at < old ? old : at + 1;
+    char *text = entry_text(entry_resize(link, size, true));
+    memset(text + old, 0, size - old);
+    int mask = 0x80 >> bit % 8;
+    reply_integer(p, (text[at] & mask) != 0);
+    text[at] = (char)(on ? text[at] | mask : text[at] & ~mask);
+    changed(p, &words[1]);
+}
+
+void weft::command_getbit(peer *p, const word *words, int)
+{
+    entry **link;
+    int64_t bit;
+    if (!parse_bit(p, &words[2], &bit) || !key_typed(p, &words[1], TYPE_STRING, &link))
+        return;
+    bool there = link != nullptr && bit / 8 < (*link)->size;
+    reply_integer(p, there && (entry_text(*link)[bit / 8] & 0x80 >> bit % 8) != 0);
+}
+
 // An index from the end if below 0, and not before the beginning.
 static int64_t index_of(int64_t i, int64_t size)
 {

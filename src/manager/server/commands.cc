@@ -97,6 +97,8 @@ const command_row weft::commands[] = {
     {"append", command_append, 3, ADDS, 1, 1, 1},
     {"strlen", command_strlen, 2, 0, 1, 1, 1},
     {"setrange", command_setrange, 4, ADDS, 1, 1, 1},
+    {"setbit", command_setbit, 4, ADDS, 1, 1, 1},
+    {"getbit", command_getbit, 3, 0, 1, 1, 1},
     {"getrange", command_getrange, 4, 0, 1, 1, 1},
     {"substr", command_getrange, 4, 0, 1, 1, 1},
     // lists

@@ -57,6 +57,8 @@ void command_getex(peer *p, const word *words, int n);
 void command_msetnx(peer *p, const word *words, int n);
 void command_incrbyfloat(peer *p, const word *words, int n);
 void command_setrange(peer *p, const word *words, int n);
+void command_setbit(peer *p, const word *words, int n);
+void command_getbit(peer *p, const word *words, int n);
 void command_getrange(peer *p, const word *words, int n);
 void command_getdel(peer *p, const word *words, int n);
 void command_mget(peer *p, const word *words, int n);
