@@ -60,6 +60,22 @@ SERVER_CASE(test_words)
     says(&c, "WEFT.LIST JOBS", "*0\r\n");
 }
 
+// So many that they would take long.
+SERVER_CASE(test_many_at_once)
+{
+    enum { MOST = 1000 };
+    static char line[MOST * 20 + 200];
+    long long id = ask_number(&c, "WEFT.JOB.PUT q 0 0 1 0 0 0 1  v");
+    for (int n = MOST; n <= MOST + 1; n++) {
+        int used = snprintf(line, sizeof line, "WEFT.JOB.WAIT q 0 \"");
+        for (int i = 0; i < n; i++)
+            used += snprintf(line + used, sizeof line - (size_t)used, "%lld ", id);
+        snprintf(line + used, sizeof line - (size_t)used, "\"\r\n");
+        raw_text(&c, line);
+        assert_string_equal(reply(&c), n == MOST ? "$-1\r\n" : "-ERR more than 1000 jobs\r\n");
+    }
+}
+
 // A lease of no time is over at once, and a queue whose results are not kept forgets them.
 SERVER_CASE(test_no_time)
 {

@@ -448,6 +448,24 @@ CASE(test_jobs_wait)
     done_with(q);
 }
 
+// More than a server takes at once.
+CASE(test_jobs_wait_for_many)
+{
+    enum { MANY = 2500 };
+    static int64_t ids[MANY];
+    weft_remote_jobs *q = jobs_open("wait for many");
+    for (int i = 0; i < MANY; i++) {
+        ids[i] = put(q, "job");
+        if (i != MANY - 1)
+            done(q, ids[i], take(q, "job"));
+    }
+    assert_errno(weft_remote_jobs_wait(q, ids, MANY, weft_in_ms(50)), ETIMEDOUT);
+    assert_int_equal(weft_remote_jobs_wait(q, ids, MANY - 1, WEFT_NOW), 0);
+    done(q, ids[MANY - 1], take(q, "job"));
+    assert_int_equal(weft_remote_jobs_wait(q, ids, MANY, soon()), 0);
+    done_with(q);
+}
+
 // One that goes while it is waited for.
 CASE(test_jobs_wait_removed)
 {

@@ -311,10 +311,9 @@ weft_remote_job *weft_remote_jobs_get(weft_remote_jobs *q, int64_t id, weft_dead
     return reply != nullptr ? jobs_from(reply, reply, 1) : nullptr;
 }
 
-int weft_remote_jobs_wait(weft_remote_jobs *q, const int64_t ids[], size_t n, weft_deadline d)
+// For so many as the server takes at once.
+static int wait_for(weft_remote_jobs *q, const int64_t ids[], size_t n, weft_deadline d)
 {
-    if (ids == nullptr && n > 0)
-        return fail_with(EINVAL);
     char *text = (char *)malloc(n * NUMBER_ROOM + 1);
     size_t size = 0;
     if (text == nullptr)
@@ -327,6 +326,18 @@ int weft_remote_jobs_wait(weft_remote_jobs *q, const int64_t ids[], size_t n, we
     int result = remote_do(q, &on_wait, words, 2, d);
     free_keep_errno(text);
     return result;
+}
+
+// One piece after the other: all have to end.
+int weft_remote_jobs_wait(weft_remote_jobs *q, const int64_t ids[], size_t n, weft_deadline d)
+{
+    enum { PIECE = 1000 };
+    if (ids == nullptr && n > 0)
+        return fail_with(EINVAL);
+    for (; n > PIECE; ids += PIECE, n -= PIECE)
+        if (wait_for(q, ids, PIECE, d) != 0)
+            return -1;
+    return wait_for(q, ids, n, d);
 }
 
 weft_remote_job *weft_remote_jobs_list(weft_remote_jobs *q, int state, int64_t after, size_t n,

@@ -9,6 +9,8 @@ using namespace weft;
 static const int64_t LONGEST_MS = INT64_C(4000000000000); // in nanoseconds it still fits
 static const int64_t LONGEST_BACKOFF_MS = 3600000;
 
+enum { MOST_AT_ONCE = 1000 }; // jobs of one command: it is not to take long
+
 // ---- Words ----
 
 // Whole numbers of words, each from `least` to `most`.  false: the peer was told.
@@ -282,30 +284,31 @@ static const char *next_number(const char *at, const char *end, int64_t *number,
     return stop > at && !*bad ? stop : nullptr;
 }
 
-// The watches for the jobs among `ids` that have not ended; nullptr: the peer was told why not.
-static job_watch *watches_for(peer *p, job_queue *q, const word *ids, size_t *count)
+// Makes watches for the jobs among `ids` that have not ended; how many.  -1: the peer was told why
+// not.
+static int watches_for(peer *p, job_queue *q, const word *ids, job_watch *watches)
 {
-    // An id and a blank are two bytes at least.
-    job_watch *all = (job_watch *)memory_take_zeroed(ids->size / 2 + 1, sizeof *all);
-    const char *end = ids->text + ids->size;
+    const char *at = ids->text, *end = at + ids->size;
     int64_t id;
+    int n = 0, seen = 0;
     bool bad = false;
-    *count = 0;
-    for (const char *at = ids->text; (at = next_number(at, end, &id, &bad)) != nullptr;) {
+    for (; (at = next_number(at, end, &id, &bad)) != nullptr; seen++) {
         job *j = q != nullptr ? job_by_id(q, id) : nullptr;
         if (j == nullptr) {
             reply_error(p, "NOSUCH there is no job %lld", (long long)id);
-            memory_give(all);
-            return nullptr;
+            return -1;
         }
-        if (!has_ended(j))
-            all[(*count)++].job = j;
+        if (seen == MOST_AT_ONCE) {
+            reply_error(p, "ERR more than %d jobs", MOST_AT_ONCE);
+            return -1;
+        }
+        watches[n].job = j;
+        n += !has_ended(j);
     }
     if (!bad)
-        return all;
+        return n;
     reply_not_integer(p);
-    memory_give(all);
-    return nullptr;
+    return -1;
 }
 
 static void unwatch(peer_wait *w)
@@ -335,17 +338,15 @@ static void wait_for(peer *p, job_queue *q, const job_watch *watches, size_t n, 
 void weft::command_job_wait(peer *p, const word *words, int)
 {
     weft_deadline d;
-    size_t n;
     if (!parse_milliseconds(p, &words[2], &d))
         return;
+    job_watch *watches = (job_watch *)memory_take_zeroed(MOST_AT_ONCE + 1, sizeof *watches);
     job_queue *q = jobs_find(p->server, &words[1]);
-    job_watch *watches = watches_for(p, q, &words[3], &n);
-    if (watches == nullptr)
-        return;
+    int n = watches_for(p, q, &words[3], watches);
     if (n == 0)
         reply_integer(p, 1);
-    else
-        wait_for(p, q, watches, n, d);
+    else if (n > 0)
+        wait_for(p, q, watches, (size_t)n, d);
     memory_give(watches);
 }
 
@@ -354,7 +355,7 @@ void weft::command_job_list(peer *p, const word *words, int)
 {
     int64_t state, after, most;
     if (!parse_within(p, &words[2], WEFT_JOB_WAITING, WEFT_JOB_DEAD, &state) ||
-        !parse_integer(p, &words[3], &after) || !parse_within(p, &words[4], 0, 1000, &most))
+        !parse_integer(p, &words[3], &after) || !parse_within(p, &words[4], 0, MOST_AT_ONCE, &most))
         return;
     job_queue *q = jobs_find(p->server, &words[1]);
     const job *ring = q != nullptr ? &q->rings[state] : nullptr;
