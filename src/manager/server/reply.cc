@@ -1,7 +1,7 @@
 // reply.cc: replies, in the protocol that the peer speaks.
 //
-// A peer that is being served borrows the server's spare buffer for its replies; others, to whom a
-// reply comes unasked (their wait is over), get one of their own.  peer.cc sends both.
+// The first peer with a reply in a round borrows the server's spare buffer; others get one of their
+// own.  peer.cc sends them at the end of the round.
 #include "server.h"
 
 #include <base/number.h>

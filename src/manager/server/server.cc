@@ -26,6 +26,8 @@ void weft::server_tidy(server *s)
     while (s->dirty != nullptr) {
         peer *p = s->dirty;
         s->dirty = p->next_dirty;
+        if (s->dirty == nullptr)
+            s->dirty_end = &s->dirty;
         if (!p->ending)
             peer_tidy(p);
         p->is_dirty = p->ending;

@@ -230,7 +230,7 @@ struct server {
     size_t descriptors; // for clients and their processes
 
     peer peers; // the list's head
-    peer *dirty;
+    peer *dirty, **dirty_end;
     size_t count;
     size_t unread;  // bytes of replies that did not go yet, of all
     size_t share;   // bytes of them that each may have before it is behind
