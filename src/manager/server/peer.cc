@@ -286,15 +286,16 @@ void weft::peer_tidy(peer *p)
 static void on_event(weft_watch *, int events, void *arg)
 {
     peer *p = (peer *)arg;
+    bool reads = p->watch.events & WEFT_READ;
     if (p->ending)
         return;
     if (p->resume)
-        peer_tidy(p);
+        peer_tidy(p); // after that it may no longer read
     if (!p->ending && (events & (WEFT_READ | WEFT_HANGUP | WEFT_ERROR))) {
         if (p->watch.events & WEFT_READ)
             take(p);
         else
-            p->ending = true;
+            p->ending = !reads;
     }
     peer_dirty(p);
 }
