@@ -47,6 +47,34 @@ CASE(test_server_killed)
     end_server(&mine);
 }
 
+// The worker of weft_remote_queue(3): 0 when the queue was closed, 1 when the server is gone.
+static int work(void *jobs)
+{
+    char job[64];
+    while (weft_remote_queue_get((weft_remote *)jobs, job, sizeof job, weft_in_s(8)) >= 0)
+        weft_remote_queue_task_done((weft_remote *)jobs, soon());
+    return errno == EPIPE ? 0 : 1;
+}
+
+CASE(test_worker_of_the_manual)
+{
+    for (int killed = 0; killed < 2; killed++) {
+        server mine;
+        weft_remote_queue *q = open_on_mine(&mine);
+        pid_t worker = child_of(work, q);
+        assert_int_equal(weft_remote_queue_put(q, "job", 3, soon()), 0);
+        assert_int_equal(weft_remote_queue_join(q, soon()), 0);
+        await_asleep(worker);
+        if (killed)
+            kill_server(&mine);
+        else
+            assert_int_equal(weft_remote_queue_close(q, WEFT_DRAIN, soon()), 0);
+        assert_int_equal(end_of(worker), killed);
+        done_with(q);
+        end_server(&mine);
+    }
+}
+
 // A call that finds no server is made when there is one again.
 static ssize_t read_when_told(peer *p)
 {
