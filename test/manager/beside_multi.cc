@@ -258,6 +258,9 @@ SCENE_CASE(test_protocols_and_names)
 SCENE_CASE(test_waiting)
 {
     scene({"0 MULTI", "0 BLPOP l 0", "0 BRPOP l m 1", "0 BLMOVE l m LEFT LEFT 0", "0 EXEC"});
+    scene({"0 MULTI", "0 BRPOPLPUSH l m 0", "0 BLMPOP 0 1 l LEFT", "0 RPUSH l a b c",
+           "0 BLMPOP 0 2 m l RIGHT COUNT 2", "0 BRPOPLPUSH l m 0", "0 EXEC", "1 DEL m"});
+    scene({"0 HELLO 3", "0 MULTI", "0 BRPOPLPUSH l m 0", "0 BLMPOP 0 1 l LEFT", "0 EXEC"});
     scene({"0 HELLO 3", "0 MULTI", "0 BLPOP l 0", "0 BLMOVE l m LEFT LEFT 0", "0 EXEC"});
     scene({"0 MULTI", "0 RPUSH l a b", "0 BLPOP l 0", "0 BLMOVE l m LEFT LEFT 0", "0 EXEC"});
     for (int k = 0; k < SIDES; k++) {
