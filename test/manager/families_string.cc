@@ -286,6 +286,11 @@ FAMILY_CASE(test_bits)
     }
     for (const char *wrong : {"-1", "2", "10", "word"})
         gives(line_of("SETBIT k 0 %s", wrong), NO_BIT);
+    gives("WATCH k", "OK"); // a bit that is the same is no change
+    gives("SETBIT k 1 1", "1");
+    gives("MULTI", "OK");
+    gives("GETBIT k 1", "QUEUED");
+    gives("EXEC", "[1]");
     gives("RPUSH l a", "1");
     gives("SETBIT l 0 1", WRONG_TYPE);
     gives("GETBIT l 0", WRONG_TYPE);

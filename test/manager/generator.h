@@ -86,7 +86,7 @@ static const form forms[] = {
     {"CONFIG", 1, EXACT, WHOLE}, {"SHUTDOWN k", 1, EXACT, WHOLE},
     {"SHUTDOWN ABORT", 1, EXACT, WHOLE}, {"SHUTDOWN NOSAVE SAVE", 1, EXACT, WHOLE},
     // transactions
-    {"MULTI", 40, BEGINS}, {"EXEC", 100, EXECUTED}, {"DISCARD", 4}, {"WATCH k*", 20},
+    {"MULTI", 80, BEGINS}, {"EXEC", 160, EXECUTED}, {"DISCARD", 4}, {"WATCH k*", 24},
     {"UNWATCH", 4},
     // keys
     {"DEL k*", 40}, {"EXISTS k*", 8}, {"TYPE k", 10}, {"EXPIRE k t", 10}, {"EXPIRE k t X", 10},

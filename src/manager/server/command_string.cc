@@ -361,9 +361,11 @@ void weft::command_setbit(peer *p, const word *words, int)
     char *text = entry_text(entry_resize(link, size, true));
     memset(text + old, 0, size - old);
     int mask = 0x80 >> bit % 8;
-    reply_integer(p, (text[at] & mask) != 0);
+    bool was = (text[at] & mask) != 0;
     text[at] = (char)(on ? text[at] | mask : text[at] & ~mask);
-    changed(p, &words[1]);
+    if (was != (on != 0) || size > old)
+        changed(p, &words[1]);
+    reply_integer(p, was);
 }
 
 void weft::command_getbit(peer *p, const word *words, int)
