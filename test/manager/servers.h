@@ -39,6 +39,8 @@ static inline bool has_redis(void)
     return system("command -v redis-server >/dev/null 2>&1") == 0;
 }
 
+// It is not to write its file anew meanwhile: the child that does has the clients' connections,
+// too, which then do not end with the server.
 [[noreturn]] static inline void become_redis(const server *s)
 {
     char log[128];
@@ -48,9 +50,10 @@ static inline bool has_redis(void)
     dup2(null, 1);
     snprintf(log, sizeof log, "%s/log", s->folder);
     execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", s->address + 5, "--save",
-           "", "--appendonly", s->durable ? "yes" : "no", "--appendfsync", "always", "--dir",
-           s->folder, "--logfile", log, s->password != nullptr ? "--requirepass" : (char *)nullptr,
-           s->password, (char *)nullptr);
+           "", "--appendonly", s->durable ? "yes" : "no", "--appendfsync", "always",
+           "--auto-aof-rewrite-percentage", "0", "--dir", s->folder, "--logfile", log,
+           s->password != nullptr ? "--requirepass" : (char *)nullptr, s->password,
+           (char *)nullptr);
     _exit(127);
 }
 
