@@ -39,8 +39,7 @@ static inline bool has_redis(void)
     return system("command -v redis-server >/dev/null 2>&1") == 0;
 }
 
-// It is not to write its file anew meanwhile: the child that does has the clients' connections,
-// too, which then do not end with the server.
+// Its file grows, and is not written anew meanwhile: a restart is all that befalls it.
 [[noreturn]] static inline void become_redis(const server *s)
 {
     char log[128];
