@@ -181,6 +181,24 @@ CASE(test_lost_watch)
     weft_client_destroy(other);
 }
 
+// The same of commands as they are: what is noted has ended nothing before it is sent.
+CASE(test_lost_watch_of_a_pipeline)
+{
+    weft_client *c = client_of(&here), *other = client_of(&here);
+    tell(c, "SET", "x", "1");
+    tell(c, "WATCH", "x");
+    end_connection(c, other);
+    put(c, {"MULTI"});
+    put(c, {"INCR", "x"});
+    put(c, {"EXEC"});
+    assert_errno(weft_client_next(c, soon()), ENOTCONN);
+    for (int i = 0; i < 3; i++) // it was told: now they are sent
+        weft_reply_free(weft_client_next(c, soon()));
+    assert_int_equal(number_at(c, "x"), 2);
+    weft_client_destroy(c);
+    weft_client_destroy(other);
+}
+
 // Without a watch nothing hangs on the connection: a new one will do.
 CASE(test_new_connection)
 {

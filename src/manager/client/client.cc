@@ -243,7 +243,7 @@ static client_word *words_of(size_t n, const char *const argv[], const size_t si
 }
 
 // Notes what a new connection would know nothing of.
-static void note_session(weft_client *c, const client_word *command)
+static void note_session(const client_word *command, int *begins, int *ends)
 {
     static const struct {
         const char *name;
@@ -257,8 +257,10 @@ static void note_session(weft_client *c, const client_word *command)
     };
     for (auto &one : all)
         if (command->size == strlen(one.name) &&
-            strncasecmp((const char *)command->data, one.name, command->size) == 0)
-            c->session = (c->session | one.begins) & ~one.ends;
+            strncasecmp((const char *)command->data, one.name, command->size) == 0) {
+            *begins = (*begins | one.begins) & ~one.ends;
+            *ends |= one.ends;
+        }
 }
 
 enum { FEW = 16 };
@@ -280,8 +282,9 @@ weft_reply *weft_client_command(weft_client *c, size_t n, const char *const argv
         while (client_again(c, &t, &r));
         if (r != nullptr && r->type == WEFT_REPLY_ERROR)
             client_errno(c, r);
+        int ends = 0;
         if (r != nullptr)
-            note_session(c, words);
+            note_session(words, &c->session, &ends);
         client_leave(c);
     }
     if (words != few)
@@ -301,7 +304,7 @@ int weft_client_append(weft_client *c, size_t n, const char *const argv[], const
     if (result == 0) {
         result = client_put(&c->noted, words, n);
         c->owed += result == 0;
-        note_session(c, words);
+        note_session(words, &c->noted_begins, &c->noted_ends);
         client_leave(c);
     }
     if (words != few)

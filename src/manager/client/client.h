@@ -68,10 +68,12 @@ struct weft_client {
     reply_reader in;
     int late; // what is owed to a call that has given up: LATE_...
     bytes undo;
-    int session;         // SESSION_...
-    char *elsewhere;     // the address that a cluster named; NULL: none
-    bool asking;         // for one command only
-    bytes noted;         // by weft_client_append
+    int session;      // SESSION_...
+    char *elsewhere;  // the address that a cluster named; NULL: none
+    bool asking;      // for one command only
+    bytes noted;      // by weft_client_append
+    int noted_begins; // what that makes of the session once it is sent
+    int noted_ends;
     size_t owed;         // replies to that
     bool begun;          // some of it may have been sent
     int transaction;     // client_transaction.cc: how far it has come; 0: there is none

@@ -42,6 +42,7 @@ void weft::client_drop(weft_client *c)
 {
     hang_up(c);
     c->noted.begin = c->noted.end = 0;
+    c->noted_begins = c->noted_ends = 0;
     c->owed = 0;
     c->begun = false;
 }
@@ -443,6 +444,10 @@ weft_reply *weft::client_next(weft_client *c)
         return nullptr;
     }
     bool sent = flush(c, &c->noted) == 0;
+    if (sent) {
+        c->session = (c->session & ~c->noted_ends) | c->noted_begins;
+        c->noted_begins = c->noted_ends = 0;
+    }
     c->begun = c->owed > 0 && (sent || c->noted.begin > 0);
     weft_reply *r = !sent ? nullptr : c->owed > 0 ? receive_reply(c, false) : receive(c, false);
     if (r == nullptr && errno != ETIMEDOUT && errno != ECANCELED) {

@@ -88,6 +88,7 @@ static void forget(weft_client *c)
     if (c->begun)
         client_drop(c);
     c->noted.begin = c->noted.end = 0;
+    c->noted_begins = c->noted_ends = 0;
     c->owed = 0;
     c->session &= ~SESSION_TRANSACTION;
     c->transaction = 0;
@@ -164,8 +165,6 @@ weft_reply *weft_client_execute(weft_client *c, weft_deadline d)
     if (c->transaction == BEGUN && weft_client_append(c, 1, words, nullptr) != 0)
         return nullptr;
     c->transaction = ENDED;
-    if (c->watched_on != 0)
-        c->session |= SESSION_TRANSACTION; // that it ends before this is sent is to be told
     weft_reply *r = receive(c, refused, weft_left(d) == 0 ? weft_in_ns(c->answer) : d);
     bool watched = c->watched_on != 0;
     if (r == nullptr && c->owed > 0 && !(errno == ENOTCONN && watched))
