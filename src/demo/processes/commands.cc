@@ -4,6 +4,7 @@
 #include <weft/shlex.h>
 
 #include <err.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,4 +55,10 @@ const char *const *commands_apply(char *const words[], const char *line)
     }
     argv[n] = nullptr;
     return argv;
+}
+
+bool commands_ignores(int signal)
+{
+    struct sigaction a;
+    return sigaction(signal, nullptr, &a) == 0 && a.sa_handler == SIG_IGN;
 }

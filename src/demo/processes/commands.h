@@ -18,4 +18,7 @@ void commands_add(commands *c, char *line);
 // memory, to be freed.
 const char *const *commands_apply(char *const words[], const char *line);
 
+// Whether nohup(1), or a shell that has no jobs, has us ignore a signal.
+bool commands_ignores(int signal);
+
 #endif

@@ -8,6 +8,8 @@
 // written, then its line in the log, then what standard error says of it.
 #include "each.h"
 
+#include "commands.h"
+
 #include "../verbs.h"
 
 #include <weft/status.h>
@@ -206,18 +208,12 @@ static int attend(weft_thread *t, int *error)
     return got;
 }
 
-static bool is_ignored(int signal) // by nohup(1), or a shell that has no jobs
-{
-    struct sigaction a;
-    return sigaction(signal, nullptr, &a) == 0 && a.sa_handler == SIG_IGN;
-}
-
 // What ^Z sends, or -1.
 static int open_stop(void)
 {
     sigset_t stop;
     sigemptyset(&stop);
-    if (is_ignored(SIGTSTP))
+    if (commands_ignores(SIGTSTP))
         return -1;
     sigaddset(&stop, SIGTSTP);
     sigprocmask(SIG_BLOCK, &stop, nullptr);
@@ -230,7 +226,7 @@ static void block_signals(void)
     sigemptyset(&ours);
     sigaddset(&ours, SIGUSR1);
     for (int signal : ending)
-        if (!is_ignored(signal))
+        if (!commands_ignores(signal))
             sigaddset(&ours, signal);
     sigprocmask(SIG_BLOCK, &ours, nullptr);
     batch.signal_fd = open_stop();

@@ -256,6 +256,7 @@ static int run(int argc, char **argv)
         else
             what = c;
     }
+    order.end = weft_in_s(10); // as each call below
     remote_read_arguments(&order, argc, argv, 2, 2, "jobs", "needs ADDRESS QUEUE");
     return options_finish(jobs(what));
 }

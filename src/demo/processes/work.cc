@@ -6,6 +6,7 @@
 // the commands, and gives their jobs back.
 #include "work.h"
 
+#include "commands.h"
 #include "remote.h"
 
 #include <weft/thread.h>
@@ -85,7 +86,8 @@ static sigset_t block_signals(void)
     sigemptyset(&ours);
     sigaddset(&ours, SIGUSR1);
     for (int each : ending)
-        sigaddset(&ours, each);
+        if (!commands_ignores(each))
+            sigaddset(&ours, each);
     sigprocmask(SIG_BLOCK, &ours, nullptr);
     signal(SIGCHLD, SIG_DFL); // ignored by who started us, it would lose the statuses
     return ours;
@@ -98,10 +100,10 @@ static int attend(const sigset_t *ours)
     while (__atomic_load_n(&active, __ATOMIC_RELAXED) > 0) {
         if (sigwait(ours, &got) != 0 || got == SIGUSR1)
             continue;
-        if (is_draining()) {
+        if (is_draining() && last == 0) {
             last = got;
-            __atomic_store_n(&work.killing, true, __ATOMIC_RELAXED);
-        } else {
+            __atomic_store_n(&work.last, weft_in_s(5), __ATOMIC_RELAXED);
+        } else if (!is_draining()) {
             warnx("ends when what runs has ended; once more: now");
         }
         __atomic_store_n(&work.draining, true, __ATOMIC_RELAXED);
@@ -145,6 +147,7 @@ static int run(int argc, char **argv)
     long jobs = weft_cpu_count();
     work.lease_ns = INT64_C(30000000000);
     work.output = 64 << 10;
+    work.last = WEFT_FOREVER;
     for (int c; (c = options_next(argc, argv, "+:hj:l:o:qtw:x", longs)) != -1;) {
         if (c == 'j')
             jobs = options_number(optarg, 1, 10000);
@@ -166,6 +169,7 @@ static int run(int argc, char **argv)
     if (work.lease_ns < 100000000)
         options_bad("-l", "a lease has 0.1 seconds at least");
     options.lease_ns = work.lease_ns;
+    order.end = weft_in_s(10); // to connect at first
     char **words = remote_read_arguments(&order, argc, argv, 2, -1, "work", "needs ADDRESS QUEUE");
     if (*words != nullptr && strcmp(*words, "--") == 0)
         words++;

@@ -10,7 +10,9 @@ struct work_order {
     int64_t lease_ns;
     long output; // bytes that are kept of a job's
     bool quiet;
-    bool draining, killing; // atomic
+    bool draining; // atomic
+    weft_deadline
+        last; // atomic: commands are to end, and until then that is told; WEFT_FOREVER: not
 };
 
 extern work_order work;

@@ -14,7 +14,8 @@
 #include <err.h>
 #include <unistd.h>
 
-static const int64_t LOOK_NS = 250000000; // after that a signal is seen
+// After that a signal is seen; the longest that a server which is silent keeps from that.
+static const int64_t LOOK_NS = 250000000, SILENT_NS = 1000000000;
 
 namespace {
 struct running {
@@ -46,6 +47,11 @@ static void print_end(const running *r, const char *what)
             (double)(weft_now() - r->begins) / 1e9);
 }
 
+static weft_deadline first(weft_deadline a, weft_deadline b)
+{
+    return a < b ? a : b;
+}
+
 // ---- The lease ----
 
 // Its last line of output is what it says of its progress.
@@ -66,7 +72,8 @@ static bool beat(running *r)
 {
     char note[64];
     last_line(r, note, sizeof note);
-    weft_deadline now = weft_now(), until = r->lease;
+    weft_deadline now = weft_now();
+    weft_deadline until = first(first(r->lease, r->limit), weft_in_ns(SILENT_NS));
     if (weft_remote_jobs_heartbeat(r->queue, r->job->id, r->job->token, (int64_t)r->size, note,
                                    until) == 0) {
         r->lease = now + work.lease_ns;
@@ -77,21 +84,25 @@ static bool beat(running *r)
     return errno != EPERM && weft_left(r->lease) > 0;
 }
 
-// Says an end until it is known to have been heard, or the lease is over.  false: that.
+// Says an end until it is known to have been heard, the lease is over or we are to end.  false: not
+// heard.  What was unanswered and then is refused, within the lease, had been heard.
 static bool say_end(running *r, work_end how)
 {
+    const weft_remote_job *j = r->job;
+    bool unanswered = false;
     for (int64_t pause = 1;; pause = pause < 500 ? 2 * pause : 500) {
-        const weft_remote_job *j = r->job;
-        int said =
-            how == WORK_DONE
-                ? weft_remote_jobs_done(r->queue, j->id, j->token, r->output, r->size, r->lease)
-                : weft_remote_jobs_fail(r->queue, j->id, j->token,
-                                        how == WORK_UNDONE ? WEFT_JOB_UNDONE : WEFT_JOB_AGAIN,
-                                        r->why, r->lease);
+        weft_deadline last = first(r->lease, __atomic_load_n(&work.last, __ATOMIC_RELAXED));
+        weft_deadline until = first(last, weft_in_ns(SILENT_NS));
+        int said = how == WORK_DONE
+                       ? weft_remote_jobs_done(r->queue, j->id, j->token, r->output, r->size, until)
+                       : weft_remote_jobs_fail(
+                             r->queue, j->id, j->token,
+                             how == WORK_UNDONE ? WEFT_JOB_UNDONE : WEFT_JOB_AGAIN, r->why, until);
         if (said >= 0)
             return true;
-        if (errno == EPERM || weft_left(r->lease) == 0)
-            return false;
+        if (errno == EPERM || weft_left(last) == 0)
+            return errno == EPERM && unanswered && weft_left(r->lease) > 0;
+        unanswered |= errno == ECONNRESET;
         usleep((unsigned)pause * 1000);
     }
 }
@@ -132,11 +143,6 @@ static weft_subprocess *start(running *r, const weft_sink *sink)
     return p;
 }
 
-static weft_deadline first(weft_deadline a, weft_deadline b)
-{
-    return a < b ? a : b;
-}
-
 // Until it has ended, or has to.  Whether, and how it is to be told then.
 static bool watch(running *r, weft_subprocess *p, work_end *how)
 {
@@ -147,7 +153,7 @@ static bool watch(running *r, weft_subprocess *p, work_end *how)
             *how = WORK_FAILED;
             return false;
         }
-        if (__atomic_load_n(&work.killing, __ATOMIC_RELAXED)) {
+        if (__atomic_load_n(&work.last, __ATOMIC_RELAXED) != WEFT_FOREVER) {
             *how = WORK_UNDONE;
             return false;
         }
