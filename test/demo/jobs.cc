@@ -194,6 +194,29 @@ CASE(test_json)
          "json: waiting 0, delayed 0, running 0, done 0, dead 1\n");
 }
 
+// What is no UTF-8 is not said as if it were, nor is a terminal told anything.
+CASE(test_odd_bytes)
+{
+    ends_with(0, "printf 'a\\303\\244\\377\\300\\200\\355\\240\\200\\360\\237\\n' | "
+                 "weft-processes submit -q -r 0 $AT odd; "
+                 "weft-processes work -q -x -j1 -w \"$(printf 'w\\033[2J')\" $AT odd -- false "
+                 "2>/dev/null; weft-processes jobs --json $AT odd");
+    says_part("\"worker\":\"w\\u001b[2J\",");
+    says_part("\"job\":\"a\303\244\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\"}]}\n");
+    ends_with(0, "weft-processes jobs -d $AT odd");
+    says_part("  w?[2J                    ");
+}
+
+// Dead letters that die again at once are not tried for ever.
+CASE(test_retry_once)
+{
+    says("yes false | head -200 | weft-processes submit -q -r 0 $AT once; "
+         "weft-processes work -q -x -j2 $AT once 2>/dev/null; "
+         "weft-processes work -q -j2 $AT once 2>/dev/null & "
+         "timeout 20 weft-processes jobs --retry $AT once; kill $!; wait $!",
+         0, "200 dead letters wait again\n");
+}
+
 // The same on a Redis server.
 CASE(test_redis)
 {

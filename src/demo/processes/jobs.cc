@@ -53,11 +53,13 @@ static double seconds_since(const weft_remote_job *j)
 
 // ---- For people ----
 
-// Up to the end of its first line, without what a terminal would obey.
-static void print_text(const char *text, size_t most)
+// Up to the end of its first line, without what a terminal would obey; how much that was.
+static int print_text(const char *text, size_t most)
 {
-    for (size_t i = 0; i < most && text[i] != 0 && text[i] != '\n'; i++)
+    size_t i = 0;
+    for (; i < most && text[i] != 0 && text[i] != '\n'; i++)
         putchar((unsigned char)text[i] < 32 || text[i] == 127 ? '?' : text[i]);
+    return (int)i;
 }
 
 // As many as there are lines for.
@@ -73,8 +75,9 @@ static void print_jobs(weft_remote_jobs *q, int state, size_t *lines, size_t col
     size_t left = columns > BEFORE ? columns - BEFORE : 0;
     for (const weft_remote_job *j = all; j != nullptr && *lines > 1; j = j->next, --*lines) {
         const char *more = state == WEFT_JOB_DEAD ? j->outcome : j->note;
-        printf("%-16lld  %-24.24s %9.1f s %5d  ", (long long)j->id, j->worker, seconds_since(j),
-               j->tries);
+        printf("%-16lld  ", (long long)j->id);
+        int width = 24 - print_text(j->worker, 24);
+        printf("%*s %9.1f s %5d  ", width, "", seconds_since(j), j->tries);
         print_text(j->value, *more != 0 ? left / 2 : left);
         if (*more != 0 && left > 0) {
             printf(": ");
@@ -121,17 +124,36 @@ static int show(weft_remote_jobs *q)
 
 // ---- For programs ----
 
+// Of the character that begins n bytes; 0: it is none of UTF-8 (RFC 3629).
+static size_t size_of_character(const char *text, size_t n)
+{
+    const unsigned char *c = (const unsigned char *)text;
+    size_t size = c[0] < 0x80 ? 1 : c[0] < 0xc2 ? 0 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : 4;
+    if (c[0] > 0xf4 || size > n)
+        return 0;
+    for (size_t i = 1; i < size; i++)
+        if ((c[i] & 0xc0) != 0x80)
+            return 0;
+    bool wrong = (c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] > 0x9f) || // surrogates
+                 (c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] > 0x8f);
+    return wrong ? 0 : size;
+}
+
 static void print_string(const char *name, const char *text, size_t n)
 {
     printf("\"%s\":\"", name);
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c == '"' || c == '\\')
+    for (size_t size; n > 0; text += size, n -= size) {
+        unsigned char c = (unsigned char)*text;
+        size_t known = size_of_character(text, n);
+        size = known > 0 ? known : 1;
+        if (known == 0)
+            fputs("\\ufffd", stdout);
+        else if (c == '"' || c == '\\')
             printf("\\%c", c);
         else if (c < 32 || c == 127)
             printf("\\u%04x", c);
         else
-            putchar(c);
+            fwrite(text, 1, size, stdout);
     }
     putchar('"');
 }
@@ -181,13 +203,17 @@ static void print_json(weft_remote_jobs *q, const page *p)
 
 // ---- What is to be done ----
 
-// Calls it for all dead letters; how many there were.
+// Calls it for all dead letters, but not for more than there were at first: what is tried again may
+// soon be one again.  How many that was.
 static size_t for_dead(weft_remote_jobs *q, int (*call)(weft_remote_jobs *, int64_t, weft_deadline))
 {
     size_t n = 0;
-    for (weft_remote_job *all; (all = jobs_in(q, WEFT_JOB_DEAD)) != nullptr;
+    page p = {};
+    look(q, &p);
+    size_t most = (size_t)p.now.dead;
+    for (weft_remote_job *all; n < most && (all = jobs_in(q, WEFT_JOB_DEAD)) != nullptr;
          weft_remote_job_free(all))
-        for (const weft_remote_job *j = all; j != nullptr; j = j->next)
+        for (const weft_remote_job *j = all; n < most && j != nullptr; j = j->next)
             if (call(q, j->id, weft_in_s(10)) >= 0)
                 n++;
             else if (errno != ENOENT)
