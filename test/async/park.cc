@@ -1,6 +1,6 @@
 // Tasklets that wait for what threads wait for: the tasklet sleeps, and its thread goes on.
 #include "../thread/closing.h"
-#include "inside.h"
+#include "parked.h"
 
 #include <weft/executor.h>
 #include <weft/queue.h>
@@ -197,15 +197,6 @@ static void nothing(void)
 {
 }
 
-struct object {
-    const char *name;
-    void (*make)(void);
-    int (*wait)(weft_deadline d);
-    void (*wake)(void);
-    void (*drop)(void);
-    bool is_lock; // knows no cancel
-};
-
 static const object objects[] = {
     {"future", make_futures, [](weft_deadline d) { return weft_future_wait(futures[1], d); },
      set_future, drop_futures, false},
@@ -281,47 +272,11 @@ static const object objects[] = {
      false},
 };
 
-struct waiting {
-    const object *what;
-    weft_deadline until;
-    int result, error;
-    bool done;
-};
-
-static void *wait_for_it(void *arg)
-{
-    waiting *w = (waiting *)arg;
-    w->result = w->what->wait(w->until);
-    w->error = errno;
-    w->done = true;
-    return nullptr;
-}
-
-// Begins a wait in a tasklet, which sleeps when this returns.
-static weft_tasklet *begin(waiting *w, const object *what, weft_deadline until)
-{
-    weft_event_init(&gate);
-    what->make();
-    *w = {what, until, 0, 0, false};
-    weft_tasklet *t = spawn(wait_for_it, w, true);
-    for (int i = 0; i < 100; i++) // we have turns
-        weft_tasklet_yield();
-    assert_true(until < WEFT_FOREVER || !w->done);
-    return t;
-}
-
-static void end_well(const waiting *w)
-{
-    if (w->result < 0)
-        print_message("%s: %s\n", w->what->name, strerror(w->error));
-    assert_true(w->result >= 0);
-    w->what->drop();
-}
-
 INSIDE_CASE(test_woken_by_another_tasklet)
 {
     for (const object &o : objects) {
         waiting w;
+        weft_event_init(&gate);
         weft_tasklet *t = begin(&w, &o, WEFT_FOREVER);
         o.wake();
         join(t);
@@ -339,6 +294,7 @@ INSIDE_CASE(test_woken_by_a_thread)
 {
     for (const object &o : objects) {
         waiting w;
+        weft_event_init(&gate);
         weft_tasklet *t = begin(&w, &o, weft_in_s(60));
         weft_thread *waker = weft_thread_start(call_wake, (void *)&o, nullptr);
         join(t);
@@ -349,11 +305,7 @@ INSIDE_CASE(test_woken_by_a_thread)
 
 static void end_badly(const waiting *w, weft_tasklet *t, int error)
 {
-    join(t);
-    if (w->result != -1 || w->error != error)
-        print_message("%s: %d, %s\n", w->what->name, w->result, strerror(w->error));
-    assert_int_equal(w->result, -1);
-    assert_int_equal(w->error, error);
+    failed_with(w, t, error);
     w->what->wake();
     if (w->what->wait == objects[sizeof objects / sizeof *objects - 1].wait)
         join_thread();
@@ -364,6 +316,7 @@ INSIDE_CASE(test_deadlines)
 {
     for (const object &o : objects) {
         waiting w;
+        weft_event_init(&gate);
         weft_tasklet *t = begin(&w, &o, weft_in_ms(50));
         end_badly(&w, t, ETIMEDOUT);
     }
@@ -373,6 +326,7 @@ INSIDE_CASE(test_cancel)
 {
     for (const object &o : objects) {
         waiting w;
+        weft_event_init(&gate);
         weft_tasklet *t = begin(&w, &o, WEFT_FOREVER);
         assert_int_equal(weft_tasklet_cancel(t), 0);
         if (!o.is_lock) {

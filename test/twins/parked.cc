@@ -1,5 +1,5 @@
 // Tasklets that wait for what processes share: the tasklet sleeps, and its thread goes on.
-#include "../async/inside.h"
+#include "../async/parked.h"
 
 #include <weft/pool.h>
 #include <weft/result.h>
@@ -17,14 +17,6 @@ static weft_result *result;
 static int gate[2]; // a pool's task reads there
 static bool changed;
 static char item[512];
-
-struct object {
-    const char *name;
-    void (*make)(void);
-    int (*wait)(weft_deadline d);
-    void (*wake)(void);
-    void (*drop)(void);
-};
 
 static void nothing(void)
 {
@@ -127,34 +119,6 @@ static const object objects[] = {
      open_gate, drop_pool},
 };
 
-struct waiting {
-    const object *what;
-    weft_deadline until;
-    int result, error;
-    bool done;
-};
-
-static void *wait_for_it(void *arg)
-{
-    waiting *w = (waiting *)arg;
-    w->result = w->what->wait(w->until);
-    w->error = errno;
-    w->done = true;
-    return nullptr;
-}
-
-// Begins a wait in a tasklet; when this returns it sleeps, and not the thread.
-static weft_tasklet *begin(waiting *w, const object *what, weft_deadline until)
-{
-    what->make();
-    *w = {what, until, 0, 0, false};
-    weft_tasklet *t = spawn(wait_for_it, w, true);
-    for (int i = 0; i < 100; i++)
-        weft_tasklet_yield();
-    assert_true(until < WEFT_FOREVER || !w->done);
-    return t;
-}
-
 INSIDE_CASE(test_woken)
 {
     for (const object &o : objects) {
@@ -162,20 +126,14 @@ INSIDE_CASE(test_woken)
         weft_tasklet *t = begin(&w, &o, WEFT_FOREVER);
         o.wake();
         join(t);
-        if (w.result != 0)
-            print_message("%s: %s\n", o.name, strerror(w.error));
+        end_well(&w);
         assert_int_equal(w.result, 0);
-        o.drop();
     }
 }
 
 static void end_badly(const waiting *w, weft_tasklet *t, int error)
 {
-    join(t);
-    if (w->result != -1 || w->error != error)
-        print_message("%s: %d, %s\n", w->what->name, w->result, strerror(w->error));
-    assert_int_equal(w->result, -1);
-    assert_int_equal(w->error, error);
+    failed_with(w, t, error);
     if (w->what->wake == open_gate)
         open_gate();
     w->what->drop();
