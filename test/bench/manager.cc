@@ -399,26 +399,26 @@ double longest_ping(const std::string &path, const std::function<void()> &act)
     return worst;
 }
 
-double beside_flush(server s)
+// Beside `act`, on what CROWD times `form` made, whose answers are n bytes long.
+double beside(server s, const char *form, size_t n, const char *act)
 {
     s.start();
     int fd = open_client(s.path);
-    send_many(fd, "SET key:%07d value\r\n", CROWD, 5);
-    double worst = longest_ping(s.path, [&] { exchange(fd, "FLUSHALL ASYNC\r\n", 5); });
+    send_many(fd, form, CROWD, n);
+    double worst = longest_ping(s.path, [&] { exchange(fd, act, n); });
     close(fd);
     s.stop();
     return worst;
 }
 
+double beside_flush(server s)
+{
+    return beside(s, "SET key:%07d value\r\n", 5, "FLUSHALL ASYNC\r\n");
+}
+
 double beside_delete(server s)
 {
-    s.start();
-    int fd = open_client(s.path);
-    send_many(fd, "HSET hash field:%07d value\r\n", CROWD, 4);
-    double worst = longest_ping(s.path, [&] { exchange(fd, "DEL hash\r\n", 4); });
-    close(fd);
-    s.stop();
-    return worst;
+    return beside(s, "HSET hash field:%07d value\r\n", 4, "DEL hash\r\n");
 }
 
 double beside_expiry(server s)
