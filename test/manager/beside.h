@@ -21,6 +21,19 @@ static const char *address_of[SIDES];
         }                                                                                          \
     } while (0)
 
+// n connections of each of a file's sides[SIDES][n].
+static inline void sides_open(raw *sides, int n)
+{
+    for (int i = 0; i < SIDES * n; i++)
+        raw_open(&sides[i], address_of[i / n]);
+}
+
+static inline void sides_close(raw *sides, int n)
+{
+    for (int i = 0; i < SIDES * n; i++)
+        raw_close(&sides[i]);
+}
+
 // A case that is left out without Redis, between open() and close_all() of its file.
 #define BESIDE_CASE(fn, open)                                                                      \
     static void fn##_beside(void);                                                                 \

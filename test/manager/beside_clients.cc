@@ -1,31 +1,8 @@
 // CLIENT, AUTH, HELLO, INFO, CONFIG and the like beside redis-server 7.0, as far as clients rely
 // on them: the same replies, and of tables the same lines.
-#include "beside.h"
+#include "beside_two.h"
 
 #include <initializer_list>
-
-static raw one[SIDES], two[SIDES];
-
-static void open_all(void)
-{
-    for (int k = 0; k < SIDES; k++) {
-        raw_open(&one[k], address_of[k]);
-        raw_open(&two[k], address_of[k]);
-    }
-}
-
-static void close_all(void)
-{
-    for (int k = 0; k < SIDES; k++) {
-        raw_close(&one[k]);
-        raw_close(&two[k]);
-    }
-}
-
-static void same(const char *line)
-{
-    both_say(&one[OURS], &one[REDIS], line);
-}
 
 // ---- Fields ----
 

@@ -9,18 +9,14 @@ static raw sides[SIDES][CONNECTIONS];
 
 static void open_all(void)
 {
-    for (int k = 0; k < SIDES; k++) {
-        for (int i = 0; i < CONNECTIONS; i++)
-            raw_open(&sides[k][i], address_of[k]);
+    sides_open(sides[0], CONNECTIONS);
+    for (int k = 0; k < SIDES; k++)
         says(&sides[k][0], "FLUSHALL", "+OK\r\n");
-    }
 }
 
 static void close_all(void)
 {
-    for (int k = 0; k < SIDES; k++)
-        for (int i = 0; i < CONNECTIONS; i++)
-            raw_close(&sides[k][i]);
+    sides_close(sides[0], CONNECTIONS);
 }
 
 // A line each: which connection says what; "0: ..." also after a connection was cut and is new.

@@ -8,21 +8,12 @@ enum { CONNECTIONS = 6 };
 
 static raw sides[SIDES][CONNECTIONS];
 
-static void open_all(void)
-{
-    for (int k = 0; k < SIDES; k++)
-        for (int i = 0; i < CONNECTIONS; i++)
-            raw_open(&sides[k][i], address_of[k]);
-}
-
 static void close_all(void)
 {
-    for (int k = 0; k < SIDES; k++)
-        for (int i = 0; i < CONNECTIONS; i++)
-            raw_close(&sides[k][i]);
+    sides_close(sides[0], CONNECTIONS);
 }
 
-#define PUBSUB_CASE(fn) BESIDE_CASE(fn, open_all())
+#define PUBSUB_CASE(fn) BESIDE_CASE(fn, sides_open(sides[0], CONNECTIONS))
 
 // Sends lines to one connection of each, and compares all that comes until their end.
 static void told_same(int who, std::initializer_list<const char *> lines)

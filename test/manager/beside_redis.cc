@@ -261,18 +261,9 @@ static void batch_exchange(int connection)
 
 // ---- Runs ----
 
-static void connect_all(void)
-{
-    for (int s = 0; s < SIDES; s++)
-        for (int i = 0; i < CONNECTIONS; i++)
-            raw_open(&sides[s][i], address_of[s]);
-}
-
 static void close_all(void)
 {
-    for (int s = 0; s < SIDES; s++)
-        for (int i = 0; i < CONNECTIONS; i++)
-            raw_close(&sides[s][i]);
+    sides_close(sides[0], CONNECTIONS);
 }
 
 static size_t commands_a_run(void)
@@ -289,7 +280,7 @@ static void run_begin(const char *protocol)
     fflush(stdout);
     generator_seed(seed);
     forget_all();
-    connect_all();
+    sides_open(sides[0], CONNECTIONS);
     for (int i = 0; i < CONNECTIONS; i++)
         for (int s = 0; s < SIDES; s++) {
             const char *hello = ask(&sides[s][i], protocol);

@@ -1,34 +1,16 @@
 // CONFIG, CLIENT PAUSE, OBJECT, MEMORY, WAIT and COMMAND's filters beside redis-server 7.0: the
 // same lines, the same replies.
-#include "beside.h"
+#include "beside_two.h"
 
 #include <initializer_list>
 
-static raw one[SIDES], two[SIDES];
-
-static void open_all(void)
+static void open_empty(void)
 {
-    for (int k = 0; k < SIDES; k++) {
-        raw_open(&one[k], address_of[k]);
-        raw_open(&two[k], address_of[k]);
-        ask(&one[k], "FLUSHALL");
-    }
+    open_all();
+    same("FLUSHALL");
 }
 
-static void close_all(void)
-{
-    for (int k = 0; k < SIDES; k++) {
-        raw_close(&one[k]);
-        raw_close(&two[k]);
-    }
-}
-
-static void same(const char *line)
-{
-    both_say(&one[OURS], &one[REDIS], line);
-}
-
-BESIDE_CASE(test_config_set, open_all())
+BESIDE_CASE(test_config_set, open_empty())
 {
     for (const char *line : {"CONFIG SET maxmemory",
                              "CONFIG SET a b c",
@@ -89,7 +71,7 @@ BESIDE_CASE(test_config_set, open_all())
         same(line);
 }
 
-BESIDE_CASE(test_client_errors, open_all())
+BESIDE_CASE(test_client_errors, open_empty())
 {
     for (const char *line : {"CLIENT PAUSE",
                              "CLIENT PAUSE abc",
@@ -120,7 +102,7 @@ static bool answers_within(raw *c, int ms)
     return raw_next(c, &n, weft_in_ms(ms)) != nullptr;
 }
 
-BESIDE_CASE(test_pause_writes, open_all())
+BESIDE_CASE(test_pause_writes, open_empty())
 {
     for (int k = 0; k < SIDES; k++) {
         says(&one[k], "CLIENT PAUSE 100000 WRITE", "+OK\r\n");
@@ -139,7 +121,7 @@ BESIDE_CASE(test_pause_writes, open_all())
     }
 }
 
-BESIDE_CASE(test_pause_ends, open_all())
+BESIDE_CASE(test_pause_ends, open_empty())
 {
     for (int k = 0; k < SIDES; k++) {
         weft_deadline begun = weft_now();
@@ -153,7 +135,7 @@ BESIDE_CASE(test_pause_ends, open_all())
 }
 
 // One that left while it was paused, and one that was killed, have done nothing.
-BESIDE_CASE(test_pause_and_end, open_all())
+BESIDE_CASE(test_pause_and_end, open_empty())
 {
     for (int k = 0; k < SIDES; k++) {
         raw gone;
@@ -170,7 +152,7 @@ BESIDE_CASE(test_pause_and_end, open_all())
 
 static char lines[40][400];
 
-BESIDE_CASE(test_object_encoding, open_all())
+BESIDE_CASE(test_object_encoding, open_empty())
 {
     static const char x44[] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
     int n = 0;
@@ -206,7 +188,7 @@ BESIDE_CASE(test_object_encoding, open_all())
         same(line);
 }
 
-BESIDE_CASE(test_memory_and_wait, open_all())
+BESIDE_CASE(test_memory_and_wait, open_empty())
 {
     same("SET a 1");
     for (const char *line :
@@ -218,7 +200,7 @@ BESIDE_CASE(test_memory_and_wait, open_all())
     assert_true(ask_number(&one[OURS], "MEMORY USAGE a") > 16);
 }
 
-BESIDE_CASE(test_command_keys, open_all())
+BESIDE_CASE(test_command_keys, open_empty())
 {
     for (const char *line : {"COMMAND GETKEYS",
                              "COMMAND GETKEYS GET",
@@ -260,7 +242,7 @@ BESIDE_CASE(test_command_keys, open_all())
 }
 
 // The line that the suite of Redis looks for: qbuf is what it takes to ask.
-BESIDE_CASE(test_client_list_shows_the_request, open_all())
+BESIDE_CASE(test_client_list_shows_the_request, open_empty())
 {
     for (int k = 0; k < SIDES; k++) {
         const char *r = ask(&one[k], "CLIENT INFO");

@@ -193,13 +193,16 @@ SCRIPT_CASE(test_late_item, "$4\r\nlate\r\n", ":1\r\n")
     was_said(2, "PING");
 }
 
+static void take_nothing(void)
+{
+    weft_remote_queue *q = weft_remote_queue_open(c, "q", 0);
+    assert_null(weft_remote_queue_take(q, WEFT_NOW));
+    weft_remote_destroy(q);
+}
+
 SCRIPT_CASE(test_late_nothing, "_\r\n")
 {
-    late([] {
-        weft_remote_queue *q = weft_remote_queue_open(c, "q", 0);
-        assert_null(weft_remote_queue_take(q, WEFT_NOW));
-        weft_remote_destroy(q);
-    });
+    late(take_nothing);
     is_pong(ping());
     was_said(1, "PING");
 }
@@ -259,11 +262,7 @@ CASE(test_late_rest)
 // The end of the client gives back what nobody has seen: then it says nothing more.
 SCRIPT_CASE(test_late_item_at_the_end, "$4\r\nlate\r\n")
 {
-    late([] {
-        weft_remote_queue *q = weft_remote_queue_open(c, "q", 0);
-        assert_null(weft_remote_queue_take(q, WEFT_NOW));
-        weft_remote_destroy(q);
-    });
+    late(take_nothing);
     weft_client_destroy(c);
     c = nullptr;
     usleep(1000);

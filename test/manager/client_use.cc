@@ -340,17 +340,12 @@ static void connect_and_tell(void)
 // A listener that drops who comes, as one waits to be accepted, until that is done.
 static int full_listener(int *first)
 {
-    struct sockaddr_in a = {};
-    socklen_t size = sizeof a;
-    int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_int_equal(bind(l, (struct sockaddr *)&a, size), 0);
+    struct sockaddr_in a;
+    int l = loopback_socket(&a);
     assert_int_equal(listen(l, 0), 0);
-    getsockname(l, (struct sockaddr *)&a, &size);
     snprintf(tcp_address, sizeof tcp_address, "tcp:127.0.0.1:%d", ntohs(a.sin_port));
     *first = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(*first, (struct sockaddr *)&a, size), 0);
+    assert_int_equal(connect(*first, (struct sockaddr *)&a, sizeof a), 0);
     return l;
 }
 

@@ -1,8 +1,7 @@
 // A client whose Redis fails over to a replica: its address leads to the new server, and calls go
 // on.
+#include "../loopback.h"
 #include "servers.h"
-
-#include <netinet/in.h>
 
 static char folder[64], address[96]; // the address is a link to the socket of who is in charge
 
@@ -19,13 +18,8 @@ static redis all[2];
 // A port that nobody has just now.
 static void choose_port(char port[8])
 {
-    struct sockaddr_in a = {};
-    socklen_t size = sizeof a;
-    int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_int_equal(bind(s, (struct sockaddr *)&a, size), 0);
-    getsockname(s, (struct sockaddr *)&a, &size);
+    struct sockaddr_in a;
+    int s = loopback_socket(&a);
     snprintf(port, 8, "%d", ntohs(a.sin_port));
     close(s);
 }

@@ -9,10 +9,9 @@
 #include <weft/manager.h>
 #include <weft/remote.h>
 
-#include "../runner.h"
+#include "../loopback.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -112,14 +111,9 @@ static inline void fake_listen(fake *s, int backlog)
 // The same over TCP.
 static inline void fake_listen_tcp(fake *s)
 {
-    struct sockaddr_in a = {};
-    socklen_t size = sizeof a;
-    a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(s->listener, (struct sockaddr *)&a, size), 0);
+    struct sockaddr_in a;
+    s->listener = loopback_socket(&a);
     assert_int_equal(listen(s->listener, 64), 0);
-    getsockname(s->listener, (struct sockaddr *)&a, &size);
     snprintf(s->address, sizeof s->address, "tcp:127.0.0.1:%d", ntohs(a.sin_port));
 }
 

@@ -131,6 +131,22 @@ static inline void each_says(const char *line, void (*fn)(const char *text, int 
         fn(shown_reply(&at[s], 0), s);
 }
 
+// Sends a request as it stands to each, which says `expected`.
+static inline void each_replies(const char *request, const char *expected)
+{
+    for (int s = 0; s < sides_there; s++)
+        raw_text(&at[s], request);
+    for (int s = 0; s < sides_there; s++)
+        assert_string_equal(reply(&at[s]), expected);
+}
+
+// From now on they reply in RESP3.
+static inline void speak_resp3(void)
+{
+    for (int s = 0; s < sides_there; s++)
+        ask(&at[s], "HELLO 3");
+}
+
 __attribute__((format(printf, 1, 2))) static inline const char *line_of(const char *format, ...)
 {
     static char text[4][1000];
@@ -143,6 +159,16 @@ __attribute__((format(printf, 1, 2))) static inline const char *line_of(const ch
     return t;
 }
 
+static inline void goes_within_time(const char *key)
+{
+    for (int s = 0; s < sides_there; s++) {
+        weft_deadline d = weft_in_s(RAW_SECONDS);
+        while (ask_number(&at[s], line_of("EXISTS %s", key)) > 0 && weft_left(d) > 0)
+            usleep(1000);
+    }
+    gives(line_of("EXISTS %s", key), "0");
+}
+
 static const char WRONG_TYPE[] =
     "-WRONGTYPE Operation against a key holding the wrong kind of value";
 static const char NO_INTEGER[] = "-ERR value is not an integer or out of range";
@@ -150,28 +176,17 @@ static const char SYNTAX[] = "-ERR syntax error";
 
 // ---- Cases ----
 
-static inline void family_open(void)
+static inline void with_family(void (*fn)(void))
 {
     for (int s = 0; s < sides_there; s++)
         raw_open(&at[s], address_of[s]);
     gives("FLUSHALL", "OK");
-}
-
-static inline void family_close(void)
-{
+    fn();
     for (int s = 0; s < sides_there; s++)
         raw_close(&at[s]);
 }
 
-#define FAMILY_CASE(fn)                                                                            \
-    static void fn##_family(void);                                                                 \
-    CASE(fn)                                                                                       \
-    {                                                                                              \
-        family_open();                                                                             \
-        fn##_family();                                                                             \
-        family_close();                                                                            \
-    }                                                                                              \
-    static void fn##_family(void)
+#define FAMILY_CASE(fn) CASE_IN(fn, with_family)
 
 static inline int family_begin(void **)
 {

@@ -125,10 +125,7 @@ FAMILY_CASE(test_fractions)
     gives("HINCRBYFLOAT h text 1", "-ERR hash value is not a float");
     gives("HSET h text ", "0");
     gives("HINCRBYFLOAT h text 1", "-ERR hash value is not a float");
-    for (int s = 0; s < sides_there; s++)
-        raw_text(&at[s], "*4\r\n$4\r\nHSET\r\n$1\r\nh\r\n$4\r\ntext\r\n$3\r\n 1 \r\n");
-    for (int s = 0; s < sides_there; s++)
-        assert_string_equal(reply(&at[s]), ":0\r\n");
+    each_replies("*4\r\n$4\r\nHSET\r\n$1\r\nh\r\n$4\r\ntext\r\n$3\r\n 1 \r\n", ":0\r\n");
     gives("HINCRBYFLOAT h text 1", "-ERR hash value is not a float");
 }
 
@@ -213,8 +210,7 @@ CASE(test_too_many_random_fields)
 
 FAMILY_CASE(test_resp3)
 {
-    for (int s = 0; s < sides_there; s++)
-        ask(&at[s], "HELLO 3");
+    speak_resp3();
     gives("HSET h a 1", "1");
     gives("HGETALL h", "{a 1}");
     gives("HGETALL no", "{}");

@@ -9,16 +9,6 @@ static long long unix_now(void)
     return (long long)time(nullptr);
 }
 
-static void goes_within_time(const char *key)
-{
-    for (int s = 0; s < sides_there; s++) {
-        weft_deadline d = weft_in_s(RAW_SECONDS);
-        while (ask_number(&at[s], line_of("EXISTS %s", key)) > 0 && weft_left(d) > 0)
-            usleep(1000);
-    }
-    gives(line_of("EXISTS %s", key), "0");
-}
-
 static void is_near(const char *line, long long expected, long long slack)
 {
     send_all(line);

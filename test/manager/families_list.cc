@@ -401,8 +401,7 @@ FAMILY_CASE(test_chain_of_waiters)
 
 FAMILY_CASE(test_resp3)
 {
-    for (int s = 0; s < sides_there; s++)
-        ask(&at[s], "HELLO 3");
+    speak_resp3();
     gives("LMPOP 1 no LEFT", "nil");
     gives("BLMPOP 0.001 1 no LEFT", "nil");
     gives("RPUSH l a a", "2");

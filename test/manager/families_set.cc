@@ -393,8 +393,7 @@ FAMILY_CASE(test_random_members_are_drawn_alike)
 
 FAMILY_CASE(test_resp3)
 {
-    for (int s = 0; s < sides_there; s++)
-        ask(&at[s], "HELLO 3");
+    speak_resp3();
     gives("SADD s a", "1");
     gives("SMEMBERS s", "{a}");
     gives("SMEMBERS no", "{}");

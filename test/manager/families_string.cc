@@ -16,16 +16,6 @@ static void expires_in(const char *key, long long seconds)
     }
 }
 
-static void goes_within_time(const char *key)
-{
-    for (int s = 0; s < sides_there; s++) {
-        weft_deadline d = weft_in_s(RAW_SECONDS);
-        while (ask_number(&at[s], line_of("EXISTS %s", key)) > 0 && weft_left(d) > 0)
-            usleep(1000);
-    }
-    gives(line_of("EXISTS %s", key), "0");
-}
-
 // ---- Set, get ----
 
 FAMILY_CASE(test_set_and_get)
@@ -369,10 +359,7 @@ FAMILY_CASE(test_increments)
     gives("SET n -9223372036854775808", "OK");
     gives("DECR n", "-ERR increment or decrement would overflow");
     gives("DECRBY n -9223372036854775808", "-ERR decrement would overflow");
-    for (int s = 0; s < sides_there; s++)
-        raw_text(&at[s], "*3\r\n$3\r\nSET\r\n$1\r\nn\r\n$5\r\n  11 \r\n");
-    for (int s = 0; s < sides_there; s++)
-        assert_string_equal(reply(&at[s]), "+OK\r\n");
+    each_replies("*3\r\n$3\r\nSET\r\n$1\r\nn\r\n$5\r\n  11 \r\n", "+OK\r\n");
     gives("INCR n", NO_INTEGER);
     gives("EXPIRE m 100", "0");
     gives("SET m 1 EX 100", "OK");

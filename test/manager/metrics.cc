@@ -3,13 +3,18 @@
 
 static char where[128];
 
-static void open_metrics(void)
+static void with_metrics(void (*fn)(void))
 {
     o = {};
     snprintf(where, sizeof where, "unix:%s/metrics", folder);
     o.metrics = where;
     start(&o);
+    fn();
+    stop_server();
+    assert_int_not_equal(access(where + 5, F_OK), 0);
 }
+
+#define METRICS_CASE(fn) CASE_IN(fn, with_metrics)
 
 // The whole answer, up to the connection's end.
 static const char *asked(const char *request)
@@ -37,17 +42,6 @@ static double figure(const char *page, const char *name)
     const char *at = strstr(page, line);
     return at != nullptr ? strtod(at + strlen(line), nullptr) : -1;
 }
-
-#define METRICS_CASE(fn)                                                                           \
-    static void fn##_served(void);                                                                 \
-    CASE(fn)                                                                                       \
-    {                                                                                              \
-        open_metrics();                                                                            \
-        fn##_served();                                                                             \
-        stop_server();                                                                             \
-        assert_int_not_equal(access(where + 5, F_OK), 0);                                          \
-    }                                                                                              \
-    static void fn##_served(void)
 
 METRICS_CASE(test_figures)
 {

@@ -85,9 +85,7 @@ static ssize_t read_when_told(peer *p)
 
 CASE(test_server_restarted)
 {
-    server mine = {};
-    mine.kind = here.kind;
-    start_server(&mine);
+    server mine = start_another();
     weft_remote_semaphore *s = weft_remote_semaphore_open(client_of(&mine), "anew", 3, soon());
     begin_case();
     peer *p = begin(read_when_told, s);
@@ -103,9 +101,7 @@ CASE(test_server_restarted)
 // What was held of the old server is nobody's on the new one, and is not taken for held.
 CASE(test_server_restarted_with_holds)
 {
-    server mine = {};
-    mine.kind = here.kind;
-    start_server(&mine);
+    server mine = start_another();
     weft_client *c = client_of(&mine);
     weft_remote_lock *l = weft_remote_lock_open(c, "lock", 0);
     weft_remote_semaphore *s = weft_remote_semaphore_open(c, "units", 2, soon());
@@ -139,9 +135,7 @@ CASE(test_server_restarted_with_holds)
 // the answer is dealt with when it comes.
 CASE(test_server_stopped)
 {
-    server mine = {};
-    mine.kind = here.kind;
-    start_server(&mine);
+    server mine = start_another();
     weft_client *c = client_of(&mine);
     weft_remote_value *v = weft_remote_value_open(c, "value");
     weft_remote_lock *l = weft_remote_lock_open(c, "lock", 0);

@@ -215,9 +215,7 @@ CASE(test_tasklets)
 // A server that was started again: told once, then messages come as before, of all channels.
 CASE(test_server_restarted)
 {
-    server mine = {};
-    mine.kind = here.kind;
-    start_server(&mine);
+    server mine = start_another();
     weft_client *c = client_of(&mine);
     weft_remote_subscriber *s = weft_remote_subscribe(c, "first", 0, soon());
     assert_int_equal(weft_remote_subscriber_add(s, "sec*", WEFT_SUBSCRIBE_PATTERN, soon()), 0);

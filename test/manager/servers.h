@@ -119,6 +119,15 @@ static inline void end_server(server *s)
     *s = {};
 }
 
+// Another of the kind of `here`.
+static inline server start_another(void)
+{
+    server s = {};
+    s.kind = here.kind;
+    start_server(&s);
+    return s;
+}
+
 static inline int begin_group(void **)
 {
     int kind = here.kind;

@@ -15,15 +15,15 @@ static weft_manager_options with_file(void)
     return with;
 }
 
-static void open_saved(void)
-{
-    o = with_file();
-    start(&o);
-}
-
 static void restart(void)
 {
     stop_server();
+    start(&o);
+}
+
+static void open_saved(void)
+{
+    o = with_file();
     start(&o);
 }
 
@@ -33,15 +33,14 @@ static void close_saved(void)
     assert_int_equal(unlink(path), 0);
 }
 
-#define SAVED_CASE(fn)                                                                             \
-    static void fn##_saved(void);                                                                  \
-    CASE(fn)                                                                                       \
-    {                                                                                              \
-        open_saved();                                                                              \
-        fn##_saved();                                                                              \
-        close_saved();                                                                             \
-    }                                                                                              \
-    static void fn##_saved(void)
+static void saved(void (*fn)(void))
+{
+    open_saved();
+    fn();
+    close_saved();
+}
+
+#define SAVED_CASE(fn) CASE_IN(fn, saved)
 
 SAVED_CASE(test_keys_come_back)
 {
