@@ -95,6 +95,22 @@ SERVER_CASE(test_no_time)
     says(&c, "WEFT.LIST JOBS", "*0\r\n");
 }
 
+// What is said of a job whose lease has ended this moment: the job may be gone with that.
+SERVER_CASE(test_over_this_moment)
+{
+    char lines[160];
+    long long id = ask_number(&c, "WEFT.JOB.PUT q 0 0 0 0 0 0 0  v");
+    const char *job = ask(&c, "WEFT.JOB.TAKE q 0 60000 FREE w");
+    long long token = atoll(strchr(strchr(job, ':') + 1, ':') + 1);
+    snprintf(lines, sizeof lines,
+             "WEFT.JOB.BEAT q %lld %lld 0 0 n\r\nWEFT.JOB.DONE q %lld %lld r\r\n", id, token, id,
+             token);
+    raw_text(&c, lines);
+    assert_string_equal(reply(&c), ":1\r\n");
+    assert_string_equal(reply(&c), OVER);
+    says(&c, "WEFT.LIST JOBS", "*0\r\n");
+}
+
 // Nothing waits in a transaction.
 SERVER_CASE(test_in_transactions)
 {

@@ -51,8 +51,10 @@ static job *job_held(peer *p, const word *words, bool done)
         return nullptr;
     job_queue *q = jobs_find(p->server, &words[1]);
     job *j = q != nullptr ? job_by_id(q, id) : nullptr;
-    if (j != nullptr && j->token == token && j->state == WEFT_JOB_RUNNING && j->due <= jobs_now())
-        job_time_is_up(j); // its alarm is late
+    if (j != nullptr && j->token == token && j->state == WEFT_JOB_RUNNING && j->due <= jobs_now()) {
+        job_time_is_up(j);    // its alarm is late
+        j = job_by_id(q, id); // it may be gone
+    }
     if (j != nullptr && j->token == token &&
         (j->state == WEFT_JOB_RUNNING || (done && j->state == WEFT_JOB_DONE)))
         return j;

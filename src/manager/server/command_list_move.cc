@@ -166,7 +166,7 @@ void weft::list_give(peer_wait *w, int db, const word *key)
         move(p, db, key, &w->text, w->front, w->front_to);
         return;
     }
-    entry **link = key_find(s, db, key);
+    entry **link = table_find_word(&s->keys[db], key); // it was there, and is still
     if (w->number > 0) {
         pop_from(p, link, key, w->number, w->front);
         return;

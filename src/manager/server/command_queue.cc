@@ -144,8 +144,9 @@ static bool serve_one(server *s, place *place, const word *key)
     const item_list *list = settle(s, place);
     peer_wait *w = list != nullptr ? wait_first(&place->waiting) : nullptr;
     if (w != nullptr) {
+        // Without another look at the clock: the list was there.
         if (w->gets)
-            get(w->peer, place->db, key_find(s, place->db, key), key, w->number);
+            get(w->peer, place->db, table_find_word(&s->keys[place->db], key), key, w->number);
         else
             list_give(w, place->db, key);
         wait_end(w);
