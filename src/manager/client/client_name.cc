@@ -21,8 +21,8 @@ namespace {
 struct lookup {
     endpoint of;
     struct addrinfo *list;
-    int error; // 0: the list is there
-    int fd;    // readable then
+    int error; // atomic; 0: the list is there
+    int fd;    // readable when it is known
     int users; // atomic
 };
 } // namespace
@@ -44,9 +44,10 @@ static void *look_up(void *arg)
 {
     lookup *l = (lookup *)arg;
     struct addrinfo *list;
-    l->error = endpoint_resolve(&l->of, 0, &list, WEFT_FOREVER) == 0 ? 0 : errno;
-    if (l->error == 0)
+    int error = endpoint_resolve(&l->of, 0, &list, WEFT_FOREVER) == 0 ? 0 : errno;
+    if (error == 0)
         l->list = list;
+    __atomic_store_n(&l->error, error, __ATOMIC_RELEASE); // the list is there, too
     eventfd_write(l->fd, 1);
     leave(l);
     return nullptr;
@@ -78,15 +79,14 @@ static int look_up_by_thread(const endpoint *a, struct addrinfo **list, weft_dea
         leave(l);
         return -1;
     }
-    int result = client_wait(l->fd, WEFT_READ, d) < 0 ? -1 : 0;
-    if (result == 0 && l->error != 0)
-        result = fail_with(l->error);
-    if (result == 0) {
+    int error =
+        client_wait(l->fd, WEFT_READ, d) < 0 ? errno : __atomic_load_n(&l->error, __ATOMIC_ACQUIRE);
+    if (error == 0) {
         *list = l->list;
         l->list = nullptr;
     }
     leave(l);
-    return result;
+    return error != 0 ? fail_with(error) : 0;
 }
 
 int weft::client_resolve(const endpoint *a, struct addrinfo **list, weft_deadline d)
