@@ -86,7 +86,7 @@ CASE(test_get_waits)
 CASE(test_put_is_bounded)
 {
     assert_int_equal(demo("put -c 2 %s full 1 2"), 0);
-    says("put -c 2 -t 0.05 %s full 3", 1, "weft-processes: full: out of time\n");
+    says("put -c 2 -t 2 %s full 3", 1, "weft-processes: full: out of time\n");
     says("get -n 2 %s full", 0, "1\n2\n");
 }
 

@@ -91,7 +91,7 @@ CASE(test_server_restarted)
     peer *p = begin(read_when_told, s);
     kill_server(&mine);
     __atomic_store_n(&board->words[0], 1, __ATOMIC_RELEASE);
-    await_asleep(p->id);
+    await_asleep(__atomic_load_n(&p->id, __ATOMIC_ACQUIRE));
     start_server(&mine);
     end(p, 3, 0);
     done_with(s);

@@ -204,7 +204,8 @@ CASE(test_barrier_breaks)
         until_waiting(b, 2);
         is_busy(BARRIER, b);
         if (how == 0)
-            assert_errno(twin->meet(b, shortly()), ETIMEDOUT);
+            assert_errno(twin->meet(b, way == CONNECTIONS ? weft_in_ms(1600) : shortly()),
+                         ETIMEDOUT);
         else
             assert_int_equal(how == 1 ? twin->abort(b) : twin->reset(b), 0);
         end(one, -1, EPIPE);
