@@ -423,6 +423,26 @@ CASE(test_jobs_deleted)
     done_with(q);
 }
 
+// A take whose answer comes too late has not cost the job a try.
+CASE(test_jobs_late_take)
+{
+    weft_remote_jobs_options o = {};
+    o.retries = -1;
+    weft_remote_jobs *q = jobs_open("late", o);
+    int64_t id = put(q, "a");
+    kill(here.pid, SIGSTOP);
+    assert_errno(weft_remote_jobs_take(q, weft_in_ms(20)), ECONNRESET);
+    kill(here.pid, SIGCONT);
+    assert_int_equal(counted(q).waiting, 1);
+    weft_remote_job *j = weft_remote_jobs_take(q, soon());
+    assert_non_null(j);
+    assert_int_equal(j->id, id);
+    assert_int_equal(j->tries, 1);
+    done(q, id, j->token);
+    weft_remote_job_free(j);
+    done_with(q);
+}
+
 static ssize_t wait_two(peer *p)
 {
     return weft_remote_jobs_wait((weft_remote *)p->thing, waited, 2, soon());

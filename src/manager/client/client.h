@@ -32,6 +32,7 @@ enum {
     LATE_DROP,  // nothing
     LATE_UNDO,  // if it is a number, the command `undo` is sent
     LATE_FIRST, // if it is a string, it becomes the first of the list named `undo` again
+    LATE_JOB,   // if it is a job, `undo` and the words that give that one back are sent
 };
 
 // What was said that a new connection would know nothing of.
@@ -160,8 +161,10 @@ bool client_again(weft_client *c, client_tries *t, weft_reply **r);
 
 // ---- The others ----
 
-// Notes a command in `to`.  ENOMEM: nothing is noted.
-int client_put(bytes *to, const client_word words[], size_t n);
+// Notes a command in `to`, or its beginning, behind which `more` words are put by
+// client_put_more.  ENOMEM: nothing is noted.
+int client_put(bytes *to, const client_word words[], size_t n, size_t more = 0);
+int client_put_more(bytes *to, const client_word words[], size_t n);
 
 // The errno of an error reply, which is noted for weft_client_error.
 int client_errno(weft_client *c, const weft_reply *error);

@@ -39,7 +39,8 @@ static char *put_word(char *to, const client_word *w)
     return put_bytes(to, "\r\n", 2);
 }
 
-int weft::client_put(bytes *out, const client_word words[], size_t n)
+// The header says `count` words; 0: there is none.
+static int put_words(bytes *out, size_t count, const client_word words[], size_t n)
 {
     size_t size = NUMBER_ROOM + 3;
     for (size_t i = 0; i < n; i++)
@@ -48,9 +49,20 @@ int weft::client_put(bytes *out, const client_word words[], size_t n)
     char *to = bytes_room(out, size, FIRST_ROOM, realloc);
     if (to == nullptr)
         return -1;
-    to = put_header(to, '*', n);
+    if (count > 0)
+        to = put_header(to, '*', count);
     for (size_t i = 0; i < n; i++)
         to = put_word(to, &words[i]);
     out->end = (size_t)(to - out->data);
     return 0;
+}
+
+int weft::client_put(bytes *out, const client_word words[], size_t n, size_t more)
+{
+    return put_words(out, n + more, words, n);
+}
+
+int weft::client_put_more(bytes *out, const client_word words[], size_t n)
+{
+    return put_words(out, 0, words, n);
 }

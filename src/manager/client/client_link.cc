@@ -310,6 +310,39 @@ static bool stands(weft_client *c)
     return !ended;
 }
 
+// A number, which Redis says as text.
+static client_word word_of(const weft_reply *r, char text[NUMBER_ROOM])
+{
+    return r->type == WEFT_REPLY_INTEGER ? client_number(text, r->integer)
+                                         : client_bytes(r->text, r->size);
+}
+
+// Notes in `out` what undoes that which a late reply tells of.  0: nothing does; -1: ENOMEM.
+static int put_undo(weft_client *c, const weft_reply *r)
+{
+    int result = 0;
+    if (c->late == LATE_FIRST && r->type == WEFT_REPLY_STRING) {
+        client_word back[] = {client_text("LPUSH"),
+                              client_bytes(bytes_at(&c->undo), bytes_count(&c->undo)),
+                              client_bytes(r->text, r->size)};
+        return client_put(&c->out, back, 3) == 0 ? 1 : -1;
+    }
+    if (c->late == LATE_JOB && r->type == WEFT_REPLY_ARRAY && r->size > 2) {
+        char id[NUMBER_ROOM], token[NUMBER_ROOM];
+        client_word back[] = {word_of(&r->items[0], id), word_of(&r->items[1], token),
+                              client_text("UNDONE"), client_text("")};
+        result = client_put_more(&c->undo, back, 4) == 0 ? 1 : -1;
+    } else if (c->late == LATE_UNDO && r->type == WEFT_REPLY_INTEGER) {
+        result = 1;
+    }
+    if (result > 0) {
+        bytes empty = c->out;
+        c->out = c->undo;
+        c->undo = empty;
+    }
+    return result;
+}
+
 // What was left of a command is sent, and the late reply taken.
 static int settle(weft_client *c)
 {
@@ -322,22 +355,10 @@ static int settle(weft_client *c)
             hang_up(c);
             return result;
         }
-        client_word back[] = {client_text("LPUSH"),
-                              client_bytes(bytes_at(&c->undo), bytes_count(&c->undo)),
-                              client_bytes(r->text, r->size)};
-        bool undo = (c->late == LATE_UNDO && r->type == WEFT_REPLY_INTEGER) ||
-                    (c->late == LATE_FIRST && r->type == WEFT_REPLY_STRING);
-        int result = 0;
-        if (undo && c->late == LATE_FIRST)
-            result = client_put(&c->out, back, 3);
-        else if (undo) {
-            bytes empty = c->out;
-            c->out = c->undo;
-            c->undo = empty;
-        }
+        int undo = put_undo(c, r);
         weft_reply_free(r);
-        c->late = undo ? LATE_DROP : LATE_NONE;
-        if (result != 0) {
+        c->late = undo > 0 ? LATE_DROP : LATE_NONE;
+        if (undo < 0) {
             hang_up(c); // by which the server knows that it has not been seen
             return -1;
         }

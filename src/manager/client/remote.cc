@@ -289,6 +289,7 @@ static void prepare_late(weft_remote *r, const remote_operation *op)
     weft_client *c = r->client;
     client_word name = client_bytes(r->name, r->name_size);
     int saved = errno, result = 0;
+    size_t more = c->late == LATE_JOB ? 4 : 0;
     c->undo.begin = c->undo.end = 0;
     if (c->late == LATE_FIRST) {
         char *to = bytes_room(&c->undo, r->name_size, r->name_size, realloc);
@@ -299,10 +300,10 @@ static void prepare_late(weft_remote *r, const remote_operation *op)
         }
     } else if (c->server == WEFT_SERVER_REDIS) {
         client_word word = client_text(op->undo_word != nullptr ? op->undo_word : "");
-        result = redis_put(&c->undo, r, op->undo, &word, op->undo_word != nullptr);
+        result = redis_put(&c->undo, r, op->undo, &word, op->undo_word != nullptr, more);
     } else {
         client_word words[] = {client_text(op->undo->name), name};
-        result = client_put(&c->undo, words, 2);
+        result = client_put(&c->undo, words, 2, more);
     }
     if (result != 0)
         client_drop(c); // then the server undoes it
@@ -337,7 +338,7 @@ weft_reply *weft::remote_ask(weft_remote *r, const remote_operation *op, const c
         return nullptr;
     bool by_script = op->redis.text != nullptr && c->server == WEFT_SERVER_REDIS;
     weft_reply *reply = (by_script ? redis_ask : ask_weft)(r, op, words, n, d);
-    if (reply == nullptr && (c->late == LATE_UNDO || c->late == LATE_FIRST))
+    if (reply == nullptr && c->late > LATE_DROP)
         prepare_late(r, op);
     if (reply != nullptr && reply->type == WEFT_REPLY_ERROR)
         error = client_errno(c, reply);

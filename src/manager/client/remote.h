@@ -86,7 +86,7 @@ struct remote_operation {
     int kind;         // of the proxies that have it
     const char *name; // null: only on Redis
     redis_script redis = {nullptr};
-    // Of its reply when that comes too late: LATE_..., and for LATE_UNDO by what.
+    // Of its reply when that comes too late: LATE_..., and for LATE_UNDO and LATE_JOB by what.
     int late = LATE_DROP;
     const remote_operation *undo = nullptr;
     const char *undo_word = nullptr; // on Redis
@@ -152,9 +152,9 @@ weft_deadline remote_wait_end(weft_deadline d);
 weft_reply *redis_ask(weft_remote *r, const remote_operation *op, const client_word words[],
                       size_t n, weft_deadline d);
 
-// Notes the command that does the operation.  ENOMEM.
+// Notes the command that does the operation, or its beginning (client_put).  ENOMEM.
 int redis_put(bytes *to, const weft_remote *r, const remote_operation *op,
-              const client_word words[], size_t n);
+              const client_word words[], size_t n, size_t more);
 
 } // namespace weft
 

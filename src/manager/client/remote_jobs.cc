@@ -32,8 +32,8 @@ OPERATION(pause, "WEFT.JOB.PAUSE")
 OPERATION(count, "WEFT.JOB.COUNT")
 
 // On Redis nobody says when a lease or a delay ends: it is looked for so often.
-static const remote_operation on_take = {REMOTE_JOBS, "WEFT.JOB.TAKE",
-                                         when_item({lua::jobs_take, KEYS}, 3, 250)};
+static const remote_operation on_take = {
+    REMOTE_JOBS, "WEFT.JOB.TAKE", when_item({lua::jobs_take, KEYS}, 3, 250), LATE_JOB, &on_fail};
 
 // ---- Opening ----
 

@@ -58,12 +58,12 @@ static size_t write_eval(const weft_remote *r, const remote_operation *op, const
 }
 
 int weft::redis_put(bytes *to, const weft_remote *r, const remote_operation *op,
-                    const client_word words[], size_t n)
+                    const client_word words[], size_t n, size_t more)
 {
     numbers text;
     client_word all[MOST];
     size_t k = write_eval(r, op, op->redis.text, words, n, &text, all);
-    return client_put(to, all, k);
+    return client_put(to, all, k, more);
 }
 
 static weft_reply *eval(weft_remote *r, const remote_operation *op, const char *script,
