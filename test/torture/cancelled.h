@@ -10,6 +10,7 @@
 #include "../proc/operations.h"
 #include "../shm/operations.h"
 #include "../thread/closing.h"
+#include "shared_objects.h"
 
 #include <weft/executor.h>
 #include <weft/queue.h>
@@ -669,14 +670,7 @@ static int executor_is_shut_down(int result)
 
 // ---- Between processes ----
 
-static struct {
-    weft_shared_mutex mutex;
-    weft_shared_rwlock rwlock;
-    weft_shared_condition condition;
-    weft_shared_semaphore semaphore;
-    weft_shared_event event;
-    weft_shared_barrier barrier;
-} shared;
+static shared_objects shared;
 static weft_shared_queue *shared_queue;
 
 static void shared_begin(void)

@@ -3,10 +3,10 @@
 #define WEFT_TORTURE_STEP_WORLD_H
 
 #include "broken_rings.h"
+#include "shared_objects.h"
 #include "victim.h"
 
 #include <shm/queue_ring.h>
-#include <weft/shared_sync.h>
 
 #include <sched.h>
 
@@ -20,13 +20,7 @@ struct message {
 };
 enum { SLOTS = 6, MINE = 50, PEERS = 60, FRESH = 70, MOST = 100 };
 
-struct world {
-    weft_shared_mutex mutex;
-    weft_shared_rwlock rwlock;
-    weft_shared_condition condition;
-    weft_shared_semaphore semaphore;
-    weft_shared_event event;
-    weft_shared_barrier barrier;
+struct world : shared_objects {
     weft_shared_array array;
     char items[512]; // the array's
     struct sem_ring sems;
