@@ -114,23 +114,39 @@ FILE_CASE(test_file_read_write)
     unlink(path("one"));
 }
 
-// Beyond 4 GiB, and longer than what is read and written at once.
-FILE_CASE(test_file_large)
+// Longer than what is read and written at once.
+enum { SIZE = 3 << 20 };
+
+// An empty file; what is to be written and room for what is read.
+static int open_large(char **out, char **in)
 {
-    enum { SIZE = 3 << 20 };
-    const off_t far = ((off_t)5 << 30) + 3;
-    char *out = (char *)malloc(SIZE), *in = (char *)malloc(SIZE + 1);
-    int fd = open_new("large");
+    *out = (char *)malloc(SIZE);
+    *in = (char *)malloc(SIZE + 1);
     for (int i = 0; i < SIZE; i++)
-        out[i] = (char)(i ^ i >> 8 ^ i >> 16);
-    assert_int_equal(weft_file_pwrite(fd, out, SIZE, far, WEFT_FOREVER), SIZE);
-    posix_fadvise(fd, far, SIZE, POSIX_FADV_DONTNEED);
-    assert_int_equal(weft_file_pread(fd, in, SIZE + 1, far, WEFT_FOREVER), SIZE);
+        (*out)[i] = (char)(i ^ i >> 8 ^ i >> 16);
+    return open_new("large");
+}
+
+// What was read is what was written.
+static void close_large(int fd, char *out, char *in)
+{
     assert_memory_equal(in, out, SIZE);
     close(fd);
     unlink(path("large"));
     free(out);
     free(in);
+}
+
+// Beyond 4 GiB.
+FILE_CASE(test_file_large)
+{
+    const off_t far = ((off_t)5 << 30) + 3;
+    char *out, *in;
+    int fd = open_large(&out, &in);
+    assert_int_equal(weft_file_pwrite(fd, out, SIZE, far, WEFT_FOREVER), SIZE);
+    posix_fadvise(fd, far, SIZE, POSIX_FADV_DONTNEED);
+    assert_int_equal(weft_file_pread(fd, in, SIZE + 1, far, WEFT_FOREVER), SIZE);
+    close_large(fd, out, in);
 }
 
 // Not by the cache: memory must be aligned, and so what the calls have of their own.
@@ -320,22 +336,15 @@ INSIDE_BOTH_WAYS(test_file_as_stream)
 
 INSIDE_BOTH_WAYS(test_file_as_long_stream)
 {
-    enum { SIZE = 3 << 20 };
-    char *out = (char *)malloc(SIZE), *in = (char *)malloc(SIZE + 1);
-    int fd = open_new("large");
-    for (int i = 0; i < SIZE; i++)
-        out[i] = (char)(i ^ i >> 8 ^ i >> 16);
+    char *out, *in;
+    int fd = open_large(&out, &in);
     assert_int_equal(weft_io_write(fd, out, SIZE, WEFT_FOREVER), SIZE);
     is_at(fd, SIZE);
     lseek(fd, 0, SEEK_SET);
     fsync(fd);
     posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     assert_int_equal(weft_io_read_all(fd, in, SIZE + 1, WEFT_FOREVER), SIZE);
-    assert_memory_equal(in, out, SIZE);
-    close(fd);
-    unlink(path("large"));
-    free(out);
-    free(in);
+    close_large(fd, out, in);
 }
 
 // By a thread, others run meanwhile, and a deadline ends the wait for it; a file system that can

@@ -2,6 +2,7 @@
 #include <weft/offload.h>
 
 #include "inside.h"
+#include "libc_names.h"
 
 #include <async/job.h>
 #include <dirent.h>
@@ -46,16 +47,12 @@ static int how_many_hang(void)
 extern "C" int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
                            struct addrinfo **list)
 {
-    typedef int look_up(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-    static look_up *real;
-    if (real == nullptr)
-        real = (look_up *)dlsym(RTLD_NEXT, "getaddrinfo");
-    if (name != nullptr && hints != nullptr && (hints->ai_flags & AI_NUMERICHOST) == 0) {
+    if (is_name(name, hints)) {
         if (strncmp(name, "hang", 4) == 0)
             hang();
         name = "127.0.0.1";
     }
-    return real(name, service, hints, list);
+    return libc_getaddrinfo(name, service, hints, list);
 }
 
 // And of the name of 192.0.2.1.

@@ -1,11 +1,9 @@
 // Deadlines hold for names, too: of a server of names that does not answer, outside weft_io_run and
 // in it.
 #include "../async/inside.h"
+#include "../async/libc_names.h"
 #include "../shm/processes.h"
 #include "fake.h"
-
-#include <dlfcn.h>
-#include <netdb.h>
 
 static int hangs, hanging; // atomic: whether names do; how many are
 
@@ -13,17 +11,13 @@ static int hangs, hanging; // atomic: whether names do; how many are
 extern "C" int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
                            struct addrinfo **list)
 {
-    typedef int look_up(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-    static look_up *real;
-    if (real == nullptr)
-        real = (look_up *)dlsym(RTLD_NEXT, "getaddrinfo");
-    if (name == nullptr || hints == nullptr || (hints->ai_flags & AI_NUMERICHOST) != 0)
-        return real(name, service, hints, list);
+    if (!is_name(name, hints))
+        return libc_getaddrinfo(name, service, hints, list);
     __atomic_add_fetch(&hanging, 1, __ATOMIC_ACQ_REL);
     while (__atomic_load_n(&hangs, __ATOMIC_ACQUIRE))
         usleep(1000);
     __atomic_sub_fetch(&hanging, 1, __ATOMIC_ACQ_REL);
-    return real("127.0.0.1", service, hints, list);
+    return libc_getaddrinfo("127.0.0.1", service, hints, list);
 }
 
 static char by_name[64];

@@ -48,4 +48,11 @@ static inline void add_word(int *word)
     __atomic_fetch_add(word, 1, __ATOMIC_ACQ_REL);
 }
 
+// A task that does that.
+static inline void *count_one(void *word)
+{
+    add_word((int *)word);
+    return NULL;
+}
+
 #endif

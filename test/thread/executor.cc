@@ -1009,35 +1009,48 @@ static void *wait_for_promise(void *arg)
     return arg;
 }
 
+// Two tasks that wait for a promise.
+typedef struct two_waits {
+    weft_executor *ex;
+    weft_future *p, *f[2];
+} two_waits;
+
+static two_waits begin_two_waits(int threads)
+{
+    two_waits w = {create(threads), weft_future_create(), {}};
+    for (int i = 0; i < 2; i++)
+        assert_non_null(w.f[i] = weft_executor_submit(w.ex, wait_for_promise, w.p, WEFT_NOW));
+    return w;
+}
+
+static void end_two_waits(two_waits *w)
+{
+    assert_int_equal(weft_future_set(w->p, NULL), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(weft_future_get(w->f[i], NULL, WEFT_FOREVER), 0);
+    assert_int_equal(weft_future_release(w->p), 0);
+    drain(w->ex);
+}
+
 CASE(test_statistics_of_those_who_wait)
 {
-    weft_executor *ex = create(2);
-    weft_future *p = weft_future_create(), *f[2];
+    two_waits w = begin_two_waits(2);
     weft_executor_counters c;
-    for (int i = 0; i < 2; i++)
-        assert_non_null(f[i] = weft_executor_submit(ex, wait_for_promise, p, WEFT_NOW));
-    while ((c = counters_of(ex)).blocked < 2)
+    while ((c = counters_of(w.ex)).blocked < 2)
         sched_yield();
     assert_int_equal(c.running, 2);
     assert_int_equal(c.pending, 0);
     assert_int_equal(c.threads, 2);
     assert_true(c.spares > 0);
     assert_int_equal(c.alive, 2 + c.spares);
-    assert_int_equal(weft_future_set(p, NULL), 0);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(weft_future_get(f[i], NULL, WEFT_FOREVER), 0);
-    assert_int_equal(weft_future_release(p), 0);
-    drain(ex);
+    end_two_waits(&w);
 }
 
 // Parked workers, and one that waits within a task, sleep until there is something: so some span
 // comes that takes no processor's time.
 CASE(test_idle_workers_take_no_processor)
 {
-    weft_executor *ex = create(4);
-    weft_future *p = weft_future_create(), *f[2];
-    for (int i = 0; i < 2; i++)
-        assert_non_null(f[i] = weft_executor_submit(ex, wait_for_promise, p, WEFT_NOW));
+    two_waits w = begin_two_waits(4);
     struct timespec before, after;
     int64_t used;
     do {
@@ -1046,11 +1059,7 @@ CASE(test_idle_workers_take_no_processor)
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
         used = (after.tv_sec - before.tv_sec) * 1000000000LL + after.tv_nsec - before.tv_nsec;
     } while (used > 2000000);
-    assert_int_equal(weft_future_set(p, NULL), 0);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(weft_future_get(f[i], NULL, WEFT_FOREVER), 0);
-    assert_int_equal(weft_future_release(p), 0);
-    drain(ex);
+    end_two_waits(&w);
 }
 
 // ---- The descriptor ----
@@ -1092,17 +1101,11 @@ typedef struct load {
     int ran, refused, cancelled, ended; // atomic
 } load;
 
-static void *count_run(void *arg)
-{
-    add_word(&((load *)arg)->ran);
-    return NULL;
-}
-
 static void *submit_load(void *arg)
 {
     load *l = (load *)arg;
     for (int i = 0; i < EACH; i++) {
-        weft_future *f = weft_executor_submit(l->ex, count_run, l, WEFT_NOW);
+        weft_future *f = weft_executor_submit(l->ex, count_one, &l->ran, WEFT_NOW);
         if (f == NULL) {
             add_word(&l->refused);
             continue;

@@ -541,17 +541,11 @@ typedef struct strangers {
     int ran, before, timed_out; // ran, timed_out: atomic
 } strangers;
 
-static void *be_strange(void *arg)
-{
-    add_word(&((strangers *)arg)->ran);
-    return NULL;
-}
-
 static void *wait_among_strangers(void *arg)
 {
     strangers *s = (strangers *)arg;
     for (int i = 0; i < 10; i++)
-        weft_future_release(weft_executor_submit(s->ex, be_strange, s, WEFT_NOW));
+        weft_future_release(weft_executor_submit(s->ex, count_one, &s->ran, WEFT_NOW));
     weft_future *mine = weft_executor_submit(s->ex, same, s, WEFT_NOW);
     int code = weft_future_get(mine, NULL, WEFT_FOREVER);
     code += weft_future_wait(s->awaited, weft_in_ms(2)) == -1 && errno == ETIMEDOUT ? 0 : 1;
