@@ -283,11 +283,14 @@ static inline int run_cases(int (*setup)(void **) = nullptr, int (*teardown)(voi
                                  teardown));
 }
 
-#define RUN_CASES(...)                                                                             \
+// The main function of a test: what it returns.
+#define RUN_BY(run)                                                                                \
     int main(void)                                                                                 \
     {                                                                                              \
-        return run_cases(__VA_ARGS__);                                                             \
+        return run;                                                                                \
     }
+
+#define RUN_CASES(...) RUN_BY(run_cases(__VA_ARGS__))
 
 // How many of eight threads that run fn(arg) at the same time return something.
 static inline int eight_at_once(void *(*fn)(void *arg), void *arg)

@@ -202,11 +202,7 @@ static inline int run_all_queues(void)
            });
 }
 
-#define RUN_ON_ALL_QUEUES                                                                          \
-    int main(void)                                                                                 \
-    {                                                                                              \
-        return run_all_queues();                                                                   \
-    }
+#define RUN_ON_ALL_QUEUES RUN_BY(run_all_queues())
 
 // ---- What the cases share ----
 

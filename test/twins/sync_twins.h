@@ -178,11 +178,7 @@ static inline int run_all_sync(void)
            });
 }
 
-#define RUN_ON_ALL_SYNC                                                                            \
-    int main(void)                                                                                 \
-    {                                                                                              \
-        return run_all_sync();                                                                     \
-    }
+#define RUN_ON_ALL_SYNC RUN_BY(run_all_sync())
 
 // ---- What the cases share ----
 
