@@ -159,28 +159,18 @@ static const char *pattern(void)
 
 static void random_line(char *line, size_t room)
 {
-    switch (chance(10)) {
-    case 0:
-        snprintf(line, room, "SUBSCRIBE %s %s", name(), name());
-        break;
-    case 1:
-        snprintf(line, room, "UNSUBSCRIBE %s", name());
-        break;
-    case 2:
-        snprintf(line, room, "PSUBSCRIBE %s", pattern());
-        break;
-    case 3:
-        snprintf(line, room, "PUNSUBSCRIBE %s", pattern());
-        break;
-    case 4:
-        snprintf(line, room, "PUBSUB NUMSUB %s %s", name(), name());
-        break;
-    case 5:
+    static const char *const by_name[] = {"SUBSCRIBE %s %s", "UNSUBSCRIBE %s",
+                                          "PUBSUB NUMSUB %s %s"};
+    static const char *const by_pattern[] = {"PSUBSCRIBE %s", "PUNSUBSCRIBE %s"};
+    uint32_t what = chance(10);
+    if (what < 3)
+        snprintf(line, room, by_name[what], name(), name());
+    else if (what < 5)
+        snprintf(line, room, by_pattern[what - 3], pattern());
+    else if (what == 5)
         snprintf(line, room, chance(8) == 0 ? "RESET" : "PUBSUB NUMPAT");
-        break;
-    default:
+    else
         snprintf(line, room, "PUBLISH %s m%u", name(), chance(1000));
-    }
 }
 
 static int text_order(const void *a, const void *b)

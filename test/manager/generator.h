@@ -223,23 +223,26 @@ static inline void word_key(words *w)
         word_text(w, ANY_OF(keys));
 }
 
+// The text, but one time in `one_in` a number from 0 to below `most`.
+static inline void word_or_number(words *w, const char *text, uint32_t one_in, uint32_t most)
+{
+    if (chance(one_in) == 0)
+        word_number(w, chance(most));
+    else
+        word_text(w, text);
+}
+
 static inline void word_field(words *w)
 {
     static const char *const fields[] = {"f0", "f1", "f2", "f3", "number", "12", "-7", ""};
-    if (chance(30) == 0)
-        word_number(w, chance(600));
-    else
-        word_text(w, ANY_OF(fields));
+    word_or_number(w, ANY_OF(fields), 30, 600);
 }
 
 // Few enough that sets have some in common.
 static inline void word_member(words *w)
 {
     static const char *const members[] = {"a", "b", "c", "d", "12", "-7", "", "a longer member"};
-    if (chance(4) == 0)
-        word_number(w, chance(40));
-    else
-        word_text(w, ANY_OF(members));
+    word_or_number(w, ANY_OF(members), 4, 40);
 }
 
 static inline void word_integer(words *w)

@@ -38,14 +38,21 @@ static void until_none(const job_queue *q, int state)
     assert_true(rounds > 4);
 }
 
-static void all_at_once(int from, int to)
+// Many in that state, which are due.
+static job_queue *open_due(int state)
 {
     job_queue *q = open_queue();
     int64_t due = weft_now() + 50000000;
     for (int i = 0; i < MANY; i++)
-        new_job(q, from, due);
+        new_job(q, state, due);
     while (weft_now() < due)
         usleep(1000);
+    return q;
+}
+
+static void all_at_once(int from, int to)
+{
+    job_queue *q = open_due(from);
     until_none(q, from);
     if (to != 0)
         assert_int_equal(q->counts[to], MANY);
@@ -65,12 +72,7 @@ CASE(test_leases_end_together)
 // The last goes with the queue, which nobody knows then.
 CASE(test_results_go_together)
 {
-    job_queue *q = open_queue();
-    int64_t due = weft_now() + 50000000;
-    for (int i = 0; i < MANY; i++)
-        new_job(q, WEFT_JOB_DONE, due);
-    while (weft_now() < due)
-        usleep(1000);
+    open_due(WEFT_JOB_DONE);
     size_t rounds = 0, full = bytes_in_use;
     for (size_t last = full; inside.places.count > 0; last = bytes_in_use, rounds++) {
         inside_round();

@@ -13,21 +13,15 @@ SERVER_CASE(test_own_commands_do_not_wait)
     says(&other, "WEFT.LOCK lock 0", ":1\r\n");
     says(&other, "WEFT.SEMAPHORE units 0", ":0\r\n");
     says(&other, "WEFT.PUT full 1 0 v", ":1\r\n");
-    static const char *const lines[] = {"WEFT.LOCK lock -1",  "WEFT.ACQUIRE units 100000",
-                                        "WEFT.GET empty -1",  "WEFT.PUT full 1 -1 w",
-                                        "WEFT.JOIN full -1",  "WEFT.WAIT event -1",
-                                        "WEFT.BARRIER b 2 -1"};
-    says(&c, "MULTI", "+OK\r\n");
-    for (const char *line : lines)
-        says(&c, line, "+QUEUED\r\n");
-    says(&c, "EXEC", "*7\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n");
+    executes(&c,
+             {"WEFT.LOCK lock -1", "WEFT.ACQUIRE units 100000", "WEFT.GET empty -1",
+              "WEFT.PUT full 1 -1 w", "WEFT.JOIN full -1", "WEFT.WAIT event -1",
+              "WEFT.BARRIER b 2 -1"},
+             "*7\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n");
     assert_int_equal(blocked_clients(&c), 0);
     says(&other, "WEFT.UNLOCK lock", ":0\r\n");
-    says(&c, "MULTI", "+OK\r\n");
-    says(&c, "WEFT.LOCK lock -1", "+QUEUED\r\n");
-    says(&c, "WEFT.GET full -1", "+QUEUED\r\n");
-    says(&c, "WEFT.PUT empty 0 -1 x", "+QUEUED\r\n");
-    says(&c, "EXEC", "*3\r\n:2\r\n$1\r\nv\r\n:1\r\n");
+    executes(&c, {"WEFT.LOCK lock -1", "WEFT.GET full -1", "WEFT.PUT empty 0 -1 x"},
+             "*3\r\n:2\r\n$1\r\nv\r\n:1\r\n");
     raw_close(&other);
 }
 
@@ -36,10 +30,7 @@ SERVER_CASE(test_an_item_that_was_got_comes_back)
 {
     raw other = open_one();
     says(&c, "RPUSH q item", ":1\r\n");
-    says(&other, "MULTI", "+OK\r\n");
-    says(&other, "WEFT.GET q 0", "+QUEUED\r\n");
-    says(&other, "PING", "+QUEUED\r\n");
-    says(&other, "EXEC", "*2\r\n$4\r\nitem\r\n+PONG\r\n");
+    executes(&other, {"WEFT.GET q 0", "PING"}, "*2\r\n$4\r\nitem\r\n+PONG\r\n");
     raw_close(&other);
     assert_true(wait_clients(&c, 1));
     says(&c, "LRANGE q 0 -1", "*1\r\n$4\r\nitem\r\n");
@@ -49,13 +40,9 @@ SERVER_CASE(test_an_item_that_was_got_comes_back)
 SERVER_CASE(test_getters_are_served_afterwards)
 {
     raw other = open_one();
-    raw_ask(&other, "WEFT.GET q -1");
-    assert_true(wait_blocked(&c, 1));
-    says(&c, "MULTI", "+OK\r\n");
-    says(&c, "WEFT.PUT q 0 0 first", "+QUEUED\r\n");
-    says(&c, "DEL q", "+QUEUED\r\n");
-    says(&c, "WEFT.PUT q 0 0 second", "+QUEUED\r\n");
-    says(&c, "EXEC", "*3\r\n:1\r\n:1\r\n:1\r\n");
+    blocks(&other, "WEFT.GET q -1");
+    executes(&c, {"WEFT.PUT q 0 0 first", "DEL q", "WEFT.PUT q 0 0 second"},
+             "*3\r\n:1\r\n:1\r\n:1\r\n");
     assert_string_equal(reply(&other), "$6\r\nsecond\r\n");
     raw_close(&other);
 }

@@ -1,21 +1,8 @@
 // What the server knows beside the keys: bounded names, the memory limit, what is not done of a
 // queue in whatever way its items go, many holds of one connection, idle names.
-#include "served.h"
+#include "places.h"
 
 static const char full[] = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
-
-static long long places(void)
-{
-    return field_number(ask(&c, "INFO weft"), "weft_places:");
-}
-
-static bool wait_places(int n)
-{
-    for (weft_deadline d = in_time(); weft_left(d) > 0; usleep(500))
-        if (places() == n)
-            return true;
-    return false;
-}
 
 // Asks with `name`, of n letters, after the command and before the rest.
 static const char *ask_named(raw *r, const char *command, size_t n, const char *rest)
@@ -70,11 +57,11 @@ SERVER_CASE_WITH(test_memory_limit_is_for_places_too, o.max_memory = 4 << 20)
     raw other = open_one();
     says(&other, "CLIENT SETNAME longname", "+OK\r\n");
     fill(&c);
-    for (const char *adds :
-         {"WEFT.PUT q 0 0 v", "WEFT.CLOSE q DRAIN", "WEFT.CLOSE q DISCARD", "WEFT.LOCK k 0",
-          "WEFT.SEMAPHORE t 1", "WEFT.BARRIER b 2 0", "WEFT.BREAK b", "WEFT.SET e",
-          "CLIENT SETNAME me", "HELLO 2 SETNAME me"})
-        says(&c, adds, full);
+    all_say(&c,
+            {"WEFT.PUT q 0 0 v", "WEFT.CLOSE q DRAIN", "WEFT.CLOSE q DISCARD", "WEFT.LOCK k 0",
+             "WEFT.SEMAPHORE t 1", "WEFT.BARRIER b 2 0", "WEFT.BREAK b", "WEFT.SET e",
+             "CLIENT SETNAME me", "HELLO 2 SETNAME me"},
+            full);
     assert_true(ask_number(&c, "WEFT.PENDING q") == 0);
     says(&c, "WEFT.ISSET e", ":0\r\n");
     says(&c, "WEFT.LOCK old 0 RECURSIVE", ":1\r\n");
@@ -83,8 +70,7 @@ SERVER_CASE_WITH(test_memory_limit_is_for_places_too, o.max_memory = 4 << 20)
     says(&c, "WEFT.RELEASE s", ":1\r\n");
     says(&c, "WEFT.WAIT e 1", "$-1\r\n");
     says(&c, "WEFT.GET q 1", "$-1\r\n");
-    raw_ask(&other, "WEFT.WAIT e -1");
-    assert_true(wait_blocked(&c, 1));
+    blocks(&other, "WEFT.WAIT e -1");
     says(&c, "WEFT.SET e", "+OK\r\n"); // the place is there
     assert_string_equal(reply(&other), ":1\r\n");
     says(&other, "CLIENT SETNAME short", "+OK\r\n");
@@ -116,12 +102,6 @@ SERVER_CASE_WITH(test_memory_limit_is_for_waits_too, o.max_memory = 4 << 20)
 }
 
 // ---- Queues: what is not done ----
-
-static void put_three(void)
-{
-    for (int i = 0; i < 3; i++)
-        says(&c, "WEFT.PUT q 0 0 job", ":1\r\n");
-}
 
 SERVER_CASE(test_not_done_follows_the_list)
 {
@@ -165,8 +145,7 @@ SERVER_CASE(test_join_ends_with_the_list)
     for (const char *way :
          {"DEL q", "FLUSHALL", "SET q v", "LPOP q 3", "PEXPIRE q 20", "RPOP q 3", "LREM q 0 job"}) {
         put_three();
-        raw_ask(&joiner, "WEFT.JOIN q -1");
-        assert_true(wait_blocked(&c, 1));
+        blocks(&joiner, "WEFT.JOIN q -1");
         ask(&c, way);
         assert_string_equal(reply(&joiner), ":1\r\n");
         ask(&c, "DEL q");
@@ -199,11 +178,7 @@ SERVER_CASE(test_not_done_is_of_one_list)
 {
     put_three();
     says(&c, "WEFT.GET q 0", "$3\r\njob\r\n");
-    says(&c, "MULTI", "+OK\r\n");
-    says(&c, "DEL q", "+QUEUED\r\n");
-    says(&c, "RPUSH q a b c d e", "+QUEUED\r\n");
-    says(&c, "WEFT.PUT q 0 0 job", "+QUEUED\r\n");
-    says(&c, "EXEC", "*3\r\n:1\r\n:5\r\n:1\r\n");
+    executes(&c, {"DEL q", "RPUSH q a b c d e", "WEFT.PUT q 0 0 job"}, "*3\r\n:1\r\n:5\r\n:1\r\n");
     assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 2);
     says(&c, "DEL q", ":1\r\n");
     says(&c, "WEFT.DONE q", ":0\r\n");
@@ -233,8 +208,7 @@ SERVER_CASE(test_not_done_of_what_comes_back)
     says(&c, "WEFT.OPEN q", "+OK\r\n");
     // BLPOP: back if it was not read.
     getter = open_one();
-    raw_ask(&getter, "BLPOP q 0");
-    assert_true(wait_blocked(&c, 1));
+    blocks(&getter, "BLPOP q 0");
     says(&c, "WEFT.PUT q 0 0 job", ":1\r\n");
     assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 0);
     assert_true(raw_ready(getter.fd, POLLIN, in_time()));
@@ -344,169 +318,6 @@ SERVER_CASE_WITH(test_used_names_are_kept, o.forget_ns = 500000000)
         last = weft_now();
         assert_string_equal(r, ":1\r\n");
     }
-}
-
-// ---- WEFT.LIST and WEFT.DELETE ----
-
-// The number of a field in a reply of WEFT.LIST, of one of RESP3's maps or not.
-static long long listed(const char *list, const char *name)
-{
-    char text[64];
-    snprintf(text, sizeof text, "$%zu\r\n%s\r\n:", strlen(name), name);
-    return field_number(list, text);
-}
-
-#define HAS(list, text) assert_non_null(strstr(list, text))
-
-SERVER_CASE(test_list_of_each_kind)
-{
-    raw other = open_one(), third = open_one();
-    long long id = ask_number(&other, "CLIENT ID");
-    for (const char *kind : {"QUEUE", "LOCK", "SEMAPHORE", "BARRIER", "EVENT", "JOBS"}) {
-        char line[64];
-        snprintf(line, sizeof line, "WEFT.LIST %s", kind);
-        says(&c, line, "*0\r\n");
-    }
-    says(&c, "WEFT.LIST THINGS",
-         "-ERR the kind is none of QUEUE, LOCK, SEMAPHORE, BARRIER, EVENT, JOBS\r\n");
-    says(&c, "WEFT.LIST LOCK a b", "-ERR syntax error\r\n");
-
-    says(&other, "WEFT.LOCK one 0", ":1\r\n");
-    says(&other, "WEFT.LOCK one 0 RECURSIVE", ":1\r\n");
-    says(&other, "WEFT.LOCK two 0", ":2\r\n");
-    raw_ask(&third, "WEFT.LOCK one -1");
-    assert_true(wait_blocked(&c, 1));
-    const char *r = ask(&c, "WEFT.LIST lock o*");
-    assert_true(strncmp(r, "*1\r\n*16\r\n$4\r\nname\r\n$3\r\none\r\n", 28) == 0);
-    assert_int_equal(listed(r, "waiters"), 1);
-    assert_int_equal(listed(r, "owner"), id);
-    assert_int_equal(listed(r, "pid"), getpid());
-    assert_int_equal(listed(r, "token"), 1);
-    assert_int_equal(listed(r, "count"), 2);
-    assert_true(listed(r, "age") >= 0 && listed(r, "idle") >= 0);
-    assert_true(strncmp(ask(&c, "WEFT.LIST LOCK"), "*2\r\n", 4) == 0);
-    says(&c, "WEFT.DELETE LOCK one", ":1\r\n");
-    assert_string_equal(reply(&third), "-DELETED it was deleted\r\n");
-    says(&other, "WEFT.UNLOCK one", "-NOTOWNER this connection does not have the lock\r\n");
-    says(&c, "WEFT.LOCK one 0", ":3\r\n");
-    says(&c, "WEFT.DELETE LOCK none", ":0\r\n");
-
-    says(&c, "WEFT.SEMAPHORE s 2", ":2\r\n");
-    says(&other, "WEFT.ACQUIRE s 0", ":1\r\n");
-    says(&other, "WEFT.ACQUIRE s 0", ":0\r\n");
-    raw_ask(&third, "WEFT.ACQUIRE s -1");
-    assert_true(wait_blocked(&c, 1));
-    r = ask(&c, "WEFT.LIST SEMAPHORE");
-    assert_int_equal(listed(r, "units"), 0);
-    char owners[100];
-    snprintf(owners, sizeof owners, "$6\r\nowners\r\n*1\r\n*3\r\n:%lld\r\n:%d\r\n:2\r\n", id,
-             (int)getpid());
-    HAS(r, owners);
-    says(&c, "WEFT.DELETE SEMAPHORE s", ":1\r\n");
-    assert_string_equal(reply(&third), "-DELETED it was deleted\r\n");
-    says(&c, "WEFT.UNITS s", "-NOSUCH there is no such semaphore\r\n");
-    says(&c, "WEFT.SEMAPHORE s 5", ":5\r\n");
-    says(&other, "WEFT.RELEASE s", ":6\r\n"); // it holds none of these
-    says(&c, "WEFT.DELETE SEMAPHORE s", ":1\r\n");
-    says(&c, "WEFT.DELETE SEMAPHORE s", ":0\r\n");
-
-    raw_ask(&third, "WEFT.BARRIER b 3 -1");
-    assert_true(wait_blocked(&c, 1));
-    r = ask(&c, "WEFT.LIST BARRIER");
-    assert_int_equal(listed(r, "parties"), 3);
-    assert_int_equal(listed(r, "waiters"), 1);
-    assert_int_equal(listed(r, "broken"), 0);
-    says(&c, "WEFT.DELETE BARRIER b", ":1\r\n");
-    assert_string_equal(reply(&third), "-DELETED it was deleted\r\n");
-    says(&c, "WEFT.BREAK b", "+OK\r\n");
-    assert_int_equal(listed(ask(&c, "WEFT.LIST BARRIER"), "broken"), 1);
-    says(&c, "WEFT.DELETE BARRIER b", ":1\r\n");
-    says(&c, "WEFT.WAITING b", ":0\r\n");
-
-    raw_ask(&third, "WEFT.WAIT e -1");
-    assert_true(wait_blocked(&c, 1));
-    assert_int_equal(listed(ask(&c, "WEFT.LIST EVENT"), "set"), 0);
-    says(&c, "WEFT.DELETE EVENT e", ":1\r\n");
-    assert_string_equal(reply(&third), "-DELETED it was deleted\r\n");
-    says(&c, "WEFT.SET e", "+OK\r\n");
-    assert_int_equal(listed(ask(&c, "WEFT.LIST EVENT"), "set"), 1);
-    says(&c, "WEFT.DELETE EVENT e", ":1\r\n");
-    says(&c, "WEFT.ISSET e", ":0\r\n");
-    raw_close(&other);
-    raw_close(&third);
-}
-
-SERVER_CASE(test_list_and_delete_of_queues)
-{
-    raw other = open_one(), pops = open_one();
-    put_three();
-    says(&c, "WEFT.GET q 0", "$3\r\njob\r\n");
-    says(&c, "RPUSH q more", ":3\r\n");
-    says(&c, "WEFT.CLOSE q DRAIN", "+OK\r\n");
-    raw_ask(&other, "WEFT.JOIN q -1");
-    assert_true(wait_blocked(&c, 1));
-    const char *r = ask(&c, "WEFT.LIST QUEUE q");
-    assert_int_equal(listed(r, "pending"), 3);
-    assert_int_equal(listed(r, "taken"), 1);
-    assert_int_equal(listed(r, "waiters"), 0);
-    assert_int_equal(listed(r, "joiners"), 1);
-    HAS(r, "$6\r\nclosed\r\n$5\r\ndrain\r\n");
-    says(&c, "SELECT 1", "+OK\r\n");
-    says(&c, "WEFT.LIST QUEUE", "*0\r\n");
-    says(&c, "WEFT.DELETE QUEUE q", ":0\r\n");
-    says(&c, "SELECT 0", "+OK\r\n");
-    says(&c, "WEFT.DELETE QUEUE q", ":1\r\n");
-    assert_string_equal(reply(&other), "-DELETED it was deleted\r\n");
-    says(&c, "EXISTS q", ":0\r\n");
-    says(&c, "WEFT.DONE q", "-TOOMANY all items are done\r\n");
-    says(&c, "WEFT.LIST QUEUE", "*0\r\n");
-    // Those who wait for the key go on.
-    raw_ask(&pops, "BLPOP q 0");
-    raw_ask(&other, "WEFT.GET q -1");
-    assert_true(wait_blocked(&c, 2));
-    assert_int_equal(listed(ask(&c, "WEFT.LIST QUEUE"), "waiters"), 2);
-    says(&c, "WEFT.DELETE QUEUE q", ":1\r\n");
-    assert_string_equal(reply(&other), "-DELETED it was deleted\r\n");
-    says(&c, "RPUSH q v", ":1\r\n");
-    assert_string_equal(reply(&pops), "*2\r\n$1\r\nq\r\n$1\r\nv\r\n");
-    // Putters.
-    says(&c, "WEFT.PUT q 1 0 v", ":1\r\n");
-    raw_ask(&other, "WEFT.PUT q 1 -1 w");
-    assert_true(wait_blocked(&c, 1));
-    assert_int_equal(listed(ask(&c, "WEFT.LIST QUEUE"), "putters"), 1);
-    says(&c, "WEFT.DELETE QUEUE q", ":1\r\n");
-    assert_string_equal(reply(&other), "-DELETED it was deleted\r\n");
-    says(&c, "RPUSH q only", ":1\r\n"); // a list alone is a queue, too
-    says(&c, "WEFT.DELETE QUEUE q", ":1\r\n");
-    raw_close(&other);
-    raw_close(&pops);
-}
-
-SERVER_CASE(test_list_and_delete_of_jobs)
-{
-    raw other = open_one();
-    assert_int_equal(ask(&c, "WEFT.JOB.PUT j 0 0 0 0 0 0 0 key value")[0], ':');
-    assert_int_not_equal(ask(&c, "WEFT.JOB.PAUSE j 1")[0], '-');
-    raw_ask(&other, "WEFT.JOB.TAKE j -1 1000 TIED me");
-    assert_true(wait_blocked(&c, 1));
-    const char *r = ask(&c, "WEFT.LIST JOBS");
-    assert_int_equal(listed(r, "waiters"), 1);
-    assert_int_equal(listed(r, "ready"), 1);
-    assert_int_equal(listed(r, "running"), 0);
-    assert_int_equal(listed(r, "paused"), 1);
-    says(&c, "WEFT.DELETE JOBS j", ":1\r\n");
-    assert_string_equal(reply(&other), "-DELETED it was deleted\r\n");
-    says(&c, "WEFT.LIST JOBS", "*0\r\n");
-    assert_true(wait_places(0));
-    raw_close(&other);
-}
-
-SERVER_CASE(test_list_in_maps)
-{
-    ask(&c, "HELLO 3");
-    says(&c, "WEFT.SET e", "+OK\r\n");
-    const char *r = ask(&c, "WEFT.LIST EVENT");
-    assert_true(strncmp(r, "*1\r\n%5\r\n$4\r\nname\r\n$1\r\ne\r\n$3\r\nage\r\n:", 35) == 0);
 }
 
 // ---- At random ----
@@ -645,8 +456,7 @@ SERVER_CASE(test_many_holds_of_one_connection)
     ask_many(&r, "WEFT.SEMAPHORE", " 1");
     ask_many(&r, "WEFT.ACQUIRE", " 0");
     snprintf(line, sizeof line, "WEFT.ACQUIRE n%d -1", MANY - 1);
-    raw_ask(&waits, line);
-    assert_true(wait_blocked(&c, 1));
+    blocks(&waits, line);
     raw_close(&r);
     assert_true(wait_clients(&c, 2));
     int64_t worst = 0;

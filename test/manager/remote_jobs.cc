@@ -303,10 +303,10 @@ CASE(test_jobs_heartbeat)
 
 CASE(test_jobs_time_limit)
 {
-    weft_remote_jobs *q = jobs_open("limit");
     weft_remote_job_options o = {};
     o.limit_ns = 50000000;
     o.retries = -1;
+    weft_remote_jobs *q = jobs_open("limit");
     int64_t id = put(q, "job", o), token = take(q, "job");
     while (weft_remote_jobs_heartbeat(q, id, token, 0, nullptr, soon()) == 0)
         usleep(1000); // does not help

@@ -30,6 +30,12 @@ static void wait_for_receivers(weft_client *c, const char *channel, ssize_t n)
     assert_int_equal(now, n);
 }
 
+static void end_both(weft_remote_subscriber *s, weft_client *c)
+{
+    weft_remote_destroy(s);
+    weft_client_destroy(c);
+}
+
 CASE(test_messages)
 {
     weft_client *c = client_of(&here);
@@ -79,8 +85,7 @@ CASE(test_more_and_fewer)
     next_is(s, "a", "4");
     assert_int_equal(weft_remote_subscriber_remove(s, "a", WEFT_SUBSCRIBE_PATTERN, soon()), 0);
     assert_errno(weft_remote_subscriber_next(s, soon()), EINVAL); // of what?
-    weft_remote_destroy(s);
-    weft_client_destroy(c);
+    end_both(s, c);
 }
 
 CASE(test_wrong_use)
@@ -139,8 +144,7 @@ CASE(test_waiting)
     publish(c, "awaited", "four", 2);
     end(p, 4, 0);
     next_is(s, "awaited", "four");
-    weft_remote_destroy(s);
-    weft_client_destroy(c);
+    end_both(s, c);
 }
 
 CASE(test_by_descriptor)
@@ -159,8 +163,7 @@ CASE(test_by_descriptor)
         assert_int_equal(errno, ETIMEDOUT);
     }
     assert_int_equal(poll(&p, 1, 0), 0);
-    weft_remote_destroy(s);
-    weft_client_destroy(c);
+    end_both(s, c);
 }
 
 enum { TASKLETS = 8, MESSAGES = 50 };
@@ -177,8 +180,7 @@ static void *subscriber(void *)
         received += r != nullptr;
         weft_reply_free(r);
     }
-    weft_remote_destroy(s);
-    weft_client_destroy(c);
+    end_both(s, c);
     return nullptr;
 }
 
@@ -229,8 +231,7 @@ CASE(test_server_restarted)
     next_is(s, "first", "a");
     next_is(s, "second", "b");
     assert_errno(weft_remote_subscriber_next(s, WEFT_NOW), ETIMEDOUT);
-    weft_remote_destroy(s);
-    weft_client_destroy(c);
+    end_both(s, c);
     end_server(&mine);
 }
 
@@ -250,8 +251,7 @@ CASE(test_connection_ends)
     assert_errno(weft_remote_subscriber_next(s, soon()), ECONNRESET);
     publish(c, "ends", "again", 1);
     next_is(s, "ends", "again");
-    weft_remote_destroy(s);
-    weft_client_destroy(c);
+    end_both(s, c);
 }
 
 // A child of fork has a connection of its own, which it is told; the parent's goes on.
@@ -271,8 +271,7 @@ CASE(test_fork)
     wait_for_receivers(c, "forked", 2);
     assert_int_equal(end_of(child), 0);
     next_is(s, "forked", "probe");
-    weft_remote_destroy(s);
-    weft_client_destroy(c);
+    end_both(s, c);
 }
 
 RUN_ON_BOTH_SERVERS

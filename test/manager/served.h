@@ -79,6 +79,28 @@ static inline raw open_one(void)
     return r;
 }
 
+// The same reply to each of the lines.
+static inline void all_say(raw *r, std::initializer_list<const char *> lines, const char *expected)
+{
+    for (const char *line : lines)
+        says(r, line, expected);
+}
+
+// The lines in a transaction: what EXEC replies.
+static inline void executes(raw *r, std::initializer_list<const char *> lines, const char *expected)
+{
+    says(r, "MULTI", "+OK\r\n");
+    all_say(r, lines, "+QUEUED\r\n");
+    says(r, "EXEC", expected);
+}
+
+// Asks what has to wait: the only one that does.
+static inline void blocks(raw *r, const char *line)
+{
+    raw_ask(r, line);
+    assert_true(wait_blocked(&c, 1));
+}
+
 static inline bool is_cut(raw *r)
 {
     return raw_ended(r, in_time());

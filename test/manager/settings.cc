@@ -16,8 +16,7 @@ SERVER_CASE(test_timeout)
 {
     raw idle = open_one(), blocked = open_one();
     says(&idle, "PING", "+PONG\r\n");
-    raw_ask(&blocked, "BLPOP l 0");
-    assert_true(wait_blocked(&c, 1));
+    blocks(&blocked, "BLPOP l 0");
     says(&c, "CONFIG SET timeout 1", "+OK\r\n");
     assert_true(wait_clients(&c, 2));
     assert_true(is_cut(&idle));
