@@ -152,6 +152,10 @@ BESIDE_CASE(test_client_reply, open_all())
         assert_string_equal(reply(c), "$4\r\nseen\r\n");
         raw_text(c, "CLIENT REPLY SKIP\r\nCLIENT REPLY SKIP\r\nECHO skipped\r\nECHO seen\r\n");
         assert_string_equal(reply(c), "$4\r\nseen\r\n");
+        raw_text(&two[k], "CLIENT REPLY SKIP\r\nBLPOP unasked 0\r\nECHO seen\r\n");
+        assert_true(wait_blocked(c, 1));
+        says(c, "RPUSH unasked skipped", ":1\r\n");
+        assert_string_equal(reply(&two[k]), "$4\r\nseen\r\n");
     }
 }
 

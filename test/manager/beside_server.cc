@@ -150,6 +150,56 @@ BESIDE_CASE(test_pause_and_end, open_empty())
     }
 }
 
+// What writes only when it is executed, what tells others, and a line with quotes.
+BESIDE_CASE(test_pause_others, open_empty())
+{
+    for (int k = 0; k < SIDES; k++) {
+        says(&two[k], "MULTI", "+OK\r\n");
+        says(&two[k], "SET k v", "+QUEUED\r\n");
+        for (const char *line : {"EXEC\r\n", "PUBLISH c m\r\n", "SET \"a b\" \"c\\x41\"\r\n"}) {
+            says(&one[k], "CLIENT PAUSE 100000 WRITE", "+OK\r\n");
+            raw_text(&two[k], line);
+            assert_true(wait_blocked(&one[k], 1));
+            says(&one[k], "CLIENT UNPAUSE", "+OK\r\n");
+            assert_int_not_equal(reply(&two[k])[0], '-');
+        }
+        raw_text(&two[k], "GET \"a b\"\r\n");
+        assert_string_equal(reply(&two[k]), "$2\r\ncA\r\n");
+    }
+}
+
+static long long idle_of(raw *c, long long id)
+{
+    char line[64];
+    snprintf(line, sizeof line, "CLIENT LIST ID %lld", id);
+    return field_number(ask(c, line), " idle=");
+}
+
+// Who waits is not idle, whether for a reply or for messages.
+BESIDE_CASE(test_idle, open_empty())
+{
+    for (int k = 0; k < SIDES; k++) {
+        raw idle, listens;
+        long long id = ask_number(&two[k], "CLIENT ID");
+        raw_ask(&two[k], "BLPOP list 0");
+        raw_open(&listens, address_of[k]);
+        assert_int_equal(ask(&listens, "SUBSCRIBE c")[0], '*');
+        raw_open(&idle, address_of[k]);
+        while (idle_of(&one[k], id) < 2)
+            usleep(10000);
+        says(&one[k], "RPUSH list a", ":1\r\n");
+        assert_int_equal(reply(&two[k])[0], '*');
+        assert_true(idle_of(&one[k], id) < 2);
+        says(&one[k], "CONFIG SET timeout 1", "+OK\r\n");
+        while (!raw_ended(&idle, weft_in_ms(10)))
+            says(&one[k], "PING", "+PONG\r\n");
+        says(&one[k], "CONFIG SET timeout 0", "+OK\r\n");
+        says(&one[k], "PUBLISH c m", ":1\r\n");
+        raw_close(&idle);
+        raw_close(&listens);
+    }
+}
+
 static char lines[40][400];
 
 BESIDE_CASE(test_object_encoding, open_empty())

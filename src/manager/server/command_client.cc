@@ -369,16 +369,38 @@ static void on_pause_over(weft_alarm *, void *arg)
     pause_over((server *)arg);
 }
 
+bool weft::is_write(const peer *p, const command_row *c)
+{
+    return (c->flags & COMMAND_WRITES) || c->fn == command_publish ||
+           (c->fn == command_exec && p->multi != nullptr && p->multi->writes);
+}
+
 bool weft::client_paused(peer *p, const request *r)
 {
     const server *s = p->server;
     if (r->count == 0 || p->ending)
         return false;
     const command_row *c = command_named(r->words, (int)r->count);
-    if (s->pause == PAUSE_WRITES && (c == nullptr || !(c->flags & COMMAND_WRITES)))
+    if (s->pause == PAUSE_WRITES && (c == nullptr || !is_write(p, c)))
         return false;
     wait_begin(p, 0, nullptr, WEFT_FOREVER)->postponed = true;
     return true;
+}
+
+bool weft::line_paused(peer *p, const char *in, size_t n, const request_limits *limits)
+{
+    const char *end = *in != '*' ? (const char *)memchr(in, '\n', n) : nullptr, *error;
+    if (end == nullptr)
+        return false;
+    size_t size = (size_t)(end - in) + 1;
+    char *line = (char *)memory_take(size);
+    request r = {};
+    memcpy(line, in, size);
+    bool paused =
+        request_read(&r, line, size, limits, &error) == REQUEST_WHOLE && client_paused(p, &r);
+    memory_give(r.words);
+    memory_give(line);
+    return paused;
 }
 
 // CLIENT PAUSE ms [WRITE|ALL]: of two at a time the longer and the stricter holds.

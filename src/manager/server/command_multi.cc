@@ -130,6 +130,7 @@ void weft::transaction_queue(peer *p, const command_row *c, const word *words, i
     t->count++;
     t->most = (size_t)n > t->most ? (size_t)n : t->most;
     t->adds = t->adds || (c->flags & COMMAND_ADDS);
+    t->writes = t->writes || is_write(p, c);
     reply_status(p, "QUEUED");
 }
 

@@ -466,7 +466,7 @@ void weft::execute(peer *p, const word *words, int n)
         else
             transaction_queue(p, c, words, n);
     }
-    if (p->silent == 3)
+    if (p->silent == 3 && p->wait == nullptr)
         p->silent = 0;
     owner_rest(p);
     if (s->ready != nullptr)

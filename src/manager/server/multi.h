@@ -14,6 +14,7 @@ struct transaction {
     bytes queue;
     size_t count, most; // commands; words of the longest
     bool adds;          // one of them does (COMMAND_ADDS)
+    bool writes;        // the same, or tells others
     bool failed;        // one was refused: then none is run
     bool running;
 };

@@ -94,8 +94,9 @@ static void second(weft_alarm *a, void *arg)
     bool any = s->x.idle_ns > 0;
     for (peer *p = s->peers.next; p != &s->peers; p = p->next) {
         any = any || p->out.end != 0;
+        bool waits = p->wait != nullptr || subscriptions(p) > 0; // for others
         if ((p->out.end != 0 && now - p->moved > s->o.stall_ns) ||
-            (s->x.idle_ns > 0 && p->wait == nullptr && now - p->active > s->x.idle_ns))
+            (s->x.idle_ns > 0 && !waits && now - p->active > s->x.idle_ns))
             peer_end(p);
     }
     if (any)
@@ -150,6 +151,9 @@ static size_t run(peer *p, request *r, char *in, size_t n)
         request_limits limits = {p->known ? KNOWN_WORDS : UNKNOWN_WORDS,
                                  p->known ? s->o.max_message : UNKNOWN_WORD,
                                  p->known ? s->o.max_message : SIZE_MAX, p->known};
+        if (__builtin_expect(s->pause != PAUSE_NONE, 0) && r->at == 0 &&
+            line_paused(p, in + used, n - used, &limits))
+            break;
         int got = request_read(r, in + used, n - used, &limits, &error);
         if (got == REQUEST_PART)
             break;

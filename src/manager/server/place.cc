@@ -337,6 +337,9 @@ void weft::wait_end(peer_wait *w)
     }
     if (w->ended != nullptr)
         w->ended(w);
+    if (p->silent == 3) // this was the reply that it skips
+        p->silent = 0;
+    p->active = weft_loop_now(s->loop);
     p->wait = nullptr;
     p->resume = true;
     s->waiting--;

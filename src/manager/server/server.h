@@ -356,6 +356,12 @@ void commands_open(void);
 // command is to be read again.
 bool client_paused(peer *p, const request *r);
 
+// The same of an inline command at `in`, which reading would change.
+bool line_paused(peer *p, const char *in, size_t n, const request_limits *limits);
+
+// Whether it waits for the end of CLIENT PAUSE WRITE: as in Redis also what tells others.
+bool is_write(const peer *p, const command_row *c);
+
 // ---- reply.cc: to the peer ----
 
 void reply_raw(peer *p, const char *text, size_t n);
