@@ -246,6 +246,47 @@ CASE(test_late)
     weft_client_destroy(c);
 }
 
+static bool adds; // a child's
+
+// Nor does a child go on with it: what it adds does not run alone, and nothing is waited for that
+// only the parent is told.
+CASE(test_fork_within)
+{
+    weft_client *c = client_of(&here);
+    tell(c, "SET", "x", "1");
+    for (int sent = 0; sent < 2; sent++) {
+        adds = !sent;
+        assert_int_equal(weft_client_begin(c), 0);
+        put(c, {"INCR", "x"});
+        if (sent) {
+            kill(here.pid, SIGSTOP);
+            assert_errno(weft_client_execute(c, weft_in_ms(20)), ETIMEDOUT);
+            kill(here.pid, SIGCONT);
+        }
+        pid_t child = child_of(
+            [](void *arg) {
+                weft_client *own = (weft_client *)arg;
+                if (adds)
+                    put(own, {"INCR", "x"});
+                weft_reply *r = weft_client_execute(own, soon());
+                if (r != nullptr || errno != EAGAIN || weft_client_begin(own) != 0)
+                    return 1;
+                put(own, {"GET", "x"});
+                r = weft_client_execute(own, soon());
+                bool done = r != nullptr;
+                weft_reply_free(r);
+                return done ? 0 : 2;
+            },
+            c);
+        assert_int_equal(end_of(child), 0);
+        weft_reply *r = weft_client_execute(c, soon());
+        assert_non_null(r);
+        assert_int_equal(r->items[0].integer, 2 + sent);
+        weft_reply_free(r);
+    }
+    weft_client_destroy(c);
+}
+
 // A child of fork has nothing of its parent's transaction.
 CASE(test_fork)
 {

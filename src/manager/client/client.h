@@ -161,6 +161,9 @@ bool client_again(weft_client *c, client_tries *t, weft_reply **r);
 
 // ---- The others ----
 
+// In a child of fork: its parent's transaction is not its own (client_transaction.cc).
+void client_leave_transaction(weft_client *c);
+
 // Notes a command in `to`, or its beginning, behind which `more` words are put by
 // client_put_more.  ENOMEM: nothing is noted.
 int client_put(bytes *to, const client_word words[], size_t n, size_t more = 0);

@@ -50,6 +50,7 @@ void weft::client_drop(weft_client *c)
 void weft::client_leave_to_parent(weft_client *c)
 {
     client_drop(c);
+    client_leave_transaction(c);
     if (getrandom(&c->id, sizeof c->id, 0) != (ssize_t)sizeof c->id)
         c->id = (uint64_t)weft_now() ^ (uint64_t)getpid() << 32;
     c->pid = getpid();

@@ -12,7 +12,13 @@
 
 using namespace weft;
 
-enum { BEGUN = 1, ENDED };
+enum { BEGUN = 1, ENDED, LEFT_BEHIND };
+
+void weft::client_leave_transaction(weft_client *c)
+{
+    if (c->transaction != 0)
+        c->transaction = LEFT_BEHIND;
+}
 
 // One that is answered by OK, outside of transactions.
 static int tell(weft_client *c, size_t n, const char *const words[], const size_t sizes[],
@@ -74,7 +80,7 @@ int weft_client_begin(weft_client *c)
     static const char *const words[] = {"MULTI"};
     if (c == nullptr)
         return fail_with(EINVAL);
-    if (client_in_use(c) || c->owed > 0)
+    if (client_in_use(c) || (c->owed > 0 && c->pid == getpid()))
         return fail_with(EBUSY);
     if (weft_client_append(c, 1, words, nullptr) != 0)
         return -1;
@@ -108,11 +114,13 @@ int weft_client_discard(weft_client *c, weft_deadline d)
     return weft_client_unwatch(c, d);
 }
 
-// Whether all is there still that was begun with: nothing of a child's is.
+// Whether all is there still that was begun with, or has been sent.
 static bool is_whole(const weft_client *c)
 {
-    return c->pid == getpid() &&
-           (c->watched_on == 0 || (c->watched_on == c->connection && c->fd >= 0));
+    if (c->pid != getpid() || c->transaction == LEFT_BEHIND)
+        return false;
+    return c->transaction == ENDED || c->watched_on == 0 ||
+           (c->watched_on == c->connection && c->fd >= 0);
 }
 
 // EXEC's reply.  `refused`: why a command is not run, the first one; "": none.  A connection that
@@ -157,7 +165,7 @@ weft_reply *weft_client_execute(weft_client *c, weft_deadline d)
         errno = c != nullptr && client_in_use(c) ? EBUSY : EINVAL;
         return nullptr;
     }
-    if (!is_whole(c) && c->transaction == BEGUN) {
+    if (!is_whole(c)) {
         forget(c);
         errno = EAGAIN;
         return nullptr;
