@@ -2,6 +2,8 @@
 // way is refused and left alone; a write that fails leaves the old file.
 #include "served.h"
 
+#include <manager/server/crc.h>
+
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -319,6 +321,41 @@ CASE(test_damage_is_refused)
     write_file(file, file_size);
     start(&o);
     says(&c, "GET k", "$1\r\nv\r\n");
+    close_saved();
+    free(file);
+}
+
+// `to` is put `at` bytes behind what begins with `mark`, and the sum is right again.
+static void is_impossible(const char *mark, size_t n, size_t at, uint64_t to, size_t bytes)
+{
+    char *before = (char *)malloc(file_size), *p = (char *)memmem(file, file_size, mark, n);
+    assert_non_null(p);
+    memcpy(before, file, file_size);
+    memcpy(p + at, &to, bytes);
+    uint64_t sum = weft::crc(0, file, file_size - 8);
+    memcpy(file + file_size - 8, &sum, 8);
+    is_refused(file_size);
+    memcpy(file, before, file_size);
+    free(before);
+}
+
+CASE(test_impossible_is_refused)
+{
+    enum { QUEUE_CLOSED = 3 + 8 + 8, JOB_NUMBERS = 3 };
+    open_saved();
+    for (const char *line :
+         {"WEFT.CLOSE q DRAIN", "WEFT.SEMAPHORE s 1", "WEFT.JOB.PUT j 0 0 0 0 0 0 1 k v"})
+        ask(&c, line);
+    stop_server();
+    read_file();
+    is_impossible("Pl\0", 3, QUEUE_CLOSED, 3, 4);
+    is_impossible("Pl\0", 3, QUEUE_CLOSED, UINT32_MAX, 4);
+    is_impossible("Ps\0", 3, QUEUE_CLOSED, 1, 4);
+    is_impossible("Ps\0", 3, 3, INT64_MAX, 8);
+    for (size_t i : {0, 1, 3, 4, 6, 7, 8}) // id, token, tries, retries; limit, backoff, keep
+        is_impossible("J\1\0", 3, JOB_NUMBERS + 8 * i, INT64_MAX, 8);
+    write_file(file, file_size);
+    start(&o);
     close_saved();
     free(file);
 }

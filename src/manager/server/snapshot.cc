@@ -286,6 +286,9 @@ int weft::snapshot_write(server *s)
 
 // ---- Reading ----
 
+static const int64_t MOST = INT64_MAX / 2;          // of what is counted
+static const int64_t SPAN = INT64_C(4000000000000); // milliseconds, as in command_job.cc
+
 namespace {
 struct reader {
     int fd;
@@ -425,8 +428,9 @@ static void get_place(reader *r, server *s)
     int64_t number = (int64_t)get_number(r, 8), taken = (int64_t)get_number(r, 8);
     int closed = (int)get_number(r, 4);
     word name = get_text(r);
-    r->bad = r->bad || number < 0 || taken < 0 || taken > number ||
-             (kind != AT_LIST && kind != AT_UNITS && kind != AT_EVENT);
+    int most = kind == AT_LIST ? 2 : kind == AT_EVENT ? 1 : 0; // of `closed`
+    r->bad = r->bad || number < 0 || number > MOST || taken < 0 || taken > number || closed < 0 ||
+             closed > most || (kind != AT_LIST && kind != AT_UNITS && kind != AT_EVENT);
     if (!r->bad) {
         place *p = place_find(s, kind, db, name.text, name.size, true);
         p->number = number;
@@ -454,20 +458,24 @@ static void get_jobs(reader *r, server *s)
 // From a time on the wall clock.
 static int64_t in_time(reader *r, int64_t at_ms, int64_t now)
 {
-    const int64_t longest = INT64_C(4000000000000); // as in command_job.cc
-    r->bad = r->bad || at_ms < -longest || at_ms > 4 * longest;
+    r->bad = r->bad || at_ms < -SPAN || at_ms > 4 * SPAN;
     int64_t left = r->bad ? 0 : at_ms - now;
-    return weft_now() + (left < longest ? left : longest) * 1000000;
+    return weft_now() + (left < SPAN ? left : SPAN) * 1000000;
 }
 
 static void get_job(reader *r, int64_t now)
 {
     int state = (int)get_number(r, 1);
     bool tied = get_number(r, 1) != 0;
+    // 0: any, and of times what in_time says.
+    static const uint64_t most[] = {MOST, MOST, 0, INT32_MAX, INT32_MAX, 0, SPAN, SPAN, SPAN};
     int64_t numbers[12];
     word texts[5];
-    for (int64_t &number : numbers)
-        number = (int64_t)get_number(r, 8);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        numbers[i] = (int64_t)get_number(r, 8);
+        if (i < sizeof most / sizeof *most && most[i] != 0)
+            r->bad = r->bad || (uint64_t)numbers[i] > most[i];
+    }
     for (word &text : texts)
         text = get_text(r);
     job_queue *q = r->jobs;
@@ -579,6 +587,7 @@ static int read_all(reader *r, server *s, uint64_t size)
     get_number(r, 4);
     get_number(r, 8);
     s->token = (int64_t)get_number(r, 8);
+    r->bad = r->bad || s->token < 0 || s->token > MOST;
     get_records(r, s, wall_ms());
     return r->bad ? fail_with(EBADMSG) : 0;
 }
