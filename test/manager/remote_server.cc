@@ -3,6 +3,8 @@
 #include "../async/inside.h"
 #include "../twins/peers.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 
 static ssize_t take_from(peer *p)
@@ -256,6 +258,10 @@ static void assert_asks(const char *address)
 {
     weft_client *c = weft_client_connect(address, "sesame", soon());
     assert_non_null(c);
+    int most_ms = 0;
+    socklen_t size = sizeof most_ms;
+    getsockopt(weft_client_fd(c), IPPROTO_TCP, TCP_USER_TIMEOUT, &most_ms, &size);
+    assert_int_equal(most_ms, 120000); // with a command on its way to a host that has vanished
     // Another timer may run until what was said is acknowledged.
     unsigned port = (unsigned)atoi(strrchr(address, ':') + 1);
     for (weft_deadline d = soon(); keep_alive_timers(port) != 2; usleep(1000))

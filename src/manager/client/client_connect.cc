@@ -15,6 +15,18 @@
 
 using namespace weft;
 
+// A host that vanishes with a command on its way to it is asked nothing more: the kernel only sends
+// that again, for a quarter of an hour.  Not longer than a silent one is asked, either.  The server
+// leaves it at that, for a client that is only stopped would be taken for one.
+static void set_up(int fd)
+{
+    static const int most_ms = 120000;
+    int saved = errno;
+    set_up_tcp(fd);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &most_ms, sizeof most_ms);
+    errno = saved;
+}
+
 static int finish(int fd, weft_deadline d)
 {
     int error = 0;
@@ -31,7 +43,7 @@ static int try_one(int family, const struct sockaddr *to, socklen_t size, weft_d
     if (fd < 0)
         return -1;
     if (family != AF_UNIX)
-        set_up_tcp(fd);
+        set_up(fd);
     if (connect(fd, to, size) != 0 &&
         ((errno != EINPROGRESS && errno != EINTR) || finish(fd, d) != 0))
         close_keep_errno(&fd);
@@ -82,7 +94,7 @@ int weft::client_connect(const char *address, weft_deadline d)
         return a.kind == ADDRESS_UNIX ? connect_unix(&a, d) : connect_tcp(&a, d);
     int fd = weft_io_connect(address, d);
     if (fd >= 0 && a.kind == ADDRESS_TCP)
-        set_up_tcp(fd);
+        set_up(fd);
     // From now on only weft_io_wait sees it, also in other threads' weft_io_run.
     if (fd >= 0 && weft_io_forget(fd) != 0)
         close_keep_errno(&fd);
