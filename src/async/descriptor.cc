@@ -408,13 +408,17 @@ static int check(io_state *io, int fd, int events, weft_deadline d)
     return fd < 0 ? EBADF : wait_refusal(d);
 }
 
+// The record of a descriptor that may be waited for.  nullptr: errno.
+static descriptor *descriptor_to_wait(io_state *io, int fd, int events, weft_deadline d)
+{
+    int error = check(io, fd, events, d);
+    return error == 0 ? descriptor_make(io, fd) : fail_null(error);
+}
+
 int weft_io_wait(int fd, int events, weft_deadline d)
 {
     io_state *io = io_here;
-    int error = check(io, fd, events, d);
-    if (error != 0)
-        return fail_with(error);
-    descriptor *r = descriptor_make(io, fd);
+    descriptor *r = descriptor_to_wait(io, fd, events, d);
     if (r == nullptr)
         return -1;
     int directions = directions_of(events);
@@ -440,10 +444,7 @@ int weft_io_wait(int fd, int events, weft_deadline d)
 int weft::io_keep_wait(int fd, uint64_t number, int events, weft_deadline d)
 {
     io_state *io = io_here;
-    int error = check(io, fd, events, d);
-    if (error != 0)
-        return fail_with(error);
-    descriptor *r = descriptor_make(io, fd);
+    descriptor *r = descriptor_to_wait(io, fd, events, d);
     if (r == nullptr)
         return -1;
     if (r->waiter[0] != nullptr || r->waiter[1] != nullptr)
