@@ -178,10 +178,18 @@ void weft::command_llen(peer *p, const word *words, int)
         reply_integer(p, (int64_t)entry_list(*link)->count);
 }
 
-// The part of the list that words[2] and words[3] say, each from the end if below 0: [from, to).
-static void range_of(const item_list *l, int64_t first, int64_t last, size_t *from, size_t *to)
+// The list at words[1], and the part of it that words[2] and words[3] say, each from the end if
+// below 0: [from, to).  nullptr: the peer was told, by no_list that there is none.
+static entry **list_range(peer *p, const word *words, void (*no_list)(peer *p), size_t *from,
+                          size_t *to)
 {
-    int64_t count = (int64_t)l->count;
+    int64_t first, last;
+    if (!parse_integer(p, &words[2], &first) || !parse_integer(p, &words[3], &last))
+        return nullptr;
+    entry **link = list_at(p, &words[1], no_list);
+    if (link == nullptr)
+        return nullptr;
+    int64_t count = (int64_t)entry_list(*link)->count;
     first = first < 0 ? first + count : first;
     first = first < 0 ? 0 : first;
     last = last < 0 ? last + count : last;
@@ -189,19 +197,16 @@ static void range_of(const item_list *l, int64_t first, int64_t last, size_t *fr
     bool empty = first > last || first >= count;
     *from = empty ? 0 : (size_t)first;
     *to = empty ? 0 : (size_t)last + 1;
+    return link;
 }
 
 void weft::command_lrange(peer *p, const word *words, int)
 {
-    int64_t first, last;
     size_t from, to;
-    if (!parse_integer(p, &words[2], &first) || !parse_integer(p, &words[3], &last))
-        return;
-    entry **link = list_at(p, &words[1], reply_empty);
+    entry **link = list_range(p, words, reply_empty, &from, &to);
     if (link == nullptr)
         return;
     const item_list *l = entry_list(*link);
-    range_of(l, first, last, &from, &to);
     reply_array(p, to - from);
     for (size_t i = from; i < to; i++)
         reply_item(p, *list_item_at(l, i));
@@ -225,15 +230,11 @@ static void drop_items(item_list *l, size_t n, bool front)
 
 void weft::command_ltrim(peer *p, const word *words, int)
 {
-    int64_t first, last;
     size_t from, to;
-    if (!parse_integer(p, &words[2], &first) || !parse_integer(p, &words[3], &last))
-        return;
-    entry **link = list_at(p, &words[1], reply_ok);
+    entry **link = list_range(p, words, reply_ok, &from, &to);
     if (link == nullptr)
         return;
     item_list *l = entry_list(*link);
-    range_of(l, first, last, &from, &to);
     drop_items(l, l->count - to, false);
     drop_items(l, from, true);
     end_change(p, link);

@@ -83,26 +83,40 @@ void weft::command_decrby(peer *p, const word *words, int)
         add(p, &words[1], -by);
 }
 
-void weft::command_incrbyfloat(peer *p, const word *words, int)
+// The text of what is at `link`, or 0, and `by` together: its size.  0: the peer was told, by
+// `no_float` that there is no number.
+static size_t float_sum(peer *p, entry **link, long double by, const char *no_float, char *text)
 {
-    entry **link;
-    long double number = 0, by;
-    char text[FLOAT_ROOM];
-    if (!key_typed(p, &words[1], TYPE_STRING, &link))
-        return;
+    long double number = 0;
     word old = {"0", 1};
     if (link != nullptr)
         old = {entry_text(*link), (*link)->size};
-    if (!parse_float(&old, &number) || !parse_float(&words[2], &by)) {
-        reply_error(p, "ERR value is not a valid float");
-        return;
+    if (!parse_float(&old, &number)) {
+        reply_error(p, no_float);
+        return 0;
     }
     number += by;
-    if (!isfinite(number)) {
-        reply_error(p, "ERR increment would produce NaN or Infinity");
+    if (isfinite(number))
+        return print_float(text, number);
+    reply_error(p, "ERR increment would produce NaN or Infinity");
+    return 0;
+}
+
+void weft::command_incrbyfloat(peer *p, const word *words, int)
+{
+    static const char no_float[] = "ERR value is not a valid float";
+    entry **link;
+    long double by;
+    char text[FLOAT_ROOM];
+    if (!key_typed(p, &words[1], TYPE_STRING, &link))
+        return;
+    if (!parse_float(&words[2], &by)) {
+        reply_error(p, no_float);
         return;
     }
-    size_t n = print_float(text, number);
+    size_t n = float_sum(p, link, by, no_float, text);
+    if (n == 0)
+        return;
     key_set(p->server, p->db, &words[1], text, n, true);
     reply_string(p, text, n);
 }
@@ -135,7 +149,7 @@ void weft::command_hincrby(peer *p, const word *words, int)
 
 void weft::command_hincrbyfloat(peer *p, const word *words, int)
 {
-    long double by, number = 0;
+    long double by;
     char text[FLOAT_ROOM];
     if (!parse_float(&words[3], &by)) {
         reply_error(p, "ERR value is not a valid float");
@@ -149,19 +163,9 @@ void weft::command_hincrbyfloat(peer *p, const word *words, int)
     if (t == nullptr)
         return;
     entry **link = table_find_word(t, &words[2]);
-    word old = {"0", 1};
-    if (link != nullptr)
-        old = {entry_text(*link), (*link)->size};
-    if (!parse_float(&old, &number)) {
-        reply_error(p, "ERR hash value is not a float");
+    size_t n = float_sum(p, link, by, "ERR hash value is not a float", text);
+    if (n == 0)
         return;
-    }
-    number += by;
-    if (!isfinite(number)) {
-        reply_error(p, "ERR increment would produce NaN or Infinity");
-        return;
-    }
-    size_t n = print_float(text, number);
     hash_set(entry_hash(key_make(p, &words[1], TYPE_HASH)), &words[2], text, n);
     key_changed(p->server, p->db, words[1].text, words[1].size);
     reply_string(p, text, n);

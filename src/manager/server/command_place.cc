@@ -162,18 +162,6 @@ static void say_deleted(peer *p)
     reply_error(p, "DELETED it was deleted");
 }
 
-// Those who wait by BLPOP and its like wait for the key, and go on.
-static void end_gets(place *place)
-{
-    for (place_link *next, *l = place->waiting.next; l != &place->waiting; l = next) {
-        next = l->next;
-        if (!l->wait->gets)
-            continue;
-        say_deleted(l->wait->peer);
-        wait_end(l->wait);
-    }
-}
-
 static bool delete_queue(peer *p, place *place, const word *name)
 {
     server *s = p->server;
@@ -184,7 +172,7 @@ static bool delete_queue(peer *p, place *place, const word *name)
     if (place == nullptr)
         return list;
     place->number = place->taken = place->closed = 0;
-    end_gets(place);
+    gets_end(place, say_deleted);
     waits_end(&place->putters, say_deleted);
     waits_end(&place->joiners, say_deleted);
     place_ready(s, place);

@@ -163,17 +163,6 @@ static bool serve_one(server *s, place *place, const word *key)
     return true;
 }
 
-static void end_gets(place *place)
-{
-    for (place_link *next, *l = place->waiting.next; l != &place->waiting; l = next) {
-        next = l->next;
-        if (!l->wait->gets)
-            continue;
-        reply_closed(l->wait->peer);
-        wait_end(l->wait);
-    }
-}
-
 static void say_joined(peer *p)
 {
     reply_integer(p, 1);
@@ -185,7 +174,7 @@ void weft::list_serve(server *s, place *place)
     while (serve_one(s, place, &name))
         ;
     if (place->closed)
-        end_gets(place); // had there been anything to get, they would have got it
+        gets_end(place, reply_closed); // had there been anything to get, they would have got it
     if (place->number == 0)
         waits_end(&place->joiners, say_joined);
 }

@@ -166,16 +166,24 @@ static void pop_one(peer *p, table *t)
     entry_drop(e);
 }
 
+// The set of a command with a key and perhaps a count, which `parse` reads.  nullptr: the peer was
+// told.
+static table *set_and_count(peer *p, const word *words, int n,
+                            bool (*parse)(peer *p, const word *w, int64_t *count), int64_t *count)
+{
+    if (n > 3) {
+        reply_syntax(p);
+        return nullptr;
+    }
+    if (n == 3 && !parse(p, &words[2], count))
+        return nullptr;
+    return key_table(p, &words[1], TYPE_SET);
+}
+
 void weft::command_spop(peer *p, const word *words, int n)
 {
     int64_t count = 1;
-    if (n > 3) {
-        reply_syntax(p);
-        return;
-    }
-    if (n == 3 && !parse_positive(p, &words[2], &count))
-        return;
-    table *t = key_table(p, &words[1], TYPE_SET);
+    table *t = set_and_count(p, words, n, parse_positive, &count);
     if (t == nullptr)
         return;
     if (n == 2 && t->count == 0) {
@@ -238,13 +246,7 @@ bool weft::parse_count(peer *p, const word *w, int64_t *count)
 void weft::command_srandmember(peer *p, const word *words, int n)
 {
     int64_t count = 0;
-    if (n > 3) {
-        reply_syntax(p);
-        return;
-    }
-    if (n == 3 && !parse_count(p, &words[2], &count))
-        return;
-    table *t = key_table(p, &words[1], TYPE_SET);
+    table *t = set_and_count(p, words, n, parse_count, &count);
     if (t == nullptr)
         return;
     if (n == 3)

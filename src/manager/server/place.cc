@@ -368,6 +368,17 @@ void weft::waits_end(place_link *list, void (*say)(peer *p))
     }
 }
 
+void weft::gets_end(place *place, void (*say)(peer *p))
+{
+    for (place_link *next, *l = place->waiting.next; l != &place->waiting; l = next) {
+        next = l->next;
+        if (!l->wait->gets)
+            continue;
+        say(l->wait->peer);
+        wait_end(l->wait);
+    }
+}
+
 bool weft::parse_milliseconds(peer *p, const word *w, weft_deadline *d)
 {
     int64_t ms;

@@ -137,6 +137,10 @@ peer_wait *wait_first(const place_link *list);
 // Answers all in a list of waits by `say`, which they were waiting for.
 void waits_end(place_link *list, void (*say)(peer *p));
 
+// Answers those who wait in a WEFT.GET by `say`; who waits by BLPOP and its like waits for the key,
+// and goes on.
+void gets_end(place *place, void (*say)(peer *p));
+
 // Milliseconds as WEFT.* takes them, to a deadline.  false: the peer was told.
 bool parse_milliseconds(peer *p, const word *w, weft_deadline *d);
 
