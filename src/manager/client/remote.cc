@@ -202,6 +202,17 @@ static weft_remote *open_parts(weft_client *c, const parts *p, weft_deadline d)
     }
 }
 
+weft_remote *weft::remote_with_own(weft_remote *r, weft_client *own)
+{
+    int saved = errno;
+    if (r != nullptr)
+        r->owns_client = true;
+    else
+        weft_client_destroy(own);
+    errno = saved;
+    return r;
+}
+
 weft_remote *weft_remote_open(const char *text, const char *password, weft_deadline d)
 {
     int saved = errno;
@@ -218,12 +229,8 @@ weft_remote *weft_remote_open(const char *text, const char *password, weft_deadl
     weft_remote *r = c != nullptr ? open_parts(c, &p, d) : nullptr;
     int error = errno;
     free(copy);
-    if (r == nullptr)
-        weft_client_destroy(c);
-    else
-        r->owns_client = true;
     errno = r != nullptr ? saved : error;
-    return r;
+    return remote_with_own(r, c);
 }
 
 // ---- Calls ----
@@ -351,6 +358,14 @@ weft_reply *weft::remote_ask(weft_remote *r, const remote_operation *op, const c
         errno = error;
     }
     errno = reply != nullptr ? saved : errno;
+    return reply;
+}
+
+weft_reply *weft::remote_array(weft_remote *r, const remote_operation *op, weft_deadline d)
+{
+    weft_reply *reply = remote_ask(r, op, nullptr, 0, d);
+    if (reply != nullptr && (reply->type == WEFT_REPLY_MAP || reply->type == WEFT_REPLY_SET))
+        reply->type = WEFT_REPLY_ARRAY;
     return reply;
 }
 

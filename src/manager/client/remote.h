@@ -111,6 +111,9 @@ static inline bool remote_waits(const client_word words[], size_t n)
 
 weft_remote *remote_open(weft_client *c, int kind, const char *name, int64_t number);
 
+// Gives it the client for its own; without it the client ends.  What it is, with errno as it was.
+weft_remote *remote_with_own(weft_remote *r, weft_client *own);
+
 // remote_jobs.cc: jobs, of whose options a text has the lease, in ms.
 weft_remote *remote_jobs_open_text(weft_client *c, const char *name, int64_t lease_ms);
 
@@ -131,6 +134,9 @@ void remote_leave(weft_remote *r); // leaves errno alone
 // EINVAL: no proxy of its kind, or a word without memory.
 weft_reply *remote_ask(weft_remote *r, const remote_operation *op, const client_word words[],
                        size_t n, weft_deadline d);
+
+// The same without words: an array, also where the protocol's version makes it a map or a set.
+weft_reply *remote_array(weft_remote *r, const remote_operation *op, weft_deadline d);
 
 // The same for those whose reply is a number; anything; bytes, with ENOENT for null.
 int remote_integer(weft_remote *r, const remote_operation *op, const client_word words[], size_t n,

@@ -62,10 +62,7 @@ weft_reply *weft_remote_dict_keys(weft_remote_dict *r, weft_deadline d)
 
 weft_reply *weft_remote_dict_items(weft_remote_dict *r, weft_deadline d)
 {
-    weft_reply *reply = remote_ask(r, &items, nullptr, 0, d);
-    if (reply != nullptr && reply->type == WEFT_REPLY_MAP)
-        reply->type = WEFT_REPLY_ARRAY; // whatever the protocol's version
-    return reply;
+    return remote_array(r, &items, d);
 }
 
 // ---- Namespaces ----

@@ -56,8 +56,5 @@ int weft_remote_set_clear(weft_remote_set *s, weft_deadline d)
 
 weft_reply *weft_remote_set_items(weft_remote_set *s, weft_deadline d)
 {
-    weft_reply *reply = remote_ask(s, &items, nullptr, 0, d);
-    if (reply != nullptr && reply->type == WEFT_REPLY_SET)
-        reply->type = WEFT_REPLY_ARRAY; // whatever the protocol's version
-    return reply;
+    return remote_array(s, &items, d);
 }

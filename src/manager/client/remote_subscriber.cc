@@ -156,13 +156,8 @@ weft_remote_subscriber *weft_remote_subscribe(weft_client *c, const char *channe
     }
     weft_client *own = client_like(c, d);
     weft_remote *r = own != nullptr ? remote_subscriber_open(own, channel, flags, d) : nullptr;
-    int error = errno;
-    if (r == nullptr)
-        weft_client_destroy(own);
-    else
-        r->owns_client = true;
-    errno = r != nullptr ? saved : error;
-    return r;
+    errno = r != nullptr ? saved : errno;
+    return remote_with_own(r, own);
 }
 
 int weft_remote_subscriber_add(weft_remote_subscriber *s, const char *channel, int flags,
