@@ -28,6 +28,17 @@ struct verb {
 // main() of a demo: the first verb is what runs without one.
 int demo_main(int argc, char **argv, const verb *const verbs[], size_t n);
 
+// A long option without an argument, and one with: what options_next returns for it.
+constexpr struct option option_flag(const char *name, int c)
+{
+    return {name, no_argument, nullptr, c};
+}
+
+constexpr struct option option_with(const char *name, int c)
+{
+    return {name, required_argument, nullptr, c};
+}
+
 // The next option of `argv`, or -1; prints the verb's usage on -h.
 int options_next(int argc, char **argv, const char *shorts, const struct option *longs);
 

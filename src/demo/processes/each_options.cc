@@ -53,18 +53,18 @@ static halt_rule halt_of(const char *text)
 static int run(int argc, char **argv)
 {
     enum { TAG = 256, LINES, HALT, RETRIES, JOBLOG, RESUME };
-    static const option longs[] = {{"help", no_argument, nullptr, 'h'},
-                                   {"null", no_argument, nullptr, '0'},
-                                   {"jobs", required_argument, nullptr, 'j'},
-                                   {"keep-order", no_argument, nullptr, 'k'},
-                                   {"quiet", no_argument, nullptr, 'q'},
-                                   {"timeout", required_argument, nullptr, 't'},
-                                   {"tag", no_argument, nullptr, TAG},
-                                   {"line-buffer", no_argument, nullptr, LINES},
-                                   {"halt", required_argument, nullptr, HALT},
-                                   {"retries", required_argument, nullptr, RETRIES},
-                                   {"joblog", required_argument, nullptr, JOBLOG},
-                                   {"resume", no_argument, nullptr, RESUME},
+    static const option longs[] = {option_flag("help", 'h'),
+                                   option_flag("null", '0'),
+                                   option_with("jobs", 'j'),
+                                   option_flag("keep-order", 'k'),
+                                   option_flag("quiet", 'q'),
+                                   option_with("timeout", 't'),
+                                   option_flag("tag", TAG),
+                                   option_flag("line-buffer", LINES),
+                                   option_with("halt", HALT),
+                                   option_with("retries", RETRIES),
+                                   option_with("joblog", JOBLOG),
+                                   option_flag("resume", RESUME),
                                    {}};
     const char *log = nullptr;
     bool resume = false;

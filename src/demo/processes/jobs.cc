@@ -260,15 +260,10 @@ static int jobs(int what)
 
 static int run(int argc, char **argv)
 {
-    static const option longs[] = {{"help", no_argument, nullptr, 'h'},
-                                   {"dead", no_argument, nullptr, 'd'},
-                                   {"json", no_argument, nullptr, 'j'},
-                                   {"retry", no_argument, nullptr, 'r'},
-                                   {"remove", no_argument, nullptr, 'x'},
-                                   {"pause", no_argument, nullptr, 'p'},
-                                   {"resume", no_argument, nullptr, 'c'},
-                                   {"password-file", required_argument, nullptr, 'f'},
-                                   {}};
+    static const option longs[] = {
+        option_flag("help", 'h'),   option_flag("dead", 'd'),          option_flag("json", 'j'),
+        option_flag("retry", 'r'),  option_flag("remove", 'x'),        option_flag("pause", 'p'),
+        option_flag("resume", 'c'), option_with("password-file", 'f'), {}};
     int what = 0;
     for (int c; (c = options_next(argc, argv, "+:dh", longs)) != -1;) {
         if (c == 'd')

@@ -78,8 +78,7 @@ static int pool_show(int workers, int tasks, double seconds, bool killing)
 
 static int run(int argc, char **argv)
 {
-    static const option longs[] = {
-        {"kill", no_argument, nullptr, 'k'}, {"help", no_argument, nullptr, 'h'}, {}};
+    static const option longs[] = {option_flag("kill", 'k'), option_flag("help", 'h'), {}};
     int workers = 4, tasks = 4;
     double seconds = 0.5;
     bool killing = false;

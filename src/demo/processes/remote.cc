@@ -67,12 +67,9 @@ int remote_failed(const char *what, weft_remote *r)
 
 remote_order remote_read_options(int argc, char **argv, const char *shorts)
 {
-    static const option longs[] = {{"help", no_argument, nullptr, 'h'},
-                                   {"password-file", required_argument, nullptr, 'p'},
-                                   {"max-memory", required_argument, nullptr, 'm'},
-                                   {"save", required_argument, nullptr, 's'},
-                                   {"metrics", required_argument, nullptr, 'M'},
-                                   {}};
+    static const option longs[] = {
+        option_flag("help", 'h'), option_with("password-file", 'p'), option_with("max-memory", 'm'),
+        option_with("save", 's'), option_with("metrics", 'M'),       {}};
     remote_order o = {};
     o.count = 1;
     o.end = WEFT_FOREVER;

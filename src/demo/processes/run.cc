@@ -149,10 +149,10 @@ static int run_one(char **argv, const limits *l)
 
 static int run(int argc, char **argv)
 {
-    static const option longs[] = {{"foreground", no_argument, nullptr, 'f'},
-                                   {"kill-after", required_argument, nullptr, 'k'},
-                                   {"tree", no_argument, nullptr, 'T'},
-                                   {"help", no_argument, nullptr, 'h'},
+    static const option longs[] = {option_flag("foreground", 'f'),
+                                   option_with("kill-after", 'k'),
+                                   option_flag("tree", 'T'),
+                                   option_flag("help", 'h'),
                                    {}};
     limits l = {INT64_MAX, 5000000000, false, false};
     bool foreground = false;

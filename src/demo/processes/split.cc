@@ -6,10 +6,8 @@
 
 static int run_split(int argc, char **argv)
 {
-    static const option longs[] = {{"posix", no_argument, nullptr, 'p'},
-                                   {"comments", no_argument, nullptr, 'c'},
-                                   {"help", no_argument, nullptr, 'h'},
-                                   {}};
+    static const option longs[] = {
+        option_flag("posix", 'p'), option_flag("comments", 'c'), option_flag("help", 'h'), {}};
     static commands words;
     int end = '\n';
     for (int c; (c = options_next(argc, argv, "+:h0", longs)) != -1;) {

@@ -138,18 +138,11 @@ static int submit(void)
 
 static int run(int argc, char **argv)
 {
-    static const option longs[] = {{"help", no_argument, nullptr, 'h'},
-                                   {"null", no_argument, nullptr, '0'},
-                                   {"delay", required_argument, nullptr, 'd'},
-                                   {"limit", required_argument, nullptr, 'l'},
-                                   {"priority", required_argument, nullptr, 'p'},
-                                   {"quiet", no_argument, nullptr, 'q'},
-                                   {"retries", required_argument, nullptr, 'r'},
-                                   {"timeout", required_argument, nullptr, 't'},
-                                   {"unique", no_argument, nullptr, 'u'},
-                                   {"wait", no_argument, nullptr, 'w'},
-                                   {"password-file", required_argument, nullptr, 'f'},
-                                   {}};
+    static const option longs[] = {
+        option_flag("help", 'h'),    option_flag("null", '0'),          option_with("delay", 'd'),
+        option_with("limit", 'l'),   option_with("priority", 'p'),      option_flag("quiet", 'q'),
+        option_with("retries", 'r'), option_with("timeout", 't'),       option_flag("unique", 'u'),
+        option_flag("wait", 'w'),    option_with("password-file", 'f'), {}};
     order.end = WEFT_FOREVER;
     for (int c; (c = options_next(argc, argv, "+:0d:hl:p:qr:t:uw", longs)) != -1;) {
         if (c == '0')

@@ -101,7 +101,7 @@ static int sum_show(int workers, char **names, size_t n)
 
 static int run(int argc, char **argv)
 {
-    static const option longs[] = {{"help", no_argument, nullptr, 'h'}, {}};
+    static const option longs[] = {option_flag("help", 'h'), {}};
     int workers = 0;
     while (options_next(argc, argv, "+:hw:", longs) != -1)
         workers = (int)options_number(optarg, 1, WEFT_POOL_WORKERS_MAX);

@@ -134,16 +134,12 @@ static int work_all(long jobs)
 
 static int run(int argc, char **argv)
 {
-    static const option longs[] = {{"help", no_argument, nullptr, 'h'},
-                                   {"jobs", required_argument, nullptr, 'j'},
-                                   {"lease", required_argument, nullptr, 'l'},
-                                   {"output", required_argument, nullptr, 'o'},
-                                   {"quiet", no_argument, nullptr, 'q'},
-                                   {"tied", no_argument, nullptr, 't'},
-                                   {"name", required_argument, nullptr, 'w'},
-                                   {"until-empty", no_argument, nullptr, 'x'},
-                                   {"password-file", required_argument, nullptr, 'p'},
-                                   {}};
+    static const option longs[] = {
+        option_flag("help", 'h'),          option_with("jobs", 'j'),
+        option_with("lease", 'l'),         option_with("output", 'o'),
+        option_flag("quiet", 'q'),         option_flag("tied", 't'),
+        option_with("name", 'w'),          option_flag("until-empty", 'x'),
+        option_with("password-file", 'p'), {}};
     long jobs = weft_cpu_count();
     work.lease_ns = INT64_C(30000000000);
     work.output = 64 << 10;

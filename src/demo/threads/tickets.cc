@@ -113,8 +113,7 @@ static int race(office *o)
 
 static office read_options(int argc, char **argv)
 {
-    static const option longs[] = {
-        {"unsafe", no_argument, nullptr, 'u'}, {"help", no_argument, nullptr, 'h'}, {}};
+    static const option longs[] = {option_flag("unsafe", 'u'), option_flag("help", 'h'), {}};
     office o = {10, 100, 10, true, isatty(STDOUT_FILENO) != 0, WEFT_MUTEX_INIT, {}, 0, 0};
     for (int c; (c = options_next(argc, argv, "+:hb:t:d:", longs)) != -1;) {
         int *number = c == 'b' ? &o.booths : c == 't' ? &o.tickets : &o.delay_ms;
