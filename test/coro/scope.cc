@@ -84,12 +84,17 @@ CASE(test_scope_deadline_cancels_the_children)
     }
 }
 
+static void open_with_child(weft_scope *s)
+{
+    weft_scope_open(s);
+    spawn_in(s, suspend_for_ever);
+}
+
 CASE(test_scope_owner_cancelled)
 {
     weft_tasklet *t = spawn([](void *arg) {
         weft_scope s;
-        weft_scope_open(&s);
-        spawn_in(&s, suspend_for_ever);
+        open_with_child(&s);
         note_result(weft_scope_join(&s, WEFT_FOREVER), "closed");
         return arg;
     });
@@ -128,8 +133,7 @@ CASE(test_scope_left_open_cancels_its_children)
 {
     weft_tasklet *t = spawn([](void *arg) {
         weft_scope s;
-        weft_scope_open(&s);
-        spawn_in(&s, suspend_for_ever);
+        open_with_child(&s);
         weft_tasklet_yield();
         return arg;
     });

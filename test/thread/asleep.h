@@ -48,7 +48,16 @@ static inline void add_word(int *word)
     __atomic_fetch_add(word, 1, __ATOMIC_ACQ_REL);
 }
 
-// A task that does that.
+// Waits until the thread that tells its number there is asleep.
+static inline void await_told_asleep(const pid_t *tid)
+{
+    pid_t told;
+    while ((told = __atomic_load_n(tid, __ATOMIC_ACQUIRE)) == 0)
+        sched_yield();
+    await_asleep(told);
+}
+
+// A task that adds one.
 static inline void *count_one(void *word)
 {
     add_word((int *)word);

@@ -309,13 +309,10 @@ static void *submit_many_waiting(void *arg)
 
 static void begin_asleep(submitter *s, weft_executor *ex, void *(*fn)(void *))
 {
-    pid_t tid;
     memset(s, 0, sizeof *s);
     s->ex = ex;
     s->thread = weft_thread_start(fn, s, NULL);
-    while ((tid = __atomic_load_n(&s->tid, __ATOMIC_ACQUIRE)) == 0)
-        sched_yield();
-    await_asleep(tid);
+    await_told_asleep(&s->tid);
 }
 
 CASE(test_backlog_waits_for_room)
@@ -581,12 +578,19 @@ CASE(test_map_stops_at_the_deadline)
     empty(&p);
 }
 
-static void *map_stopped(void *arg)
+// Says that it runs, and waits until the thread is told to stop.
+static tally *await_stop(void *arg)
 {
     tally *t = (tally *)arg;
     add_word(&t->depth);
     while (!weft_thread_stopping())
         sched_yield();
+    return t;
+}
+
+static void *map_stopped(void *arg)
+{
+    tally *t = await_stop(arg);
     int code = weft_executor_map(t->ex, count_index, t, 5000, WEFT_FOREVER);
     return code == -1 && errno == ECANCELED ? NULL : arg;
 }
@@ -948,10 +952,7 @@ CASE(test_shutdown_ends_by_stop)
 // Clean-up works in a thread that was told to stop.
 static void *destroy_stopped(void *arg)
 {
-    tally *t = (tally *)arg;
-    add_word(&t->depth);
-    while (!weft_thread_stopping())
-        sched_yield();
+    tally *t = await_stop(arg);
     for (int i = 0; i < 50; i++)
         weft_future_release(weft_executor_submit(t->ex, add_one, t->counts, WEFT_NOW));
     return weft_executor_destroy(t->ex) == 0 ? NULL : arg;

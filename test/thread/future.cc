@@ -136,15 +136,21 @@ static void *wait_any(void *arg)
 
 static void begin_asleep(waiter *w, weft_future *a, weft_future *b, size_t n)
 {
-    pid_t tid;
     memset(w, 0, sizeof *w);
     w->f[0] = a;
     w->f[1] = b;
     w->n = n;
     w->thread = weft_thread_start(wait_any, w, NULL);
-    while ((tid = __atomic_load_n(&w->tid, __ATOMIC_ACQUIRE)) == 0)
-        sched_yield();
-    await_asleep(tid);
+    await_told_asleep(&w->tid);
+}
+
+// Each of the three has got what it waited for.
+static void join_three(const waiter w[3])
+{
+    for (int i = 0; i < 3; i++) {
+        weft_thread_join(w[i].thread, NULL, WEFT_FOREVER);
+        assert_int_equal(w[i].code, 0);
+    }
 }
 
 CASE(test_several_threads_wait_for_one)
@@ -155,10 +161,7 @@ CASE(test_several_threads_wait_for_one)
     for (int i = 0; i < 3; i++)
         begin_asleep(&w[i], h.pending, h.pending, (size_t)i % 3);
     weft_event_set(&h.g.open);
-    for (int i = 0; i < 3; i++) {
-        weft_thread_join(w[i].thread, NULL, WEFT_FOREVER);
-        assert_int_equal(w[i].code, 0);
-    }
+    join_three(w);
     let_go(&h);
 }
 
@@ -265,10 +268,7 @@ CASE(test_cancel_wakes_waiters)
     for (int i = 0; i < 3; i++)
         begin_asleep(&w[i], h.pending, h.running, (size_t)i);
     assert_int_equal(weft_future_cancel(h.pending), 0);
-    for (int i = 0; i < 3; i++) {
-        weft_thread_join(w[i].thread, NULL, WEFT_FOREVER);
-        assert_int_equal(w[i].code, 0);
-    }
+    join_three(w);
     let_go(&h);
 }
 
@@ -503,10 +503,7 @@ static void *task_c(void *arg)
 static void *task_b(void *arg)
 {
     three *t = (three *)arg;
-    pid_t tid;
-    while ((tid = __atomic_load_n(&t->tid, __ATOMIC_ACQUIRE)) == 0)
-        sched_yield();
-    await_asleep(tid);
+    await_told_asleep(&t->tid);
     weft_future_release(weft_executor_submit(t->ex, task_c, t, WEFT_NOW));
     weft_event_wait(&t->done, WEFT_FOREVER);
     return NULL;
@@ -908,10 +905,7 @@ static void *get_and_set(void *arg)
 
 static void await_asleep_there(kept_outside *k)
 {
-    pid_t tid;
-    while ((tid = __atomic_load_n(&k->tid, __ATOMIC_ACQUIRE)) == 0)
-        sched_yield();
-    await_asleep(tid);
+    await_told_asleep(&k->tid);
     __atomic_store_n(&k->tid, 0, __ATOMIC_RELEASE);
 }
 
