@@ -2,8 +2,6 @@
 // on them: the same replies, and of tables the same lines.
 #include "beside_two.h"
 
-#include <initializer_list>
-
 // ---- Fields ----
 
 // The value of a field of a line such as "id=3 name= db=0", into `value`; false: there is none.
@@ -181,9 +179,8 @@ BESIDE_CASE(test_reset, open_all())
 {
     for (int k = 0; k < SIDES; k++)
         ask(&one[k], "HELLO 3 SETNAME me");
-    for (const char *line : {"FLUSHALL", "SELECT 3", "SET here 1", "GET nothing", "CLIENT GETNAME",
-                             "RESET", "GET nothing", "CLIENT GETNAME", "EXISTS here", "RESET x"})
-        same(line);
+    all_same({"FLUSHALL", "SELECT 3", "SET here 1", "GET nothing", "CLIENT GETNAME", "RESET",
+              "GET nothing", "CLIENT GETNAME", "EXISTS here", "RESET x"});
 }
 
 // ---- What clients ask when they connect ----
@@ -221,10 +218,9 @@ BESIDE_CASE(test_info, open_all())
 
 BESIDE_CASE(test_config_get, open_all())
 {
-    for (const char *line : {"CONFIG GET save", "CONFIG GET appendonly", "CONFIG GET databases",
-                             "CONFIG GET nosuch", "CONFIG GET maxmemory", "CONFIG GET nosuch*",
-                             "CONFIG GET appendonl[y]", "CONFIG NOSUCH", "CONFIG GET", "CONFIG"})
-        same(line);
+    all_same({"CONFIG GET save", "CONFIG GET appendonly", "CONFIG GET databases",
+              "CONFIG GET nosuch", "CONFIG GET maxmemory", "CONFIG GET nosuch*",
+              "CONFIG GET appendonl[y]", "CONFIG NOSUCH", "CONFIG GET", "CONFIG"});
     for (int k = 0; k < SIDES; k++)
         ask(&one[k], "HELLO 3");
     same("CONFIG GET save");
@@ -293,10 +289,9 @@ CASE(test_password)
     beside_end(nullptr);
     assert_int_equal(beside_open("the secret"), 0);
     open_all();
-    for (const char *line : {"GET k", "PING", "NOSUCH x", "GET", "SELECT 1", "CLIENT ID", "ECHO x",
-                             "HELLO", "HELLO 2", "HELLO 3", "HELLO 4", "COMMAND COUNT", "RESET",
-                             "AUTH", "AUTH a b c", "AUTH wrong", "AUTH other wrong", "PING"})
-        same(line);
+    all_same({"GET k", "PING", "NOSUCH x", "GET", "SELECT 1", "CLIENT ID", "ECHO x", "HELLO",
+              "HELLO 2", "HELLO 3", "HELLO 4", "COMMAND COUNT", "RESET", "AUTH", "AUTH a b c",
+              "AUTH wrong", "AUTH other wrong", "PING"});
     one_is("HELLO 3 AUTH default wrong");
     same("HELLO 3 AUTH default");
     same("PING");

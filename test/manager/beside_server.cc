@@ -2,8 +2,6 @@
 // same lines, the same replies.
 #include "beside_two.h"
 
-#include <initializer_list>
-
 static void open_empty(void)
 {
     open_all();
@@ -12,88 +10,86 @@ static void open_empty(void)
 
 BESIDE_CASE(test_config_set, open_empty())
 {
-    for (const char *line : {"CONFIG SET maxmemory",
-                             "CONFIG SET a b c",
-                             "CONFIG SET nosuch 1",
-                             "CONFIG SET maxmemory abc",
-                             "CONFIG SET maxmemory -1",
-                             "CONFIG SET maxmemory 1.5mb",
-                             "CONFIG SET maxmemory 10xb",
-                             "CONFIG SET maxmemory 1kb",
-                             "CONFIG GET maxmemory",
-                             "CONFIG SET maxmemory 10M",
-                             "CONFIG GET maxmemory",
-                             "CONFIG SET MAXMEMORY 1GB",
-                             "CONFIG GET maxmemory",
-                             "CONFIG SET maxmemory ",
-                             "CONFIG GET maxmemory",
-                             "CONFIG SET maxmemory 1000 maxmemory 2000",
-                             "CONFIG SET maxmemory 100mb databases 3",
-                             "CONFIG SET databases 1 maxmemory abc",
-                             "CONFIG SET nosuch 1 maxmemory 100mb",
-                             "CONFIG SET maxmemory abc databases 1",
-                             "CONFIG SET maxmemory 100mb timeout -1",
-                             "CONFIG GET maxmemory",
-                             "CONFIG SET timeout abc",
-                             "CONFIG SET timeout -1",
-                             "CONFIG SET timeout ",
-                             "CONFIG SET timeout 99999999999",
-                             "CONFIG SET timeout 1000 maxmemory 200mb",
-                             "CONFIG GET timeout",
-                             "CONFIG GET maxmemory",
-                             "CONFIG SET timeout 0 maxmemory 0",
-                             "CONFIG SET maxclients 0",
-                             "CONFIG SET maxclients x",
-                             "CONFIG SET maxclients 2000",
-                             "CONFIG GET maxclients",
-                             "CONFIG SET appendonly maybe",
-                             "CONFIG SET appendonly no",
-                             "CONFIG SET unixsocket x",
-                             "CONFIG SET maxmemory-policy noeviction",
-                             "CONFIG SET hash-max-listpack-entries abc",
-                             "CONFIG SET hash-max-ziplist-entries 10",
-                             "CONFIG GET hash-max-listpack-entries",
-                             "CONFIG SET hash-max-listpack-entries 512",
-                             "CONFIG SET list-max-ziplist-size 16 list-compress-depth 2",
-                             "CONFIG SET list-compress-depth -1",
-                             "CONFIG SET list-max-listpack-size x",
-                             "CONFIG SET list-max-listpack-size -2 list-compress-depth 0",
-                             "CONFIG SET lua-time-limit -1",
-                             "CONFIG SET lua-time-limit 10",
-                             "CONFIG GET busy-reply-threshold",
-                             "CONFIG SET busy-reply-threshold 5000",
-                             "CONFIG SET notify-keyspace-events ",
-                             "CONFIG GET notify-keyspace-events",
-                             "CONFIG REWRITE",
-                             "CONFIG RESETSTAT",
-                             "CONFIG RESETSTAT x",
-                             "CONFIG REWRITE x"})
-        same(line);
+    all_same({"CONFIG SET maxmemory",
+              "CONFIG SET a b c",
+              "CONFIG SET nosuch 1",
+              "CONFIG SET maxmemory abc",
+              "CONFIG SET maxmemory -1",
+              "CONFIG SET maxmemory 1.5mb",
+              "CONFIG SET maxmemory 10xb",
+              "CONFIG SET maxmemory 1kb",
+              "CONFIG GET maxmemory",
+              "CONFIG SET maxmemory 10M",
+              "CONFIG GET maxmemory",
+              "CONFIG SET MAXMEMORY 1GB",
+              "CONFIG GET maxmemory",
+              "CONFIG SET maxmemory ",
+              "CONFIG GET maxmemory",
+              "CONFIG SET maxmemory 1000 maxmemory 2000",
+              "CONFIG SET maxmemory 100mb databases 3",
+              "CONFIG SET databases 1 maxmemory abc",
+              "CONFIG SET nosuch 1 maxmemory 100mb",
+              "CONFIG SET maxmemory abc databases 1",
+              "CONFIG SET maxmemory 100mb timeout -1",
+              "CONFIG GET maxmemory",
+              "CONFIG SET timeout abc",
+              "CONFIG SET timeout -1",
+              "CONFIG SET timeout ",
+              "CONFIG SET timeout 99999999999",
+              "CONFIG SET timeout 1000 maxmemory 200mb",
+              "CONFIG GET timeout",
+              "CONFIG GET maxmemory",
+              "CONFIG SET timeout 0 maxmemory 0",
+              "CONFIG SET maxclients 0",
+              "CONFIG SET maxclients x",
+              "CONFIG SET maxclients 2000",
+              "CONFIG GET maxclients",
+              "CONFIG SET appendonly maybe",
+              "CONFIG SET appendonly no",
+              "CONFIG SET unixsocket x",
+              "CONFIG SET maxmemory-policy noeviction",
+              "CONFIG SET hash-max-listpack-entries abc",
+              "CONFIG SET hash-max-ziplist-entries 10",
+              "CONFIG GET hash-max-listpack-entries",
+              "CONFIG SET hash-max-listpack-entries 512",
+              "CONFIG SET list-max-ziplist-size 16 list-compress-depth 2",
+              "CONFIG SET list-compress-depth -1",
+              "CONFIG SET list-max-listpack-size x",
+              "CONFIG SET list-max-listpack-size -2 list-compress-depth 0",
+              "CONFIG SET lua-time-limit -1",
+              "CONFIG SET lua-time-limit 10",
+              "CONFIG GET busy-reply-threshold",
+              "CONFIG SET busy-reply-threshold 5000",
+              "CONFIG SET notify-keyspace-events ",
+              "CONFIG GET notify-keyspace-events",
+              "CONFIG REWRITE",
+              "CONFIG RESETSTAT",
+              "CONFIG RESETSTAT x",
+              "CONFIG REWRITE x"});
 }
 
 BESIDE_CASE(test_client_errors, open_empty())
 {
-    for (const char *line : {"CLIENT PAUSE",
-                             "CLIENT PAUSE abc",
-                             "CLIENT PAUSE -1",
-                             "CLIENT PAUSE abc foo",
-                             "CLIENT PAUSE 1 foo",
-                             "CLIENT PAUSE 1 all x",
-                             "CLIENT UNPAUSE",
-                             "CLIENT UNPAUSE 1",
-                             "CLIENT GETREDIR",
-                             "CLIENT GETREDIR x",
-                             "CLIENT NO-EVICT x",
-                             "CLIENT NO-EVICT on",
-                             "CLIENT NO-EVICT",
-                             "CLIENT PAUSE 99999999999999999999",
-                             "OBJECT",
-                             "MEMORY",
-                             "OBJECT ENCODING",
-                             "OBJECT NOSUCH k",
-                             "MEMORY NOSUCH",
-                             "CLIENT NOSUCH"})
-        same(line);
+    all_same({"CLIENT PAUSE",
+              "CLIENT PAUSE abc",
+              "CLIENT PAUSE -1",
+              "CLIENT PAUSE abc foo",
+              "CLIENT PAUSE 1 foo",
+              "CLIENT PAUSE 1 all x",
+              "CLIENT UNPAUSE",
+              "CLIENT UNPAUSE 1",
+              "CLIENT GETREDIR",
+              "CLIENT GETREDIR x",
+              "CLIENT NO-EVICT x",
+              "CLIENT NO-EVICT on",
+              "CLIENT NO-EVICT",
+              "CLIENT PAUSE 99999999999999999999",
+              "OBJECT",
+              "MEMORY",
+              "OBJECT ENCODING",
+              "OBJECT NOSUCH k",
+              "MEMORY NOSUCH",
+              "CLIENT NOSUCH"});
 }
 
 static bool answers_within(raw *c, int ms)
@@ -233,55 +229,51 @@ BESIDE_CASE(test_object_encoding, open_empty())
     same("HSET small f four");
     same("OBJECT ENCODING small");
     same("CONFIG SET hash-max-ziplist-value 64");
-    for (const char *line : {"OBJECT REFCOUNT nosuch", "OBJECT FREQ nosuch", "OBJECT FREQ k",
-                             "OBJECT IDLETIME nosuch", "OBJECT ENCODING k x"})
-        same(line);
+    all_same({"OBJECT REFCOUNT nosuch", "OBJECT FREQ nosuch", "OBJECT FREQ k",
+              "OBJECT IDLETIME nosuch", "OBJECT ENCODING k x"});
 }
 
 BESIDE_CASE(test_memory_and_wait, open_empty())
 {
     same("SET a 1");
-    for (const char *line :
-         {"MEMORY USAGE nosuch", "MEMORY USAGE a SAMPLES", "MEMORY USAGE a SAMPLES x",
-          "MEMORY USAGE a SAMPLES -1", "MEMORY USAGE a FOO 1", "MEMORY USAGE", "MEMORY PURGE",
-          "WAIT 1 10", "WAIT 0 0", "WAIT a 0", "WAIT 0 a", "WAIT -1 0", "WAIT 0 -1",
-          "WAIT 1 99999999999999999999", "WAIT 1"})
-        same(line);
+    all_same({"MEMORY USAGE nosuch", "MEMORY USAGE a SAMPLES", "MEMORY USAGE a SAMPLES x",
+              "MEMORY USAGE a SAMPLES -1", "MEMORY USAGE a FOO 1", "MEMORY USAGE", "MEMORY PURGE",
+              "WAIT 1 10", "WAIT 0 0", "WAIT a 0", "WAIT 0 a", "WAIT -1 0", "WAIT 0 -1",
+              "WAIT 1 99999999999999999999", "WAIT 1"});
     assert_true(ask_number(&one[OURS], "MEMORY USAGE a") > 16);
 }
 
 BESIDE_CASE(test_command_keys, open_empty())
 {
-    for (const char *line : {"COMMAND GETKEYS",
-                             "COMMAND GETKEYS GET",
-                             "COMMAND GETKEYS GET a",
-                             "COMMAND GETKEYS GET a b",
-                             "COMMAND GETKEYS NOSUCH a",
-                             "COMMAND GETKEYS PING",
-                             "COMMAND GETKEYS PING a",
-                             "COMMAND GETKEYS MSET a b c d",
-                             "COMMAND GETKEYS MSET a b c",
-                             "COMMAND GETKEYS CONFIG GET a",
-                             "COMMAND GETKEYS MEMORY USAGE k",
-                             "COMMAND GETKEYS OBJECT ENCODING k",
-                             "COMMAND GETKEYS CLIENT FOO",
-                             "COMMAND GETKEYS BLPOP a b 0",
-                             "COMMAND GETKEYS DEL a b c",
-                             "COMMAND GETKEYS LMOVE a b LEFT LEFT",
-                             "COMMAND LIST FILTERBY",
-                             "COMMAND LIST FOO BAR",
-                             "COMMAND LIST FILTERBY FOO BAR",
-                             "COMMAND LIST FILTERBY MODULE foo",
-                             "COMMAND LIST FILTERBY PATTERN x y",
-                             "COMMAND LIST FILTERBY PATTERN set",
-                             "COMMAND LIST FILTERBY PATTERN GE[T]",
-                             "COMMAND LIST FILTERBY ACLCAT nosuch",
-                             "COMMAND LIST FILTERBY PATTERN nosuch*",
-                             "COMMAND LIST FOO",
-                             "COMMAND INFO get|key",
-                             "COMMAND INFO config|get|key",
-                             "COMMAND INFO nosuch"})
-        same(line);
+    all_same({"COMMAND GETKEYS",
+              "COMMAND GETKEYS GET",
+              "COMMAND GETKEYS GET a",
+              "COMMAND GETKEYS GET a b",
+              "COMMAND GETKEYS NOSUCH a",
+              "COMMAND GETKEYS PING",
+              "COMMAND GETKEYS PING a",
+              "COMMAND GETKEYS MSET a b c d",
+              "COMMAND GETKEYS MSET a b c",
+              "COMMAND GETKEYS CONFIG GET a",
+              "COMMAND GETKEYS MEMORY USAGE k",
+              "COMMAND GETKEYS OBJECT ENCODING k",
+              "COMMAND GETKEYS CLIENT FOO",
+              "COMMAND GETKEYS BLPOP a b 0",
+              "COMMAND GETKEYS DEL a b c",
+              "COMMAND GETKEYS LMOVE a b LEFT LEFT",
+              "COMMAND LIST FILTERBY",
+              "COMMAND LIST FOO BAR",
+              "COMMAND LIST FILTERBY FOO BAR",
+              "COMMAND LIST FILTERBY MODULE foo",
+              "COMMAND LIST FILTERBY PATTERN x y",
+              "COMMAND LIST FILTERBY PATTERN set",
+              "COMMAND LIST FILTERBY PATTERN GE[T]",
+              "COMMAND LIST FILTERBY ACLCAT nosuch",
+              "COMMAND LIST FILTERBY PATTERN nosuch*",
+              "COMMAND LIST FOO",
+              "COMMAND INFO get|key",
+              "COMMAND INFO config|get|key",
+              "COMMAND INFO nosuch"});
     // With their subcommands.
     const char *r = ask(&one[OURS], "COMMAND LIST FILTERBY PATTERN c*");
     for (const char *name : {"\r\nclient\r\n", "\r\nclient|pause\r\n", "\r\nconfig|resetstat\r\n"})

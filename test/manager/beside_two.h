@@ -4,6 +4,8 @@
 
 #include "beside.h"
 
+#include <initializer_list>
+
 static raw one[SIDES], two[SIDES];
 
 static inline void open_all(void)
@@ -21,6 +23,12 @@ static inline void close_all(void)
 static inline void same(const char *line)
 {
     both_say(&one[OURS], &one[REDIS], line);
+}
+
+static inline void all_same(std::initializer_list<const char *> lines)
+{
+    for (const char *line : lines)
+        same(line);
 }
 
 #endif

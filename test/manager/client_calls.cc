@@ -94,9 +94,7 @@ FAKE_CASE(test_calls_of_a_pipeline, answer_pings)
 
 CASE(test_calls_in_a_tasklet)
 {
-    f = {};
-    f.serve = answer_pings;
-    fake_start(&f);
+    serve_by(answer_pings);
     inside([] {
         enum { MANY = 100 };
         c = connect_to(&f);
@@ -137,9 +135,7 @@ static void join_one(void)
 
 CASE(test_calls_from_everywhere)
 {
-    f = {};
-    f.serve = answer_pings;
-    fake_start(&f);
+    serve_by(answer_pings);
     inside([] {
         c = connect_to(&f);
         for (int i = 0; i < 20; i++) {

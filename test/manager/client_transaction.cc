@@ -87,6 +87,12 @@ CASE(test_refused)
     weft_client_destroy(c);
 }
 
+static void end_two(weft_client *c, weft_client *other)
+{
+    weft_client_destroy(c);
+    weft_client_destroy(other);
+}
+
 CASE(test_watch)
 {
     weft_client *c = client_of(&here), *other = client_of(&here);
@@ -125,8 +131,7 @@ CASE(test_watch)
         weft_reply_free(r);
     }
     assert_int_equal(number_at(c, "x"), 8);
-    weft_client_destroy(c);
-    weft_client_destroy(other);
+    end_two(c, other);
 }
 
 static void end_connection(weft_client *c, weft_client *by)
@@ -177,8 +182,7 @@ CASE(test_lost_watch)
             fail_msg("%d: %s", how, r != nullptr ? "it ran" : strerror(errno));
     }
     assert_int_equal(number_at(c, "x"), 2);
-    weft_client_destroy(c);
-    weft_client_destroy(other);
+    end_two(c, other);
 }
 
 // The same of commands as they are: what is noted has ended nothing before it is sent.
@@ -195,8 +199,7 @@ CASE(test_lost_watch_of_a_pipeline)
     for (int i = 0; i < 3; i++) // it was told: now they are sent
         weft_reply_free(weft_client_next(c, soon()));
     assert_int_equal(number_at(c, "x"), 2);
-    weft_client_destroy(c);
-    weft_client_destroy(other);
+    end_two(c, other);
 }
 
 // Without a watch nothing hangs on the connection: a new one will do.
@@ -218,8 +221,7 @@ CASE(test_new_connection)
     assert_non_null(r);
     assert_int_equal(r->items[0].integer, 3);
     weft_reply_free(r);
-    weft_client_destroy(c);
-    weft_client_destroy(other);
+    end_two(c, other);
 }
 
 // A server that is silent: its reply is owed, and comes with the next call; or is given up.

@@ -294,9 +294,7 @@ FAKE_CASE(test_next_push, push_between)
 
 CASE(test_command_tasklet_cancelled)
 {
-    f = {};
-    f.serve = be_silent_first;
-    fake_start(&f);
+    serve_by(be_silent_first);
     inside([] {
         c = connect_to(&f);
         pinger p = {WEFT_FOREVER, nullptr, 0};

@@ -160,12 +160,17 @@ static inline weft_client *connect_to(const fake *to)
     return made;
 }
 
-static inline void with_fake(void (*serve)(fake *, int, int), size_t piece, void (*body)(void))
+static inline void serve_by(void (*serve)(fake *, int, int), size_t piece = 0)
 {
     f = {};
     f.serve = serve;
     f.piece = piece;
     fake_start(&f);
+}
+
+static inline void with_fake(void (*serve)(fake *, int, int), size_t piece, void (*body)(void))
+{
+    serve_by(serve, piece);
     c = connect_to(&f);
     body();
     weft_client_destroy(c);

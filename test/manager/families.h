@@ -123,6 +123,13 @@ static inline const char *answer(const char *line, size_t step)
 #define gives_sorted(line, expected) assert_string_equal(answer(line, 1), expected)
 #define gives_sorted_pairs(line, expected) assert_string_equal(answer(line, 2), expected)
 
+// The same to each of the lines.
+static inline void all_give(std::initializer_list<const char *> lines, const char *expected)
+{
+    for (const char *line : lines)
+        gives(line, expected);
+}
+
 // What each says, which may differ: fn looks at it.
 static inline void each_says(const char *line, void (*fn)(const char *text, int side))
 {
@@ -172,6 +179,7 @@ static inline void goes_within_time(const char *key)
 static const char WRONG_TYPE[] =
     "-WRONGTYPE Operation against a key holding the wrong kind of value";
 static const char NO_INTEGER[] = "-ERR value is not an integer or out of range";
+static const char NO_KEYS[] = "-ERR numkeys should be greater than 0";
 static const char SYNTAX[] = "-ERR syntax error";
 
 // ---- Cases ----

@@ -72,18 +72,12 @@ FAMILY_CASE(test_delete)
 
 FAMILY_CASE(test_wrong_type)
 {
-    static const char *const lines[] = {"HSET l a 1",    "HMSET l a 1",
-                                        "HSETNX l a 1",  "HGET l a",
-                                        "HMGET l a",     "HDEL l a",
-                                        "HLEN l",        "HEXISTS l a",
-                                        "HSTRLEN l a",   "HKEYS l",
-                                        "HVALS l",       "HGETALL l",
-                                        "HINCRBY l a 1", "HINCRBYFLOAT l a 1",
-                                        "HRANDFIELD l",  "HRANDFIELD l 1 WITHVALUES",
-                                        "HSCAN l 0"};
     gives("RPUSH l a", "1");
-    for (const char *line : lines)
-        gives(line, WRONG_TYPE);
+    all_give({"HSET l a 1", "HMSET l a 1", "HSETNX l a 1", "HGET l a", "HMGET l a", "HDEL l a",
+              "HLEN l", "HEXISTS l a", "HSTRLEN l a", "HKEYS l", "HVALS l", "HGETALL l",
+              "HINCRBY l a 1", "HINCRBYFLOAT l a 1", "HRANDFIELD l", "HRANDFIELD l 1 WITHVALUES",
+              "HSCAN l 0"},
+             WRONG_TYPE);
     gives("HINCRBYFLOAT l a word", "-ERR value is not a valid float");
     gives("HINCRBY l a word", NO_INTEGER);
     gives("LLEN l", "1");

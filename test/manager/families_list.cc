@@ -73,37 +73,36 @@ FAMILY_CASE(test_push_if_there)
 
 FAMILY_CASE(test_wrong_type)
 {
-    static const char *const lines[] = {"LPUSH h a",
-                                        "RPUSH h a",
-                                        "LPUSHX h a",
-                                        "RPUSHX h a",
-                                        "LPOP h",
-                                        "RPOP h 2",
-                                        "LLEN h",
-                                        "LRANGE h 0 -1",
-                                        "LINDEX h 0",
-                                        "LSET h 0 a",
-                                        "LREM h 0 a",
-                                        "LTRIM h 0 1",
-                                        "LPOS h a",
-                                        "LMOVE h l LEFT LEFT",
-                                        "LINSERT h BEFORE a b",
-                                        "RPOPLPUSH h l",
-                                        "RPOPLPUSH l h",
-                                        "LMPOP 1 h LEFT",
-                                        "LMPOP 2 no h RIGHT COUNT 2",
-                                        "BLPOP h 1",
-                                        "BLPOP no h 1",
-                                        "BRPOP h 1",
-                                        "BLMPOP 1 1 h LEFT",
-                                        "BLMOVE h l LEFT LEFT 1",
-                                        "BLMOVE l h LEFT LEFT 1",
-                                        "BRPOPLPUSH h l 1",
-                                        "BRPOPLPUSH l h 1"};
     gives("HSET h f v", "1");
     gives("RPUSH l a", "1");
-    for (const char *line : lines)
-        gives(line, WRONG_TYPE);
+    all_give({"LPUSH h a",
+              "RPUSH h a",
+              "LPUSHX h a",
+              "RPUSHX h a",
+              "LPOP h",
+              "RPOP h 2",
+              "LLEN h",
+              "LRANGE h 0 -1",
+              "LINDEX h 0",
+              "LSET h 0 a",
+              "LREM h 0 a",
+              "LTRIM h 0 1",
+              "LPOS h a",
+              "LMOVE h l LEFT LEFT",
+              "LINSERT h BEFORE a b",
+              "RPOPLPUSH h l",
+              "RPOPLPUSH l h",
+              "LMPOP 1 h LEFT",
+              "LMPOP 2 no h RIGHT COUNT 2",
+              "BLPOP h 1",
+              "BLPOP no h 1",
+              "BRPOP h 1",
+              "BLMPOP 1 1 h LEFT",
+              "BLMOVE h l LEFT LEFT 1",
+              "BLMOVE l h LEFT LEFT 1",
+              "BRPOPLPUSH h l 1",
+              "BRPOPLPUSH l h 1"},
+             WRONG_TYPE);
     gives("LRANGE l 0 -1", "[a]");
     gives("RPOPLPUSH no h", "nil"); // nothing to move
 }
@@ -284,7 +283,6 @@ FAMILY_CASE(test_move)
 
 FAMILY_CASE(test_pop_from_several)
 {
-    static const char NO_KEYS[] = "-ERR numkeys should be greater than 0";
     static const char NO_COUNT[] = "-ERR count should be greater than 0";
     gives("RPUSH l a b c d e", "5");
     gives("RPUSH m f", "1");
@@ -296,18 +294,13 @@ FAMILY_CASE(test_pop_from_several)
     gives("EXISTS l m", "0");
     gives("RPUSH l a b", "2");
     for (const char *command : {"LMPOP", "BLMPOP 1"}) {
-        gives(line_of("%s 0 l LEFT", command), NO_KEYS);
-        gives(line_of("%s -1 l LEFT", command), NO_KEYS);
-        gives(line_of("%s word l LEFT", command), NO_KEYS);
-        gives(line_of("%s 1 l UP", command), SYNTAX);
-        gives(line_of("%s 2 l LEFT", command), SYNTAX);
-        gives(line_of("%s 4294967297 l LEFT", command), SYNTAX);
-        gives(line_of("%s 1 l LEFT COUNT", command), SYNTAX);
-        gives(line_of("%s 1 l LEFT COUNT 0", command), NO_COUNT);
-        gives(line_of("%s 1 l LEFT COUNT -1", command), NO_COUNT);
-        gives(line_of("%s 1 l LEFT COUNT word", command), NO_COUNT);
-        gives(line_of("%s 1 l LEFT COUNT 1 COUNT 1", command), SYNTAX);
-        gives(line_of("%s 1 l LEFT LEFT 1", command), SYNTAX);
+        for (const char *keys : {"0", "-1", "word"})
+            gives(line_of("%s %s l LEFT", command, keys), NO_KEYS);
+        for (const char *count : {"0", "-1", "word"})
+            gives(line_of("%s 1 l LEFT COUNT %s", command, count), NO_COUNT);
+        for (const char *rest : {"1 l UP", "2 l LEFT", "4294967297 l LEFT", "1 l LEFT COUNT",
+                                 "1 l LEFT COUNT 1 COUNT 1", "1 l LEFT LEFT 1"})
+            gives(line_of("%s %s", command, rest), SYNTAX);
     }
     gives("LMPOP 1 l", "-ERR wrong number of arguments for 'lmpop' command");
     gives("BLMPOP 1 1 l", "-ERR wrong number of arguments for 'blmpop' command");
@@ -321,9 +314,9 @@ FAMILY_CASE(test_pop_from_several)
 FAMILY_CASE(test_timeouts)
 {
     static const char NO_FLOAT[] = "-ERR timeout is not a float or out of range";
-    for (const char *line : {"BLPOP a 0.001", "BRPOP a b 0.001", "BLMOVE a b LEFT LEFT 0.001",
-                             "BRPOPLPUSH a b 0.001", "BLMPOP 0.001 2 a b LEFT"})
-        gives(line, "nil");
+    all_give({"BLPOP a 0.001", "BRPOP a b 0.001", "BLMOVE a b LEFT LEFT 0.001",
+              "BRPOPLPUSH a b 0.001", "BLMPOP 0.001 2 a b LEFT"},
+             "nil");
     for (const char *line : {"BLPOP a", "BRPOP a", "BLMOVE a b LEFT LEFT", "BRPOPLPUSH a b"}) {
         gives(line_of("%s -1", line), "-ERR timeout is negative");
         gives(line_of("%s word", line), NO_FLOAT);

@@ -55,35 +55,34 @@ FAMILY_CASE(test_no_key)
 
 FAMILY_CASE(test_wrong_type)
 {
-    static const char *const lines[] = {"SADD l a",
-                                        "SREM l a",
-                                        "SMEMBERS l",
-                                        "SISMEMBER l a",
-                                        "SMISMEMBER l a",
-                                        "SCARD l",
-                                        "SPOP l",
-                                        "SPOP l 2",
-                                        "SRANDMEMBER l",
-                                        "SRANDMEMBER l 2",
-                                        "SMOVE l s a",
-                                        "SMOVE s l a",
-                                        "SINTER l s",
-                                        "SINTER no l",
-                                        "SUNION no l",
-                                        "SDIFF s l",
-                                        "SDIFF no l",
-                                        "SINTERSTORE d s l",
-                                        "SUNIONSTORE d l s",
-                                        "SDIFFSTORE d s l",
-                                        "SSCAN l 0",
-                                        "GET s",
-                                        "LPUSH s a",
-                                        "HGET s a",
-                                        "SINTERCARD 2 no l"};
     gives("RPUSH l a", "1");
     gives("SADD s a", "1");
-    for (const char *line : lines)
-        gives(line, WRONG_TYPE);
+    all_give({"SADD l a",
+              "SREM l a",
+              "SMEMBERS l",
+              "SISMEMBER l a",
+              "SMISMEMBER l a",
+              "SCARD l",
+              "SPOP l",
+              "SPOP l 2",
+              "SRANDMEMBER l",
+              "SRANDMEMBER l 2",
+              "SMOVE l s a",
+              "SMOVE s l a",
+              "SINTER l s",
+              "SINTER no l",
+              "SUNION no l",
+              "SDIFF s l",
+              "SDIFF no l",
+              "SINTERSTORE d s l",
+              "SUNIONSTORE d l s",
+              "SDIFFSTORE d s l",
+              "SSCAN l 0",
+              "GET s",
+              "LPUSH s a",
+              "HGET s a",
+              "SINTERCARD 2 no l"},
+             WRONG_TYPE);
     gives("EXISTS d", "0");
     gives("SMOVE no l a", "0"); // nothing to move
 }
@@ -149,7 +148,6 @@ FAMILY_CASE(test_intersection)
 
 FAMILY_CASE(test_count_of_the_intersection)
 {
-    static const char NO_KEYS[] = "-ERR numkeys should be greater than 0";
     static const char MANY[] = "-ERR Number of keys can't be greater than number of args";
     static const char NEGATIVE[] = "-ERR LIMIT can't be negative";
     gives("SADD a 1 2 3 4 5", "5");

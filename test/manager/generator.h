@@ -247,15 +247,13 @@ static inline void word_member(words *w)
 
 static inline void word_integer(words *w)
 {
-    static const char *const numbers[] = {"0",
-                                          "1",
-                                          "-1",
-                                          "9223372036854775807",
-                                          "-9223372036854775808",
-                                          "9223372036854775806",
-                                          "4611686018427387904",
-                                          "-9223372036854775807",
-                                          "1000000000000"};
+    // clang-format off
+    static const char *const numbers[] = {
+        "0", "1", "-1", "9223372036854775807", "-9223372036854775808",
+        "9223372036854775806", "4611686018427387904", "-9223372036854775807",
+        "1000000000000",
+    };
+    // clang-format on
     if (chance(3) > 0)
         word_number(w, (long long)chance(2000) - 1000);
     else
@@ -360,28 +358,13 @@ static inline void word_getex_option(words *w)
 
 static inline void word_float(words *w)
 {
-    static const char *const numbers[] = {"0.1",
-                                          "-0.1",
-                                          "1.5e2",
-                                          "1e-10",
-                                          "3.0000000000000001",
-                                          "inf",
-                                          "-inf",
-                                          "nan",
-                                          "0x1p4",
-                                          "1e17",
-                                          "-1e30",
-                                          "",
-                                          " 1",
-                                          "1 ",
-                                          "1e5000",
-                                          "1e-5000",
-                                          "123456789.123456789",
-                                          "-0.0",
-                                          ".5",
-                                          "5.",
-                                          "1e400",
-                                          "-1e400"};
+    // clang-format off
+    static const char *const numbers[] = {
+        "0.1", "-0.1", "1.5e2", "1e-10", "3.0000000000000001", "inf", "-inf", "nan",
+        "0x1p4", "1e17", "-1e30", "", " 1", "1 ", "1e5000", "1e-5000",
+        "123456789.123456789", "-0.0", ".5", "5.", "1e400", "-1e400",
+    };
+    // clang-format on
     if (chance(3) == 0)
         return word_number(w, (long long)chance(2000) - 1000);
     word_text(w, ANY_OF(numbers));

@@ -206,13 +206,13 @@ SERVER_CASE_WITH(test_max_memory, o.max_memory = 8 << 20)
             assert_string_equal(r, full);
     }
     assert_true(n > 5000 && n < 11000);
-    for (const char *adds : {"SET k v", "APPEND k0 v", "RPUSH l v", "LPUSH l v", "HSET h f v",
-                             "INCR n", "MSET a b", "HINCRBY h f 1", "WEFT.PUT q 0 0 v"})
-        says(&c, adds, full);
+    all_say(&c,
+            {"SET k v", "APPEND k0 v", "RPUSH l v", "LPUSH l v", "HSET h f v", "INCR n", "MSET a b",
+             "HINCRBY h f 1", "WEFT.PUT q 0 0 v", "WEFT.LOCK l 0"},
+            full);
     assert_int_equal(ask(&c, "GET k0")[0], '$');
     says(&c, "STRLEN k0", ":800\r\n");
     says(&c, "LPOP l", "$-1\r\n");
-    says(&c, "WEFT.LOCK l 0", full);
     // Who is to take something away may have to wait first.
     says(&c, "WEFT.ACQUIRE s 0", ":0\r\n");
     says(&c, "WEFT.RELEASE s", ":1\r\n");

@@ -64,12 +64,10 @@ SERVER_CASE_WITH(test_memory_limit_is_for_places_too, o.max_memory = 4 << 20)
             full);
     assert_true(ask_number(&c, "WEFT.PENDING q") == 0);
     says(&c, "WEFT.ISSET e", ":0\r\n");
-    says(&c, "WEFT.LOCK old 0 RECURSIVE", ":1\r\n");
-    says(&c, "WEFT.SEMAPHORE s 1", ":1\r\n");
+    all_say(&c, {"WEFT.LOCK old 0 RECURSIVE", "WEFT.SEMAPHORE s 1"}, ":1\r\n");
     says(&c, "WEFT.ACQUIRE s 0", ":0\r\n");
     says(&c, "WEFT.RELEASE s", ":1\r\n");
-    says(&c, "WEFT.WAIT e 1", "$-1\r\n");
-    says(&c, "WEFT.GET q 1", "$-1\r\n");
+    all_say(&c, {"WEFT.WAIT e 1", "WEFT.GET q 1"}, "$-1\r\n");
     blocks(&other, "WEFT.WAIT e -1");
     says(&c, "WEFT.SET e", "+OK\r\n"); // the place is there
     assert_string_equal(reply(&other), ":1\r\n");
@@ -264,9 +262,7 @@ SERVER_CASE(test_flushall_forgets_what_nobody_uses)
         assert_true(wait_places(0));
     }
     says(&c, "WEFT.SEMAPHORE s 2", ":2\r\n");
-    says(&other, "WEFT.ACQUIRE s 0", ":1\r\n");
-    says(&other, "WEFT.LOCK k 0", ":1\r\n");
-    says(&other, "WEFT.PUT q 0 0 v", ":1\r\n");
+    all_say(&other, {"WEFT.ACQUIRE s 0", "WEFT.LOCK k 0", "WEFT.PUT q 0 0 v"}, ":1\r\n");
     says(&other, "WEFT.GET q 0", "$1\r\nv\r\n");
     raw_ask(&other, "WEFT.WAIT e -1");
     says(&c, "FLUSHALL", "+OK\r\n");

@@ -10,6 +10,19 @@ static long long listed(const char *list, const char *name)
     return field_number(list, text);
 }
 
+struct field {
+    const char *name;
+    long long number;
+};
+
+// The list's fields have these numbers.
+static void lists(const char *list, std::initializer_list<field> fields)
+{
+    for (const field &each : fields)
+        if (listed(list, each.name) != each.number)
+            fail_msg("%s is %lld", each.name, listed(list, each.name));
+}
+
 #define HAS(list, text) assert_non_null(strstr(list, text))
 
 // Deletes what somebody waits at, who is told.
@@ -38,11 +51,7 @@ SERVER_CASE(test_list_of_each_kind)
     blocks(&third, "WEFT.LOCK one -1");
     const char *r = ask(&c, "WEFT.LIST lock o*");
     assert_true(strncmp(r, "*1\r\n*16\r\n$4\r\nname\r\n$3\r\none\r\n", 28) == 0);
-    assert_int_equal(listed(r, "waiters"), 1);
-    assert_int_equal(listed(r, "owner"), id);
-    assert_int_equal(listed(r, "pid"), getpid());
-    assert_int_equal(listed(r, "token"), 1);
-    assert_int_equal(listed(r, "count"), 2);
+    lists(r, {{"waiters", 1}, {"owner", id}, {"pid", getpid()}, {"token", 1}, {"count", 2}});
     assert_true(listed(r, "age") >= 0 && listed(r, "idle") >= 0);
     assert_true(strncmp(ask(&c, "WEFT.LIST LOCK"), "*2\r\n", 4) == 0);
     deletes("WEFT.DELETE LOCK one", &third);
@@ -69,9 +78,7 @@ SERVER_CASE(test_list_of_each_kind)
 
     blocks(&third, "WEFT.BARRIER b 3 -1");
     r = ask(&c, "WEFT.LIST BARRIER");
-    assert_int_equal(listed(r, "parties"), 3);
-    assert_int_equal(listed(r, "waiters"), 1);
-    assert_int_equal(listed(r, "broken"), 0);
+    lists(r, {{"parties", 3}, {"waiters", 1}, {"broken", 0}});
     deletes("WEFT.DELETE BARRIER b", &third);
     says(&c, "WEFT.BREAK b", "+OK\r\n");
     assert_int_equal(listed(ask(&c, "WEFT.LIST BARRIER"), "broken"), 1);
@@ -98,10 +105,7 @@ SERVER_CASE(test_list_and_delete_of_queues)
     says(&c, "WEFT.CLOSE q DRAIN", "+OK\r\n");
     blocks(&other, "WEFT.JOIN q -1");
     const char *r = ask(&c, "WEFT.LIST QUEUE q");
-    assert_int_equal(listed(r, "pending"), 3);
-    assert_int_equal(listed(r, "taken"), 1);
-    assert_int_equal(listed(r, "waiters"), 0);
-    assert_int_equal(listed(r, "joiners"), 1);
+    lists(r, {{"pending", 3}, {"taken", 1}, {"waiters", 0}, {"joiners", 1}});
     HAS(r, "$6\r\nclosed\r\n$5\r\ndrain\r\n");
     says(&c, "SELECT 1", "+OK\r\n");
     says(&c, "WEFT.LIST QUEUE", "*0\r\n");
@@ -137,10 +141,7 @@ SERVER_CASE(test_list_and_delete_of_jobs)
     assert_int_not_equal(ask(&c, "WEFT.JOB.PAUSE j 1")[0], '-');
     blocks(&other, "WEFT.JOB.TAKE j -1 1000 TIED me");
     const char *r = ask(&c, "WEFT.LIST JOBS");
-    assert_int_equal(listed(r, "waiters"), 1);
-    assert_int_equal(listed(r, "ready"), 1);
-    assert_int_equal(listed(r, "running"), 0);
-    assert_int_equal(listed(r, "paused"), 1);
+    lists(r, {{"waiters", 1}, {"ready", 1}, {"running", 0}, {"paused", 1}});
     deletes("WEFT.DELETE JOBS j", &other);
     says(&c, "WEFT.LIST JOBS", "*0\r\n");
     assert_true(wait_places(0));

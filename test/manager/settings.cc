@@ -133,16 +133,20 @@ SERVER_CASE(test_what_means_nothing_is_kept)
     assert_int_equal(ask(&c, "CONFIG SET notify-keyspace-events KEA")[0], '-');
 }
 
+static void encodings_are(const char *h, const char *s)
+{
+    says(&c, "OBJECT ENCODING h", h);
+    says(&c, "OBJECT ENCODING s", s);
+}
+
 // OBJECT ENCODING answers by them.
 SERVER_CASE(test_sizes_of_encodings)
 {
     says(&c, "HSET h f 0123456789", ":1\r\n");
     says(&c, "SADD s 1 2 3", ":3\r\n");
-    says(&c, "OBJECT ENCODING h", "$8\r\nlistpack\r\n");
-    says(&c, "OBJECT ENCODING s", "$6\r\nintset\r\n");
+    encodings_are("$8\r\nlistpack\r\n", "$6\r\nintset\r\n");
     says(&c, "CONFIG SET hash-max-ziplist-value 9 set-max-intset-entries 2", "+OK\r\n");
-    says(&c, "OBJECT ENCODING h", "$9\r\nhashtable\r\n");
-    says(&c, "OBJECT ENCODING s", "$9\r\nhashtable\r\n");
+    encodings_are("$9\r\nhashtable\r\n", "$9\r\nhashtable\r\n");
     says(&c, "CONFIG SET hash-max-listpack-value 10 hash-max-listpack-entries 0", "+OK\r\n");
     says(&c, "OBJECT ENCODING h", "$9\r\nhashtable\r\n");
 }

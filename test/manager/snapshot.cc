@@ -46,16 +46,12 @@ static void saved(void (*fn)(void))
 
 SAVED_CASE(test_keys_come_back)
 {
-    says(&c, "SET text value", "+OK\r\n");
-    says(&c, "SET empty ", "+OK\r\n");
+    all_say(&c, {"SET text value", "SET empty ", "SET later v PX 100000"}, "+OK\r\n");
     says(&c, "RPUSH list a b  c", ":4\r\n");
     says(&c, "HSET hash f v g w h ", ":3\r\n");
     says(&c, "SADD set a 17 ", ":3\r\n");
-    says(&c, "SET later v PX 100000", "+OK\r\n");
-    says(&c, "RPUSH later-list v", ":1\r\n");
-    says(&c, "PEXPIRE later-list 100000", ":1\r\n");
-    says(&c, "SET over v PX 1", "+OK\r\n");
-    says(&c, "SELECT 15", "+OK\r\n");
+    all_say(&c, {"RPUSH later-list v", "PEXPIRE later-list 100000"}, ":1\r\n");
+    all_say(&c, {"SET over v PX 1", "SELECT 15"}, "+OK\r\n");
     set_big(300000);
     usleep(2000);
     restart();
