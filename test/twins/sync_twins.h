@@ -250,11 +250,13 @@ static inline ssize_t make_call(peer *p)
 // How a call ends that another makes: its errno.
 static inline int by_other(void *thing, enum call call)
 {
-    int error = ECONNRESET; // as assert_out_of_time
-    for (patience = 1; error == ECONNRESET && patience < 200; patience *= 4) {
+    int error = 0;
+    bool late = true; // as in assert_out_of_time
+    for (patience = 1; late && patience < 200; patience *= 4) {
         peer *p = begin(make_call, thing, call);
         end(p);
         error = p->code == -1 ? p->error : 0;
+        late = is_too_busy(error);
     }
     patience = 1;
     return error;
