@@ -105,6 +105,21 @@ CASE(test_output)
          0, "");
 }
 
+// With a server whose memory is full a job is done, too, with less of a result.
+CASE(test_full_server)
+{
+    says("weft-processes manager --max-memory 2m -l unix:$PWD/full >full.log & M=$!; "
+         "A=unix:$PWD/full; until grep -q . full.log; do sleep 0.01; done; "
+         "echo 'echo on >>full.ran; seq 1 2000' | weft-processes submit -q $A q; "
+         "W=$(head -c 60000 /dev/zero | tr '\\0' x); "
+         "while weft-processes put -t 9 $A fill $W 2>/dev/null; do :; done; "
+         "weft-processes work -x -j1 -l 9 $A q -- sh -c {} 2>&1 | tail -1; wc -l <full.ran; "
+         "weft-processes jobs $A q | head -1; kill $M; wait $M",
+         0,
+         "ran 1, failed 0, lost 0, given back 0\n1\n"
+         "q: waiting 0, delayed 0, running 0, done 1, dead 0\n");
+}
+
 // SIGTERM: no more are taken, and what runs ends in peace.
 CASE(test_drain)
 {

@@ -17,6 +17,8 @@
 // After that a signal is seen; the longest that a server which is silent keeps from that.
 static const int64_t LOOK_NS = 250000000, SILENT_NS = 1000000000;
 
+enum { LEAST_RESULT = 1000 }; // which a server takes whose memory is full
+
 namespace {
 struct running {
     weft_remote_jobs *queue;
@@ -103,6 +105,9 @@ static bool say_end(running *r, work_end how)
         if (errno == EPERM || weft_left(last) == 0)
             return errno == EPERM && unanswered && weft_left(r->lease) > 0;
         unanswered |= errno == ECONNRESET;
+        // Better a part of the result than the job once more.
+        if (errno == ENOMEM && r->size > LEAST_RESULT)
+            r->size = LEAST_RESULT;
         usleep((unsigned)pause * 1000);
     }
 }
