@@ -249,6 +249,23 @@ CASE(test_redis)
          "q: waiting 0, delayed 0, running 0, done 2, dead 1\n");
 }
 
+// What has filled the memory of a Redis server can be worked off.
+CASE(test_full_redis)
+{
+    if (run("command -v redis-server >/dev/null") != 0)
+        skip();
+    says("redis-server --port 0 --unixsocket $PWD/full.redis --save '' --dir $PWD --maxmemory 3mb "
+         ">full.log 2>&1 & R=$!; A=unix:$PWD/full.redis; "
+         "until weft-processes jobs $A q >/dev/null 2>&1; do sleep 0.01; done; "
+         "W=$(head -c 60000 /dev/zero | tr '\\0' x); "
+         "{ echo 'seq 1 2000'; echo false; while echo \": $W\"; do :; done; } 2>/dev/null | "
+         "weft-processes submit -q -r 0 $A q 2>/dev/null; weft-processes jobs $A q | "
+         "sed 's/.*waiting \\([0-9]*\\),.*/\\1/;q' >all; "
+         "weft-processes work -x -q -j1 $A q -- sh -c {} 2>&1 | sed 's/ 1, lost.*//' | tail -1 "
+         ">ran; echo \"ran $(cat all), failed\" | cmp - ran; kill $R; wait $R",
+         0, "");
+}
+
 CASE(test_refuses)
 {
     static const char *const wrong[] = {

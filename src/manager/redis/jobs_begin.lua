@@ -54,8 +54,15 @@ local function ends(id, to)
   end
 end
 
+-- A Redis whose memory is full refuses a script's first write if that takes some, and none behind
+-- one that takes none.  What lets jobs go on begins with this one.
+local function leave(state, id)
+  redis.call('ZREM', all .. state, id)
+end
+
 local function lost(id)
   local job = get(id, 'tries', 'retries', 'limit_at')
+  leave('running', id)
   count('lost')
   local late = tonumber(job[3]) > 0 and tonumber(job[3]) <= now
   redis.call('HSET', all .. id, 'outcome', late and 'out of time' or 'the lease ended')

@@ -3,6 +3,7 @@ local id = ARGV[3]
 if not is_held(id, ARGV[4]) then
   return not_owner()
 end
+leave('running', id)
 if ARGV[5] == 'UNDONE' then
   redis.call('HINCRBY', all .. id, 'tries', -1)
   move(id, 1)

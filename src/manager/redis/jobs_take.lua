@@ -7,6 +7,7 @@ if not id then
   return over(false)
 end
 local limit = tonumber(get(id, 'limit')[1])
+leave('waiting', id)
 redis.call('HSET', all .. id, 'token', next_number(), 'worker', ARGV[5], 'note', '', 'progress', 0,
            'limit_at', limit > 0 and now + limit or 0)
 redis.call('HINCRBY', all .. id, 'tries', 1)
