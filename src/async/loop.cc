@@ -112,12 +112,10 @@ weft_loop *weft_loop_create(const weft_loop_options *opts)
     l->clock_at = WEFT_FOREVER;
     wheel_init(&l->wheel, tick_of(l->now));
     l->look = WEFT_FOREVER;
-    list_init(&l->near);
-    list_init(&l->soon);
-    list_init(&l->due);
-    list_init(&l->deferred);
-    list_init(&l->idle);
-    list_init(&l->signals);
+    weft_loop_link *const lists[] = {&l->near,     &l->soon, &l->due,
+                                     &l->deferred, &l->idle, &l->signals};
+    for (weft_loop_link *each : lists)
+        list_init(each);
     l->events = (struct epoll_event *)calloc((size_t)l->batch, sizeof *l->events);
     if (l->events == nullptr || open_kernel_part(l) != 0) {
         release(l);
