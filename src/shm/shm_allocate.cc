@@ -133,8 +133,6 @@ int weft::shm_release_locked(weft_shm *s, void *p)
 
 void *weft_shm_allocate(weft_shm *s, size_t size)
 {
-    if (s == nullptr)
-        return fail_null(EINVAL);
     if (shm_check_writable(s) != 0)
         return nullptr;
     shm_lock(s->head);

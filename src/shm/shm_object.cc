@@ -141,8 +141,6 @@ void *weft_shm_object(weft_shm *s, const char *name, size_t size,
 
 int weft_shm_object_remove(weft_shm *s, const char *name)
 {
-    if (s == nullptr)
-        return fail_with(EINVAL);
     if (shm_check_writable(s) != 0)
         return -1;
     if (!is_name(name))

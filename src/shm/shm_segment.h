@@ -94,9 +94,11 @@ int shm_open_path(const char *path, bool read_only);
 void shm_lock(shm_head *h);
 int shm_grow_locked(weft_shm *s, uint64_t end);
 
-// 0, or -1 with EACCES.
+// EINVAL: there is none; EACCES.
 static inline int shm_check_writable(const weft_shm *s)
 {
+    if (s == nullptr)
+        return fail_with(EINVAL);
     return s->read_only ? fail_with(EACCES) : 0;
 }
 
