@@ -307,9 +307,7 @@ ssize_t weft_queue_put_many(weft_queue *q, const void *items, size_t n, weft_dea
         waiters_wake(&q->store.in.sleepers, done - before);
         leave_put(q);
     }
-    if (error != 0)
-        errno = error;
-    return error != 0 && done == 0 ? -1 : (ssize_t)done;
+    return many_done(done, error);
 }
 
 ssize_t weft_queue_get_many(weft_queue *q, void *items, size_t n, weft_deadline d)

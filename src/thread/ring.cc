@@ -402,9 +402,7 @@ ssize_t weft_ring_put_many(weft_ring *r, const void *items, size_t n, weft_deadl
         if (error != 0)
             break;
     }
-    if (error != 0)
-        errno = error;
-    return error != 0 && done == 0 ? -1 : (ssize_t)done;
+    return many_done(done, error);
 }
 
 ssize_t weft_ring_get_many(weft_ring *r, void *items, size_t n, weft_deadline d)

@@ -153,6 +153,14 @@ static inline bool store_is_sparse(store *s)
     return s->low != 0 && s->out.seen - s->out.count < s->low;
 }
 
+// What a call for many returns that did so many before it met the error, if any.
+static inline ssize_t many_done(size_t done, int error)
+{
+    if (error != 0)
+        errno = error;
+    return error != 0 && done == 0 ? -1 : (ssize_t)done;
+}
+
 } // namespace weft
 
 #endif
