@@ -4,7 +4,6 @@
 #include <weft/shlex.h>
 
 #include <err.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,4 +60,17 @@ bool commands_ignores(int signal)
 {
     struct sigaction a;
     return sigaction(signal, nullptr, &a) == 0 && a.sa_handler == SIG_IGN;
+}
+
+sigset_t commands_block_ending(void)
+{
+    sigset_t ours;
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGUSR1);
+    for (int signal : commands_ending)
+        if (!commands_ignores(signal))
+            sigaddset(&ours, signal);
+    sigprocmask(SIG_BLOCK, &ours, nullptr);
+    signal(SIGCHLD, SIG_DFL); // ignored by who started us, it would lose the statuses
+    return ours;
 }

@@ -2,6 +2,7 @@
 #ifndef WEFT_DEMO_COMMANDS_H
 #define WEFT_DEMO_COMMANDS_H
 
+#include <signal.h>
 #include <stddef.h>
 
 struct commands {
@@ -20,5 +21,11 @@ const char *const *commands_apply(char *const words[], const char *line);
 
 // Whether nohup(1), or a shell that has no jobs, has us ignore a signal.
 bool commands_ignores(int signal);
+
+// What ends a verb that runs commands, once they have ended.
+constexpr int commands_ending[] = {SIGHUP, SIGINT, SIGTERM};
+
+// Blocks SIGUSR1 and those of them that are not ignored, in the threads to come, too: the set.
+sigset_t commands_block_ending(void);
 
 #endif

@@ -24,7 +24,6 @@
 static const weft_sink in_memory = {nullptr, nullptr, false, 0, 1 << 20};
 static weft_subprocess_options options;
 static weft_subprocess_map_options batch;
-static const int ending[] = {SIGHUP, SIGINT, SIGTERM};
 
 each_options how;
 
@@ -188,7 +187,7 @@ static int attend(weft_thread *t, int *error)
     sigset_t ours;
     void *result;
     sigemptyset(&ours);
-    for (int signal : ending)
+    for (int signal : commands_ending)
         sigaddset(&ours, signal);
     sigaddset(&ours, SIGUSR1);
     while (weft_thread_join(t, &result, WEFT_NOW) != 0) {
@@ -222,15 +221,8 @@ static int open_stop(void)
 
 static void block_signals(void)
 {
-    sigset_t ours;
-    sigemptyset(&ours);
-    sigaddset(&ours, SIGUSR1);
-    for (int signal : ending)
-        if (!commands_ignores(signal))
-            sigaddset(&ours, signal);
-    sigprocmask(SIG_BLOCK, &ours, nullptr);
+    commands_block_ending();
     batch.signal_fd = open_stop();
-    signal(SIGCHLD, SIG_DFL); // ignored by who started us, it would lose the statuses
     signal(SIGPIPE, SIG_IGN); // who reads no more ends the commands, too
     signal(SIGXFSZ, SIG_IGN); // a log that is too long is an error
 }

@@ -21,7 +21,6 @@ static remote_order order;
 static weft_remote_jobs_options options;
 static bool until_empty;
 static int ended[WORK_UNDONE + 1], active; // atomic
-static const int ending[] = {SIGHUP, SIGINT, SIGTERM};
 
 static bool is_draining(void)
 {
@@ -80,19 +79,6 @@ static void *work_on(void *)
 
 // ---- The first one ----
 
-static sigset_t block_signals(void)
-{
-    sigset_t ours;
-    sigemptyset(&ours);
-    sigaddset(&ours, SIGUSR1);
-    for (int each : ending)
-        if (!commands_ignores(each))
-            sigaddset(&ours, each);
-    sigprocmask(SIG_BLOCK, &ours, nullptr);
-    signal(SIGCHLD, SIG_DFL); // ignored by who started us, it would lose the statuses
-    return ours;
-}
-
 // Until all threads have ended; the signal that ended commands, or 0.
 static int attend(const sigset_t *ours)
 {
@@ -113,7 +99,7 @@ static int attend(const sigset_t *ours)
 
 static int work_all(long jobs)
 {
-    sigset_t ours = block_signals();
+    sigset_t ours = commands_block_ending();
     weft_client_destroy(remote_connect(&order)); // or there is no use in more
     weft_thread **threads = (weft_thread **)calloc((size_t)jobs, sizeof *threads);
     if (threads == nullptr)
