@@ -5,6 +5,7 @@
 // greenlet is timed by its own interpreter, in the same round.
 #include "bench.h"
 
+#include <demo/coroutines/hackysack.h>
 #include <weft/channel.h>
 #include <weft/tasklet.h>
 
@@ -161,32 +162,11 @@ double weft_message(size_t capacity, long n)
 
 // ---- Hackysack: as in weft-coroutines ----
 
-struct {
-    weft_channel *of[1000];
-    uint64_t players, rounds, passes, seed;
-} circle;
-
-void *play(void *place)
-{
-    uint64_t me = (uintptr_t)place, from;
-    while (weft_channel_next(circle.of[me], &from, WEFT_FOREVER) == 1 &&
-           circle.passes++ < circle.rounds) {
-        circle.seed = circle.seed * 6364136223846793005U + 1442695040888963407U;
-        uint64_t to = (me + 1 + (circle.seed >> 33) % (circle.players - 1)) % circle.players;
-        weft_channel_send(circle.of[to], &me, WEFT_FOREVER);
-    }
-    for (uint64_t i = 0; circle.passes > circle.rounds && i < circle.players; i++)
-        weft_channel_close(circle.of[i]);
-    return nullptr;
-}
-
 double weft_hackysack(uint64_t players, uint64_t rounds)
 {
     uint64_t ball = 0;
-    circle.players = players;
-    circle.rounds = rounds;
-    circle.passes = 0;
-    circle.seed = 1;
+    static weft_channel *channels[1000];
+    circle = {channels, players, rounds, 0, 1};
     for (uint64_t i = 0; i < players; i++) {
         circle.of[i] = weft_channel_create(sizeof ball, 0);
         go(play, (void *)i);
