@@ -429,6 +429,17 @@ static void *wait_outside(void *arg)
                            [](submitter *s) { s->n = weft_executor_wait(s->ex, WEFT_FOREVER); });
 }
 
+// A thread that waits for the executor in fn is told to stop; meanwhile nobody destroys it.
+static void ends_by_stop(submitter *s, weft_executor *ex, void *(*fn)(void *))
+{
+    begin_asleep(s, ex, fn);
+    assert_errno(weft_executor_destroy(ex), EBUSY);
+    weft_thread_stop(s->thread);
+    weft_thread_join(s->thread, NULL, WEFT_FOREVER);
+    assert_int_equal(s->n, -1);
+    assert_int_equal(s->error, ECANCELED);
+}
+
 CASE(test_wait_for_quiet)
 {
     full p;
@@ -436,12 +447,7 @@ CASE(test_wait_for_quiet)
     fill(&p);
     assert_errno(weft_executor_wait(p.ex, WEFT_NOW), ETIMEDOUT);
     assert_errno(weft_executor_wait(p.ex, weft_in_ms(2)), ETIMEDOUT);
-    begin_asleep(&s, p.ex, wait_outside);
-    assert_errno(weft_executor_destroy(p.ex), EBUSY);
-    weft_thread_stop(s.thread);
-    weft_thread_join(s.thread, NULL, WEFT_FOREVER);
-    assert_int_equal(s.n, -1);
-    assert_int_equal(s.error, ECANCELED);
+    ends_by_stop(&s, p.ex, wait_outside);
     begin_asleep(&s, p.ex, wait_outside);
     weft_event_set(&p.g.open);
     weft_thread_join(s.thread, NULL, WEFT_FOREVER);
@@ -449,13 +455,19 @@ CASE(test_wait_for_quiet)
     empty(&p);
 }
 
+// A task of the executor that looks at it finds nothing wrong.
+static void holds_within(weft_executor *ex, void *(*fn)(void *))
+{
+    void *right = NULL;
+    weft_future *f = weft_executor_submit(ex, fn, ex, WEFT_NOW);
+    assert_int_equal(weft_future_get(f, &right, WEFT_FOREVER), 0);
+    assert_non_null(right);
+}
+
 CASE(test_wait_within_a_task)
 {
     weft_executor *ex = create(1);
-    void *told = NULL;
-    weft_future *f = weft_executor_submit(ex, wait_for_all, ex, WEFT_NOW);
-    assert_int_equal(weft_future_get(f, &told, WEFT_FOREVER), 0);
-    assert_non_null(told);
+    holds_within(ex, wait_for_all);
     drain(ex);
 }
 
@@ -588,6 +600,17 @@ static tally *await_stop(void *arg)
     return t;
 }
 
+// A thread of fn, which calls await_stop(), is told to stop, and finds nothing wrong.
+static void run_and_stop(void *(*fn)(void *), tally *t)
+{
+    weft_thread *thread = weft_thread_start(fn, t, NULL);
+    void *bad = t;
+    await_word(&t->depth, 1);
+    weft_thread_stop(thread);
+    weft_thread_join(thread, &bad, WEFT_FOREVER);
+    assert_null(bad);
+}
+
 static void *map_stopped(void *arg)
 {
     tally *t = await_stop(arg);
@@ -602,12 +625,7 @@ CASE(test_map_by_a_stopped_thread)
     memset(&t, 0, sizeof t);
     fill(&p); // no worker helps out
     t.ex = p.ex;
-    weft_thread *thread = weft_thread_start(map_stopped, &t, NULL);
-    void *bad = &t;
-    await_word(&t.depth, 1);
-    weft_thread_stop(thread);
-    weft_thread_join(thread, &bad, WEFT_FOREVER);
-    assert_null(bad);
+    run_and_stop(map_stopped, &t);
     assert_int_equal(t.counts[0], 0);
     empty(&p);
 }
@@ -863,10 +881,7 @@ static void *end_own_pool(void *arg)
 CASE(test_close_by_an_own_task)
 {
     weft_executor *ex = create(1);
-    void *ok = NULL;
-    weft_future *f = weft_executor_submit(ex, end_own_pool, ex, WEFT_NOW);
-    assert_int_equal(weft_future_get(f, &ok, WEFT_FOREVER), 0);
-    assert_non_null(ok);
+    holds_within(ex, end_own_pool);
     assert_int_equal(weft_executor_join(ex, WEFT_FOREVER), 0);
     drain(ex);
 }
@@ -940,12 +955,7 @@ CASE(test_shutdown_ends_by_stop)
     full p;
     submitter s;
     fill(&p);
-    begin_asleep(&s, p.ex, shut_down_waiting);
-    assert_errno(weft_executor_destroy(p.ex), EBUSY);
-    weft_thread_stop(s.thread);
-    weft_thread_join(s.thread, NULL, WEFT_FOREVER);
-    assert_int_equal(s.n, -1);
-    assert_int_equal(s.error, ECANCELED);
+    ends_by_stop(&s, p.ex, shut_down_waiting);
     empty(&p);
 }
 
@@ -963,12 +973,7 @@ CASE(test_destroy_by_a_stopped_thread)
     static tally t;
     memset(&t, 0, sizeof t);
     t.ex = create(2);
-    weft_thread *thread = weft_thread_start(destroy_stopped, &t, NULL);
-    void *bad = &t;
-    await_word(&t.depth, 1);
-    weft_thread_stop(thread);
-    weft_thread_join(thread, &bad, WEFT_FOREVER);
-    assert_null(bad);
+    run_and_stop(destroy_stopped, &t);
     assert_int_equal(t.counts[0], 50);
 }
 
