@@ -35,11 +35,11 @@ CASE(test_each_argument)
     expect(three, "-qk printf '%s,%s\\n' x", 0, "x,a\nx,b  c\nx,$d\nran 3, failed 0\n");
     expect(three, "-qk echo -{}-{} {}", 0, "-a-a a\n-b  c-b  c b  c\n-$d-$d $d\nran 3, failed 0\n");
     expect("printf 'a\\000b\\nc\\000'", "-0qk echo", 0, "a\nb\nc\nran 2, failed 0\n");
+    expect("printf 'x y\\n'", "sh -c 'exit 3'", 1,
+           "sh -c 'exit 3' 'x y': exited with 3\nran 1, failed 1\n");
     expect("printf '\\n#\\n'", "-qk echo", 0, "\n#\nran 2, failed 0\n");
     expect("printf 'echo\\n'", "-q {} x", 0, "x\nran 1, failed 0\n");
     expect("printf a", "-q -- echo -j", 0, "-j a\nran 1, failed 0\n");
-    expect("printf 'x y\\n'", "sh -c 'exit 3'", 1,
-           "sh -c 'exit 3' 'x y': exited with 3\nran 1, failed 1\n");
 }
 
 CASE(test_each_order)

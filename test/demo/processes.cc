@@ -75,8 +75,9 @@ CASE(test_run)
               "out of time, killed by SIGKILL");
     expect_in("", "run -f --kill-after 9 -t 0.05 sleep 1000", 124, "out of time");
     // A signal to it is one to the command.
-    expect_in("", "run sh -c 'kill -TERM $PPID; exec sleep 1000'", 143, "SIGTERM");
-    expect_in("", "run -t 99 sh -c 'kill -TERM $PPID; sleep 1000; true'", 143, "SIGTERM");
+    for (const char *told : {"run sh -c 'kill -TERM $PPID; exec sleep 1000'",
+                             "run -t 99 sh -c 'kill -TERM $PPID; sleep 1000; true'"})
+        expect_in("", told, 143, "SIGTERM");
     expect_in("", "run -T sh -c 'setsid sleep 1000 & exit 3'", 3, "exited with 3");
     expect_in("", "run -t 0.05 -T sh -c 'setsid sh -c \"sleep 1000; true\" & wait'", 124,
               "out of time, killed by SIGTERM");
@@ -151,11 +152,15 @@ CASE(test_each)
 
 CASE(test_split)
 {
-    expect("", "split \"a 'b  c' d#e\"", 0, "a\nb  c\nd#e\n");
-    expect("", "split -0 'a b' | tr '\\0' ,", 0, "a,b,");
-    expect("", "split --comments 'a #b'", 0, "a\n");
-    expect("", "split '\"\\$x\"'", 0, "\\$x\n");
-    expect("", "split --posix '\"\\$x\"'", 0, "$x\n");
+    static const struct {
+        const char *line, *words;
+    } right[] = {{"split \"a 'b  c' d#e\"", "a\nb  c\nd#e\n"},
+                 {"split -0 'a b' | tr '\\0' ,", "a,b,"},
+                 {"split --comments 'a #b'", "a\n"},
+                 {"split '\"\\$x\"'", "\\$x\n"},
+                 {"split --posix '\"\\$x\"'", "$x\n"}};
+    for (const auto &each : right)
+        expect("", each.line, 0, each.words);
     expect_in("", "split \"a 'b\"", 1, "No closing quotation at byte 2");
     expect_in("", "split 'a\\'", 1, "No escaped character at byte 1");
 }
@@ -170,7 +175,9 @@ CASE(test_usage)
 {
     for (const char *asks : {"-h", "run -h"})
         expect_in("", asks, 0, "usage: weft-processes");
-    for (const char *bad : {"nonsense", "-x", "run", "run -t x true", "each -j 0", "split a b"})
+    static const char *const bad_lines[] = {"nonsense",      "-x",        "run",
+                                            "run -t x true", "each -j 0", "split a b"};
+    for (const char *bad : bad_lines)
         expect_in("", bad, 2, "-h shows the usage)\n");
     static const char *const verbs[] = {"",    "run",   "pipe",    "each", "split", "quote", "pool",
                                         "sum", "share", "manager", "put",  "get",   "lock"};

@@ -148,8 +148,6 @@ FAMILY_CASE(test_intersection)
 
 FAMILY_CASE(test_count_of_the_intersection)
 {
-    static const char MANY[] = "-ERR Number of keys can't be greater than number of args";
-    static const char NEGATIVE[] = "-ERR LIMIT can't be negative";
     gives("SADD a 1 2 3 4 5", "5");
     gives("SADD b 2 3 4 5 6", "5");
     gives("SINTERCARD 2 a b", "4");
@@ -163,6 +161,8 @@ FAMILY_CASE(test_count_of_the_intersection)
     gives("SINTERCARD 0 a", NO_KEYS);
     gives("SINTERCARD -1 a", NO_KEYS);
     gives("SINTERCARD word a", NO_KEYS);
+    static const char MANY[] = "-ERR Number of keys can't be greater than number of args";
+    static const char NEGATIVE[] = "-ERR LIMIT can't be negative";
     gives("SINTERCARD 2 a", MANY);
     gives("SINTERCARD 4294967296 a", MANY);
     gives("SINTERCARD 1 a b", SYNTAX);

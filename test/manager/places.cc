@@ -62,7 +62,7 @@ SERVER_CASE_WITH(test_memory_limit_is_for_places_too, o.max_memory = 4 << 20)
              "WEFT.SEMAPHORE t 1", "WEFT.BARRIER b 2 0", "WEFT.BREAK b", "WEFT.SET e",
              "CLIENT SETNAME me", "HELLO 2 SETNAME me"},
             full);
-    assert_true(ask_number(&c, "WEFT.PENDING q") == 0);
+    pending_is(0);
     says(&c, "WEFT.ISSET e", ":0\r\n");
     all_say(&c, {"WEFT.LOCK old 0 RECURSIVE", "WEFT.SEMAPHORE s 1"}, ":1\r\n");
     says(&c, "WEFT.ACQUIRE s 0", ":0\r\n");
@@ -123,9 +123,9 @@ SERVER_CASE(test_not_done_follows_the_list)
         put_three();
         says(&c, "RPUSH t a b c d", ":4\r\n");
         says(&c, "HSET h f v", ":1\r\n");
-        assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 3);
+        pending_is(3);
         assert_int_not_equal(ask(&c, way.line)[0], '-');
-        assert_int_equal(ask_number(&c, "WEFT.PENDING q"), way.left);
+        pending_is(way.left);
         says(&c, "WEFT.JOIN q 0", way.left == 0 ? ":1\r\n" : "$-1\r\n");
         for (int i = way.left; i > 0; i--)
             assert_int_equal(ask_number(&c, "WEFT.DONE q"), i - 1);
@@ -157,17 +157,17 @@ SERVER_CASE(test_what_is_in_work_is_not_done)
     put_three();
     says(&c, "WEFT.GET q 0", "$3\r\njob\r\n");
     says(&c, "DEL q", ":1\r\n");
-    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 1);
+    pending_is(1);
     says(&c, "WEFT.JOIN q 0", "$-1\r\n");
     says(&c, "WEFT.PUT q 0 0 new", ":1\r\n");
-    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 2);
+    pending_is(2);
     says(&c, "LPOP q", "$3\r\nnew\r\n");
     says(&c, "WEFT.DONE q", ":0\r\n");
     says(&c, "WEFT.JOIN q 0", ":1\r\n");
     put_three();
     says(&c, "WEFT.GET q 0", "$3\r\njob\r\n");
     says(&c, "WEFT.CLOSE q DISCARD", "+OK\r\n");
-    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 1);
+    pending_is(1);
     says(&c, "WEFT.DONE q", ":0\r\n");
 }
 
@@ -177,7 +177,7 @@ SERVER_CASE(test_not_done_is_of_one_list)
     put_three();
     says(&c, "WEFT.GET q 0", "$3\r\njob\r\n");
     executes(&c, {"DEL q", "RPUSH q a b c d e", "WEFT.PUT q 0 0 job"}, "*3\r\n:1\r\n:5\r\n:1\r\n");
-    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 2);
+    pending_is(2);
     says(&c, "DEL q", ":1\r\n");
     says(&c, "WEFT.DONE q", ":0\r\n");
 }
@@ -191,7 +191,7 @@ SERVER_CASE(test_not_done_of_what_comes_back)
     raw_close(&getter);
     assert_true(wait_clients(&c, 1));
     says(&c, "LLEN q", ":1\r\n");
-    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 1);
+    pending_is(1);
     says(&c, "DEL q", ":1\r\n");
     says(&c, "WEFT.JOIN q 0", ":1\r\n");
     // The same discarded meanwhile.
@@ -199,21 +199,21 @@ SERVER_CASE(test_not_done_of_what_comes_back)
     says(&c, "WEFT.PUT q 0 0 job", ":1\r\n");
     says(&getter, "WEFT.GET q 0", "$3\r\njob\r\n");
     says(&c, "WEFT.CLOSE q DISCARD", "+OK\r\n");
-    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 1);
+    pending_is(1);
     raw_close(&getter);
     assert_true(wait_clients(&c, 1));
-    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 0);
+    pending_is(0);
     says(&c, "WEFT.OPEN q", "+OK\r\n");
     // BLPOP: back if it was not read.
     getter = open_one();
     blocks(&getter, "BLPOP q 0");
     says(&c, "WEFT.PUT q 0 0 job", ":1\r\n");
-    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 0);
+    pending_is(0);
     assert_true(raw_ready(getter.fd, POLLIN, in_time()));
     raw_close(&getter);
     assert_true(wait_clients(&c, 1));
     says(&c, "LLEN q", ":1\r\n");
-    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 1);
+    pending_is(1);
 }
 
 // What other clients push is not counted, and ends no join too late.
@@ -222,10 +222,9 @@ SERVER_CASE(test_what_others_push_is_not_counted)
     says(&c, "RPUSH q a b", ":2\r\n");
     says(&c, "WEFT.JOIN q 0", ":1\r\n");
     says(&c, "WEFT.PUT q 0 0 c", ":1\r\n");
-    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 1);
-    says(&c, "WEFT.GET q 0", "$1\r\na\r\n");
-    says(&c, "WEFT.GET q 0", "$1\r\nb\r\n");
-    says(&c, "WEFT.GET q 0", "$1\r\nc\r\n");
+    pending_is(1);
+    for (const char *item : {"$1\r\na\r\n", "$1\r\nb\r\n", "$1\r\nc\r\n"})
+        says(&c, "WEFT.GET q 0", item);
     says(&c, "WEFT.DONE q", ":0\r\n");
     says(&c, "WEFT.DONE q", "-TOOMANY all items are done\r\n");
 }
@@ -266,7 +265,7 @@ SERVER_CASE(test_flushall_forgets_what_nobody_uses)
     says(&other, "WEFT.GET q 0", "$1\r\nv\r\n");
     raw_ask(&other, "WEFT.WAIT e -1");
     says(&c, "FLUSHALL", "+OK\r\n");
-    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), 0);
+    pending_is(0);
     assert_true(wait_places(3));
     says(&c, "WEFT.UNITS s", ":1\r\n");
     says(&c, "WEFT.LOCK k 0", "$-1\r\n");

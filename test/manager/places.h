@@ -23,4 +23,10 @@ static inline void put_three(void)
         says(&c, "WEFT.PUT q 0 0 job", ":1\r\n");
 }
 
+// So many items of "q" are not done.
+static inline void pending_is(int n)
+{
+    assert_int_equal(ask_number(&c, "WEFT.PENDING q"), n);
+}
+
 #endif

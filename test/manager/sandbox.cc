@@ -28,21 +28,11 @@ static int serve(bool stop)
     return result;
 }
 
-static int serve_and_stop(void)
-{
-    return serve(true);
-}
-
-static int serve_and_let_go(void)
-{
-    return serve(false);
-}
-
 #define NEEDS "eventfd2;signalfd4;pidfd_open;pidfds;pidfds, waitid"
 
 static const struct operation OPERATIONS[] = {
-    {"stop", serve_and_stop, NEEDS},
-    {"let go", serve_and_let_go, NEEDS},
+    {"stop", [] { return serve(true); }, NEEDS},
+    {"let go", [] { return serve(false); }, NEEDS},
 };
 
 CASE(test_sandboxes)

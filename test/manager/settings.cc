@@ -3,12 +3,10 @@
 
 SERVER_CASE(test_max_memory_is_set)
 {
-    says(&c, "SET k v", "+OK\r\n");
-    says(&c, "CONFIG SET maxmemory 1", "+OK\r\n");
+    all_say(&c, {"SET k v", "CONFIG SET maxmemory 1"}, "+OK\r\n");
     says(&c, "SET k v", "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
     says(&c, "GET k", "$1\r\nv\r\n");
-    says(&c, "CONFIG SET maxmemory 0", "+OK\r\n");
-    says(&c, "SET k v", "+OK\r\n");
+    all_say(&c, {"CONFIG SET maxmemory 0", "SET k v"}, "+OK\r\n");
 }
 
 // Who is blocked is not idle.

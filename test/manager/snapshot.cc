@@ -58,16 +58,15 @@ SAVED_CASE(test_keys_come_back)
     says(&c, "DBSIZE", ":7\r\n");
     says(&c, "GET text", "$5\r\nvalue\r\n");
     says(&c, "GET empty", "$0\r\n\r\n");
-    says(&c, "LRANGE list 0 -1", "*4\r\n$1\r\na\r\n$1\r\nb\r\n$0\r\n\r\n$1\r\nc\r\n");
-    says(&c, "HMGET hash f g h", "*3\r\n$1\r\nv\r\n$1\r\nw\r\n$0\r\n\r\n");
-    says(&c, "HLEN hash", ":3\r\n");
-    says(&c, "SMISMEMBER set a 17  b", "*4\r\n:1\r\n:1\r\n:1\r\n:0\r\n");
-    says(&c, "SCARD set", ":3\r\n");
     for (const char *ttl : {"PTTL later", "PTTL later-list"}) {
         long long left = ask_number(&c, ttl);
         assert_true(left > 0 && left <= 100000);
     }
     says(&c, "TTL text", ":-1\r\n");
+    says(&c, "LRANGE list 0 -1", "*4\r\n$1\r\na\r\n$1\r\nb\r\n$0\r\n\r\n$1\r\nc\r\n");
+    says(&c, "HMGET hash f g h", "*3\r\n$1\r\nv\r\n$1\r\nw\r\n$0\r\n\r\n");
+    all_say(&c, {"HLEN hash", "SCARD set"}, ":3\r\n");
+    says(&c, "SMISMEMBER set a 17  b", "*4\r\n:1\r\n:1\r\n:1\r\n:0\r\n");
     says(&c, "SELECT 15", "+OK\r\n");
     says(&c, "STRLEN big", ":300000\r\n");
     says(&c, "DBSIZE", ":1\r\n");
@@ -75,8 +74,7 @@ SAVED_CASE(test_keys_come_back)
 
 SAVED_CASE(test_places_come_back)
 {
-    says(&c, "WEFT.PUT q 0 0 a", ":1\r\n");
-    says(&c, "WEFT.PUT q 0 0 b", ":1\r\n");
+    all_say(&c, {"WEFT.PUT q 0 0 a", "WEFT.PUT q 0 0 b"}, ":1\r\n");
     says(&c, "WEFT.GET q 0", "$1\r\na\r\n");
     says(&c, "PING", "+PONG\r\n"); // it is ours, and not done
     says(&c, "WEFT.CLOSE closed DRAIN", "+OK\r\n");
