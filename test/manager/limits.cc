@@ -247,4 +247,32 @@ SERVER_CASE_WITH(test_max_memory_after_flush, o.max_memory = 8 << 20)
     }
 }
 
+// Microseconds that the calls of a command took.
+static long long time_of(const char *command)
+{
+    char field[64];
+    const char *text = ask(&c, "INFO commandstats");
+    snprintf(field, sizeof field, "cmdstat_%s:", command);
+    return field_number(strstr(text, field), "usec=");
+}
+
+// Taking many members takes a small multiple of what adding them did.
+SERVER_CASE(test_pop_many)
+{
+    enum { MEMBERS = 200000, AT_ONCE = 100 };
+    char line[1000];
+    for (const char *pop : {"SPOP s 199999", "SPOP s 1000000"}) {
+        says(&c, "CONFIG RESETSTAT", "+OK\r\n");
+        for (int i = 0; i < MEMBERS; i += AT_ONCE) {
+            int n = snprintf(line, sizeof line, "SADD s");
+            for (int k = i; k < i + AT_ONCE; k++)
+                n += snprintf(line + n, sizeof line - (size_t)n, " %d", k);
+            assert_int_equal(ask(&c, line)[0], ':');
+        }
+        assert_int_equal(ask(&c, pop)[0], '*');
+        assert_true(time_of("spop") < 15 * time_of("sadd"));
+    }
+    says(&c, "EXISTS s", ":0\r\n");
+}
+
 RUN_SERVER_CASES()

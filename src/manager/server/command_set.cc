@@ -166,6 +166,19 @@ static void pop_one(peer *p, table *t)
     entry_drop(e);
 }
 
+// So many, but not all; drawn together, since one by one from a table that becomes ever emptier
+// takes long.
+static void pop_some(peer *p, table *t, size_t n)
+{
+    entry **chosen = table_sample(t, n);
+    for (size_t i = 0; i < n; i++) {
+        entry *e = chosen[i];
+        reply_member(p, e);
+        entry_drop(table_remove(t, table_find(t, entry_key(e), e->key_size, e->hash)));
+    }
+    memory_give(chosen);
+}
+
 // The set of a command with a key and perhaps a count, which `parse` reads.  nullptr: the peer was
 // told.
 static table *set_and_count(peer *p, const word *words, int n,
@@ -195,10 +208,17 @@ void weft::command_spop(peer *p, const word *words, int n)
         reply_set(p, many);
     if (many == 0)
         return;
-    for (size_t i = 0; i < many; i++)
-        pop_one(p, t);
-    changed(p, &words[1]);
-    key_remove_if_empty(p->server, p->db, &words[1]);
+    if (many < t->count) {
+        if (many == 1)
+            pop_one(p, t);
+        else
+            pop_some(p, t, many);
+        changed(p, &words[1]);
+        return;
+    }
+    table_each(t, reply_each, p);
+    entry **link = table_find_word(&p->server->keys[p->db], &words[1]); // it was there
+    key_remove(p->server, p->db, link);
 }
 
 // So many, the same one more than once.  A reply that would be longer than a peer may have ends it
