@@ -139,11 +139,15 @@ CASE(test_each)
     assert_int_equal(o.status, 1);
     expect_in("printf 'true\\ntrue\\n' | ", "each -j 1", 0, "ran 2, failed 0\n");
     expect("", "each </dev/null", 0, "ran 0, failed 0\n");
-    expect_in("printf 'echo a\\000echo b\\n' | ", "each", 1, "line 1: has a NUL");
     expect_in("printf 'echo a\\000echo \"b\\nc\"\\000' | ", "each -0k", 0,
               "\nb\nc\necho \"b\nc\": exited");
-    expect_in("echo sleep 1000 | ", "each -t 0.05", 1, "sleep 1000: out of time");
-    expect_in("", "each </", 1, "standard input: Is a directory");
+    static const struct {
+        const char *before, *arguments, *part;
+    } failures[] = {{"printf 'echo a\\000echo b\\n' | ", "each", "line 1: has a NUL"},
+                    {"echo sleep 1000 | ", "each -t 0.05", "sleep 1000: out of time"},
+                    {"", "each </", "standard input: Is a directory"}};
+    for (const auto &each : failures)
+        expect_in(each.before, each.arguments, 1, each.part);
     expect("echo echo | ", "each >/dev/full", 1, "");
     // A signal to it ends the commands and what they started, which hold our pipe.
     expect("printf '%s\\n' 'sh -c \"kill -TERM $PPID; sleep 1000 & wait\"' 'sleep 1000' 2>&1 | ",
