@@ -5,6 +5,7 @@
 #include <manager/server/place.h>
 
 #include <initializer_list>
+#include <sys/socket.h>
 
 using namespace weft;
 
@@ -103,6 +104,27 @@ CASE(test_flush)
         give_back_until(before);
         inside_close();
     }
+}
+
+// Who has just said something, for the first time in long, has a reply that has not gone yet when
+// those are looked for who do not read.
+CASE(test_a_new_reply_is_no_stall)
+{
+    int pair[2];
+    char reply[16] = "";
+    inside_open();
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    peer_open(nullptr, pair[0], &inside);
+    inside.peers.next->moved = weft_now() - 2 * inside.o.stall_ns;
+    seconds_begin(&inside);
+    weft_alarm_set(&inside.second, WEFT_NOW);
+    assert_int_equal(write(pair[1], "PING\r\n", 6), 6);
+    while (read(pair[1], reply, sizeof reply) != 7 && inside.count > 0)
+        inside_round();
+    assert_string_equal(reply, "+PONG\r\n");
+    assert_int_equal(inside.count, 1);
+    close(pair[1]);
+    inside_close();
 }
 
 CASE(test_expire_together)

@@ -93,9 +93,10 @@ static void second(weft_alarm *a, void *arg)
     int64_t now = weft_now();
     bool any = s->x.idle_ns > 0;
     for (peer *p = s->peers.next; p != &s->peers; p = p->next) {
-        any = any || p->out.end != 0;
+        bool is_behind = p->watch.events & WEFT_WRITE; // what is new has not been sent yet
+        any = any || is_behind;
         bool waits = p->wait != nullptr || subscriptions(p) > 0; // for others
-        if ((p->out.end != 0 && now - p->moved > s->o.stall_ns) ||
+        if ((is_behind && now - p->moved > s->o.stall_ns) ||
             (s->x.idle_ns > 0 && !waits && now - p->active > s->x.idle_ns))
             peer_end(p);
     }
