@@ -70,7 +70,7 @@ CASE(test_put_and_get)
     assert_int_equal(demo("put %s q one 'two words' ''"), 0);
     says("get -n 2 %s q", 0, "one\ntwo words\n");
     says("get %s q", 0, "\n");
-    says("get -t 0 %s q", 1, "weft-processes: q: out of time\n");
+    says("get -t 2 %s q", 1, "weft-processes: q: out of time\n");
 }
 
 // A get waits for a put that comes later.
@@ -130,8 +130,8 @@ CASE(test_lock_excludes)
     char command[1024];
     snprintf(command, sizeof command,
              "mkfifo held; { weft-processes lock %s x sh -c 'echo $$ >held; exec sleep 1000' & }; "
-             "read pid <held; weft-processes lock -t 0 %s x true 2>&1; echo $?; kill -9 $!; "
-             "wait $! 2>/dev/null; weft-processes lock -t 0 %s x true 2>&1; echo $?; "
+             "read pid <held; weft-processes lock -t 2 %s x true 2>&1; echo $?; kill -9 $!; "
+             "wait $! 2>/dev/null; weft-processes lock -t 2 %s x true 2>&1; echo $?; "
              "kill $pid; weft-processes lock -t 60 %s x echo mine",
              at, at, at, at);
     assert_int_equal(run(command), 0);
@@ -151,7 +151,7 @@ CASE(test_on_redis)
             "until weft-processes put unix:redis q one 'two words' 2>/dev/null; do sleep 0.01; "
             "done; weft-processes get -n 2 unix:redis q; "
             "weft-processes put -c 1 unix:redis q 1; "
-            "weft-processes put -c 1 -t 0 unix:redis q 2 2>/dev/null; echo $?; "
+            "weft-processes put -c 1 -t 2 unix:redis q 2 2>/dev/null; echo $?; "
             "weft-processes lock unix:redis l weft-no-such-program 2>/dev/null; echo $?; "
             "weft-processes lock -t 20 unix:redis l printenv TOKEN; echo $?; "
             "weft-processes lock unix:redis l redis-cli -s redis client kill type normal; "
