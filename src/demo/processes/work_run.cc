@@ -133,17 +133,17 @@ static weft_subprocess *start(running *r, const weft_sink *sink)
         snprintf(r->why, sizeof r->why, "has a NUL");
         return nullptr;
     }
-    size_t at;
+    size_t at = 0;
     const char *const *argv = work.words != nullptr
                                   ? commands_apply(work.words, r->job->value)
                                   : weft_shlex_split(r->job->value, WEFT_SHLEX_COMMENTS, &at);
     weft_subprocess *p =
         argv != nullptr && argv[0] != nullptr ? weft_subprocess_start(argv, &o) : nullptr;
-    if (argv == nullptr)
+    if (argv == nullptr && work.words == nullptr)
         snprintf(r->why, sizeof r->why, "%s at byte %zu", weft_shlex_reason(r->job->value, at), at);
     else if (p == nullptr)
-        snprintf(r->why, sizeof r->why, "%s: %s", argv[0] != nullptr ? argv[0] : "no command",
-                 strerror(errno));
+        snprintf(r->why, sizeof r->why, "%s: %s",
+                 argv != nullptr && argv[0] != nullptr ? argv[0] : "no command", strerror(errno));
     free((void *)argv);
     return p;
 }

@@ -211,7 +211,7 @@ static void command_get_keys(peer *p, const word *words, int n)
     span keys;
     if (read_keys(p, words + 2, n - 2, &keys) == nullptr)
         return;
-    reply_array(p, (size_t)((keys.last - keys.first) / keys.step + 1));
+    reply_array(p, (size_t)(keys.last - keys.first) / (size_t)keys.step + 1);
     for (int i = keys.first; i <= keys.last; i += keys.step)
         reply_string(p, words[2 + i].text, words[2 + i].size);
 }

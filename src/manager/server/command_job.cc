@@ -317,8 +317,7 @@ static void unwatch(peer_wait *w)
 {
     job_watch *all = (job_watch *)w->text.text;
     for (size_t i = 0; i < w->text.size / sizeof *all; i++)
-        if (all[i].next != nullptr)
-            list_remove(&all[i]);
+        list_remove(&all[i]);
 }
 
 static void wait_for(peer *p, job_queue *q, const job_watch *watches, size_t n, weft_deadline d)

@@ -92,7 +92,7 @@ static size_t float_sum(peer *p, entry **link, long double by, const char *no_fl
     if (link != nullptr)
         old = {entry_text(*link), (*link)->size};
     if (!parse_float(&old, &number)) {
-        reply_error(p, no_float);
+        reply_error(p, "%s", no_float);
         return 0;
     }
     number += by;

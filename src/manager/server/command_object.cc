@@ -184,7 +184,7 @@ static void memory_usage(peer *p, const word *words, int n)
         reply_null(p);
         return;
     }
-    size_t size = size_of(*link) + size_of(entry_expiry(*link));
+    size_t size = size_of(entry_expiry(*link)) + size_of(*link);
     if ((*link)->type == TYPE_LIST)
         size += list_size(entry_list(*link), samples);
     else if ((*link)->type != TYPE_STRING)

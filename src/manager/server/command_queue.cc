@@ -90,15 +90,16 @@ void weft::lease_back(peer *p)
     word key = {l->key, l->key_size};
     place *place = place_of(s, l->db, &key, l->counts);
     bool unseen = l->always || p->reset, discarded = place != nullptr && place->closed == 2;
+    bool counts = l->counts && place != nullptr;
     bool back = unseen && !discarded && item_push(s, l->db, &key, l->item, l->front);
     if (back)
         l->item = nullptr; // the list's
     if (place != nullptr)
         settle(s, place);
-    if (l->counts && l->always && place->taken > 0) {
+    if (counts && l->always && place->taken > 0) {
         place->taken--;
         place->number -= !back; // thrown away; nobody else will say that it is done
-    } else if (l->counts && !l->always && back) {
+    } else if (counts && !l->always && back) {
         place->number++;
     }
     if (place != nullptr)

@@ -330,7 +330,7 @@ void weft::job_ends(job *j, int state)
         job_watch *one = j->watches.next;
         peer_wait *w = one->wait;
         list_remove(one);
-        one->next = nullptr;
+        list_init(one); // in no ring
         if (--w->number == 0) {
             reply_integer(w->peer, 1);
             wait_end(w);

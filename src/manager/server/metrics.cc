@@ -319,8 +319,10 @@ void weft::metrics_close(server *s)
     if (m->listener.watch.loop != nullptr)
         weft_loop_unlisten(&m->listener);
     close(fd);
-    while (m->all.next != &m->all)
-        scraper_free(m->all.next);
+    for (scraper *next, *each = m->all.next; each != &m->all; each = next) {
+        next = each->next;
+        scraper_free(each);
+    }
     memory_give(m);
     s->metrics = nullptr;
 }

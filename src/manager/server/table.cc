@@ -158,7 +158,8 @@ entry **weft::table_random(table *t)
     size_t buckets = olds + (t->buckets[1] != nullptr ? t->mask[1] + 1 : 0);
     for (;;) {
         size_t at = random_below(buckets), n = 0;
-        entry **link = at < olds ? &t->buckets[0][first + at] : &t->buckets[1][at - olds];
+        entry **link = t->buckets[1] != nullptr && at >= olds ? &t->buckets[1][at - olds]
+                                                              : &t->buckets[0][first + at];
         for (const entry *e = *link; e != nullptr; e = e->next)
             n++;
         size_t place = n > 0 ? random_below(n < PLACES ? PLACES : n) : 0;
