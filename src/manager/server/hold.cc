@@ -75,7 +75,7 @@ bool weft::holds_release(peer *p)
     if (p->held == 0)
         return true;
     if (p->held <= FEW && !runs) {
-        while (p->held > 0)                    // it is not told as gone, so it stays
+        while (p->held > 0)                    // has_gone is not set: it stays
             give_back(s, p->holds.next->hold); // NOLINT(clang-analyzer-unix.Malloc)
         return true;
     }
