@@ -272,6 +272,7 @@ static inline int run_cases(int (*setup)(void **) = nullptr, int (*teardown)(voi
     if (child != 0)
         return runner_watch(child);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setpgid(0, 0); // where somebody is stopped, the kernel may send SIGHUP to the whole group
     runner_signals();
     memcpy(tests, runner_cases, sizeof tests);
     for (size_t i = 0; prefix != nullptr && i < runner_count; i++) {

@@ -160,19 +160,22 @@ CASE(test_ignored_signal)
          0, "ran 2, failed 0, lost 0, given back 0\n");
 }
 
-// A server that is silent keeps nobody from ending; nor is it given up at once at the start.
+// A server that is silent keeps nobody from ending; nor is it given up at once at the start.  It is
+// in a session of its own: where somebody is stopped, the kernel may send SIGHUP to the whole
+// group.
 CASE(test_silent_server)
 {
-    says("weft-processes manager -l unix:$PWD/silent >silent.log & M=$!; A=unix:$PWD/silent; "
-         "until grep -q . silent.log; do sleep 0.01; done; "
-         "echo 'echo on >silent.begun; sleep 100' | weft-processes submit -q $A q; "
-         "weft-processes work -j1 -l 40 $A q -- sh -c {} 2>log & W=$!; "
-         "until [ -s silent.begun ]; do sleep 0.01; done; kill -STOP $M; kill $W; "
-         "until grep -q 'once more' log; do sleep 0.01; done; T=$(date +%s); kill $W; wait $W; "
-         "echo $?; [ $(($(date +%s) - T)) -lt 30 ] || echo late; "
-         "{ weft-processes jobs $A q | head -1; } & J=$!; sleep 0.5; kill -CONT $M; wait $J; "
-         "kill $M; wait $M",
-         0, "143\nq: waiting 1, delayed 0, running 0, done 0, dead 0\n");
+    says(
+        "setsid weft-processes manager -l unix:$PWD/silent >silent.log & M=$!; A=unix:$PWD/silent; "
+        "until grep -q . silent.log; do sleep 0.01; done; "
+        "echo 'echo on >silent.begun; sleep 100' | weft-processes submit -q $A q; "
+        "weft-processes work -j1 -l 40 $A q -- sh -c {} 2>log & W=$!; "
+        "until [ -s silent.begun ]; do sleep 0.01; done; kill -STOP $M; kill $W; "
+        "until grep -q 'once more' log; do sleep 0.01; done; T=$(date +%s); kill $W; wait $W; "
+        "echo $?; [ $(($(date +%s) - T)) -lt 30 ] || echo late; "
+        "{ weft-processes jobs $A q | head -1; } & J=$!; sleep 0.5; kill -CONT $M; wait $J; "
+        "kill $M; wait $M",
+        0, "143\nq: waiting 1, delayed 0, running 0, done 0, dead 0\n");
 }
 
 // A worker that is killed takes its command with it, and loses its job: at once if it is tied.

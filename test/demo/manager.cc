@@ -16,7 +16,7 @@ static int start_manager(void **state)
         return -1;
     snprintf(at, sizeof at, "unix:%s/things", scratch);
     snprintf(command, sizeof command,
-             "mkfifo news && { weft-processes manager -l %s >news & } && read line <news && "
+             "mkfifo news && { setsid weft-processes manager -l %s >news & } && read line <news && "
              "echo $! $line",
              at);
     if (run(command) != 0)
