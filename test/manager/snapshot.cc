@@ -346,7 +346,7 @@ CASE(test_impossible_is_refused)
     is_impossible("Pl\0", 3, QUEUE_CLOSED, UINT32_MAX, 4);
     is_impossible("Ps\0", 3, QUEUE_CLOSED, 1, 4);
     is_impossible("Ps\0", 3, 3, INT64_MAX, 8);
-    for (size_t i : {0, 1, 3, 4, 6, 7, 8}) // id, token, tries, retries; limit, backoff, keep
+    for (size_t i : {0u, 1u, 3u, 4u, 6u, 7u, 8u}) // id, token, tries, retries; limit, backoff, keep
         is_impossible("J\1\0", 3, JOB_NUMBERS + 8 * i, INT64_MAX, 8);
     write_file(file, file_size);
     start(&o);
