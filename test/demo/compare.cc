@@ -159,8 +159,8 @@ CASE(test_each_beside_parallel)
         {"-q -j 1 --halt now,success=1 sh -c 'echo $0; [ $0 = 4 ]'",
          "-q -j 1 --halt now,success=1 sh -c 'echo $0; [ $0 = 4 ]'"},
         {"-q -j 1 --halt soon,done=3 echo; true", "-q -j 1 --halt soon,done=3 echo; true"},
-        {"-q -k -t 1 sh -c 'echo $0; [ $0 != 2 ] || exec sleep 9'",
-         "-q -k --timeout 1 sh -c 'echo $0; [ $0 != 2 ] || exec sleep 9'"},
+        {"-q -k -t 4 sh -c 'echo $0; [ $0 != 2 ] || exec sleep 99'",
+         "-q -k --timeout 4 sh -c 'echo $0; [ $0 != 2 ] || exec sleep 99'"},
         {"-q -k sh -c 'exit $0'", "-q -k sh -c 'exit $0'"},
         {"-q -k nowhere-weft", "-k nowhere-weft"},
         {"-q -k --retries 3 sh -c 'echo x >>tries.$0; echo $(wc -l <tries.$0); "
