@@ -2,7 +2,8 @@
 // byte chooses and that lie elsewhere each time.  Both give the same commands and the same error,
 // within the limits; no word lies outside of what has come, and no memory stays behind.
 //
-// sources: src/manager/server/request.cc src/manager/server/table.cc
+// sources: src/manager/server/*.cc
+// libraries: yes
 #include <manager/server/memory.h>
 #include <manager/server/request.h>
 
