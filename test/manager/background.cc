@@ -30,6 +30,7 @@ static bool step(server *, void *arg)
 static void open_server(server *s)
 {
     *s = {};
+    list_init(&s->ready);
     s->loop = weft_loop_create(NULL);
     assert_non_null(s->loop);
 }

@@ -47,6 +47,25 @@ SERVER_CASE(test_getters_are_served_afterwards)
     raw_close(&other);
 }
 
+// Who waits for the list that was made first is served first: taking from a list, or leaving one,
+// gives it no turn.
+SERVER_CASE(test_lists_have_turns_as_they_are_made)
+{
+    raw of_c = open_one(), of_both = open_one(), from_b = open_one(), last = open_one();
+    blocks(&of_c, "BLMOVE c d LEFT LEFT 0");
+    blocks(&of_both, "BLPOP c a 0", 2);
+    blocks(&from_b, "BRPOPLPUSH b a 0", 3);
+    blocks(&last, "BRPOPLPUSH b c 0", 4);
+    executes(&c, {"RPUSH c 1", "RPUSH b 2 3"}, "*2\r\n:1\r\n:2\r\n");
+    assert_string_equal(reply(&of_c), "$1\r\n1\r\n");
+    assert_string_equal(reply(&from_b), "$1\r\n3\r\n");
+    assert_string_equal(reply(&last), "$1\r\n2\r\n");
+    assert_string_equal(reply(&of_both), "*2\r\n$1\r\na\r\n$1\r\n3\r\n");
+    raw *all[] = {&of_c, &of_both, &from_b, &last};
+    for (raw *r : all)
+        raw_close(r);
+}
+
 SERVER_CASE_WITH(test_full_memory, o.max_memory = 4 << 20)
 {
     raw other = open_one();

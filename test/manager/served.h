@@ -94,11 +94,11 @@ static inline void executes(raw *r, std::initializer_list<const char *> lines, c
     says(r, "EXEC", expected);
 }
 
-// Asks what has to wait: the only one that does.
-static inline void blocks(raw *r, const char *line)
+// Asks what has to wait: then so many do.
+static inline void blocks(raw *r, const char *line, int waiting = 1)
 {
     raw_ask(r, line);
-    assert_true(wait_blocked(&c, 1));
+    assert_true(wait_blocked(&c, waiting));
 }
 
 static inline bool is_cut(raw *r)

@@ -50,7 +50,7 @@ static void run(weft_task *t, void *arg)
     do
         step(s);
     while (s->works != nullptr && weft_now() < end);
-    if (s->ready != nullptr)
+    if (!list_is_empty(&s->ready))
         places_serve(s);
     if (s->works != nullptr)
         weft_loop_defer(s->loop, t);

@@ -23,12 +23,10 @@ bool weft::item_push(server *s, int db, const word *key, list_item *item, bool f
     entry **link = key_find(s, db, key), *e;
     if (link != nullptr && (*link)->type != TYPE_LIST)
         return false;
-    if (link != nullptr) {
+    if (link != nullptr)
         e = *link;
-    } else {
-        e = entry_new(TYPE_LIST, key->text, key->size, hash_of(key->text, key->size), 0);
-        table_add(&s->keys[db], e);
-    }
+    else
+        e = key_add(s, db, TYPE_LIST, key, hash_of(key->text, key->size), 0);
     list_push(entry_list(e), item, front);
     key_changed(s, db, key->text, key->size);
     return true;

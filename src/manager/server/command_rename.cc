@@ -24,6 +24,8 @@ static void remove_if_there(peer *p, int db, const word *key)
 static void put(server *s, int db, entry *e, int64_t at)
 {
     table_add(&s->keys[db], e);
+    if (e->type == TYPE_LIST)
+        list_added(s, db, entry_key(e), e->key_size);
     key_changed(s, db, entry_key(e), e->key_size);
     if (at >= 0)
         key_expire_at(s, db, table_find(&s->keys[db], entry_key(e), e->key_size, e->hash), at);

@@ -469,6 +469,6 @@ void weft::execute(peer *p, const word *words, int n)
     if (p->silent == 3 && p->wait == nullptr)
         p->silent = 0;
     owner_rest(p);
-    if (s->ready != nullptr)
+    if (!list_is_empty(&s->ready))
         places_serve(s);
 }

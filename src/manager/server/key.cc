@@ -36,10 +36,12 @@ bool weft::key_typed(peer *p, const word *key, int type, entry ***link)
 
 // ---- Make, set, remove ----
 
-static entry *add(server *s, int db, int type, const word *key, uint32_t hash, size_t size)
+entry *weft::key_add(server *s, int db, int type, const word *key, uint32_t hash, size_t size)
 {
     entry *e = entry_new(type, key->text, key->size, hash, size);
     table_add(&s->keys[db], e);
+    if (type == TYPE_LIST)
+        list_added(s, db, key->text, key->size);
     return e;
 }
 
@@ -49,7 +51,7 @@ entry *weft::key_make(peer *p, const word *key, int type)
     if (!key_typed(p, key, type, &link))
         return nullptr;
     return link != nullptr ? *link
-                           : add(p->server, p->db, type, key, hash_of(key->text, key->size), 0);
+                           : key_add(p->server, p->db, type, key, hash_of(key->text, key->size), 0);
 }
 
 table *weft::key_table(peer *p, const word *key, int type)
@@ -80,7 +82,7 @@ void weft::key_set(server *s, int db, const word *key, const char *text, size_t 
     uint32_t hash = hash_of(key->text, key->size);
     entry **link = find(s, db, key->text, key->size, hash);
     if (link == nullptr) {
-        entry *e = add(s, db, TYPE_STRING, key, hash, n);
+        entry *e = key_add(s, db, TYPE_STRING, key, hash, n);
         memcpy(entry_text(e), text, n);
         key_changed(s, db, key->text, key->size);
         return;

@@ -220,15 +220,24 @@ void weft::place_drop_if_idle(server *s, place *place)
     memory_give(place);
 }
 
-void weft::place_ready(server *s, place *place)
+// To be looked at before anything else runs, but its turn comes only with place_ready.
+static void place_look(server *s, place *place)
 {
     place->active = weft_loop_now(s->loop);
     if (place->is_ready)
         return;
     place->is_ready = true;
-    place->next_ready = nullptr;
-    *s->ready_end = place;
-    s->ready_end = &place->next_ready;
+    list_insert(&s->ready, &place->turn);
+}
+
+void weft::place_ready(server *s, place *place)
+{
+    place_look(s, place);
+    if (place->has_turn)
+        return;
+    list_remove(&place->turn);
+    list_insert(&s->ready, &place->turn);
+    place->has_turn = true;
 }
 
 void weft::key_changed_slowly(server *s, int db, const char *key, size_t n)
@@ -237,17 +246,22 @@ void weft::key_changed_slowly(server *s, int db, const char *key, size_t n)
         watch_touch(s, db, key, n);
     place *place = s->places.count != 0 ? place_find(s, AT_LIST, db, key, n, false) : nullptr;
     if (place != nullptr)
+        place_look(s, place);
+}
+
+void weft::list_added_slowly(server *s, int db, const char *key, size_t n)
+{
+    place *place = place_find(s, AT_LIST, db, key, n, false);
+    if (place != nullptr)
         place_ready(s, place);
 }
 
 void weft::places_serve(server *s)
 {
-    while (s->ready != nullptr) {
-        place *place = s->ready;
-        s->ready = place->next_ready;
-        if (s->ready == nullptr)
-            s->ready_end = &s->ready;
-        place->is_ready = false;
+    while (!list_is_empty(&s->ready)) {
+        place *place = (struct place *)((char *)s->ready.next - offsetof(struct place, turn));
+        list_remove(&place->turn);
+        place->is_ready = place->has_turn = false;
         if (place->kind == AT_LIST)
             list_serve(s, place);
         else if (place->kind == AT_LOCK)
@@ -268,7 +282,7 @@ static void on_time_out(weft_alarm *, void *arg)
     server *s = w->peer->server;
     w->time_out(w);
     wait_end(w);
-    if (s->ready != nullptr)
+    if (!list_is_empty(&s->ready))
         places_serve(s);
 }
 
@@ -332,6 +346,8 @@ void weft::wait_end(peer_wait *w)
         // It may be the next one's turn: this one came first, and was not to be passed.
         if (w->brief && w->ended == nullptr)
             place_drop_if_idle(s, place);
+        else if (place->kind == AT_LIST && l->is_waiting)
+            place_look(s, place); // the list's next one has its turn when there is a list
         else
             place_ready(s, place);
     }

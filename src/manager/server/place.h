@@ -45,20 +45,21 @@ struct place {
     int kind, db;
     uint32_t flushes;      // those that it has seen
     bool is_ready;         // it is in server->ready
+    bool has_turn;         // its place among them is kept; else the next place_ready moves it back
     bool is_erased;        // of a semaphore: there is none
     int64_t since, active; // it is known, or locked; was last used: weft_now()
-    place *next_ready;
-    place_link waiting; // takers; those who want the lock, a unit, the others
-    place_link putters; // of a list
-    place_link joiners; // of a list
-    size_t count;       // of `waiting`
-    int64_t number;     // list: not done; lock: its token; units: free;
-                        // barrier: parties
-    int64_t taken;      // list: of those not done, got by WEFT.GET; the others are in the list
-    uint64_t list;      // its id when that was last looked at; 0: there was none
-    hold_link holds;    // a lock has one at most
-    int closed;         // list: 1 drain, 2 discard; event: set; barrier: errno
-    job_queue *jobs;    // of jobs (job.h)
+    place_ring turn;       // in server->ready
+    place_link waiting;    // takers; those who want the lock, a unit, the others
+    place_link putters;    // of a list
+    place_link joiners;    // of a list
+    size_t count;          // of `waiting`
+    int64_t number;        // list: not done; lock: its token; units: free;
+                           // barrier: parties
+    int64_t taken;         // list: of those not done, got by WEFT.GET; the others are in the list
+    uint64_t list;         // its id when that was last looked at; 0: there was none
+    hold_link holds;       // a lock has one at most
+    int closed;            // list: 1 drain, 2 discard; event: set; barrier: errno
+    job_queue *jobs;       // of jobs (job.h)
 };
 
 // What a blocked peer waits for: the links into one place or several, and what to do then.
@@ -99,6 +100,7 @@ bool place_is_known(server *s, const place *place);
 // It may have something for those who wait.
 void place_ready(server *s, place *place);
 void key_changed_slowly(server *s, int db, const char *key, size_t n);
+void list_added_slowly(server *s, int db, const char *key, size_t n);
 void places_serve(server *s);
 
 // FLUSHDB, and (-1) FLUSHALL: of the queues there nothing is known any more, and of the others
@@ -111,6 +113,14 @@ static inline void key_changed(server *s, int db, const char *key, size_t n)
 {
     if (__builtin_expect((s->places.count | s->watches) != 0, 0))
         key_changed_slowly(s, db, key, n);
+}
+
+// There is a list where none was.  Of the lists that one command or transaction makes, who waits
+// for the first is served first, as with Redis.
+static inline void list_added(server *s, int db, const char *key, size_t n)
+{
+    if (__builtin_expect(s->places.count != 0, 0))
+        list_added_slowly(s, db, key, n);
 }
 
 // command_queue.cc, command_lock.cc: gives what the place has to those who wait.

@@ -33,7 +33,7 @@ void weft::server_tidy(server *s)
         p->is_dirty = p->ending;
         if (p->ending) {
             peer_free(p);
-            if (s->ready != nullptr)
+            if (!list_is_empty(&s->ready))
                 places_serve(s);
         }
     }
@@ -159,7 +159,7 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
     s->listener.watch.fd = s->save.dir = -1;
     s->save.not_at_end = true; // before its beginning
     peers_open(s);
-    s->ready_end = &s->ready;
+    list_init(&s->ready);
     list_init(&s->all_places);
     list_init(&s->released);
     list_init(&s->lost);

@@ -214,11 +214,10 @@ struct server {
     hold_link released; // of peers that have gone: their holds are still to be given back
     weft_alarm release;
     job_link lost_jobs; // of peers that have gone
-    place *ready;       // may be able to serve those who wait
-    place **ready_end;
-    size_t waiting; // peers
-    size_t locks;   // held
-    int64_t token;  // the last fencing token
+    place_ring ready;   // places that may be able to serve those who wait, in their order
+    size_t waiting;     // peers
+    size_t locks;       // held
+    int64_t token;      // the last fencing token
 
     work *works;    // in the background: a ring, from the one whose turn it is; nullptr: none
     uint64_t steps; // of them, so far
@@ -392,6 +391,9 @@ entry **key_find(server *s, int db, const word *key);
 
 // The same of one type.  false: it has another, and the peer was told.
 bool key_typed(peer *p, const word *key, int type, entry ***link);
+
+// A new key.  There is none of that name.
+entry *key_add(server *s, int db, int type, const word *key, uint32_t hash, size_t size);
 
 // The list, hash or set of that name, made if need be.  nullptr: as above.
 entry *key_make(peer *p, const word *key, int type);
