@@ -188,7 +188,11 @@ lint: all ## check format, clang-tidy, man pages, symbols and headers (LINT="for
 torture: all ## kill participants at every instruction and system call, and in storms
 	$Q set -e; for t in $(wildcard test/torture/run); do $$t $B; done
 
-soak: ## echo with rough clients for 5 minutes, 1,000 reloads, 1,000 killed masters, 100,000 jobs (SOAK_SECONDS=300)
+random := manager/beside_redis manager/beside_waiting manager/beside_pubsub manager/wild
+
+soak: ## echo with rough clients for 5 minutes, 1,000 reloads, 1,000 killed masters, 100,000 jobs (SOAK_SECONDS=300), commands nobody has tried
+	$Q for i in $$(seq $(or $(SOAK_RUNS),20)); do \
+	  WEFT_SEED=clock $(MAKE) --no-print-directory unit tests='$(random)' || exit 1; done
 	$Q SOAK_SECONDS=$(or $(SOAK_SECONDS),300) SOAK_RELOADS=1000 SOAK_KILLS=1000 RUNNER_SECONDS=3600 \
 	  JOBS_SECONDS=$(or $(SOAK_SECONDS),600) JOBS_MANY=100000 \
 	  $(MAKE) --no-print-directory unit SAN=address,undefined tests='async/soak_rough async/workers_storm manager/jobs_storm'

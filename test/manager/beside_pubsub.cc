@@ -204,12 +204,7 @@ static char *sorted(raw *c)
 
 PUBSUB_CASE(test_random)
 {
-    const char *given = getenv("BESIDE_SEED");
-    uint64_t seed =
-        given != nullptr ? strtoull(given, nullptr, 10) : (uint64_t)weft_now() % 1000000007;
-    printf("%s: BESIDE_SEED=%llu\n", runner_test, (unsigned long long)seed);
-    fflush(stdout);
-    generator_seed(seed);
+    generator_seed(runner_test);
     use_resp3(0);
     use_resp3(1);
     for (int round = 0; round < (RUNNER_SANITIZED ? 100 : 400); round++) {

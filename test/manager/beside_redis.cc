@@ -1,7 +1,7 @@
 // The same random commands to weft's server and to redis-server 7.0, valid and not: the replies
 // are the same bytes, but for what weft-manager(7) says may differ.
 //
-//     BESIDE_SEED=n      this sequence again (a failure prints it)
+//     WEFT_SEED=n        this sequence again (a failure prints it)
 //     BESIDE_COMMANDS=n  so many commands a run
 //     BESIDE_SELF=1      Redis beside itself: what fails then is the comparison's fault
 #include "beside.h"
@@ -114,7 +114,7 @@ static void differ(span ours, span theirs)
 
 static void differ_at(size_t of, span ours, span theirs)
 {
-    fprintf(stderr, "BESIDE_SEED=%llu: the replies to command %zu differ; before it:\n",
+    fprintf(stderr, "WEFT_SEED=%llu: the replies to command %zu differ; before it:\n",
             (unsigned long long)seed, of);
     show_history(of);
     differ(ours, theirs);
@@ -221,7 +221,7 @@ static void exchange_send(exchange *x)
 
 static void no_reply(const char *who, size_t of)
 {
-    fprintf(stderr, "BESIDE_SEED=%llu: no reply to command %zu from %s; before it:\n",
+    fprintf(stderr, "WEFT_SEED=%llu: no reply to command %zu from %s; before it:\n",
             (unsigned long long)seed, of, who);
     show_history(of);
     fail();
@@ -274,11 +274,7 @@ static size_t commands_a_run(void)
 
 static void run_begin(const char *protocol)
 {
-    const char *given = getenv("BESIDE_SEED");
-    seed = given != nullptr ? strtoull(given, nullptr, 10) : (uint64_t)weft_now() % 1000000007;
-    printf("%s: BESIDE_SEED=%llu\n", runner_test, (unsigned long long)seed);
-    fflush(stdout);
-    generator_seed(seed);
+    seed = generator_seed(runner_test);
     forget_all();
     sides_open(sides[0], CONNECTIONS);
     for (int i = 0; i < CONNECTIONS; i++)
@@ -419,7 +415,7 @@ BESIDE_CASE(test_broken_requests, run_begin("HELLO 2"))
         span a = whole_answer(address_of[OURS], now.text, now.used);
         span b = whole_answer(address_of[REDIS], now.text, now.used);
         if (!same_bytes(a, b)) {
-            fprintf(stderr, "BESIDE_SEED=%llu: to ", (unsigned long long)seed);
+            fprintf(stderr, "WEFT_SEED=%llu: to ", (unsigned long long)seed);
             show(stderr, now.text, now.used, 1000);
             fputc('\n', stderr);
             differ(a, b);

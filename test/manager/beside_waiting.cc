@@ -26,7 +26,7 @@ static void note(int who, const char *line)
 
 static void give_up(const char *why)
 {
-    fprintf(stderr, "BESIDE_SEED=%llu: %s; the steps before:\n", (unsigned long long)seed, why);
+    fprintf(stderr, "WEFT_SEED=%llu: %s; the steps before:\n", (unsigned long long)seed, why);
     for (unsigned i = steps < 40 ? 0 : steps - 40; i < steps; i++)
         fprintf(stderr, "  %s\n", last_steps[i % 40]);
     fail();
@@ -44,11 +44,7 @@ static void open_waiter(side *s, const char *address, int i)
 
 static void open_all(void)
 {
-    const char *given = getenv("BESIDE_SEED");
-    seed = given != nullptr ? strtoull(given, nullptr, 10) : (uint64_t)weft_now() % 1000000007;
-    printf("%s: BESIDE_SEED=%llu\n", runner_test, (unsigned long long)seed);
-    fflush(stdout);
-    generator_seed(seed);
+    seed = generator_seed(runner_test);
     memset(waits, 0, sizeof waits);
     waiting = served_in_all = 0;
     steps = 0;

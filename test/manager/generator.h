@@ -536,12 +536,25 @@ static inline void make_command(words *w)
         word_text(w, "PING");
 }
 
-static inline void generator_seed(uint64_t seed)
+// A sequence, named by the number that is returned and printed.  WEFT_SEED is that number, or
+// `clock`: another each time, as `make soak` has it.  Without it the same each time: a test says
+// of a change what it said of the last.
+static inline uint64_t generator_seed(const char *test)
 {
+    const char *given = getenv("WEFT_SEED");
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    uint64_t seed = given == nullptr ? 1
+                    : strcmp(given, "clock") == 0
+                        ? (uint64_t)(t.tv_sec * 1000003 + t.tv_nsec) % 1000000007
+                        : strtoull(given, nullptr, 10);
+    printf("%s: WEFT_SEED=%llu\n", test, (unsigned long long)seed);
+    fflush(stdout);
     chance_state = seed * 2862933555777941757u + 3037000493u;
     unix_seconds = (long long)time(nullptr);
     for (size_t i = 0; i < sizeof long_value; i++)
         long_value[i] = (char)chance(256);
+    return seed;
 }
 
 #endif

@@ -7,9 +7,7 @@
 CASE(test_wild_commands)
 {
     static unsigned char data[3000];
-    const char *seed = getenv("WEFT_SEED");
-    chance_state = seed != nullptr ? strtoull(seed, nullptr, 10) : (uint64_t)weft_now();
-    print_message("WEFT_SEED=%llu\n", (unsigned long long)chance_state);
+    generator_seed(runner_test);
     wild_open();
     const char *inputs = getenv("WEFT_WILD"); // some hundred commands each
     for (int i = inputs != nullptr ? atoi(inputs) : RUNNER_SANITIZED ? 30 : 150; i > 0; i--) {
