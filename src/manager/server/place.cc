@@ -220,8 +220,7 @@ void weft::place_drop_if_idle(server *s, place *place)
     memory_give(place);
 }
 
-// To be looked at before anything else runs, but its turn comes only with place_ready.
-static void place_look(server *s, place *place)
+void weft::place_ready(server *s, place *place)
 {
     place->active = weft_loop_now(s->loop);
     if (place->is_ready)
@@ -230,30 +229,24 @@ static void place_look(server *s, place *place)
     list_insert(&s->ready, &place->turn);
 }
 
-void weft::place_ready(server *s, place *place)
-{
-    place_look(s, place);
-    if (place->has_turn)
-        return;
-    list_remove(&place->turn);
-    list_insert(&s->ready, &place->turn);
-    place->has_turn = true;
-}
-
 void weft::key_changed_slowly(server *s, int db, const char *key, size_t n)
 {
     if (s->watches != 0)
         watch_touch(s, db, key, n);
     place *place = s->places.count != 0 ? place_find(s, AT_LIST, db, key, n, false) : nullptr;
     if (place != nullptr)
-        place_look(s, place);
+        place_ready(s, place);
 }
 
 void weft::list_added_slowly(server *s, int db, const char *key, size_t n)
 {
     place *place = place_find(s, AT_LIST, db, key, n, false);
-    if (place != nullptr)
-        place_ready(s, place);
+    if (place == nullptr || place->has_turn)
+        return;
+    place_ready(s, place);
+    list_remove(&place->turn);
+    list_insert(&s->ready, &place->turn);
+    place->has_turn = true;
 }
 
 void weft::places_serve(server *s)
@@ -346,8 +339,6 @@ void weft::wait_end(peer_wait *w)
         // It may be the next one's turn: this one came first, and was not to be passed.
         if (w->brief && w->ended == nullptr)
             place_drop_if_idle(s, place);
-        else if (place->kind == AT_LIST && l->is_waiting)
-            place_look(s, place); // the list's next one has its turn when there is a list
         else
             place_ready(s, place);
     }

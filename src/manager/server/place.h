@@ -45,7 +45,7 @@ struct place {
     int kind, db;
     uint32_t flushes;      // those that it has seen
     bool is_ready;         // it is in server->ready
-    bool has_turn;         // its place among them is kept; else the next place_ready moves it back
+    bool has_turn;         // and stays where it is: it has a list that was not there before
     bool is_erased;        // of a semaphore: there is none
     int64_t since, active; // it is known, or locked; was last used: weft_now()
     place_ring turn;       // in server->ready
