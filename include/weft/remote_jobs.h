@@ -141,8 +141,9 @@ int weft_remote_jobs_remove(weft_remote_jobs *q, int64_t id, weft_deadline d);
 typedef struct weft_remote_jobs_counters {
     int64_t waiting, delayed, running, done, dead; /* now */
     bool paused;
-    int64_t put, taken, ended, failed, lost; /* so far: jobs put; takes; jobs done, tries failed,
-                                              * leases that ended before the job */
+    int64_t put, taken, ended, failed, lost; /* so far: jobs put; takes, but those given back
+                                              * (UNDONE); jobs done, tries failed, leases that
+                                              * ended before the job */
 } weft_remote_jobs_counters;
 
 int weft_remote_jobs_statistics(weft_remote_jobs *q, weft_remote_jobs_counters *counters,

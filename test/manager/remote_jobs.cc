@@ -242,6 +242,7 @@ CASE(test_jobs_fail)
     assert_int_equal(weft_remote_jobs_fail(q, id, second, WEFT_JOB_NEVER, "bad", soon()), 0);
     outcome_is(q, id, WEFT_JOB_DEAD, "bad");
     assert_int_equal(counted(q).failed, 3);
+    assert_int_equal(counted(q).taken, 3); // not the one that was given back
     assert_int_equal(weft_remote_jobs_remove(q, id, soon()), 0);
     assert_errno(weft_remote_jobs_get(q, id, soon()), ENOENT);
     assert_errno(weft_remote_jobs_retry(q, id, soon()), ENOENT);

@@ -6,6 +6,7 @@ end
 leave('running', id)
 if ARGV[5] == 'UNDONE' then
   redis.call('HINCRBY', all .. id, 'tries', -1)
+  redis.call('HINCRBY', counts, 'taken', -1)
   move(id, 1)
   return over(1)
 end

@@ -245,6 +245,7 @@ void weft::command_job_fail(peer *p, const word *words, int)
         return;
     if (undone) {
         j->tries--;
+        j->queue->taken--;
     } else {
         j->queue->failed++;
         job_set(&j->outcome, words[5].text, words[5].size);
