@@ -5,7 +5,6 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 
 static ssize_t take_from(peer *p)
 {
@@ -180,21 +179,6 @@ CASE(test_server_stopped_with_item)
     }
     assert_int_equal(weft_remote_queue_join(q, soon()), 0);
     release(other);
-    done_with(q);
-    end_server(&mine);
-}
-
-// Who has time waits for one that is slow, however long that is.
-CASE(test_server_slow)
-{
-    server mine;
-    weft_remote_queue *q = open_on_mine(&mine);
-    peer *p = begin_asleep(take_from, q);
-    kill(mine.pid, SIGSTOP);
-    poll(nullptr, 0, 1500);
-    kill(mine.pid, SIGCONT);
-    assert_int_equal(weft_remote_queue_put(q, "x", 1, soon()), 0);
-    end(p, 0, 0);
     done_with(q);
     end_server(&mine);
 }

@@ -127,7 +127,9 @@ CASE(test_barrier)
 {
     const char *const keys[] = {"b", "b:barrier", "b:waiting", "b:resets"};
     const char *const partner[] = {"ZADD", "b:waiting", "+inf", "8"};
-    const char *const dead[] = {"ZADD", "b:waiting", "1", "9"};
+    const char *const away[] = {"ZADD", "b:waiting", "1", "9"};
+    const char *const back[] = {"ZADD", "b:waiting", "+inf", "9"};
+    const char *const dead[] = {"ZADD", "b:waiting", "-1", "9"};
     assert_int_equal(answer(run(lua::barrier_arrive, "0", keys, "2")), 0);
     assert_int_equal(answer(run(lua::barrier_waiting, "0", keys)), 1);
     assert_int_equal(answer(run(lua::barrier_arrive, "0", keys, "3")), -'P'); // PARTIES
@@ -143,6 +145,13 @@ CASE(test_barrier)
     assert_int_equal(answer(run(lua::barrier_give_up, "0", keys, "2")), 0);
     assert_int_equal(answer(run(lua::barrier_arrive, "0", keys, "2")), -'B');
     assert_int_equal(answer(run(lua::barrier_reset, "0", keys)), 1000);
+    // Not seen for long, but nor was anybody else: it is waited for.
+    weft_reply_free(asked(4, away));
+    assert_int_equal(answer(run(lua::barrier_waiting, "0", keys)), 1);
+    assert_int_equal(answer(run(lua::barrier_arrive, "0", keys, "2")), 3);
+    assert_int_equal(answer(run(lua::barrier_is_over, "0", keys, "3")), -1000);
+    weft_reply_free(asked(4, back));
+    assert_int_equal(answer(run(lua::barrier_is_over, "0", keys, "3")), -1);
     weft_reply_free(asked(4, dead));
     assert_int_equal(answer(run(lua::barrier_waiting, "0", keys)), -'O'); // OWNERDEAD
     assert_int_equal(answer(run(lua::barrier_break, "0", keys)), 1000);

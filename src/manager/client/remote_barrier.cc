@@ -1,6 +1,7 @@
 // remote_barrier.cc: a barrier.  On Redis it is a hash with the number of the generation that
 // gathers, and the set of those that are there with when each was seen last: a waiter asks again
-// and again whether it is over.  One that has not asked for so long that it must be dead breaks it.
+// and again whether it is over.  One that has not asked for so long that it must be dead breaks it,
+// but not when the server was away: then all are waited for until they ask.
 // Generations that a reset ended are noted for those that have not asked since.
 #include "remote.h"
 
@@ -42,8 +43,8 @@ static int wait_redis(weft_remote_barrier *b, client_word parties, weft_deadline
     if (n < 0)
         return 1;
     client_word words[] = {client_number(text, n), remote_wait()};
-    if (remote_do(b, &is_over, words, 2, d) == 0)
-        return 0;
+    if (remote_integer(b, &is_over, words, 2, &n, d) == 0)
+        return n < 0;
     int error = errno;
     if (error == ETIMEDOUT)
         remote_integer(b, &give_up, words, 1, &over, WEFT_NOW);

@@ -7,10 +7,5 @@ if redis.call('ZCARD', KEYS[3]) > 0 and redis.call('HGET', KEYS[2], 'parties') ~
   return redis.error_reply('PARTIES others wait for another number')
 end
 redis.call('ZADD', KEYS[3], now, ARGV[1])
-if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[3]) then
-  redis.call('DEL', KEYS[3])
-  redis.call('HINCRBY', KEYS[2], 'generation', 1)
-  return -1
-end
 redis.call('HSET', KEYS[2], 'parties', ARGV[3])
-return tonumber(generation())
+return is_complete() and -1 or tonumber(generation())
