@@ -148,7 +148,7 @@ static void release(weft_client *c)
     free(c->out.data);
     free(c->noted.data);
     free(c->undo.data);
-    free(c->elsewhere);
+    client_leave_cluster(c);
     free(c->address);
     if (c->hello != nullptr)
         explicit_bzero(c->hello, c->hello_size);

@@ -18,6 +18,7 @@ struct addrinfo;
 namespace weft {
 
 struct endpoint;
+struct client_cluster;
 
 // A word of a command: bytes, and text around them (NULL: none).
 struct client_word {
@@ -69,11 +70,12 @@ struct weft_client {
     reply_reader in;
     int late; // what is owed to a call that has given up: LATE_...
     bytes undo;
-    int session;      // SESSION_...
-    char *elsewhere;  // the address that a cluster named; NULL: none
-    bool asking;      // for one command only
-    bytes noted;      // by weft_client_append
-    int noted_begins; // what that makes of the session once it is sent
+    int session;             // SESSION_...
+    client_cluster *cluster; // the servers it has named; NULL: none
+    int at;                  // which of them it is connected to; 0: to `address`
+    bool asking;             // for one command only
+    bytes noted;             // by weft_client_append
+    int noted_begins;        // what that makes of the session once it is sent
     int noted_ends;
     size_t owed;         // replies to that
     bool begun;          // some of it may have been sent
@@ -130,6 +132,9 @@ int client_open(weft_client *c);
 // Ends the connection.  Nothing is owed any more.
 void client_drop(weft_client *c);
 
+// Closes a connection, *fd, of that number.
+void client_hang_up(int *fd, uint64_t number);
+
 // client_like.cc: another client of the same server.
 weft_client *client_like(const weft_client *c, weft_deadline d);
 
@@ -145,6 +150,27 @@ int client_wait(int fd, int events, weft_deadline d);
 
 // Sleeps until `d`, between two commands.  ECANCELED; ECONNRESET in a child.
 int client_sleep(weft_client *c, weft_deadline d);
+
+// ---- client_cluster.cc: where a cluster says that things are ----
+
+// The address that it is, or is to be, connected to.
+const char *client_address(const weft_client *c);
+
+// Goes to the server that an error MOVED or ASK names, the latter for one command.  false: it
+// names none, or ENOMEM.
+bool client_go_on(weft_client *c, const weft_reply *error, bool ask);
+
+// Before a command about that name: goes to the server that is known to have it.
+void client_go_to(weft_client *c, const char *name, size_t n);
+
+// Behind a command that was asked after ASK: goes back.
+void client_go_back(weft_client *c);
+
+// Begins at `address` again: the server is not there.
+void client_go_home(weft_client *c);
+
+// Ends all connections but the one in use, and forgets who was named.
+void client_leave_cluster(weft_client *c);
 
 // ---- client_again.cc: what is tried again ----
 

@@ -3,8 +3,7 @@
 // That is what surely did not run: there was no connection for it, or the server said that it would
 // not now.  It is tried after 1 ms at first and 50 ms at last, until the call's deadline.
 //
-// A server of a cluster says where a key is.  The client goes there and stays, until it is sent on,
-// or loses that connection: then it begins at its own address.
+// A server of a cluster says where a key is, and the client goes there (client_cluster.cc).
 #include "client.h"
 
 #include <base/errno.h>
@@ -36,47 +35,11 @@ static answer read_answer(const weft_reply *r)
     return FINAL;
 }
 
-// "MOVED 3999 127.0.0.1:6381" as an address; without a host it is that of who says so.  NULL:
-// ENOMEM, EPROTO.
-static char *named_address(const weft_client *c, const weft_reply *r)
-{
-    char *address = nullptr;
-    const char *slot = strchr(r->text, ' '),
-               *at = slot != nullptr ? strchr(slot + 1, ' ') : nullptr;
-    const char *port = at != nullptr ? strrchr(at, ':') : nullptr;
-    const char *from = c->elsewhere != nullptr ? c->elsewhere : c->address;
-    if (port == nullptr || (port == at + 1 && strncmp(from, "tcp:", 4) != 0))
-        return fail_null(EPROTO);
-    int host = (int)(port - at - 1), n;
-    if (host == 0)
-        n = asprintf(&address, "%.*s%s", (int)(strrchr(from, ':') - from), from, port);
-    else if (memchr(at + 1, ':', (size_t)host) != nullptr && at[1] != '[')
-        n = asprintf(&address, "tcp:[%.*s]%s", host, at + 1, port);
-    else
-        n = asprintf(&address, "tcp:%.*s%s", host, at + 1, port);
-    return n >= 0 ? address : nullptr;
-}
-
-static bool go_elsewhere(weft_client *c, const weft_reply *r, bool ask)
-{
-    int saved = errno;
-    char *address = named_address(c, r);
-    errno = saved;
-    if (address == nullptr)
-        return false;
-    client_drop(c);
-    free(c->elsewhere);
-    c->elsewhere = address;
-    c->asking = ask;
-    return true;
-}
-
-static void go_back(weft_client *c)
+// Its address may be another server's by now.
+static void go_anew(weft_client *c)
 {
     client_drop(c);
-    free(c->elsewhere);
-    c->elsewhere = nullptr;
-    c->asking = false;
+    client_leave_cluster(c);
 }
 
 // Sleeps a little longer each time.  0: the deadline has passed; -1: ECANCELED, ...
@@ -101,10 +64,10 @@ bool weft::client_again(weft_client *c, client_tries *t, weft_reply **r)
     else if (*r != nullptr && (*r)->type == WEFT_REPLY_ERROR && c->session == 0)
         is = read_answer(*r);
     bool named = is == MOVED || is == ASK;
-    if (is == FINAL || (named && !go_elsewhere(c, *r, is == ASK)))
+    if (is == FINAL || (named && !client_go_on(c, *r, is == ASK)))
         return false;
     if (is == ANEW)
-        go_back(c); // its address may be another server's by now
+        go_anew(c);
     int go_on = named && t->sent_on++ < SENT_ON_AT_ONCE ? 1 : pause_for(c, t);
     if (go_on != 0) {
         weft_reply_free(*r);

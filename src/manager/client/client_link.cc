@@ -27,11 +27,16 @@ enum { KEPT_ROOM = 256 << 10 };
 
 // ---- The end of a connection ----
 
+void weft::client_hang_up(int *fd, uint64_t number)
+{
+    if (*fd >= 0)
+        io_keep_end(*fd, number);
+    close_keep_errno(fd);
+}
+
 static void hang_up(weft_client *c)
 {
-    if (c->fd >= 0)
-        io_keep_end(c->fd, c->number);
-    close_keep_errno(&c->fd);
+    client_hang_up(&c->fd, c->number);
     reader_reset(&c->in);
     c->out.begin = c->out.end = 0;
     c->late = LATE_NONE;
@@ -50,6 +55,7 @@ void weft::client_drop(weft_client *c)
 void weft::client_leave_to_parent(weft_client *c)
 {
     client_drop(c);
+    client_leave_cluster(c);
     client_leave_transaction(c);
     if (getrandom(&c->id, sizeof c->id, 0) != (ssize_t)sizeof c->id)
         c->id = (uint64_t)weft_now() ^ (uint64_t)getpid() << 32;
@@ -246,23 +252,15 @@ static int say_hello(weft_client *c)
     return result;
 }
 
-// What a cluster has named is not remembered beyond what it was named for, or when it is not there.
-static void forget_elsewhere(weft_client *c)
-{
-    free_keep_errno(c->elsewhere);
-    c->elsewhere = nullptr;
-    c->asking = false;
-}
-
 // *greeted: whether it failed after that.
 static int open_connection(weft_client *c, bool *greeted)
 {
     static uint64_t last;
     *greeted = false;
     hang_up(c);
-    c->fd = client_connect(c->elsewhere != nullptr ? c->elsewhere : c->address, c->limit);
+    c->fd = client_connect(client_address(c), c->limit);
     if (c->fd < 0) {
-        forget_elsewhere(c);
+        client_go_home(c);
         return client_fail(c, errno, "connect", errno);
     }
     c->number = __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
@@ -270,7 +268,7 @@ static int open_connection(weft_client *c, bool *greeted)
     if (is_parents(c) || say_hello(c) != 0) {
         int error = is_parents(c) ? ECONNRESET : errno;
         hang_up(c);
-        forget_elsewhere(c);
+        client_go_home(c);
         return fail_with(error);
     }
     c->connection++;
@@ -447,10 +445,7 @@ weft_reply *weft::client_ask(weft_client *c, const client_word words[], size_t n
     }
     weft_reply_free(r);
     r = say_and_receive(c, words, n, late);
-    if (c->late == LATE_NONE) { // back to where the other commands go
-        hang_up(c);
-        forget_elsewhere(c);
-    }
+    client_go_back(c);
     return r;
 }
 

@@ -343,6 +343,7 @@ weft_reply *weft::remote_ask(weft_remote *r, const remote_operation *op, const c
     weft_client *c = r->client;
     if (remote_enter(r, d) != 0)
         return nullptr;
+    client_go_to(c, r->name, r->name_size);
     bool by_script = op->redis.text != nullptr && c->server == WEFT_SERVER_REDIS;
     weft_reply *reply = (by_script ? redis_ask : ask_weft)(r, op, words, n, d);
     if (reply == nullptr && c->late > LATE_DROP)
