@@ -122,8 +122,9 @@ static int work(void *arg)
 // A child of the old one writes the file anew meanwhile, and has the clients' connections, too.
 static void rewrite(unsigned *seed)
 {
+    static const char *const words[] = {"BGREWRITEAOF"};
     weft_client *c = client_of(&here);
-    tell(c, "BGREWRITEAOF");
+    weft_reply_free(weft_client_command(c, 1, words, nullptr, soon())); // one may do so already
     weft_client_destroy(c);
     usleep((unsigned)rand_r(seed) % 20000);
 }
