@@ -166,8 +166,8 @@ void client_go_to(weft_client *c, const char *name, size_t n);
 // Behind a command that was asked after ASK: goes back.
 void client_go_back(weft_client *c);
 
-// Begins at `address` again: the server is not there.
-void client_go_home(weft_client *c);
+// The server is not there: begins at `address` again, or at another one if it was that.
+void client_go_elsewhere(weft_client *c);
 
 // Ends all connections but the one in use, and forgets who was named.
 void client_leave_cluster(weft_client *c);

@@ -27,6 +27,7 @@ struct node {
 struct weft::client_cluster {
     node nodes[NODES];
     int used, last;            // of the nodes; the one that was added last
+    int tried;                 // the last in place of the client's own address
     int back;                  // where it was before an ASK
     unsigned char slot[SLOTS]; // which node has it, and 1; 0: not known
 };
@@ -201,13 +202,17 @@ void weft::client_go_back(weft_client *c)
         go(c, c->cluster->back);
 }
 
-void weft::client_go_home(weft_client *c)
+void weft::client_go_elsewhere(weft_client *c)
 {
     int saved = errno;
+    client_cluster *all = c->cluster;
     c->asking = false;
     if (c->at > 0) {
-        forget_slots(c->cluster, c->at);
+        forget_slots(all, c->at);
         go(c, 0);
+    } else if (all != nullptr && all->used > 1) {
+        all->tried = all->tried % (all->used - 1) + 1;
+        go(c, all->tried);
     }
     errno = saved;
 }

@@ -260,7 +260,7 @@ static int open_connection(weft_client *c, bool *greeted)
     hang_up(c);
     c->fd = client_connect(client_address(c), c->limit);
     if (c->fd < 0) {
-        client_go_home(c);
+        client_go_elsewhere(c);
         return client_fail(c, errno, "connect", errno);
     }
     c->number = __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
@@ -268,7 +268,7 @@ static int open_connection(weft_client *c, bool *greeted)
     if (is_parents(c) || say_hello(c) != 0) {
         int error = is_parents(c) ? ECONNRESET : errno;
         hang_up(c);
-        client_go_home(c);
+        client_go_elsewhere(c);
         return fail_with(error);
     }
     c->connection++;
