@@ -1,11 +1,6 @@
 // Transactions of weft's server: its own commands in them, their memory, and what they leave.
 #include "served.h"
 
-static long long memory_in_use(void)
-{
-    return field_number(ask(&c, "INFO memory"), "used_memory:");
-}
-
 // None of them waits: it is as if the time were out at once.
 SERVER_CASE(test_own_commands_do_not_wait)
 {
@@ -124,7 +119,7 @@ SERVER_CASE(test_memory_is_given_back)
     ask(&c, "SET k v");
     raw one = open_one();
     says(&one, "PING", "+PONG\r\n");
-    long long before = memory_in_use();
+    long long before = memory_in_use(&c);
     for (int i = 0; i < 1000; i++) {
         snprintf(line, sizeof line, "WATCH a-key-of-some-length-%d k other-%d", i, i);
         says(&one, line, "+OK\r\n");
@@ -132,9 +127,9 @@ SERVER_CASE(test_memory_is_given_back)
     says(&one, "MULTI", "+OK\r\n");
     raw_set(&one, "SET", value, sizeof value);
     assert_string_equal(reply(&one), "+QUEUED\r\n");
-    assert_true(memory_in_use() > before + 200000);
+    assert_true(memory_in_use(&c) > before + 200000);
     says(&one, "DISCARD", "+OK\r\n");
-    assert_true(memory_in_use() < before + 5000);
+    assert_true(wait_memory(&c, before + 5000));
     says(&one, "WATCH k", "+OK\r\n");
     says(&one, "MULTI", "+OK\r\n");
     raw_set(&one, "SET", value, sizeof value);
@@ -142,7 +137,7 @@ SERVER_CASE(test_memory_is_given_back)
     raw_close(&one);
     assert_true(wait_clients(&c, 1));
     says(&c, "SET k w", "+OK\r\n");
-    assert_true(memory_in_use() < before + 1000);
+    assert_true(wait_memory(&c, before + 1000));
 }
 
 // Many who watch many keys: an end, and a flush, take no time that grows with both.

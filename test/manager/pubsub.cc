@@ -1,11 +1,6 @@
 // Messages of weft's server: slow subscribers, memory, and what a subscription leaves.
 #include "served.h"
 
-static long long memory_in_use(void)
-{
-    return field_number(ask(&c, "INFO memory"), "used_memory:");
-}
-
 static void publish(const char *text, size_t n)
 {
     char head[100];
@@ -44,7 +39,7 @@ SERVER_CASE(test_slow_subscriber)
     assert_in_range(sent, 30, 50); // 32 MiB, and what the socket takes
     assert_true(is_cut(&slow));
     assert_true(wait_clients(&c, 2));
-    assert_true(memory_in_use() < 4 << 20);
+    assert_true(wait_memory(&c, 4 << 20));
     raw_close(&slow);
     raw_close(&quick);
     free(text);
@@ -104,7 +99,7 @@ SERVER_CASE_WITH(test_full_memory, o.max_memory = 4 << 20)
     assert_true(wait_clients(&c, 1));
     assert_int_equal(ask(&c, "SUBSCRIBE another")[0], '*');
     says(&c, "UNSUBSCRIBE", "*3\r\n$11\r\nunsubscribe\r\n$7\r\nanother\r\n:0\r\n");
-    assert_true(memory_in_use() < 1 << 20);
+    assert_true(wait_memory(&c, 1 << 20));
 }
 
 // Many of each: joining, leaving and the end take a time that does not grow with all of them.
@@ -113,7 +108,7 @@ SERVER_CASE(test_many_subscriptions)
     enum { PEERS = 100, EACH = 200, CHANNELS = 20000 };
     static raw peers[PEERS];
     char line[100];
-    long long before = memory_in_use();
+    long long before = memory_in_use(&c);
     raw one = open_one();
     for (int i = 0; i < CHANNELS; i++) {
         snprintf(line, sizeof line, "SUBSCRIBE c%d", i);
@@ -137,7 +132,7 @@ SERVER_CASE(test_many_subscriptions)
     raw_close(&one);
     assert_true(wait_clients(&c, 1));
     says(&c, "PUBSUB NUMPAT", ":0\r\n");
-    assert_true(memory_in_use() < before + 100000);
+    assert_true(wait_memory(&c, before + 100000));
 }
 
 SERVER_CASE(test_client_list_and_kill)

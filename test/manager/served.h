@@ -114,6 +114,20 @@ static inline bool wait_clients(raw *r, int n)
     return false;
 }
 
+static inline long long memory_in_use(raw *r)
+{
+    return field_number(ask(r, "INFO memory"), "used_memory:");
+}
+
+// Until it uses less: what is large is given back in the background.
+static inline bool wait_memory(raw *r, long long bytes)
+{
+    for (weft_deadline d = in_time(); weft_left(d) > 0; usleep(500))
+        if (memory_in_use(r) < bytes)
+            return true;
+    return false;
+}
+
 // What it says to these bytes, which must be the last of the connection.
 static inline void is_cut_after(const char *text, size_t n, const char *expected)
 {

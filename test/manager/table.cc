@@ -211,6 +211,95 @@ CASE(test_list_is_a_deque)
     assert_int_equal(bytes_in_use, 0);
 }
 
+static void give_list(item_list *l)
+{
+    while (l->count > 0)
+        memory_give(list_pop(l, true));
+    memory_give(l->ring);
+}
+
+// Cut anywhere, wherever its pieces begin, both parts have what is theirs, and go on.
+CASE(test_list_cut)
+{
+    static const int counts[] = {0, 1, 3, 40, 511, 512, 513, 1024, 1025, 1600, 5000},
+                     fronts[] = {0, 1, 100, 511, 512, 700};
+    for (int count : counts)
+        for (int front : fronts)
+            for (int n : {0, 1, 2, 100, 511, 512, 513, count - 513, count - 1, count})
+                for (bool from_front : {false, true}) {
+                    item_list l = {}, cut = {};
+                    if (n < 0 || n > count || front > count)
+                        continue;
+                    for (int i = front - 1; i >= 0; i--)
+                        list_push(&l, item_new(&i, sizeof i), true);
+                    for (int i = front; i < count; i++)
+                        list_push(&l, item_new(&i, sizeof i), false);
+                    list_cut(&l, (size_t)n, from_front, &cut);
+                    assert_int_equal(cut.count, n);
+                    assert_int_equal(l.count, count - n);
+                    const item_list *first = from_front ? &cut : &l, *last = from_front ? &l : &cut;
+                    for (int i = 0; i < count; i++) {
+                        const item_list *in = (size_t)i < first->count ? first : last;
+                        size_t at = (size_t)i - (in == first ? 0 : first->count);
+                        assert_int_equal(*(int *)(void *)(*list_item_at(in, at))->text, i);
+                    }
+                    for (int i = 0; i < 600; i++)
+                        for (item_list *one : {&l, &cut})
+                            list_push(one, item_new(&i, sizeof i), i % 2 == 0);
+                    give_list(&l);
+                    give_list(&cut);
+                    assert_int_equal(bytes_in_use, 0);
+                }
+}
+
+// Against a plain array, as it grows and shrinks at both ends.
+CASE(test_list_at_random)
+{
+    enum { MOST = 20000, STEPS = 400000 };
+    static int model[2 * STEPS];
+    item_list l = {};
+    int begin = STEPS, end = STEPS;
+    uint32_t state = 1;
+    for (int i = 0; i < STEPS; i++) {
+        state = state * 1664525 + 1013904223;
+        bool front = state >> 16 & 1, grows = (i / MOST) % 2 == 0;
+        if (begin == end || (state >> 20 & 7) < (grows ? 6u : 2u)) {
+            model[front ? --begin : end++] = i;
+            list_push(&l, item_new(&i, sizeof i), front);
+        } else {
+            list_item *item = list_pop(&l, front);
+            assert_int_equal(*(int *)(void *)item->text, model[front ? begin++ : --end]);
+            memory_give(item);
+        }
+        assert_int_equal(l.count, end - begin);
+        for (int k = begin; i % 10000 == 0 && k < end; k++)
+            assert_int_equal(*(int *)(void *)(*list_item_at(&l, (size_t)(k - begin)))->text,
+                             model[k]);
+    }
+    give_list(&l);
+    assert_int_equal(bytes_in_use, 0);
+}
+
+// No push to a large list, and no pop, moves much, nor takes or gives back much memory.
+CASE(test_list_has_no_long_steps)
+{
+    enum { ALL = 3000000, MUCH = 1 << 18 };
+    item_list l = {};
+    int zero = 0;
+    list_item *item = item_new(&zero, sizeof zero); // all of them
+    size_t last = bytes_in_use;
+    for (int i = 0; i < 2 * ALL; i++, last = bytes_in_use) {
+        if (i < ALL)
+            list_push(&l, item, i % 3 == 0);
+        else
+            list_pop(&l, i % 3 != 0);
+        assert_true(bytes_in_use < last + MUCH && last < bytes_in_use + MUCH);
+    }
+    memory_give(l.ring);
+    memory_give(item);
+    assert_int_equal(bytes_in_use, 0);
+}
+
 // At each index of a ring that has come around, from either end.
 CASE(test_list_insert_anywhere)
 {

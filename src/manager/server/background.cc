@@ -7,6 +7,9 @@
 // slower.
 #include "place.h"
 
+#include <limits.h>
+#include <unistd.h>
+
 using namespace weft;
 
 static const int64_t LEAST = 250000, MOST = 1000000; // nanoseconds of a round
@@ -25,20 +28,72 @@ static void file_free(void)
     memory_give(memory_take(LONG));
 }
 
+// ---- The heap's end ----
+//
+// What is free there goes back to the system with the free(3) that makes it long, all at once: a
+// millisecond for each few thousand pages.  So that is off while anything is done here, and after
+// long works a step gives back TRIMMED.
+
+static const size_t LONG_WORKS = 256, TRIMMED = 1 << 20, KEPT = 8 << 20; // steps; bytes
+
+void weft::heap_trims(bool by_itself)
+{
+    mallopt(M_TRIM_THRESHOLD, by_itself ? (int)KEPT : -1);
+}
+
+// All but `heap_kept` bytes, which become fewer with each step.  free(3) looks at the end when a
+// large piece becomes free.
+static bool trim(server *s, void *)
+{
+    enum { LARGE = 1 << 17, PAD = 1 << 17 };
+    void *p = malloc(LARGE);
+    mallopt(M_TOP_PAD, (int)s->heap_kept);
+    mallopt(M_TRIM_THRESHOLD, 0);
+    free(p);
+    mallopt(M_TOP_PAD, PAD);
+    heap_trims(false);
+    s->heap_kept -= s->heap_kept < TRIMMED ? s->heap_kept : TRIMMED;
+    return s->heap_kept >= KEPT;
+}
+
+static void works_begin(server *s)
+{
+    s->works_began = s->steps;
+    heap_trims(false);
+}
+
+static void works_end(server *s)
+{
+    size_t heap = (size_t)((char *)sbrk(0) - s->heap);
+    if (s->heap_kept == 0 && s->steps - s->works_began > LONG_WORKS && heap > 2 * KEPT) {
+        s->heap_kept = heap < INT_MAX ? heap : INT_MAX;
+        background(s, trim, nullptr);
+        return;
+    }
+    s->heap_kept = 0;
+    heap_trims(true);
+}
+
+// ---- Works ----
+
 // One step of the work whose turn it is.
 static void step(server *s)
 {
     work *w = s->works;
     s->works = w->next;
     s->steps++;
+    gives_left = SIZE_MAX;
     bool more = w->step(s, w->arg);
     file_free();
+    gives_left = GIVES_AT_ONCE;
     if (more)
         return;
     if (s->works == w)
         s->works = w->next != w ? w->next : nullptr;
     list_remove(w);
     memory_give(w);
+    if (s->works == nullptr)
+        works_end(s);
 }
 
 static void run(weft_task *t, void *arg)
@@ -48,7 +103,8 @@ static void run(weft_task *t, void *arg)
     int64_t now = weft_now(), took = now - weft_loop_now(s->loop);
     int64_t end = now + (took < LEAST ? LEAST : took < MOST ? took : MOST);
     do
-        step(s);
+        if (s->works != nullptr) // else what one left for this round was done in the last
+            step(s);
     while (s->works != nullptr && weft_now() < end);
     if (!list_is_empty(&s->ready))
         places_serve(s);
@@ -66,6 +122,7 @@ void weft::background(server *s, bool (*step)(server *s, void *arg), void *arg)
         return;
     }
     s->works = w->next = w->previous = w;
+    works_begin(s);
     s->background.fn = run;
     s->background.arg = s;
     weft_loop_defer(s->loop, &s->background); // EBUSY: it was already
@@ -75,4 +132,5 @@ void weft::background_finish(server *s)
 {
     while (s->works != nullptr)
         step(s);
+    gives_left = SIZE_MAX;
 }

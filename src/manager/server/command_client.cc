@@ -81,7 +81,7 @@ static size_t describe(const peer *p, const peer *asks, char *text, size_t room)
         "lib-ver=%.64s\n",
         (unsigned long long)p->id, address, local, p->watch.fd, or_empty(p->name),
         (long long)((now - p->since) / 1000000000), (long long)((now - p->active) / 1000000000),
-        *flags != 0 ? flags : "N", p->db, p->channels.count, p->patterns.count,
+        *flags != 0 ? flags : "N", p->db, topics_of(p->channels), topics_of(p->patterns),
         p->multi != nullptr ? (long long)p->multi->count : -1ll, held, p->in.room - p->in.end,
         p == asks ? s->words_size : 0, queued, p->out.room, p->out.end - p->out.begin,
         sizeof *p + p->in.room + p->out.room + queued, p->out.end != 0 && p != asks ? "w" : "",

@@ -53,6 +53,15 @@ static void end_change(peer *p, entry **link)
         key_changed(p->server, p->db, entry_key(*link), (*link)->key_size);
 }
 
+// So many from that end, in an entry of their own: when that is dropped, many are in the
+// background.
+static entry *cut(item_list *l, size_t n, bool front)
+{
+    entry *e = entry_new(TYPE_LIST, "", 0, 0, 0);
+    list_cut(l, n, front, entry_list(e));
+    return e;
+}
+
 // ---- Push, pop ----
 
 static void push_all(peer *p, item_list *l, const word *words, int n, bool front)
@@ -97,11 +106,10 @@ void weft::items_pop(peer *p, entry **link, int64_t count, bool front)
     reply_array(p, many);
     if (many == 0)
         return;
-    for (size_t i = 0; i < many; i++) {
-        list_item *item = list_pop(l, front);
-        reply_item(p, item);
-        memory_give(item);
-    }
+    entry *popped = cut(l, many, front);
+    for (size_t i = 0; i < many; i++)
+        reply_item(p, *list_item_at(entry_list(popped), front ? i : many - 1 - i));
+    entry_drop(popped);
     end_change(p, link);
 }
 
@@ -210,20 +218,14 @@ void weft::command_lrange(peer *p, const word *words, int)
         reply_item(p, *list_item_at(l, i));
 }
 
-// Many at once are dropped as a list of their own is: in the background.
 static void drop_items(item_list *l, size_t n, bool front)
 {
-    const size_t many = 1000;
-    entry *rest = n > many ? entry_new(TYPE_LIST, "", 0, 0, 0) : nullptr;
-    for (; n > 0; n--) {
-        list_item *item = list_pop(l, front);
-        if (rest != nullptr)
-            list_push(entry_list(rest), item, false);
-        else
-            memory_give(item);
-    }
-    if (rest != nullptr)
-        entry_drop(rest);
+    const size_t few = 16;
+    if (n > few)
+        entry_drop(cut(l, n, front));
+    else
+        for (; n > 0; n--)
+            memory_give(list_pop(l, front));
 }
 
 void weft::command_ltrim(peer *p, const word *words, int)
@@ -318,14 +320,16 @@ void weft::command_lrem(peer *p, const word *words, int)
         return;
     item_list *l = entry_list(*link);
     uint64_t most = count == 0 ? UINT64_MAX : count < 0 ? 0 - (uint64_t)count : (uint64_t)count;
+    entry *dropped = entry_new(TYPE_LIST, "", 0, 0, 0);
     for (size_t k = 0; k < l->count && (uint64_t)removed < most; k++) {
         list_item **at = list_item_at(l, count < 0 ? l->count - 1 - k : k);
         if (!is_equal(*at, &words[3]))
             continue;
-        memory_give(*at);
+        list_push(entry_list(dropped), *at, false);
         *at = nullptr;
         removed++;
     }
+    entry_drop(dropped);
     if (removed > 0) {
         list_compact(l);
         end_change(p, link);

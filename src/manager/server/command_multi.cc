@@ -17,18 +17,24 @@ void weft::command_watch(peer *p, const word *words, int n)
         return;
     }
     for (int i = 1; i < n && !p->touched; i++) {
-        key_find(s, p->db, &words[i]);
-        s->watches += topic_join(&s->watched[p->db], &p->watched, p, &words[i]);
+        entry **link = key_find(s, p->db, &words[i]);
+        if (!topic_join(&s->watched[p->db], &p->watched, p, &words[i]))
+            continue;
+        s->watches++;
+        if (link == nullptr)
+            continue;
+        int64_t expires = key_expires(*link);
+        p->watched->there |= 1u << p->db;
+        if (expires >= 0 && expires < p->watched->expires)
+            p->watched->expires = expires;
     }
     reply_ok(p);
 }
 
 static void unwatch(peer *p)
 {
-    while (p->watched.first != nullptr) {
-        topic_leave(&p->watched, p->watched.first);
-        p->server->watches--;
-    }
+    p->server->watches -= topics_of(p->watched);
+    topics_leave(p->server, &p->watched);
 }
 
 void weft::command_unwatch(peer *p, const word *, int)
@@ -38,45 +44,34 @@ void weft::command_unwatch(peer *p, const word *, int)
     reply_ok(p);
 }
 
-// One peer after the other, since it watches nothing any more once it has to be told.
-void weft::watch_touch(server *s, int db, const char *key, size_t n)
+// It will not run its transaction, and watches nothing any more.
+static void touch(peer *p)
 {
-    uint32_t hash = hash_of(key, n);
-    entry **link;
-    while ((link = table_find(&s->watched[db], key, n, hash)) != nullptr) {
-        peer *p = topic_of(*link)->first->peer;
-        p->touched = true;
-        unwatch(p);
-    }
+    p->touched = true;
+    unwatch(p);
 }
 
-static void touch_if_there(entry *e, void *keys)
+void weft::watch_touch(server *s, int db, const char *key, size_t n)
 {
-    if (table_find((table *)keys, entry_key(e), e->key_size, e->hash) == nullptr)
-        return;
-    for (topic_link *l = topic_of(e)->first; l != nullptr; l = l->next)
-        l->peer->touched = true;
+    const topic *t = topic_find(&s->watched[db], key, n);
+    for (topic_link *next, *l = t != nullptr ? t->first : nullptr; l != nullptr; l = next) {
+        next = l->next; // another's: the last takes the topic with it
+        if (l->own->peer != nullptr)
+            touch(l->own->peer);
+    }
 }
 
 void weft::watch_touch_all(server *s, int db)
 {
-    if (s->watched[db].count == 0)
-        return;
-    table_each(&s->watched[db], touch_if_there, &s->keys[db]);
-    for (peer *p = s->peers.next; p != &s->peers; p = p->next)
-        if (p->touched)
-            unwatch(p);
+    for (peer *p = s->peers.next; s->watches > 0 && p != &s->peers; p = p->next)
+        if (p->watched != nullptr && (p->watched->there >> db & 1))
+            touch(p);
 }
 
 // Whether a key has changed that it watches, by expiring at the latest now.
-static bool is_touched(peer *p)
+static bool is_touched(const peer *p)
 {
-    for (topic_link *next, *l = p->watched.first; l != nullptr && !p->touched; l = next) {
-        word key = topic_name(l->topic);
-        next = l->next_own;
-        key_find(p->server, (int)(l->topic->in - p->server->watched), &key);
-    }
-    return p->touched;
+    return p->touched || (p->watched != nullptr && p->watched->expires <= wall_ms());
 }
 
 // ---- Queue ----
@@ -140,7 +135,7 @@ void weft::transaction_end(peer *p)
     p->touched = false;
     if (p->multi == nullptr)
         return;
-    memory_give(p->multi->queue.data);
+    memory_drop(p->multi->queue.data);
     memory_give(p->multi);
     p->multi = nullptr;
 }

@@ -131,10 +131,11 @@ static size_t size_of(const void *p)
 static size_t list_size(const item_list *l, int64_t samples)
 {
     size_t looked = samples == 0 || (size_t)samples > l->count ? l->count : (size_t)samples;
-    size_t size = 0;
+    size_t size = 0, pieces = l->room > LIST_PIECE ? l->count / LIST_PIECE + 1 : 0;
     for (size_t i = 0; i < looked; i++)
         size += size_of(*list_item_at(l, i));
-    return size_of(l) + size_of(l->ring) + (looked > 0 ? size * l->count / looked : 0);
+    return size_of(l) + size_of(l->ring) + pieces * LIST_PIECE * sizeof(list_item *) +
+           (looked > 0 ? size * l->count / looked : 0);
 }
 
 namespace {
@@ -152,6 +153,11 @@ static void sample(entry *e, void *arg)
     s->count++;
 }
 
+static size_t buckets_size(const table *t, int set)
+{
+    return t->buckets[set] == nullptr ? 0 : (t->mask[set] + 1) * sizeof(entry *) + CHUNK_HEADER;
+}
+
 static size_t table_size(table *t, int64_t samples)
 {
     sampled s = {0, 0, samples == 0 ? SIZE_MAX : (size_t)samples};
@@ -159,7 +165,7 @@ static size_t table_size(table *t, int64_t samples)
     do
         cursor = table_scan(t, cursor, sample, &s);
     while (cursor != 0 && s.count < s.most);
-    return size_of(t) + size_of(t->buckets[0]) + size_of(t->buckets[1]) +
+    return size_of(t) + buckets_size(t, 0) + buckets_size(t, 1) +
            (s.count > 0 ? s.size * t->count / s.count : 0);
 }
 

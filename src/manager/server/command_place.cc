@@ -17,7 +17,7 @@ static int64_t length(const place_link *list)
 {
     int64_t n = 0;
     for (const place_link *l = list->next; l != list; l = l->next)
-        n++;
+        n += l->wait->peer != nullptr;
     return n;
 }
 
@@ -122,7 +122,7 @@ static void reply_place(peer *p, const place_kind *kind, place *place)
     reply_string(p, name.text, name.size);
     field(p, "age", (now - place->since) / 1000000);
     field(p, "idle", (now - place->active) / 1000000);
-    field(p, "waiters", (int64_t)place->count);
+    field(p, "waiters", length(&place->waiting));
     kind->about(p, place);
 }
 

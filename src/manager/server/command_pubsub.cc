@@ -46,7 +46,7 @@ static void begin(int protocol, int64_t parts, const char *kind)
 
 static void forget(void)
 {
-    memory_give(message.data);
+    memory_drop(message.data);
     message = {};
 }
 
@@ -70,12 +70,12 @@ static void push(peer *p)
 
 // ---- Subscriptions ----
 
-static table *topics_of(server *s, bool pattern)
+static table *table_of(server *s, bool pattern)
 {
     return pattern ? &s->patterns : &s->channels;
 }
 
-static topic_list *list_of(peer *p, bool pattern)
+static topic_list **list_of(peer *p, bool pattern)
 {
     return pattern ? &p->patterns : &p->channels;
 }
@@ -96,7 +96,7 @@ static void confirm(peer *p, const char *kind, const word *name, size_t count)
 static void subscribe(peer *p, const word *words, int n, bool pattern)
 {
     for (int i = 1; i < n; i++) {
-        topic_join(topics_of(p->server, pattern), list_of(p, pattern), p, &words[i]);
+        topic_join(table_of(p->server, pattern), list_of(p, pattern), p, &words[i]);
         confirm(p, pattern ? "psubscribe" : "subscribe", &words[i], subscriptions(p));
     }
 }
@@ -104,21 +104,25 @@ static void subscribe(peer *p, const word *words, int n, bool pattern)
 static void unsubscribe(peer *p, const word *words, int n, bool pattern)
 {
     const char *kind = pattern ? "punsubscribe" : "unsubscribe";
-    topic_list *own = list_of(p, pattern);
+    topic_list **own = list_of(p, pattern);
+    size_t left = subscriptions(p);
     for (int i = 1; i < n; i++) {
-        const topic *t = topic_find(topics_of(p->server, pattern), words[i].text, words[i].size);
-        topic_link *l = t != nullptr ? topic_link_of(t, own, p) : nullptr;
+        const topic *t = topic_find(table_of(p->server, pattern), words[i].text, words[i].size);
+        topic_link *l = t != nullptr ? topic_link_of(t, *own) : nullptr;
         if (l != nullptr)
-            topic_leave(own, l);
+            topic_leave(l);
         confirm(p, kind, &words[i], subscriptions(p));
     }
-    if (n == 1 && own->first == nullptr)
-        confirm(p, kind, nullptr, subscriptions(p));
-    while (n == 1 && own->first != nullptr) {
-        word name = topic_name(own->first->topic);
-        confirm(p, kind, &name, subscriptions(p) - 1);
-        topic_leave(own, own->first);
-    }
+    if (n > 1)
+        return;
+    if (topics_of(*own) == 0)
+        confirm(p, kind, nullptr, left);
+    else
+        for (const topic_link *l = (*own)->first; l != nullptr; l = l->next_own) {
+            word name = topic_name(l->topic);
+            confirm(p, kind, &name, --left);
+        }
+    topics_leave(p->server, own);
 }
 
 void weft::command_subscribe(peer *p, const word *words, int n)
@@ -143,10 +147,8 @@ void weft::command_punsubscribe(peer *p, const word *words, int n)
 
 void weft::subscriptions_end(peer *p)
 {
-    while (p->channels.first != nullptr)
-        topic_leave(&p->channels, p->channels.first);
-    while (p->patterns.first != nullptr)
-        topic_leave(&p->patterns, p->patterns.first);
+    topics_leave(p->server, &p->channels);
+    topics_leave(p->server, &p->patterns);
 }
 
 // ---- PUBLISH ----
@@ -158,15 +160,20 @@ struct publication {
 };
 } // namespace
 
+// It is counted among what is unread at once: of what is told to many, nothing goes before all is.
 static void deliver(peer *p)
 {
-    const server *s = p->server;
-    size_t limit = s->unread < PUSHES_OF_ALL ? (PUSHES_OF_ALL - s->unread) / 32 : 0;
+    server *s = p->server;
+    size_t n = bytes_count(&message),
+           limit = s->unread < PUSHES_OF_ALL ? (PUSHES_OF_ALL - s->unread) / 32 : 0;
     limit = limit < s->o.max_reply ? limit : s->o.max_reply;
-    if (bytes_count(&p->out) + bytes_count(&message) > limit)
+    if (bytes_count(&p->out) + n > limit) {
         peer_end(p);
-    else
-        push(p);
+        return;
+    }
+    push(p);
+    p->unread += n;
+    s->unread += n;
 }
 
 // To all of the topic's: first to those of one protocol, then to those of the other.
@@ -175,7 +182,8 @@ static void publish_to(const topic *t, const word *pattern, publication *what)
     for (int protocol = 2; protocol <= 3; protocol++) {
         bool encoded = false;
         for (const topic_link *l = t->first; l != nullptr; l = l->next) {
-            if (l->peer->protocol != protocol || l->peer->ending)
+            peer *p = l->own->peer;
+            if (p == nullptr || p->protocol != protocol || p->ending)
                 continue;
             if (!encoded) {
                 begin(protocol, pattern != nullptr ? 4 : 3,
@@ -186,7 +194,7 @@ static void publish_to(const topic *t, const word *pattern, publication *what)
                 put_string(what->text);
                 encoded = true;
             }
-            deliver(l->peer);
+            deliver(p);
             what->receivers++;
         }
     }
@@ -228,8 +236,9 @@ struct listing {
 static void list_channel(entry *e, void *arg)
 {
     listing *l = (listing *)arg;
-    if (l->pattern != nullptr &&
-        !glob_matches(l->pattern->text, l->pattern->size, entry_key(e), e->key_size))
+    if ((l->pattern != nullptr &&
+         !glob_matches(l->pattern->text, l->pattern->size, entry_key(e), e->key_size)) ||
+        topic_peers(l->peer->server, topic_of(e)) == 0)
         return;
     if (l->counts)
         l->count++;
@@ -259,13 +268,13 @@ static void pubsub_numsub(peer *p, const word *words, int n)
     for (int i = 2; i < n; i++) {
         const topic *t = topic_find(&p->server->channels, words[i].text, words[i].size);
         reply_string(p, words[i].text, words[i].size);
-        reply_integer(p, t != nullptr ? (int64_t)t->count : 0);
+        reply_integer(p, t != nullptr ? (int64_t)topic_peers(p->server, t) : 0);
     }
 }
 
 static void pubsub_numpat(peer *p, const word *, int)
 {
-    reply_integer(p, (int64_t)p->server->patterns.count);
+    reply_integer(p, (int64_t)topics_in(p->server, &p->server->patterns));
 }
 
 // clang-format off

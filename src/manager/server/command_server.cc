@@ -1,7 +1,7 @@
 // command_server.cc: the server: INFO TIME, as Redis has them.
 #include "commands.h"
 #include "page.h"
-#include "server.h"
+#include "topic.h"
 
 #include <base/number.h>
 
@@ -74,8 +74,8 @@ static void about_stats(server *s, page *out)
           "pubsub_channels:%zu\r\npubsub_patterns:%zu\r\n",
           (unsigned long long)s->connections, (unsigned long long)s->commands,
           (unsigned long long)s->refused, (unsigned long long)s->expired,
-          (unsigned long long)s->hits, (unsigned long long)s->misses, s->channels.count,
-          s->patterns.count);
+          (unsigned long long)s->hits, (unsigned long long)s->misses, topics_in(s, &s->channels),
+          topics_in(s, &s->patterns));
 }
 
 static void about_replication(server *, page *out)

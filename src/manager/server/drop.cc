@@ -2,15 +2,29 @@
 //
 // An entry that holds many things is set aside when it is dropped, and the background empties what
 // is there: nobody sees a difference but in how much memory is used, which counts it until it is
-// free.  All keys of a database are set aside as one such entry.
+// free.  All keys of a database are set aside as one such entry, and so is any large piece of
+// memory, whose pages are given back to the system a few at a time.  What else is freed in one
+// round, if it is very much, waits here as well.
 #include "server.h"
 
 using namespace weft;
 
-enum { MANY = 32, PIECES = 32 }; // more are set aside; things or buckets in a step
+struct weft::freed {
+    freed *next;
+};
+
+enum { MANY = 32, PIECES = 32 };            // more are set aside; things or buckets in a step
+enum { LARGE = 1 << 20, A_STEP = 1 << 18 }; // bytes: the same
+
+static size_t room_of(const entry *e)
+{
+    return malloc_usable_size((void *)e);
+}
 
 static bool has_many(const entry *e)
 {
+    if (e->type == TYPE_STRING)
+        return room_of(e) > LARGE;
     return e->type == TYPE_LIST ? entry_list(e)->count > MANY
                                 : entry_has_table(e) && entry_hash(e)->count > MANY;
 }
@@ -19,12 +33,23 @@ static bool has_many(const entry *e)
 static bool drop_items(item_list *l, size_t n)
 {
     for (; n > 0 && l->count > 0; n--)
-        memory_give(*list_item_at(l, --l->count));
+        memory_give(list_pop(l, false));
     return l->count > 0;
 }
 
-static bool drop_held(const entry *e, size_t n)
+// Its text is not looked at any more: `size` says how many such steps there are.
+static bool drop_pages(entry *e)
 {
+    if (e->size-- == 0)
+        return false;
+    memory_empty(e, e->size * (size_t)A_STEP, A_STEP);
+    return e->size > 0;
+}
+
+static bool drop_held(entry *e, size_t n)
+{
+    if (e->type == TYPE_STRING)
+        return n != SIZE_MAX && drop_pages(e);
     if (e->type == TYPE_LIST)
         return drop_items(entry_list(e), n);
     return entry_has_table(e) && table_drop_some(entry_hash(e), n, entry_drop);
@@ -50,15 +75,27 @@ static void set_aside(server *s, entry *e)
 // One step of it.
 static bool drop_aside(server *s, void *)
 {
+    for (int n = 0; n < PIECES && s->later != nullptr; n++) {
+        freed *f = s->later;
+        s->later = f->next;
+        memory_give(f);
+    }
     entry *e = s->aside;
-    if (e == nullptr)
-        return s->dropping = false;
-    s->aside = e->next; // what it holds may be set aside, too
-    if (drop_held(e, PIECES))
-        set_aside(s, e);
-    else
-        drop_empty(e);
-    return s->dropping = s->aside != nullptr;
+    if (e != nullptr) {
+        s->aside = e->next; // what it holds may be set aside, too
+        if (drop_held(e, PIECES))
+            set_aside(s, e);
+        else
+            drop_empty(e);
+    }
+    return s->dropping = s->aside != nullptr || s->later != nullptr;
+}
+
+static void drop_later(server *s)
+{
+    if (!s->dropping)
+        background(s, drop_aside, nullptr);
+    s->dropping = true;
 }
 
 void weft::entry_drop(entry *e)
@@ -69,15 +106,42 @@ void weft::entry_drop(entry *e)
         drop_empty(e);
         return;
     }
+    if (e->type == TYPE_STRING) {
+        if (e->expires)
+            expiry_drop(entry_expiry(e));
+        e->expires = 0;
+        e->size = (uint32_t)(room_of(e) / A_STEP) & KEY_MAX;
+    }
     set_aside(s, e);
-    if (!s->dropping)
-        background(s, drop_aside, nullptr);
-    s->dropping = true;
+    drop_later(s);
+}
+
+void weft::memory_give_later(void *p)
+{
+    server *s = this_server;
+    freed *f = (freed *)p;
+    f->next = s->later;
+    s->later = f;
+    drop_later(s);
+}
+
+void weft::memory_drop(void *p)
+{
+    if (this_server == nullptr || p == nullptr || malloc_usable_size(p) <= LARGE) {
+        memory_give(p);
+        return;
+    }
+    entry *e = (entry *)p;
+    *e = {};
+    entry_drop(e);
 }
 
 bool weft::drop_until(server *s, size_t bytes)
 {
-    while (bytes_in_use > bytes && s->aside != nullptr)
+    size_t left = gives_left;
+    gives_left = SIZE_MAX;
+    while (bytes_in_use > bytes && (s->aside != nullptr || s->later != nullptr))
         drop_aside(s, nullptr);
+    gives_left = left;
     return bytes_in_use <= bytes;
 }

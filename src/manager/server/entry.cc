@@ -58,6 +58,16 @@ static void tell_expiry(entry *e)
         *(entry **)expiry = e;
 }
 
+// To memory of another size.  A large rest is not given back at once.
+static entry *moved(entry *e, size_t before, size_t room)
+{
+    if (room > before / 2)
+        return (entry *)retake(e, room);
+    entry *to = (entry *)memcpy(memory_take(room), e, room);
+    memory_drop(e);
+    return to;
+}
+
 entry *weft::entry_resize(entry **link, size_t size, bool growing)
 {
     entry *e = *link;
@@ -66,7 +76,7 @@ entry *weft::entry_resize(entry **link, size_t size, bool growing)
     if (all > room || (all < room / 2 && !growing)) {
         if (growing) // twice as much, but no more than a mebibyte on top
             all += size < 1 << 20 ? size : 1 << 20;
-        e = *link = (entry *)retake(e, all > sizeof *e ? all : sizeof *e);
+        e = *link = moved(e, room, all > sizeof *e ? all : sizeof *e);
     }
     e->size = (uint32_t)size & SIZE_BITS;
     e->general = growing;
@@ -145,31 +155,96 @@ list_item *weft::item_new(const void *text, size_t n)
     return item;
 }
 
+static bool is_large(const item_list *l)
+{
+    return l->room > LIST_PIECE;
+}
+
+// Of a large one: the piece that the item at the index `i` is in; how many pieces `n` items from
+// there on are in.
+static list_item ***piece_of(const item_list *l, size_t i)
+{
+    return &l->pieces[((l->head + i) & (l->room - 1)) / LIST_PIECE];
+}
+
+static size_t pieces_of(const item_list *l, size_t i, size_t n)
+{
+    return ((l->head + i) % LIST_PIECE + n + LIST_PIECE - 1) / LIST_PIECE;
+}
+
+static list_item **new_piece(void)
+{
+    return (list_item **)memory_take(LIST_PIECE * sizeof(list_item *));
+}
+
+static list_item ***new_pieces(size_t room)
+{
+    return (list_item ***)memory_take_zeroed(room / LIST_PIECE, sizeof(list_item **));
+}
+
+// To a ring in one, whatever it was.
 static void resize(item_list *l, size_t room)
 {
     list_item **ring = (list_item **)memory_take(room * sizeof *ring);
     for (size_t i = 0; i < l->count; i++)
         ring[i] = *list_item_at(l, i);
+    for (size_t i = 0; is_large(l) && i < l->room / LIST_PIECE; i++)
+        memory_give(l->pieces[i]);
     memory_give(l->ring);
     l->ring = ring;
     l->room = room;
     l->head = 0;
 }
 
-void weft::list_push(item_list *l, list_item *item, bool front)
+static void resize_large(item_list *l, size_t room)
 {
-    if (l->count == l->room)
+    list_item ***pieces = new_pieces(room);
+    for (size_t n = pieces_of(l, 0, l->count), i = 0; i < n; i++)
+        pieces[i] = *piece_of(l, i * LIST_PIECE);
+    memory_give(l->pieces);
+    l->pieces = pieces;
+    l->room = room;
+    l->head %= LIST_PIECE;
+}
+
+static void grow(item_list *l)
+{
+    if (is_large(l)) {
+        resize_large(l, l->room * 4);
+    } else if (l->room < LIST_PIECE) {
         resize(l, l->room == 0 ? 4 : l->room * 2);
-    if (front)
-        l->head = (l->head - 1) & (l->room - 1);
-    l->count++;
-    *list_item_at(l, front ? 0 : l->count - 1) = item;
+    } else {
+        resize(l, LIST_PIECE); // so that it begins with the first
+        list_item **ring = l->ring;
+        l->room = (size_t)LIST_PIECE * 4;
+        l->pieces = new_pieces(l->room);
+        l->pieces[0] = ring;
+    }
 }
 
 static void shrink(item_list *l)
 {
-    if (l->room > 16 && l->count < l->room / 4)
+    while (is_large(l) && l->count < l->room / 8)
+        if (l->room > (size_t)LIST_PIECE * 4)
+            resize_large(l, l->room / 4);
+        else
+            resize(l, LIST_PIECE);
+    while (!is_large(l) && l->room > 16 && l->count < l->room / 4)
         resize(l, l->room / 2);
+}
+
+// Of a large one the ends are not to come into the same piece.
+void weft::list_push(item_list *l, list_item *item, bool front)
+{
+    if (l->count + (is_large(l) ? LIST_PIECE : 0) == l->room)
+        grow(l);
+    if (front)
+        l->head = (l->head - 1) & (l->room - 1);
+    l->count++;
+    size_t i = front ? 0 : l->count - 1;
+    if (is_large(l) && *piece_of(l, i) == nullptr)
+        *piece_of(l, i) = new_piece();
+    *list_item_at(l, i) = item;
 }
 
 list_item *weft::list_pop(item_list *l, bool front)
@@ -178,8 +253,43 @@ list_item *weft::list_pop(item_list *l, bool front)
     if (front)
         l->head = (l->head + 1) & (l->room - 1);
     l->count--;
+    if (is_large(l) && (l->head + (front ? 0 : l->count)) % LIST_PIECE == 0) {
+        list_item ***piece = piece_of(l, front ? 0 - (size_t)1 : l->count);
+        memory_give(*piece);
+        *piece = nullptr;
+    }
     shrink(l);
     return item;
+}
+
+// The pieces of a large one are the other's then, but for that where the cut is: both need it.
+void weft::list_cut(item_list *l, size_t n, bool front, item_list *to)
+{
+    if (!is_large(l) || n < LIST_PIECE) {
+        for (; n > 0; n--)
+            list_push(to, list_pop(l, front), !front);
+        return;
+    }
+    size_t from = front ? 0 : l->count - n, cut = front ? n : from;
+    memory_give(to->ring);
+    to->room = l->room;
+    to->head = (l->head + from) & (l->room - 1);
+    to->count = n;
+    to->pieces = new_pieces(l->room);
+    for (size_t k = 0; k < pieces_of(l, from, n); k++) {
+        list_item ***piece = piece_of(l, from + k * LIST_PIECE);
+        to->pieces[piece - l->pieces] = *piece;
+        *piece = nullptr;
+    }
+    if (n < l->count && (l->head + cut) % LIST_PIECE != 0) {
+        list_item ***piece = piece_of(l, cut);
+        *piece = new_piece();
+        memcpy(*piece, to->pieces[piece - l->pieces], LIST_PIECE * sizeof **piece);
+    }
+    l->head = front ? (l->head + n) & (l->room - 1) : l->head;
+    l->count -= n;
+    shrink(l);
+    shrink(to);
 }
 
 void weft::list_insert(item_list *l, size_t i, list_item *item)
@@ -201,6 +311,6 @@ void weft::list_compact(item_list *l)
         if (item != nullptr)
             *list_item_at(l, kept++) = item;
     }
-    l->count = kept;
-    shrink(l);
+    for (size_t gaps = l->count - kept; gaps > 0; gaps--)
+        list_pop(l, false);
 }

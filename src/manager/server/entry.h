@@ -8,14 +8,21 @@
 
 namespace weft {
 
-// A list: items in a ring that grows, so that both ends and any index are at hand.
+// A list: items in a ring that grows, so that both ends and any index are at hand.  A large ring is
+// in pieces, of which only those with items are there: it grows by one of them at a time, and they
+// change hands when much is cut off.
 struct list_item {
     uint32_t size;
     char text[4]; // and on
 };
 
+enum { LIST_PIECE = 512 }; // items
+
 struct item_list {
-    list_item **ring;
+    union {
+        list_item **ring;    // with room for LIST_PIECE at most
+        list_item ***pieces; // else
+    };
     size_t room, head, count; // room: a power of two
     uint64_t id;              // above 0; no other list has had it
 };
@@ -114,12 +121,16 @@ list_item *item_new(const void *text, size_t n);
 
 static inline list_item **list_item_at(const item_list *l, size_t i)
 {
-    return &l->ring[(l->head + i) & (l->room - 1)];
+    size_t at = (l->head + i) & (l->room - 1);
+    return l->room <= LIST_PIECE ? &l->ring[at] : &l->pieces[at / LIST_PIECE][at % LIST_PIECE];
 }
 
 // Puts an item, which is the list's then, at the front or the back; takes one, the caller's.
 void list_push(item_list *l, list_item *item, bool front);
 list_item *list_pop(item_list *l, bool front);
+
+// Moves so many from that end to a list with nothing in it, in no time to speak of.
+void list_cut(item_list *l, size_t n, bool front, item_list *to);
 
 // Puts one in before the one at the index `i`, or at the end: as long as from there to the nearer
 // end.

@@ -4,7 +4,7 @@
 // served by the same loop, is answered once, and is cut after TIME_LIMIT however it reads: a reply
 // waits in memory of its own, and no more than SCRAPERS are there at once.
 #include "page.h"
-#include "server.h"
+#include "topic.h"
 
 #include <base/errno.h>
 #include <weft/io.h>
@@ -149,8 +149,10 @@ static void print_all(page *out, server *s)
          (double)s->hits},
         {"weft_manager_key_misses_total", "counter", "Keys that were read and not there.",
          (double)s->misses},
-        {"weft_manager_channels", "gauge", "Channels with subscribers.", (double)s->channels.count},
-        {"weft_manager_patterns", "gauge", "Patterns with subscribers.", (double)s->patterns.count},
+        {"weft_manager_channels", "gauge", "Channels with subscribers.",
+         (double)topics_in(s, &s->channels)},
+        {"weft_manager_patterns", "gauge", "Patterns with subscribers.",
+         (double)topics_in(s, &s->patterns)},
         {"weft_manager_locks", "gauge", "Locks that are held.", (double)s->locks},
         {"weft_manager_places", "gauge",
          "Names known beside the keys: queues, locks, semaphores, barriers, events, jobs.",

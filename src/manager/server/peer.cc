@@ -52,7 +52,7 @@ static void give_buffer(server *s, bytes *b)
     if (s->spare.room == 0 && b->room <= (size_t)4 * INPUT_ROOM)
         s->spare = *b;
     else
-        memory_give(b->data);
+        memory_drop(b->data);
     *b = {};
 }
 
@@ -186,8 +186,8 @@ static size_t run(peer *p, request *r, char *in, size_t n)
 
 static void drop_input(peer *p)
 {
-    memory_give(p->in.data);
-    memory_give(p->request.words);
+    memory_drop(p->in.data);
+    memory_drop(p->request.words);
     p->in = {};
     p->request = {};
 }
@@ -387,7 +387,7 @@ void weft::peer_free(peer *p)
     jobs_release(p);
     transaction_end(p);
     subscriptions_end(p);
-    memory_give(p->out.data);
+    memory_drop(p->out.data);
     count_unread(p, 0);
     drop_input(p);
     memory_give(p->name);

@@ -12,7 +12,7 @@ using namespace weft;
 
 static const int64_t ROUND_NS = INT64_C(600000000000);
 
-enum { A_STEP = 32 }; // places
+enum { A_STEP = 32 }; // places, or links to them
 
 // ---- Places ----
 
@@ -325,14 +325,11 @@ peer_wait *weft::wait_in(peer *p, place *place, place_link *list, const word *te
     return w;
 }
 
-void weft::wait_end(peer_wait *w)
+// Takes some of its links out: whether there are more.
+static bool leave_some(server *s, peer_wait *w)
 {
-    peer *p = w->peer;
-    server *s = p->server;
-    if (w->alarm.loop != nullptr)
-        weft_loop_disarm(&w->alarm);
-    for (int i = 0; i < w->links; i++) {
-        place_link *l = &w->link[i];
+    for (int n = 0; n < A_STEP && w->gone < w->links; n++) {
+        place_link *l = &w->link[w->gone++];
         place *place = l->place;
         list_remove(l);
         place->count -= l->is_waiting;
@@ -342,6 +339,29 @@ void weft::wait_end(peer_wait *w)
         else
             place_ready(s, place);
     }
+    return w->gone < w->links;
+}
+
+static bool leave_first(server *s, void *)
+{
+    peer_wait *w = s->over, *next = w->next;
+    if (!leave_some(s, w)) {
+        s->over = next;
+        memory_drop(w);
+    }
+    places_serve(s);
+    return s->over != nullptr;
+}
+
+void weft::wait_end(peer_wait *w)
+{
+    peer *p = w->peer;
+    server *s = p->server;
+    bool many = w->links > A_STEP;
+    if (w->alarm.loop != nullptr)
+        weft_loop_disarm(&w->alarm);
+    if (!many)
+        leave_some(s, w);
     if (w->ended != nullptr)
         w->ended(w);
     if (p->silent == 3) // this was the reply that it skips
@@ -351,13 +371,23 @@ void weft::wait_end(peer_wait *w)
     p->resume = true;
     s->waiting--;
     peer_dirty(p);
-    memory_give(w);
+    if (!many) {
+        memory_give(w);
+        return;
+    }
+    if (s->over == nullptr)
+        background(s, leave_first, nullptr);
+    w->peer = nullptr;
+    w->next = s->over;
+    s->over = w;
 }
 
 peer_wait *weft::wait_first(const place_link *list)
 {
     for (place_link *next, *l = list->next; l != list; l = next) {
         next = l->next;
+        if (l->wait->peer == nullptr)
+            continue;
         if (!l->wait->peer->ending)
             return l->wait;
         wait_end(l->wait);

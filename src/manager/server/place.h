@@ -64,7 +64,8 @@ struct place {
 
 // What a blocked peer waits for: the links into one place or several, and what to do then.
 struct peer_wait {
-    struct peer *peer;
+    struct peer *peer; // nullptr: it is over, and its links are still to be taken out
+    peer_wait *next;   // of those
     weft_alarm alarm;
     void (*time_out)(peer_wait *w); // replies
     void (*ended)(peer_wait *w);    // if not nullptr: it was not served, and is over
@@ -74,8 +75,8 @@ struct peer_wait {
     bool front, front_to;           // which end
     bool brief;                     // in a transaction: it is over before anybody has a turn
     word text;                      // a copy: the value, the destination
-    int links;
-    place_link link[1]; // and on
+    int links, gone;                // the first that were taken out
+    place_link link[1];             // and on
 };
 
 // ---- Places ----
@@ -138,7 +139,8 @@ void wait_for_list(peer_wait *w, place_link *list, place *place);
 // wait.
 peer_wait *wait_in(peer *p, place *place, place_link *list, const word *text, weft_deadline d);
 
-// The peer is blocked no longer: it was answered, or ends.
+// The peer is blocked no longer: it was answered, or ends.  Many links are taken out in the
+// background.
 void wait_end(peer_wait *w);
 
 // The first in a list of waits; nullptr: nobody.  Those whose connection is at its end are passed.

@@ -37,6 +37,7 @@ void weft::server_tidy(server *s)
                 places_serve(s);
         }
     }
+    gives_left = GIVES_AT_ONCE;
 }
 
 static void tidy(weft_task *, void *arg)
@@ -176,6 +177,10 @@ int weft::server_open(server *s, const char *address, const weft_manager_options
     // Else malloc(3) keeps what is small and freed in lists, and looks through all of it at once
     // when next it is asked for a kilobyte: 100 ms after a million keys.
     mallopt(M_MXFAST, 0);
+    // Large pieces have pages of their own, if there is no room in the heap.
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    heap_trims(true);
+    s->heap = (char *)sbrk(0);
     s->input = (char *)memory_take(INPUT_ROOM);
     s->expiries = expiry_open();
     s->loop = weft_loop_create(nullptr);
@@ -230,12 +235,12 @@ int weft::server_close(server *s)
         peer_free(s->peers.next);
     result = save_close(s);
     saved = result != 0 ? errno : saved;
-    for (int db = 0; db < DATABASES; db++) {
+    for (int db = 0; db < DATABASES; db++)
         key_flush(s, db);
-        table_clear(&s->watched[db], entry_drop); // nobody is left who watched
-    }
-    subscriptions_close(s);
     background_finish(s);
+    for (table &keys : s->watched) // nobody is left who watched
+        table_clear(&keys, entry_drop);
+    subscriptions_close(s);
     places_close(s);
     memory_give(s->input);
     memory_give(s->request.words);

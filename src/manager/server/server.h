@@ -40,13 +40,7 @@ struct place;
 struct work;
 struct expiry_wheel;
 struct transaction;
-struct topic_link;
-
-// What a peer has asked to be told of (topic.h).
-struct topic_list {
-    topic_link *first;
-    size_t count;
-};
+struct topic_list;
 
 // What INFO and the metrics say of a command.
 struct command_counts {
@@ -124,9 +118,9 @@ struct peer {
     peer_owner *owner;      // its process is watched; nullptr: it is not
     job_link jobs;          // whose leases end with it
     item_lease lease;
-    transaction *multi; // what it queues (multi.h); nullptr: nothing
-    topic_list watched; // keys
-    topic_list channels, patterns;
+    transaction *multi;  // what it queues (multi.h); nullptr: nothing
+    topic_list *watched; // keys (topic.h); nullptr: none
+    topic_list *channels, *patterns;
     char *name, *library[2];      // CLIENT SETNAME; SETINFO: its library's name and version
     int64_t since, active, moved; // connected, last command, last progress of `out`: weft_now()
     uint8_t protocol;             // 2, 3
@@ -202,10 +196,12 @@ struct server {
     size_t expiring[DATABASES];
     expiry_wheel *expiries;
     entry *aside;             // to be dropped: a chain
+    struct freed *later;      // to be freed: the same
     bool dropping;            // the background is at it
     table watched[DATABASES]; // keys
     table channels, patterns;
     size_t watches;                          // of all peers
+    topic_list *left;                        // that nobody has any more, to be taken out
     table places;                            // by kind, database, name
     place_ring all_places;                   // the next to be looked at first
     size_t to_look_at;                       // of them, until the present round through all ends
@@ -215,12 +211,16 @@ struct server {
     weft_alarm release;
     job_link lost_jobs; // of peers that have gone
     place_ring ready;   // places that may be able to serve those who wait, in their order
+    peer_wait *over;    // of those that waited: many links, which are still to be taken out
     size_t waiting;     // peers
     size_t locks;       // held
     int64_t token;      // the last fencing token
 
-    work *works;    // in the background: a ring, from the one whose turn it is; nullptr: none
-    uint64_t steps; // of them, so far
+    work *works;          // in the background: a ring, from the one whose turn it is; nullptr: none
+    uint64_t steps;       // of them, so far
+    uint64_t works_began; // of the steps
+    char *heap;           // where it began
+    size_t heap_kept;     // bytes of its end, as far as they are free; 0: they are not given back
 
     owner_ring lost;    // of peers that hold something: their processes had ended by then
     owner_ring resting; // of those that may hold nothing any more
@@ -316,6 +316,9 @@ void background(server *s, bool (*step)(server *s, void *arg), void *arg);
 
 // All that is left, at once: at the server's end.
 void background_finish(server *s);
+
+// Whether the end of malloc(3)'s heap goes back to the system with whatever makes it long enough.
+void heap_trims(bool by_itself);
 
 // ---- peer.cc ----
 

@@ -9,9 +9,11 @@
 
 using namespace weft;
 
-size_t weft::bytes_in_use;
+size_t weft::bytes_in_use, weft::gives_left = SIZE_MAX;
 
 enum { LEAST = 4, STEP = 2 }; // buckets; buckets moved with each call
+// Of LARGE and more buckets so many are given back together; bytes of these.
+enum { EMPTIED = 1 << 15, LARGE = 4 * EMPTIED, PIECE = EMPTIED * sizeof(entry *) };
 
 // ---- Hash: multiply and fold, 8 bytes at a time ----
 
@@ -47,9 +49,13 @@ uint32_t weft::hash_of(const void *key, size_t n)
 
 // ---- Growing and shrinking ----
 
+// Large ones have pages of their own: malloc(3) would clear them at once, if it has the memory at
+// hand, and give them back at once.
 static void open_buckets(table *t, int set, size_t n)
 {
-    t->buckets[set] = (entry **)memory_take_zeroed(n, sizeof *t->buckets[set]);
+    size_t size = n * sizeof *t->buckets[set];
+    t->mapped[set] = n >= LARGE;
+    t->buckets[set] = (entry **)(t->mapped[set] ? memory_map(size) : memory_take_zeroed(1, size));
     t->mask[set] = n - 1;
 }
 
@@ -68,16 +74,23 @@ static void move_bucket(table *t)
 // One step; empty buckets cost little, so more of those.
 static void move(table *t)
 {
-    for (int empty = 0, full = 0; full < STEP && empty < 16 && t->moving <= t->mask[0];)
+    size_t before = t->moving;
+    for (int none = 0, full = 0; full < STEP && none < 16 && t->moving <= t->mask[0];)
         if (t->buckets[0][t->moving] == nullptr)
-            t->moving++, empty++;
+            t->moving++, none++;
         else
             move_bucket(t), full++;
+    if (t->mapped[0] && before / EMPTIED != t->moving / EMPTIED)
+        memory_empty(t->buckets[0], before / EMPTIED * PIECE, PIECE);
     if (t->moving <= t->mask[0])
         return;
-    memory_give(t->buckets[0]);
+    if (t->mapped[0])
+        memory_unmap(t->buckets[0], (t->mask[0] + 1) * sizeof(entry *));
+    else
+        memory_give(t->buckets[0]);
     t->buckets[0] = t->buckets[1];
     t->mask[0] = t->mask[1];
+    t->mapped[0] = t->mapped[1];
     t->buckets[1] = nullptr;
 }
 
@@ -104,10 +117,12 @@ entry **weft::table_find(table *t, const void *key, size_t n, uint32_t hash)
         return nullptr;
     if (t->buckets[1] != nullptr)
         move(t);
-    entry **at = search(&t->buckets[0][hash & t->mask[0]], key, n, hash);
-    if (at == nullptr && t->buckets[1] != nullptr)
-        at = search(&t->buckets[1][hash & t->mask[1]], key, n, hash);
-    return at;
+    if (t->buckets[1] == nullptr)
+        return search(&t->buckets[0][hash & t->mask[0]], key, n, hash);
+    // Those that were moved are not touched: their pages have been given back.
+    size_t old = hash & t->mask[0];
+    entry **at = old < t->moving ? nullptr : search(&t->buckets[0][old], key, n, hash);
+    return at != nullptr ? at : search(&t->buckets[1][hash & t->mask[1]], key, n, hash);
 }
 
 void weft::table_add(table *t, entry *e)
@@ -273,8 +288,11 @@ bool weft::table_drop_some(table *t, size_t n, void (*drop)(entry *e))
                 next = e->next;
                 drop(e);
             }
+            if (t->mapped[set] && (t->mask[set] + 1) % EMPTIED == 0)
+                memory_unmap(buckets + t->mask[set] + 1, PIECE);
         }
-        memory_give(buckets);
+        if (!t->mapped[set])
+            memory_give(buckets);
         t->buckets[set] = nullptr;
     }
     t->count = 0;

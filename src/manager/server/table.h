@@ -35,6 +35,7 @@ struct table {
     size_t mask[2];
     size_t count;  // entries
     size_t moving; // the next bucket to be moved
+    bool mapped[2];
 };
 
 // Different in each process: who chooses keys can't choose collisions.
