@@ -116,6 +116,30 @@ SCENE_CASE(test_what_touches)
     watched("SET x 1", "SELECT 1", true);
 }
 
+// Keys of two databases change their places: what is there in either is touched by that.
+SCENE_CASE(test_swap)
+{
+    for (const char *before : {"SET x 1", "SET y 1", "SET x 1 PX 1"})
+        for (const char *other : {"SET x 2", "SET y 2", "SET x 2 PX 1"})
+            for (const char *swap :
+                 {"1 SWAPDB 0 1", "1 SWAPDB 1 0", "1 SWAPDB 2 1", "1 SWAPDB 0 0", "1 SWAPDB 2 3"}) {
+                char first[64], second[64];
+                snprintf(first, sizeof first, "1 %s", before);
+                snprintf(second, sizeof second, "1 %s", other);
+                scene({"1 FLUSHALL", "1 SELECT 0", first, "1 SELECT 1", second});
+                usleep(5000);
+                scene({"0 WATCH x", swap, "0 MULTI", "0 GET x", "0 EXEC", "0 GET x", "0 DBSIZE",
+                       "1 GET x"});
+            }
+    scene({"0 SWAPDB a 1", "0 SWAPDB 0 b", "0 SWAPDB 0", "0 SWAPDB 0 16", "0 SWAPDB -1 0",
+           "0 SWAPDB 99999999999 0", "0 SWAPDB 0 99999999999", "0 SWAPDB 1.0 0",
+           "0 SWAPDB \"\" 0"});
+    scene({"1 FLUSHALL", "1 SELECT 0", "1 SET x 1 EX 1000", "1 SET y 1", "1 SWAPDB 0 3",
+           "1 EXPIRE x 100", "1 SELECT 3", "1 TTL x", "1 PERSIST x", "1 EXPIRE y 1000",
+           "1 SWAPDB 3 4", "1 SWAPDB 4 0", "1 SELECT 0", "1 TTL y", "1 TTL x", "1 EXPIRE y 0",
+           "1 DBSIZE"});
+}
+
 // What the families of sets and of newer commands change.
 SCENE_CASE(test_what_else_touches)
 {

@@ -363,4 +363,22 @@ BESIDE_CASE(test_sent_while_blocked, open_all())
     }
 }
 
+// Who waits for a list is given it when another database's comes there.
+BESIDE_CASE(test_swapped_lists, open_all())
+{
+    for (int k = 0; k < SIDES; k++) {
+        raw *c = &sides[k].waiters[0];
+        says(&sides[k].other, "FLUSHALL", "+OK\r\n");
+        raw_ask(c, "BLPOP a 0");
+        assert_true(wait_blocked(&sides[k].control, 1));
+        says(&sides[k].other, "SELECT 1", "+OK\r\n");
+        says(&sides[k].other, "RPUSH a x y", ":2\r\n");
+        says(&sides[k].other, "SWAPDB 0 2", "+OK\r\n");
+        says(&sides[k].control, "EXISTS a", ":0\r\n");
+        says(&sides[k].other, "SWAPDB 1 0", "+OK\r\n");
+        assert_string_equal(reply(c), "*2\r\n$1\r\na\r\n$1\r\nx\r\n");
+        says(&sides[k].control, "LRANGE a 0 -1", "*1\r\n$1\r\ny\r\n");
+    }
+}
+
 RUN_CASES(beside_begin, beside_end)

@@ -94,7 +94,7 @@ static const form forms[] = {
     {"EXPIREAT k T X", 8}, {"PEXPIREAT k U", 8}, {"PEXPIREAT k U X", 8},
     {"EXPIRETIME k", 6, TIME_LEFT}, {"PEXPIRETIME k", 6, TIME_LEFT}, {"RENAME k k", 10},
     {"RENAMENX k k", 8}, {"COPY k k", 6}, {"COPY k k REPLACE", 10}, {"COPY k k DB d", 4},
-    {"COPY k k DB d REPLACE", 4}, {"MOVE k d", 5}, {"TOUCH k*", 4}, {"RANDOMKEY", 2, RANDOM},
+    {"COPY k k DB d REPLACE", 4}, {"MOVE k d", 5}, {"SWAPDB d d", 2}, {"TOUCH k*", 4}, {"RANDOMKEY", 2, RANDOM},
     {"TIME", 1, RANDOM}, {"TTL k", 12, TIME_LEFT},
     {"PTTL k", 12, TIME_LEFT}, {"PERSIST k", 8}, {"KEYS p", 6, SORTED},
     {"SCAN c COUNT 100000", 2, SCANNED, NO_NUMBERS},

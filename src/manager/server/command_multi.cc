@@ -68,6 +68,28 @@ void weft::watch_touch_all(server *s, int db)
             touch(p);
 }
 
+// Whether it watches a key that is not there in one of two databases, but in the other.
+static bool misses_key(const peer *p, int a, int b)
+{
+    server *s = p->server;
+    for (const topic_link *l = p->watched->first; l != nullptr; l = l->next_own) {
+        int db = (int)(l->topic->in - s->watched);
+        word key = topic_name(l->topic);
+        if ((db == a || db == b) && key_find(s, db == a ? b : a, &key) != nullptr)
+            return true;
+    }
+    return false;
+}
+
+void weft::watch_touch_both(server *s, int a, int b)
+{
+    watch_touch_all(s, a);
+    watch_touch_all(s, b);
+    for (peer *p = s->peers.next; s->watches > 0 && p != &s->peers; p = p->next)
+        if (p->watched != nullptr && misses_key(p, a, b))
+            touch(p);
+}
+
 // Whether a key has changed that it watches, by expiring at the latest now.
 static bool is_touched(const peer *p)
 {

@@ -1,5 +1,5 @@
-// command_rename.cc: keys under other names and in other databases: RENAME RENAMENX COPY MOVE, as
-// Redis has them.
+// command_rename.cc: keys under other names and in other databases: RENAME RENAMENX COPY MOVE
+// SWAPDB, as Redis has them.
 //
 // The target is looked for, and removed, before the source is at hand: each look at a table may
 // move what hangs in it.  The source has not expired when it is found first, and stays then.
@@ -139,4 +139,22 @@ void weft::command_copy(peer *p, const word *words, int n)
     entry *e = *table_find_word(&s->keys[p->db], from);
     put(s, db, entry_copy(e, to->text, to->size, hash_of(to->text, to->size)), key_expires(e));
     reply_integer(p, 1);
+}
+
+void weft::command_swapdb(peer *p, const word *words, int)
+{
+    int64_t db[2];
+    for (int i = 0; i < 2; i++)
+        if (!parse_number(words[1 + i].text, words[1 + i].size, &db[i]) || db[i] < INT32_MIN ||
+            db[i] > INT32_MAX) {
+            reply_error(p, "ERR invalid %s DB index", i == 0 ? "first" : "second");
+            return;
+        }
+    if (db[0] < 0 || db[0] >= DATABASES || db[1] < 0 || db[1] >= DATABASES) {
+        reply_error(p, "ERR DB index is out of range");
+        return;
+    }
+    if (db[0] != db[1])
+        keys_swap(p->server, (int)db[0], (int)db[1]);
+    reply_ok(p);
 }

@@ -71,6 +71,7 @@ const command_row weft::commands[] = {
     {"renamenx", command_renamenx, 3, WRITES, 1, 2, 1},
     {"copy", command_copy, -3, ADDS, 1, 2, 1},
     {"move", command_move, 3, WRITES, 1, 1, 1},
+    {"swapdb", command_swapdb, 3, WRITES, 0, 0, 0},
     {"randomkey", command_randomkey, 1, 0, 0, 0, 0},
     {"keys", command_keys, 2, 0, 0, 0, 0},
     {"scan", command_scan, -2, 0, 0, 0, 0},

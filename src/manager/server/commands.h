@@ -37,6 +37,7 @@ void command_rename(peer *p, const word *words, int n);
 void command_renamenx(peer *p, const word *words, int n);
 void command_copy(peer *p, const word *words, int n);
 void command_move(peer *p, const word *words, int n);
+void command_swapdb(peer *p, const word *words, int n);
 void command_randomkey(peer *p, const word *words, int n);
 void command_time(peer *p, const word *words, int n);
 void command_ttl(peer *p, const word *words, int n);

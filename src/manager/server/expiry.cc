@@ -26,7 +26,7 @@ struct expiry {
     struct entry *entry; // first: entry.h
     expiry_link link;    // in a slot, or `begun`; of itself: in neither
     int64_t at_ms;
-    int db;
+    int home; // in `databases`: where its key is
 };
 
 } // namespace
@@ -37,8 +37,9 @@ struct weft::expiry_wheel {
                      [WORDS]; // a bit a slot; one that has become empty keeps it for a while
     expiry_link slots[LEVELS][SLOTS];
     expiry_link begun;
-    bool looking;     // the background is at it
-    weft_alarm alarm; // for the next slot, else
+    int homes[DATABASES], databases[DATABASES]; // of each database, and back
+    bool looking;                               // the background is at it
+    weft_alarm alarm;                           // for the next slot, else
     int64_t alarm_ms;
 };
 
@@ -58,6 +59,8 @@ expiry_wheel *weft::expiry_open(void)
         for (expiry_link &slot : level)
             list_init(&slot);
     list_init(&w->begun);
+    for (int db = 0; db < DATABASES; db++)
+        w->homes[db] = w->databases[db] = db;
     return w;
 }
 
@@ -151,10 +154,11 @@ static void arm(server *s, int64_t at)
 static void expire(server *s, const expiry *x)
 {
     const entry *e = x->entry;
-    entry **link = table_find(&s->keys[x->db], entry_key(e), e->key_size, e->hash);
+    int db = s->expiries->databases[x->home];
+    entry **link = table_find(&s->keys[db], entry_key(e), e->key_size, e->hash);
     if (link == nullptr || *link != e)
         return;
-    key_remove(s, x->db, link);
+    key_remove(s, db, link);
     s->expired++;
 }
 
@@ -224,7 +228,7 @@ void weft::key_expire_at(server *s, int db, entry **link, int64_t at_ms)
         w->tick = wall_ms(); // nothing lies in it, nor had to be begun
     if (x == nullptr) {
         x = (expiry *)memory_take(sizeof *x);
-        x->db = db;
+        x->home = w->homes[db];
         entry_set_expiry(link, x);
         s->expiring[db]++;
     } else {
@@ -247,4 +251,17 @@ void weft::key_persist(server *s, int db, entry **link)
     entry_set_expiry(link, nullptr);
     expiry_drop(x);
     s->expiring[db]--;
+}
+
+void weft::expiries_swap(server *s, int a, int b)
+{
+    expiry_wheel *w = s->expiries;
+    size_t count = s->expiring[a];
+    int home = w->homes[a];
+    s->expiring[a] = s->expiring[b];
+    s->expiring[b] = count;
+    w->homes[a] = w->homes[b];
+    w->homes[b] = home;
+    w->databases[w->homes[a]] = a;
+    w->databases[home] = b;
 }

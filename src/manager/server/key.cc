@@ -122,3 +122,13 @@ void weft::key_flush(server *s, int db)
     s->expiring[db] = 0;
     entry_drop(all);
 }
+
+void weft::keys_swap(server *s, int a, int b)
+{
+    watch_touch_both(s, a, b);
+    table keys = s->keys[a];
+    s->keys[a] = s->keys[b];
+    s->keys[b] = keys;
+    expiries_swap(s, a, b);
+    places_swapped(s, a, b);
+}

@@ -34,6 +34,9 @@ void transaction_end(peer *p);
 void watch_touch(server *s, int db, const char *key, size_t n);
 void watch_touch_all(server *s, int db);
 
+// Those who watch a key that two databases have, or one of them: they get one another's keys.
+void watch_touch_both(server *s, int a, int b);
+
 } // namespace weft
 
 #endif

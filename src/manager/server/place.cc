@@ -126,6 +126,15 @@ void weft::places_flush(server *s, int db)
     look_at_all(s);
 }
 
+void weft::places_swapped(server *s, int a, int b)
+{
+    for (place_ring *r = s->all_places.next; r != &s->all_places; r = r->next) {
+        place *place = (struct place *)r;
+        if (place->kind == AT_LIST && (place->db == a || place->db == b))
+            place_ready(s, place);
+    }
+}
+
 static void drop_place(entry *e)
 {
     jobs_free((place *)entry_object(e));

@@ -109,6 +109,9 @@ void places_serve(server *s);
 void places_flush(server *s, int db);
 void places_close(server *s);
 
+// Two databases have one another's lists: who waits there may be served.
+void places_swapped(server *s, int a, int b);
+
 // What the key holds is another now, or how long: said of each key that a command has changed.
 static inline void key_changed(server *s, int db, const char *key, size_t n)
 {

@@ -415,6 +415,9 @@ void key_remove_if_empty(server *s, int db, const word *key);
 // All keys of a database.
 void key_flush(server *s, int db);
 
+// Two databases get one another's keys.
+void keys_swap(server *s, int a, int b);
+
 // ---- expiry.cc ----
 
 expiry_wheel *expiry_open(void);
@@ -424,6 +427,9 @@ int64_t wall_ms(void);
 int64_t key_expires(const entry *e);
 void key_expire_at(server *s, int db, entry **link, int64_t at_ms);
 void key_persist(server *s, int db, entry **link);
+
+// Two databases have one another's keys from now on.
+void expiries_swap(server *s, int a, int b);
 
 // ---- Words ----
 
