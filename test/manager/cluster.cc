@@ -193,7 +193,7 @@ CASE_IN(test_cluster_scripts, with_client)
     for (int i = 0; i < 12; i++) {
         char name[16];
         int64_t id;
-        snprintf(name, sizeof name, "thing %d", i);
+        snprintf(name, sizeof name, i % 3 == 0 ? "a {thing %d}" : "thing %d", i);
         weft_remote_lock *l = weft_remote_lock_open(c, name, 0);
         weft_remote_semaphore *s = weft_remote_semaphore_open(c, name, 1, soon());
         weft_remote_jobs *q = weft_remote_jobs_open(c, name, nullptr);

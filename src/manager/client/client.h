@@ -153,6 +153,9 @@ int client_sleep(weft_client *c, weft_deadline d);
 
 // ---- client_cluster.cc: where a cluster says that things are ----
 
+// Those bytes of a key, between its first braces, by which a cluster places it; NULL: by all.
+const char *client_key_tag(const char *key, size_t n, size_t *size);
+
 // The address that it is, or is to be, connected to.
 const char *client_address(const weft_client *c);
 

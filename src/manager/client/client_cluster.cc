@@ -46,15 +46,21 @@ static unsigned slot_of(const char *bytes, size_t n)
     return crc % SLOTS;
 }
 
-// Of a key's bytes those between the first braces count, if there are any.
-static unsigned slot_of_key(const char *key, size_t n)
+const char *weft::client_key_tag(const char *key, size_t n, size_t *size)
 {
     const char *open = (const char *)memchr(key, '{', n), *end = key + n;
     const char *close =
         open != nullptr ? (const char *)memchr(open, '}', (size_t)(end - open)) : nullptr;
     if (close == nullptr || close == open + 1)
-        return slot_of(key, n);
-    return slot_of(open + 1, (size_t)(close - open) - 1);
+        return nullptr;
+    *size = (size_t)(close - open) - 1;
+    return open + 1;
+}
+
+static unsigned slot_of_key(const char *key, size_t n)
+{
+    const char *tag = client_key_tag(key, n, &n);
+    return slot_of(tag != nullptr ? tag : key, n);
 }
 
 // ---- Nodes ----

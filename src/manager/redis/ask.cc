@@ -22,9 +22,11 @@ enum { MOST = 9 + REMOTE_MOST_WORDS };    // EVAL, script, count, 4 keys, id, le
 
 static client_word key(const weft_remote *r, const redis_script *how, int i)
 {
+    size_t tag;
     client_word w = client_bytes(r->name, r->name_size);
     if (i > 1) {
-        w.before = "weft:{"; // in braces: a cluster keeps the keys of one thing together
+        // In braces, if there are none in the name: a cluster keeps the keys of one thing together.
+        w.before = client_key_tag(r->name, r->name_size, &tag) == nullptr ? "weft:{" : "weft::";
         w.after = how->keys[i - 2];
     }
     return w;
