@@ -171,13 +171,16 @@ static bool is_let_go(int witness, int ms)
     return poll(&f, 1, ms) == 1 && (f.revents & POLLHUP) != 0;
 }
 
-// Nobody may be left; whoever is, is ended now.
-static int count_left(void)
+// Whether all have ended: now, or by `d`.  Then who is left is waited for.
+static bool all_have_ended(weft_deadline d)
 {
-    int left = 0;
-    for (pid_t pid; (pid = waitpid(-1, nullptr, WNOHANG)) >= 0;)
-        left += pid == 0 ? usleep(1000) == 0 : 0;
-    return left;
+    bool all = true;
+    for (pid_t pid; (pid = waitpid(-1, nullptr, WNOHANG)) >= 0;) {
+        all = all && (pid > 0 || weft_left(d) > 0);
+        if (pid == 0)
+            usleep(1000);
+    }
+    return all;
 }
 
 static bool torture(const char *self, int i)
@@ -198,7 +201,7 @@ static bool torture(const char *self, int i)
     // Its owner's death is seen by nobody but the warden: that takes its time.
     bool gone = is_let_go(ends[0], way == DEATH ? 60000 : 0);
     close(ends[0]);
-    bool none = way == DEATH || count_left() == 0;
+    bool none = all_have_ended(way == DEATH ? weft_in_s(60) : WEFT_NOW);
     if (!gone || !none)
         printf("tree %d (ended %s): %s\n", i, names[way],
                gone ? "a child is left" : "somebody has its pipe");
