@@ -4,7 +4,7 @@
 // is there: nobody sees a difference but in how much memory is used, which counts it until it is
 // free.  All keys of a database are set aside as one such entry, and so is any large piece of
 // memory, whose pages are given back to the system a few at a time.  What else is freed in one
-// round, if it is very much, waits here as well.
+// round, if it is very much, waits here as well, but is not counted.
 #include "server.h"
 
 using namespace weft;
@@ -37,13 +37,13 @@ static bool drop_items(item_list *l, size_t n)
     return l->count > 0;
 }
 
-// Its text is not looked at any more: `size` says how many such steps there are.
+// Its text is not looked at any more: `size` says how many such steps there are.  The first has the
+// entry itself.
 static bool drop_pages(entry *e)
 {
-    if (e->size-- == 0)
-        return false;
-    memory_empty(e, e->size * (size_t)A_STEP, A_STEP);
-    return e->size > 0;
+    if (e->size > 1)
+        memory_empty(e, --e->size * (size_t)A_STEP, A_STEP);
+    return e->size > 1;
 }
 
 static bool drop_held(entry *e, size_t n)
@@ -78,13 +78,15 @@ static bool drop_aside(server *s, void *)
     for (int n = 0; n < PIECES && s->later != nullptr; n++) {
         freed *f = s->later;
         s->later = f->next;
-        memory_give(f);
+        free(f);
     }
     entry *e = s->aside;
     if (e != nullptr) {
         s->aside = e->next; // what it holds may be set aside, too
         if (drop_held(e, PIECES))
             set_aside(s, e);
+        else if (e->type == TYPE_STRING && e->general)
+            free(e);
         else
             drop_empty(e);
     }
@@ -98,31 +100,31 @@ static void drop_later(server *s)
     s->dropping = true;
 }
 
+// A large piece of memory, which begins like an entry of a string now; `general`: is not counted.
+static void drop_piece(server *s, entry *e, bool general)
+{
+    e->type = TYPE_STRING;
+    e->expires = 0;
+    e->general = general;
+    e->size = (uint32_t)(room_of(e) / A_STEP) & KEY_MAX;
+    set_aside(s, e);
+    drop_later(s);
+}
+
 void weft::entry_drop(entry *e)
 {
     server *s = this_server;
     if (s == nullptr || !has_many(e)) {
         drop_held(e, SIZE_MAX);
         drop_empty(e);
-        return;
-    }
-    if (e->type == TYPE_STRING) {
+    } else if (e->type == TYPE_STRING) {
         if (e->expires)
             expiry_drop(entry_expiry(e));
-        e->expires = 0;
-        e->size = (uint32_t)(room_of(e) / A_STEP) & KEY_MAX;
+        drop_piece(s, e, false);
+    } else {
+        set_aside(s, e);
+        drop_later(s);
     }
-    set_aside(s, e);
-    drop_later(s);
-}
-
-void weft::memory_give_later(void *p)
-{
-    server *s = this_server;
-    freed *f = (freed *)p;
-    f->next = s->later;
-    s->later = f;
-    drop_later(s);
 }
 
 void weft::memory_drop(void *p)
@@ -131,16 +133,25 @@ void weft::memory_drop(void *p)
         memory_give(p);
         return;
     }
-    entry *e = (entry *)p;
-    *e = {};
-    entry_drop(e);
+    uncount(p);
+    drop_piece(this_server, (entry *)p, true);
+}
+
+void weft::memory_give_later(void *p)
+{
+    server *s = this_server;
+    freed *f = (freed *)p;
+    uncount(p);
+    f->next = s->later;
+    s->later = f;
+    drop_later(s);
 }
 
 bool weft::drop_until(server *s, size_t bytes)
 {
     size_t left = gives_left;
     gives_left = SIZE_MAX;
-    while (bytes_in_use > bytes && (s->aside != nullptr || s->later != nullptr))
+    while (bytes_in_use > bytes && s->aside != nullptr)
         drop_aside(s, nullptr);
     gives_left = left;
     return bytes_in_use <= bytes;

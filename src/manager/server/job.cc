@@ -20,12 +20,6 @@ static job_turn turn_of(job *j)
     return {j->state == WEFT_JOB_WAITING ? -(int64_t)j->priority : j->due, j->id, j};
 }
 
-static void heap_resize(job_order *o, size_t room)
-{
-    o->room = room;
-    o->heap = (job_turn *)retake(o->heap, room * sizeof *o->heap);
-}
-
 static void heap_set(job_order *o, size_t i, const job_turn *t)
 {
     o->heap[i] = *t;
@@ -54,8 +48,10 @@ static void order_add(job_order *o, job *j)
         job_turn last = turn_of(o->line.previous->job);
         if (comes_first(&t, &last)) {
             j->line.next = nullptr;
-            if (o->count == o->room)
-                heap_resize(o, o->room == 0 ? 16 : 2 * o->room);
+            if (o->count == o->room) {
+                o->room = o->room == 0 ? 16 : 2 * o->room;
+                o->heap = (job_turn *)retake(o->heap, o->room * sizeof *o->heap);
+            }
             o->count++;
             heap_settle(o, o->count - 1, t);
             return;
@@ -74,8 +70,11 @@ static void order_remove(job_order *o, const job *j)
     job_turn last = o->heap[--o->count];
     if (j->at < o->count)
         heap_settle(o, j->at, last);
-    if (o->room > 1024 && o->count < o->room / 4)
-        heap_resize(o, o->room / 2);
+    if (o->count == 0 && o->room > 1024) { // before, it is little beside the jobs
+        memory_drop(o->heap);
+        o->heap = nullptr;
+        o->room = 0;
+    }
 }
 
 static job *order_first(const job_order *o)
@@ -170,7 +169,7 @@ static void queue_free(job_queue *q)
     if (q->alarm.loop != nullptr)
         weft_loop_disarm(&q->alarm);
     for (const job_order &o : q->orders)
-        memory_give(o.heap);
+        memory_drop(o.heap);
     table_clear(&q->by_id, entry_drop);
     table_clear(&q->by_key, entry_drop);
     memory_give(q);
