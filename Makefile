@@ -17,10 +17,12 @@ VERSION := 0.2.0
 # above may include; all others are its own.  none: headers that need no library.  `make lint`
 # holds the code and the README to this.
 
-LIBRARIES := manager async shm proc coro thread
+LIBRARIES := manager http async shm proc coro thread
 
 manager.needs   := async shm proc coro thread
 manager.headers := manager client remote remote_jobs
+http.needs      := async proc coro thread
+http.headers    := http_parse
 async.needs     := proc coro thread
 async.headers   := loop io file offload workers
 async.offers    := address here
@@ -205,7 +207,7 @@ bench: $(patsubst %,$B/bench/%,$(or $(ONLY),$(bench))) ## measure weft beside it
 
 # Benchmarks are ordinary C++, for the peers' sake; a peer that is missing is left out.
 # Peers without pkg-config are linked when they are there, and only into who uses them.
-bench_libs  = $(foreach l,boost_context st pth,$(if $(wildcard /usr/lib/lib$l.so /usr/lib/*/lib$l.so),-l$l))
+bench_libs  = $(foreach l,boost_context st pth http_parser llhttp,$(if $(wildcard /usr/lib/lib$l.so /usr/lib/*/lib$l.so),-l$l))
 bench_peers = $(shell for p in glib-2.0 tbb libuv libevent; do pkg-config --exists $$p 2>/dev/null && pkg-config $2 $$p; done)
 $B/bench/%: test/bench/%.cc $(wildcard test/bench/*.h) $(call archive,$(libs))
 	$(call say,CXX)

@@ -37,6 +37,8 @@
 #include <weft/offload.h>
 #include <weft/workers.h>
 
+#include <weft/http_parse.h>
+
 #include <weft/client.h>
 #include <weft/manager.h>
 #include <weft/remote.h>
