@@ -50,8 +50,10 @@ static bool take_field(weft_http_head *h, const char *line, size_t n, size_t lim
     if (name == n || line[name] != ':' || name == 0)
         return head_refuse(
             h, 400, n > 0 && is_blank(line[0]) ? "a folded field" : "no field name and colon");
-    if (h->count == at_most(h->room, limit))
+    if (h->count == at_most(h->room, limit)) {
+        h->private_flags |= HEAD_TOO_LARGE;
         return head_refuse(h, 431, "too many fields");
+    }
     weft_http_field *f = &h->fields[h->count++];
     f->name = {line, name};
     f->value = text_trim({line + name + 1, n - name - 1});
@@ -84,6 +86,7 @@ static ssize_t refused(weft_http_head *h)
 
 static ssize_t too_long(weft_http_head *h)
 {
+    h->private_flags |= HEAD_TOO_LARGE;
     if (h->private_flags & HEAD_BEGUN)
         head_refuse(h, 431, "a field or all of them are too long");
     else

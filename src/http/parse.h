@@ -25,7 +25,8 @@ enum {
     HEAD_KEEP_ALIVE = 256,
     HEAD_UPGRADE_OPTION = 512,
     HEAD_UPGRADE = 1024,
-    HEAD_EXPECT = 2048
+    HEAD_EXPECT = 2048,
+    HEAD_TOO_LARGE = 4096 // refused: beyond a limit
 };
 
 // Says why, and with which status a server answers: false.

@@ -1,68 +1,65 @@
-// fetch.cc: plain HTTP/1.1 GETs, several at once.
+// fetch.cc: plain HTTP/1.1 GETs, several at once, over connections that are kept.
+#include <weft/http_client.h>
 #include <weft/io.h>
 
 #include "../verbs.h"
-#include "answer.h"
 
 #include <unistd.h>
 
 struct fetch_job {
-    char host[256], address[300];
-    const char *url, *path; // the path without its first slash, if there is one
-    int path_size;          // with the query
-    answer got;
+    const char *url;
+    int status;
+    char *body; // to be freed
+    size_t size;
 };
 
+static weft_http_client *fetch_client;
 static char **fetch_urls;
 static int fetch_count, fetch_next, fetch_ended, fetch_failed;
 static bool fetch_to_files;
 
-static bool fetch_parse(fetch_job *f)
-{
-    const char *host = f->url + 7;
-    size_t n = strncmp(f->url, "http://", 7) == 0 ? strcspn(host, "/?#") : 0;
-    if (n == 0 || n >= sizeof f->host || strpbrk(host, " \t\r\n") != nullptr)
-        return false;
-    snprintf(f->host, sizeof f->host, "%.*s", (int)n, host);
-    f->path = host + n + (host[n] == '/');
-    f->path_size = (int)strcspn(f->path, "#");
-    const char *port = strrchr(f->host, ':');
-    bool has_port = port != nullptr && strchr(port, ']') == nullptr;
-    snprintf(f->address, sizeof f->address, "tcp:%s%s", f->host, has_port ? "" : ":80");
-    return true;
-}
-
 static bool fetch_get(fetch_job *f, weft_deadline d)
 {
-    char request[4096];
-    int n = snprintf(request, sizeof request,
-                     "GET /%.*s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", f->path_size,
-                     f->path, f->host);
-    if (n >= (int)sizeof request) {
-        errno = ENAMETOOLONG;
+    weft_http_response *r = weft_http_get(fetch_client, f->url, d);
+    if (r == nullptr)
         return false;
-    }
-    int fd = weft_io_connect(f->address, d);
-    if (fd < 0)
-        return false;
-    bool well = weft_io_write(fd, request, (size_t)n, d) == n && answer_read(&f->got, fd, d);
-    return weft_io_close(fd) == 0 && well; // which leaves errno alone
+    f->status = r->status;
+    ssize_t n = weft_http_response_read_all(r, &f->body, SIZE_MAX, d);
+    f->size = n > 0 ? (size_t)n : 0;
+    return weft_http_response_close(r) == 0 && n >= 0; // which leaves errno alone
 }
 
-// To standard output, or to a file of the path's last name.
+// What failed, in the words of who asked.
+static const char *fetch_why(int error)
+{
+    if (error == EINVAL || error == EPROTONOSUPPORT)
+        return "not an http:// URL";
+    return error == EBADMSG || error == ECONNRESET ? "no whole answer" : strerror(error);
+}
+
+// The last name of the path.
+static void fetch_name(const char *url, char *name, size_t room)
+{
+    const char *path = strstr(url, "://");
+    path = path != nullptr ? path + 3 : url;
+    path += strcspn(path, "/?#");
+    size_t end = strcspn(path, "?#"), begin = end;
+    while (begin > 0 && path[begin - 1] != '/')
+        begin--;
+    snprintf(name, room, "%.*s", (int)(end - begin), path + begin);
+    if (*name == 0)
+        snprintf(name, room, "index.html");
+}
+
+// To standard output, or to a file of that name.
 static bool fetch_keep(const fetch_job *f)
 {
     if (!fetch_to_files)
-        return f->got.size == 0 || fwrite(f->got.body, 1, f->got.size, stdout) == f->got.size;
-    size_t end = strcspn(f->path, "?#"), begin = end;
-    char name[256] = "index.html";
-    while (begin > 0 && f->path[begin - 1] != '/')
-        begin--;
-    if (begin < end)
-        snprintf(name, sizeof name, "%.*s", (int)(end - begin), f->path + begin);
+        return fwrite(f->body, 1, f->size, stdout) == f->size;
+    char name[256];
+    fetch_name(f->url, name, sizeof name);
     FILE *out = fopen(name, "w");
-    bool well = out != nullptr &&
-                (f->got.size == 0 || fwrite(f->got.body, 1, f->got.size, out) == f->got.size);
+    bool well = out != nullptr && fwrite(f->body, 1, f->size, out) == f->size;
     return out != nullptr && fclose(out) == 0 && well;
 }
 
@@ -71,7 +68,7 @@ static void fetch_report(const fetch_job *f, const char *why, int64_t ns)
     bool redraw = isatty(STDERR_FILENO) != 0;
     fprintf(stderr, "%s%s: ", redraw ? "\r\033[K" : "", f->url);
     if (why == nullptr)
-        fprintf(stderr, "%d, %zu bytes", f->got.status, f->got.size);
+        fprintf(stderr, "%d, %zu bytes", f->status, f->size);
     fprintf(stderr, "%s, %.1f ms\n", why != nullptr ? why : "", (double)ns / 1e6);
     if (redraw && fetch_ended < fetch_count)
         fprintf(stderr, "%d of %d", fetch_ended, fetch_count);
@@ -83,16 +80,12 @@ static void *fetch_some(void *)
         fetch_job f = {};
         int64_t start = weft_now();
         f.url = fetch_urls[fetch_next++];
-        errno = 0;
-        bool known = fetch_parse(&f),
-             well = known && fetch_get(&f, weft_in_s(60)) && fetch_keep(&f);
-        const char *why = !known  ? "not an http:// URL"
-                          : errno ? strerror(errno)
-                                  : "no whole answer";
-        fetch_failed += !well || f.got.status >= 400;
+        bool well = fetch_get(&f, weft_in_s(60)) && fetch_keep(&f);
+        int error = errno;
+        fetch_failed += !well || f.status >= 400;
         fetch_ended++;
-        fetch_report(&f, well ? nullptr : why, weft_now() - start);
-        free(f.got.body);
+        fetch_report(&f, well ? nullptr : fetch_why(error), weft_now() - start);
+        free(f.body);
     }
     return nullptr;
 }
@@ -100,13 +93,20 @@ static void *fetch_some(void *)
 static int fetch(char **urls, int count, long jobs)
 {
     weft_tasklet_options o = {};
+    weft_http_client_options limits = {};
     o.detached = true;
+    limits.url = 4096;
+    limits.redirects = -1;
+    fetch_client = weft_http_client_create(&limits);
+    if (fetch_client == nullptr)
+        options_fail("weft-async");
     fetch_urls = urls;
     fetch_count = count;
     while (jobs-- > 0)
         if (weft_tasklet_spawn(fetch_some, nullptr, &o) == nullptr)
             options_fail("weft-async");
     weft_tasklet_run();
+    weft_http_client_destroy(fetch_client);
     fprintf(stderr, "fetched %d of %d\n", count - fetch_failed, count);
     return fetch_failed != 0;
 }
