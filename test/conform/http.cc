@@ -1,0 +1,124 @@
+// What weft(7) says of deadlines, signals, errno and NULL, of the calls for an exchange of HTTP.  A
+// stop of the thread is not for its tasklets: they are cancelled.
+#include <weft/http.h>
+#include <weft/io.h>
+
+#include "conform.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+static char bytes[4096];
+static int peer, listener, file;
+static weft_http_server *server;
+static weft_http_exchange *held;
+
+static int run_body(void *fn)
+{
+    (*(void (**)(void))fn)();
+    return 0;
+}
+
+static void in_io(void (*fn)(void))
+{
+    weft_io_run(run_body, (void *)&fn);
+}
+
+static void *call_later(void *fn)
+{
+    weft_tasklet_sleep(weft_in_ms(5));
+    ((void (*)(void))fn)();
+    return NULL;
+}
+
+static void later(void (*fn)(void))
+{
+    weft_tasklet_options o = {};
+    o.detached = true;
+    weft_tasklet_spawn(call_later, (void *)fn, &o);
+}
+
+static void hold_exchange(weft_http_exchange *x, void *)
+{
+    held = x;
+    weft_tasklet_suspend(WEFT_FOREVER);
+}
+
+static void *serve(void *)
+{
+    weft_http_serve(server, listener);
+    return NULL;
+}
+
+// A handler has it, and waits.
+static void begin(const char *request)
+{
+    char address[64];
+    snprintf(address, sizeof address, "unix:@weft-conform-%d", getpid());
+    server = weft_http_server_create(NULL);
+    listener = weft_io_listen(address, NULL);
+    weft_http_route(server, NULL, "/", hold_exchange, NULL);
+    weft_tasklet_spawn(serve, NULL, NULL);
+    peer = weft_io_connect(address, WEFT_FOREVER);
+    weft_io_write(peer, request, strlen(request), WEFT_FOREVER);
+    while (held == NULL)
+        weft_tasklet_sleep(weft_in_ms(1));
+    it = held;
+}
+
+static void begin_body(void)
+{
+    begin("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n");
+}
+
+static void begin_response(void)
+{
+    begin("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    weft_http_begin(held, 200, NULL, WEFT_HTTP_CHUNKED);
+    while (weft_http_write(held, bytes, sizeof bytes, WEFT_NOW) > 0)
+        ;
+    file = open("/proc/self/exe", O_RDONLY);
+}
+
+static void begin_upgrade(void)
+{
+    begin("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+}
+
+static void begin_raw(void)
+{
+    begin_upgrade();
+    weft_http_upgrade(held, "x", WEFT_NOW);
+}
+
+static void fill_raw(void)
+{
+    begin_raw();
+    while (weft_http_raw_write(held, bytes, sizeof bytes, WEFT_NOW) > 0)
+        ;
+    while (weft_http_raw_write(held, bytes, 1, WEFT_NOW) > 0)
+        ;
+}
+
+static void give(void)
+{
+    if (send(peer, "x", 1, 0) != 1)
+        abort();
+}
+
+static void drain(void)
+{
+    while (recv(peer, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
+        ;
+}
+
+static const row ROWS[] = {
+    ROW(weft_http_read, (it, bytes, 1, d), begin_body, give, UNSTOPPED),
+    ROW(weft_http_write, (it, bytes, 1, d), begin_response, drain, UNSTOPPED),
+    ROW(weft_http_send_file, (it, file, 0, 1, d), begin_response, drain, UNSTOPPED),
+    ROW(weft_http_flush, (it, d), begin_response, drain, UNSTOPPED),
+    ROW(weft_http_upgrade, (it, "x", d), begin_upgrade, DO(), UNSTOPPED | ANSWERS),
+    ROW(weft_http_raw_read, (it, bytes, 1, d), begin_raw, give, UNSTOPPED),
+    ROW(weft_http_raw_write, (it, bytes, 1, d), fill_raw, drain, UNSTOPPED),
+};
+RUN_ROWS(ROWS, {in_io, later})
