@@ -37,6 +37,7 @@
 #include <weft/offload.h>
 #include <weft/workers.h>
 
+#include <weft/http.h>
 #include <weft/http_client.h>
 #include <weft/http_parse.h>
 

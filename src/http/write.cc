@@ -87,8 +87,7 @@ static int make_room(exchange *x, weft_deadline d)
     int saved = errno;
     if (bytes_count(out) < OUTPUT_MAX)
         return 0;
-    if (output_flush(x->runner, &x->go, d) != 0 &&
-        (x->c->broken || bytes_count(out) >= OUTPUT_MAX))
+    if (output_flush(x->runner, &x->go, d) != 0 && (x->c->broken || bytes_count(out) >= OUTPUT_MAX))
         return -1;
     errno = saved;
     return 0;

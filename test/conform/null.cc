@@ -5,6 +5,7 @@
 #include <weft/coro.h>
 #include <weft/executor.h>
 #include <weft/generator.h>
+#include <weft/http.h>
 #include <weft/http_client.h>
 #include <weft/http_parse.h>
 #include <weft/io.h>
