@@ -33,11 +33,11 @@ static size_t bracketed(weft_http_text t)
 // The length of the name or IPv4 address at its front; 0: it has an empty label.
 static size_t named(weft_http_text t)
 {
-    size_t n = span_of(t.at, t.size, IS_HOST);
-    for (size_t i = 0; i < n; i++)
-        if (t.at[i] == '.' && (i == 0 || t.at[i - 1] == '.'))
+    size_t i = 0;
+    for (char before = '.'; i < t.size && byte_is(t.at[i], IS_HOST); before = t.at[i++])
+        if (before == '.' && t.at[i] == '.')
             return 0;
-    return n;
+    return i;
 }
 
 bool weft::is_host(weft_http_text t, bool *port)

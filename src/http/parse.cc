@@ -46,7 +46,7 @@ static void follow(weft_http_head *h, const char *to)
 
 static bool take_field(weft_http_head *h, const char *line, size_t n, size_t limit)
 {
-    size_t name = span_of(line, n, IS_TOKEN);
+    size_t name = name_span(line, n);
     if (name == n || line[name] != ':' || name == 0)
         return head_refuse(
             h, 400, n > 0 && is_blank(line[0]) ? "a folded field" : "no field name and colon");
@@ -94,35 +94,45 @@ static ssize_t too_long(weft_http_head *h)
     return refused(h);
 }
 
-static ssize_t parse(weft_http_head *h, const char *text, size_t n, const weft_http_limits *limits)
+// The CR of a line that begins there comes before this place: behind it, and in the head's limit,
+// is its LF.
+static size_t bound_of(size_t line, const weft_http_limits *l)
 {
-    const weft_http_limits none = {}, *l = limits != nullptr ? limits : &none;
-    const size_t line_limit = l->line != 0 ? l->line : 8192,
-                 head_limit = l->head != 0 ? l->head : 32768;
-    bool done = false;
-    while (!done) {
-        // The line's CR comes before `bound`, with an LF behind it that is in the head's limit,
-        // too.
-        size_t line = h->private_line, bound = head_limit - 1;
-        if (line < bound && line_limit < bound - line)
-            bound = line + line_limit + 1;
-        if (h->seen >= bound)
+    size_t bound = l->head - 1;
+    return line < bound && l->line < bound - line ? line + l->line + 1 : bound;
+}
+
+static ssize_t parse(weft_http_head *h, const char *text, size_t n, const weft_http_limits *l)
+{
+    size_t line = h->private_line, at = h->seen;
+    for (bool done = false; !done;) {
+        size_t bound = bound_of(line, l);
+        if (at < bound)
+            at += text_span(text + at, at_most(n, bound) - at);
+        if (at >= bound)
             return too_long(h);
-        h->seen = (size_t)(scan_text(text + h->seen, text + at_most(n, bound)) - text);
-        if (h->seen == bound)
-            return too_long(h);
-        if (h->seen == n || (h->seen + 1 == n && text[h->seen] == '\r'))
+        if (at == n || (at + 1 == n && text[at] == '\r')) {
+            h->private_line = line;
+            h->seen = at;
             return 0;
-        if (text[h->seen] != '\r' || text[h->seen + 1] != '\n') {
+        }
+        if (text[at] != '\r' || text[at + 1] != '\n') {
             head_refuse(h, 400, "a control, or a line that does not end with CR LF");
             return refused(h);
         }
-        if (!take_line(h, text + line, h->seen - line, l->fields != 0 ? l->fields : 100, &done))
+        if (!take_line(h, text + line, at - line, l->fields, &done))
             return refused(h);
-        h->private_line = h->seen += 2;
+        line = at += 2;
     }
     h->seen = 0;
-    return (ssize_t)h->private_line;
+    return (ssize_t)line;
+}
+
+static weft_http_limits limits_of(const weft_http_limits *given)
+{
+    weft_http_limits l = given != nullptr ? *given : weft_http_limits{};
+    return {l.line != 0 ? l.line : 8192, l.head != 0 ? l.head : 32768,
+            l.fields != 0 ? l.fields : 100};
 }
 
 static ssize_t parse_head(weft_http_head *h, const char *text, size_t n,
@@ -136,7 +146,8 @@ static ssize_t parse_head(weft_http_head *h, const char *text, size_t n,
     else if (text != h->private_text)
         follow(h, text);
     h->private_text = text;
-    return n > h->seen ? parse(h, text, n, limits) : 0;
+    const weft_http_limits l = limits_of(limits);
+    return n > h->seen ? parse(h, text, n, &l) : 0;
 }
 
 ssize_t weft_http_parse_request(weft_http_head *h, const char *text, size_t n,

@@ -70,26 +70,31 @@ static bool take_expectation(weft_http_head *h, weft_http_text list)
     return true;
 }
 
+// The first four bytes of a name, in lower case if they are letters.
+static inline uint32_t four(const char *at)
+{
+    uint32_t word;
+    memcpy(&word, at, sizeof word);
+    return word | 0x20202020;
+}
+
+// Nearly all fields are none of these, which is seen by their first bytes.
 bool weft::head_take_field(weft_http_head *h, weft_http_text name, weft_http_text value)
 {
-    switch (name.size) {
-    case 4:
+    uint32_t first = name.size < 4 ? 0 : four(name.at);
+    if (first == four("host"))
         return !text_is(name, "host") || take_host(h, value);
-    case 6:
-        return !text_is(name, "expect") || take_expectation(h, value);
-    case 7:
-        if (text_is(name, "upgrade"))
-            h->private_flags |= HEAD_UPGRADE;
-        return true;
-    case 10:
+    if (first == four("conn"))
         return !text_is(name, "connection") || take_options(h, value);
-    case 14:
+    if (first == four("cont"))
         return !text_is(name, "content-length") || take_length(h, value);
-    case 17:
+    if (first == four("tran"))
         return !text_is(name, "transfer-encoding") || take_coding(h, value);
-    default:
-        return true;
-    }
+    if (first == four("expe"))
+        return !text_is(name, "expect") || take_expectation(h, value);
+    if (first == four("upgr") && text_is(name, "upgrade"))
+        h->private_flags |= HEAD_UPGRADE;
+    return true;
 }
 
 // Those two have no body, and must not say that they had (RFC 9110, 8.6; RFC 9112, 6.1).

@@ -1,6 +1,8 @@
 // The first line of a request (RFC 9112, 3) and of a response (4).
 #include "parse.h"
 
+#include "scan.h"
+
 using namespace weft;
 
 enum { VERSION_SIZE = 8 }; // HTTP/1.1
@@ -41,7 +43,7 @@ static bool take_target(weft_http_head *h)
     const weft_http_text t = h->target;
     const bool connect = h->method.size == 7 && memcmp(h->method.at, "CONNECT", 7) == 0;
     bool port;
-    if (t.size == 0 || span_of(t.at, t.size, IS_TARGET) != t.size)
+    if (t.size == 0 || target_span(t.at, t.size) != t.size)
         return head_refuse(h, 400, "a byte that may not be in a target");
     if (connect) {
         h->host = t;

@@ -52,9 +52,9 @@ static inline size_t span_of(const char *at, size_t n, int what)
     return i;
 }
 
-static inline char lower_case(char c)
+static inline bool is_letter(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c | 32) : c;
+    return (c | 32) >= 'a' && (c | 32) <= 'z';
 }
 
 // Whether both are the same but for upper and lower case.
@@ -63,7 +63,7 @@ static inline bool text_is(weft_http_text text, const char *other, size_t size)
     if (text.size != size)
         return false;
     for (size_t i = 0; i < size; i++)
-        if (lower_case(text.at[i]) != lower_case(other[i]))
+        if (text.at[i] != other[i] && ((text.at[i] ^ other[i]) != 32 || !is_letter(other[i])))
             return false;
     return true;
 }
@@ -81,11 +81,12 @@ static inline bool is_blank(char c)
 // Without the blanks around it.
 static inline weft_http_text text_trim(weft_http_text t)
 {
-    while (t.size > 0 && is_blank(t.at[0]))
-        t = {t.at + 1, t.size - 1};
-    while (t.size > 0 && is_blank(t.at[t.size - 1]))
-        t.size--;
-    return t;
+    const char *begin = t.at, *end = t.at + t.size;
+    while (begin < end && is_blank(*begin))
+        begin++;
+    while (begin < end && is_blank(end[-1]))
+        end--;
+    return {begin, (size_t)(end - begin)};
 }
 
 // Takes the next member, which may be empty, from the front of a list with commas; false: no more.

@@ -53,6 +53,17 @@ __attribute__((format(printf, 2, 3))) static inline void say(words *w, const cha
     put(w, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
 }
 
+static inline bool same(words a, words b)
+{
+    return a.size == b.size && memcmp(a.text, b.text, a.size) == 0;
+}
+
+static inline bool ends_with(words w, const char *end)
+{
+    size_t n = strlen(end);
+    return w.size >= n && memcmp(w.text + w.size - n, end, n) == 0;
+}
+
 static inline void put_text(words *w, const char *before, weft_http_text t)
 {
     put(w, before, strlen(before));
@@ -94,8 +105,8 @@ static inline size_t next_cut(size_t before, size_t size, cut c)
     return piece == 0 || piece > size - before ? size : before + piece;
 }
 
-// "more", "STATUS why" or what the head says.  *end: where the body begins.  free() it.
-static inline char *describe(const message *m, cut c, size_t *end)
+// "more", "STATUS why" or what the head says.  *end: where the body begins.  free() the text.
+static inline words describe(const message *m, cut c, size_t *end)
 {
     weft_http_field fields[DESCRIBE_FIELDS];
     weft_http_head h = {};
@@ -120,12 +131,12 @@ static inline char *describe(const message *m, cut c, size_t *end)
         describe_head(&w, &h);
     free(text);
     *end = n > 0 ? (size_t)n : 0;
-    return w.text;
+    return w;
 }
 
 // The body's bytes, and behind them "|more", "|STATUS why" or "|ended"; *end: behind it.  free()
 // it.
-static inline char *describe_body(const message *m, cut c, size_t *end)
+static inline words describe_body(const message *m, cut c, size_t *end)
 {
     weft_http_chunks chunks = {};
     chunks.limits = m->limits;
@@ -150,7 +161,7 @@ static inline char *describe_body(const message *m, cut c, size_t *end)
         say(&w, "|%d %s", chunks.status, chunks.why);
     else
         say(&w, chunks.ended ? "|ended" : "|more");
-    return w.text;
+    return w;
 }
 
 #endif

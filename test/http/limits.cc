@@ -17,9 +17,9 @@ static void assert_said(const message *m, const char *said)
 {
     size_t end;
     for (size_t then = 0; then < 2; then++) {
-        char *is = describe(m, {then, then}, &end);
-        assert_memory_equal(is, said, strlen(said));
-        free(is);
+        words is = describe(m, {then, then}, &end);
+        assert_memory_equal(is.text, said, strlen(said));
+        free(is.text);
     }
 }
 
@@ -191,20 +191,22 @@ CASE(test_find)
 
 // ---- Scanners ----
 
-static void assert_scanned(const char *text, size_t from, size_t size)
+static void assert_scanned(const char *at, size_t n)
 {
-    const char *end = text + size, *at = text + from;
-    while (at < end && (((unsigned char)*at >= 32 && *at != 127) || *at == '\t'))
-        at++;
-    assert_ptr_equal(scan_bytes(text + from, end), at);
-    assert_ptr_equal(scan_words(text + from, end), at);
-    assert_ptr_equal(scan_text(text + from, end), at);
+    size_t text = 0;
+    while (text < n && (((unsigned char)at[text] >= 32 && at[text] != 127) || at[text] == '\t'))
+        text++;
+    assert_int_equal(span_of(at, n, IS_TEXT), text);
+    assert_int_equal(text_span_words(at, n), text);
+    assert_int_equal(text_span(at, n), text);
+    assert_int_equal(target_span(at, n), span_of(at, n, IS_TARGET));
+    assert_int_equal(name_span(at, n), span_of(at, n, IS_TOKEN));
 }
 
 // Each byte at each place, in text of tabs, spaces, letters and bytes above 127.
 CASE(test_scanners_agree)
 {
-    static const char around[] = "\t !az~\x80\xa0\xff\x89";
+    static const char around[] = "\t !az~-_09\x80\xa0\xff\x89";
     enum { SIZE = 40 };
     char *text = (char *)malloc(SIZE);
     for (size_t a = 0; a < sizeof around - 1; a++)
@@ -213,7 +215,7 @@ CASE(test_scanners_agree)
                 memset(text, around[a], SIZE);
                 text[place] = (char)byte;
                 for (size_t from = 0; from < 18; from += 3)
-                    assert_scanned(text, from, SIZE);
+                    assert_scanned(text + from, SIZE - from);
             }
     free(text);
 }

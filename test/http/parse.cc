@@ -8,20 +8,22 @@ struct row {
     const char *text, *said;
 };
 
-static void compare(const message *m, cut c, const char *said, size_t end)
+static void compare(const message *m, cut c, words said, size_t end)
 {
     size_t other_end;
-    char *other = describe(m, c, &other_end);
-    if (strcmp(said, other) != 0 || end != other_end)
-        fail_msg("%.*s: cut at %zu: %s, not %s", (int)m->size, m->text, c.first, other, said);
-    free(other);
+    words other = describe(m, c, &other_end);
+    if (!same(said, other) || end != other_end)
+        fail_msg("%.*s: cut at %zu: %s, not %s", (int)m->size, m->text, c.first, other.text,
+                 said.text);
+    free(other.text);
 }
 
 // What is said of it, however it is cut, and whatever is behind it.  free() it.
 static char *said_of(message m)
 {
     size_t end;
-    char *said = describe(&m, {m.size, 0}, &end), *longer = copied(m.text, m.size + 1);
+    words said = describe(&m, {m.size, 0}, &end);
+    char *longer = copied(m.text, m.size + 1);
     compare(&m, {1, 1}, said, end);
     compare(&m, {3, 2}, said, end);
     for (size_t i = 1; i < m.size; i++)
@@ -35,7 +37,7 @@ static char *said_of(message m)
         assert_int_equal(end, m.size);
     }
     free(longer);
-    return said;
+    return said.text;
 }
 
 static void check(message m, const row *rows, size_t n)
