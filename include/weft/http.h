@@ -172,6 +172,18 @@ ssize_t weft_http_send_file(weft_http_exchange *x, int fd, off_t offset, size_t 
 /* Sends what was written.  As write; nothing is lost after ETIMEDOUT. */
 int weft_http_flush(weft_http_exchange *x, weft_deadline d);
 
+/* Sends an event to a browser's EventSource, at once (HTML, section 9.2); the first begins the
+ * response.  The lines of `data` end with LF, CR or CR LF; NULL: none.  event, id NULL: none; with
+ * none of the three a comment, which keeps others from taking the connection for dead.  0.
+ * EINVAL: NULL, or an event or id of several lines; else as set, begin, write and flush: after a
+ * failure part of it may be on its way. */
+int weft_http_event(weft_http_exchange *x, const char *event, const char *id, const char *data,
+                    weft_deadline d);
+
+/* Tells the browser to wait so long, in whole milliseconds, before it comes back.  As
+ * weft_http_event.  EINVAL: below 0. */
+int weft_http_event_retry(weft_http_exchange *x, int64_t ns, weft_deadline d);
+
 /* Ends the connection with a reset when the handler returns, so that nobody takes what was sent
  * for the whole; writes fail from now on.  EINVAL: NULL. */
 int weft_http_abort(weft_http_exchange *x);

@@ -40,6 +40,7 @@
 #include <weft/http.h>
 #include <weft/http_client.h>
 #include <weft/http_parse.h>
+#include <weft/websocket.h>
 
 #include <weft/client.h>
 #include <weft/manager.h>

@@ -112,6 +112,16 @@ int weft_http_statistics(const weft_http_server *s, weft_http_counters *c)
 
 // ---- Stopping ----
 
+// Those that speak another protocol say in it that they go.
+static void tell_upgraded(serving *v)
+{
+    for (connection *c = v->all.next; c != &v->all; c = c->next) {
+        exchange *x = c->state == IS_BUSY ? &c->runner->x : nullptr;
+        if (x != nullptr && x->raw && x->on_stop != nullptr)
+            x->on_stop(x->stop_arg);
+    }
+}
+
 int weft_http_stop(weft_http_server *s)
 {
     if (s == nullptr)
@@ -126,6 +136,7 @@ int weft_http_stop(weft_http_server *s)
         v->stopping = true;
         v->end = weft_in_ns(s->o.drain_ns);
         end_wait(v->self, 0);
+        tell_upgraded(v);
     }
     return 0;
 }

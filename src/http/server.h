@@ -112,6 +112,8 @@ struct exchange {
     bool ask;     // 100 Continue is to be said
     bool aborted;
     bool raw;
+    void (*on_stop)(void *arg);
+    void *stop_arg;
     pace come, go;
 };
 

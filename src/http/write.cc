@@ -259,6 +259,12 @@ int weft_http_upgrade(weft_http_exchange *pub, const char *protocol, weft_deadli
     return output_flush(r, &x->go, d);
 }
 
+void weft::exchange_on_stop(weft_http_exchange *pub, void (*fn)(void *arg), void *arg)
+{
+    private_of(pub)->on_stop = fn;
+    private_of(pub)->stop_arg = arg;
+}
+
 ssize_t weft_http_raw_read(weft_http_exchange *pub, void *buf, size_t n, weft_deadline d)
 {
     exchange *x = private_of(pub);

@@ -120,5 +120,7 @@ static const row ROWS[] = {
     ROW(weft_http_upgrade, (it, "x", d), begin_upgrade, DO(), UNSTOPPED | ANSWERS),
     ROW(weft_http_raw_read, (it, bytes, 1, d), begin_raw, give, UNSTOPPED),
     ROW(weft_http_raw_write, (it, bytes, 1, d), fill_raw, drain, UNSTOPPED),
+    ROW(weft_http_event, (it, NULL, NULL, "x", d), begin_response, drain, UNSTOPPED),
+    ROW(weft_http_event_retry, (it, 0, d), begin_response, drain, UNSTOPPED),
 };
 RUN_ROWS(ROWS, {in_io, later})

@@ -28,6 +28,7 @@
 #include <weft/sync.h>
 #include <weft/tasklet.h>
 #include <weft/thread.h>
+#include <weft/websocket.h>
 
 #include "../runner.h"
 

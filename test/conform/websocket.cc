@@ -1,0 +1,155 @@
+// What weft(7) says of deadlines, signals, errno and NULL, of the calls for WebSockets.  A stop of
+// the thread is not for its tasklets: they are cancelled.
+#include <weft/io.h>
+#include <weft/websocket.h>
+
+#include "conform.h"
+
+#include <http/sha1.h>
+#include <sys/socket.h>
+
+static char bytes[4096], url[128];
+static int peer, listener;
+static weft_http_server *server;
+static weft_http_exchange *held;
+static weft_websocket *socket_of;
+static weft_websocket_message message;
+
+static int run_body(void *fn)
+{
+    (*(void (**)(void))fn)();
+    return 0;
+}
+
+static void in_io(void (*fn)(void))
+{
+    weft_io_run(run_body, (void *)&fn);
+}
+
+static void *call_later(void *fn)
+{
+    weft_tasklet_sleep(weft_in_ms(5));
+    ((void (*)(void))fn)();
+    return NULL;
+}
+
+static void later(void (*fn)(void))
+{
+    weft_tasklet_options o = {};
+    o.detached = true;
+    weft_tasklet_spawn(call_later, (void *)fn, &o);
+}
+
+// ---- A server's, and a raw client ----
+
+static void hold_exchange(weft_http_exchange *x, void *)
+{
+    held = x;
+    weft_tasklet_suspend(WEFT_FOREVER);
+}
+
+static void *serve(void *)
+{
+    weft_http_serve(server, listener);
+    return NULL;
+}
+
+static void begin_exchange(void)
+{
+    static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n"
+                                  "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    char address[64];
+    snprintf(address, sizeof address, "unix:@weft-conform-%d", gettid());
+    server = weft_http_server_create(NULL);
+    listener = weft_io_listen(address, NULL);
+    weft_http_route(server, NULL, "/", hold_exchange, NULL);
+    weft_tasklet_spawn(serve, NULL, NULL);
+    peer = weft_io_connect(address, WEFT_FOREVER);
+    weft_io_write(peer, request, sizeof request - 1, WEFT_FOREVER);
+    while (held == NULL)
+        weft_tasklet_sleep(weft_in_ms(1));
+    it = held;
+}
+
+static void begin_socket(void)
+{
+    begin_exchange();
+    socket_of = weft_websocket_accept(held, NULL, WEFT_NOW);
+    it = socket_of;
+}
+
+// The stream itself, so that no message is cut.
+static void fill_socket(void)
+{
+    begin_socket();
+    while (weft_http_raw_write(held, bytes, sizeof bytes, WEFT_NOW) > 0)
+        ;
+    while (weft_http_raw_write(held, bytes, 1, WEFT_NOW) > 0)
+        ;
+}
+
+static void give_message(void)
+{
+    if (send(peer, "\x82\x81\0\0\0\0x", 7, 0) != 7)
+        abort();
+}
+
+static void give_close(void)
+{
+    if (send(peer, "\x88\x80\0\0\0\0", 6, 0) != 6)
+        abort();
+}
+
+static void drain(void)
+{
+    while (recv(peer, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
+        ;
+}
+
+// ---- A client's ----
+
+static int accepted = -1;
+
+static void begin_client(void)
+{
+    char address[64];
+    snprintf(address, sizeof address, "unix:@weft-conform-%d", gettid());
+    snprintf(url, sizeof url, "%s", address);
+    listener = weft_io_listen(address, NULL);
+}
+
+static void *answer(void *)
+{
+    char *head, proof[weft::WEBSOCKET_PROOF];
+    weft_io_buffer b = {bytes, sizeof bytes, 0, 0};
+    accepted = weft_io_accept(listener, WEFT_FOREVER);
+    weft_io_read_until(accepted, &b, "\r\n\r\n", 4, &head, WEFT_FOREVER);
+    weft::websocket_proof(proof, strstr(head, "Key: ") + 5);
+    char text[512];
+    int n = snprintf(text, sizeof text,
+                     "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+                     "Sec-WebSocket-Accept: %.*s\r\n\r\n",
+                     (int)sizeof proof, proof);
+    weft_io_write(accepted, text, (size_t)n, WEFT_FOREVER);
+    return NULL;
+}
+
+static void answer_client(void)
+{
+    weft_tasklet_options o = {};
+    o.detached = true;
+    weft_tasklet_spawn(answer, NULL, &o);
+}
+
+static const row ROWS[] = {
+    ROW(weft_websocket_accept, (it, NULL, d), begin_exchange, DO(), UNSTOPPED | ANSWERS),
+    ROW(weft_websocket_connect, (url, NULL, d), begin_client, answer_client, UNSTOPPED | NO_HANDLE),
+    ROW(weft_websocket_read, (it, &message, d), begin_socket, give_message, UNSTOPPED),
+    ROW(weft_websocket_read_piece, (it, &message, d), begin_socket, give_message, UNSTOPPED),
+    ROW(weft_websocket_write, (it, WEFT_WEBSOCKET_BINARY, bytes, 1, d), fill_socket, drain,
+        UNSTOPPED),
+    ROW(weft_websocket_ping, (it, "x", 1, d), fill_socket, drain, UNSTOPPED),
+    ROW(weft_websocket_close, (it, 1000, NULL, d), begin_socket, give_close, UNSTOPPED),
+};
+RUN_ROWS(ROWS, {in_io, later})
