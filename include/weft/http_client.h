@@ -11,6 +11,7 @@
 #define WEFT_HTTP_CLIENT_H
 
 #include <weft/deadline.h>
+#include <weft/http.h>
 #include <weft/http_parse.h>
 
 #include <stdbool.h>
@@ -126,6 +127,62 @@ ssize_t weft_http_response_read_all(weft_http_response *r, char **body, size_t l
 /* Releases it.  The connection is kept if the body was read to its end, or the rest has come
  * already, else closed.  Does not wait.  EINVAL: NULL. */
 int weft_http_response_close(weft_http_response *r);
+
+/* ---- A reverse proxy: a handler that has other servers answer ---- */
+
+typedef struct weft_http_proxy weft_http_proxy;
+
+/* All zero is the default. */
+typedef struct weft_http_proxy_options {
+    weft_http_limits limits; /* of heads that come */
+    size_t max;              /* idle connections that are kept to each server; 0: 64 */
+    int64_t idle_ns;         /* how long; 0: 30 s; below 0: none is kept */
+    int64_t connect_ns;      /* a server must take a connection so soon; 0: 5 s */
+    int64_t answer_ns;       /* it must take each part of a request, and send its head and each part
+                                of its body; 0: 60 s */
+    int64_t tunnel_ns;       /* how long a WebSocket may be silent; 0: 10 minutes */
+    size_t failures;         /* so many in a row take a server out; 0: 3 */
+    int64_t out_ns;          /* for so long; 0: 10 s.  Never the only one */
+    bool in_turn;            /* one server after the other; else who has the fewest requests */
+    bool rewrite_host;       /* Host is the server's address; else as the client sent it */
+    bool trust_forwarded;    /* X-Forwarded-*, Forwarded that come are passed on, and ours added;
+                                else they are dropped first */
+} weft_http_proxy_options;
+
+/* For `count` servers: addresses as weft_io_connect takes, tcp: and unix:, copied.
+ * NULL: EINVAL: none, or not an address; ENOMEM. */
+weft_http_proxy *weft_http_proxy_open(const char *const *addresses, size_t count,
+                                      const weft_http_proxy_options *opts);
+
+/* NULL is ignored.  EBUSY: a request is under way. */
+int weft_http_proxy_destroy(weft_http_proxy *p);
+
+/* Has one of the servers answer, for weft_http_route(s, NULL, prefix, weft_http_proxy_handler, p).
+ * Bodies pass in both directions as they come.  Another server is asked where one can't be reached,
+ * or ends the connection before its answer, if the method is idempotent and there is no body; not
+ * when a byte of an answer has come.  Else the client gets 502 (no server, or no answer of HTTP),
+ * 503 (all servers are out, or no memory), 504 (not in time), 501 (CONNECT).  An answer that is cut
+ * behind its head is a reset for the client.  Of protocols only websocket is passed on. */
+void weft_http_proxy_handler(weft_http_exchange *x, void *proxy);
+
+/* Asks each server for `path` at once, as a handler would: who answers with 2xx or 3xx is in again,
+ * who does not is out, until the next check or for out_ns.  To be called again and again by a
+ * tasklet.  Returns how many are in.  EINVAL: NULL, or not a path; ENOMEM, ECANCELED, EPERM: not in
+ * weft_io_run. */
+ssize_t weft_http_proxy_check(weft_http_proxy *p, const char *path, weft_deadline d);
+
+typedef struct weft_http_proxy_information {
+    size_t servers, out; /* of these: out now */
+    size_t busy;         /* requests under way */
+    size_t idle;         /* connections that are kept */
+    uint64_t requests;   /* answered by a server */
+    uint64_t failed;     /* answered 502, 503 or 504, or cut */
+    uint64_t again;      /* asked another server, or over another connection */
+    uint64_t connects, reused;
+} weft_http_proxy_information;
+
+/* EINVAL: NULL. */
+int weft_http_proxy_statistics(const weft_http_proxy *p, weft_http_proxy_information *out);
 
 #ifdef __cplusplus
 }

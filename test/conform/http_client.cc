@@ -81,10 +81,19 @@ static void give(void)
         abort();
 }
 
+// A proxy before it.
+static void begin_proxy(void)
+{
+    begin_client();
+    const char *server = address;
+    it = weft_http_proxy_open(&server, 1, NULL);
+}
+
 static const row ROWS[] = {
     ROW(weft_http_get, (it, url, d), begin_client, answer_all, UNSTOPPED),
     ROW(weft_http_request, (it, "PUT", url, NULL, d), begin_client, answer_all, UNSTOPPED),
     ROW(weft_http_response_read, (it, bytes, 1, d), begin_response, give, UNSTOPPED),
     ROW(weft_http_response_read_all, (it, &text, 9, d), begin_response, give, UNSTOPPED),
+    ROW(weft_http_proxy_check, (it, "/", d), begin_proxy, answer_all, UNSTOPPED | SLEEPS),
 };
 RUN_ROWS(ROWS, {in_io, later})

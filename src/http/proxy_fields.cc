@@ -1,0 +1,207 @@
+// proxy_fields.cc: heads, in both directions.
+//
+// What belongs to a connection ends there (RFC 9110, 7.6.1): the fields of the table below, and
+// those that Connection names.  How a body is framed is said anew, by what was read and not by what
+// the other side wrote, so no two can understand it in two ways.
+#include "proxy.h"
+#include "text.h"
+
+#include <base/number.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+using namespace weft;
+
+static bool put(bytes *out, const char *text, size_t n)
+{
+    char *to = bytes_room(out, n, 1024, realloc);
+    if (to == nullptr)
+        return false;
+    memcpy(to, text, n);
+    bytes_put(out, n);
+    return true;
+}
+
+static bool put(bytes *out, const char *text)
+{
+    return put(out, text, strlen(text));
+}
+
+static bool put(bytes *out, weft_http_text text)
+{
+    return put(out, text.at, text.size);
+}
+
+static bool put_field(bytes *out, const weft_http_field *f)
+{
+    return put(out, f->name) && put(out, ": ", 2) && put(out, f->value) && put(out, "\r\n", 2);
+}
+
+static bool put_field(bytes *out, const char *name, const char *value)
+{
+    return put(out, name) && put(out, ": ", 2) && put(out, value) && put(out, "\r\n", 2);
+}
+
+// ---- What stays behind ----
+
+static bool is_one_of(weft_http_text name, const char *const *names)
+{
+    for (; *names != nullptr; names++)
+        if (text_is(name, *names))
+            return true;
+    return false;
+}
+
+static bool is_of_connection(weft_http_text name)
+{
+    static const char *const names[] = {"Connection",
+                                        "Keep-Alive",
+                                        "Proxy-Authenticate",
+                                        "Proxy-Authentication-Info",
+                                        "Proxy-Authorization",
+                                        "Proxy-Connection",
+                                        "TE",
+                                        "Trailer",
+                                        "Transfer-Encoding",
+                                        "Upgrade",
+                                        "Content-Length",
+                                        nullptr};
+    return is_one_of(name, names);
+}
+
+// Whether a field Connection names it.
+static bool is_named(const weft_http_head *h, weft_http_text name)
+{
+    weft_http_text option;
+    for (size_t i = 0; i < h->count; i++) {
+        weft_http_text list = h->fields[i].value;
+        if (!text_is(h->fields[i].name, "connection"))
+            continue;
+        while (list_next(&list, &option))
+            if (text_is(option, name.at, name.size))
+                return true;
+    }
+    return false;
+}
+
+static bool has_connection(const weft_http_head *h)
+{
+    return weft_http_find(h, "Connection") != nullptr;
+}
+
+// ---- To the server ----
+
+static bool is_forwarded(weft_http_text name)
+{
+    static const char *const names[] = {"X-Forwarded-For",
+                                        "X-Forwarded-Proto",
+                                        "X-Forwarded-Host",
+                                        "X-Forwarded-Port",
+                                        "X-Real-IP",
+                                        "Forwarded",
+                                        nullptr};
+    return is_one_of(name, names);
+}
+
+static bool is_replaced(const proxy_job *j, weft_http_text name)
+{
+    static const char *const names[] = {"Host", "Expect", "X-Forwarded-For", nullptr};
+    return is_one_of(name, names) || (!j->p->o.trust_forwarded && is_forwarded(name));
+}
+
+// The client's number alone; a unix socket's has none.
+static bool put_client(const proxy_job *j, bytes *out)
+{
+    char text[128], *end;
+    if (weft_http_peer(j->x, text, sizeof text) != 0 || strncmp(text, "tcp:", 4) != 0)
+        return put(out, "unknown");
+    end = strrchr(text, ':');
+    const char *from = text + 4;
+    if (*from == '[') {
+        from++;
+        end = strchr(text, ']');
+    }
+    return put(out, from, (size_t)(end - from));
+}
+
+// One list, in one field: many a server reads only the first.
+static bool put_forwarded_for(const proxy_job *j, bytes *out)
+{
+    const weft_http_head *h = j->x->head;
+    bool well = put(out, "X-Forwarded-For: ");
+    for (size_t i = 0; i < h->count && well && j->p->o.trust_forwarded; i++)
+        if (text_is(h->fields[i].name, "x-forwarded-for") && h->fields[i].value.size > 0)
+            well = put(out, h->fields[i].value) && put(out, ", ", 2);
+    return well && put_client(j, out) && put(out, "\r\n", 2);
+}
+
+static bool put_forwarded(const proxy_job *j, bytes *out)
+{
+    const weft_http_head *h = j->x->head;
+    bool trusted = j->p->o.trust_forwarded;
+    if (!put_forwarded_for(j, out))
+        return false;
+    if (!(trusted && weft_http_find(h, "X-Forwarded-Proto") != nullptr) &&
+        !put_field(out, "X-Forwarded-Proto", "http"))
+        return false;
+    if ((trusted && weft_http_find(h, "X-Forwarded-Host") != nullptr) || h->host.size == 0)
+        return true;
+    return put(out, "X-Forwarded-Host: ") && put(out, h->host) && put(out, "\r\n", 2);
+}
+
+static bool put_first(const proxy_job *j, bytes *out)
+{
+    const weft_http_head *h = j->x->head;
+    bool all = h->target.size == 1 && *h->target.at == '*';
+    bool slash = !all && (h->path.size == 0 || *h->path.at != '/');
+    if (!put(out, h->method) || !put(out, " /", slash ? 2 : 1) ||
+        !put(out, all ? h->target : h->path) || !put(out, " HTTP/1.1\r\nHost: "))
+        return false;
+    bool own = j->p->o.rewrite_host || h->host.size == 0;
+    return (own ? put(out, j->server->host) : put(out, h->host)) && put(out, "\r\n", 2);
+}
+
+static bool put_body_length(const proxy_job *j, bytes *out)
+{
+    char text[NUMBER_ROOM];
+    if (j->x->length == WEFT_HTTP_CHUNKED)
+        return put_field(out, "Transfer-Encoding", "chunked");
+    if (j->x->length == 0 && weft_http_find(j->x->head, "Content-Length") == nullptr)
+        return true;
+    number_print(text, j->x->length);
+    return put_field(out, "Content-Length", text);
+}
+
+int weft::proxy_request_head(const proxy_job *j, bytes *out)
+{
+    const weft_http_head *h = j->x->head;
+    bool named = has_connection(h), well = put_first(j, out);
+    for (size_t i = 0; i < h->count && well; i++) {
+        weft_http_text name = h->fields[i].name;
+        if (!is_of_connection(name) && !is_replaced(j, name) && !(named && is_named(h, name)))
+            well = put_field(out, &h->fields[i]);
+    }
+    well = well && put_forwarded(j, out) &&
+           put_field(out, "Via", h->version >= 11 ? "1.1 weft" : "1.0 weft") &&
+           put_body_length(j, out);
+    if (well && j->websocket)
+        well = put(out, "Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    return well && put(out, "\r\n", 2) ? 0 : -1;
+}
+
+// ---- To the client ----
+
+int weft::proxy_response_fields(const weft_http_head *h, bytes *out)
+{
+    bool named = has_connection(h);
+    for (size_t i = 0; i < h->count; i++) {
+        weft_http_text name = h->fields[i].name;
+        // The date is the one of our answer.
+        if (is_of_connection(name) || text_is(name, "date") || (named && is_named(h, name)))
+            continue;
+        if (!put_field(out, &h->fields[i]))
+            return -1;
+    }
+    return 0;
+}
