@@ -8,18 +8,19 @@
 
 #include <weft/http_parse.h>
 
-#if defined(HAVE_LIB_http_parser) && __has_include(<http_parser.h>)
-#define HAVE_HTTP_PARSER 1
-#include <http_parser.h>
-#else
-#define HAVE_HTTP_PARSER 0
-#endif
-
 #if defined(HAVE_LIB_llhttp) && __has_include(<llhttp.h>)
 #define HAVE_LLHTTP 1
 #include <llhttp.h>
 #else
 #define HAVE_LLHTTP 0
+#endif
+
+// The two headers define the same names.
+#if !HAVE_LLHTTP && defined(HAVE_LIB_http_parser) && __has_include(<http_parser.h>)
+#define HAVE_HTTP_PARSER 1
+#include <http_parser.h>
+#else
+#define HAVE_HTTP_PARSER 0
 #endif
 
 #include <cstring>
@@ -212,7 +213,7 @@ int main()
     t.add("weft, in pieces of 64 bytes", [] { return speed("weft", by_weft_in_pieces); });
     t.add_if(find_phr(), "picohttpparser", "libh2o-evloop0.13",
              [] { return speed("picohttpparser", by_phr); });
-    PEER(HAVE_HTTP_PARSER, t, "http_parser", "libhttp-parser-dev",
+    PEER(HAVE_HTTP_PARSER, t, "http_parser", "libhttp-parser-dev and no llhttp",
          [] { return speed("http_parser", by_http_parser); });
     PEER(HAVE_LLHTTP, t, "llhttp", "libllhttp-dev", [] { return speed("llhttp", by_llhttp); });
     t.run(ROUNDS);
