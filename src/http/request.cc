@@ -60,7 +60,9 @@ static void find_body(exchange *x)
         x->body = BODY_CHUNKED;
         x->chunks.limits = *limits;
     }
-    x->ask = x->head.expects_continue && x->head.version > 10 && x->body != BODY_NONE;
+    // One that has begun with the body does not wait.
+    x->ask = x->head.expects_continue && x->head.version > 10 && x->body != BODY_NONE &&
+             bytes_count(&x->c->in) == 0;
 }
 
 static void clear(runner *r, connection *c)
@@ -191,6 +193,7 @@ static ssize_t receive_body(exchange *x, char *to, size_t n)
         return fail_with(ECONNRESET);
     if (got < 0)
         return -1;
+    x->ask = false;
     x->runner->home->server->stats.in += (size_t)got;
     pace_moved(x->runner->home->server, &x->come, (size_t)got);
     if (x->body == BODY_SIZED) {
