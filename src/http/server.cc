@@ -4,6 +4,7 @@
 // runners are children of a scope in its frame, so none outlives the call, whatever ends it.
 #include "server.h"
 
+#include <signal.h>
 #include <string.h>
 
 using namespace weft;
@@ -195,11 +196,19 @@ static bool is_served(const weft_http_server *s, int listener)
     return false;
 }
 
+static bool ignores_sigpipe(void)
+{
+    struct sigaction a;
+    return sigaction(SIGPIPE, nullptr, &a) == 0 && !(a.sa_flags & SA_SIGINFO) &&
+           a.sa_handler == SIG_IGN;
+}
+
 static int begin(serving *v, weft_http_server *s, int listener)
 {
     v->server = s;
     v->listens = listener;
     v->ready_end = &v->ready;
+    v->ignores_sigpipe = ignores_sigpipe();
     list_init(&v->all);
     list_init(&v->runners);
     v->loop = weft_io_loop();

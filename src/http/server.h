@@ -77,6 +77,8 @@ struct connection {
     bool hung_up; // the kernel said so
 };
 
+static_assert(sizeof(connection) <= 512, "what an idle connection costs");
+
 // How far a client is behind the least rate in one direction.  (Null: there is none.)
 struct pace {
     int64_t credit; // nanoseconds that it may still be waited for
@@ -148,7 +150,8 @@ struct serving {
     size_t count; // connections
     bool coming;  // a runner is on its way to `ready`
     bool stopping, over;
-    bool full; // it does not listen, for there are too many
+    bool ignores_sigpipe; // the process does
+    bool full;            // it does not listen, for there are too many
     weft_tasklet *self;
     weft_deadline end; // of the drain
     weft_scope scope;

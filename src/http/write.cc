@@ -174,6 +174,8 @@ static ssize_t copy_from(exchange *x, int fd, off_t offset, size_t n, weft_deadl
 
 static ssize_t send_file_once(const exchange *x, int fd, off_t offset, size_t n)
 {
+    if (x->runner->home->ignores_sigpipe)
+        return sendfile(x->c->fd, fd, &offset, n);
     sigpipe hold; // sendfile(2) has no MSG_NOSIGNAL
     sigpipe_hold(&hold);
     ssize_t sent = sendfile(x->c->fd, fd, &offset, n);
