@@ -39,6 +39,7 @@
 
 #include <weft/http.h>
 #include <weft/http_client.h>
+#include <weft/http_files.h>
 #include <weft/http_parse.h>
 #include <weft/websocket.h>
 

@@ -7,6 +7,7 @@
 #include <weft/generator.h>
 #include <weft/http.h>
 #include <weft/http_client.h>
+#include <weft/http_files.h>
 #include <weft/http_parse.h>
 #include <weft/io.h>
 #include <weft/loop.h>
