@@ -9,7 +9,8 @@ enum { IDLE_RUNNERS = 4 }; // kept, with their stacks
 
 // ---- One connection ----
 
-// One exchange.
+// One exchange.  A cancel was for its handler, but holds for all that this tasklet does: it serves
+// nothing more.
 static void answer(runner *r, exchange *x)
 {
     if (r->out.begin != r->out.end)
@@ -19,6 +20,8 @@ static void answer(runner *r, exchange *x)
     void **slot = weft_tasklet_slot();
     if (slot != nullptr)
         *slot = nullptr;
+    if (is_cancelled(r->self) && !r->c->closing)
+        r->c->closing = r->c->lingers = true;
 }
 
 // All requests that are there.  false: it ends.
@@ -36,13 +39,13 @@ static bool answer_all(runner *r, connection *c)
     return !c->closing && !c->broken;
 }
 
-// true: more may be there.
+// true: something came.
 static bool receive(connection *c)
 {
     ssize_t n = connection_receive(c);
     if (n > 0) {
         c->fresh = false;
-        return bytes_free(&c->in) == 0;
+        return true;
     }
     if (n == 0) {
         c->closing = true;
@@ -56,9 +59,11 @@ static void burst(runner *r, connection *c)
 {
     pace_begin(r->home->server, &r->x.go);
     for (bool more = true; more;) {
-        more = receive(c);
+        bool came = receive(c);
+        more = came && bytes_free(&c->in) == 0;
         if (!answer_all(r, c))
             break;
+        more = more || (came && r->home->stopping); // a last look: it is closed if nothing is there
         if (more)
             weft_tasklet_yield(); // it may never be empty
     }
@@ -100,11 +105,13 @@ static void serve_ready(runner *r)
 {
     serving *v = r->home;
     v->coming = false;
-    for (connection *c; !v->over && (c = next_ready(v)) != nullptr;) {
+    for (connection *c; !v->over && !is_cancelled(r->self) && (c = next_ready(v)) != nullptr;) {
         if (v->ready != nullptr && !v->coming)
             runner_call(v);
         serve(r, c);
     }
+    if (v->ready != nullptr && !v->over && !v->coming)
+        runner_call(v);
 }
 
 // Until there is something.  -1: it is to end.
@@ -116,14 +123,14 @@ static int wait_for_call(runner *r)
     r->idle = v->idle;
     v->idle = r;
     v->idle_count++;
-    int result = wait_for_event(WEFT_FOREVER);
+    wait_for_event(WEFT_FOREVER);
     for (runner **at = &v->idle; *at != nullptr; at = &(*at)->idle)
-        if (*at == r) { // it was cancelled
+        if (*at == r) { // it was cancelled, or all is over
             *at = r->idle;
             v->idle_count--;
-            break;
+            return -1;
         }
-    return v->over ? -1 : result;
+    return 0; // also if it was cancelled after it was called: others rely on it
 }
 
 static void release(runner *r)
