@@ -31,7 +31,14 @@ weft_http_client *weft_http_client_create(const weft_http_client_options *opts)
     if (o.agent != nullptr && !is_agent(o.agent))
         return fail_null(EINVAL);
     weft_http_client *c = (weft_http_client *)calloc(1, sizeof *c);
-    if (c == nullptr || (o.agent != nullptr && (c->agent = strdup(o.agent)) == nullptr)) {
+    if (c == nullptr)
+        return fail_null(ENOMEM);
+    bool well = http_pool_init(&c->pool, or_usual(o.max, USUAL_MAX),
+                               or_usual(o.max_per_origin, USUAL_PER_ORIGIN),
+                               o.idle_ns == 0 ? USUAL_IDLE_NS : o.idle_ns) == 0;
+    c->agent = well && o.agent != nullptr ? strdup(o.agent) : nullptr;
+    if (!well || (o.agent != nullptr && c->agent == nullptr)) {
+        http_pool_end(&c->pool);
         free(c);
         return fail_null(ENOMEM);
     }
@@ -39,9 +46,6 @@ weft_http_client *weft_http_client_create(const weft_http_client_options *opts)
     c->body = o.body;
     c->url = or_usual(o.url, USUAL_URL);
     c->redirects = o.redirects == 0 ? USUAL_REDIRECTS : o.redirects;
-    http_pool_init(&c->pool, or_usual(o.max, USUAL_MAX),
-                   or_usual(o.max_per_origin, USUAL_PER_ORIGIN),
-                   o.idle_ns == 0 ? USUAL_IDLE_NS : o.idle_ns);
     return c;
 }
 
@@ -75,7 +79,7 @@ static http_link *link_for(weft_http_client *c, const http_ask *a, bool fresh, w
         c->done.reused++;
         return l;
     }
-    l = http_link_open(a->to.address, c->limits.fields, d);
+    l = http_pool_open(&c->pool, a->to.address, c->limits.fields, d);
     if (l != nullptr)
         c->done.connects++;
     return l;

@@ -23,7 +23,7 @@ namespace weft {
 struct http_link {
     http_link *next, *previous; // in a pool
     int fd;
-    pid_t process;       // that opened it: it is not for a forked child
+    unsigned forks;      // of its pool, when it was taken: it is not for a forked child
     bool reused;         // it has had an answer before the present request
     bool heard;          // a byte of the present answer has come
     bool gone;           // the server takes no more: what it has sent is left
@@ -67,14 +67,21 @@ struct http_pool {
     http_link links; // its head: only next and previous are used
     size_t count, max, max_per_origin;
     int64_t idle_ns;
+    int *here;      // wiped at fork: 0 in a child.  nullptr: there is no such memory
+    pid_t process;  // then this says it
+    unsigned forks; // that were seen
 };
 
-void http_pool_init(http_pool *p, size_t max, size_t max_per_origin, int64_t idle_ns);
+// -1: ENOMEM.
+int http_pool_init(http_pool *p, size_t max, size_t max_per_origin, int64_t idle_ns);
 void http_pool_end(http_pool *p);
 
 // One that is open and silent, for a new request; nullptr: there is none.  Closes those that are
-// not, or too old.
+// not, too old, or a parent's.
 http_link *http_pool_take(http_pool *p, const char *address);
+
+// A new one, for the pool to be given later.
+http_link *http_pool_open(http_pool *p, const char *address, size_t fields, weft_deadline d);
 
 // Keeps it, if it can; the oldest make room.
 void http_pool_give(http_pool *p, http_link *l);

@@ -26,7 +26,6 @@ http_link *weft::http_link_open(const char *address, size_t fields, weft_deadlin
     memset(l, 0, sizeof *l);
     l->room = room;
     l->fields = (weft_http_field *)(l + 1);
-    l->process = getpid();
     memcpy(l->address, address, strlen(address) + 1);
     l->fd = weft_io_connect(address, d);
     if (l->fd >= 0)

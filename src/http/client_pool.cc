@@ -5,6 +5,7 @@
 #include "client.h"
 
 #include <base/list.h>
+#include <base/wiped.h>
 
 #include <string.h>
 #include <sys/socket.h>
@@ -13,13 +14,22 @@ using namespace weft;
 
 enum { ROOM_KEPT = 4096 }; // of a connection that is kept, for what comes
 
-void weft::http_pool_init(http_pool *p, size_t max, size_t max_per_origin, int64_t idle_ns)
+int weft::http_pool_init(http_pool *p, size_t max, size_t max_per_origin, int64_t idle_ns)
 {
+    int saved = errno;
     *p = {};
     list_init(&p->links);
     p->max = max;
     p->max_per_origin = max_per_origin;
     p->idle_ns = idle_ns;
+    p->process = getpid();
+    p->here = (int *)wiped_make();
+    if (p->here == nullptr && errno == ENOMEM)
+        return -1;
+    if (p->here != nullptr)
+        *p->here = 1;
+    errno = saved;
+    return 0;
 }
 
 static void drop(http_pool *p, http_link *l)
@@ -31,6 +41,21 @@ static void drop(http_pool *p, http_link *l)
 
 void weft::http_pool_end(http_pool *p)
 {
+    while (!list_is_empty(&p->links))
+        drop(p, p->links.next);
+    wiped_free(p->here);
+    p->here = nullptr;
+}
+
+// In a child: what is kept, and what is in use, is the parent's.
+static void notice_fork(http_pool *p)
+{
+    if (p->here != nullptr ? *p->here != 0 : p->process == getpid())
+        return;
+    if (p->here != nullptr)
+        *p->here = 1;
+    p->process = getpid();
+    p->forks++;
     while (!list_is_empty(&p->links))
         drop(p, p->links.next);
 }
@@ -46,11 +71,6 @@ static bool is_silent(const http_link *l)
     return silent;
 }
 
-static bool is_usable(const http_link *l, int64_t now)
-{
-    return l->until > now && l->process == getpid() && is_silent(l);
-}
-
 static void drop_old(http_pool *p, int64_t now)
 {
     while (!list_is_empty(&p->links) && p->links.next->until <= now)
@@ -59,13 +79,13 @@ static void drop_old(http_pool *p, int64_t now)
 
 http_link *weft::http_pool_take(http_pool *p, const char *address)
 {
-    int64_t now = weft_now();
-    drop_old(p, now);
+    notice_fork(p);
+    drop_old(p, weft_now());
     for (http_link *l = p->links.previous, *before; l != &p->links; l = before) {
         before = l->previous;
         if (strcmp(l->address, address) != 0)
             continue;
-        if (!is_usable(l, now)) {
+        if (!is_silent(l)) {
             drop(p, l);
             continue;
         }
@@ -78,10 +98,21 @@ http_link *weft::http_pool_take(http_pool *p, const char *address)
     return nullptr;
 }
 
+http_link *weft::http_pool_open(http_pool *p, const char *address, size_t fields, weft_deadline d)
+{
+    notice_fork(p);
+    http_link *l = http_link_open(address, fields, d);
+    if (l != nullptr)
+        l->forks = p->forks;
+    return l;
+}
+
 // Makes room for one more of that origin, and in all.
 static void make_room(http_pool *p, const char *address)
 {
     size_t n = 0;
+    if (p->count < p->max_per_origin && p->count < p->max)
+        return;
     for (http_link *l = p->links.previous, *before; l != &p->links; l = before) {
         before = l->previous;
         if (strcmp(l->address, address) == 0 && ++n >= p->max_per_origin)
@@ -93,10 +124,8 @@ static void make_room(http_pool *p, const char *address)
 
 void weft::http_pool_give(http_pool *p, http_link *l)
 {
-    int64_t now = weft_now();
-    drop_old(p, now);
-    if (p->idle_ns <= 0 || p->max == 0 || p->max_per_origin == 0 || l->gone ||
-        l->process != getpid() || bytes_count(&l->in) > 0) {
+    notice_fork(p);
+    if (p->idle_ns <= 0 || l->gone || l->forks != p->forks || bytes_count(&l->in) > 0) {
         http_link_close(l);
         return;
     }

@@ -59,8 +59,7 @@ static int server_init(proxy_server *s, const char *address, const weft_http_pro
     if (span_of(host, n, IS_TARGET) != n) // it becomes a field
         return fail_with(EINVAL);
     memcpy(s->host, host, n);
-    http_pool_init(&s->pool, o->max, o->max, o->idle_ns);
-    return 0;
+    return http_pool_init(&s->pool, o->max, o->max, o->idle_ns);
 }
 
 weft_http_proxy *weft_http_proxy_open(const char *const *addresses, size_t count,
@@ -82,6 +81,8 @@ weft_http_proxy *weft_http_proxy_open(const char *const *addresses, size_t count
     p->servers = (proxy_server *)(p + 1);
     for (size_t i = 0; i < count; i++)
         if (server_init(&p->servers[i], addresses[i], &p->o) != 0) {
+            while (i-- > 0)
+                http_pool_end(&p->servers[i].pool);
             free_keep_errno(p);
             return nullptr;
         }
@@ -149,7 +150,7 @@ static bool may_go_on(const proxy_job *j)
         return false;
     if (!j->asked)
         return true;
-    return (errno == ECONNRESET || errno == EPIPE) &&
+    return (!j->linked || errno == ECONNRESET || errno == EPIPE) &&
            http_is_idempotent(h->method.at, h->method.size);
 }
 

@@ -30,7 +30,8 @@ struct proxy_job {
     uint64_t number;
     bool websocket;
     bool fresh;     // over a new connection: a kept one had ended
-    bool asked;     // a connection stood, so the server may have acted on it
+    bool linked;    // a connection stands
+    bool asked;     // one has stood, so the server may have acted on the request
     bool heard;     // a byte of an answer has come
     bool body_read; // the request's body was begun: it can't be sent again
 };

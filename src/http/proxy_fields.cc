@@ -8,6 +8,7 @@
 
 #include <base/number.h>
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,19 +111,25 @@ static bool is_replaced(const proxy_job *j, weft_http_text name)
     return is_one_of(name, names) || (!j->p->o.trust_forwarded && is_forwarded(name));
 }
 
-// The client's number alone; a unix socket's has none.
+// The client's number; a unix socket's has none.
 static bool put_client(const proxy_job *j, bytes *out)
 {
-    char text[128], *end;
-    if (weft_http_peer(j->x, text, sizeof text) != 0 || strncmp(text, "tcp:", 4) != 0)
-        return put(out, "unknown");
-    end = strrchr(text, ':');
-    const char *from = text + 4;
-    if (*from == '[') {
-        from++;
-        end = strchr(text, ']');
-    }
-    return put(out, from, (size_t)(end - from));
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } a = {};
+    char text[INET6_ADDRSTRLEN] = "unknown";
+    socklen_t size = sizeof a;
+    int saved = errno;
+    if (getpeername(exchange_fd(j->x), &a.any, &size) != 0)
+        a.any.sa_family = AF_UNSPEC;
+    errno = saved;
+    if (a.any.sa_family == AF_INET)
+        inet_ntop(AF_INET, &a.in.sin_addr, text, sizeof text);
+    else if (a.any.sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &a.in6.sin6_addr, text, sizeof text);
+    return put(out, text);
 }
 
 // One list, in one field: many a server reads only the first.

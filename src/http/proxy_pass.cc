@@ -141,7 +141,7 @@ static http_link *link_to(proxy_job *j)
         j->p->done.reused++;
         return l;
     }
-    l = http_link_open(s->address, j->p->o.limits.fields, weft_in_ns(j->p->o.connect_ns));
+    l = http_pool_open(&s->pool, s->address, j->p->o.limits.fields, weft_in_ns(j->p->o.connect_ns));
     if (l != nullptr)
         j->p->done.connects++;
     return l;
@@ -160,6 +160,7 @@ proxy_outcome weft::proxy_pass(proxy_job *j)
 {
     weft_http_head h;
     http_link *l = link_to(j);
+    j->linked = l != nullptr;
     if (l == nullptr)
         return PROXY_FAILED;
     j->asked = true;

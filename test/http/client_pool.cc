@@ -62,8 +62,6 @@ SERVED_CASE(test_not_reused, not_again)
 }
 
 // Something comes while it is kept.
-static const answer late[] = {{NOTHING, STAY}, {NOTHING, STAY}};
-
 static void *send_late(void *arg)
 {
     int fd = *(int *)arg;
@@ -91,7 +89,6 @@ INSIDE_CASE(test_unasked_answer)
         is_answer(get("/"), 200, "");
         join(t);
         assert_int_equal(information().idle, 1);
-        send_part(fd, "", 0);
         assert_int_equal(weft_io_write(fd, NOTHING, 3, weft_in_s(20)), 3);
     }
     assert_int_equal(information().connects, 2);

@@ -15,6 +15,8 @@ static struct {
     char url[80], address[64];
 } front;
 
+static bool on_unix;
+
 static void *serve_front(void *)
 {
     weft_http_serve(front.server, front.listener);
@@ -29,7 +31,9 @@ static void begin_front(const char *const *addresses, size_t n,
     assert_non_null(front.proxy);
     assert_int_equal(
         weft_http_route(front.server, nullptr, "/", weft_http_proxy_handler, front.proxy), 0);
-    front.listener = weft_io_listen("tcp:127.0.0.1:0", nullptr);
+    snprintf(front.address, sizeof front.address, "unix:@weft-http-front-%d", getpid());
+    front.listener = weft_io_listen(on_unix ? front.address : "tcp:127.0.0.1:0", nullptr);
+    assert_true(front.listener >= 0);
     weft_io_address(front.listener, WEFT_IO_LOCAL, front.address, sizeof front.address);
     snprintf(front.url, sizeof front.url, "http://%.60s", front.address + 4);
     front.serves = spawn(serve_front, nullptr, true);
@@ -303,12 +307,14 @@ static void answer_echo(weft_http_exchange *x, void *)
             break;
 }
 
+static size_t given; // of MUCH
+
 static void answer_much(weft_http_exchange *x, void *)
 {
     static char some[65536];
     memset(some, 'x', sizeof some);
     weft_http_begin(x, 200, nullptr, MUCH);
-    for (size_t left = MUCH; left > 0; left -= sizeof some)
+    for (given = 0; given < MUCH; given += sizeof some)
         if (weft_http_write(x, some, sizeof some, weft_in_s(20)) != sizeof some)
             break;
 }
@@ -326,7 +332,7 @@ static void *serve_back(void *arg)
     return nullptr;
 }
 
-static void begin_back(back *b)
+static void begin_back(back *b, const char *address = "tcp:127.0.0.1:0")
 {
     weft_http_server_options o = {};
     o.body = 16 << 20;
@@ -343,7 +349,8 @@ static void begin_back(back *b)
                   {"/redirect", answer_redirect}};
     for (auto &each : routes)
         assert_int_equal(weft_http_route(b->server, nullptr, each.path, each.fn, b), 0);
-    b->listener = weft_io_listen("tcp:127.0.0.1:0", nullptr);
+    b->listener = weft_io_listen(address, nullptr);
+    assert_true(b->listener >= 0);
     weft_io_address(b->listener, WEFT_IO_LOCAL, b->address, sizeof b->address);
     b->serves = spawn(serve_back, b, true);
 }
@@ -360,8 +367,10 @@ static const char *addresses[BACKS];
 
 static void begin_backs(const weft_http_proxy_options *o = nullptr)
 {
+    char address[64];
+    snprintf(address, sizeof address, "unix:@weft-http-back-%d", getpid());
     for (int i = 0; i < BACKS; i++) {
-        begin_back(&backs[i]);
+        begin_back(&backs[i], i == 1 ? address : "tcp:127.0.0.1:0");
         addresses[i] = backs[i].address;
     }
     held_count = 0;
@@ -384,6 +393,12 @@ static void end_backs(void)
         end_backs();                                                                               \
     }                                                                                              \
     static void fn##_backs(void)
+
+static const weft_http_proxy_options in_turn = [] {
+    weft_http_proxy_options o = {};
+    o.in_turn = true;
+    return o;
+}();
 
 BACKS_CASE(test_streams, nullptr)
 {
@@ -412,6 +427,73 @@ BACKS_CASE(test_streams, nullptr)
     is_answer(r, 200, "a");
 }
 
+// A client that does not read holds the server behind back: what is on its way is bounded.  On unix
+// sockets, whose buffers do not grow.
+INSIDE_CASE(test_bounded)
+{
+    char address[64];
+    snprintf(address, sizeof address, "unix:@weft-http-bounded-%d", getpid());
+    begin_back(&backs[0], address);
+    const char *back = backs[0].address;
+    on_unix = true;
+    begin_front(&back, 1);
+    on_unix = false;
+    int fd = weft_io_connect(front.address, weft_in_s(20));
+    static const char request[] = "GET /much HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    weft_io_write(fd, request, sizeof request - 1, weft_in_s(20));
+    for (int i = 0; i < 200; i++) {
+        weft_tasklet_sleep(weft_in_us(200));
+        assert_true(given <= MUCH / 2);
+    }
+    size_t all = 0;
+    ssize_t n;
+    while ((n = weft_io_read(fd, text, sizeof text, weft_in_s(20))) > 0)
+        all += (size_t)n;
+    assert_int_equal(n, 0);
+    assert_int_equal(given, MUCH);
+    assert_true(all > MUCH);
+    weft_io_close(fd);
+    end_front();
+    end_back(&backs[0]);
+}
+
+// Many at once, and one of the servers ends and begins meanwhile: nobody notices.
+static size_t well;
+
+static void *ask_often(void *)
+{
+    for (int i = 0; i < 40; i++) {
+        weft_http_response *r = ask_front("GET", "/name");
+        char name;
+        well += r != nullptr && r->status == 200 &&
+                weft_http_response_read(r, &name, 1, weft_in_s(20)) == 1;
+        if (r != nullptr)
+            weft_http_response_close(r);
+    }
+    return nullptr;
+}
+
+BACKS_CASE(test_many, &in_turn)
+{
+    weft_tasklet *t[25];
+    well = 0;
+    for (weft_tasklet *&each : t)
+        each = spawn(ask_often, nullptr, true);
+    for (int i = 0; i < 3; i++) {
+        while (well < 200 * (size_t)(i + 1))
+            weft_tasklet_sleep(weft_in_us(100));
+        char address[64];
+        snprintf(address, sizeof address, "%s", backs[1].address);
+        end_back(&backs[1]);
+        begin_back(&backs[1], address);
+    }
+    for (weft_tasklet *each : t)
+        join(each);
+    assert_int_equal(well, 25 * 40);
+    assert_int_equal(proxy_information().requests, 25 * 40);
+    assert_int_equal(proxy_information().failed, 0);
+}
+
 BACKS_CASE(test_fewest, nullptr)
 {
     weft_http_response *r[2];
@@ -437,12 +519,6 @@ BACKS_CASE(test_fewest, nullptr)
     assert_int_equal(proxy_information().busy, 0);
     assert_int_equal(proxy_information().requests, 7);
 }
-
-static const weft_http_proxy_options in_turn = [] {
-    weft_http_proxy_options o = {};
-    o.in_turn = true;
-    return o;
-}();
 
 BACKS_CASE(test_in_turn, &in_turn)
 {
@@ -540,6 +616,29 @@ PROXIED_CASE(test_kept_one_has_ended, deaf)
     front_is("/", 200, "abcde");
     assert_int_equal(proxy_information().again, 1);
     assert_int_equal(server.connections, 2);
+}
+
+// The kept one has ended, and no new one is to be had: another server is asked, if it may be.
+INSIDE_CASE(test_kept_one_has_ended_for_good)
+{
+    static const answer first[] = {{LENGTH_5, DEAF}};
+    for (int post = 0; post < 2; post++) {
+        begin_back(&backs[0]);
+        serve(first, 1);
+        const char *two[] = {server.address, backs[0].address};
+        begin_front(two, 2, &in_turn);
+        front_is("/name", 200, "abcde");
+        weft_io_close(server.listener);
+        front_is("/name", 200, "a");
+        if (post)
+            is_answer(ask_front("POST", "/name"), 502, "502 Bad Gateway\n");
+        else
+            front_is("/name", 200, "a");
+        end_front();
+        end_back(&backs[0]);
+        while (server.open > 0)
+            weft_tasklet_sleep(weft_in_us(100));
+    }
 }
 
 // ---- Answers that are cut, bad, or late ----
