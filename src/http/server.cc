@@ -179,10 +179,8 @@ static int end_all(serving *v, int result)
     accept_end(v, false);
     runners_dismiss(v);
     weft_scope_join(&v->scope, v->count > 0 || result != 0 ? WEFT_NOW : WEFT_FOREVER);
-    while (v->all.next != &v->all) {
-        v->all.next->reset = v->all.next->state == IS_QUEUED;
+    while (v->all.next != &v->all)
         connection_close(v->all.next);
-    }
     runners_free(v);
     list_remove(v);
     return result != 0 ? fail_with(error) : 0;
