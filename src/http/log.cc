@@ -6,6 +6,7 @@
 #include "log.h"
 
 #include "date.h"
+#include "exchange.h"
 
 #include <base/above_streams.h>
 #include <base/errno.h>
@@ -14,8 +15,10 @@
 
 #include <weft/io.h>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -111,10 +114,10 @@ static char *put_status(char *to, int status)
 size_t weft::log_format(char *to, const log_line *line, const char *date)
 {
     char *at = to;
-    char host[128] = "-";
     if (is_there(line->host))
-        strncpy(host, line->host, sizeof host - 1);
-    at = put(at, host);
+        at = (char *)mempcpy(at, line->host, strnlen(line->host, 128));
+    else
+        *at++ = '-';
     at = put(at, " - - [");
     at = put(at, date);
     at = put(at, "] ");
@@ -204,19 +207,42 @@ void weft::log_put(weft_http_log *l, const log_line *line)
         arm(l);
 }
 
-// "tcp:127.0.0.1:4711" without the first and the last part, "tcp:[::1]:4711" without the brackets.
-static const char *host_of(char *address)
+static char *put_byte(char *to, unsigned byte)
 {
-    if (strncmp(address, "tcp:", 4) != 0)
+    if (byte >= 100)
+        *to++ = (char)('0' + byte / 100);
+    if (byte >= 10)
+        *to++ = (char)('0' + byte / 10 % 10);
+    *to++ = (char)('0' + byte % 10);
+    return to;
+}
+
+static void print_ipv4(char *to, const unsigned char bytes[4])
+{
+    for (int i = 0; i < 4; i++) {
+        to = put_byte(to, bytes[i]);
+        *to++ = '.';
+    }
+    to[-1] = 0;
+}
+
+// The client's address without its port, for each line: so not by way of printf(3).
+static const char *print_host(char text[INET6_ADDRSTRLEN], int fd)
+{
+    struct sockaddr_storage a;
+    socklen_t size = sizeof a;
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)&a;
+    if (getpeername(fd, (struct sockaddr *)&a, &size) != 0)
+        return nullptr; // it is gone
+    if (a.ss_family == AF_INET)
+        print_ipv4(text, (const unsigned char *)&((struct sockaddr_in *)(void *)&a)->sin_addr);
+    else if (a.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
+        print_ipv4(text, six->sin6_addr.s6_addr + 12);
+    else if (a.ss_family == AF_INET6)
+        return inet_ntop(AF_INET6, &six->sin6_addr, text, INET6_ADDRSTRLEN);
+    else
         return "unix:";
-    address += 4;
-    char *colon = strrchr(address, ':');
-    if (colon != nullptr)
-        *colon = 0;
-    if (address[0] != '[')
-        return address;
-    address[strcspn(address, "]")] = 0;
-    return address + 1;
+    return text;
 }
 
 void weft_http_log_done(const weft_http_exchange *x, void *log)
@@ -224,9 +250,9 @@ void weft_http_log_done(const weft_http_exchange *x, void *log)
     if (x == nullptr || log == nullptr)
         return;
     int saved = errno;
-    char address[128];
+    char host[INET6_ADDRSTRLEN];
     log_line line = {};
-    line.host = weft_http_peer(x, address, sizeof address) == 0 ? host_of(address) : nullptr;
+    line.host = print_host(host, exchange_fd(x));
     line.method = x->method;
     line.target = x->target;
     line.version = x->version;

@@ -1,6 +1,6 @@
 // The access log: what lines look like, when they are written, and what becomes of those that
 // nobody takes.
-#include "../async/inside.h"
+#include "served.h"
 
 #include <http/date.h>
 #include <http/log.h>
@@ -283,6 +283,67 @@ LOG_CASE(test_log_shared_pipe)
     fclose(f);
     for (pid_t each : p)
         assert_int_equal(end_of(each), 0);
+}
+
+// One request of each kind to a server at this address; the log's lines in `content`.
+static void log_requests(const char *where)
+{
+    weft_http_log *l = weft_http_log_open(path);
+    weft_http_server_options o = {};
+    o.done = weft_http_log_done;
+    o.arg = l;
+    serve(&o, where);
+    route("GET", "/hello", hello);
+    int fd = client();
+    assert_int_equal(ask(fd, "GET /hello?a=%22b HTTP/1.1\r\nHost: a\r\nUser-Agent: \"tester\"\r\n"
+                             "Referer: http://b/\r\n\r\n"),
+                     200);
+    assert_int_equal(ask(fd, "GET /nothing HTTP/1.0\r\n\r\n"), 404);
+    weft_io_close(fd);
+    assert_int_equal(ask_once("GET / HTTP/1.1\r\nbad field\r\n\r\n"), 400);
+    unserve();
+    weft_http_log_counters c;
+    assert_int_equal(weft_http_log_statistics(l, &c), 0);
+    assert_int_equal(c.lines, 3);
+    assert_int_equal(weft_http_log_close(l), 0);
+}
+
+static void check_requests(const char *host)
+{
+    static const char *const ends[] = {
+        "] \"GET /hello?a=%22b HTTP/1.1\" 200 6 \"http://b/\" \"\\\"tester\\\"\"\n",
+        "] \"GET /nothing HTTP/1.0\" 404 14 \"-\" \"-\"\n"};
+    const char *text = content(path);
+    char begin[80];
+    assert_int_equal(lines_of(text), 3);
+    snprintf(begin, sizeof begin, "%s - - [", host);
+    for (int i = 0; i < 3; i++, text = strchr(text, '\n') + 1) {
+        assert_memory_equal(text, begin, strlen(begin));
+        text += strlen(begin) + LOG_DATE_SIZE;
+        if (i < 2)
+            assert_memory_equal(text, ends[i], strlen(ends[i]));
+        else
+            assert_non_null(strstr(text, "\" 400 "));
+    }
+}
+
+LOG_CASE(test_log_of_servers)
+{
+    log_requests("tcp:127.0.0.1:0");
+    check_requests("127.0.0.1");
+    assert_int_equal(unlink(path), 0);
+    char address[80];
+    snprintf(address, sizeof address, "unix:%s/socket", folder);
+    log_requests(address);
+    check_requests("unix:");
+    assert_int_equal(unlink(path), 0);
+    unlink(address + 5);
+    int probe = weft_io_listen("tcp:[::1]:0", nullptr);
+    if (probe >= 0) { // there is IPv6
+        weft_io_close(probe);
+        log_requests("tcp:[::1]:0");
+        check_requests("::1");
+    }
 }
 
 LOG_CASE(test_log_misuse)
