@@ -217,7 +217,9 @@ weft_http_response *weft_http_request(weft_http_client *c, const char *method, c
     if (a.text == nullptr)
         return fail_null(ENOMEM);
     weft_http_response *r = nullptr;
-    if (url_parse(&a.to, a.text) == 0) {
+    struct url to;
+    if (url_parse(&to, a.text) == 0) {
+        a.to = to;
         c->users++;
         r = ask_on(c, &a, d);
         c->users--;

@@ -29,6 +29,7 @@ struct http_link {
     bool gone;           // the server takes no more: what it has sent is left
     weft_deadline until; // in a pool
     bytes in;            // what has come and is not taken yet
+    bytes out;           // room for a head, which is made before it is sent
     size_t room;         // of fields, for a head
     weft_http_field *fields;
     char address[URL_ADDRESS];

@@ -41,6 +41,7 @@ void weft::http_link_close(http_link *l)
         close(l->fd); // weft_io_run has ended
     errno = saved;
     bytes_release(&l->in);
+    bytes_release(&l->out);
     free_keep_errno(l);
 }
 
@@ -89,6 +90,8 @@ static bool has_answered(http_link *l)
 
 static ssize_t send_some(http_link *l, struct iovec *pieces, int count, weft_deadline d)
 {
+    if (count == 1)
+        return weft_io_send(l->fd, pieces->iov_base, pieces->iov_len, 0, d);
     struct msghdr m = {};
     m.msg_iov = pieces;
     m.msg_iovlen = (size_t)count;

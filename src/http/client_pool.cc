@@ -132,6 +132,8 @@ void weft::http_pool_give(http_pool *p, http_link *l)
     make_room(p, l->address);
     if (l->in.room > ROOM_KEPT)
         bytes_release(&l->in);
+    if (l->out.room > ROOM_KEPT)
+        bytes_release(&l->out);
     l->until = weft_in_ns(p->idle_ns);
     list_insert(&p->links, l);
     p->count++;

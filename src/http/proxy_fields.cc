@@ -46,28 +46,32 @@ static bool put_field(bytes *out, const char *name, const char *value)
 
 // ---- What stays behind ----
 
-static bool is_one_of(weft_http_text name, const char *const *names)
+#define NAMED(text)                                                                                \
+    {                                                                                              \
+        text, sizeof text - 1                                                                      \
+    }
+
+template <size_t N> static bool is_one_of(weft_http_text name, const weft_http_text (&names)[N])
 {
-    for (; *names != nullptr; names++)
-        if (text_is(name, *names))
+    for (const weft_http_text &each : names)
+        if (text_is(name, each.at, each.size))
             return true;
     return false;
 }
 
 static bool is_of_connection(weft_http_text name)
 {
-    static const char *const names[] = {"Connection",
-                                        "Keep-Alive",
-                                        "Proxy-Authenticate",
-                                        "Proxy-Authentication-Info",
-                                        "Proxy-Authorization",
-                                        "Proxy-Connection",
-                                        "TE",
-                                        "Trailer",
-                                        "Transfer-Encoding",
-                                        "Upgrade",
-                                        "Content-Length",
-                                        nullptr};
+    static const weft_http_text names[] = {NAMED("Connection"),
+                                           NAMED("Keep-Alive"),
+                                           NAMED("Proxy-Authenticate"),
+                                           NAMED("Proxy-Authentication-Info"),
+                                           NAMED("Proxy-Authorization"),
+                                           NAMED("Proxy-Connection"),
+                                           NAMED("TE"),
+                                           NAMED("Trailer"),
+                                           NAMED("Transfer-Encoding"),
+                                           NAMED("Upgrade"),
+                                           NAMED("Content-Length")};
     return is_one_of(name, names);
 }
 
@@ -95,20 +99,29 @@ static bool has_connection(const weft_http_head *h)
 
 static bool is_forwarded(weft_http_text name)
 {
-    static const char *const names[] = {"X-Forwarded-For",
-                                        "X-Forwarded-Proto",
-                                        "X-Forwarded-Host",
-                                        "X-Forwarded-Port",
-                                        "X-Real-IP",
-                                        "Forwarded",
-                                        nullptr};
+    static const weft_http_text names[] = {NAMED("X-Forwarded-For"),  NAMED("X-Forwarded-Proto"),
+                                           NAMED("X-Forwarded-Host"), NAMED("X-Forwarded-Port"),
+                                           NAMED("X-Real-IP"),        NAMED("Forwarded")};
     return is_one_of(name, names);
 }
 
 static bool is_replaced(const proxy_job *j, weft_http_text name)
 {
-    static const char *const names[] = {"Host", "Expect", "X-Forwarded-For", nullptr};
+    static const weft_http_text names[] = {NAMED("Host"), NAMED("Expect"),
+                                           NAMED("X-Forwarded-For")};
     return is_one_of(name, names) || (!j->p->o.trust_forwarded && is_forwarded(name));
+}
+
+// (inet_ntop(3) would do it by printf.)
+static void print_ipv4(char *to, const unsigned char *part)
+{
+    for (int i = 0; i < 4; i++) {
+        char number[NUMBER_ROOM];
+        size_t n = number_print(number, part[i]);
+        memcpy(to, number, n);
+        to += n;
+        *to++ = i < 3 ? '.' : 0;
+    }
 }
 
 // The client's number; a unix socket's has none.
@@ -126,7 +139,7 @@ static bool put_client(const proxy_job *j, bytes *out)
         a.any.sa_family = AF_UNSPEC;
     errno = saved;
     if (a.any.sa_family == AF_INET)
-        inet_ntop(AF_INET, &a.in.sin_addr, text, sizeof text);
+        print_ipv4(text, (const unsigned char *)&a.in.sin_addr);
     else if (a.any.sa_family == AF_INET6)
         inet_ntop(AF_INET6, &a.in6.sin6_addr, text, sizeof text);
     return put(out, text);

@@ -48,13 +48,12 @@ static int send_body(proxy_job *j, http_link *l, char *part)
 
 static int send_request(proxy_job *j, http_link *l)
 {
-    bytes head = {};
     int result = -1;
-    if (proxy_request_head(j, &head) == 0) {
-        struct iovec piece = {bytes_at(&head), bytes_count(&head)};
+    l->out.begin = l->out.end = 0;
+    if (proxy_request_head(j, &l->out) == 0) {
+        struct iovec piece = {bytes_at(&l->out), bytes_count(&l->out)};
         result = http_link_send(l, &piece, 1, weft_in_ns(j->p->o.answer_ns));
     }
-    bytes_release(&head);
     if (result != 1 || j->x->length == 0)
         return result;
     char *part = (char *)malloc(PART);
@@ -77,8 +76,22 @@ static int64_t length_for_client(const proxy_job *j, const weft_http_head *h)
     return h->length >= 0 ? h->length : WEFT_HTTP_CHUNKED;
 }
 
+// What of a body of known length has come together with its head goes on from where it lies.
+static bool pass_what_came(proxy_job *j, http_link *l, http_body *b)
+{
+    size_t n = bytes_count(&l->in);
+    if (n > (uint64_t)b->left)
+        n = (size_t)b->left;
+    if (n > 0 && weft_http_write(j->x, bytes_at(&l->in), n, WEFT_FOREVER) != (ssize_t)n)
+        return false;
+    bytes_take(&l->in, n);
+    b->left -= (int64_t)n;
+    b->ended = b->left == 0;
+    return true;
+}
+
 // 0: all of it; -1: it is cut; 1: the client is gone.
-static int pass_body(proxy_job *j, http_link *l, http_body *b)
+static int pass_parts(proxy_job *j, http_link *l, http_body *b)
 {
     char part[PART];
     for (;;) {
@@ -90,6 +103,13 @@ static int pass_body(proxy_job *j, http_link *l, http_body *b)
         if (b->ended)
             return 0;
     }
+}
+
+static int pass_body(proxy_job *j, http_link *l, http_body *b)
+{
+    if (b->left > 0 && !pass_what_came(j, l, b))
+        return 1;
+    return b->ended ? 0 : pass_parts(j, l, b);
 }
 
 // Its status may be none that we may send.
@@ -106,15 +126,15 @@ static proxy_outcome refused(http_link *l)
 static proxy_outcome pass_answer(proxy_job *j, http_link *l, const weft_http_head *h, size_t size,
                                  bool sent)
 {
-    bytes fields = {};
+    bytes *fields = &l->out;
     http_body body;
     bool keep = sent && h->keep_alive;
     int64_t length = length_for_client(j, h);
-    int result = proxy_response_fields(h, &fields);
+    fields->begin = fields->end = 0;
+    int result = proxy_response_fields(h, fields);
     if (result == 0)
         result =
-            exchange_begin(j->x, h->status, bytes_at(&fields), bytes_count(&fields), length, false);
-    bytes_release(&fields);
+            exchange_begin(j->x, h->status, bytes_at(fields), bytes_count(fields), length, false);
     if (result != 0)
         return refused(l);
     http_body_begin(&body, h->length, &j->p->o.limits);

@@ -30,9 +30,9 @@ struct byte_classes {
             of[c] = (unsigned char)is;
         }
         for (const char *c = "!#$%&'*+-.^_`|~"; *c != 0; c++)
-            of[(int)*c] |= IS_TOKEN;
+            of[(unsigned char)*c] |= IS_TOKEN;
         for (const char *c = "-._~"; *c != 0; c++)
-            of[(int)*c] |= IS_HOST;
+            of[(unsigned char)*c] |= IS_HOST;
     }
 };
 

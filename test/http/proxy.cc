@@ -433,6 +433,7 @@ INSIDE_CASE(test_bounded)
 {
     char address[64];
     snprintf(address, sizeof address, "unix:@weft-http-bounded-%d", getpid());
+    given = 0;
     begin_back(&backs[0], address);
     const char *back = backs[0].address;
     on_unix = true;
