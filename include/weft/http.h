@@ -83,7 +83,7 @@ int weft_http_route(weft_http_server *s, const char *method, const char *prefix,
 /* Serves the non-blocking socket `listener`, which stays the caller's, until weft_http_stop; then
  * takes what is in its backlog, waits for the handlers, cancels those that are left after drain_ns,
  * and returns 0.  Several listeners: a tasklet each.  Connections are counted by
- * weft_worker_connections.  In weft_io_run.
+ * weft_worker_connections.  Sets TCP_NODELAY and TCP_DEFER_ACCEPT of it.  In weft_io_run.
  * ECANCELED: the caller was, and so are the handlers; EINVAL: NULL, what does not listen, or would
  * block; EBUSY: it serves in another thread; EEXIST: it is served already; EPERM: not in
  * weft_io_run; ENOMEM, EMFILE, ENOSPC. */

@@ -1,6 +1,9 @@
 // Requests and responses: what handlers get, and what clients hear.
 #include "served.h"
 
+#include <http/exchange.h>
+
+#include <netinet/tcp.h>
 #include <sys/mman.h>
 
 // ---- The request ----
@@ -506,6 +509,29 @@ INSIDE_CASE(test_send_file_short)
         unserve();
         close(file);
     }
+}
+
+// What is sent is sent at once, and every byte is counted.
+static void keep_no_delay(weft_http_exchange *x, void *)
+{
+    int on = 0;
+    socklen_t size = sizeof on;
+    getsockopt(weft::exchange_fd(x), IPPROTO_TCP, TCP_NODELAY, &on, &size);
+    KEEP("%d", on);
+    weft_http_reply(x, 200, nullptr, said, 1);
+}
+
+INSIDE_CASE(test_no_delay)
+{
+    serve();
+    route("GET", "/", keep_no_delay);
+    int fd = client();
+    say(fd, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    size_t n = hear_all(fd, heard, sizeof heard);
+    assert_string_equal(said, "1");
+    assert_int_equal(counters().out, n);
+    weft_io_close(fd);
+    unserve();
 }
 
 // ---- Handlers that leave something undone ----

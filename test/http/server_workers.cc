@@ -46,12 +46,22 @@ static void told(weft_workers_event, int, pid_t, int, void *)
 {
 }
 
+static weft_worker_counters counted;
+
+static void count(const weft_workers_counters *s, void *)
+{
+    counted = s->all;
+}
+
 static int master(void *)
 {
     weft_workers_options o = {};
     o.tell = told;
+    o.metrics = count;
     o.pause_ns = 1000000;
-    return weft_workers_run(2, work, nullptr, &o) == 0 ? 0 : 1;
+    if (weft_workers_run(2, work, nullptr, &o) != 0)
+        return 1;
+    return counted.accepted > 0 && counted.connections == 0 ? 0 : 2;
 }
 
 static pid_t begin(void)
