@@ -3,6 +3,8 @@
 
 #include <weft/http.h>
 
+#include <sys/resource.h>
+
 #define LENGTH_5 "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde"
 
 // ---- The proxy, and who asks it ----
@@ -16,6 +18,7 @@ static struct {
 } front;
 
 static bool on_unix;
+static int64_t drain_ns; // of the front; 0: as usual
 
 static void *serve_front(void *)
 {
@@ -27,7 +30,9 @@ static void begin_front(const char *const *addresses, size_t n,
                         const weft_http_proxy_options *o = nullptr)
 {
     front.proxy = weft_http_proxy_open(addresses, n, o);
-    front.server = weft_http_server_create(nullptr);
+    weft_http_server_options so = {};
+    so.drain_ns = drain_ns;
+    front.server = weft_http_server_create(&so);
     assert_non_null(front.proxy);
     assert_int_equal(
         weft_http_route(front.server, nullptr, "/", weft_http_proxy_handler, front.proxy), 0);
@@ -810,6 +815,66 @@ PROXIED_CASE(test_other_upgrade, three)
     assert_null(strcasestr(server.seen, "http2"));
     front_is("/", 200, "abcde");
     front_is("/", 200, "abcde");
+}
+
+// ---- Ends of the proxy, of descriptors ----
+
+static const answer hold[] = {{"", STALL},
+                              {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", STALL},
+                              {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                               "Connection: Upgrade\r\n\r\n",
+                               STALL}};
+
+// What is under way when the server drains is ended, and lets its connections go.
+INSIDE_CASE(test_drain)
+{
+    drain_ns = 1000000;
+    for (size_t i = 0; i < 3; i++) {
+        char some[512];
+        serve(hold + i, 1);
+        const char *address = server.address;
+        begin_front(&address, 1);
+        int fd = weft_io_connect(front.address, weft_in_s(20));
+        weft_io_write(fd, upgrade, sizeof upgrade - 1, weft_in_s(20));
+        while (server.next == 0)
+            weft_tasklet_sleep(weft_in_us(100));
+        if (i > 0)
+            assert_true(weft_io_read(fd, some, sizeof some, weft_in_s(20)) > 0);
+        end_front();
+        while (weft_io_read(fd, some, sizeof some, weft_in_s(20)) > 0) {
+        }
+        weft_io_close(fd);
+        end_server();
+    }
+    drain_ns = 0;
+}
+
+// No server is to blame when we have none left.
+INSIDE_CASE(test_no_descriptors)
+{
+    static int taken[1 << 10];
+    size_t n = 0;
+    struct rlimit limit, low;
+    const char *two[] = {server.address, server.address};
+    weft_http_proxy_options o = {};
+    o.failures = 1;
+    o.idle_ns = -1;
+    serve(three, 2);
+    begin_front(two, 2, &o);
+    front_is("/", 200, "abcde");
+    getrlimit(RLIMIT_NOFILE, &limit);
+    low = limit;
+    low.rlim_cur = 512;
+    setrlimit(RLIMIT_NOFILE, &low);
+    while (n < 1 << 10 && (taken[n] = dup(0)) >= 0)
+        n++;
+    is_answer(ask_front("GET", "/"), 503, "503 Service Unavailable\n");
+    while (n > 0)
+        close(taken[--n]);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    assert_int_equal(proxy_information().out, 0);
+    front_is("/", 200, "abcde");
+    end_proxied();
 }
 
 // ---- Checks ----
