@@ -11,7 +11,7 @@
 using namespace weft;
 
 static const int64_t SECOND = 1000000000, LINGER_NS = 2 * SECOND;
-enum { LINGER_BYTES = 1 << 20, LINGER_READS = 16 };
+enum { LINGER_BYTES = 1 << 20, LINGER_READS = 16, SPREE = 64 };
 
 // ---- Its end ----
 
@@ -221,7 +221,18 @@ int weft::connection_wait(connection *c, int direction, weft_deadline d)
     if (result == 0)
         result = wait_for_event(d);
     *waiter = nullptr;
+    c->spree = 0;
     return result;
+}
+
+void weft::connection_give_way(connection *c, weft_deadline d)
+{
+    if (c->spree < SPREE || d <= WEFT_NOW)
+        return;
+    int saved = errno;
+    c->spree = 0;
+    weft_tasklet_yield();
+    errno = saved;
 }
 
 ssize_t weft::connection_receive(connection *c)

@@ -92,9 +92,11 @@ static ssize_t send_all(runner *r, const struct iovec *pieces, int count, int mo
         memcpy(copy, pieces, n * sizeof *pieces);
     advance(&left, &n, 0);
     while (bytes_count(&r->out) > 0 || n > 0) {
+        connection_give_way(r->c, d);
         size_t before = bytes_count(&r->out);
         ssize_t some = send_some(r, left, n, SENDS | more);
         if (some >= 0) {
+            connection_moved(r->c, before + (size_t)some);
             pace_moved(r->home->server, p, before - bytes_count(&r->out) + (size_t)some);
             sent += some;
             advance(&left, &n, (size_t)some);

@@ -218,9 +218,12 @@ static ssize_t await_body(exchange *x, char *to, size_t n, weft_deadline d)
 {
     if (x->ask)
         ask(x);
+    connection_give_way(x->c, d);
     ssize_t got = receive_body(x, to, n);
-    if (got >= 0)
+    if (got >= 0) {
+        connection_moved(x->c, (size_t)got);
         return got;
+    }
     if (errno != EAGAIN)
         return body_fails(x, ECONNRESET, 400);
     output_later(x->runner);

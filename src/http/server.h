@@ -68,6 +68,7 @@ struct connection {
     int64_t since;         // when it became ready
     size_t dropped;        // bytes while it lingers
     int fd;
+    unsigned spree; // what was done since somebody waited for it
     uint8_t state;
     bool fresh;   // nothing has come yet
     bool broken;  // the client is gone, or it was given up: nothing is sent any more
@@ -238,6 +239,14 @@ void pace_moved(const weft_http_server *s, pace *p, size_t n);
 // The watch is for what is waited for.
 int connection_watch(connection *c, int events);
 int connection_interest(const connection *c);
+// n bytes came or went without a wait.
+static inline void connection_moved(connection *c, size_t n)
+{
+    c->spree += 1 + (unsigned)(n >> 14);
+}
+// Before more of that: a fast client may go on for ever, and the others have their turn.  errno
+// stays.
+void connection_give_way(connection *c, weft_deadline d);
 // recv(2) behind what is in `in`: how many; 0: the end; -1: errno.
 ssize_t connection_receive(connection *c);
 

@@ -139,8 +139,13 @@ static int drop_one(weft_websocket *w, weft_deadline d)
 static int await_close(weft_websocket *w, weft_deadline d)
 {
     int result = 0;
-    while (result == 0 && !w->over)
+    bool late = false; // what comes on and on must not keep it
+    while (result == 0 && !w->over) {
+        if (late)
+            return fail_with(ETIMEDOUT);
         result = w->reads != nullptr ? wait_for_reader(w, d) : drop_one(w, d);
+        late = weft_now() >= d;
+    }
     if (result == 0 && !w->close_received)
         return fail_with(ECONNRESET);
     return result;

@@ -93,9 +93,11 @@ static int receive(weft_websocket *w, weft_deadline d)
         return -1;
     weft_deadline until = send_at_once(w) ? d : earlier(d, weft_in_ms(AGAIN_MS));
     until = w->close_sent ? earlier(until, w->close_by) : until;
-    ssize_t n = wait_to_read(w, until);
+    bool late = w->came && w->heard >= until; // what comes on and on must not keep it
+    ssize_t n = late ? fail_with(ETIMEDOUT) : wait_to_read(w, until);
     if (n > 0) {
         w->end += (size_t)n;
+        w->came = true;
         w->heard = weft_now();
         return 0;
     }
@@ -246,6 +248,10 @@ int weft::websocket_next(weft_websocket *w, weft_websocket_message *m, bool whol
 {
     if (w->over)
         return fail_with(EPIPE);
+    w->came = false;
+    w->over = w->close_sent && weft_now() >= w->close_by;
+    if (w->over)
+        return fail_with(ETIMEDOUT);
     if (w->given)
         give_memory_back(w);
     for (;;) {

@@ -67,6 +67,7 @@ struct weft_websocket {
     weft_websocket_frame frame;
     uint64_t left;  // of its payload
     bool in_frame;  // of a message, whose header was taken
+    bool came;      // something, in this call
     bool given;     // what is in front of `filled` was the caller's
     int kind;       // of the message; 0: none has begun
     size_t largest; // message since the memory was larger than at first

@@ -273,6 +273,8 @@ ssize_t weft_http_raw_read(weft_http_exchange *pub, void *buf, size_t n, weft_de
     if (x == nullptr || (buf == nullptr && n > 0) || !x->raw)
         return fail_with(EINVAL);
     connection *c = x->c;
+    connection_give_way(c, d);
+    connection_moved(c, 0);
     size_t have = bytes_count(&c->in);
     if (have > 0) { // came behind the request
         n = n < have ? n : have;

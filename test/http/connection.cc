@@ -123,4 +123,64 @@ INSIDE_CASE(test_request_in_a_drain)
     weft_io_close(listener);
 }
 
+// ---- Fast clients ----
+
+static size_t turns, turns_then;
+static const size_t MANY = 20000;
+
+static void count_turns(void)
+{
+    while (!go_on) {
+        turns++;
+        weft_tasklet_yield();
+    }
+}
+
+static void read_bytes(weft_http_exchange *x, void *)
+{
+    char byte;
+    turns = 0;
+    if (weft_http_upgrade(x, "x", soon()) != 0)
+        return;
+    for (size_t n = 0; n < MANY && weft_http_raw_read(x, &byte, 1, soon()) == 1; n++)
+        ;
+    turns_then = turns;
+}
+
+static void write_bytes(weft_http_exchange *x, void *)
+{
+    turns = 0;
+    weft_http_begin(x, 200, nullptr, (int64_t)MANY);
+    for (size_t n = 0; n < MANY && weft_http_write(x, "x", 1, soon()) == 1; n++)
+        weft_http_flush(x, soon());
+    turns_then = turns;
+}
+
+// Who need not wait for the client lets others have their turns.
+INSIDE_CASE(test_fast_clients)
+{
+    static char many[MANY];
+    go_on = false;
+    turns_then = 0;
+    serve();
+    route("GET", "/read", read_bytes);
+    route("GET", "/write", write_bytes);
+    weft_tasklet *counter = spawn(count_turns, true);
+    int fd = client();
+    say(fd, "GET /read HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+    say_bytes(fd, many, sizeof many);
+    UNTIL(turns_then != 0);
+    assert_true(turns_then > 50);
+    weft_io_close(fd);
+    turns_then = 0;
+    fd = client();
+    say(fd, GET("/write"));
+    UNTIL(turns_then != 0);
+    assert_true(turns_then > 50);
+    weft_io_close(fd);
+    go_on = true;
+    join(counter);
+    unserve();
+}
+
 RUN_CASES()

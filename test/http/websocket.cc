@@ -455,6 +455,66 @@ CASE_IN(test_cut_write_is_the_end, server_end)
     assert_errno(weft_websocket_ping(w, nullptr, 0, WEFT_FOREVER), EPIPE);
 }
 
+// ---- What comes on and on ----
+
+static bool floods;
+
+static void *flood(void *texts)
+{
+    in.size = 0;
+    for (int i = 0; i < 100; i++)
+        put_all(&in, (const char *)texts, true);
+    while (floods && weft_io_write(other, in.bytes, in.size, weft_in_s(30)) > 0) {
+        static char dropped[10000];
+        while (weft_io_read(other, dropped, sizeof dropped, WEFT_NOW) > 0)
+            ;
+    }
+    return nullptr;
+}
+
+static void end_flood(weft_tasklet *t)
+{
+    floods = false;
+    weft_tasklet_cancel(t);
+    join(t);
+}
+
+// Deadlines pass all the same.
+CASE_IN(test_flood_of_pings, server_end)
+{
+    weft_websocket_message m;
+    floods = true;
+    weft_tasklet *t = spawn(flood, (void *)"P:x", true);
+    for (int i = 0; i < 5; i++)
+        assert_errno(weft_websocket_read(w, &m, weft_in_ms(5)), ETIMEDOUT);
+    end_flood(t);
+}
+
+CASE_IN(test_flood_instead_of_a_close, server_end)
+{
+    weft_websocket_message m;
+    floods = true;
+    w->close_ns = 20000000;
+    weft_tasklet *t = spawn(flood, (void *)"T:x P:", true);
+    assert_errno(weft_websocket_close(w, 1000, nullptr, weft_in_s(30)), ETIMEDOUT);
+    assert_errno(weft_websocket_read(w, &m, weft_in_s(30)), EPIPE);
+    end_flood(t);
+}
+
+CASE_IN(test_flood_while_it_goes_away, server_end)
+{
+    weft_websocket_message m;
+    floods = true;
+    w->close_ns = 20000000;
+    weft_tasklet *t = spawn(flood, (void *)"T:x P:", true);
+    websocket_go_away(w);
+    while (weft_websocket_read(w, &m, weft_in_s(30)) > 0)
+        ;
+    assert_int_equal(errno, ETIMEDOUT);
+    assert_errno(weft_websocket_read(w, &m, weft_in_s(30)), EPIPE);
+    end_flood(t);
+}
+
 // ---- Two tasklets, and more ----
 
 static size_t count;
