@@ -41,7 +41,7 @@ static void last(weft_http_exchange *x, void *)
 #define CHUNKED "Transfer-Encoding: chunked\r\n"
 
 struct row {
-    const char *text, *statuses;
+    const char *text, *statuses, *others = nullptr;
 };
 
 static const row ambiguous[] = {
@@ -105,8 +105,8 @@ static const row served[] = {
     {"POST /none HTTP/1.1\r\nHost: a\r\nContent-Length: 33\r\n\r\n" HIDDEN, "404 202"},
     {"POST /last HTTP/1.1\r\nHost: a\r\nContent-Length: 33\r\n\r\n" HIDDEN, "405 202"},
     {"OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: 33\r\n\r\n" HIDDEN, "204 202"},
-    // Nobody knows whether the body comes without the 100.
-    {LEAVE("Expect: 100-continue\r\nContent-Length: 33\r\n") HIDDEN, "200"},
+    // Nobody knows whether the body comes without the 100: it counts if it is there.
+    {LEAVE("Expect: 100-continue\r\nContent-Length: 33\r\n") HIDDEN, "200", "200 202"},
     {LEAVE("Expect: 200-ok\r\nContent-Length: 33\r\n") HIDDEN, "417"},
     {LEAVE("Content-Length: 99999999999\r\n") HIDDEN, "413"},
     {LEAVE("Connection: close\r\nContent-Length: 33\r\n") HIDDEN, "200"},
@@ -133,7 +133,9 @@ static void check(const row *r, size_t cut)
     hear_all(fd, heard, sizeof heard);
     weft_io_close(fd);
     statuses_of(heard, statuses);
-    if (strcmp(statuses, r->statuses) != 0 || found > 0)
+    bool right = strcmp(statuses, r->statuses) == 0 ||
+                 (r->others != nullptr && strcmp(statuses, r->others) == 0);
+    if (!right || found > 0)
         fail_msg("%s\ncut at %zu: %s, not %s; %d found", text, cut, statuses, r->statuses, found);
 }
 
