@@ -91,7 +91,7 @@ int64_t weft_websocket_heard(const weft_websocket *w);
 /* ---- Messages ---- */
 
 typedef struct weft_websocket_message {
-    const char *data; /* not terminated; its own until the next read */
+    const char *data; /* not terminated; until the next read or close */
     size_t size;
     int kind;  /* WEFT_WEBSOCKET_TEXT, BINARY; CLOSE: data are the reason, which may be empty */
     int code;  /* of a close */
