@@ -223,7 +223,8 @@ static void answer(weft_http_exchange *x, weft_http_files *f)
         answer_without(x, f, path);
         return;
     }
-    file_send(x, e);
+    if (!file_send(x, e))
+        e->checked = INT64_MIN / 2; // to be looked at by the next
     file_release(f, e);
 }
 

@@ -43,7 +43,7 @@ struct file_entry {
     unsigned have;   // a bit for each body
     bool young;      // written that lately that its time may not tell a later write
     file_body bodies[CODINGS];
-    size_t bytes;
+    size_t bytes, descriptors;
     size_t key_size;
     char *key, *file; // what was asked for; the file's path; both from the root on
 };
@@ -56,9 +56,9 @@ struct weft_http_files {
     char *index, *charset, *cache_control; // nullptr: none; the last is a whole line
     bool listing, dotfiles;
     int64_t revalidate_ns;
-    weft_http_files_counters limit, count;
-    size_t handlers;         // that are at work
-    weft::file_entry recent; // the list's head: the last used first
+    weft_http_files_counters limit, kept, count; // kept: in the table; count: those sent, too
+    size_t handlers;                             // that are at work
+    weft::file_entry recent;                     // the list's head: the last used first
     weft::file_entry **buckets;
     size_t mask;
 };
@@ -97,7 +97,8 @@ void file_unload(weft_http_files *f, file_entry *e);
 
 // ---- files_send.cc ----
 
-void file_send(weft_http_exchange *x, const file_entry *e);
+// false: the file has become shorter; the response ends with a reset.
+bool file_send(weft_http_exchange *x, const file_entry *e);
 
 // ---- list.cc ----
 

@@ -51,6 +51,9 @@ static void insert(weft_http_files *f, file_entry *e)
     *bucket = e;
     list_insert(f->recent.next, e);
     e->uses++;
+    f->kept.entries++;
+    f->kept.bytes += e->bytes;
+    f->kept.descriptors += e->descriptors;
 }
 
 static void take_out(weft_http_files *f, file_entry *e)
@@ -60,6 +63,9 @@ static void take_out(weft_http_files *f, file_entry *e)
         at = &(*at)->chain;
     *at = e->chain;
     list_remove(e);
+    f->kept.entries--;
+    f->kept.bytes -= e->bytes;
+    f->kept.descriptors -= e->descriptors;
     file_release(f, e);
 }
 
@@ -74,14 +80,19 @@ static void use(weft_http_files *f, file_entry *e)
 
 static bool is_over(const weft_http_files *f)
 {
-    return f->count.entries > f->limit.entries || f->count.bytes > f->limit.bytes ||
-           f->count.descriptors > f->limit.descriptors;
+    return f->kept.entries > f->limit.entries || f->kept.bytes > f->limit.bytes;
 }
 
-// What is being sent goes when that is done.
+// Who is sending one of those that go still has it.
 static void make_room(weft_http_files *f, const file_entry *keep)
 {
-    while (is_over(f) && f->recent.previous != &f->recent && f->recent.previous != keep)
+    file_entry *before, *e = f->recent.previous;
+    for (; f->kept.descriptors > f->limit.descriptors && e != &f->recent; e = before) {
+        before = e->previous;
+        if (e->descriptors > 0 && e != keep)
+            take_out(f, e);
+    }
+    while (is_over(f) && f->recent.previous != keep)
         take_out(f, f->recent.previous);
 }
 

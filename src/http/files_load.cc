@@ -168,6 +168,7 @@ static int load_body(weft_http_files *f, file_entry *e, const file_states *state
     if (open_body(f, b, path) != 0 || read_body(f, b) != 0 || describe(f, b, e, c) != 0)
         return -1;
     e->young = e->young || is_young(&b->seen);
+    e->descriptors += b->fd >= 0;
     e->bytes += b->fields_size + (b->bytes != nullptr ? (size_t)b->seen.st_size : 0);
     return 0;
 }
@@ -176,6 +177,7 @@ int weft::file_load(weft_http_files *f, file_entry *e, const file_states *states
 {
     e->have = states->have;
     e->young = false;
+    e->descriptors = 0;
     for (file_body &b : e->bodies)
         b.fd = -1; // there is nothing else in it yet
     for (int c = IDENTITY; c < CODINGS; c++)

@@ -22,36 +22,39 @@ using namespace weft;
 
 static const int64_t PIECE = 256 << 10; // of a file, before others have their turn
 
-static void send_large(weft_http_exchange *x, const file_body *b, int64_t at, int64_t n)
+// As file_send.
+static bool send_large(weft_http_exchange *x, const file_body *b, int64_t at, int64_t n)
 {
     while (n > 0) {
         int64_t size = n < PIECE ? n : PIECE;
         ssize_t sent = weft_http_send_file(x, b->fd, at, (size_t)size, WEFT_FOREVER);
         if (sent != size) {
             weft_http_abort(x);
-            return;
+            return false;
         }
         at += size;
         n -= size;
         if (n > 0)
             weft_tasklet_yield();
     }
+    return true;
 }
 
-static void send_bytes(weft_http_exchange *x, const file_body *b, int64_t at, int64_t n)
+static bool send_bytes(weft_http_exchange *x, const file_body *b, int64_t at, int64_t n)
 {
     if (exchange_is_mute(x))
-        return;
+        return true;
     if (b->fd >= 0)
-        send_large(x, b, at, n);
-    else if (n > 0)
+        return send_large(x, b, at, n);
+    if (n > 0)
         weft_http_write(x, b->bytes + at, (size_t)n, WEFT_FOREVER);
+    return true;
 }
 
-static void send_whole(weft_http_exchange *x, const file_body *b)
+static bool send_whole(weft_http_exchange *x, const file_body *b)
 {
-    if (exchange_begin(x, 200, b->fields, b->fields_size, b->seen.st_size, false) == 0)
-        send_bytes(x, b, 0, b->seen.st_size);
+    return exchange_begin(x, 200, b->fields, b->fields_size, b->seen.st_size, false) != 0 ||
+           send_bytes(x, b, 0, b->seen.st_size);
 }
 
 // ---- Ranges ----
@@ -64,21 +67,22 @@ static size_t print_range(char *to, size_t room, const byte_range *r, int64_t si
                             r->first, r->first + r->size - 1, size);
 }
 
-static void send_none(weft_http_exchange *x, const file_body *b)
+static bool send_none(weft_http_exchange *x, const file_body *b)
 {
     char range[64];
     snprintf(range, sizeof range, "bytes */%" PRId64, (int64_t)b->seen.st_size);
     weft_http_set(x, "Content-Range", range);
     exchange_answer(x, 416);
+    return true;
 }
 
-static void send_one(weft_http_exchange *x, const file_body *b, const byte_range *r)
+static bool send_one(weft_http_exchange *x, const file_body *b, const byte_range *r)
 {
     char fields[FIELDS_MOST + 128];
     size_t n = print_range(fields, 128, r, b->seen.st_size);
     memcpy(fields + n, b->fields, b->fields_size);
-    if (exchange_begin(x, 206, fields, n + b->fields_size, r->size, false) == 0)
-        send_bytes(x, b, r->first, r->size);
+    return exchange_begin(x, 206, fields, n + b->fields_size, r->size, false) != 0 ||
+           send_bytes(x, b, r->first, r->size);
 }
 
 enum { BOUNDARY = 24, PART_HEAD = 512 };
@@ -107,14 +111,12 @@ static size_t print_part(char to[PART_HEAD], const file_body *b, const char *bou
     return n + 2;
 }
 
-static void send_parts(weft_http_exchange *x, const file_body *b, const byte_range *ranges,
+static bool send_parts(weft_http_exchange *x, const file_body *b, const byte_range *ranges,
                        int count)
 {
     char boundary[BOUNDARY + 1], text[FIELDS_MOST + 128], end[BOUNDARY + 16];
-    if (!make_boundary(boundary)) {
-        send_whole(x, b);
-        return;
-    }
+    if (!make_boundary(boundary))
+        return send_whole(x, b);
     int end_size = snprintf(end, sizeof end, "\r\n--%s--\r\n", boundary);
     int64_t length = end_size;
     for (int i = 0; i < count; i++)
@@ -123,18 +125,20 @@ static void send_parts(weft_http_exchange *x, const file_body *b, const byte_ran
                                 "Content-Type: multipart/byteranges; boundary=%s\r\n%.*s", boundary,
                                 (int)(b->fields_size - b->type_size), b->fields + b->type_size);
     if (exchange_begin(x, 206, text, n, length, false) != 0)
-        return;
+        return true;
     for (int i = 0; i < count; i++) {
         n = print_part(text, b, boundary, &ranges[i]);
         weft_http_write(x, text, n, WEFT_FOREVER);
-        send_bytes(x, b, ranges[i].first, ranges[i].size);
+        if (!send_bytes(x, b, ranges[i].first, ranges[i].size))
+            return false;
     }
     weft_http_write(x, end, (size_t)end_size, WEFT_FOREVER);
+    return true;
 }
 
 // ---- What is asked for ----
 
-static void send_body(weft_http_exchange *x, const asked *a, const file_body *b)
+static bool send_body(weft_http_exchange *x, const asked *a, const file_body *b)
 {
     byte_range ranges[RANGES_MOST];
     int count = 0;
@@ -142,25 +146,23 @@ static void send_body(weft_http_exchange *x, const asked *a, const file_body *b)
     if (strcmp(x->method, "GET") == 0 && asked_ranges(a, &b->v, time(nullptr)))
         count = range_parse(ranges, a->range.at, a->range.size, b->seen.st_size);
     if (count < 0)
-        send_none(x, b);
-    else if (count == 0)
-        send_whole(x, b);
-    else if (count == 1)
-        send_one(x, b, &ranges[0]);
-    else
-        send_parts(x, b, ranges, count);
+        return send_none(x, b);
+    if (count == 0)
+        return send_whole(x, b);
+    return count == 1 ? send_one(x, b, &ranges[0]) : send_parts(x, b, ranges, count);
 }
 
-void weft::file_send(weft_http_exchange *x, const file_entry *e)
+bool weft::file_send(weft_http_exchange *x, const file_entry *e)
 {
     asked a;
     asked_read(&a, x->head);
     const file_body *b = &e->bodies[asked_coding(&a, e->have)];
     int status = asked_is_conditional(&a) ? asked_condition(&a, &b->v, time(nullptr)) : 0;
     if (status == 0)
-        send_body(x, &a, b);
-    else if (status == 304)
+        return send_body(x, &a, b);
+    if (status == 304)
         exchange_begin(x, 304, b->fields + b->type_size, b->fields_size - b->type_size, 0, false);
     else
         exchange_answer(x, status);
+    return true;
 }

@@ -319,6 +319,28 @@ SITE_CASE(test_files_that_shrink)
     unserve_files();
 }
 
+// Who comes next gets what is there now, and not a reset once more.
+SITE_CASE(test_files_that_have_shrunk)
+{
+    weft_http_files_options o = {};
+    o.revalidate_ns = INT64_C(3600000000000);
+    serve_files(&o);
+    char *bytes = make_bytes(100000, 1);
+    put_bytes("large", bytes, 100000);
+    size_t n;
+    free(get_all("/large", "", &n));
+    assert_int_equal(truncate(site_path("large"), 50000), 0);
+    int fd = client();
+    say(fd, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    is_reset(fd);
+    char *text = get_all("/large", "", &n);
+    assert_non_null(strstr(text, "\r\nContent-Length: 50000\r\n"));
+    assert_memory_equal(text + n - 50000, bytes, 50000);
+    free(text);
+    free(bytes);
+    unserve_files();
+}
+
 static size_t rest_of(int fd)
 {
     static char text[1 << 16];

@@ -151,6 +151,39 @@ SITE_CASE(test_cache_limits)
     unserve_files();
 }
 
+// Large files that slow clients keep open take no small one's place.
+SITE_CASE(test_cache_beside_slow_clients)
+{
+    enum { SLOW = 8, SIZE = 24 << 20 };
+    weft_http_files_options o = {};
+    o.descriptors = 4;
+    o.revalidate_ns = INT64_C(3600000000000);
+    put_text("small", "small");
+    serve_files(&o);
+    assert_int_equal(get("/small"), 200);
+    int fd[SLOW];
+    for (int i = 0; i < SLOW; i++) {
+        char name[20], request[80];
+        snprintf(name, sizeof name, "large%d", i);
+        put_text(name, "");
+        assert_int_equal(truncate(site_path(name), SIZE), 0);
+        snprintf(request, sizeof request, "GET /%s HTTP/1.1\r\nHost: a\r\n\r\n", name);
+        fd[i] = client();
+        say(fd[i], request);
+        weft_io_wait(fd[i], WEFT_READ, soon()); // it has begun
+    }
+    assert_int_equal(file_counters().descriptors, SLOW);
+    uint64_t misses = file_counters().misses;
+    assert_int_equal(get("/small"), 200);
+    assert_int_equal(file_counters().misses, misses);
+    for (int each : fd)
+        weft_io_reset(each);
+    UNTIL(file_counters().descriptors <= 4);
+    assert_int_equal(get("/small"), 200);
+    assert_int_equal(file_counters().misses, misses);
+    unserve_files();
+}
+
 // An entry goes while it is sent, several times over: what comes is of one file, whole.
 SITE_CASE(test_cache_replaced_while_sent)
 {
