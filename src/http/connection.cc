@@ -42,6 +42,7 @@ void weft::connection_close(connection *c)
         s->stats.idle--;
     s->stats.connections--;
     list_remove(c);
+    free_keep_errno(c->peer);
     free_keep_errno(c);
     v->count--;
     accept_more(v);

@@ -29,6 +29,10 @@ bool exchange_is_mute(const weft_http_exchange *x);
 // The connection's descriptor: for what it is, not to read or write.
 int exchange_fd(const weft_http_exchange *x);
 
+// The client's address as a number, without its port, asked for once a connection; "unix:".
+// nullptr: it is gone, ENOMEM.
+const char *exchange_peer(const weft_http_exchange *x);
+
 // Status line's text, "404 Not Found"; of an unknown one "299 ".
 const char *status_text(int status, size_t *n);
 

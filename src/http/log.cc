@@ -15,10 +15,8 @@
 
 #include <weft/io.h>
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -207,52 +205,13 @@ void weft::log_put(weft_http_log *l, const log_line *line)
         arm(l);
 }
 
-static char *put_byte(char *to, unsigned byte)
-{
-    if (byte >= 100)
-        *to++ = (char)('0' + byte / 100);
-    if (byte >= 10)
-        *to++ = (char)('0' + byte / 10 % 10);
-    *to++ = (char)('0' + byte % 10);
-    return to;
-}
-
-static void print_ipv4(char *to, const unsigned char bytes[4])
-{
-    for (int i = 0; i < 4; i++) {
-        to = put_byte(to, bytes[i]);
-        *to++ = '.';
-    }
-    to[-1] = 0;
-}
-
-// The client's address without its port, for each line: so not by way of printf(3).
-static const char *print_host(char text[INET6_ADDRSTRLEN], int fd)
-{
-    struct sockaddr_storage a;
-    socklen_t size = sizeof a;
-    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)&a;
-    if (getpeername(fd, (struct sockaddr *)&a, &size) != 0)
-        return nullptr; // it is gone
-    if (a.ss_family == AF_INET)
-        print_ipv4(text, (const unsigned char *)&((struct sockaddr_in *)(void *)&a)->sin_addr);
-    else if (a.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
-        print_ipv4(text, six->sin6_addr.s6_addr + 12);
-    else if (a.ss_family == AF_INET6)
-        return inet_ntop(AF_INET6, &six->sin6_addr, text, INET6_ADDRSTRLEN);
-    else
-        return "unix:";
-    return text;
-}
-
 void weft_http_log_done(const weft_http_exchange *x, void *log)
 {
     if (x == nullptr || log == nullptr)
         return;
     int saved = errno;
-    char host[INET6_ADDRSTRLEN];
     log_line line = {};
-    line.host = print_host(host, exchange_fd(x));
+    line.host = exchange_peer(x);
     line.method = x->method;
     line.target = x->target;
     line.version = x->version;

@@ -8,7 +8,6 @@
 
 #include <base/number.h>
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,37 +111,11 @@ static bool is_replaced(const proxy_job *j, weft_http_text name)
     return is_one_of(name, names) || (!j->p->o.trust_forwarded && is_forwarded(name));
 }
 
-// (inet_ntop(3) would do it by printf.)
-static void print_ipv4(char *to, const unsigned char *part)
-{
-    for (int i = 0; i < 4; i++) {
-        char number[NUMBER_ROOM];
-        size_t n = number_print(number, part[i]);
-        memcpy(to, number, n);
-        to += n;
-        *to++ = i < 3 ? '.' : 0;
-    }
-}
-
-// The client's number; a unix socket's has none.
+// A unix socket's client has no address.
 static bool put_client(const proxy_job *j, bytes *out)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in in;
-        struct sockaddr_in6 in6;
-    } a = {};
-    char text[INET6_ADDRSTRLEN] = "unknown";
-    socklen_t size = sizeof a;
-    int saved = errno;
-    if (getpeername(exchange_fd(j->x), &a.any, &size) != 0)
-        a.any.sa_family = AF_UNSPEC;
-    errno = saved;
-    if (a.any.sa_family == AF_INET)
-        print_ipv4(text, (const unsigned char *)&a.in.sin_addr);
-    else if (a.any.sa_family == AF_INET6)
-        inet_ntop(AF_INET6, &a.in6.sin6_addr, text, sizeof text);
-    return put(out, text);
+    const char *text = exchange_peer(j->x);
+    return put(out, text != nullptr && strcmp(text, "unix:") != 0 ? text : "unknown");
 }
 
 // One list, in one field: many a server reads only the first.

@@ -63,6 +63,7 @@ struct connection {
     struct runner *runner;   // who has it; else nullptr
     weft_tasklet *waiter[2]; // by direction
     struct address_count *address;
+    char *peer;            // the client's address (exchange_peer); nullptr: nobody has asked
     bytes in;              // begun requests; empty and without memory when idle
     weft_deadline head_at; // when the begun head must be there; 0: none has begun
     int64_t since;         // when it became ready
