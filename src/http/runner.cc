@@ -78,6 +78,7 @@ static void burst(runner *r, connection *c)
 static void serve(runner *r, connection *c)
 {
     c->state = IS_BUSY;
+    c->spree = 0; // it was waited for
     c->runner = r;
     r->c = c;
     burst(r, c);
