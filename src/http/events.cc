@@ -106,11 +106,11 @@ int weft_http_event(weft_http_exchange *x, const char *event, const char *id, co
 
 int weft_http_event_retry(weft_http_exchange *x, int64_t ns, weft_deadline d)
 {
-    char text[sizeof "retry: \n\n" + NUMBER_ROOM] = "retry: ";
+    char text[sizeof "retry: \n\n" + NUMBER_ROOM], number[NUMBER_ROOM];
+    lines l = {text, 0};
     if (x == nullptr || ns < 0)
         return fail_with(EINVAL);
-    size_t n = strlen(text);
-    n += number_print(text + n, ns / 1000000);
-    memcpy(text + n, "\n\n", 2);
-    return send(x, text, n + 2, d);
+    add_field(&l, "retry", number, number_print(number, ns / 1000000));
+    add(&l, "\n", 1);
+    return send(x, text, l.size, d);
 }

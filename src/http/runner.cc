@@ -196,6 +196,8 @@ void weft::runners_dismiss(serving *v)
 
 void weft::runners_free(serving *v)
 {
-    while (v->runners.next != &v->runners)
-        release(v->runners.next);
+    for (runner *next, *r = v->runners.next; r != &v->runners; r = next) {
+        next = r->next;
+        release(r);
+    }
 }

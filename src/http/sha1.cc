@@ -42,7 +42,7 @@ static uint32_t mix(int t, uint32_t b, uint32_t c, uint32_t d)
 static void take_block(uint32_t h[5], const unsigned char *block)
 {
     uint32_t w[80], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
-    for (int t = 0; t < 16; t++)
+    for (size_t t = 0; t < 16; t++)
         w[t] = read_word(block + 4 * t);
     for (int t = 16; t < 80; t++)
         w[t] = turn_left(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
@@ -77,7 +77,7 @@ void weft::sha1(const void *data, size_t n, unsigned char digest[SHA1_SIZE])
     write_word(last + end - 4, (uint32_t)(n << 3));
     for (size_t at = 0; at < end; at += BLOCK)
         take_block(h, last + at);
-    for (int i = 0; i < 5; i++)
+    for (size_t i = 0; i < 5; i++)
         write_word(digest + 4 * i, h[i]);
 }
 
