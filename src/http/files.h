@@ -91,8 +91,8 @@ static inline bool is_out_of_descriptors(int error)
 int file_look(weft_http_files *f, const char *file, file_states *states);
 bool file_is_same(const struct stat *a, const struct stat *b);
 
-// Opens, reads and describes what file_look has found.  0; -1: EAGAIN: it has changed since.
-int file_load(weft_http_files *f, file_entry *e, const file_states *states);
+// Opens, reads and describes what file_look has found.  0; -1: EAGAIN: it was written meanwhile.
+int file_load(weft_http_files *f, file_entry *e, unsigned have);
 void file_unload(weft_http_files *f, file_entry *e);
 
 // ---- files_send.cc ----

@@ -140,7 +140,7 @@ static int load(weft_http_files *f, file_entry *e)
     for (int i = 0; i < TRIES; i++) {
         bool seen = file_look(f, e->file, &states) == 0;
         e->bytes = sizeof *e + e->key_size + strlen(e->file) + 2;
-        if (seen && file_load(f, e, &states) == 0)
+        if (seen && file_load(f, e, states.have) == 0)
             return 0;
         if (is_out_of_descriptors(errno) && f->count.descriptors > 0)
             files_forget(f);

@@ -1,5 +1,5 @@
 // files_load.cc: a file is looked at by its path first, which opens nothing that may be a device or
-// a fifo, and opened then; what is open must be what was seen.
+// a fifo, and opened then.  Another may have its name by now: what is open is what counts.
 //
 // A neighbour counts as the file compressed if it is no older, by whole seconds: what compresses
 // keeps the file's time, and copies of both may come in any order within one.
@@ -63,10 +63,15 @@ int weft::file_look(weft_http_files *f, const char *file, file_states *states)
     return 0;
 }
 
+// What is renamed or removed meanwhile has another ctime.
+static bool has_same_content(const struct stat *a, const struct stat *b)
+{
+    return a->st_size == b->st_size && memcmp(&a->st_mtim, &b->st_mtim, sizeof a->st_mtim) == 0;
+}
+
 bool weft::file_is_same(const struct stat *a, const struct stat *b)
 {
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-           memcmp(&a->st_mtim, &b->st_mtim, sizeof a->st_mtim) == 0 &&
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && has_same_content(a, b) &&
            memcmp(&a->st_ctim, &b->st_ctim, sizeof a->st_ctim) == 0;
 }
 
@@ -74,14 +79,13 @@ bool weft::file_is_same(const struct stat *a, const struct stat *b)
 
 static int open_body(weft_http_files *f, file_body *b, const char *path)
 {
-    struct stat now;
     b->fd = root_openat(&f->root, path, O_RDONLY);
     if (b->fd < 0)
         return -1;
     f->count.descriptors++;
-    if (fstat(b->fd, &now) != 0)
+    if (fstat(b->fd, &b->seen) != 0)
         return -1;
-    return S_ISREG(now.st_mode) && file_is_same(&now, &b->seen) ? 0 : fail_with(EAGAIN);
+    return S_ISREG(b->seen.st_mode) ? 0 : fail_with(EAGAIN);
 }
 
 static void close_body(weft_http_files *f, file_body *b)
@@ -108,7 +112,7 @@ static int read_body(weft_http_files *f, file_body *b)
             return got < 0 ? -1 : fail_with(EAGAIN);
         done += (size_t)got;
     }
-    if (fstat(b->fd, &now) != 0 || !file_is_same(&now, &b->seen))
+    if (fstat(b->fd, &now) != 0 || !has_same_content(&now, &b->seen))
         return fail_with(EAGAIN);
     close_body(f, b);
     return 0;
@@ -159,12 +163,11 @@ static bool is_young(const struct stat *s)
     return time(nullptr) - s->st_ctim.tv_sec < 3;
 }
 
-static int load_body(weft_http_files *f, file_entry *e, const file_states *states, int c)
+static int load_body(weft_http_files *f, file_entry *e, int c)
 {
     char path[PATH_MAX];
     file_body *b = &e->bodies[c];
     snprintf(path, sizeof path, "%s%s", e->file, CODING_ENDS[c]);
-    b->seen = states->of[c];
     if (open_body(f, b, path) != 0 || read_body(f, b) != 0 || describe(f, b, e, c) != 0)
         return -1;
     e->young = e->young || is_young(&b->seen);
@@ -173,15 +176,15 @@ static int load_body(weft_http_files *f, file_entry *e, const file_states *state
     return 0;
 }
 
-int weft::file_load(weft_http_files *f, file_entry *e, const file_states *states)
+int weft::file_load(weft_http_files *f, file_entry *e, unsigned have)
 {
-    e->have = states->have;
+    e->have = have;
     e->young = false;
     e->descriptors = 0;
     for (file_body &b : e->bodies)
         b.fd = -1; // there is nothing else in it yet
     for (int c = IDENTITY; c < CODINGS; c++)
-        if ((e->have & 1U << c) != 0 && load_body(f, e, states, c) != 0) {
+        if ((e->have & 1U << c) != 0 && load_body(f, e, c) != 0) {
             file_unload(f, e);
             return -1;
         }

@@ -78,12 +78,15 @@ static inline int remove_site(void **state)
     return runner_end(state);
 }
 
-static inline void serve_files(const weft_http_files_options *o = nullptr,
-                               const weft_http_server_options *so = nullptr)
+// The server is patient: on a busy machine the tests themselves are slow clients.
+static inline void serve_files(const weft_http_files_options *o = nullptr)
 {
+    weft_http_server_options patient = {};
+    patient.header_ns = patient.idle_ns = patient.grace_ns = INT64_C(3600000000000);
+    patient.rate = 1;
     files = weft_http_files_open(site, o);
     assert_non_null(files);
-    serve(so);
+    serve(&patient);
     route(nullptr, "/", weft_http_files_handler, files);
     asker = client();
 }

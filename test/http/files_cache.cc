@@ -267,7 +267,7 @@ SITE_CASE(test_cache_replaced_under_load)
         rewrite();
     for (weft_tasklet *&each : t)
         each = spawn(ask_on, nullptr, true);
-    UNTIL(answers > 2000);
+    UNTIL(answers > 300);
     stop_asking = true;
     for (weft_tasklet *each : t)
         join(each);
