@@ -223,6 +223,7 @@ int weft::connection_wait(connection *c, int direction, weft_deadline d)
         result = wait_for_event(d);
     *waiter = nullptr;
     c->spree = 0;
+    c->now = 0;
     return result;
 }
 
@@ -232,6 +233,7 @@ void weft::connection_give_way(connection *c, weft_deadline d)
         return;
     int saved = errno;
     c->spree = 0;
+    c->now = 0;
     weft_tasklet_yield();
     errno = saved;
 }
@@ -301,7 +303,7 @@ void weft::connection_rest(connection *c)
 {
     serving *v = c->home;
     weft_http_server *s = v->server;
-    int64_t now = weft_now();
+    int64_t now = c->now != 0 ? c->now : weft_now();
     bool begun = bytes_count(&c->in) > 0;
     c->runner = nullptr;
     if (!begun)

@@ -245,7 +245,7 @@ static unsigned bucket_of(int64_t ns)
 static void count(exchange *x)
 {
     weft_http_server *s = x->runner->home->server;
-    int64_t took = weft_now() - x->pub.began;
+    int64_t took = (x->c->now = weft_now()) - x->pub.began;
     bool cut = x->aborted || x->pub.status == 0;
     s->stats.requests++;
     s->stats.status[cut ? 0 : x->pub.status / 100]++;

@@ -79,6 +79,7 @@ static void serve(runner *r, connection *c)
 {
     c->state = IS_BUSY;
     c->spree = 0; // it was waited for
+    c->now = 0;
     c->runner = r;
     r->c = c;
     burst(r, c);

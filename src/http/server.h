@@ -67,6 +67,7 @@ struct connection {
     bytes in;              // begun requests; empty and without memory when idle
     weft_deadline head_at; // when the begun head must be there; 0: none has begun
     int64_t since;         // when it became ready
+    int64_t now;           // when its last response was done; 0: it has waited since
     size_t dropped;        // bytes while it lingers
     int fd;
     unsigned spree; // what was done since somebody waited for it
