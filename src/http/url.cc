@@ -19,6 +19,13 @@ static bool is_alphanumeric(char c)
     return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
 }
 
+enum { UNIX_SIZE = 5 }; // of "unix:"
+
+static bool is_unix(const char *text)
+{
+    return strncmp(text, "unix:", UNIX_SIZE) == 0;
+}
+
 static bool is_visible(const char *text)
 {
     for (; *text != 0; text++)
@@ -85,10 +92,11 @@ static int parse_http(url *u, const char *authority)
 // SOCKET ends at the first colon, as nginx has it.
 static int parse_unix(url *u, const char *text)
 {
-    size_t n = 5 + strcspn(text + 5, ":");
-    if (n == 5 || (n == 6 && text[5] == '@') || strcspn(text, "?#") < n)
+    size_t n = UNIX_SIZE + strcspn(text + UNIX_SIZE, ":");
+    bool no_name = n == UNIX_SIZE || (n == UNIX_SIZE + 1 && text[UNIX_SIZE] == '@');
+    if (no_name || strcspn(text, "?#") < n)
         return fail_with(EINVAL);
-    if (n - 5 >= sizeof((struct sockaddr_un *)nullptr)->sun_path)
+    if (n - UNIX_SIZE >= sizeof((struct sockaddr_un *)nullptr)->sun_path)
         return fail_with(ENAMETOOLONG);
     memcpy(u->address, text, n);
     u->address[n] = 0;
@@ -111,7 +119,7 @@ int weft::url_parse(url *u, const char *text)
     int result;
     if (text == nullptr || !is_visible(text))
         return fail_with(EINVAL);
-    u->is_unix = strncmp(text, "unix:", 5) == 0;
+    u->is_unix = is_unix(text);
     if (u->is_unix)
         result = parse_unix(u, text);
     else if (strncasecmp(text, "http://", 7) == 0)
@@ -144,8 +152,8 @@ struct text_to {
 static parts split(const char *text)
 {
     parts p;
-    if (strncmp(text, "unix:", 5) == 0) {
-        p.prefix = 5 + strcspn(text + 5, ":");
+    if (is_unix(text)) {
+        p.prefix = UNIX_SIZE + strcspn(text + UNIX_SIZE, ":");
         p.prefix += text[p.prefix] == ':';
     } else {
         p.prefix = scheme_size(text);
@@ -224,13 +232,17 @@ int weft::url_resolve(char *to, size_t room, const char *base, const char *text)
     parts b = split(base), r = split(text);
     const char *path = text + r.prefix;
     bool whole = scheme_size(text) > 0, other = whole || r.prefix > 0;
+    const char *from = other ? text : base;
+    size_t prefix = other ? r.prefix : b.prefix;
     if (other && !whole) { // "//host": the base's scheme
-        if (strncmp(base, "unix:", 5) == 0)
+        if (is_unix(base))
             return fail_with(EINVAL);
         add(&t, base, scheme_size(base));
     }
-    add(&t, other ? text : base, other ? r.prefix : b.prefix);
-    if (!other && b.prefix > 0 && strncmp(base, "unix:", 5) == 0 && base[b.prefix - 1] != ':')
+    add(&t, from, prefix);
+    if (is_unix(from) && strspn(from + UNIX_SIZE, ":") == prefix - UNIX_SIZE)
+        return fail_with(EINVAL); // no socket
+    if (is_unix(from) && from[prefix - 1] != ':')
         add(&t, ":", 1);
     add_path(&t, base, other ? &nothing : &b, path, r.path);
     if (r.query == 0 && r.path == 0 && !other)

@@ -200,12 +200,17 @@ CASE(test_url_resolve)
     resolves("unix:/s:/x/y?z", "../b", "unix:/s:/b");
     resolves("unix:/s:?z", "/b", "unix:/s:/b");
     resolves("unix:/s:/x", "http://a/b", "http://a/b");
+    resolves("unix:/s:/x", "unix:/t", "unix:/t:/");
+    resolves("unix:/s", "", "unix:/s:/");
+    resolves("http://a/", "unix:/t:/x/../y?z#f", "unix:/t:/y?z");
 }
 
 CASE(test_url_resolve_refused)
 {
     char text[32];
     assert_errno(url_resolve(text, sizeof text, "unix:/s:/x", "//a/b"), EINVAL);
+    assert_errno(url_resolve(text, sizeof text, "http://a/", "unix:"), EINVAL);
+    assert_errno(url_resolve(text, sizeof text, "http://a/", "unix::/x"), EINVAL);
     assert_errno(url_resolve(text, sizeof text, "http://a/", "a\tb"), EINVAL);
     assert_errno(url_resolve(text, sizeof text, "http://a/", "a\r\nb"), EINVAL);
     for (size_t room = 1; room < 14; room++)
