@@ -3,7 +3,7 @@
 // A user's tasklet writes to all others itself and never waits for them: a user whose socket is
 // full does not read, and is dropped.  Nothing interrupts a tasklet between two waits, so the list
 // of users needs no lock.
-#include "serve.h"
+#include "listen.h"
 
 struct chat_user {
     chat_user *next;

@@ -1,5 +1,5 @@
 // echo.cc: `weft-async echo`: what a connection gets back, and what was counted.
-#include "serve.h"
+#include "listen.h"
 
 #include <sys/mman.h>
 

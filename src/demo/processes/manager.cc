@@ -1,6 +1,6 @@
 // manager.cc: `weft-processes manager`, `put` and `get`: a manager's server alone, and its queues
 // for the shell; those work on a Redis server, too.
-#include "remote.h"
+#include "web.h"
 
 #include <weft/manager.h>
 
@@ -21,10 +21,15 @@ static int remote_serve(const remote_order *o)
     s.save = o->save;
     s.metrics = o->metrics;
     s.flags = WEFT_MANAGER_SIGNALS;
-    s.listening = [](const char *address, void *) {
+    s.listening = [](const char *address, void *order) {
         printf("listening on %s\n", address);
         fflush(stdout);
+        if (((const remote_order *)order)->web != nullptr)
+            web_start((const remote_order *)order, address);
     };
+    s.arg = (void *)o;
+    if (o->web != nullptr)
+        web_listen(o->web);
     if (weft_manager_serve(o->address, &s) == 0)
         return 0;
     if (errno == EACCES && !o->has_password && strncmp(o->address, "unix:", 5) != 0)
@@ -90,12 +95,15 @@ static int run_get(int argc, char **argv)
 }
 
 extern const verb verb_manager = {
-    "manager", "-l ADDRESS [--password-file F] [--max-memory N[k|m|g]] [--save F] [--metrics A]",
+    "manager",
+    "-l ADDRESS [--password-file F] [--max-memory N[k|m|g]] [--save F] [--metrics A] "
+    "[--web A]",
     "serves until SIGTERM, SIGINT or the command SHUTDOWN; SIGHUP: reads F with the password "
     "again\n"
     "--save: reads what it holds from F at the start, and writes it there at the "
     "end\n"
-    "--metrics: unix:PATH or tcp:HOST:PORT, where Prometheus finds GET /metrics\n" REMOTE_ADDRESS,
+    "--metrics: unix:PATH or tcp:HOST:PORT, where Prometheus finds GET /metrics; --web: the same\n"
+    "for a browser, which is shown queues, locks, jobs and clients as they are\n" REMOTE_ADDRESS,
     run_manager};
 extern const verb verb_put = {
     "put", "[-c capacity] [-t seconds] [--password-file F] ADDRESS QUEUE VALUE...",

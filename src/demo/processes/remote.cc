@@ -67,9 +67,13 @@ int remote_failed(const char *what, weft_remote *r)
 
 remote_order remote_read_options(int argc, char **argv, const char *shorts)
 {
-    static const option longs[] = {
-        option_flag("help", 'h'), option_with("password-file", 'p'), option_with("max-memory", 'm'),
-        option_with("save", 's'), option_with("metrics", 'M'),       {}};
+    static const option longs[] = {option_flag("help", 'h'),
+                                   option_with("password-file", 'p'),
+                                   option_with("max-memory", 'm'),
+                                   option_with("save", 's'),
+                                   option_with("metrics", 'M'),
+                                   option_with("web", 'W'),
+                                   {}};
     remote_order o = {};
     o.count = 1;
     o.end = WEFT_FOREVER;
@@ -84,6 +88,8 @@ remote_order remote_read_options(int argc, char **argv, const char *shorts)
             o.save = optarg;
         else if (c == 'M')
             o.metrics = optarg;
+        else if (c == 'W')
+            o.web = optarg;
         else if (c == 'n')
             o.count = options_number(optarg, 1, LONG_MAX);
         else if (c == 'c')

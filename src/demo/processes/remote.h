@@ -8,7 +8,7 @@
 
 struct remote_order {
     const char *address, *name;
-    const char *save, *metrics, *password_file; // the server's
+    const char *save, *metrics, *web, *password_file; // the server's
     char password[512];
     bool has_password;
     size_t memory;

@@ -1,6 +1,6 @@
-// serve.h: what the servers have alike: a listener, workers, and a graceful end by a signal.
-#ifndef WEFT_DEMO_SERVE_H
-#define WEFT_DEMO_SERVE_H
+// listen.h: what the servers have alike: a listener, workers, and a graceful end by a signal.
+#ifndef WEFT_DEMO_LISTEN_H
+#define WEFT_DEMO_LISTEN_H
 
 #include "../verbs.h"
 
