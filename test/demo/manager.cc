@@ -5,6 +5,9 @@
 
 #include <weft/deadline.h>
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
 static char at[128]; // where the manager of this group listens
 static char stop[64];
 
@@ -47,6 +50,46 @@ static void says(const char *format, int status, const char *all)
 {
     assert_int_equal(demo(format), status);
     assert_string_equal(said, all);
+}
+
+// ---- What a browser is shown ----
+
+// The page's server at ./page is asked for that, and what comes until `part` is in `said`.
+static void browses(const char *path, const char *part)
+{
+    struct sockaddr_un a = {};
+    a.sun_family = AF_UNIX;
+    snprintf(a.sun_path, sizeof a.sun_path, "%s/page", scratch);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    dprintf(fd, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
+    size_t all = 0;
+    for (said[0] = 0; strstr(said, part) == nullptr && all < sizeof said - 1;) {
+        ssize_t n = read(fd, said + all, sizeof said - 1 - all);
+        if (n <= 0)
+            break;
+        all += (size_t)n;
+        said[all] = 0;
+    }
+    close(fd);
+    says_part(part);
+}
+
+// The page, and then each second what the manager knows.
+CASE(test_web)
+{
+    ends_with(0, "mkfifo web && { setsid weft-processes manager -l unix:$PWD/seen "
+                 "--web unix:$PWD/page >web & } && { read shown && read listens; } <web && "
+                 "echo $! >web.pid && echo \"$shown, $listens\"");
+    says_part("shown at unix:");
+    says_part(", listening on unix:");
+    ends_with(0, "weft-processes put unix:$PWD/seen 'thi\"ngs' a b c");
+    browses("/", "EventSource('/events')");
+    browses("/events", "\"queue\":[{\"name\":\"thi\\u0022ngs\",\"age\":");
+    says_part("\"pending\":3,");
+    browses("/events", "name=web"); // the client that it is itself
+    browses("/none", "404");
+    ends_with(0, "kill $(cat web.pid); while test -S seen; do sleep 0.01; done; rm -f web page");
 }
 
 CASE(test_share)
