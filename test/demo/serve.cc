@@ -205,24 +205,27 @@ CASE(test_proxy)
     stop(&s);
 }
 
+static void wait_for_workers(const served *s, int n)
+{
+    char command[100];
+    snprintf(command, sizeof command, "pgrep -P %d | wc -l", (int)s->pid);
+    do
+        assert_int_equal(run(command), 0);
+    while (atoi(said) != n && usleep(1000) == 0);
+}
+
 // One worker of two is killed: the other serves on, and it is replaced.
 CASE(test_worker_is_killed)
 {
     make_folder();
     served s = start("-w 2 --status www");
-    char command[100];
-    snprintf(command, sizeof command, "pkill -KILL -o -P %d", (int)s.pid);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(run(command), 0);
+        wait_for_workers(&s, 2);
+        ends_with(0, "pkill -KILL -o -P %d", (int)s.pid);
         for (int k = 0; k < 20; k++)
             gets(&s, "/", "200", "hello");
-        snprintf(command, sizeof command, "pgrep -P %d | wc -l", (int)s.pid);
-        for (int workers = 0; workers != 2; usleep(1000)) {
-            assert_int_equal(run(command), 0);
-            workers = atoi(said);
-        }
-        snprintf(command, sizeof command, "pkill -KILL -o -P %d", (int)s.pid);
     }
+    wait_for_workers(&s, 2);
     stop(&s);
     says_part("Killed");
 }

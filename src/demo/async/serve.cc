@@ -63,7 +63,7 @@ static void open_proxies(void)
 static void close_proxies(void)
 {
     for (int i = 0; i < order.proxy_count; i++)
-        weft_http_proxy_close(order.proxies[i].upstream);
+        weft_http_proxy_destroy(order.proxies[i].upstream);
 }
 
 static void watch_signals(void)

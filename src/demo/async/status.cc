@@ -9,7 +9,6 @@
 
 #include <weft/io.h>
 #include <weft/loop.h>
-#include <weft/websocket.h>
 
 #include <arpa/inet.h>
 #include <inttypes.h>

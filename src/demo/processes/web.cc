@@ -4,7 +4,6 @@
 
 #include <weft/http.h>
 #include <weft/io.h>
-#include <weft/websocket.h>
 
 #include <err.h>
 #include <pthread.h>
