@@ -227,7 +227,7 @@ CASE(test_worker_is_killed)
     }
     wait_for_workers(&s, 2);
     stop(&s);
-    says_part("Killed");
+    says_part("killed by SIGKILL");
 }
 
 // No connection is refused, and no answer cut, while all workers are renewed again and again.
