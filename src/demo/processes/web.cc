@@ -122,6 +122,10 @@ static bool ask_all(json *j, weft_client *c)
 
 static void page(weft_http_exchange *x, void *)
 {
+    if (x->rest[0] != 0) {
+        weft_http_reply(x, 404, "text/plain", "there is one page\n", 18);
+        return;
+    }
     weft_http_set(x, "Cache-Control", "no-store");
     weft_http_set(x, "Content-Security-Policy",
                   "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
