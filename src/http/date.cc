@@ -150,7 +150,7 @@ static int64_t number(scan *s, int width)
 
 static int64_t month(scan *s)
 {
-    for (int m = 0; m < 12; m++)
+    for (int64_t m = 0; m < 12; m++)
         if (eat(s, MONTHS + m * 3, 3))
             return m + 1;
     s->well = false;

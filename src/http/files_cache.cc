@@ -120,7 +120,7 @@ static file_entry *make_entry(weft_http_files *f, const char *key, size_t n, uin
     e->file = e->key + n + 1;
     memcpy(e->key, key, n);
     memcpy(e->file, key, n);
-    memcpy(e->file + n, end, strlen(end));
+    strcpy(e->file + n, end);
     return e;
 }
 

@@ -107,8 +107,9 @@ static size_t print_part(char to[PART_HEAD], const file_body *b, const char *bou
     size_t n =
         (size_t)snprintf(to, PART_HEAD, "\r\n--%s\r\n%.*s", boundary, (int)b->type_size, b->fields);
     n += print_range(to + n, PART_HEAD - n, r, b->seen.st_size);
-    memcpy(to + n, "\r\n", 2);
-    return n + 2;
+    to[n++] = '\r';
+    to[n++] = '\n';
+    return n;
 }
 
 static bool send_parts(weft_http_exchange *x, const file_body *b, const byte_range *ranges,
