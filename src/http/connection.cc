@@ -6,6 +6,7 @@
 // costs, and a connection that is served before the loop goes on has none.
 #include "server.h"
 
+#include <poll.h>
 #include <string.h>
 
 using namespace weft;
@@ -143,6 +144,13 @@ void weft::pace_moved(const weft_http_server *s, pace *p, size_t n)
     p->credit = p->credit < most ? p->credit : most;
 }
 
+// It was not the client who was slow, if so.
+static bool is_ready(const connection *c, int direction)
+{
+    struct pollfd p = {c->fd, (short)(direction == WEFT_READ ? POLLIN : POLLOUT), 0};
+    return poll(&p, 1, 0) == 1;
+}
+
 int weft::connection_wait_paced(connection *c, int direction, pace *p, weft_deadline d)
 {
     if (d <= WEFT_NOW || p == nullptr)
@@ -150,10 +158,11 @@ int weft::connection_wait_paced(connection *c, int direction, pace *p, weft_dead
     int64_t before = weft_now();
     weft_deadline limit = before + (p->credit > 1 ? p->credit : 1);
     int result = connection_wait(c, direction, limit < d ? limit : d);
-    int64_t after = weft_now();
-    p->credit -= after - before;
-    if (result == 0 || errno != ETIMEDOUT || after < limit)
+    p->credit -= weft_now() - before;
+    if (result == 0 || errno != ETIMEDOUT || d <= limit)
         return result;
+    if (is_ready(c, direction))
+        return 0;
     server_of(c)->stats.timeouts++;
     if (direction == WEFT_WRITE) {
         c->broken = c->reset = true;
