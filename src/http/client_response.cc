@@ -143,7 +143,7 @@ ssize_t weft_http_response_read(weft_http_response *r, void *buf, size_t n, weft
         return fail_with(EPERM);
     bytes *held = &of(r)->held;
     size_t there = bytes_count(held);
-    if (there == 0)
+    if (there == 0 || n == 0)
         return read_body(of(r), buf, n, d);
     n = n < there ? n : there;
     memcpy(buf, bytes_at(held), n);

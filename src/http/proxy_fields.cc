@@ -47,7 +47,7 @@ static bool put_field(bytes *out, const char *name, const char *value)
 
 #define NAMED(text)                                                                                \
     {                                                                                              \
-        text, sizeof text - 1                                                                      \
+        (text), sizeof(text) - 1                                                                   \
     }
 
 template <size_t N> static bool is_one_of(weft_http_text name, const weft_http_text (&names)[N])

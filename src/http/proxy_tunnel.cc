@@ -43,9 +43,9 @@ static void *pass_to_server(void *arg)
     tunnel *t = (tunnel *)arg;
     char part[PART];
     ssize_t n;
-    while ((n = read_part(t, true, part)) > 0)
-        if (weft_io_write(t->l->fd, part, (size_t)n, weft_in_ns(t->silence)) != n)
-            n = -1;
+    do
+        n = read_part(t, true, part);
+    while (n > 0 && weft_io_write(t->l->fd, part, (size_t)n, weft_in_ns(t->silence)) == n);
     weft_io_shutdown(t->l->fd, n == 0 ? SHUT_WR : SHUT_RDWR);
     return nullptr;
 }
