@@ -234,8 +234,11 @@ void weft_http_files_handler(weft_http_exchange *x, void *files)
     if (x == nullptr || f == nullptr)
         return;
     if (strcmp(x->method, "GET") != 0 && strcmp(x->method, "HEAD") != 0) {
-        weft_http_set(x, "Allow", "GET, HEAD");
-        exchange_answer(x, 405);
+        weft_http_set(x, "Allow", "GET, HEAD, OPTIONS");
+        if (strcmp(x->method, "OPTIONS") == 0)
+            weft_http_reply(x, 204, nullptr, nullptr, 0);
+        else
+            exchange_answer(x, 405);
         return;
     }
     f->handlers++;

@@ -59,6 +59,25 @@ SITE_CASE(test_files_of_each_size)
     unserve_files();
 }
 
+// A time in the future, or before all time, is of no use to a cache, but does no harm.
+SITE_CASE(test_files_of_odd_times)
+{
+    put_text("future", "x");
+    put_text("past", "x");
+    set_time("future", INT64_C(4102444800));
+    set_time("past", -86400);
+    serve_files();
+    assert_int_equal(get("/future"), 200);
+    assert_null(strstr(field_of("Last-Modified"), "2100"));
+    assert_int_equal(get("/past"), 200);
+    assert_true(heard_field("Last-Modified: Wed, 31 Dec 1969 00:00:00 GMT"));
+    char fields[200];
+    snprintf(fields, sizeof fields, "If-None-Match: %s\r\n", field_of("ETag"));
+    assert_int_equal(get("/past", fields), 304);
+    assert_int_equal(get("/past", "If-Modified-Since: Wed, 31 Dec 1969 00:00:00 GMT\r\n"), 304);
+    unserve_files();
+}
+
 SITE_CASE(test_files_folders)
 {
     put_folder("a");
@@ -152,7 +171,9 @@ SITE_CASE(test_files_refused)
     memset(longest + 1, 'n', sizeof longest - 2);
     assert_int_equal(get(longest), 404);
     assert_int_equal(get("/a", "Content-Length: 0\r\n", "POST"), 405);
-    assert_true(heard_field("Allow: GET, HEAD"));
+    assert_true(heard_field("Allow: GET, HEAD, OPTIONS"));
+    assert_int_equal(get("/a", "", "OPTIONS"), 204);
+    assert_true(heard_field("Allow: GET, HEAD, OPTIONS"));
     assert_int_equal(get("/a", "", "DELETE"), 405);
     assert_int_equal(file_counters().entries, 1); // what is not there is not kept
     unserve_files();
