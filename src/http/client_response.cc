@@ -146,7 +146,8 @@ ssize_t weft_http_response_read(weft_http_response *r, void *buf, size_t n, weft
     if (there == 0 || n == 0)
         return read_body(of(r), buf, n, d);
     n = n < there ? n : there;
-    memcpy(buf, bytes_at(held), n);
+    if (n > 0)
+        memcpy(buf, bytes_at(held), n);
     bytes_take(held, n);
     return (ssize_t)n;
 }

@@ -25,7 +25,7 @@ static void begin(weft_http_head *h, unsigned flags)
 
 static void moved(weft_http_text *t, const char *from, const char *to)
 {
-    if (t->at != nullptr)
+    if (t->at != nullptr) // NOLINT(clang-analyzer-core.NullDereference): there are no fields then
         t->at = to + ((uintptr_t)t->at - (uintptr_t)from);
 }
 

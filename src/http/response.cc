@@ -73,7 +73,7 @@ static char *put(char *to, const void *text, size_t n)
     return to + n;
 }
 
-#define PUT(to, text) put(to, text, sizeof text - 1)
+#define PUT(to, text) put(to, text, sizeof(text) - 1)
 
 static void renew_date(weft_http_server *s)
 {

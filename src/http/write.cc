@@ -278,7 +278,8 @@ ssize_t weft_http_raw_read(weft_http_exchange *pub, void *buf, size_t n, weft_de
     size_t have = bytes_count(&c->in);
     if (have > 0) { // came behind the request
         n = n < have ? n : have;
-        memcpy(buf, bytes_at(&c->in), n);
+        if (n > 0)
+            memcpy(buf, bytes_at(&c->in), n);
         c->in.begin += n;
         return (ssize_t)n;
     }
