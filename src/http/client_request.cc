@@ -14,12 +14,6 @@ using namespace weft;
 
 enum { PART = 16384 }; // of a body that is read, bytes
 
-static bool is_token(const char *text)
-{
-    size_t n = strlen(text);
-    return n > 0 && span_of(text, n, IS_TOKEN) == n;
-}
-
 static bool is_one_of(const char *name, const char *const *names)
 {
     weft_http_text text = {name, strlen(name)};
@@ -53,19 +47,12 @@ static bool is_host_field(const char *name)
     return text_is({name, strlen(name)}, "host");
 }
 
-// With no blanks around it: the other side would not see those.
-static bool is_value(const char *text)
-{
-    size_t n = strlen(text);
-    weft_http_text whole = {text, n};
-    return span_of(text, n, IS_TEXT) == n && text_trim(whole).size == n;
-}
-
 static bool are_fields(const char *const *f)
 {
     size_t hosts = 0;
     for (; f != nullptr && *f != nullptr; f += 2) {
-        if (f[1] == nullptr || !is_token(f[0]) || !is_value(f[1]) || is_ours(f[0]))
+        if (f[1] == nullptr || !is_field_name(f[0], strlen(f[0])) ||
+            !is_field_value(f[1], strlen(f[1])) || is_ours(f[0]))
             return false;
         hosts += is_host_field(f[0]);
     }
@@ -76,8 +63,8 @@ int weft::http_ask_check(const http_ask *a)
 {
     const weft_http_request_options *o = a->opts;
     bool body = o->read != nullptr ? o->body == nullptr : o->body != nullptr || o->size == 0;
-    bool well =
-        is_token(a->method) && strcmp(a->method, "CONNECT") != 0 && are_fields(o->fields) && body;
+    bool well = is_field_name(a->method, strlen(a->method)) && strcmp(a->method, "CONNECT") != 0 &&
+                are_fields(o->fields) && body;
     return well ? 0 : fail_with(EINVAL);
 }
 

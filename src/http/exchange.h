@@ -47,10 +47,6 @@ ssize_t exchange_raw_writev(weft_http_exchange *x, struct iovec *pieces, int cou
 // nullptr: no more.
 void exchange_on_stop(weft_http_exchange *x, void (*fn)(void *arg), void *arg);
 
-// Whether text[0..n) may be a field's name; a field's value.
-bool is_field_name(const char *text, size_t n);
-bool is_field_value(const char *text, size_t n);
-
 } // namespace weft
 
 #endif

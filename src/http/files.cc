@@ -3,6 +3,7 @@
 
 #include "exchange.h"
 #include "path.h"
+#include "text.h"
 
 #include <base/errno.h>
 #include <base/list.h>

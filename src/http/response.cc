@@ -1,5 +1,6 @@
 // response.cc: heads of responses, short bodies, and what becomes of the connection.
 #include "server.h"
+#include "text.h"
 
 #include <base/number.h>
 
@@ -10,28 +11,6 @@
 using namespace weft;
 
 // ---- Fields ----
-
-bool weft::is_field_name(const char *text, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        char c = text[i], lower = (char)(c | 32);
-        if (!(lower >= 'a' && lower <= 'z') && !(c >= '0' && c <= '9') &&
-            (c == 0 || strchr("!#$%&'*+-.^_`|~", c) == nullptr))
-            return false;
-    }
-    return n > 0;
-}
-
-bool weft::is_field_value(const char *text, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if ((c < ' ' && c != '\t') || c == 0x7f)
-            return false;
-    }
-    return n == 0 ||
-           (text[0] != ' ' && text[0] != '\t' && text[n - 1] != ' ' && text[n - 1] != '\t');
-}
 
 // What the server alone says: two who say it may differ.
 static bool is_servers(const char *name)

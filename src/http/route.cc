@@ -3,6 +3,7 @@
 // Routes are kept in that order, of one prefix HEAD before GET and those for each method last, so
 // the first that matches is the one.
 #include "server.h"
+#include "text.h"
 
 #include <string.h>
 

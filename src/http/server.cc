@@ -3,6 +3,7 @@
 // Whoever calls weft_http_serve waits there for a stop and then for the last connection.  All
 // runners are children of a scope in its frame, so none outlives the call, whatever ends it.
 #include "server.h"
+#include "text.h"
 
 #include <signal.h>
 #include <string.h>

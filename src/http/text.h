@@ -43,6 +43,11 @@ static inline bool byte_is(char c, int what)
     return (classes.of[(unsigned char)c] & what) != 0;
 }
 
+static inline bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 // How many of the first bytes are all of this class.
 static inline size_t span_of(const char *at, size_t n, int what)
 {
@@ -50,6 +55,19 @@ static inline size_t span_of(const char *at, size_t n, int what)
     while (i < n && byte_is(at[i], what))
         i++;
     return i;
+}
+
+// Whether it may be a field's name, or a method.
+static inline bool is_field_name(const char *text, size_t n)
+{
+    return n > 0 && span_of(text, n, IS_TOKEN) == n;
+}
+
+// Whether it may be a field's value, with no blanks around it: the other side would not see those.
+static inline bool is_field_value(const char *text, size_t n)
+{
+    return span_of(text, n, IS_TEXT) == n &&
+           (n == 0 || !(is_blank(text[0]) || is_blank(text[n - 1])));
 }
 
 static inline bool is_letter(char c)
@@ -71,11 +89,6 @@ static inline bool text_is(weft_http_text text, const char *other, size_t size)
 static inline bool text_is(weft_http_text text, const char *other)
 {
     return text_is(text, other, strlen(other));
-}
-
-static inline bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
 }
 
 // Without the blanks around it.

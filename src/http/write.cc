@@ -1,5 +1,6 @@
 // write.cc: bodies of responses as they come, and connections that speak another protocol.
 #include "server.h"
+#include "text.h"
 
 #include <base/sigpipe.h>
 
