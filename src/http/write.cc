@@ -246,6 +246,8 @@ int weft_http_upgrade(weft_http_exchange *pub, const char *protocol, weft_deadli
         return fail_with(EALREADY);
     if (x->c->broken || x->aborted)
         return fail_with(EPIPE);
+    if (x->body != BODY_NONE && x->body != BODY_ENDED)
+        return fail_with(EINVAL); // what is left of it would be read as the protocol
     runner *r = x->runner;
     size_t n = strlen(protocol), own = bytes_count(&r->fields), room = 128 + n + own;
     char *to = output_room(r, room);

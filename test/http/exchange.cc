@@ -655,4 +655,39 @@ INSIDE_CASE(test_upgrade)
     unserve();
 }
 
+// Not before the body is read: what is left of it is no byte of the protocol.
+static void upper_behind_body(weft_http_exchange *x, void *)
+{
+    char text[64];
+    int wrong = weft_http_upgrade(x, "upper", soon()) != -1 || errno != EINVAL;
+    wrong += weft_http_read(x, text, 1, soon()) != 1;
+    wrong += weft_http_upgrade(x, "upper", soon()) != -1 || errno != EINVAL;
+    while (weft_http_read(x, text, sizeof text, soon()) > 0)
+        ;
+    KEEP("%d", wrong);
+    upper(x, nullptr);
+}
+
+INSIDE_CASE(test_upgrade_behind_body)
+{
+    static const char *const bodies[] = {
+        "Content-Length: 4\r\n\r\nbody",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"};
+    serve();
+    route("POST", "/", upper_behind_body);
+    for (const char *body : bodies) {
+        char text[8] = "";
+        int fd = client();
+        say(fd, "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: upper\r\n");
+        say(fd, body);
+        say(fd, "abc");
+        hear(fd, heard, sizeof heard);
+        assert_string_equal(said, "0");
+        assert_int_equal(weft_io_read_all(fd, text, 3, soon()), 3);
+        assert_string_equal(text, "ABC");
+        weft_io_close(fd);
+    }
+    unserve();
+}
+
 RUN_CASES()
