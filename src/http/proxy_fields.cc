@@ -50,10 +50,22 @@ static bool put_field(bytes *out, const char *name, const char *value)
         (text), sizeof(text) - 1                                                                   \
     }
 
+// CGI and what comes after it take _ in a name for -, so for what is kept from a server here they
+// are one.
+static bool name_is(weft_http_text name, const weft_http_text *other)
+{
+    char plain[32];
+    if (name.size != other->size || name.size > sizeof plain)
+        return false;
+    for (size_t i = 0; i < name.size; i++)
+        plain[i] = name.at[i] == '_' ? '-' : name.at[i];
+    return text_is({plain, name.size}, other->at, other->size);
+}
+
 template <size_t N> static bool is_one_of(weft_http_text name, const weft_http_text (&names)[N])
 {
     for (const weft_http_text &each : names)
-        if (text_is(name, each.at, each.size))
+        if (name_is(name, &each))
             return true;
     return false;
 }
@@ -108,7 +120,8 @@ static bool is_replaced(const proxy_job *j, weft_http_text name)
 {
     static const weft_http_text names[] = {NAMED("Host"), NAMED("Expect"),
                                            NAMED("X-Forwarded-For")};
-    return is_one_of(name, names) || (!j->p->o.trust_forwarded && is_forwarded(name));
+    bool odd = memchr(name.at, '_', name.size) != nullptr; // whom we trust says it with -
+    return is_one_of(name, names) || ((odd || !j->p->o.trust_forwarded) && is_forwarded(name));
 }
 
 // A unix socket's client has no address.

@@ -190,6 +190,25 @@ INSIDE_CASE(test_forwarded)
     end_proxied();
 }
 
+// Many a server reads them as those with a -.
+INSIDE_CASE(test_odd_names)
+{
+    static const char request[] =
+        "GET / HTTP/1.1\r\nHost: a\r\nX_Forwarded_For: 9.9.9.9\r\nX-Forwarded_Proto: https\r\n"
+        "x_real_ip: 9.9.9.9\r\nTransfer_Encoding: chunked\r\nContent_Length: 3\r\n"
+        "Proxy_Authorization: x\r\nX_Own: y\r\nConnection: close\r\n\r\n";
+    for (int trusts = 0; trusts < 2; trusts++) {
+        weft_http_proxy_options o = {};
+        o.trust_forwarded = trusts;
+        begin_proxied(three, 1, &o);
+        assert_int_equal(exchange_raw(request), 0);
+        assert_string_equal(
+            server.seen, "GET / HTTP/1.1\r\nHost: a\r\nX_Own: y\r\nX-Forwarded-For: 127.0.0.1\r\n"
+                         "X-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\nVia: 1.1 weft\r\n\r\n");
+        end_proxied();
+    }
+}
+
 // ---- Bodies ----
 
 // As the server sends it, and what of it the client is to have.
