@@ -72,7 +72,7 @@ weft_http_server *weft_http_server_create(const weft_http_server_options *opts);
 /* EBUSY: it serves.  NULL is ignored. */
 int weft_http_server_destroy(weft_http_server *s);
 
-/* Has fn(x, arg) answer requests of this method (NULL: each) for paths below `prefix`: /a is for /a
+/* Has fn(x, arg) answer requests of this method (NULL: each but CONNECT) for paths below `prefix`: /a is for /a
  * and /a/b and not for /ab; /a/ for /a/ and /a/b.  Of those that match the longest prefix counts.
  * Where only the methods differ the answer is 405, where there is none 404.  GET answers HEAD, too,
  * without the body; OPTIONS is answered, unless it has a handler.  Texts are copied.
@@ -193,7 +193,8 @@ int weft_http_abort(weft_http_exchange *x);
 
 /* Answers 101 with Upgrade: `protocol` and the fields that were set, and sends it.  From then on
  * the connection is the handler's, by the two calls below, until it returns.  EINVAL: NULL, no
- * protocol, or the request asks for none; EALREADY: the response has begun; else as write. */
+ * protocol, the request asks for none or its body is not read to its end; EALREADY: the response
+ * has begun; else as write. */
 int weft_http_upgrade(weft_http_exchange *x, const char *protocol, weft_deadline d);
 
 /* As weft_io_read and weft_io_write.  EINVAL: NULL, or not upgraded. */

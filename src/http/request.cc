@@ -34,7 +34,10 @@ static int find_path(exchange *x)
     bytes *path = &x->runner->path;
     static const char root[] = "/";
     path->begin = path->end = 0;
-    if (x->head.target.at == nullptr || (x->head.target.size == 1 && *x->head.target.at == '*')) {
+    // A whole URL without a path says * to OPTIONS (RFC 9112, 3.2.4).
+    bool all = target->size == 0 && strcmp(x->pub.method, "OPTIONS") == 0;
+    if (all || x->head.target.at == nullptr ||
+        (x->head.target.size == 1 && *x->head.target.at == '*')) {
         x->pub.path = x->pub.rest = "*";
         return 0;
     }

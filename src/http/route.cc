@@ -87,7 +87,9 @@ static bool is_below(const route *r, const char *path, size_t n)
 
 static bool has_method(const route *r, const char *method)
 {
-    return r->method == nullptr || strcmp(r->method, method) == 0 ||
+    if (r->method == nullptr) // a tunnel is nothing that a handler takes by chance
+        return strcmp(method, "CONNECT") != 0;
+    return strcmp(r->method, method) == 0 ||
            (strcmp(method, "HEAD") == 0 && strcmp(r->method, "GET") == 0);
 }
 

@@ -116,6 +116,20 @@ INSIDE_CASE(test_route_options)
     unserve();
 }
 
+// What has no path.
+INSIDE_CASE(test_route_without_path)
+{
+    serve();
+    name_route(nullptr, "/", "root");
+    assert_string_equal(answer("OPTIONS", "http://b"), "204");
+    assert_string_equal(answer("OPTIONS", "http://b/"), "root OPTIONS []");
+    assert_string_equal(answer("OPTIONS", "http://b?c"), "root OPTIONS []");
+    assert_string_equal(answer("CONNECT", "a:80"), "501");
+    name_route("CONNECT", "/", "tunnel");
+    assert_string_equal(answer("CONNECT", "a:80"), "tunnel CONNECT []");
+    unserve();
+}
+
 INSIDE_CASE(test_route_head)
 {
     serve();
