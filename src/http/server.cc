@@ -11,6 +11,7 @@
 using namespace weft;
 
 static const int64_t SECOND = 1000000000;
+static const int64_t MOST_NS = INT64_MAX / 16; // 18 years, so that sums with it are right
 
 // ---- Making ----
 
@@ -38,6 +39,9 @@ static void set_defaults(weft_http_server_options *o)
     set_default(&o->rate, (size_t)500);
     set_default(&o->grace_ns, 5 * SECOND);
     set_default(&o->drain_ns, 30 * SECOND);
+    int64_t *const spans[] = {&o->header_ns, &o->idle_ns, &o->grace_ns, &o->drain_ns};
+    for (int64_t *span : spans)
+        *span = *span < MOST_NS ? *span : MOST_NS;
 }
 
 // The whole line of the field.

@@ -33,6 +33,24 @@ INSIDE_CASE(test_idle)
     unserve();
 }
 
+// So long that no clock gets there.
+INSIDE_CASE(test_for_ever)
+{
+    weft_http_server_options o = {};
+    o.header_ns = o.idle_ns = o.grace_ns = o.drain_ns = INT64_MAX;
+    serve_with(o);
+    int fd = client();
+    for (int i = 0; i < 3; i++) {
+        weft_tasklet_sleep(weft_in_ms(5));
+        say(fd, "GET /he");
+        weft_tasklet_sleep(weft_in_ms(5));
+        assert_int_equal(ask(fd, "llo HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
+    }
+    weft_io_close(fd);
+    assert_int_equal(counters().timeouts, 0);
+    unserve();
+}
+
 INSIDE_CASE(test_silent)
 {
     weft_http_server_options o = {};
