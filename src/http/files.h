@@ -40,7 +40,8 @@ struct file_entry {
     uint64_t hash;
     size_t uses;     // by the table and by those who are sending it
     int64_t checked; // when the files were looked at, as weft_now
-    unsigned have;   // a bit for each body
+    unsigned seen;   // a bit for each file that was there
+    unsigned have;   // for each body: a neighbour may be none of ours to read
     bool young;      // written that lately that its time may not tell a later write
     file_body bodies[CODINGS];
     size_t bytes, descriptors;

@@ -126,12 +126,20 @@ static file_entry *make_entry(weft_http_files *f, const char *key, size_t n, uin
 
 static bool is_same(const file_entry *e, const file_states *states)
 {
-    if (e->have != states->have)
+    if (e->seen != states->have)
         return false;
     for (int c = IDENTITY; c < CODINGS; c++)
-        if ((e->have & 1U << c) != 0 && !file_is_same(&e->bodies[c].seen, &states->of[c]))
+        if ((e->seen & 1U << c) != 0 && !file_is_same(&e->bodies[c].seen, &states->of[c]))
             return false;
     return true;
+}
+
+// Those that may not be read: a look sees when that changes.
+static void note_others(file_entry *e, const file_states *states)
+{
+    for (int c = BR; c < CODINGS; c++)
+        if ((e->seen & ~e->have & 1U << c) != 0)
+            e->bodies[c].seen = states->of[c];
 }
 
 static int load(weft_http_files *f, file_entry *e)
@@ -140,8 +148,10 @@ static int load(weft_http_files *f, file_entry *e)
     for (int i = 0; i < TRIES; i++) {
         bool seen = file_look(f, e->file, &states) == 0;
         e->bytes = sizeof *e + e->key_size + strlen(e->file) + 2;
-        if (seen && file_load(f, e, states.have) == 0)
+        if (seen && file_load(f, e, states.have) == 0) {
+            note_others(e, &states);
             return 0;
+        }
         if (is_out_of_descriptors(errno) && f->count.descriptors > 0)
             files_forget(f);
         else if (!seen || (errno != EAGAIN && errno != ENOENT))

@@ -178,16 +178,21 @@ static int load_body(weft_http_files *f, file_entry *e, int c)
 
 int weft::file_load(weft_http_files *f, file_entry *e, unsigned have)
 {
-    e->have = have;
+    int saved = errno;
+    e->seen = e->have = have;
     e->young = false;
     e->descriptors = 0;
     for (file_body &b : e->bodies)
         b.fd = -1; // there is nothing else in it yet
     for (int c = IDENTITY; c < CODINGS; c++)
         if ((e->have & 1U << c) != 0 && load_body(f, e, c) != 0) {
-            file_unload(f, e);
-            return -1;
+            if (c == IDENTITY || errno != EACCES) {
+                file_unload(f, e);
+                return -1;
+            }
+            e->have &= ~(1U << c);
         }
+    errno = saved;
     return 0;
 }
 

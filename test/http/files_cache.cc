@@ -119,6 +119,28 @@ SITE_CASE(test_cache_neighbours)
     unserve_files();
 }
 
+// Others may have put there what we may not read, such as a copy: it is as if it were not there.
+SITE_CASE(test_cache_unreadable_neighbour)
+{
+    static const char both[] = "Accept-Encoding: br, gzip\r\n";
+    weft_http_files_options o = {};
+    o.revalidate_ns = 1;
+    put_text("a.txt", "plain");
+    put_text("a.txt.br", "secret");
+    put_text("a.txt.gz", "gzip");
+    assert_int_equal(chmod(site_path("a.txt.br"), 0), 0);
+    serve_files(&o);
+    uid_t own = geteuid();
+    assert_true(own != 0 || seteuid(65534) == 0);
+    int plain = get("/a.txt"), gzip = get("/a.txt", both);
+    bool is_gzip = body_is("gzip");
+    assert_int_equal(seteuid(own), 0);
+    assert_int_equal(plain, 200);
+    assert_int_equal(gzip, 200);
+    assert_true(is_gzip);
+    unserve_files();
+}
+
 SITE_CASE(test_cache_limits)
 {
     weft_http_files_options o = {};
