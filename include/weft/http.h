@@ -72,11 +72,12 @@ weft_http_server *weft_http_server_create(const weft_http_server_options *opts);
 /* EBUSY: it serves.  NULL is ignored. */
 int weft_http_server_destroy(weft_http_server *s);
 
-/* Has fn(x, arg) answer requests of this method (NULL: each but CONNECT) for paths below `prefix`: /a is for /a
- * and /a/b and not for /ab; /a/ for /a/ and /a/b.  Of those that match the longest prefix counts.
- * Where only the methods differ the answer is 405, where there is none 404.  GET answers HEAD, too,
- * without the body; OPTIONS is answered, unless it has a handler.  Texts are copied.
- * EINVAL: NULL, no method, a prefix that does not begin with / ; EEXIST: both are taken; ENOMEM. */
+/* Has fn(x, arg) answer requests of this method (NULL: each but CONNECT) for paths below `prefix`:
+ * /a is for /a and /a/b and not for /ab; /a/ for /a/ and /a/b.  Of those that match the longest
+ * prefix counts. Where only the methods differ the answer is 405, where there is none 404.  GET
+ * answers HEAD, too, without the body; OPTIONS is answered, unless it has a handler.  Texts are
+ * copied. EINVAL: NULL, no method, a prefix that does not begin with / ; EEXIST: both are taken;
+ * ENOMEM. */
 int weft_http_route(weft_http_server *s, const char *method, const char *prefix,
                     weft_http_handler fn, void *arg);
 
