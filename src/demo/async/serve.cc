@@ -281,6 +281,7 @@ static int run(int argc, char **argv)
     if (where_count == 0)
         listen_at(getenv("LISTEN_FDS") != nullptr ? "systemd:*" : "127.0.0.1:8080");
     raise_files_limit();
+    signal(SIGPIPE, SIG_IGN); // sendfile(2) has no MSG_NOSIGNAL
     if (order.status)
         status_open();
     tell_where();
