@@ -5,6 +5,7 @@
 #include <weft/offload.h>
 
 #include "conform.h"
+#include "inside.h"
 
 #include <async/file_request.h>
 
@@ -20,31 +21,6 @@ static struct iovec piece = {bytes, 1};
 static struct msghdr message;
 static weft_io_datagram datagram = {bytes, 1, 1, 0, false, 0, {}};
 static int ends[2]; // ours, the other
-
-static int run_body(void *fn)
-{
-    (*(void (**)(void))fn)();
-    return 0;
-}
-
-static void in_io(void (*fn)(void))
-{
-    weft_io_run(run_body, (void *)&fn);
-}
-
-static void *call_later(void *fn)
-{
-    weft_tasklet_sleep(weft_in_ms(5));
-    ((void (*)(void))fn)();
-    return NULL;
-}
-
-static void later(void (*fn)(void))
-{
-    weft_tasklet_options o = {};
-    o.detached = true;
-    weft_tasklet_spawn(call_later, (void *)fn, &o);
-}
 
 // ---- Sockets ----
 

@@ -4,6 +4,7 @@
 #include <weft/io.h>
 
 #include "conform.h"
+#include "inside.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -12,31 +13,6 @@ static char bytes[4096];
 static int peer, listener, file;
 static weft_http_server *server;
 static weft_http_exchange *held;
-
-static int run_body(void *fn)
-{
-    (*(void (**)(void))fn)();
-    return 0;
-}
-
-static void in_io(void (*fn)(void))
-{
-    weft_io_run(run_body, (void *)&fn);
-}
-
-static void *call_later(void *fn)
-{
-    weft_tasklet_sleep(weft_in_ms(5));
-    ((void (*)(void))fn)();
-    return NULL;
-}
-
-static void later(void (*fn)(void))
-{
-    weft_tasklet_options o = {};
-    o.detached = true;
-    weft_tasklet_spawn(call_later, (void *)fn, &o);
-}
 
 static void hold_exchange(weft_http_exchange *x, void *)
 {

@@ -3,42 +3,12 @@
 #include <weft/io.h>
 
 #include "conform.h"
+#include "inside.h"
 
 #include <sys/socket.h>
 
 static char bytes[512], address[64], url[80], *text;
 static int listener, accepted;
-
-static int run_body(void *fn)
-{
-    (*(void (**)(void))fn)();
-    return 0;
-}
-
-static void in_io(void (*fn)(void))
-{
-    weft_io_run(run_body, (void *)&fn);
-}
-
-static void *call_later(void *fn)
-{
-    weft_tasklet_sleep(weft_in_ms(5));
-    ((void (*)(void))fn)();
-    return NULL;
-}
-
-static void in_tasklet(void *(*fn)(void *), void *arg)
-{
-    weft_tasklet_options o = {};
-    o.detached = true;
-    if (weft_tasklet_spawn(fn, arg, &o) == NULL)
-        abort();
-}
-
-static void later(void (*fn)(void))
-{
-    in_tasklet(call_later, (void *)fn);
-}
 
 // A server that takes connections and says nothing.
 static void begin_client(void)

@@ -4,6 +4,7 @@
 #include <weft/websocket.h>
 
 #include "conform.h"
+#include "inside.h"
 
 #include <http/sha1.h>
 #include <sys/socket.h>
@@ -14,31 +15,6 @@ static weft_http_server *server;
 static weft_http_exchange *held;
 static weft_websocket *socket_of;
 static weft_websocket_message message;
-
-static int run_body(void *fn)
-{
-    (*(void (**)(void))fn)();
-    return 0;
-}
-
-static void in_io(void (*fn)(void))
-{
-    weft_io_run(run_body, (void *)&fn);
-}
-
-static void *call_later(void *fn)
-{
-    weft_tasklet_sleep(weft_in_ms(5));
-    ((void (*)(void))fn)();
-    return NULL;
-}
-
-static void later(void (*fn)(void))
-{
-    weft_tasklet_options o = {};
-    o.detached = true;
-    weft_tasklet_spawn(call_later, (void *)fn, &o);
-}
 
 // ---- A server's, and a raw client ----
 
