@@ -110,10 +110,10 @@ static bool has_connection(const weft_http_head *h)
 
 static bool is_forwarded(weft_http_text name)
 {
-    static const weft_http_text names[] = {NAMED("X-Forwarded-For"),  NAMED("X-Forwarded-Proto"),
-                                           NAMED("X-Forwarded-Host"), NAMED("X-Forwarded-Port"),
-                                           NAMED("X-Real-IP"),        NAMED("Forwarded")};
-    return is_one_of(name, names);
+    static const weft_http_text names[] = {NAMED("X-Real-IP"), NAMED("Forwarded")};
+    static const weft_http_text front = NAMED("X-Forwarded-"); // -For, -Proto, -Ssl, -Prefix ...
+    return is_one_of(name, names) ||
+           (name.size > front.size && name_is({name.at, front.size}, &front));
 }
 
 static bool is_replaced(const proxy_job *j, weft_http_text name)

@@ -138,6 +138,10 @@ PROXIED_CASE(test_heads, one)
                                          "https",
                                          "Forwarded",
                                          "for=9.9.9.9",
+                                         "X-Forwarded-Ssl",
+                                         "on",
+                                         "x-forwarded-prefix",
+                                         "/x",
                                          "X-Real-IP",
                                          "9.9.9.9",
                                          "Proxy-Authorization",
@@ -196,7 +200,7 @@ INSIDE_CASE(test_odd_names)
     static const char request[] =
         "GET / HTTP/1.1\r\nHost: a\r\nX_Forwarded_For: 9.9.9.9\r\nX-Forwarded_Proto: https\r\n"
         "x_real_ip: 9.9.9.9\r\nTransfer_Encoding: chunked\r\nContent_Length: 3\r\n"
-        "Proxy_Authorization: x\r\nX_Own: y\r\nConnection: close\r\n\r\n";
+        "X-Forwarded_Prefix: /x\r\nProxy_Authorization: x\r\nX_Own: y\r\nConnection: close\r\n\r\n";
     for (int trusts = 0; trusts < 2; trusts++) {
         weft_http_proxy_options o = {};
         o.trust_forwarded = trusts;
