@@ -56,6 +56,8 @@ static bool set_options(weft_http_files *f, const weft_http_files_options *o)
     f->listing = o->listing;
     f->dotfiles = o->dotfiles;
     f->revalidate_ns = o->revalidate_ns > 0 ? o->revalidate_ns : 1000000000;
+    if (f->revalidate_ns > NEVER_CHECKED / -2)
+        f->revalidate_ns = NEVER_CHECKED / -2;
     f->limit.entries = o->entries > 0 ? o->entries : 4096;
     f->limit.bytes = o->bytes > 0 ? o->bytes : (size_t)64 << 20;
     f->limit.descriptors = o->descriptors > 0 ? o->descriptors : 256;
@@ -225,7 +227,7 @@ static void answer(weft_http_exchange *x, weft_http_files *f)
         return;
     }
     if (!file_send(x, e))
-        e->checked = INT64_MIN / 2; // to be looked at by the next
+        e->checked = NEVER_CHECKED; // to be looked at by the next
     file_release(f, e);
 }
 

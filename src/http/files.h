@@ -23,6 +23,9 @@ enum {
     ETAG_ROOM = 72,
 };
 
+// As a time: longer ago than any revalidate_ns.
+static const int64_t NEVER_CHECKED = INT64_MIN / 2;
+
 struct file_body {
     struct stat seen; // as it was when it was opened
     int fd;           // -1: it is in memory
