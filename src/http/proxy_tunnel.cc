@@ -54,10 +54,11 @@ static void pass_to_client(tunnel *t)
 {
     char part[PART];
     ssize_t n = (ssize_t)bytes_count(&t->l->in); // what came behind the head
-    if (n > 0 && weft_http_raw_write(t->x, bytes_at(&t->l->in), (size_t)n, WEFT_FOREVER) != n)
+    if (n > 0 &&
+        weft_http_raw_write(t->x, bytes_at(&t->l->in), (size_t)n, weft_in_ns(t->silence)) != n)
         return;
     while ((n = read_part(t, false, part)) > 0)
-        if (weft_http_raw_write(t->x, part, (size_t)n, WEFT_FOREVER) != n)
+        if (weft_http_raw_write(t->x, part, (size_t)n, weft_in_ns(t->silence)) != n)
             return;
 }
 

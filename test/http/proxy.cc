@@ -828,6 +828,31 @@ INSIDE_CASE(test_websocket_is_silent)
     end_proxied();
 }
 
+static char flood[(16 << 20) + 1];
+static const answer floods[] = {{flood, CLOSE}};
+
+// Who reads nothing of what comes is as silent.
+INSIDE_CASE(test_websocket_is_not_read)
+{
+    static const char begin[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                                "Connection: Upgrade\r\n\r\n";
+    int few = 4096;
+    weft_http_proxy_options o = {};
+    o.tunnel_ns = 20000000;
+    memset(flood, 'x', sizeof flood - 1);
+    memcpy(flood, begin, sizeof begin - 1);
+    begin_proxied(floods, 1, &o);
+    int fd = weft_io_connect(front.address, weft_in_s(20));
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &few, sizeof few);
+    weft_io_write(fd, upgrade, sizeof upgrade - 1, weft_in_s(20));
+    weft_deadline end = weft_in_s(20);
+    while ((server.next == 0 || proxy_information().busy > 0) && weft_left(end) > 0)
+        assert_int_equal(weft_tasklet_sleep(weft_in_ms(1)), 0);
+    assert_int_equal(proxy_information().busy, 0);
+    weft_io_close(fd);
+    end_proxied();
+}
+
 // Another protocol is not passed on, nor what the server then says.
 PROXIED_CASE(test_other_upgrade, three)
 {
