@@ -15,7 +15,7 @@ static const char *demo(void)
 
 struct outcome {
     int status;
-    char output[4096];
+    char output[16384];
 };
 
 // Runs `weft-processes ARGUMENTS` in a shell, standard error along with the output.

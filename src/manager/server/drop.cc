@@ -142,6 +142,10 @@ void weft::memory_give_later(void *p)
     server *s = this_server;
     freed *f = (freed *)p;
     uncount(p);
+    if (s == nullptr) { // nobody would come back to it
+        free(p);
+        return;
+    }
     f->next = s->later;
     s->later = f;
     drop_later(s);

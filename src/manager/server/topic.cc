@@ -86,9 +86,13 @@ void weft::topic_leave(topic_link *l)
 // Some of one that was left: whether there is more.
 static bool leave_some(topic_list *own)
 {
-    for (int n = 0; n < A_STEP && own->first != nullptr; n++)
-        topic_leave(own->first);
-    if (own->first != nullptr)
+    topic_link *l = own->first;
+    for (int n = 0; n < A_STEP && l != nullptr; n++) {
+        topic_link *next = l->next_own;
+        topic_leave(l);
+        l = next;
+    }
+    if (l != nullptr)
         return true;
     memory_give(own);
     return false;
