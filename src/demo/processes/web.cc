@@ -138,11 +138,10 @@ static void events(weft_http_exchange *x, void *)
     static const char *const name[] = {"CLIENT", "SETNAME", "web"};
     weft_client *c = weft_client_connect(
         manager_address, order->has_password ? order->password : nullptr, weft_in_s(5));
-    json *j = (json *)malloc(sizeof *j);
+    json *j = (json *)calloc(1, sizeof *j);
     if (c == nullptr || j == nullptr) {
         weft_http_reply(x, 503, "text/plain", "the manager does not answer\n", 28);
     } else {
-        *j = {};
         weft_reply_free(weft_client_command(c, 3, name, nullptr, weft_in_s(5)));
         while (ask_all(j, c) && weft_http_event(x, nullptr, nullptr, j->at, weft_in_s(10)) == 0 &&
                weft_http_stopping(x) == 0 && weft_tasklet_sleep(weft_in_s(1)) == 0)
