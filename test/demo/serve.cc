@@ -22,7 +22,7 @@ static served start(const char *options)
 {
     served s = {};
     char command[1024];
-    int out[2], port;
+    int out[2], port = 0;
     snprintf(command, sizeof command, "exec weft-async serve -l 127.0.0.1:0 %s 2>&1", options);
     assert_int_equal(pipe(out), 0);
     s.pid = runner_fork();
