@@ -142,8 +142,14 @@ static int serve(void *)
     return 0;
 }
 
+// The signal is blocked before there is any tasklet: where each has a mask of its own
+// (CORO=ucontext), it is that of its creator.
 static int work(void *)
 {
+    sigset_t reopen;
+    sigemptyset(&reopen);
+    sigaddset(&reopen, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &reopen, nullptr);
     return weft_io_run(serve, nullptr);
 }
 
