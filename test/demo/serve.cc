@@ -4,6 +4,7 @@
 #include "said.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -17,13 +18,28 @@ struct served {
     char first[512]; // its first line
 };
 
-// By the shell, with `options` behind -l 127.0.0.1:0; everything it says is read at its end.
-static served start(const char *options)
+// As systemd passes it: the first behind the standard streams.
+static void pass_on(int listener)
+{
+    char pid[16];
+    snprintf(pid, sizeof pid, "%d", (int)getpid());
+    setenv("LISTEN_PID", pid, 1);
+    setenv("LISTEN_FDS", "1", 1);
+    if (listener != 3)
+        dup2(listener, 3);
+    else
+        fcntl(3, F_SETFD, 0);
+}
+
+// By the shell, with `options` behind -l 127.0.0.1:0, or at a listener that it is passed;
+// everything it says is read at its end.
+static served start(const char *options, int listener = -1)
 {
     served s = {};
     char command[1024];
     int out[2], port = 0;
-    snprintf(command, sizeof command, "exec weft-async serve -l 127.0.0.1:0 %s 2>&1", options);
+    snprintf(command, sizeof command, "exec weft-async serve %s %s 2>&1",
+             listener < 0 ? "-l 127.0.0.1:0" : "", options);
     assert_int_equal(pipe(out), 0);
     s.pid = runner_fork();
     if (s.pid == 0) {
@@ -31,6 +47,8 @@ static served start(const char *options)
         dup2(out[1], 1);
         close(out[0]);
         close(out[1]);
+        if (listener >= 0)
+            pass_on(listener);
         execl("/bin/sh", "sh", "-c", command, nullptr);
         _exit(127);
     }
@@ -273,6 +291,23 @@ CASE(test_reloads_under_load)
     }
     stop(&s);
     close(notices);
+}
+
+CASE(test_socket_of_systemd)
+{
+    struct sockaddr_in a = {};
+    make_folder();
+    int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    a.sin_family = AF_INET;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(l, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(l, 16), 0);
+    served s = start("-w 2 www", l);
+    close(l);
+    gets(&s, "/", "200", "hello");
+    kill(s.pid, SIGHUP);
+    gets(&s, "/other.txt", "200", "other");
+    stop(&s);
 }
 
 CASE(test_mistakes)
