@@ -244,7 +244,12 @@ int weft::url_resolve(char *to, size_t room, const char *base, const char *text)
         return fail_with(EINVAL); // no socket
     if (is_unix(from) && from[prefix - 1] != ':')
         add(&t, ":", 1);
+    size_t begin = t.size;
     add_path(&t, base, other ? &nothing : &b, path, r.path);
+    // "http:/.//x" has no host, and must not be given one by what was taken out.
+    if (whole && r.prefix == scheme_size(text) && t.size > begin + 1 && t.size < room &&
+        to[begin] == '/' && to[begin + 1] == '/')
+        t.bad = true;
     if (r.query == 0 && r.path == 0 && !other)
         add(&t, base + b.prefix + b.path, b.query);
     add(&t, path + r.path, r.query);

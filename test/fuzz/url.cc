@@ -1,5 +1,7 @@
 // URLs, and references in them: whatever comes, what is taken is clean, and what a reference leads
-// to is a URL that leads to itself. sources: src/http/url.cc
+// to is a URL that leads to itself.
+//
+// sources: src/http/url.cc
 #include <http/url.h>
 
 #include <cerrno>

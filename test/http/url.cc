@@ -212,6 +212,8 @@ CASE(test_url_resolve_refused)
     assert_errno(url_resolve(text, sizeof text, "http://a/", "unix:"), EINVAL);
     assert_errno(url_resolve(text, sizeof text, "http://a/", "unix::/x"), EINVAL);
     assert_errno(url_resolve(text, sizeof text, "http://a/", "a\tb"), EINVAL);
+    assert_errno(url_resolve(text, sizeof text, "http://a/", "http:/.//b"), EINVAL); // b is no host
+    assert_errno(url_resolve(text, sizeof text, "http://a/", "http:/x/..//b"), EINVAL);
     assert_errno(url_resolve(text, sizeof text, "http://a/", "a\r\nb"), EINVAL);
     for (size_t room = 1; room < 14; room++)
         assert_errno(url_resolve(text, room, "http://a/bcd", "e f"), ENAMETOOLONG);
