@@ -152,13 +152,16 @@ check: unit ## run every test (SAN=address,undefined  SAN=thread  CORO=ucontext)
 	@echo "check: all tests passed"
 
 # Tests are built and run on all processors, also without -j: many of them sleep most of the time.
-MAKE_ALL = $Q$(MAKE) --no-print-directory -Otarget $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+JOBS    ?= $(shell nproc)
+MAKE_ALL = $Q$(MAKE) --no-print-directory -Otarget $(if $(filter -j%,$(MAKEFLAGS)),,-j$1)
+# Tests wait more than they compute.
+TEST_JOBS ?= $(shell expr 2 \* $(JOBS))
 
 unit: built ## run the unit tests alone (tests="thread/queue demo/pool" for some)
-	$(MAKE_ALL) $(tests:%=run/%)
+	$(call MAKE_ALL,$(TEST_JOBS)) $(tests:%=run/%)
 
 built:
-	$(MAKE_ALL) $(if $(filter demo/%,$(tests)),all) $(tests:%=$B/test/%)
+	$(call MAKE_ALL,$(JOBS)) $(if $(filter demo/%,$(tests)),all) $(tests:%=$B/test/%)
 
 # The coroutine tests on another processor: a cross compiler, qemu and a small stand-in for cmocka.
 # Not coro/scope: qemu-user 7.2 has no SIGEV_THREAD_ID for the watchdog.
