@@ -26,6 +26,9 @@ void exchange_used(weft_http_exchange *x, size_t n);
 // Whether the response's body is dropped (HEAD, 204, 304).
 bool exchange_is_mute(const weft_http_exchange *x);
 
+// Whether its server writes a field Server.
+bool exchange_has_name(const weft_http_exchange *x);
+
 // The connection's descriptor: for what it is, not to read or write.
 int exchange_fd(const weft_http_exchange *x);
 

@@ -46,7 +46,7 @@ enum proxy_outcome {
 int proxy_request_head(const proxy_job *j, bytes *out);
 
 // Writes the fields that go to the client, as lines.  -1: ENOMEM.
-int proxy_response_fields(const weft_http_head *h, bytes *out);
+int proxy_response_fields(const proxy_job *j, const weft_http_head *h, bytes *out);
 
 // Asks j->server, and passes its answer on.
 proxy_outcome proxy_pass(proxy_job *j);

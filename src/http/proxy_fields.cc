@@ -198,13 +198,14 @@ int weft::proxy_request_head(const proxy_job *j, bytes *out)
 
 // ---- To the client ----
 
-int weft::proxy_response_fields(const weft_http_head *h, bytes *out)
+int weft::proxy_response_fields(const proxy_job *j, const weft_http_head *h, bytes *out)
 {
     bool named = has_connection(h);
     for (size_t i = 0; i < h->count; i++) {
         weft_http_text name = h->fields[i].name;
-        // The date is the one of our answer.
-        if (is_of_connection(name) || text_is(name, "date") || (named && is_named(h, name)))
+        // The date is the one of our answer, and the name ours, if we have one.
+        if (is_of_connection(name) || text_is(name, "date") || (named && is_named(h, name)) ||
+            (text_is(name, "server") && exchange_has_name(j->x)))
             continue;
         if (!put_field(out, &h->fields[i]))
             return -1;

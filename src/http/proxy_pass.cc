@@ -131,7 +131,7 @@ static proxy_outcome pass_answer(proxy_job *j, http_link *l, const weft_http_hea
     bool keep = sent && h->keep_alive;
     int64_t length = length_for_client(j, h);
     fields->begin = fields->end = 0;
-    int result = proxy_response_fields(h, fields);
+    int result = proxy_response_fields(j, h, fields);
     if (result == 0)
         result =
             exchange_begin(j->x, h->status, bytes_at(fields), bytes_count(fields), length, false);

@@ -298,6 +298,11 @@ bool weft::exchange_is_mute(const weft_http_exchange *x)
     return private_of(x)->mute;
 }
 
+bool weft::exchange_has_name(const weft_http_exchange *x)
+{
+    return server_of(private_of(x)->c)->name_size > 0;
+}
+
 int weft::exchange_fd(const weft_http_exchange *x)
 {
     return private_of(x)->c->fd;

@@ -18,7 +18,8 @@ static struct {
 } front;
 
 static bool on_unix;
-static int64_t drain_ns; // of the front; 0: as usual
+static int64_t drain_ns;       // of the front; 0: as usual
+static const char *front_name; // its field Server
 
 static void *serve_front(void *)
 {
@@ -32,6 +33,7 @@ static void begin_front(const char *const *addresses, size_t n,
     front.proxy = weft_http_proxy_open(addresses, n, o);
     weft_http_server_options so = {};
     so.drain_ns = drain_ns;
+    so.name = front_name;
     front.server = weft_http_server_create(&so);
     assert_non_null(front.proxy);
     assert_int_equal(
@@ -247,6 +249,28 @@ INSIDE_CASE(test_answers)
         assert_int_equal(information().connects, 1); // the client's own is always kept
         end_proxied();
     }
+}
+
+// One field Server: the front's, if it has a name, else that of who answered.
+INSIDE_CASE(test_name_of_server)
+{
+    static const answer named[] = {
+        {"HTTP/1.1 200 OK\r\nServer: behind\r\nContent-Length: 0\r\n\r\n", STAY}};
+    static const char *const names[] = {nullptr, "front"};
+    for (const char *name : names) {
+        front_name = name;
+        begin_proxied(named, 1);
+        weft_http_response *r = ask_front("GET", "/");
+        int servers = 0;
+        for (size_t i = 0; i < r->head->count; i++)
+            servers += strncasecmp(r->head->fields[i].name.at, "Server:", 7) == 0;
+        assert_int_equal(servers, 1);
+        assert_string_equal(weft_http_response_header(r, "Server"),
+                            name != nullptr ? name : "behind");
+        is_answer(r, 200, "");
+        end_proxied();
+    }
+    front_name = nullptr;
 }
 
 static const answer head[] = {{"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", STAY}};
