@@ -97,6 +97,19 @@ static inline void bytes_put(bytes *b, size_t n)
     b->end += n;
 }
 
+// Copies n bytes behind the last.  As bytes_room: -1: ENOMEM.
+static inline int bytes_append(bytes *b, const void *from, size_t n, size_t least, reallocate *get)
+{
+    if (n == 0)
+        return 0;
+    char *to = bytes_room(b, n, least, get);
+    if (to == nullptr)
+        return -1;
+    memcpy(to, from, n);
+    bytes_put(b, n);
+    return 0;
+}
+
 // So many of the first are done with.
 static inline void bytes_take(bytes *b, size_t n)
 {

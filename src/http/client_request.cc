@@ -72,12 +72,7 @@ int weft::http_ask_check(const http_ask *a)
 
 static bool put(bytes *out, const char *text, size_t n)
 {
-    char *to = bytes_room(out, n, 512, realloc);
-    if (to == nullptr)
-        return false;
-    memcpy(to, text, n);
-    bytes_put(out, n);
-    return true;
+    return bytes_append(out, text, n, 512, realloc) == 0;
 }
 
 static bool put(bytes *out, const char *text)

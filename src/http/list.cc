@@ -114,12 +114,7 @@ static int compare(const void *a, const void *b)
 
 static int put(listing *l, const char *text, size_t n)
 {
-    char *to = bytes_room(&l->page, n, 4096, realloc);
-    if (to == nullptr)
-        return -1;
-    memcpy(to, text, n);
-    bytes_put(&l->page, n);
-    return 0;
+    return bytes_append(&l->page, text, n, 4096, realloc);
 }
 
 static int put(listing *l, const char *text)

@@ -15,12 +15,7 @@ using namespace weft;
 
 static bool put(bytes *out, const char *text, size_t n)
 {
-    char *to = bytes_room(out, n, 1024, realloc);
-    if (to == nullptr)
-        return false;
-    memcpy(to, text, n);
-    bytes_put(out, n);
-    return true;
+    return bytes_append(out, text, n, 1024, realloc) == 0;
 }
 
 static bool put(bytes *out, const char *text)

@@ -299,12 +299,7 @@ static void prepare_late(weft_remote *r, const remote_operation *op)
     size_t more = c->late == LATE_JOB ? 4 : 0;
     c->undo.begin = c->undo.end = 0;
     if (c->late == LATE_FIRST) {
-        char *to = bytes_room(&c->undo, r->name_size, r->name_size, realloc);
-        result = to != nullptr ? 0 : -1;
-        if (to != nullptr) {
-            memcpy(to, r->name, r->name_size);
-            bytes_put(&c->undo, r->name_size);
-        }
+        result = bytes_append(&c->undo, r->name, r->name_size, r->name_size, realloc);
     } else if (c->server == WEFT_SERVER_REDIS) {
         client_word word = client_text(op->undo_word != nullptr ? op->undo_word : "");
         result = redis_put(&c->undo, r, op->undo, &word, op->undo_word != nullptr, more);

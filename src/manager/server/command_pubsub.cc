@@ -16,8 +16,7 @@ static bytes message; // that was encoded last
 
 static void put(const char *text, size_t n)
 {
-    memcpy(bytes_room(&message, n, 512, retake), text, n);
-    bytes_put(&message, n);
+    bytes_append(&message, text, n, 512, retake); // which does not fail
 }
 
 static void put_head(char sign, int64_t number)
