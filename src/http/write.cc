@@ -113,18 +113,27 @@ static int write_piece(exchange *x, const char *piece, size_t n, weft_deadline d
     return 0;
 }
 
-ssize_t weft_http_write(weft_http_exchange *pub, const void *buf, size_t n, weft_deadline d)
+// *done: n, if nothing of it is to be sent; else 0.
+static int begin_write(exchange *x, size_t n, size_t *done)
 {
-    exchange *x = private_of(pub);
-    if (x == nullptr || (buf == nullptr && n > 0))
-        return fail_with(EINVAL);
-    int may = may_write(x, n), saved = errno;
+    int may = may_write(x, n);
     if (may < 0)
         return -1;
     if (may == 0)
         written(x, n);
-    size_t done = may == 0 ? n : 0;
-    int result = 0;
+    *done = may == 0 ? n : 0;
+    return 0;
+}
+
+ssize_t weft_http_write(weft_http_exchange *pub, const void *buf, size_t n, weft_deadline d)
+{
+    exchange *x = private_of(pub);
+    size_t done;
+    int saved = errno, result = 0;
+    if (x == nullptr || (buf == nullptr && n > 0))
+        return fail_with(EINVAL);
+    if (begin_write(x, n, &done) != 0)
+        return -1;
     while (done < n && result == 0) {
         size_t piece = n - done < PIECE ? n - done : PIECE;
         result = write_piece(x, (const char *)buf + done, piece, d);
@@ -211,15 +220,13 @@ ssize_t weft_http_send_file(weft_http_exchange *pub, int fd, off_t offset, size_
                             weft_deadline d)
 {
     exchange *x = private_of(pub);
+    size_t done;
+    int saved = errno;
+    ssize_t some = 1;
     if (x == nullptr || offset < 0)
         return fail_with(EINVAL);
-    int may = may_write(x, n), saved = errno;
-    if (may < 0)
+    if (begin_write(x, n, &done) != 0)
         return -1;
-    if (may == 0)
-        written(x, n);
-    size_t done = may == 0 ? n : 0;
-    ssize_t some = 1;
     while (done < n && some > 0) {
         size_t left = n - done;
         off_t at = offset + (off_t)done;
