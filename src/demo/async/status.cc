@@ -5,6 +5,7 @@
 // that a reload or a crash takes nothing from the sums.
 #include "status.h"
 
+#include "../page.h"
 #include "../verbs.h"
 
 #include <weft/io.h>
@@ -197,13 +198,8 @@ static bool refused(weft_http_exchange *x)
 
 static void page(weft_http_exchange *x, void *)
 {
-    if (refused(x))
-        return;
-    weft_http_set(x, "Cache-Control", "no-store");
-    weft_http_set(x, "Content-Security-Policy",
-                  "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-                  "connect-src 'self'");
-    weft_http_reply(x, 200, "text/html; charset=utf-8", status_page, strlen(status_page));
+    if (!refused(x))
+        page_reply(x, status_page);
 }
 
 static void metrics(weft_http_exchange *x, void *)

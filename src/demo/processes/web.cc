@@ -2,6 +2,8 @@
 // as JSON, whatever is in them, and the page makes tables of that.
 #include "web.h"
 
+#include "../page.h"
+
 #include <weft/http.h>
 #include <weft/io.h>
 
@@ -126,11 +128,7 @@ static void page(weft_http_exchange *x, void *)
         weft_http_reply(x, 404, "text/plain", "there is one page\n", 18);
         return;
     }
-    weft_http_set(x, "Cache-Control", "no-store");
-    weft_http_set(x, "Content-Security-Policy",
-                  "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-                  "connect-src 'self'");
-    weft_http_reply(x, 200, "text/html; charset=utf-8", web_page, strlen(web_page));
+    page_reply(x, web_page);
 }
 
 static void events(weft_http_exchange *x, void *)
