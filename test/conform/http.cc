@@ -1,46 +1,10 @@
 // What weft(7) says of deadlines, signals, errno and NULL, of the calls for an exchange of HTTP.  A
 // stop of the thread is not for its tasklets: they are cancelled.
-#include <weft/http.h>
-#include <weft/io.h>
-
-#include "conform.h"
-#include "inside.h"
+#include "held.h"
 
 #include <fcntl.h>
-#include <sys/socket.h>
 
-static char bytes[4096];
-static int peer, listener, file;
-static weft_http_server *server;
-static weft_http_exchange *held;
-
-static void hold_exchange(weft_http_exchange *x, void *)
-{
-    held = x;
-    weft_tasklet_suspend(WEFT_FOREVER);
-}
-
-static void *serve(void *)
-{
-    weft_http_serve(server, listener);
-    return NULL;
-}
-
-// A handler has it, and waits.
-static void begin(const char *request)
-{
-    char address[64];
-    snprintf(address, sizeof address, "unix:@weft-conform-%d", getpid());
-    server = weft_http_server_create(NULL);
-    listener = weft_io_listen(address, NULL);
-    weft_http_route(server, NULL, "/", hold_exchange, NULL);
-    weft_tasklet_spawn(serve, NULL, NULL);
-    peer = weft_io_connect(address, WEFT_FOREVER);
-    weft_io_write(peer, request, strlen(request), WEFT_FOREVER);
-    while (held == NULL)
-        weft_tasklet_sleep(weft_in_ms(1));
-    it = held;
-}
+static int file;
 
 static void begin_body(void)
 {
@@ -70,22 +34,13 @@ static void begin_raw(void)
 static void fill_raw(void)
 {
     begin_raw();
-    while (weft_http_raw_write(held, bytes, sizeof bytes, WEFT_NOW) > 0)
-        ;
-    while (weft_http_raw_write(held, bytes, 1, WEFT_NOW) > 0)
-        ;
+    fill_held();
 }
 
 static void give(void)
 {
     if (send(peer, "x", 1, 0) != 1)
         abort();
-}
-
-static void drain(void)
-{
-    while (recv(peer, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
-        ;
 }
 
 static const row ROWS[] = {

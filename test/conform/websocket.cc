@@ -1,51 +1,23 @@
 // What weft(7) says of deadlines, signals, errno and NULL, of the calls for WebSockets.  A stop of
 // the thread is not for its tasklets: they are cancelled.
-#include <weft/io.h>
 #include <weft/websocket.h>
 
-#include "conform.h"
-#include "inside.h"
+#include "held.h"
 
 #include <http/sha1.h>
-#include <sys/socket.h>
 
-static char bytes[4096], url[128];
-static int peer, listener;
-static weft_http_server *server;
-static weft_http_exchange *held;
+static char url[128];
 static weft_websocket *socket_of;
 static weft_websocket_message message;
 
 // ---- A server's, and a raw client ----
-
-static void hold_exchange(weft_http_exchange *x, void *)
-{
-    held = x;
-    weft_tasklet_suspend(WEFT_FOREVER);
-}
-
-static void *serve(void *)
-{
-    weft_http_serve(server, listener);
-    return NULL;
-}
 
 static void begin_exchange(void)
 {
     static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n"
                                   "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
                                   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    char address[64];
-    snprintf(address, sizeof address, "unix:@weft-conform-%d", gettid());
-    server = weft_http_server_create(NULL);
-    listener = weft_io_listen(address, NULL);
-    weft_http_route(server, NULL, "/", hold_exchange, NULL);
-    weft_tasklet_spawn(serve, NULL, NULL);
-    peer = weft_io_connect(address, WEFT_FOREVER);
-    weft_io_write(peer, request, sizeof request - 1, WEFT_FOREVER);
-    while (held == NULL)
-        weft_tasklet_sleep(weft_in_ms(1));
-    it = held;
+    begin(request);
 }
 
 static void begin_socket(void)
@@ -59,10 +31,7 @@ static void begin_socket(void)
 static void fill_socket(void)
 {
     begin_socket();
-    while (weft_http_raw_write(held, bytes, sizeof bytes, WEFT_NOW) > 0)
-        ;
-    while (weft_http_raw_write(held, bytes, 1, WEFT_NOW) > 0)
-        ;
+    fill_held();
 }
 
 static void give_message(void)
@@ -77,22 +46,14 @@ static void give_close(void)
         abort();
 }
 
-static void drain(void)
-{
-    while (recv(peer, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
-        ;
-}
-
 // ---- A client's ----
 
 static int accepted = -1;
 
 static void begin_client(void)
 {
-    char address[64];
-    snprintf(address, sizeof address, "unix:@weft-conform-%d", gettid());
-    snprintf(url, sizeof url, "%s", address);
-    listener = weft_io_listen(address, NULL);
+    own_address(url, sizeof url);
+    listener = weft_io_listen(url, NULL);
 }
 
 static void *answer(void *)
