@@ -168,7 +168,7 @@ void start_lighttpd()
           [&] { execlp("lighttpd", "lighttpd", "-D", "-f", conf.c_str(), nullptr); });
 }
 
-// With the setting of tcp_nopush that serves it better: `more` has the difference.
+// tcp_nopush is off, which serves it better: with it a pipeline waits for delayed acknowledgements.
 void start_nginx(const std::string &name, const std::string &http, const std::string &location)
 {
     int port = free_port();
